@@ -1,0 +1,169 @@
+"""Every frame of the machine, as columns.
+
+One row per pfn, holes included; never an object per frame.  This module holds the data
+and checks it; it decides nothing and allocates nothing.
+
+Kernel counterpart: struct page.  Flag positions are those of /proc/kpageflags
+(include/uapi/linux/kernel-page-flags.h), so that a recording drops in unchanged.
+"""
+
+import enum
+
+import numpy as np
+from attrs import define, field
+from numpy.typing import NDArray
+
+from pinpage.errors import PfnError, require
+from pinpage.units import Mask, Pfns
+
+__all__ = [
+    "MAPCOUNT_BUDDY",
+    "MAPCOUNT_NONE",
+    "MAPCOUNT_ZBUD",
+    "FrameState",
+    "Frames",
+    "PageFlag",
+]
+
+MAPCOUNT_NONE = -1
+"""_mapcount of a page that no page table maps."""
+MAPCOUNT_ZBUD = -127
+"""_mapcount that marks a zbud page (patch 3 of the 2013 series)."""
+MAPCOUNT_BUDDY = -128
+"""_mapcount that marks a free page in the buddy lists (v3.11)."""
+
+
+class FrameState(enum.IntEnum):
+    """Who has the frame now; mutually exclusive (mm-internal, exported by no kernel file)."""
+
+    HOLE = 0
+    """No memory here, or offline."""
+    UNKNOWN = 1
+    """A recording says nothing about it.  Never treated as free."""
+    RESERVED = 2
+    """PG_reserved: never moves, never freed."""
+    FREE = 3
+    """In the buddy lists."""
+    PCP = 4
+    """Free, on a per-CPU list: refcount 0 and no marker at all."""
+    TAKEN = 5
+    """Free, but taken off the lists by a mover as a target or by contiguous allocation."""
+    USED = 6
+    """Allocated: page cache, anonymous, or some kernel user's."""
+    QUARANTINED = 7
+    """An owner lied about it: neither used nor free, never handed out again."""
+
+
+class PageFlag(enum.IntEnum):
+    """Bit positions of /proc/kpageflags."""
+
+    LOCKED = 0
+    ERROR = 1
+    REFERENCED = 2
+    UPTODATE = 3
+    DIRTY = 4
+    LRU = 5
+    ACTIVE = 6
+    SLAB = 7
+    WRITEBACK = 8
+    RECLAIM = 9
+    BUDDY = 10
+    MMAP = 11
+    ANON = 12
+    SWAPCACHE = 13
+    SWAPBACKED = 14
+    COMPOUND_HEAD = 15
+    COMPOUND_TAIL = 16
+    HUGE = 17
+    UNEVICTABLE = 18
+    HWPOISON = 19
+    NOPAGE = 20
+    KSM = 21
+    THP = 22
+    OFFLINE = 23
+    ZERO_PAGE = 24
+    IDLE = 25
+    PGTABLE = 26
+    RESERVED = 32
+    MLOCKED = 33
+
+    @property
+    def mask(self) -> np.uint64:
+        """The flag as a bit in the flags column."""
+        return np.uint64(1 << self.value)
+
+
+@define(eq=False)
+class Frames:
+    """The columns, each of shape (nr_frames,).
+
+    Attributes:
+        state: uint8, a `FrameState`.
+        order: int8, the order of a free buddy block on its head frame, else -1.
+        flags: uint64, bits at the positions of /proc/kpageflags.
+        refcount: int32, references (0 when free).
+        mapcount: int32, page tables that map it minus one (-1 none), or a marker.
+        isolated: bool, the exclusive mark of a mover; at most one mover has a frame.
+        node: uint8, NUMA node.
+        zone: uint8, index into the machine's zones.
+
+    Invariants, run by `check`:
+        F1 a free frame has no references and no mappings.
+        F2 a used frame has at least one reference.
+        F3 `order` is set on heads of free blocks only.
+        F4 an isolated frame is used.
+    """
+
+    nr_frames: int
+    state: NDArray[np.uint8] = field(init=False, repr=False)
+    order: NDArray[np.int8] = field(init=False, repr=False)
+    flags: NDArray[np.uint64] = field(init=False, repr=False)
+    refcount: NDArray[np.int32] = field(init=False, repr=False)
+    mapcount: NDArray[np.int32] = field(init=False, repr=False)
+    isolated: Mask = field(init=False, repr=False)
+    node: NDArray[np.uint8] = field(init=False, repr=False)
+    zone: NDArray[np.uint8] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """All frames start as holes."""
+        n = self.nr_frames
+        if n < 1:
+            raise PfnError(f"a machine of {n} frames")
+        self.state = np.zeros(n, dtype=np.uint8)
+        self.order = np.full(n, -1, dtype=np.int8)
+        self.flags = np.zeros(n, dtype=np.uint64)
+        self.refcount = np.zeros(n, dtype=np.int32)
+        self.mapcount = np.full(n, MAPCOUNT_NONE, dtype=np.int32)
+        self.isolated = np.zeros(n, dtype=np.bool_)
+        self.node = np.zeros(n, dtype=np.uint8)
+        self.zone = np.zeros(n, dtype=np.uint8)
+
+    def set_flag(self, pfns: Pfns, flag: PageFlag) -> None:
+        """Set one flag on frames without duplicates."""
+        self.flags[pfns] |= flag.mask
+
+    def clear_flag(self, pfns: Pfns, flag: PageFlag) -> None:
+        """Clear one flag on frames without duplicates."""
+        self.flags[pfns] &= ~flag.mask
+
+    def has_flag(self, pfns: Pfns, flag: PageFlag) -> Mask:
+        """Which of the frames have the flag, shape (n,)."""
+        return (self.flags[pfns] & flag.mask) != 0
+
+    def check(self) -> None:
+        """Run F1..F4.
+
+        Raises:
+            InvariantError: one does not hold; names the first frame.
+        """
+        free = np.isin(self.state, (FrameState.FREE, FrameState.PCP))
+        used = self.state == FrameState.USED
+        unmapped = (self.mapcount == MAPCOUNT_NONE) | (self.mapcount == MAPCOUNT_BUDDY)
+        self._require_none(free & ((self.refcount != 0) | ~unmapped), "F1 a free frame is referenced or mapped")
+        self._require_none(used & (self.refcount < 1), "F2 a used frame has no reference")
+        self._require_none((self.order >= 0) & (self.state != FrameState.FREE), "F3 an order on a frame not free")
+        self._require_none(self.isolated & ~used, "F4 an isolated frame is not used")
+
+    def _require_none(self, broken: Mask, message: str) -> None:
+        pfn = int(broken.argmax())
+        require(not broken[pfn], message, pfn=pfn, state=int(self.state[pfn]), refcount=int(self.refcount[pfn]))
