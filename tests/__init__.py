@@ -1,0 +1,1 @@
+"""The tests.  Where a new one goes: tests/README.md."""
