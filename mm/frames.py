@@ -159,11 +159,21 @@ class Frames:
         free = np.isin(self.state, (FrameState.FREE, FrameState.PCP))
         used = self.state == FrameState.USED
         unmapped = (self.mapcount == MAPCOUNT_NONE) | (self.mapcount == MAPCOUNT_BUDDY)
-        self._require_none(free & ((self.refcount != 0) | ~unmapped), "F1 a free frame is referenced or mapped")
+        self._require_none(
+            free & ((self.refcount != 0) | ~unmapped), "F1 a free frame is referenced or mapped"
+        )
         self._require_none(used & (self.refcount < 1), "F2 a used frame has no reference")
-        self._require_none((self.order >= 0) & (self.state != FrameState.FREE), "F3 an order on a frame not free")
+        self._require_none(
+            (self.order >= 0) & (self.state != FrameState.FREE), "F3 an order on a frame not free"
+        )
         self._require_none(self.isolated & ~used, "F4 an isolated frame is not used")
 
     def _require_none(self, broken: Mask, message: str) -> None:
         pfn = int(broken.argmax())
-        require(not broken[pfn], message, pfn=pfn, state=int(self.state[pfn]), refcount=int(self.refcount[pfn]))
+        require(
+            not broken[pfn],
+            message,
+            pfn=pfn,
+            state=int(self.state[pfn]),
+            refcount=int(self.refcount[pfn]),
+        )

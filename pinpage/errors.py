@@ -55,5 +55,7 @@ def require(condition: object, message: str, **details: object) -> None:
         details: values that show what broke; printed in hex where they are ints.
     """
     if not condition:
-        shown = ", ".join(f"{k}={v:#x}" if type(v) is int else f"{k}={v!r}" for k, v in details.items())
+        shown = ", ".join(
+            f"{k}={v:#x}" if type(v) is int else f"{k}={v!r}" for k, v in details.items()
+        )
         raise InvariantError(f"{message} ({shown})" if shown else message)

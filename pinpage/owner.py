@@ -149,12 +149,18 @@ class PinOwner:
     @property
     def can_migrate(self) -> bool:
         """Whether this owner's frames can move at all (it has the callbacks)."""
-        return type(self).migrate is not PinOwner.migrate or type(self).migrate_many is not PinOwner.migrate_many
+        return (
+            type(self).migrate is not PinOwner.migrate
+            or type(self).migrate_many is not PinOwner.migrate_many
+        )
 
     @property
     def can_release(self) -> bool:
         """Whether this owner can give a frame up instead."""
-        return type(self).release is not PinOwner.release or type(self).release_many is not PinOwner.release_many
+        return (
+            type(self).release is not PinOwner.release
+            or type(self).release_many is not PinOwner.release_many
+        )
 
     def references(self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
         """How many page references each of these pins accounts for (default: one each).
@@ -165,14 +171,22 @@ class PinOwner:
 
     # Batch forms.  `pfns` and `privates` are parallel; the default loops.
 
-    def isolate_many(self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode) -> Verdicts:
+    def isolate_many(
+        self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode
+    ) -> Verdicts:
         """`isolate` for many pins at once; returns one `Verdict` each, shape (n,)."""
         pins = map(Pin, pfns.tolist(), _repeat_self(self, len(pfns)), _as_list(privates))
-        return np.fromiter((self.isolate(pin, mode) for pin in pins), dtype=np.uint8, count=len(pfns))
+        return np.fromiter(
+            (self.isolate(pin, mode) for pin in pins), dtype=np.uint8, count=len(pfns)
+        )
 
-    def migrate_many(self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], targets: Pfns) -> None:
+    def migrate_many(
+        self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], targets: Pfns
+    ) -> None:
         """`migrate` for many pins at once."""
-        for pfn, private, target in zip(pfns.tolist(), _as_list(privates), targets.tolist(), strict=True):
+        for pfn, private, target in zip(
+            pfns.tolist(), _as_list(privates), targets.tolist(), strict=True
+        ):
             self.migrate(Pin(pfn, self, private), target)
 
     def putback_many(self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any]) -> None:
@@ -180,10 +194,14 @@ class PinOwner:
         for pfn, private in zip(pfns.tolist(), _as_list(privates), strict=True):
             self.putback(Pin(pfn, self, private))
 
-    def release_many(self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode) -> Verdicts:
+    def release_many(
+        self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode
+    ) -> Verdicts:
         """`release` for many pins at once; returns one `Verdict` each, shape (n,)."""
         pins = map(Pin, pfns.tolist(), _repeat_self(self, len(pfns)), _as_list(privates))
-        return np.fromiter((self.release(pin, mode) for pin in pins), dtype=np.uint8, count=len(pfns))
+        return np.fromiter(
+            (self.release(pin, mode) for pin in pins), dtype=np.uint8, count=len(pfns)
+        )
 
     def __repr__(self) -> str:
         """The name, for messages."""

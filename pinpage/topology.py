@@ -5,6 +5,7 @@ the node where the frame lives.
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -37,7 +38,7 @@ class Topology:
     def _check_spans(self, attribute: object, spans: tuple[Span, ...]) -> None:
         if not spans or spans[0].start != 0:
             raise PinpageError("topology: spans must start at pfn 0")
-        for before, after in zip(spans, spans[1:], strict=False):
+        for before, after in pairwise(spans):
             if before.stop != after.start or after.start % PAGEBLOCK_NR_PAGES:
                 raise PinpageError(
                     f"topology: node border at pfn {after.start:#x} must follow the node before it "
@@ -59,12 +60,16 @@ class Topology:
         1
         """
         if nr_frames < 1 or nr_nodes < 1:
-            raise PinpageError(f"topology: nr_frames={nr_frames}, nr_nodes={nr_nodes}: both must be at least 1")
+            raise PinpageError(
+                f"topology: nr_frames={nr_frames}, nr_nodes={nr_nodes}: both must be at least 1"
+            )
         step = nr_frames // nr_nodes // PAGEBLOCK_NR_PAGES * PAGEBLOCK_NR_PAGES
         if nr_nodes > 1 and step == 0:
-            raise PinpageError(f"topology: {nr_frames} frames are less than a pageblock for each of {nr_nodes} nodes")
+            raise PinpageError(
+                f"topology: {nr_frames} frames: less than a pageblock for each of {nr_nodes} nodes"
+            )
         borders = [node * step for node in range(nr_nodes)] + [nr_frames]
-        return cls(Span(a, b) for a, b in zip(borders, borders[1:], strict=False))
+        return cls(Span(a, b) for a, b in pairwise(borders))
 
     @property
     def nr_nodes(self) -> int:
@@ -94,5 +99,6 @@ class Topology:
         """
         outside = (pfns < 0) | (pfns >= self.nr_frames)
         if outside.any():
-            raise PfnError(f"pfn {int(pfns[outside.argmax()]):#x} is outside the topology (0..{self.nr_frames - 1:#x})")
+            first = int(pfns[outside.argmax()])
+            raise PfnError(f"pfn {first:#x} is outside the topology (0..{self.nr_frames - 1:#x})")
         return np.searchsorted(self._starts, pfns, side="right") - 1

@@ -41,5 +41,7 @@ class Mutant:
         """
         count = text.count(self.old)
         if count != 1:
-            raise ValueError(f"mutant {self.name}: old occurs {count} times in {self.file}, not once")
+            raise ValueError(
+                f"mutant {self.name}: old occurs {count} times in {self.file}, not once"
+            )
         return text.replace(self.old, self.new)
