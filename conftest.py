@@ -1,0 +1,23 @@
+"""What the whole suite shares: the hypothesis profiles, and the examples in the documents.
+
+Profile `dev` draws new examples on every run; `ci` (chosen where the environment says CI)
+draws the same ones each time; `mutant` is `ci` without shrinking, for a planted bug needs to
+be found, not explained.  HYPOTHESIS_PROFILE chooses another one.
+"""
+
+import os
+
+from hypothesis import Phase, settings
+
+from tests.docs.collect import collect_file
+
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.register_profile(
+    "mutant", parent=settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate)
+)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
+)
+
+pytest_collect_file = collect_file

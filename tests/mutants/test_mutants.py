@@ -1,0 +1,132 @@
+"""The catalogue applies, covers every race and property, and the harness tells the truth."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.catalog import load
+from tests.mutants.mutant import Mutant
+from tests.mutants.run import ROOT, Outcome, check_baseline, project_copy, run_all, run_one, table
+
+CATALOG = load()
+
+
+def names_in(path: Path) -> set[str]:
+    """Every test function, test class and assigned name (`TestX = Machine.TestCase`) of a file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign):
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize("mutant", CATALOG, ids=lambda mutant: mutant.name)
+def test_each_mutant_still_applies(mutant):
+    source = (ROOT / mutant.file).read_text()
+    ast.parse(mutant.apply(source))  # a syntax error would be "caught" by every test
+    for test in mutant.tests:
+        path, *parts = test.split("::")
+        assert (ROOT / path).exists(), f"{mutant.name}: no such test file: {path}"
+        wanted = {part.partition("[")[0] for part in parts}
+        assert wanted <= names_in(ROOT / path) if wanted else True, f"{mutant.name}: {test}"
+
+
+def test_names_are_unique():
+    twice = [name for name, count in Counter(m.name for m in CATALOG).items() if count > 1]
+    assert not twice
+
+
+def test_every_race_and_property_has_a_mutant():
+    guarded = {test.partition("::")[0] for mutant in CATALOG for test in mutant.tests}
+    files = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("tests/races", "tests/property")
+        for path in sorted((ROOT / folder).rglob("test_*.py"))
+    ]
+    assert not [path for path in files if path not in guarded]
+
+
+# The harness itself, on a project of one line.
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A module that doubles, one test that looks and one that does not."""
+    (tmp_path / "mm").mkdir()
+    (tmp_path / "mm" / "double.py").write_text("def double(x):\n    return x + x\n")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_double.py").write_text(
+        "import time\n"
+        "from mm.double import double\n"
+        "def test_looks():\n    assert double(3) == 6\n"
+        "def test_looks_away():\n    double(3)\n"
+        "def test_fails_anyway():\n    assert double(3) == 7\n"
+        "def test_waits():\n    time.sleep(double(0))\n"
+    )
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['.']\n")
+    return tmp_path
+
+
+def doubling(new, *tests, old="x + x", file="mm/double.py"):
+    """A mutant of the little project."""
+    return Mutant("m", "D1", file, old, new, [f"tests/test_double.py{test}" for test in tests])
+
+
+@pytest.mark.mutant
+@pytest.mark.parametrize(
+    ("mutant", "outcome", "detail"),
+    [
+        (doubling("x * x", "::test_looks"), Outcome.CAUGHT, "tests/test_double.py::test_looks"),
+        (doubling("x * x", "::test_looks_away"), Outcome.SURVIVED, "1 passed"),
+        (doubling("x +", "::test_looks"), Outcome.BROKEN, "SyntaxError"),
+        (doubling("x * x", "::test_nowhere"), Outcome.BROKEN, "not found"),
+        (doubling("x * x", "", old="y + y"), Outcome.BROKEN, "occurs 0 times"),
+        (doubling("x * x", "", old="x"), Outcome.BROKEN, "occurs 3 times"),
+        (doubling("9", "::test_waits"), Outcome.TIMEOUT, "no end"),
+    ],
+    ids=["caught", "survives", "syntax", "no-such-test", "absent", "ambiguous", "hangs"],
+)
+def test_only_a_failing_test_is_a_catch(project, mutant, outcome, detail):
+    with project_copy(project) as copy:
+        result = run_one(mutant, copy, timeout_s=3.0)
+        assert result.outcome is outcome
+        assert detail in result.detail
+        assert (copy / "mm" / "double.py").read_text() == "def double(x):\n    return x + x\n"
+
+
+@pytest.mark.mutant
+def test_a_test_that_fails_anyway_is_found_out(project):
+    with project_copy(project) as copy:
+        assert "test_fails_anyway" in check_baseline([doubling("x", "::test_fails_anyway")], copy)
+        assert check_baseline([doubling("x", "::test_looks")], copy) == ""
+
+
+@pytest.mark.mutant
+def test_a_change_of_the_same_length_is_not_hidden_by_stale_bytecode(project):
+    """Two mutants in one copy, back to back: each must meet its own source, then the original."""
+    with project_copy(project) as copy:
+        for new in ("x * x", "x - x"):
+            result = run_one(doubling(new, "::test_looks"), copy)
+            assert result.outcome is Outcome.CAUGHT
+        assert check_baseline([doubling("x", "::test_looks")], copy) == ""
+
+
+@pytest.mark.mutant
+def test_results_keep_their_order_and_the_table_names_the_survivor(project):
+    mutants = [doubling("x * x", "::test_looks_away"), doubling("x * x", "::test_looks")]
+    results = run_all(mutants, project, jobs=2)
+    assert [result.outcome for result in results] == [Outcome.SURVIVED, Outcome.CAUGHT]
+    lines = table(results).splitlines()
+    assert "SURVIVED" in lines[1]
+    assert "test_looks" in lines[2]
+
+
+def test_a_mutant_that_means_nothing_is_refused():
+    with pytest.raises(ValueError, match="same text"):
+        doubling("x + x", "::test_looks")
+    with pytest.raises(ValueError, match="names no test"):
+        doubling("x")
