@@ -1,0 +1,82 @@
+# Everything works from a fresh clone with Python 3.11 or newer and make, nothing else.
+#
+#   make demo      what a recorded Linux machine could have given, under each design
+#   make test      lint and the whole default suite
+#   make help      the rest
+#
+# `make PYTHON=/path/to/python3.12 ...` picks the interpreter; `make VENV=dir ...` the place.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint mutants bench slow format clean
+
+VENV ?= .venv
+CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable
+RUN := $(VENV)/bin/python -m
+
+help:
+	@echo "make demo     replay a recorded machine under each design and print the table"
+	@echo "make test     lint, then the default suite"
+	@echo "make lint     ruff and mypy --strict over the four packages"
+	@echo "make mutants  plant every known bug and see a test fail"
+	@echo "make bench    benchmarks: work counted, time reported"
+	@echo "make slow     the long tests"
+	@echo "make format   let ruff lay out the code"
+	@echo "make clean    remove the virtual environment and every cache"
+
+demo: $(VENV)/.ready-core
+	@$(VENV)/bin/pinpage compare
+
+test: lint
+	@$(RUN) pytest -q
+
+lint: $(VENV)/.ready-dev
+	@$(RUN) ruff check --quiet .
+	@$(RUN) ruff format --quiet --check .
+	@$(RUN) mypy
+
+mutants: $(VENV)/.ready-dev
+	@$(RUN) tests.mutants.run
+
+bench: $(VENV)/.ready-dev
+	@$(RUN) pytest -q -m benchmark tests/benchmarks
+
+slow: $(VENV)/.ready-dev
+	@$(RUN) pytest -q -m slow
+
+format: $(VENV)/.ready-dev
+	@$(RUN) ruff check --quiet --fix .
+	@$(RUN) ruff format --quiet .
+
+clean:
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf *.egg-info
+
+# The interpreter: the first that is new enough and can make a virtual environment.  A name
+# on PATH may be a shim for a version that is not there, so each one is tried, not looked up.
+$(VENV)/bin/python:
+	@for python in $(if $(PYTHON),"$(PYTHON)",$(CANDIDATES)); do \
+	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	        >/dev/null 2>&1; then \
+	        echo "making $(VENV) with $$("$$python" --version)"; \
+	        "$$python" -m venv --clear "$(VENV)" && exit 0; \
+	        rm -rf "$(VENV)"; exit 1; \
+	    fi; \
+	done; \
+	echo "pinpage needs Python 3.11 or newer with its venv module; tried:" \
+	    "$(if $(PYTHON),$(PYTHON),$(CANDIDATES))." >&2; \
+	echo "Install one (on Debian: python3 and python3-venv), or name it: make PYTHON=/path/to/python3.12" >&2; \
+	exit 1
+
+# Installed in place, so that the command follows the checkout; again when pyproject changes.
+$(VENV)/.ready-core: pyproject.toml | $(VENV)/bin/python
+	@echo "installing pinpage into $(VENV)"
+	@$(PIP) ".[compress]"
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml | $(VENV)/bin/python
+	@echo "installing pinpage and its test tools into $(VENV)"
+	@$(PIP) ".[dev]"
+	@touch $@ $(VENV)/.ready-core
