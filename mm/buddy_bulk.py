@@ -1,0 +1,72 @@
+"""Batch helpers of the buddy allocator: checking, marking and grouping many frames at once."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm.frames import MAPCOUNT_NONE, Frames, FrameState
+from pinpage.errors import PfnError, PinpageError
+from pinpage.units import Mask, Pfns
+
+__all__ = ["FREEABLE", "group_by_block", "mark_free", "sorted_frames"]
+
+FREEABLE: Mask = np.isin(
+    np.arange(len(FrameState)), (FrameState.USED, FrameState.TAKEN, FrameState.PCP)
+)
+"""By `FrameState`: whether a frame in that state can go to the free lists."""
+
+
+def sorted_frames(frames: Frames, pfns: Pfns, allowed: Mask, verb: str) -> Pfns:
+    """The pfns in ascending order, after checking them; nothing is changed.
+
+    Args:
+        frames: their columns.
+        pfns: in any order, shape (n,).
+        allowed: by `FrameState`, whether a frame may be in that state.
+        verb: what is about to happen, for the message.
+
+    Raises:
+        PfnError: a pfn is outside the machine.
+        PinpageError: a frame is in another state, or named twice.
+    """
+    pfns = np.sort(np.asarray(pfns, dtype=np.int64))
+    if not len(pfns):
+        return pfns
+    if pfns[0] < 0 or pfns[-1] >= frames.nr_frames:
+        outside = int(pfns[0] if pfns[0] < 0 else pfns[-1])
+        raise PfnError(
+            f"{verb}: pfn {outside:#x} is outside the machine (0..{frames.nr_frames - 1:#x})"
+        )
+    fits = allowed[frames.state[pfns]]
+    if not fits.all():
+        pfn = int(pfns[fits.argmin()])
+        wanted = ", ".join(state.name for state in FrameState if allowed[state])
+        raise PinpageError(
+            f"{verb}: pfn {pfn:#x} is {FrameState(frames.state[pfn]).name}, not one of {wanted}"
+        )
+    twice = pfns[1:] == pfns[:-1]
+    if twice.any():
+        raise PinpageError(f"{verb}: pfn {int(pfns[twice.argmax()]):#x} is named twice")
+    return pfns
+
+
+def mark_free(frames: Frames, which: Pfns | Mask) -> None:
+    """Strip frames of everything that an allocation gave them."""
+    frames.state[which] = FrameState.FREE
+    frames.refcount[which] = 0
+    frames.mapcount[which] = MAPCOUNT_NONE
+    frames.flags[which] = 0
+
+
+def group_by_block(pfns: Pfns, pageblock_order: int) -> list[tuple[int, NDArray[np.int64]]]:
+    """Cut ascending pfns at the borders of pageblocks: (pageblock, its pfns), ascending."""
+    first, last = int(pfns[0]) >> pageblock_order, int(pfns[-1]) >> pageblock_order
+    if first == last:
+        return [(first, pfns)]
+    blocks = pfns >> pageblock_order
+    cuts = np.flatnonzero(blocks[1:] != blocks[:-1]) + 1
+    starts = [0, *cuts.tolist()]
+    stops = [*starts[1:], len(pfns)]
+    return [
+        (block, pfns[start:stop])
+        for block, start, stop in zip(blocks[starts].tolist(), starts, stops, strict=True)
+    ]

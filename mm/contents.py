@@ -1,0 +1,257 @@
+"""What the frames hold: real bytes, or one 64-bit tag each where memory is too large for bytes.
+
+`ArenaContents` is an anonymous private mapping that the host fills in page by page as it is
+touched: a machine of 4 GiB costs nothing until its frames are written.  Several machines made
+from one layout can share what they were filled with: `ArenaContents.over` maps a template
+copy-on-write, so that each pays for the pages that it changes and no more.
+"""
+
+import mmap
+import os
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpage.errors import PinpageError
+from pinpage.units import PAGE_SIZE, Pfns
+
+__all__ = ["ArenaContents", "Contents", "TagContents", "new_template"]
+
+_COPY_CHUNK = 64
+"""Pages per step of a batch copy: 256 KiB stays in cache, a third faster than all at once."""
+
+
+class Contents(Protocol):
+    """What mm needs of the frames' contents."""
+
+    @property
+    def nr_frames(self) -> int:
+        """Frames covered; valid pfns are 0..nr_frames-1."""
+
+    def copy(self, sources: Pfns, targets: Pfns) -> None:
+        """Copy whole frames; no frame may be both source and target."""
+
+    def write(self, pfn: int, data: bytes, offset: int = 0) -> None:
+        """Write bytes into one frame."""
+
+    def read(self, pfn: int, offset: int = 0, nr_bytes: int = PAGE_SIZE) -> bytes:
+        """Read bytes of one frame."""
+
+    def write_many(self, pfns: Pfns, pages: NDArray[np.uint8]) -> None:
+        """Write whole frames from uint8[n, 4096]."""
+
+    def read_many(self, pfns: Pfns) -> NDArray[np.uint8]:
+        """Read whole frames into a new uint8[n, 4096]."""
+
+    def tags(self, pfns: Pfns) -> NDArray[np.uint64]:
+        """One 64-bit word per frame, shape (n,)."""
+
+    def set_tags(self, pfns: Pfns, tags: NDArray[np.uint64]) -> None:
+        """Write one 64-bit word per frame."""
+
+
+def new_template(nr_frames: int, name: str = "pinpage-template") -> int:
+    """A file descriptor of an empty memory file for `nr_frames` frames (memfd_create).
+
+    Fill it through `ArenaContents.over(fd, nr_frames, shared=True)`, then hand it to any
+    number of machines.  The caller closes it; mappings outlive that.
+
+    Raises:
+        OSError: the host has no memory left for it.
+    """
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.ftruncate(fd, nr_frames * PAGE_SIZE)
+    return fd
+
+
+class ArenaContents:
+    """Real bytes.
+
+    Attributes:
+        nr_frames: frames covered.
+        pages: uint8[nr_frames, 4096], a view of the arena itself.
+    """
+
+    def __init__(self, nr_frames: int) -> None:
+        """An anonymous private arena, all zero, nothing of it resident.
+
+        Raises:
+            PinpageError: no frames.
+            OSError: the host refuses to reserve the address space.
+        """
+        _require_frames(nr_frames)
+        self._adopt(
+            mmap.mmap(-1, nr_frames * PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS),
+            nr_frames,
+        )
+
+    @classmethod
+    def over(cls, fd: int, nr_frames: int, *, shared: bool = False) -> Self:
+        """An arena that starts as the contents of a memory file.
+
+        Args:
+            fd: of a file of at least `nr_frames` pages, such as `new_template` makes.
+            nr_frames: frames to map.
+            shared: write through to the file (to fill a template); else copy on write,
+                and the file never sees a change.
+
+        Raises:
+            PinpageError: the file is shorter than the arena.
+        """
+        _require_frames(nr_frames)
+        nr_bytes = os.fstat(fd).st_size
+        if nr_bytes < nr_frames * PAGE_SIZE:
+            raise PinpageError(
+                f"contents: the template has {nr_bytes} bytes, {nr_frames} frames need more"
+            )
+        arena = cls.__new__(cls)
+        flags = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
+        arena._adopt(mmap.mmap(fd, nr_frames * PAGE_SIZE, flags=flags), nr_frames)
+        return arena
+
+    def _adopt(self, mapping: mmap.mmap, nr_frames: int) -> None:
+        self.nr_frames = nr_frames
+        self.pages: NDArray[np.uint8] = np.frombuffer(mapping, dtype=np.uint8).reshape(
+            nr_frames, PAGE_SIZE
+        )
+        # The first word of each frame: a strided view, not a column of its own.
+        self._words: NDArray[np.uint64] = np.frombuffer(mapping, dtype="<u8").reshape(
+            nr_frames, -1
+        )[:, 0]
+
+    def copy(self, sources: Pfns, targets: Pfns) -> None:
+        """Copy whole frames; costs about 0.5 us each.
+
+        Raises:
+            PinpageError: the columns differ in length.
+        """
+        _require_parallel(sources, targets)
+        for at in range(0, len(sources), _COPY_CHUNK):
+            self.pages[targets[at : at + _COPY_CHUNK]] = self.pages[sources[at : at + _COPY_CHUNK]]
+
+    def write(self, pfn: int, data: bytes, offset: int = 0) -> None:
+        """Write bytes into one frame.
+
+        Raises:
+            PinpageError: they reach beyond the frame.
+        """
+        _require_inside(offset, len(data))
+        self.pages[pfn, offset : offset + len(data)] = np.frombuffer(data, dtype=np.uint8)
+
+    def read(self, pfn: int, offset: int = 0, nr_bytes: int = PAGE_SIZE) -> bytes:
+        """Read bytes of one frame; from `offset` to its end if `nr_bytes` is not said.
+
+        Raises:
+            PinpageError: they reach beyond the frame.
+        """
+        nr_bytes = min(nr_bytes, PAGE_SIZE - offset) if nr_bytes == PAGE_SIZE else nr_bytes
+        _require_inside(offset, nr_bytes)
+        return self.pages[pfn, offset : offset + nr_bytes].tobytes()
+
+    def write_many(self, pfns: Pfns, pages: NDArray[np.uint8]) -> None:
+        """Write whole frames from uint8[n, 4096]."""
+        self.pages[pfns] = pages
+
+    def read_many(self, pfns: Pfns) -> NDArray[np.uint8]:
+        """Read whole frames into a new uint8[n, 4096]."""
+        return self.pages[pfns]
+
+    def tags(self, pfns: Pfns) -> NDArray[np.uint64]:
+        """The first eight bytes of each frame as a little-endian word, shape (n,)."""
+        return self._words[pfns]
+
+    def set_tags(self, pfns: Pfns, tags: NDArray[np.uint64]) -> None:
+        """Write the first eight bytes of each frame."""
+        self._words[pfns] = tags
+
+
+class TagContents:
+    """One 64-bit word per frame in place of bytes: enough to prove that a move kept the data.
+
+    Attributes:
+        nr_frames: frames covered.
+        words: uint64[nr_frames], the tags themselves.
+    """
+
+    def __init__(self, nr_frames: int) -> None:
+        """All tags zero.
+
+        Raises:
+            PinpageError: no frames.
+        """
+        _require_frames(nr_frames)
+        self.nr_frames = nr_frames
+        self.words: NDArray[np.uint64] = np.zeros(nr_frames, dtype=np.uint64)
+
+    def copy(self, sources: Pfns, targets: Pfns) -> None:
+        """Copy tags; costs about 5 ns each.
+
+        Raises:
+            PinpageError: the columns differ in length.
+        """
+        _require_parallel(sources, targets)
+        self.words[targets] = self.words[sources]
+
+    def tags(self, pfns: Pfns) -> NDArray[np.uint64]:
+        """The tag of each frame, shape (n,)."""
+        return self.words[pfns]
+
+    def set_tags(self, pfns: Pfns, tags: NDArray[np.uint64]) -> None:
+        """Write the tag of each frame."""
+        self.words[pfns] = tags
+
+    def write(self, pfn: int, data: bytes, offset: int = 0) -> None:
+        """Not here.
+
+        Raises:
+            PinpageError: always; there are no bytes.
+        """
+        raise _no_bytes("write")
+
+    def read(self, pfn: int, offset: int = 0, nr_bytes: int = PAGE_SIZE) -> bytes:
+        """Not here.
+
+        Raises:
+            PinpageError: always; there are no bytes.
+        """
+        raise _no_bytes("read")
+
+    def write_many(self, pfns: Pfns, pages: NDArray[np.uint8]) -> None:
+        """Not here.
+
+        Raises:
+            PinpageError: always; there are no bytes.
+        """
+        raise _no_bytes("write_many")
+
+    def read_many(self, pfns: Pfns) -> NDArray[np.uint8]:
+        """Not here.
+
+        Raises:
+            PinpageError: always; there are no bytes.
+        """
+        raise _no_bytes("read_many")
+
+
+def _no_bytes(what: str) -> PinpageError:
+    return PinpageError(
+        f'contents: {what} needs bytes, this machine has tags: build it with contents="arena"'
+    )
+
+
+def _require_frames(nr_frames: int) -> None:
+    if nr_frames < 1:
+        raise PinpageError(f"contents: nr_frames={nr_frames}: must be at least 1")
+
+
+def _require_parallel(sources: Pfns, targets: Pfns) -> None:
+    if len(sources) != len(targets):
+        raise PinpageError(f"contents: {len(sources)} sources but {len(targets)} targets")
+
+
+def _require_inside(offset: int, nr_bytes: int) -> None:
+    if offset < 0 or nr_bytes < 0 or offset + nr_bytes > PAGE_SIZE:
+        raise PinpageError(
+            f"contents: bytes {offset}..{offset + nr_bytes} are not within a frame of {PAGE_SIZE}"
+        )

@@ -1,0 +1,62 @@
+"""How fragmented free memory is: pure functions of the free lists.
+
+Two indices by Gorman.  `fragmentation_index` asks why an allocation of some order would
+fail: lack of memory (towards 0) or fragmentation (towards 1000).  `extfrag_percent` says how
+much of the free memory is of no use to that order.
+
+Kernel counterpart: fragmentation_index and extfrag_for_order of mm/vmstat.c (v6.1).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["extfrag_percent", "fragmentation_index", "unusable_free"]
+
+
+def _totals(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> tuple[int, int, int]:
+    """Free blocks, free pages, and how many blocks of `order` could be cut from them."""
+    blocks = [int(count) for count in nr_blocks]
+    pages = sum(count << k for k, count in enumerate(blocks))
+    suitable = sum(count << (k - order) for k, count in enumerate(blocks) if k >= order)
+    return sum(blocks), pages, suitable
+
+
+def fragmentation_index(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> int:
+    """Why a request of `order` would fail, in thousandths.
+
+    Args:
+        nr_blocks: free blocks by order, shape (n_orders,), summed over types.
+        order: log2 of the pages wanted.
+
+    Returns:
+        -1000 if it would succeed; 0 if nothing is free; else at most 1000.  A few large
+        blocks push it below zero (-500 for one order-8 block asked for order 9), which
+        a caller must not take for "would succeed".
+
+    >>> fragmentation_index([100], 3)
+    865
+    """
+    blocks, pages, suitable = _totals(nr_blocks, order)
+    if blocks == 0:
+        return 0
+    if suitable:
+        return -1000
+    return 1000 - (1000 + pages * 1000 // (1 << order)) // blocks
+
+
+def extfrag_percent(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> int:
+    """Percentage of free memory that blocks smaller than `order` hold; 0 if nothing is free.
+
+    >>> extfrag_percent([2048] + [0] * 8 + [4], 9)
+    50
+    """
+    _, pages, suitable = _totals(nr_blocks, order)
+    return (pages - (suitable << order)) * 100 // pages if pages else 0
+
+
+def unusable_free(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> float:
+    """The same as a fraction 0..1, not rounded; does not decrease with the order."""
+    _, pages, suitable = _totals(nr_blocks, order)
+    return (pages - (suitable << order)) / pages if pages else 0.0

@@ -1,0 +1,125 @@
+"""Which free block serves a request: own lists, CMA, then other types.
+
+Functions over a `FreeArea`; frames that they return are off the lists and still marked FREE.
+
+Kernel counterpart: __rmqueue, __rmqueue_smallest, __rmqueue_cma_fallback and
+__rmqueue_fallback of mm/page_alloc.c (v6.1).
+"""
+
+import numpy as np
+
+from mm.fallback import claims_block, find_fallback
+from mm.frames import FrameState, PageFlag
+from mm.free_area import FreeArea
+from mm.gfp import AllocFlags
+from mm.merge import expand, retype
+from mm.pageblock import MigrateType
+from pinpage.units import Pfns
+
+__all__ = ["rmqueue", "take_whole_blocks"]
+
+_CMA_CHUNK = 256
+"""Pages taken in one go while the balance between CMA and the rest has to be watched."""
+
+
+def rmqueue(
+    area: FreeArea, order: int, migratetype: int, zone: int, alloc_flags: AllocFlags
+) -> int:
+    """One block for the request: its head, or -1."""
+    if order > area.max_order:
+        return -1
+    if order and alloc_flags & AllocFlags.HARDER:
+        pfn = _split_smallest(area, order, MigrateType.HIGHATOMIC, zone)
+        if pfn >= 0:
+            return pfn
+    use_cma = _may_use_cma(migratetype, alloc_flags)
+    if use_cma and _cma_surplus(area, zone) > 0:
+        pfn = _split_smallest(area, order, MigrateType.CMA, zone)
+        if pfn >= 0:
+            return pfn
+    pfn = _split_smallest(area, order, migratetype, zone)
+    if pfn < 0 and use_cma:
+        pfn = _split_smallest(area, order, MigrateType.CMA, zone)
+    return pfn if pfn >= 0 else _steal(area, order, migratetype, zone, alloc_flags)
+
+
+def take_whole_blocks(
+    area: FreeArea, count: int, migratetype: int, zone: int, alloc_flags: AllocFlags
+) -> Pfns:
+    """Frames of whole free blocks, of the smallest order there is, from one pageblock.
+
+    At most `count`; none where the smallest block is larger than that or its list is empty.
+    Costs about 6 us.
+    """
+    nr_cma = area.nr_pages(zone, MigrateType.CMA)
+    if nr_cma and _may_use_cma(migratetype, alloc_flags):
+        surplus = _cma_surplus(area, zone)
+        count = min(count, _CMA_CHUNK)
+        if surplus > 0:
+            count, migratetype = min(count, surplus), MigrateType.CMA
+    order = area.smallest_order(zone, migratetype, 0)
+    if order < 0 or not count >> order:
+        return np.empty(0, dtype=np.int64)
+    block = area.last_block(zone, migratetype, order)
+    span = area.pageblocks.span(block)
+    heads = (
+        np.flatnonzero(area.frames.order[span.start : span.stop] == order)[: count >> order]
+        + span.start
+    )
+    area.unlink_heads(block, order, heads)
+    return heads if not order else (heads[:, None] + np.arange(1 << order)).ravel()
+
+
+def _may_use_cma(migratetype: int, alloc_flags: AllocFlags) -> bool:
+    return migratetype == MigrateType.MOVABLE and bool(alloc_flags & AllocFlags.CMA)
+
+
+def _cma_surplus(area: FreeArea, zone: int) -> int:
+    """How far CMA's free pages exceed half of the zone's; while positive, CMA is served first."""
+    nr_free = sum(area.nr_pages(zone, migratetype) for migratetype in range(MigrateType.ISOLATE))
+    return 2 * area.nr_pages(zone, MigrateType.CMA) - nr_free
+
+
+def _split_smallest(area: FreeArea, order: int, migratetype: int, zone: int) -> int:
+    current = area.smallest_order(zone, migratetype, order)
+    if current < 0:
+        return -1
+    pfn = area.find(area.last_block(zone, migratetype, current), current)
+    expand(area, pfn, current, order)
+    return pfn
+
+
+def _steal(area: FreeArea, order: int, migratetype: int, zone: int, alloc_flags: AllocFlags) -> int:
+    """A block from another type's lists, perhaps with its whole pageblock."""
+    found = find_fallback(
+        lambda other, current: area.has_blocks(zone, other, current),
+        order,
+        migratetype,
+        pageblock_order=area.pageblocks.order,
+        max_order=area.max_order,
+        nofragment=bool(alloc_flags & AllocFlags.NOFRAGMENT),
+    )
+    if found is None:
+        return -1
+    block = area.last_block(zone, found.migratetype, found.order)
+    pfn = area.find(block, found.order)
+    nr_whole_blocks = (1 << found.order) >> area.pageblocks.order
+    if nr_whole_blocks or (found.may_claim and _claims(area, block, migratetype)):
+        for claimed in range(block, block + max(nr_whole_blocks, 1)):
+            retype(area, claimed, migratetype)
+        return _split_smallest(area, order, migratetype, zone)
+    expand(area, pfn, found.order, order)
+    return pfn
+
+
+def _claims(area: FreeArea, block: int, migratetype: int) -> bool:
+    span = area.pageblocks.span(block)
+    used = area.frames.state[span.start : span.stop] == FrameState.USED
+    on_lru = (area.frames.flags[span.start : span.stop] & PageFlag.LRU.mask) != 0
+    return claims_block(
+        migratetype,
+        int(area.pageblocks.migratetype[block]),
+        int(area.nr_free_in_block[block]),
+        int((used & on_lru).sum()),
+        area.pageblocks.nr_pages_per_block,
+    )
