@@ -1,0 +1,113 @@
+"""Rules about who imports whom.  Each takes a project and yields what breaks it."""
+
+import sys
+from collections.abc import Iterator
+
+from tests.arch import table
+from tests.arch.project import PACKAGES, Project
+
+__all__ = [
+    "extras_are_lazy_and_the_rest_is_not",
+    "inside_mm",
+    "kit_stays_out",
+    "no_chain_leads_there",
+    "no_cycles",
+    "owners_see_state_only",
+    "packages_point_down",
+    "third_parties",
+]
+
+
+def packages_point_down(project: Project) -> Iterator[str]:
+    """pinlab > owners > mm > pinpage; type-only and in-function imports count."""
+    for module in project.modules.values():
+        package = module.name.partition(".")[0]
+        for target, found in project.own_imports(module):
+            if target.partition(".")[0] not in table.MAY_IMPORT[package]:
+                yield f"{project.where(module, found.line)}: {package} imports {target}"
+
+
+def inside_mm(project: Project) -> Iterator[str]:
+    """state < move < policy < machine, and every module of mm has a layer."""
+    height = {
+        f"mm.{name}": level
+        for level, names in enumerate(table.MM_LAYERS.values())
+        for name in names
+    }
+    for module in project.modules.values():
+        if not module.name.startswith("mm."):
+            continue
+        if module.name not in height:
+            yield f"{project.where(module)}: no layer in tests/arch/table.py"
+            continue
+        for target, found in project.own_imports(module):
+            if height.get(target, -1) > height[module.name]:
+                yield f"{project.where(module, found.line)}: {target} is above it"
+
+
+def owners_see_state_only(project: Project) -> Iterator[str]:
+    """An owner knows mm's state, how it is asked, and the swap it backs; no policy, no machine."""
+    for module in project.modules.values():
+        if module.name.partition(".")[0] != "owners":
+            continue
+        for target, found in project.own_imports(module):
+            if target.startswith("mm") and target not in table.OWNERS_SEE_OF_MM:
+                yield f"{project.where(module, found.line)}: an owner imports {target}"
+
+
+def no_cycles(project: Project) -> Iterator[str]:
+    """No module reaches itself, lazy and type-only imports included."""
+    for name in project.modules:
+        via = project.reachable(name)
+        if name in via:
+            chain = [name]
+            while True:
+                chain.append(via[chain[-1]])
+                if chain[-1] == name:
+                    break
+            yield " <- ".join(chain)
+
+
+def no_chain_leads_there(project: Project) -> Iterator[str]:
+    """The arrows that layers do not show: see FORBIDDEN_REACH."""
+    for source, target, why in table.FORBIDDEN_REACH:
+        for name in project.modules:
+            if name == source or name.startswith(f"{source}."):
+                via = project.reachable(name)
+                if target in via:
+                    yield f"{name} leads to {target} through {via[target]}: {why}"
+
+
+def kit_stays_out(project: Project) -> Iterator[str]:
+    """Shipped code never imports the test kit, nor a test tool outside it."""
+    for module in project.modules.values():
+        if _within(module.name, table.TEST_KIT):
+            continue
+        for found in module.imports:
+            if _within(found.target, table.TEST_KIT) or found.top in table.TEST_TOOLS:
+                yield f"{project.where(module, found.line)}: imports {found.target}"
+
+
+def third_parties(project: Project) -> Iterator[str]:
+    """Only the dependencies that ADR 0004 argues for, and typer and rich in pinlab alone."""
+    known = table.CORE | table.EXTRAS | table.TEST_TOOLS | set(PACKAGES)
+    for module in project.modules.values():
+        allowed = known | (table.CLI_ONLY if module.name.startswith("pinlab") else set())
+        for found in module.imports:
+            if found.top not in allowed and found.top not in sys.stdlib_module_names:
+                yield f"{project.where(module, found.line)}: {module.name} imports {found.top}"
+
+
+def extras_are_lazy_and_the_rest_is_not(project: Project) -> Iterator[str]:
+    """An extra loads in the function that needs it; everything else at the top of its file."""
+    for module in project.modules.values():
+        may_be_lazy = module.name.startswith(table.LAZY_OWN_IMPORTS)
+        for found in module.imports:
+            if found.top in table.EXTRAS and not found.lazy:
+                yield f"{project.where(module, found.line)}: {found.top} is optional, load it late"
+            elif found.lazy and found.top not in table.EXTRAS and not may_be_lazy:
+                yield f"{project.where(module, found.line)}: {found.target} inside a function"
+
+
+def _within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")

@@ -1,0 +1,166 @@
+"""Each rule finds a violation that is planted for it, and passes the same tree without it."""
+
+import pytest
+
+from tests.arch import imports, surface, tidy
+from tests.arch.project import Project
+from tests.arch.test_architecture import RULES
+
+CLEAN = {
+    "pinpage/__init__.py": '"""D."""\n\nfrom pinpage.units import Span\n\n__all__ = ["Span"]\n',
+    "pinpage/units.py": '"""D."""\n\n__all__ = ["Span"]\n\n\nclass Span:\n    """D."""\n',
+    "mm/__init__.py": '"""D."""\n',
+    "mm/frames.py": '"""D."""\n\nimport numpy\n\n__all__ = []\n',
+    "mm/compaction.py": '"""D."""\n\nfrom mm import frames\n\n__all__ = []\n',
+    "mm/page_alloc.py": '"""D."""\n\nimport mm.compaction\n\n__all__ = []\n',
+    "mm/machine.py": '"""D."""\n\nimport mm.page_alloc\n\n__all__ = []\n',
+    "owners/__init__.py": '"""D."""\n',
+    "owners/zbud.py": '"""D."""\n\nfrom mm.frames import Frames\n\n__all__ = []\n',
+    "pinlab/__init__.py": '"""D."""\n',
+    "pinlab/tables.py": '"""D."""\n\nimport rich\n\n__all__ = []\n',
+    "docs/index.md": "| name | what |\n|---|---|\n| `Span` | pages |\n",
+    "docs/kernel-map.md": "`mm/frames.py` `mm/compaction.py` `mm/page_alloc.py` `mm/machine.py`\n",
+}
+
+
+def facade(project):
+    """The rule with its document."""
+    return surface.facade_matches_the_document(project, "docs/index.md")
+
+
+def kernel_map(project):
+    """The rule with its document."""
+    return tidy.map_names_every_file(project, "docs/kernel-map.md")
+
+
+def words(project):
+    """The rule takes the folder."""
+    return tidy.words_stay_out(project.root)
+
+
+def lines(count):
+    """A function of that many lines, the first and its docstring not counted."""
+    return "def _long():\n" + '    """D."""\n' + "    x = 1\n" * (count - 1)
+
+
+PLANTED = [
+    # rule, file, text appended to it, what the finding says
+    (imports.packages_point_down, "mm/frames.py", "import owners.zbud", "mm imports owners.zbud"),
+    (imports.packages_point_down, "pinpage/units.py", "from mm import frames", "imports mm.frames"),
+    (
+        imports.packages_point_down,
+        "mm/frames.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pinlab import tables",
+        "mm imports pinlab.tables",
+    ),
+    (
+        imports.packages_point_down,
+        "mm/frames.py",
+        "def _late():\n    from owners.zbud import x",
+        "mm imports owners.zbud",
+    ),
+    (
+        imports.packages_point_down,
+        "mm/frames.py",
+        "import importlib\nimportlib.import_module('owners.zbud')",
+        "mm imports owners.zbud",
+    ),
+    (imports.inside_mm, "mm/frames.py", "from mm import compaction", "is above it"),
+    (imports.inside_mm, "mm/frames.py", "from . import machine", "is above it"),
+    (imports.inside_mm, "mm/novelty.py", '"""D."""', "no layer"),
+    (imports.owners_see_state_only, "owners/zbud.py", "import mm.machine", "imports mm.machine"),
+    (imports.owners_see_state_only, "owners/zbud.py", "import mm.compaction", "mm.compaction"),
+    (imports.no_cycles, "mm/frames.py", "import mm.compaction", "mm.frames"),
+    (
+        imports.no_chain_leads_there,
+        "mm/compaction.py",
+        "def _f():\n    import mm.page_alloc",
+        "the allocator calls compaction",
+    ),
+    (imports.no_chain_leads_there, "pinlab/tables.py", "import mm.machine", "made of results"),
+    (imports.kit_stays_out, "mm/frames.py", "import pinpage.testing", "pinpage.testing"),
+    (imports.kit_stays_out, "owners/zbud.py", "import hypothesis", "hypothesis"),
+    (imports.third_parties, "mm/frames.py", "import pandas", "pandas"),
+    (imports.third_parties, "mm/frames.py", "import rich", "rich"),
+    (imports.extras_are_lazy_and_the_rest_is_not, "owners/zbud.py", "import lz4.block", "optional"),
+    (
+        imports.extras_are_lazy_and_the_rest_is_not,
+        "owners/zbud.py",
+        "def _f():\n    import json",
+        "inside a function",
+    ),
+    (surface.all_is_what_is_public, "mm/frames.py", "def late():\n    pass", "not in __all__"),
+    (surface.all_is_what_is_public, "mm/frames.py", "NR: int = 3", "NR is public"),
+    (surface.all_is_what_is_public, "mm/frames.py", "__all__ = ['gone']", "not defined here"),
+    (
+        surface.all_is_what_is_public,
+        "mm/compaction.py",
+        "__all__ = ['numpy']\nimport numpy",
+        "numpy is in __all__",
+    ),
+    (surface.all_is_what_is_public, "mm/lru.py", '"""D."""\nimport numpy', "no __all__"),
+    (surface.everything_public_is_documented, "mm/lru.py", "__all__ = []", "no docstring"),
+    (surface.everything_public_is_documented, "mm/frames.py", "class F:\n    x = 1", "F has no"),
+    (
+        surface.everything_public_is_documented,
+        "mm/frames.py",
+        'class F:\n    """D."""\n    async def look(self): ...',
+        "F.look has no",
+    ),
+    (surface.inits_hold_a_docstring_only, "owners/__init__.py", "import owners.zbud", "more than"),
+    (surface.facade_is_for_others, "pinpage/owner.py", "from pinpage import Span, x", "the façade"),
+    (facade, "pinpage/__init__.py", "__all__ = ['Span', 'Pin']", "Pin is missing"),
+    (facade, "docs/index.md", "| `Pan` | a typo |", "Pan is not in"),
+    (tidy.files_are_short, "mm/frames.py", "x = 1\n" * 400, "lines"),
+    (tidy.functions_are_short, "mm/frames.py", lines(62), "_long has 62 lines"),
+    (kernel_map, "mm/lru.py", '"""D."""', "mm/lru.py is missing"),
+    (kernel_map, "docs/kernel-map.md", "`mm/ghost.py`", "there is no mm/ghost.py"),
+    (words, "docs/index.md", "see /{}/main".format("work"), "a path of some machine"),
+    (words, "mm/frames.py", "HOST = 'pypi.{}'".format("org"), "a registry"),
+    (words, "docs/index.md", "as {} 7 says".format("issue"), "organised"),
+]
+
+
+def plant(root, file="", text=""):
+    """The clean tree, with `text` added to `file`; the last `__all__` of a file wins."""
+    for name, content in CLEAN.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    if file:
+        path = root / file
+        old = path.read_text() if path.exists() else ""
+        if text.startswith("__all__"):
+            old = old.partition("__all__")[0]
+        path.write_text(f"{old}\n{text}\n")
+    return Project(root)
+
+
+@pytest.mark.parametrize(
+    ("rule", "file", "text", "says"),
+    PLANTED,
+    ids=[f"{rule.__name__}-{says.replace(' ', '_')}" for rule, _, _, says in PLANTED],
+)
+def test_the_planted_violation_is_found(tmp_path, rule, file, text, says):
+    found = list(rule(plant(tmp_path, file, text)))
+    assert any(says in line for line in found), found
+
+
+@pytest.mark.parametrize("rule", {rule: None for rule, *_ in PLANTED}, ids=lambda r: r.__name__)
+def test_the_clean_tree_is_clean(tmp_path, rule):
+    assert not list(rule(plant(tmp_path)))
+
+
+def test_a_name_of_ours_may_be_shown_by_a_second_module(tmp_path):
+    shown = "from mm.frames import Frames\n\n__all__ = ['Frames']"
+    assert not list(
+        surface.all_is_what_is_public(plant(tmp_path, "mm/rmap.py", f'"""D."""\n{shown}'))
+    )
+
+
+def test_a_function_is_measured_without_its_docstring(tmp_path):
+    assert not list(tidy.functions_are_short(plant(tmp_path, "mm/frames.py", lines(60))))
+
+
+def test_every_rule_of_the_project_has_its_planted_violation():
+    assert set(RULES) <= {rule for rule, *_ in PLANTED}

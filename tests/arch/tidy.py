@@ -1,0 +1,82 @@
+"""Rules about size, about words, and about the documents that name our files."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.arch import table
+from tests.arch.project import Project
+
+__all__ = ["files_are_short", "functions_are_short", "map_names_every_file", "words_stay_out"]
+
+TEXT = {".py", ".md", ".toml", ".out", ".txt", ".cfg", ".ini", ".yml", ".yaml", ".sh", ""}
+SKIPPED = {"build", "dist", "__pycache__", "data"}
+
+# No pattern matches its own spelling, so this file is not its own first finding.
+FORBIDDEN = {
+    "a path of some machine": re.compile(r"(?<![\w.])/(?:work|tmp|root|home)/"),
+    "the host of a registry": re.compile(
+        r"\b(?:pypi\.org|pythonhosted\.|registry\.npm|deb\.debian)", re.IGNORECASE
+    ),
+    "how the work is organised": re.compile(
+        r"\b(?:INTERFACES\.md|sub-?agents?|issue #?\d+\b)", re.IGNORECASE
+    ),
+}
+
+
+def files_are_short(project: Project) -> Iterator[str]:
+    """No shipped file is longer than one idea."""
+    for module in project.modules.values():
+        count = module.text.count("\n")
+        if count > table.MOST_LINES_PER_FILE:
+            yield f"{project.where(module)}: {count} lines"
+
+
+def functions_are_short(project: Project) -> Iterator[str]:
+    """No shipped function is longer than a screen, its docstring not counted."""
+    for module in project.modules.values():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                count = _nr_lines(node)
+                if count > table.MOST_LINES_PER_FUNCTION:
+                    yield f"{project.where(module, node.lineno)}: {node.name} has {count} lines"
+
+
+def map_names_every_file(project: Project, document: str) -> Iterator[str]:
+    """Every file of mm has its line in the map from kernel files to ours, and no ghost has."""
+    text = (project.root / document).read_text()
+    for module in project.modules.values():
+        if module.name.startswith("mm.") and f"`mm/{module.path.name}`" not in text:
+            yield f"{document}: mm/{module.path.name} is missing"
+    for ours in sorted(set(re.findall(r"`((?:pinpage|mm|owners|pinlab)/[\w/]+\.py)`", text))):
+        if not (project.root / ours).is_file():
+            yield f"{document}: there is no {ours}"
+
+
+def words_stay_out(root: Path) -> Iterator[str]:
+    """The project speaks of itself alone: no machine's paths, no registry's host."""
+    for path in _texts(root):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            for what, pattern in FORBIDDEN.items():
+                if pattern.search(line):
+                    yield f"{path.relative_to(root).as_posix()}:{number}: {what}: {line.strip()}"
+
+
+def _texts(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        hidden = path.name.startswith(".") and path.name != ".ci"
+        if hidden or path.name in SKIPPED or path.suffix == ".egg-info":
+            continue
+        if path.is_dir():
+            yield from _texts(path)
+        elif path.suffix in TEXT:
+            yield path
+
+
+def _nr_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    count = (node.end_lineno or node.lineno) - node.lineno + 1
+    if ast.get_docstring(node):
+        docstring = node.body[0]
+        count -= (docstring.end_lineno or docstring.lineno) - docstring.lineno + 1
+    return count
