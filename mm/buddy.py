@@ -102,6 +102,11 @@ class Buddy:
             may_merge[pair] = self.area.may_merge(2 * pair, 2 * pair + 1)
         self.area.link_all(decompose_all(free, self.max_order, may_merge, self._shift))
 
+    @property
+    def pageblock_order(self) -> int:
+        """log2 of the pages in a pageblock."""
+        return self.pageblocks.order
+
     # Counts.
 
     def nr_free(self, zone: int | None = None) -> int:
