@@ -1,0 +1,108 @@
+"""Ask owners to give frames up instead of moving them: zbud's unuse, balloon's deflate.
+
+    look up -> take -> release every pin -> put        (the last reference was ours: freed)
+
+There is no target and nothing to undo: what an owner has given up is gone.  The frame is a
+success if no pin and no reference is left on it, whatever the owner said; an owner that
+said yes and kept its pin lied.
+"""
+
+from collections.abc import Generator
+
+import numpy as np
+
+from pinpage import asking
+from pinpage.ballot import Index, PinState
+from pinpage.owner import Mode, PinOwner, Reason, Verdict
+from pinpage.registry import PinRegistry
+from pinpage.steps import Memory, Reasons, Step
+from pinpage.taking import Taking
+from pinpage.units import Pfns
+
+__all__ = ["release_many", "release_steps"]
+
+
+def release_steps(
+    registry: PinRegistry, memory: Memory, pfns: Pfns, mode: Mode
+) -> Generator[Step, None, Reasons]:
+    """Ask every owner of each frame to give it up, one step per `next()`.
+
+    Args:
+        registry: who pins what.
+        memory: the VM's side; only `has_home`, `take`, `only_ours` and `put` are used.
+        pfns: int64[n], without duplicates.
+        mode: how long owners may wait, and so whether they may allocate.
+
+    Yields:
+        The `Step` that was just done; RELEASE once per owner.
+
+    Returns:
+        uint8[n]: RELEASED where the frame is free now because its owners gave it up, FREED
+        where they did so unasked, else why not.
+
+    Raises:
+        PinpageError: a frame given twice, or not in the topology; nothing changed.
+    """
+    giving = _Release(registry, memory, pfns)
+    try:
+        giving.look_up(_can_release)
+        yield Step.LOOKUP
+        if len(giving.going):
+            giving.take()
+            yield Step.TAKE
+        for group in giving.ballot.groups:
+            giving.refresh()
+            if len(rows := giving.live(group)):
+                giving.ask(group.owner, rows, mode)
+                yield Step.RELEASE
+    finally:
+        giving.settle()
+    return giving.reasons
+
+
+def release_many(registry: PinRegistry, memory: Memory, pfns: Pfns, mode: Mode) -> Reasons:
+    """Run `release_steps` to its end; arguments, errors and cost are the same."""
+    steps = release_steps(registry, memory, pfns, mode)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            reasons: Reasons = end.value
+            return reasons
+
+
+class _Release(Taking):
+    def ask(self, owner: PinOwner, rows: Index, mode: Mode) -> None:
+        """One owner about all of its pins."""
+        ballot = self.ballot
+        pfns = self.sources[ballot.frame[rows]]
+        verdicts = asking.release(self.registry, owner, pfns, ballot.privates(rows), mode)
+        if verdicts is None:
+            self.refuse(rows, owner, Reason.OWNER_FAULTY)
+            return
+        ballot.state[rows[verdicts == Verdict.YES]] = PinState.ISOLATED
+        self.refuse(rows[verdicts == Verdict.AGAIN], owner, Reason.OWNER_AGAIN)
+        self.refuse(rows[verdicts == Verdict.BUSY], owner, Reason.OWNER_BUSY)
+        self._find_liars(owner, rows)
+
+    def _find_liars(self, owner: PinOwner, rows: Index) -> None:
+        """Yes means that the pin is gone (R-26)."""
+        self.refresh()
+        kept = rows[self.ballot.state[rows] == PinState.ISOLATED]
+        if len(kept):
+            pfn = int(self.sources[self.ballot.frame[kept[0]]])
+            self.registry.fault(owner, f"release of pfn {pfn:#x} said yes and kept its pin")
+            self.refuse(kept, owner, Reason.OWNER_FAULTY)
+
+    def settle(self) -> None:
+        """Let go of everything; what nobody holds any more is free, and a success."""
+        asked = np.zeros(len(self.sources), dtype=np.bool_)
+        asked[self.going] = True
+        self.fail(self.going, Reason.UNACCOUNTED)
+        self.drop_untaken()
+        self.let_go()
+        self.reasons[asked & (self.reasons == Reason.FREED)] = Reason.RELEASED
+
+
+def _can_release(owner: PinOwner) -> bool:
+    return owner.can_release

@@ -1,0 +1,149 @@
+"""What a move is made of: its named steps, what the VM lends to it, where targets come from.
+
+Kernel counterparts: the phases of migrate_pages() in mm/migrate.c, and its new_folio_t
+callback, which allocates destinations.
+"""
+
+import enum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpage.errors import PinpageError
+from pinpage.units import Mask, Pfns
+
+__all__ = ["GivenTargets", "Memory", "Reasons", "Step", "TargetSource"]
+
+Reasons = NDArray[np.uint8]
+"""A column of `pinpage.owner.Reason` values, one per frame."""
+
+
+class Step(enum.Enum):
+    """What a move has just done when its generator yields.
+
+    ISOLATE, MIGRATE and PUTBACK come once per owner, the others at most once; a step that
+    has nothing left to do does not come at all.  DONE names the end of the generator.
+    """
+
+    LOOKUP = "look up"
+    TAKE = "take"
+    ISOLATE = "isolate"
+    RELEASE = "release"
+    TARGET = "target"
+    FREEZE = "freeze"
+    COPY = "copy"
+    MIGRATE = "migrate"
+    REKEY = "rekey"
+    FREE = "free"
+    PUTBACK = "putback"
+    DONE = "done"
+
+    def __str__(self) -> str:
+        """The step in words, as schedules print it."""
+        return self.value
+
+
+class Memory(Protocol):
+    """What the VM lends to a move.  Every method takes columns without duplicates.
+
+    *Home* is what the VM itself knows about a frame's contents: page tables and the swap
+    cache.  Its references are the VM's to count and to repoint; a move counts pins only.
+
+        free --take--> (refused)
+        used --take--> taken --freeze--> frozen --rekey--> nothing left --free--> free
+                       taken <-unfreeze- frozen            nothing left --quarantine--> out
+                       taken --put--> used, or free if the mover held the last reference
+
+    Dropping a reference is legal in every state, taking one is not while frozen.  From
+    `copy` to `rekey` or `unfreeze` the target stands for the source: an owner that was
+    told of its new place and lets go drops a reference of the source.
+    """
+
+    def has_home(self, pfns: Pfns) -> Mask:
+        """Which frames the VM can repoint by itself, so that they move without any pin."""
+
+    def take(self, pfns: Pfns) -> Reasons:
+        """A reference unless it is zero, and the exclusive mark; MOVED where that worked.
+
+        RACED_FREE where the frame is free, ALREADY_ISOLATED where another mover has it.
+        """
+
+    def only_ours(self, pfns: Pfns) -> Mask:
+        """Taken frames on which the mover's reference is the last one."""
+
+    def freeze(self, pfns: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
+        """Freeze those whose references are exactly mover (1) + home + `pin_refs`."""
+
+    def still_frozen(self, pfns: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
+        """Which frozen frames still count exactly mover (1) + home + `pin_refs`.
+
+        Asked after an owner has migrated: whoever kept a reference of its own shows here.
+        """
+
+    def unfreeze(self, pfns: Pfns) -> None:
+        """Let frozen frames be referenced again."""
+
+    def copy(self, sources: Pfns, targets: Pfns) -> None:
+        """The contents, and nothing else."""
+
+    def rekey(self, sources: Pfns, targets: Pfns) -> None:
+        """Home, flags and the frozen references live at `targets` from here on.
+
+        The mover's reference is dropped and nothing is left on `sources`.
+        """
+
+    def free(self, sources: Pfns) -> None:
+        """Frames that `rekey` emptied, to the free lists."""
+
+    def put(self, pfns: Pfns) -> None:
+        """Undo `take`; frees a frame whose last reference that was."""
+
+    def quarantine(self, pfns: Pfns) -> None:
+        """Frames about which an owner lied: never handed out again."""
+
+
+class TargetSource(Protocol):
+    """Where destinations come from: a free scanner, an allocator, an array."""
+
+    def take(self, count: int) -> Pfns:
+        """Up to `count` empty frames that nobody else will use; fewer when there are none."""
+
+    def give_back(self, pfns: Pfns) -> None:
+        """Frames that were taken and not used."""
+
+
+class GivenTargets:
+    """Targets from an array, in order; what comes back is handed out again first.
+
+    >>> targets = GivenTargets(np.array([8, 9, 10]))
+    >>> first = targets.take(2)
+    >>> targets.give_back(first[1:])
+    >>> targets.take(5).tolist(), targets.remaining.tolist()
+    ([9, 10], [])
+    """
+
+    def __init__(self, pfns: Pfns) -> None:
+        """Hand out `pfns` (1-d, no duplicates; copied).
+
+        Raises:
+            PinpageError: the array is not a column of pfns, or names one twice.
+        """
+        column = np.array(pfns, dtype=np.int64)
+        if column.ndim != 1 or len(np.unique(column)) != len(column):
+            raise PinpageError("targets: give a 1-d array of pfns, each only once")
+        self._pfns = column
+
+    @property
+    def remaining(self) -> Pfns:
+        """What has not been handed out, in order; a fresh array."""
+        return self._pfns.copy()
+
+    def take(self, count: int) -> Pfns:
+        """The next `count` targets, or all that are left."""
+        taken, self._pfns = self._pfns[:count], self._pfns[count:]
+        return taken
+
+    def give_back(self, pfns: Pfns) -> None:
+        """Put unused targets back in front."""
+        self._pfns = np.concatenate([pfns, self._pfns])

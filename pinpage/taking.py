@@ -1,0 +1,164 @@
+"""Frames in a mover's hands: how they are taken, refused and let go again.
+
+What a move and a release have in common.  A frame passes from *marked* (the registry lets
+no pin join) to *taken* (the VM lets no other mover have it), and leaves through `let_go` or,
+moved, through `finish`; nothing else ends a taking.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pinpage.ballot import Ballot, Group, Index, PinState
+from pinpage.errors import PinpageError
+from pinpage.owner import PinOwner, Reason
+from pinpage.registry import PinRegistry
+from pinpage.report import Refusal
+from pinpage.steps import Memory, Reasons
+from pinpage.units import Mask, Pfns
+
+__all__ = ["PENDING", "Taking"]
+
+PENDING = 0xFF
+"""In a column of reasons: not decided yet."""
+
+
+class Taking:
+    """A batch of frames on their way through a move or a release.
+
+    Attributes:
+        sources: int64[n], the batch.
+        reasons: uint8[n], `PENDING` until decided.
+        going: int64, positions in the batch that are still pending, ascending.
+        pfns: their pfns.
+        taken: bool[n], frames that carry our reference and mark.
+        refusals: position -> the owner that decided against it.
+    """
+
+    def __init__(self, registry: PinRegistry, memory: Memory, sources: Pfns) -> None:
+        """Check the batch; nothing is touched yet.
+
+        Raises:
+            PinpageError: `sources` is no column of pfns, or names a frame twice.
+        """
+        column = np.asarray(sources, dtype=np.int64)
+        if column.ndim != 1:
+            raise PinpageError(f"move: sources must be a 1-d array of pfns, not {column.ndim}-d")
+        ordered = np.sort(column)
+        twice = ordered[1:] == ordered[:-1]
+        if twice.any():
+            raise PinpageError(f"move: pfn {int(ordered[twice.argmax()]):#x} is given twice")
+        self.registry = registry
+        self.memory = memory
+        self.sources: Pfns = column
+        self.reasons: Reasons = np.full(len(column), PENDING, dtype=np.uint8)
+        self.going: Index = np.arange(len(column))
+        self.pfns: Pfns = column
+        self.taken: Mask = np.zeros(len(column), dtype=np.bool_)
+        self.refusals: dict[int, Refusal] = {}
+        self._marked: Mask = self.taken.copy()
+        self.ballot: Ballot
+
+    def look_up(self, is_able: Callable[[PinOwner], bool]) -> None:
+        """Mark the frames, drain the batches, read every pin, drop frames that cannot go.
+
+        The mark comes first: a pin that is in some thread's batch when we look was put
+        there before it, so draining afterwards shows them all (R-20, R-29).
+        """
+        self._marked = self.registry.begin_move(self.sources)
+        self.fail(np.flatnonzero(~self._marked), Reason.ALREADY_ISOLATED)
+        self.registry.flush()
+        self.ballot = Ballot(self.registry, self.sources)
+        for group in self.ballot.groups:
+            if self.registry.is_faulty(group.owner):
+                self.refuse(self.live(group), group.owner, Reason.OWNER_FAULTY)
+            elif not is_able(group.owner):
+                self.refuse(self.live(group), group.owner, Reason.NO_CALLBACK)
+        unpinned = self.deserted()
+        if len(unpinned):  # M8: a frame that nobody knows is never a success
+            homeless = ~self.memory.has_home(self.sources[unpinned])
+            self.fail(unpinned[homeless], Reason.NO_OWNER)
+        self.drop_untaken()
+
+    def take(self) -> None:
+        """Take each frame: a reference unless there is none, and the exclusive mark (R-1)."""
+        reasons = self.memory.take(self.pfns)
+        wanted = self.going
+        got = reasons == Reason.MOVED
+        if got.all():
+            self.taken[wanted] = True
+            return
+        self.taken[wanted[got]] = True
+        for reason in np.unique(reasons[~got]).tolist():
+            self.fail(wanted[reasons == reason], Reason(reason))
+        self.drop_untaken()
+
+    def drop_untaken(self) -> None:
+        """Unmark frames that were refused before they were taken."""
+        if len(self.going) < len(self.sources):
+            self.finish(np.flatnonzero((self.reasons != PENDING) & self._marked & ~self.taken))
+
+    def fail(self, frames: Index, reason: Reason) -> None:
+        """Decide against some frames."""
+        if len(frames):
+            self.reasons[frames] = reason
+            self.going = self.going[self.reasons[self.going] == PENDING]
+            self.pfns = self.sources[self.going]
+
+    def refuse(self, rows: Index, owner: PinOwner, reason: Reason) -> None:
+        """An owner decides against the frames of some of its rows."""
+        if not len(rows):
+            return
+        frames = np.unique(self.ballot.frame[rows])
+        willing = self.willing()[frames] & (reason != Reason.OWNER_FAULTY)
+        self.fail(frames, reason)
+        self.reasons[frames[willing]] = Reason.PARTNER_REFUSED
+        self.refusals.update(dict.fromkeys(frames.tolist(), Refusal(owner.name, reason)))
+
+    def willing(self) -> Mask:
+        """Frames of which at least one pin said yes, bool[n]."""
+        mask = np.zeros(len(self.sources), dtype=np.bool_)
+        mask[self.ballot.frame[self.ballot.state == PinState.ISOLATED]] = True
+        return mask
+
+    def live(self, group: Group) -> Index:
+        """Rows of one owner whose pin lives and whose frame is still going."""
+        rows = group.rows
+        if len(self.going) < len(self.sources):
+            rows = rows[self.reasons[self.ballot.frame[rows]] == PENDING]
+        dead = self.ballot.state[rows] == PinState.DEAD
+        return rows[~dead] if dead.any() else rows
+
+    def refresh(self) -> None:
+        """Look again who still pins the frames; a pin that joined stops its frame (R-29)."""
+        _, joined = self.ballot.refresh(self.going)
+        self.fail(joined, Reason.OWNER_AGAIN)
+
+    def deserted(self) -> Index:
+        """Frames still going that no pin holds any more (or never did)."""
+        nr_live = self.ballot.nr_live[self.going]
+        return self.going[nr_live == 0] if not nr_live.all() else self.going[:0]
+
+    def let_go(self) -> None:
+        """Put back every frame that was refused; what was freed meanwhile is a success (R-2)."""
+        held = np.flatnonzero((self.reasons != PENDING) & self.taken)
+        if not len(held):
+            return
+        self.ballot.refresh(held)
+        pfns = self.sources[held]
+        gone = self.memory.only_ours(pfns) & (self.ballot.nr_live[held] == 0)
+        self.reasons[held[gone]] = Reason.FREED
+        self.memory.put(pfns)
+        self.finish(held)
+
+    def finish(self, frames: Index) -> None:
+        """The registry may let pins join again."""
+        if len(frames):
+            self.registry.end_move(self.sources[frames])
+            self.taken[frames] = False
+            self._marked[frames] = False
+
+    def rows_in(self, group: Group, frames: Mask, state: PinState) -> Index:
+        """Rows of one owner, in `state`, on the frames of a mask bool[n]."""
+        rows = group.rows
+        return rows[frames[self.ballot.frame[rows]] & (self.ballot.state[rows] == state)]

@@ -1,0 +1,289 @@
+"""A memory of a few frames, just big enough to lend to a move and strict enough to test it.
+
+`World` implements `pinpage.migrate.Memory` without mm: plain lists, one loop per method, and
+an `InvariantError` at the first thing that real memory would only pay for later: a freed
+frame referenced, a reference dropped twice, a copy onto a frame in use.  Contents are one
+int per frame; a freed frame is poisoned, so whoever still reads it sees `POISON`.
+"""
+
+import enum
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpage.errors import require
+from pinpage.owner import Reason
+from pinpage.steps import Reasons
+from pinpage.units import Mask, Pfns
+
+__all__ = ["POISON", "FrameIs", "World", "WorldTargets", "column"]
+
+POISON = -0xDEAD
+"""Contents of a frame that is free."""
+
+
+class FrameIs(enum.Enum):
+    """What a frame of the world is."""
+
+    FREE = "free"
+    TARGET = "target"
+    """Handed out as a destination, not used yet."""
+    USED = "used"
+    EMPTY = "empty"
+    """A source after rekey, about to be freed or quarantined."""
+    QUARANTINED = "quarantined"
+
+
+def column(*numbers: int) -> Pfns:
+    """A column of pfns, for tests.
+
+    >>> column(3, 4).dtype
+    dtype('int64')
+    """
+    return np.array(numbers, dtype=np.int64)
+
+
+class World:
+    """`nr_frames` frames, all free.
+
+    Invariants, run by `check`:
+        W1 a frame that is not used has no references, no home and no mover.
+        W2 a used frame is referenced.
+        W3 a taken frame is used, and a frozen one is taken.
+        W4 nobody took a reference of a frozen frame.
+    """
+
+    def __init__(self, nr_frames: int) -> None:
+        """All frames free and poisoned."""
+        self.nr_frames = nr_frames
+        self.state = [FrameIs.FREE] * nr_frames
+        self.refcount = [0] * nr_frames
+        self.contents = [POISON] * nr_frames
+        self.home = [0] * nr_frames
+        self.taken: set[int] = set()
+        self.frozen: dict[int, int] = {}
+        self.in_flight: dict[int, int] = {}
+        self.nr_copies = 0
+
+    # What owners and tests do with frames.
+
+    def alloc_page(self, contents: int = 0, pfn: int | None = None) -> int:
+        """A free frame (the lowest, or `pfn`), with one reference; -1 when there is none."""
+        if pfn is None:
+            if FrameIs.FREE not in self.state:
+                return -1
+            pfn = self.state.index(FrameIs.FREE)
+        require(self.state[pfn] is FrameIs.FREE, "W0 allocated twice", pfn=pfn)
+        self.state[pfn] = FrameIs.USED
+        self.refcount[pfn] = 1
+        self.contents[pfn] = contents
+        return pfn
+
+    def get_page(self, pfn: int) -> bool:
+        """A reference, unless the frame has none or is frozen."""
+        if self.refcount[pfn] == 0 or pfn in self.frozen or pfn in self.in_flight:
+            return False
+        self.refcount[pfn] += 1
+        return True
+
+    def put_page(self, pfn: int) -> bool:
+        """Drop a reference; True when it was the last and the frame is free."""
+        pfn = self.in_flight.get(pfn, pfn)
+        require(self.refcount[pfn] > 0, "W2 a reference dropped that nobody held", pfn=pfn)
+        self.refcount[pfn] -= 1
+        if pfn in self.frozen:
+            self.frozen[pfn] -= 1
+        if self.refcount[pfn] or self.state[pfn] is not FrameIs.USED:
+            return False
+        require(
+            pfn not in self.taken, "W3 the mover's reference was dropped by somebody else", pfn=pfn
+        )
+        self._to_free(pfn)
+        return True
+
+    def sneak_reference(self, pfn: int) -> None:
+        """A reference behind everybody's back, freeze or not: what a lying owner keeps."""
+        self.refcount[pfn] += 1
+
+    def map_page(self, pfn: int) -> None:
+        """One more page table maps the frame and holds a reference: the VM is its home."""
+        require(self.get_page(pfn), "W4 mapped while nobody may take a reference", pfn=pfn)
+        self.home[pfn] += 1
+
+    def unmap_page(self, pfn: int) -> None:
+        """A page table lets go."""
+        self.home[self.in_flight.get(pfn, pfn)] -= 1
+        self.put_page(pfn)
+
+    def write(self, pfn: int, contents: int) -> None:
+        """Store to a frame in use, or to a target that stands for its source already."""
+        live = self.state[pfn] is FrameIs.USED or pfn in self.in_flight
+        require(live, "W1 a write to a frame that is not in use", pfn=pfn)
+        self.contents[pfn] = contents
+
+    def read(self, pfn: int) -> int:
+        """What is in the frame; `POISON` if it was freed."""
+        return self.contents[pfn]
+
+    def free_pfns(self) -> Pfns:
+        """Every free frame, ascending."""
+        return self._where(FrameIs.FREE)
+
+    def quarantined_pfns(self) -> Pfns:
+        """Every frame set aside, ascending."""
+        return self._where(FrameIs.QUARANTINED)
+
+    # pinpage.migrate.Memory
+
+    def has_home(self, pfns: Pfns) -> Mask:
+        """Frames that page tables map."""
+        return _mask(self.home[pfn] > 0 for pfn in pfns.tolist())
+
+    def take(self, pfns: Pfns) -> Reasons:
+        """A reference and the exclusive mark."""
+        return np.array([self._take(pfn) for pfn in pfns.tolist()], dtype=np.uint8)
+
+    def _take(self, pfn: int) -> Reason:
+        if pfn in self.taken:
+            return Reason.ALREADY_ISOLATED
+        if self.state[pfn] is not FrameIs.USED or not self.get_page(pfn):
+            return Reason.RACED_FREE
+        self.taken.add(pfn)
+        return Reason.MOVED
+
+    def only_ours(self, pfns: Pfns) -> Mask:
+        """Taken frames that only the mover references."""
+        self._require_taken(pfns)
+        return _mask(self.refcount[pfn] == 1 for pfn in pfns.tolist())
+
+    def freeze(self, pfns: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
+        """Freeze those that are exactly accounted for."""
+        self._require_taken(pfns)
+        exact = self.still_frozen(pfns, pin_refs)
+        for pfn in pfns[exact].tolist():
+            require(pfn not in self.frozen, "W3 frozen twice", pfn=pfn)
+            self.frozen[pfn] = self.refcount[pfn]
+        return exact
+
+    def still_frozen(self, pfns: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
+        """Those whose references are mover + home + pins."""
+        pairs = zip(pfns.tolist(), pin_refs.tolist(), strict=True)
+        return _mask(self.refcount[pfn] == 1 + self.home[pfn] + refs for pfn, refs in pairs)
+
+    def unfreeze(self, pfns: Pfns) -> None:
+        """References may be taken again."""
+        for pfn in pfns.tolist():
+            del self.frozen[pfn]
+            self.in_flight = {t: s for t, s in self.in_flight.items() if s != pfn}
+
+    def copy(self, sources: Pfns, targets: Pfns) -> None:
+        """Contents; forth while frozen, or back when a move is undone."""
+        for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
+            if self.in_flight.get(source) != target:
+                require(source in self.frozen, "W4 copied while anybody may write", pfn=source)
+                require(
+                    self.state[target] is FrameIs.TARGET,
+                    "W1 copied onto a frame in use",
+                    pfn=target,
+                )
+                self.in_flight[target] = source
+            self.contents[target] = self.contents[source]
+            self.nr_copies += 1
+
+    def rekey(self, sources: Pfns, targets: Pfns) -> None:
+        """The frozen references, and the home, are the target's."""
+        for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
+            require(self.in_flight.pop(target) == source, "W4 rekeyed without a copy", pfn=source)
+            moved = self.frozen.pop(source)
+            require(moved > 1, "W2 a target that nobody references", pfn=source, target=target)
+            self.state[target] = FrameIs.USED
+            self.refcount[target] = moved - 1
+            self.home[target], self.home[source] = self.home[source], 0
+            self.refcount[source] -= moved
+            self.state[source] = FrameIs.EMPTY
+            self.taken.discard(source)
+
+    def free(self, sources: Pfns) -> None:
+        """Emptied sources."""
+        for pfn in sources.tolist():
+            require(self.state[pfn] is FrameIs.EMPTY, "W1 freed while in use", pfn=pfn)
+            require(self.refcount[pfn] == 0, "W1 freed while referenced", pfn=pfn)
+            self._to_free(pfn)
+
+    def put(self, pfns: Pfns) -> None:
+        """Undo take."""
+        self._require_taken(pfns)
+        for pfn in pfns.tolist():
+            require(pfn not in self.frozen, "W3 put back while frozen", pfn=pfn)
+            self.taken.discard(pfn)
+            self.put_page(pfn)
+
+    def quarantine(self, pfns: Pfns) -> None:
+        """Set aside for good."""
+        for pfn in pfns.tolist():
+            self.state[pfn] = FrameIs.QUARANTINED
+            self.taken.discard(pfn)
+
+    # Itself.
+
+    def check(self) -> None:
+        """Run W1..W4.
+
+        Raises:
+            InvariantError: one does not hold.
+        """
+        for pfn, state in enumerate(self.state):
+            used = state is FrameIs.USED
+            set_aside = state is FrameIs.QUARANTINED or state is FrameIs.EMPTY
+            if not used and not set_aside:
+                require(self.refcount[pfn] == 0, "W1 not used, but referenced", pfn=pfn)
+                require(self.home[pfn] == 0, "W1 not used, but mapped", pfn=pfn)
+            require(not used or self.refcount[pfn] > 0, "W2 used, but not referenced", pfn=pfn)
+            require(used or pfn not in self.taken, "W3 taken, but not used", pfn=pfn)
+        require(self.frozen.keys() <= self.taken, "W3 frozen, but not taken")
+
+    def _to_free(self, pfn: int) -> None:
+        require(self.home[pfn] == 0, "W1 freed while mapped", pfn=pfn)
+        self.state[pfn] = FrameIs.FREE
+        self.refcount[pfn] = 0
+        self.contents[pfn] = POISON
+
+    def _require_taken(self, pfns: Pfns) -> None:
+        for pfn in pfns.tolist():
+            require(pfn in self.taken, "W3 a mover touches what it has not taken", pfn=pfn)
+
+    def _where(self, wanted: FrameIs) -> Pfns:
+        return column(*(pfn for pfn, state in enumerate(self.state) if state is wanted))
+
+
+class WorldTargets:
+    """Free frames of a world as targets, the highest first (as compaction's free scanner)."""
+
+    def __init__(self, world: World, limit: int | None = None) -> None:
+        """At most `limit` of them."""
+        self._world = world
+        self._left = world.nr_frames if limit is None else limit
+
+    def take(self, count: int) -> Pfns:
+        """Up to `count` free frames."""
+        found = self._world.free_pfns()[::-1][: min(count, self._left)].copy()
+        self._left -= len(found)
+        for pfn in found.tolist():
+            self._world.state[pfn] = FrameIs.TARGET
+        return found
+
+    def give_back(self, pfns: Pfns) -> None:
+        """Unused targets become free again."""
+        self._left += len(pfns)
+        for pfn in pfns.tolist():
+            require(
+                self._world.state[pfn] is FrameIs.TARGET, "W1 gave back a target in use", pfn=pfn
+            )
+            require(pfn not in self._world.in_flight, "W1 gave back a target in flight", pfn=pfn)
+            self._world.state[pfn] = FrameIs.FREE
+            self._world.contents[pfn] = POISON
+
+
+def _mask(values: Iterable[bool]) -> Mask:
+    return np.fromiter(values, dtype=np.bool_)
