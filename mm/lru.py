@@ -134,6 +134,13 @@ class Lru:
             if len(chosen):
                 self.add_many(chosen, which)
 
+    def putback_page(self, pfn: int) -> None:
+        """`putback_many` for one page."""
+        if self.frames.flags.item(pfn) & _ACTIVE_BIT:
+            self.add_many(np.array([pfn]), active=True)
+        else:
+            self.add_page(pfn)
+
     def activate(self, pfns: Pfns) -> None:
         """Pages of either list to the young end of the active one."""
         self.del_many(pfns)

@@ -96,6 +96,14 @@ class Swap:
             raise PinpageError(f"swap entry {entry:#x}: no area of type {swp_type(entry)}")
         return area
 
+    def locate(self, entry: SwapEntry) -> tuple[SwapArea, int]:
+        """The area and the offset that an entry names.
+
+        Raises:
+            PinpageError: there is no such area (any more).
+        """
+        return self.area_of(entry), swp_offset(entry)
+
     @property
     def is_full(self) -> bool:
         """More than half of all slots are taken: cached copies are given up early."""
@@ -129,7 +137,7 @@ class Swap:
         Returns:
             OK, or what `SwapArea.duplicate` refused with (nothing has changed).
         """
-        area, offset = self.area_of(entry), swp_offset(entry)
+        area, offset = self.locate(entry)
         usage = SWAP_MAP_SHMEM if space.kind == "file" else 1
         error = area.duplicate(offset, usage)
         if error == Errno.OK:
@@ -146,7 +154,7 @@ class Swap:
             The slot's byte afterwards.
         """
         entry = pte_entry(space.pte.item(vpn))
-        area, offset = self.area_of(entry), swp_offset(entry)
+        area, offset = self.locate(entry)
         space.pte[vpn] = PTE_NONE
         area.drop_user(offset, space.mm_id, vpn)
         return area.free_one(offset)
