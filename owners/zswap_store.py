@@ -1,0 +1,289 @@
+"""The front half of zswap: store, load and invalidate, as frontswap calls them.
+
+Context: thread-safe; the tree lock is dropped while data are compressed or decompressed, so
+an entry may leave the tree meanwhile, and whoever drops its last reference frees it.
+
+Kernel counterpart: the frontswap hooks of mm/zswap.c of v3.11; `owners.zswap` adds the ways
+out of the pool and says what was kept and what was not.
+"""
+
+import time
+from collections.abc import Generator
+from typing import TypeVar
+
+import numpy as np
+from attrs import define
+
+from mm.api import PageSource
+from mm.errno import Errno
+from mm.frames import FrameState
+from mm.gfp import Gfp
+from mm.swapops import SwapEntry, swp_entry, swp_type
+from owners.compress import Compressor
+from owners.handles import HandleName
+from owners.zbud import ZbudOps, ZbudPool
+from owners.zbud_owner import Coverage
+from owners.zswap_entries import NO_ENTRY, ZswapEntries, ZswapTree
+from pinpage.errors import ContextError, PinpageError, require
+from pinpage.registry import PinRegistry
+
+__all__ = ["BLOB_HEADER_NR_BYTES", "NR_RECLAIM_RETRIES", "ZswapCounters", "ZswapStore", "run_out"]
+
+BLOB_HEADER_NR_BYTES = 8
+"""The swap entry before the compressed bytes of each stored blob."""
+NR_RECLAIM_RETRIES = 8
+"""Pages that store asks zbud to try when the pool is full."""
+
+_NR_MAP_TRIES = 1000
+_T = TypeVar("_T")
+
+
+@define
+class ZswapCounters:
+    """The counters of v3.11's debugfs directory, and patch 4's.
+
+    Attributes:
+        pool_limit_hit: stores that found the pool full.
+        written_back_pages: pages written to disk to make room.
+        unused_pages: unuse attempts, failures included.
+        reject_reclaim_fail: stores refused because no room could be made.
+        reject_compress_poor: stores refused because the page does not compress enough.
+        reject_alloc_fail: stores refused for want of a zbud page.
+        duplicate_entry: stores that replaced an older copy of the same slot.
+        stored_pages: entries held now.
+    """
+
+    pool_limit_hit: int = 0
+    written_back_pages: int = 0
+    unused_pages: int = 0
+    reject_reclaim_fail: int = 0
+    reject_compress_poor: int = 0
+    reject_alloc_fail: int = 0
+    duplicate_entry: int = 0
+    stored_pages: int = 0
+
+
+class ZswapStore:
+    """Entries, trees and pools; implements `mm.swapops.FrontSwap`.
+
+    Attributes:
+        counters: what happened so far.
+        pools: one per swap type, in the order of `init`; the list grows in place.
+        compressor: both ways between pages and compressed bytes.
+    """
+
+    def __init__(
+        self,
+        source: PageSource,
+        compressor: Compressor,
+        *,
+        registry: PinRegistry | None = None,
+        handles: HandleName = "indirect",
+        coverage: Coverage | None = None,
+        max_pool_percent: int = 20,
+        gfp: Gfp = Gfp.ZSWAP,
+    ) -> None:
+        """No swap types yet.
+
+        Args:
+            source: where pool pages come from.
+            compressor: see `owners.compress`.
+            registry, handles, coverage: for the pools, see `ZbudPool`.
+            max_pool_percent: of the machine's memory; beyond it store makes room first.
+            gfp: for pool pages.  Patch 4 adds RECLAIMABLE.
+        """
+        self.counters = ZswapCounters()
+        self.pools: list[ZbudPool] = []
+        self.compressor = compressor
+        self._source = source
+        self._registry = registry
+        self._handles: HandleName = handles
+        self._coverage: Coverage | None = coverage
+        self._gfp = gfp
+        absent = np.isin(source.frames.state, (FrameState.HOLE, FrameState.RESERVED))
+        self._max_nr_pages = int(np.count_nonzero(~absent)) * max_pool_percent // 100
+        self._trees: dict[int, ZswapTree] = {}
+        self._entries = ZswapEntries()
+
+    def init(self, swap_type: int) -> ZbudPool:
+        """A swap device appears (swapon): make its tree and its pool.
+
+        Raises:
+            PinpageError: it has them already.
+        """
+        if swap_type in self._trees:
+            raise PinpageError(f"zswap: swap type {swap_type} was set up before")
+        pool = ZbudPool(
+            self._source,
+            registry=self._registry,
+            handles=self._handles,
+            coverage=self._coverage,
+            ops=self._pool_ops(),
+        )
+        self.pools.append(pool)
+        self._trees[swap_type] = ZswapTree(swap_type, pool)
+        return pool
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the pools have more pages than they may."""
+        return sum(pool.pages_nr for pool in self.pools) > self._max_nr_pages
+
+    # mm.swapops.FrontSwap
+
+    def store(self, swap_type: int, offset: int, page: bytes) -> bool:
+        """Keep a page; False if it must go to disk."""
+        return self.store_page(swap_type, offset, page) == Errno.OK
+
+    def load(self, swap_type: int, offset: int) -> bytes | None:
+        """The page, or None if it was written back, never stored, or invalidated."""
+        return run_out(self.load_steps(swap_type, offset))
+
+    def invalidate_page(self, swap_type: int, offset: int) -> None:
+        """Forget a slot; does nothing if there is no entry (it was written back)."""
+        tree = self._trees.get(swap_type)
+        if tree is None:
+            return
+        with tree.lock:
+            row = tree.rows.pop(offset, NO_ENTRY)
+            left = self._entries.put(row) if row != NO_ENTRY else 1
+        if not left:
+            self._free_entry(tree, row)
+
+    def invalidate_area(self, swap_type: int) -> None:
+        """Forget every slot of a type (swapoff).  The tree and the pool stay for the next."""
+        tree = self._trees.get(swap_type)
+        if tree is not None:
+            for offset in list(tree.rows):
+                self.invalidate_page(swap_type, offset)
+
+    def store_page(self, swap_type: int, offset: int, page: bytes) -> Errno:
+        """`store` with the reason.
+
+        Returns:
+            OK; ENODEV without a tree; ENOMEM if no room could be made or had; ENOSPC if the
+            page compresses poorly.
+        """
+        tree = self._trees.get(swap_type)
+        if tree is None:
+            return Errno.ENODEV
+        counters = self.counters
+        if self.is_full:
+            counters.pool_limit_hit += 1
+            if tree.pool.reclaim_lru_page(NR_RECLAIM_RETRIES):
+                counters.reject_reclaim_fail += 1
+                return Errno.ENOMEM
+        compressed = self.compressor.compress(page)
+        handle = tree.pool.alloc(BLOB_HEADER_NR_BYTES + len(compressed), self._gfp)
+        if handle == Errno.ENOSPC:
+            counters.reject_compress_poor += 1
+            return Errno.ENOSPC
+        if handle < 0:
+            counters.reject_alloc_fail += 1
+            return Errno(handle)
+        header = swp_entry(swap_type, offset).to_bytes(BLOB_HEADER_NR_BYTES, "little")
+        pfn, in_page = self._map(tree.pool, handle)
+        self._source.contents.write(pfn, header + compressed, in_page)
+        tree.pool.unmap(handle)
+        self._insert(tree, self._entries.add(swap_type, offset, handle, len(compressed)))
+        return Errno.OK
+
+    def load_steps(self, swap_type: int, offset: int) -> Generator[None, None, bytes | None]:
+        """`load`, yielding where the tree lock is free and others may run."""
+        tree = self._trees.get(swap_type)
+        row = self._find_and_get(tree, offset) if tree is not None else NO_ENTRY
+        if tree is None or row == NO_ENTRY:
+            return None
+        yield
+        page = self._decompress(tree.pool, row)
+        yield
+        self._put_entry(tree, row)
+        return page
+
+    # Inside.
+
+    def _insert(self, tree: ZswapTree, row: int) -> None:
+        offset = int(self._entries.offset[row])
+        with tree.lock:
+            older = tree.rows.get(offset, NO_ENTRY)
+            tree.rows[offset] = row
+            left = self._entries.put(older) if older != NO_ENTRY else 1
+        self.counters.stored_pages += 1
+        self.counters.duplicate_entry += older != NO_ENTRY
+        if not left:
+            self._free_entry(tree, older)
+
+    def _find_and_get(self, tree: ZswapTree, offset: int) -> int:
+        with tree.lock:
+            row = tree.rows.get(offset, NO_ENTRY)
+            if row != NO_ENTRY:
+                self._entries.get(row)
+        return row
+
+    def _put_entry(self, tree: ZswapTree, row: int) -> int:
+        """Drop one's own reference; how many are left."""
+        with tree.lock:
+            left = self._entries.put(row)
+        if not left:
+            self._free_entry(tree, row)
+        return left
+
+    def _free_entry(self, tree: ZswapTree, row: int) -> None:
+        tree.pool.free(int(self._entries.handle[row]))
+        self._entries.remove(row)
+        self.counters.stored_pages -= 1
+
+    def _entry_of(self, pool: ZbudPool, handle: int) -> tuple[SwapEntry, ZswapTree]:
+        """The swap entry that an object's header names, and its tree."""
+        pfn, in_page = self._map(pool, handle)
+        header = self._source.contents.read(pfn, in_page, BLOB_HEADER_NR_BYTES)
+        pool.unmap(handle)
+        entry = int.from_bytes(header, "little")
+        tree = self._trees.get(swp_type(entry))
+        require(
+            tree is not None and tree.pool is pool, "E4 an object names another pool", entry=entry
+        )
+        return entry, self._trees[swp_type(entry)]
+
+    def _decompress(self, pool: ZbudPool, row: int) -> bytes:
+        handle, length = int(self._entries.handle[row]), int(self._entries.length[row])
+        pfn, in_page = self._map(pool, handle)
+        data = self._source.contents.read(pfn, in_page + BLOB_HEADER_NR_BYTES, length)
+        pool.unmap(handle)
+        return self.compressor.decompress(data)
+
+    def _map(self, pool: ZbudPool, handle: int) -> tuple[int, int]:
+        """Map an object, waiting for a mover in another thread."""
+        for _ in range(_NR_MAP_TRIES):
+            place = pool.map(handle)
+            if not isinstance(place, Errno):
+                return place
+            time.sleep(0)
+        raise ContextError(f"zswap: handle {handle:#x} is under move and the mover waits for us")
+
+    def _require_tree(self, swap_type: int) -> ZswapTree:
+        tree = self._trees.get(swap_type)
+        if tree is None:
+            raise PinpageError(f"zswap: no swap type {swap_type}: call init({swap_type}) first")
+        return tree
+
+    def _pool_ops(self) -> ZbudOps:
+        """What the pools may call; nothing leads out of a store."""
+        return ZbudOps()
+
+
+def run_out(steps: Generator[None, None, _T]) -> _T:
+    """Exhaust a generator of steps; what it returns.
+
+    >>> def steps():
+    ...     yield
+    ...     return 7
+    >>> run_out(steps())
+    7
+    """
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
