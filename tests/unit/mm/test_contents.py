@@ -1,0 +1,108 @@
+"""Bytes, tags, and machines that share a template."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mm.contents import ArenaContents, TagContents, new_template
+from pinpage.errors import PinpageError
+
+
+def frames(*pfns):
+    return np.array(pfns, dtype=np.int64)
+
+
+def resident_nr_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("contents", [ArenaContents(300), TagContents(300)])
+def test_copy_moves_tags_and_leaves_the_source(contents):
+    sources, targets = np.arange(100), np.arange(299, 199, -1)
+    contents.set_tags(sources, np.arange(1, 101, dtype=np.uint64))
+    contents.copy(sources, targets)
+    assert contents.tags(targets).tolist() == list(range(1, 101))
+    assert contents.tags(sources).tolist() == list(range(1, 101))
+    with pytest.raises(PinpageError, match="1 sources but 2 targets"):
+        contents.copy(frames(1), frames(2, 3))
+
+
+def test_copy_of_bytes_is_whole():
+    arena = ArenaContents(200)
+    pages = np.random.default_rng(1).integers(0, 256, (70, 4096), dtype=np.uint8)
+    arena.write_many(np.arange(70), pages)
+    arena.copy(np.arange(70), np.arange(100, 170))
+    assert (arena.read_many(np.arange(100, 170)) == pages).all()
+    assert arena.read(169) == pages[69].tobytes()
+
+
+def test_a_tag_is_the_first_word_of_the_bytes():
+    arena = ArenaContents(2)
+    arena.write(1, bytes([1, 2, 3, 4, 5, 6, 7, 8]))
+    assert arena.tags(frames(1)).tolist() == [0x0807060504030201]
+    arena.set_tags(frames(0), np.array([0xFF00], dtype=np.uint64))
+    assert arena.read(0, 0, 3) == b"\x00\xff\x00"
+
+
+def test_bytes_at_an_offset():
+    arena = ArenaContents(2)
+    arena.write(1, b"abc", offset=4093)
+    assert arena.read(1, 4092, 4) == b"\0abc"
+    assert arena.read(1, 4093) == b"abc"
+
+
+@pytest.mark.parametrize(("offset", "data"), [(4094, b"abc"), (-1, b"a")])
+def test_bytes_beyond_the_frame_are_refused_and_the_next_frame_is_untouched(offset, data):
+    arena = ArenaContents(3)
+    with pytest.raises(PinpageError, match="not within a frame"):
+        arena.write(1, data, offset)
+    with pytest.raises(PinpageError, match="not within a frame"):
+        arena.read(1, offset, len(data))
+    assert not arena.pages.any()
+
+
+def test_an_arena_costs_what_is_touched():
+    before = resident_nr_bytes()
+    arena = ArenaContents(1 << 18)
+    arena.write(5, b"x")
+    assert resident_nr_bytes() - before < 64 << 20, "a GiB became resident"
+    assert arena.pages.shape == (1 << 18, 4096)
+
+
+def test_machines_over_one_template_start_alike_and_part_on_writing():
+    fd = new_template(8)
+    ArenaContents.over(fd, 8, shared=True).write(3, b"common")
+    first, second = ArenaContents.over(fd, 8), ArenaContents.over(fd, 8)
+    first.write(3, b"mine  ")
+    assert first.read(3, 0, 6) == b"mine  "
+    assert second.read(3, 0, 6) == b"common"
+    assert ArenaContents.over(fd, 8).read(3, 0, 6) == b"common", "the template changed"
+    os.close(fd)
+    assert second.read(3, 0, 6) == b"common"
+
+
+def test_a_template_too_short_is_refused():
+    fd = new_template(4)
+    with pytest.raises(PinpageError, match="5 frames need more"):
+        ArenaContents.over(fd, 5)
+    os.close(fd)
+
+
+def test_tags_have_no_bytes_and_say_what_to_do():
+    tags = TagContents(4)
+    for call in (
+        lambda: tags.read(0),
+        lambda: tags.write(0, b"x"),
+        lambda: tags.read_many(frames(0)),
+        lambda: tags.write_many(frames(0), np.zeros((1, 4096), dtype=np.uint8)),
+    ):
+        with pytest.raises(PinpageError, match='contents="arena"'):
+            call()
+
+
+@pytest.mark.parametrize("kind", [ArenaContents, TagContents])
+def test_no_frames_no_contents(kind):
+    with pytest.raises(PinpageError, match="nr_frames=0"):
+        kind(0)
