@@ -1,0 +1,161 @@
+"""How the VM treats frames that it cannot move by itself: the one question mm asks.
+
+mm moves what only page tables hold.  About every other used frame it asks a `Design`,
+and a design is all that differs between v3.11, the 2013 patches and the registry; the
+scanners, the planner and the mover are the same code under each.
+
+    claims   which frames of a span somebody registered, page tables or not
+    ask      no side effects: would this frame move, be released, or stay, and why
+    release  give the frame up instead of moving it (may allocate; needs no target)
+    move     move it to a target, all of its holders agreeing
+
+mm never imports an owner: the zbud-specific design lives beside zbud.
+"""
+
+import enum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpage.migrate import Memory, MoveReport, TargetSource, move_many, release_many
+from pinpage.owner import Mode, Reason
+from pinpage.registry import PinRegistry
+from pinpage.units import Mask, Pfns
+
+__all__ = ["Answer", "Answers", "Design", "RegistryDesign", "Unmovable"]
+
+
+class Answer(enum.IntEnum):
+    """What a design would do with a frame that mm cannot move by itself."""
+
+    NO = 0
+    MOVE = 1
+    RELEASE = 2
+
+
+Answers = NDArray[np.uint8]
+"""A column of `Answer` values, one per frame asked about."""
+
+
+class Design(Protocol):
+    """How frames with holders other than page tables are treated."""
+
+    @property
+    def name(self) -> str:
+        """The name that runs and tables use."""
+
+    @property
+    def lock_acquisitions(self) -> int:
+        """Locks that the design's own bookkeeping has taken so far."""
+
+    def claims(self, start: int, stop: int) -> Mask:
+        """Which frames of [start, stop) must not move unasked, shape (stop - start,)."""
+
+    def ask(self, pfns: Pfns, mode: Mode) -> tuple[Answers, NDArray[np.uint8]]:
+        """Answers and, where the answer is NO, reasons; both of shape (n,).
+
+        Context: no side effects on frames or owners; a registry may drain its batches.
+        """
+
+    def holders(self, nr_frames: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        """Who holds each frame, for the reasons that a plan gives: codes and their names."""
+
+    def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
+        """Move frames whose answer was MOVE; what is left of the targets is given back."""
+
+    def release(self, pfns: Pfns, mode: Mode) -> NDArray[np.uint8]:
+        """Give up frames whose answer was RELEASE; one `Reason` each, shape (n,)."""
+
+
+class Unmovable:
+    """v3.11 and every kernel since, for holders that have no way to move: they stay."""
+
+    name = "unmovable"
+    lock_acquisitions = 0
+
+    def claims(self, start: int, stop: int) -> Mask:
+        """Nobody registers anything."""
+        return np.zeros(stop - start, dtype=np.bool_)
+
+    def ask(self, pfns: Pfns, mode: Mode) -> tuple[Answers, NDArray[np.uint8]]:
+        """Nobody is known, so nobody can be asked."""
+        return (
+            np.full(len(pfns), Answer.NO, dtype=np.uint8),
+            np.full(len(pfns), Reason.NO_OWNER, dtype=np.uint8),
+        )
+
+    def holders(self, nr_frames: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        """Nobody is known by name."""
+        return np.zeros(nr_frames, dtype=np.uint8), ("unknown",)
+
+    def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
+        """Nothing moves."""
+        return MoveReport(
+            reasons=np.full(len(pfns), Reason.NO_OWNER, dtype=np.uint8),
+            targets=np.full(len(pfns), -1, dtype=np.int64),
+        )
+
+    def release(self, pfns: Pfns, mode: Mode) -> NDArray[np.uint8]:
+        """Nothing is given up."""
+        return np.full(len(pfns), Reason.NO_OWNER, dtype=np.uint8)
+
+
+class RegistryDesign:
+    """The pin-page control subsystem: whoever pinned the frame is asked.
+
+    A frame moves if every owner that pinned it can migrate; it is released if the only
+    owners left can merely release.  Frames that nobody pinned stay: a frame that nobody
+    knows is never a success.
+    """
+
+    name = "registry"
+
+    def __init__(self, registry: PinRegistry, memory: Memory) -> None:
+        """Ask `registry`; moves go through `memory`."""
+        self._registry = registry
+        self._memory = memory
+
+    @property
+    def lock_acquisitions(self) -> int:
+        """Node locks that the registry has taken."""
+        return self._registry.statistics().lock_acquisitions
+
+    def claims(self, start: int, stop: int) -> Mask:
+        """Every frame that anybody pinned."""
+        return self._registry.pinned_mask(start, stop)
+
+    def ask(self, pfns: Pfns, mode: Mode) -> tuple[Answers, NDArray[np.uint8]]:
+        """Look up who pins each frame; cost: one batched lookup for the lot."""
+        answers = np.full(len(pfns), Answer.NO, dtype=np.uint8)
+        reasons = np.full(len(pfns), Reason.NO_CALLBACK, dtype=np.uint8)
+        movable = self._registry.can_migrate_mask(pfns)
+        answers[self._registry.can_release_mask(pfns)] = Answer.RELEASE
+        answers[movable] = Answer.MOVE
+        reasons[self._registry.owner_counts(pfns) == 0] = Reason.NO_OWNER
+        return answers, reasons
+
+    def holders(self, nr_frames: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        """Owners by name; a frame with several is its first owner's, one with none unknown.
+
+        Cost: one batched lookup of all pinned frames.
+        """
+        owners = self._registry.owners
+        code_of = {owner: code for code, owner in enumerate(owners, start=1)}
+        codes = np.zeros(nr_frames, dtype=np.uint8)
+        pinned = np.flatnonzero(self._registry.pinned_mask(0, nr_frames))
+        ids, _ = self._registry.single_pins(pinned)
+        for owner_id in np.unique(ids[ids >= 0]).tolist():
+            owner = self._registry.owner_by_id(owner_id)
+            codes[pinned[ids == owner_id]] = code_of[owner]
+        for pfn in pinned[ids < 0].tolist():
+            codes[pfn] = code_of[self._registry.pins(pfn)[0].owner]
+        return codes, ("unknown", *(owner.name for owner in owners))
+
+    def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
+        """One move protocol for the batch, every owner asked."""
+        return move_many(self._registry, self._memory, pfns, targets, mode)
+
+    def release(self, pfns: Pfns, mode: Mode) -> NDArray[np.uint8]:
+        """Ask each owner to give its frame up."""
+        return release_many(self._registry, self._memory, pfns, mode)

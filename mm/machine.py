@@ -1,0 +1,273 @@
+"""One machine: memory, the policies over it, and the design in force.
+
+This is what scripts hold.  It wires the parts and owns no logic of its own: each policy
+gets the state that it needs, and `check` and `digest` speak for the whole.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal, Self
+
+import numpy as np
+from attrs import define
+
+from mm.buddy import Buddy
+from mm.compaction import CompactControl, Compaction, CompactReport
+from mm.contents import ArenaContents, Contents, TagContents
+from mm.costs import CostModel, Counters, SimClock
+from mm.design import Design, RegistryDesign, Unmovable
+from mm.frames import Frames, FrameState
+from mm.gfp import Gfp
+from mm.hugetlb import HugePool
+from mm.lru import Lru
+from mm.memory import Memory
+from mm.move import Mover
+from mm.nodes import Zone, place_frames, zones_for
+from mm.page_alloc import PageAllocator
+from mm.pageblock import Pageblocks
+from mm.paging import Paging
+from mm.pcp import PerCpuPages
+from mm.plan import Plan
+from mm.planned import PlannedCompaction
+from mm.rmap import Rmap
+from mm.swap import Swap
+from mm.swap_host import SwapCore
+from mm.vmscan import shrink_active, shrink_inactive
+from pinpage.errors import PinpageError
+from pinpage.owner import Mode
+from pinpage.registry import PinRegistry
+from pinpage.topology import Topology
+from pinpage.units import PAGEBLOCK_NR_PAGES, Span
+
+__all__ = ["Compacted", "Machine", "Strategy"]
+
+Strategy = Literal["scan", "plan"]
+"""How a consumer decides what to move: the kernel's two scanners, or knowledge first."""
+
+
+@define
+class Compacted:
+    """What compacting the machine came to.
+
+    Attributes:
+        report: counts over all zones.
+        bound: the most wholly free pageblocks that any strategy can reach from the state
+            before, with what this design can move.
+        plan: the plan, under strategy `plan`.
+        elapsed_ns: simulated time.
+    """
+
+    report: CompactReport
+    bound: int
+    plan: Plan | None
+    elapsed_ns: int
+
+
+class Machine:
+    """Memory with everything that acts on it.
+
+    Attributes:
+        frames, pageblocks, zones, contents: the columns.
+        buddy, pcp, rmap, lru, swap: the state over them.
+        mover, compaction, planned, allocator, hugetlb: the policies.
+        paging, memory, swap_core: the process side: what faults and unuse share, processes,
+            and what a compressed cache asks of swap.
+        design: how frames are treated that mm cannot move by itself; may be replaced.
+        registry: who pins what, under a registry design; else None.
+        counters, costs, clock: what was done, what that costs, and the time it is.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        pageblocks: Pageblocks,
+        zones: Sequence[Zone],
+        contents: Contents,
+        *,
+        nr_cpus: int = 2,
+        costs: CostModel | None = None,
+    ) -> None:
+        """Wire a machine over columns that say which frames are free; builds the free lists."""
+        self.frames = frames
+        self.pageblocks = pageblocks
+        self.zones = tuple(zones)
+        self.contents = contents
+        self.costs = costs or CostModel()
+        self.counters = Counters()
+        self.clock = SimClock()
+        self.design: Design = Unmovable()
+        self.registry: PinRegistry | None = None
+        self.buddy = Buddy(frames, pageblocks, self.zones)
+        self.buddy.build()
+        self.pcp = PerCpuPages(self.buddy, nr_cpus=nr_cpus)
+        self.rmap = Rmap(frames)
+        self.lru = Lru(frames)
+        self.swap = Swap(frames, self.rmap)
+        self.mover = Mover(
+            frames, contents, self.buddy, self.rmap, self.lru, self.swap.cache, self.pcp,
+            self.counters,
+        )  # fmt: skip
+        parts = (frames, pageblocks, self.buddy, self.mover, self.counters)
+        self.compaction = Compaction(*parts)
+        self.planned = PlannedCompaction(*parts)
+        self.allocator = PageAllocator(
+            self.zones, self.buddy, self.pcp, self.compaction, self.counters, lambda: self.design
+        )
+        self.hugetlb = HugePool(frames, pageblocks, self.buddy, self.allocator)
+        self.paging = Paging(self, self.rmap, self.lru, self.swap)
+        self.memory = Memory(self.paging)
+        self.swap_core = SwapCore(self.paging)
+        self.allocator.reclaim = self._reclaim
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        nr_pages: int,
+        nr_nodes: int = 1,
+        contents: Literal["arena", "tags"] = "arena",
+        nr_cpus: int = 2,
+    ) -> Self:
+        """A machine of `nr_pages` free frames, one Normal zone per node.
+
+        Raises:
+            PinpageError: not a positive multiple of a pageblock, or less than one per node.
+
+        >>> Machine.build(nr_pages=1024, contents="tags").buddy.nr_free()
+        1024
+        """
+        if nr_pages < 1 or nr_pages % PAGEBLOCK_NR_PAGES:
+            raise PinpageError(
+                f"machine: nr_pages={nr_pages} is not a multiple of a pageblock: "
+                f"give a multiple of {PAGEBLOCK_NR_PAGES}"
+            )
+        frames = Frames(nr_pages)
+        frames.state[:] = FrameState.FREE
+        zones = zones_for(nr_pages, nr_nodes)
+        place_frames(frames, zones)
+        holds = ArenaContents(nr_pages) if contents == "arena" else TagContents(nr_pages)
+        return cls(frames, Pageblocks(nr_pages), zones, holds, nr_cpus=nr_cpus)
+
+    def use_registry(self, *, batch_nr_pins: int = 63) -> PinRegistry:
+        """Put the registry design in force; returns its registry, in which owners register."""
+        spans = tuple(_node_spans(self.zones, self.frames.nr_frames))
+        self.registry = PinRegistry(Topology(spans), batch_nr_pins=batch_nr_pins)
+        self.design = RegistryDesign(self.registry, self.mover)
+        return self.registry
+
+    # mm.api.PageSource
+
+    def alloc_page(self, gfp: Gfp) -> int:
+        """One frame with one reference, or -1."""
+        return self.allocator.alloc_pages(0, gfp)
+
+    def alloc_pages(self, order: int, gfp: Gfp) -> int:
+        """One block of 2^order frames: its head, or -1 (-ENOMEM)."""
+        return self.allocator.alloc_pages(order, gfp)
+
+    def free_page(self, pfn: int) -> None:
+        """Drop the last reference and free.
+
+        Raises:
+            PinpageError: it is not allocated, or others hold references too.
+        """
+        if self.frames.state[pfn] != FrameState.USED or self.frames.refcount[pfn] != 1:
+            raise PinpageError(
+                f"free_page: pfn {pfn:#x} has {self.frames.refcount[pfn]} references, not 1"
+            )
+        self.put_page(pfn)
+
+    def get_page(self, pfn: int) -> None:
+        """One reference more.
+
+        Raises:
+            PinpageError: nobody holds the frame, or it is frozen for a move.
+        """
+        if not self.mover.get_page(pfn):
+            raise PinpageError(f"get_page: pfn {pfn:#x} is free or frozen")
+
+    def put_page(self, pfn: int) -> bool:
+        """One reference less; True when that was the last one and the frame is free now."""
+        return self.mover.put_page(pfn)
+
+    def _reclaim(self, nr_pages: int) -> int:
+        """Direct reclaim for the allocator: how many pages it freed."""
+        if not self.swap.areas or self.paging.in_reclaim:
+            return 0
+        shrink_active(self.paging, nr_pages)
+        return shrink_inactive(self.paging, nr_pages).nr_reclaimed
+
+    # What users of memory ask for.
+
+    def bound(self, mode: Mode = Mode.SYNC) -> int:
+        """The most pageblocks that any strategy can have wholly free, under this design."""
+        census, _ = self.planned.census(self.design, mode)
+        return census.bound()
+
+    def compact(self, strategy: Strategy = "scan", mode: Mode = Mode.SYNC) -> Compacted:
+        """Compact all memory, as `echo 1 > /proc/sys/vm/compact_memory` asks for.
+
+        Args:
+            strategy: "scan", the kernel's two scanners; or "plan".
+            mode: how long to wait.
+
+        Raises:
+            PinpageError: no such strategy.
+        """
+        if strategy not in ("scan", "plan"):
+            raise PinpageError(f"compact: strategy={strategy!r}: it is 'scan' or 'plan'")
+        before = self.counters.copy()
+        locks = self._lock_acquisitions()
+        self.pcp.drain_all()
+        if strategy == "plan":
+            report, made = self.planned.compact(self.design, mode=mode)
+            compacted = Compacted(report, made.bound, made, 0)
+        else:
+            compacted = Compacted(CompactReport(), self.bound(mode), None, 0)
+            for zone in self.zones:
+                control = CompactControl(zone, mode)
+                compacted.report.add(self.compaction.compact_zone(control, self.design))
+        self.counters.lock_acquisitions += self._lock_acquisitions() - locks
+        compacted.elapsed_ns = self.costs.cost_of(self.counters.since(before))
+        self.clock.advance(compacted.elapsed_ns)
+        return compacted
+
+    def _lock_acquisitions(self) -> int:
+        return self.buddy.lock_acquisitions + self.design.lock_acquisitions
+
+    # The whole.
+
+    def check(self) -> None:
+        """Run every numbered invariant of every part.
+
+        Raises:
+            InvariantError: one does not hold.
+        """
+        for part in (
+            self.frames, self.pageblocks, self.buddy, self.pcp, self.rmap, self.lru, self.swap,
+            self.hugetlb, *self.zones,
+        ):  # fmt: skip
+            part.check()
+        if self.registry is not None:
+            self.registry.check()
+
+    def digest(self) -> str:
+        """32 hex digits of everything that a run can change; equal runs, equal digests."""
+        frames, found = self.frames, hashlib.blake2b(digest_size=16)
+        used = np.flatnonzero(frames.state == FrameState.USED)
+        columns = (
+            frames.state, frames.order, frames.flags, frames.refcount, frames.mapcount,
+            self.pageblocks.migratetype, self.rmap.first_mm, self.rmap.first_vpn,
+            self.contents.tags(used),
+        )  # fmt: skip
+        for column in columns:
+            found.update(np.ascontiguousarray(column))
+        found.update(self.clock.now_ns.to_bytes(8, "little"))
+        return found.hexdigest()
+
+
+def _node_spans(zones: Sequence[Zone], nr_frames: int) -> list[Span]:
+    """One span per node, without gaps, from the zones' nodes."""
+    starts = sorted({min(z.span.start for z in zones if z.node == zone.node) for zone in zones})
+    borders = [0, *starts[1:], nr_frames]
+    return [Span(a, b) for a, b in zip(borders, borders[1:], strict=False)]

@@ -1,0 +1,189 @@
+"""The page allocator: which zone may serve a request, and what to do when none can.
+
+    fast path   a zone above its low watermark; order 0 through the per-CPU lists
+    slow path   above min: as it is; after direct compaction; after direct reclaim; fail
+
+The free lists themselves are `mm.buddy`; this module decides and owns no frames.
+
+Kernel counterpart: get_page_from_freelist and __alloc_pages_slowpath (mm/page_alloc.c),
+try_to_compact_pages and its deferral (mm/compaction.c).  kswapd is not modelled: there is
+no time between an allocation and the next in which it could run.
+"""
+
+from collections.abc import Callable, Sequence
+
+from attrs import define
+
+from mm.buddy import Buddy
+from mm.compaction import CompactControl, Compaction
+from mm.costs import Counters
+from mm.design import Design
+from mm.fragindex import fragmentation_index
+from mm.gfp import AllocFlags, Gfp, gfp_migratetype, gfp_zone_kind
+from mm.nodes import Zone, watermark_ok
+from mm.pageblock import MigrateType
+from mm.pcp import PerCpuPages
+from pinpage.owner import Mode
+
+__all__ = ["COSTLY_ORDER", "EXTFRAG_THRESHOLD", "MAX_DEFER_SHIFT", "PageAllocator"]
+
+COSTLY_ORDER = 3
+"""Above this order the allocator gives up early rather than reclaim for long."""
+EXTFRAG_THRESHOLD = 500
+"""A fragmentation index up to this means too little memory rather than too scattered."""
+MAX_DEFER_SHIFT = 6
+"""Compaction that keeps failing is tried once in 2^6 times, not less often."""
+_NR_RECLAIM_TRIES = 16
+_SWAP_CLUSTER_MAX = 32
+
+
+@define
+class _Deferral:
+    """How often compaction of a zone is skipped after it failed."""
+
+    shift: int = 0
+    considered: int = 0
+    failed_order: int = 11
+
+    def is_deferred(self, order: int) -> bool:
+        """Count an attempt; whether it is to be skipped."""
+        if order < self.failed_order:
+            return False
+        self.considered += 1
+        if self.considered >= 1 << self.shift:
+            self.considered = 1 << self.shift
+            return False
+        return True
+
+    def fail(self, order: int) -> None:
+        """A synchronous attempt failed: skip twice as many."""
+        self.considered = 0
+        self.shift = min(self.shift + 1, MAX_DEFER_SHIFT)
+        self.failed_order = min(self.failed_order, order)
+
+    def succeed(self, order: int) -> None:
+        """An allocation of this order went well."""
+        self.shift = self.considered = 0
+        self.failed_order = max(self.failed_order, order + 1)
+
+
+class PageAllocator:
+    """Allocates from zones; compacts and reclaims on the caller's behalf if it may."""
+
+    def __init__(
+        self,
+        zones: Sequence[Zone],
+        buddy: Buddy,
+        pcp: PerCpuPages,
+        compaction: Compaction,
+        counters: Counters,
+        design: Callable[[], Design],
+    ) -> None:
+        """Borrow the state; `design` is asked for the design in force at each compaction."""
+        self._zones = tuple(zones)
+        self._buddy = buddy
+        self._pcp = pcp
+        self._compaction = compaction
+        self._counters = counters
+        self._design = design
+        self._deferrals = {zone.index: _Deferral() for zone in zones}
+        self._busy = False
+        self.reclaim: Callable[[int], int] | None = None
+        """Direct reclaim: asked for so many pages, says how many it freed.  None: there is none."""
+
+    def alloc_pages(self, order: int, gfp: Gfp) -> int:
+        """One block of 2^order frames: its head, or -1 (-ENOMEM).
+
+        Context: may compact and reclaim if `gfp` has DIRECT_RECLAIM and no allocation of
+            this allocator is doing so already (PF_MEMALLOC): the recursion ends there.
+        """
+        pfn = self._from_freelists(order, gfp, lambda zone: zone.low, AllocFlags.NOFRAGMENT)
+        if pfn < 0:
+            pfn = self._from_freelists(order, gfp, lambda zone: zone.min, AllocFlags.NONE)
+        if pfn < 0 and gfp & Gfp.DIRECT_RECLAIM and not self._busy:
+            self._busy = True
+            try:
+                pfn = self._slow_path(order, gfp)
+            finally:
+                self._busy = False
+        if pfn >= 0:
+            self._counters.pages_allocated += 1 << order
+        return pfn
+
+    def _from_freelists(
+        self, order: int, gfp: Gfp, mark: Callable[[Zone], int], extra: AllocFlags
+    ) -> int:
+        migratetype = gfp_migratetype(gfp)
+        highest = gfp_zone_kind(gfp)
+        movable = migratetype == MigrateType.MOVABLE
+        flags = (AllocFlags.CMA if movable else AllocFlags.NONE) | extra
+        for zone in sorted(self._zones, key=lambda zone: (zone.node, -zone.kind)):
+            if zone.kind > highest or not zone.managed_nr_pages:
+                continue
+            if not watermark_ok(
+                self._buddy, zone, order, mark(zone), highest=highest, cma=movable,
+                harder=bool(gfp & Gfp.ATOMIC_BIT), high=bool(gfp & Gfp.HIGH),
+            ):  # fmt: skip
+                continue
+            pfn = self._rmqueue(order, migratetype, zone, flags)
+            if pfn >= 0:
+                return pfn
+        return -1
+
+    def _rmqueue(self, order: int, migratetype: MigrateType, zone: Zone, flags: AllocFlags) -> int:
+        if order == 0:
+            return self._pcp.alloc(migratetype, zone=zone.index, alloc_flags=flags)
+        return self._buddy.alloc(order, migratetype, zone=zone.index, alloc_flags=flags)
+
+    def _slow_path(self, order: int, gfp: Gfp) -> int:
+        pfn = self._compact_for(order, gfp, Mode.ASYNC) if order else -1
+        nr_tries = 1 if gfp & Gfp.NORETRY else _NR_RECLAIM_TRIES
+        if order > COSTLY_ORDER:
+            nr_tries = min(nr_tries, 4)
+        for _ in range(nr_tries):
+            if pfn >= 0:
+                return pfn
+            freed = self.reclaim(max(1 << order, _SWAP_CLUSTER_MAX)) if self.reclaim else 0
+            if freed:
+                self._pcp.drain_all()
+            pfn = self._from_freelists(order, gfp, lambda zone: zone.min, AllocFlags.NONE)
+            if pfn < 0 and order:
+                pfn = self._compact_for(order, gfp, Mode.SYNC_LIGHT)
+            if not freed:
+                break
+        return pfn
+
+    def _compact_for(self, order: int, gfp: Gfp, mode: Mode) -> int:
+        """Direct compaction, zone by zone, then another look at the free lists."""
+        migratetype = gfp_migratetype(gfp)
+        for zone in self._zones:
+            deferral = self._deferrals[zone.index]
+            if not self._is_suitable(zone, order) or deferral.is_deferred(order):
+                continue
+            self._pcp.drain_all()
+            control = CompactControl(
+                zone, mode, order, migratetype, ignore_skip_hint=False, any_target=False
+            )
+            self._compaction.compact_zone(control, self._design())
+            pfn = self._from_freelists(order, gfp, lambda zone: zone.min, AllocFlags.NONE)
+            if pfn >= 0:
+                deferral.succeed(order)
+                return pfn
+            if mode > Mode.ASYNC:
+                deferral.fail(order)
+        return -1
+
+    def _is_suitable(self, zone: Zone, order: int) -> bool:
+        """Whether compaction can help: free frames to move things to, and scattered ones.
+
+        It takes 2 * 2^order pages above a watermark; and for costly orders a fragmentation
+        index that does not put the blame on too little memory (compaction_suitable).
+        """
+        mark = zone.low if order > COSTLY_ORDER else zone.min
+        if self._buddy.nr_free(zone.index) < mark + (2 << order):
+            return False
+        if order <= COSTLY_ORDER:
+            return True
+        by_order = self._buddy.nr_free_by_order(zone.index)[: MigrateType.ISOLATE].sum(axis=0)
+        index = fragmentation_index(by_order, order)
+        return not 0 <= index <= EXTFRAG_THRESHOLD

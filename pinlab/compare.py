@@ -1,0 +1,308 @@
+"""The same memory, the same owners, the same request, under one design after another.
+
+The request is the recordings' `cmphuge`: compact all memory, then take as many 2 MiB pages
+as there are.  Under `scan` they come from the page allocator, min watermark included, as a
+write to nr_hugepages gets them.  Under `plan` they are the blocks that the plan emptied.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from mm.contents import ArenaContents, Contents, new_template
+from mm.frames import FrameState
+from mm.machine import Machine, Strategy
+from pinlab.corpus import Corpus
+from pinlab.designs import design
+from pinlab.replay import Replayed, class_counts, movable_owners, replay
+from pinlab.snapshot.image import Snapshot
+from pinpage.errors import PinpageError
+from pinpage.owner import Reason
+from pinpage.units import PAGEBLOCK_NR_PAGES
+
+__all__ = [
+    "Comparison",
+    "Maps",
+    "MeasuredRow",
+    "Progress",
+    "Row",
+    "Run",
+    "check_runs",
+    "compare",
+    "default_runs",
+    "measured_row",
+    "serve",
+]
+
+
+@frozen
+class Run:
+    """One way to serve the request.
+
+    Attributes:
+        design: name of the design in force.
+        movable: owners that have a callback under it, sorted.
+        strategy: "scan" or "plan".
+    """
+
+    design: str
+    movable: tuple[str, ...] = ()
+    strategy: Strategy = "scan"
+
+
+@frozen(kw_only=True)
+class Row:
+    """What one run came to.  Counts are pages unless the name says otherwise.
+
+    Attributes:
+        bound: the most huge pages that any strategy can make with what this run can move.
+        huge_pages: 2 MiB pages obtained.
+        pageblocks_emptied: pageblocks wholly free after compaction that were not before.
+        pages_moved: frames whose contents went elsewhere.
+        pages_unused: compressed pages brought back to ordinary memory.
+        pages_grown: what compaction added to memory in use: unused pages are no longer
+            compressed.
+        pages_scanned: frames that the scanners, or the planner's census, looked at.
+        refused: reason -> frames that stayed where they were.
+        lock_acquisitions: zone locks and registry node locks.
+        modelled_ns: simulated time of the compaction.
+        bytes_verified, bytes_lost: everything stored, read back and compared at the end.
+        digest: of the machine's state at the end.
+    """
+
+    design: str
+    movable: tuple[str, ...]
+    strategy: Strategy
+    bound: int
+    huge_pages: int
+    pageblocks_emptied: int
+    pages_moved: int
+    pages_unused: int
+    pages_grown: int
+    pages_scanned: int
+    refused: dict[str, int]
+    lock_acquisitions: int
+    modelled_ns: int
+    bytes_verified: int
+    bytes_lost: int
+    digest: str
+
+
+@frozen(kw_only=True)
+class MeasuredRow:
+    """What the recorded kernel did, where the recording says.
+
+    Counts are of the compaction alone where it was recorded alone.
+    """
+
+    kernel: str
+    huge_pages: int
+    pageblocks_emptied: int | None
+    pages_moved: int
+    pages_scanned: int
+
+
+@frozen(eq=False)
+class Maps:
+    """Frames per pageblock and class, int32 (nr_blocks, NR_CLASSES), around one run."""
+
+    before: NDArray[np.int32]
+    after: NDArray[np.int32]
+
+
+@frozen(kw_only=True)
+class Comparison:
+    """All rows of one recording.
+
+    Attributes:
+        recording: its name.
+        request: "cmphuge".
+        seed: of the contents.
+        measured: what the recorded kernel did; None if it was not asked.
+        rows: one per run, in order.
+        maps: per row, memory before and after; empty unless asked for.
+    """
+
+    recording: str
+    request: str
+    seed: int
+    measured: MeasuredRow | None
+    rows: tuple[Row, ...]
+    maps: tuple[Maps, ...] = ()
+
+
+Progress = Callable[[Run, int, int], None]
+"""Told before each run: the run, how many are done, how many there are."""
+
+
+def default_runs(snapshot: Snapshot) -> tuple[Run, ...]:
+    """What is shown when nothing is asked for: each design, then knowledge.
+
+    Owners that the recording does not have are left out of the coverage.
+    """
+    have = movable_owners(snapshot)
+    zbud = tuple(name for name in ("zbud",) if name in have)
+    both = tuple(name for name in ("slab", "zbud") if name in have)
+    runs = (
+        Run("unmovable"),
+        Run("zbud-reclaim"),
+        Run("registry", zbud),
+        Run("registry", both),
+        Run("registry", (), "plan"),
+        Run("registry", both, "plan"),
+    )
+    return tuple(dict.fromkeys(runs))
+
+
+def check_runs(snapshot: Snapshot, runs: Iterable[Run]) -> None:
+    """Refuse runs that cannot be made, before the first one starts.
+
+    Raises:
+        PinpageError: an unknown design, an owner that the recording does not have, or a
+            coverage given to a design that asks nobody.
+    """
+    known = movable_owners(snapshot)
+    for run in runs:
+        entry = design(run.design)
+        if run.movable and not entry.takes_coverage:
+            raise PinpageError(f"design {run.design!r} asks no owner: leave --movable out for it")
+        for name in run.movable:
+            if name not in known:
+                raise PinpageError(
+                    f"movable owner {name!r} holds nothing in {snapshot.name}: "
+                    f"it is one of {', '.join(known)}"
+                )
+
+
+def measured_row(snapshot: Snapshot) -> MeasuredRow | None:
+    """The recorded outcome of `cmphuge`, or None."""
+    measured = snapshot.measured
+    if measured is None or measured.operation != "cmphuge" or measured.huge_pages is None:
+        return None
+    moved = measured.during("compact", "pgmigrate_success")
+    migrate = measured.during("compact", "compact_migrate_scanned")
+    free = measured.during("compact", "compact_free_scanned")
+    emptied = measured.wholly_free_after_compaction
+    return MeasuredRow(
+        kernel=f"Linux {'.'.join(snapshot.provenance.kernel_release.split('.')[:2])}".strip(),
+        huge_pages=measured.huge_pages,
+        pageblocks_emptied=None if emptied is None else emptied - measured.wholly_free_before,
+        pages_moved=measured.pgmigrate_success if moved is None else moved,
+        pages_scanned=(measured.compact_migrate_scanned if migrate is None else migrate)
+        + (measured.compact_free_scanned if free is None else free),
+    )
+
+
+def compare(
+    snapshot: Snapshot,
+    runs: Sequence[Run],
+    *,
+    seed: int = 0,
+    with_maps: bool = False,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Make every run, each on a machine of its own that starts from the same memory.
+
+    Args:
+        snapshot: the recording.
+        runs: what to compare.
+        seed: of the contents.
+        with_maps: keep a map of memory before and after each run.
+        progress: told before each run.
+
+    Raises:
+        PinpageError: see `check_runs`; nothing has run then.
+
+    Cost: one to three seconds a run for a 1 GiB machine; one arena is shared copy-on-write.
+    """
+    check_runs(snapshot, runs)
+    corpus = Corpus.build(seed=seed)
+    rows: list[Row] = []
+    maps: list[Maps] = []
+    with _filled(snapshot, corpus, seed) as template:
+        for done, run in enumerate(runs):
+            if progress is not None:
+                progress(run, done, len(runs))
+            replayed = replay(
+                snapshot,
+                corpus,
+                design_name=run.design,
+                movable=frozenset(run.movable),
+                contents=template(),
+                write=False,
+                seed=seed,
+            )
+            before = class_counts(replayed) if with_maps else None
+            rows.append(serve(replayed, run))
+            if before is not None:
+                maps.append(Maps(before, class_counts(replayed)))
+    return Comparison(
+        recording=snapshot.name,
+        request="cmphuge",
+        seed=seed,
+        measured=measured_row(snapshot),
+        rows=tuple(rows),
+        maps=tuple(maps),
+    )
+
+
+@contextmanager
+def _filled(snapshot: Snapshot, corpus: Corpus, seed: int) -> Iterator[Callable[[], Contents]]:
+    """Write the contents once; each call of what is yielded maps them copy-on-write."""
+    nr_frames = -(-snapshot.nr_frames // PAGEBLOCK_NR_PAGES) * PAGEBLOCK_NR_PAGES
+    fd = new_template(nr_frames)
+    try:
+        shared = ArenaContents.over(fd, nr_frames, shared=True)
+        replay(snapshot, corpus, design_name="unmovable", contents=shared, seed=seed)
+        yield lambda: ArenaContents.over(fd, nr_frames)
+    finally:
+        os.close(fd)
+
+
+def serve(replayed: Replayed, run: Run) -> Row:
+    """Compact, take huge pages, read everything back.
+
+    Raises:
+        InvariantError: the machine contradicts itself afterwards.
+    """
+    machine = replayed.machine
+    used_before = _nr_used(machine)
+    compacted = machine.compact(run.strategy)
+    machine.pcp.drain_all()
+    pages_grown = _nr_used(machine) - used_before
+    pool = machine.hugetlb
+    wanted = machine.pageblocks.nr_blocks
+    huge_pages = pool.claim(wanted) if run.strategy == "plan" else pool.grow(wanted)
+    read = replayed.ledger.read_back(machine.contents, replayed.zswap)
+    machine.check()
+    report = compacted.report
+    return Row(
+        design=run.design,
+        movable=run.movable,
+        strategy=run.strategy,
+        bound=compacted.bound,
+        huge_pages=huge_pages,
+        pageblocks_emptied=report.pageblocks_emptied,
+        pages_moved=report.pages_moved,
+        pages_unused=0 if replayed.zswap is None else replayed.zswap.counters.unused_pages,
+        pages_grown=pages_grown,
+        pages_scanned=report.pages_scanned_migrate + report.pages_scanned_free,
+        refused={_said(reason): count for reason, count in sorted(report.refused.items())},
+        lock_acquisitions=machine.counters.lock_acquisitions,
+        modelled_ns=compacted.elapsed_ns,
+        bytes_verified=read.bytes_verified,
+        bytes_lost=read.bytes_lost,
+        digest=machine.digest(),
+    )
+
+
+def _said(reason: Reason) -> str:
+    return reason.name.lower().replace("_", " ")
+
+
+def _nr_used(machine: Machine) -> int:
+    return int(np.count_nonzero(machine.frames.state == FrameState.USED))
