@@ -257,7 +257,7 @@ def _pytest(tests: Sequence[str], copy: Path, timeout_s: float) -> tuple[int, st
 
 
 def _judge(code: int, output: str) -> tuple[Outcome, str]:
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
     if code == PYTEST_TESTS_FAILED and failed:
         return Outcome.CAUGHT, failed[1]
     return (Outcome.SURVIVED if code == 0 else Outcome.BROKEN), _tail(output, nr_lines=8)
