@@ -1,0 +1,58 @@
+"""Pins on physical pages: who holds which frame, and how to ask them to let it move.
+
+The public names of the package; each module's docstring says what it owns and what it
+costs.  Start with `PinRegistry` and `PinOwner`.
+"""
+
+from pinpage.errors import (
+    AlreadyPinnedError,
+    ContextError,
+    InvariantError,
+    NotPinnedError,
+    OwnerError,
+    PfnError,
+    PinpageError,
+)
+from pinpage.owner import CallbackOwner, Mode, Pin, PinOwner, Reason, Verdict
+from pinpage.readside import NO_OWNER_ID, SEVERAL_OWNERS_ID, PinColumns
+from pinpage.registry import PinRegistry
+from pinpage.statistics import Statistics
+from pinpage.topology import Topology
+from pinpage.units import (
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PAGEBLOCK_NR_PAGES,
+    PAGEBLOCK_ORDER,
+    Mask,
+    Pfns,
+    Span,
+)
+
+__all__ = [
+    "NO_OWNER_ID",
+    "PAGEBLOCK_NR_PAGES",
+    "PAGEBLOCK_ORDER",
+    "PAGE_SHIFT",
+    "PAGE_SIZE",
+    "SEVERAL_OWNERS_ID",
+    "AlreadyPinnedError",
+    "CallbackOwner",
+    "ContextError",
+    "InvariantError",
+    "Mask",
+    "Mode",
+    "NotPinnedError",
+    "OwnerError",
+    "PfnError",
+    "Pfns",
+    "Pin",
+    "PinColumns",
+    "PinOwner",
+    "PinRegistry",
+    "PinpageError",
+    "Reason",
+    "Span",
+    "Statistics",
+    "Topology",
+    "Verdict",
+]

@@ -1,0 +1,159 @@
+"""Owners: their numbers, their faults, and their callbacks in flight.
+
+Owns:    owner <-> number, the mark "faulty", how many callbacks each thread has in flight.
+Ignores: pins; whether an owner still has some is for the registry to find out.
+Cost:    a lock and two dict operations per batch of callbacks; nothing per pin.
+Kernel counterpart: try_module_get and the wait in unregister; SRCU around the callback.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pinpage.errors import OwnerError, require
+from pinpage.owner import PinOwner
+
+__all__ = ["OwnerTable"]
+
+
+class OwnerTable:
+    """Registered owners by number; numbers grow and are never used twice.
+
+    An owner is known by identity, whatever its `__eq__` says.
+
+    Invariants, run by `check`:
+        O1 both directions agree; numbers are in registration order.
+        O2 a callback in flight belongs to an owner that is registered or leaving.
+    """
+
+    def __init__(self) -> None:
+        """No owners."""
+        self._changed = threading.Condition(threading.Lock())
+        self._owners: dict[int, PinOwner] = {}
+        self.number_of: dict[int, int] = {}
+        self._leaving: dict[int, PinOwner] = {}
+        self._faults: dict[int, str] = {}
+        self._in_flight: dict[tuple[int, int], int] = {}
+        self._next_number = 0
+
+    @property
+    def owners(self) -> tuple[PinOwner, ...]:
+        """Registered owners in registration order."""
+        return tuple(self._owners.values())
+
+    @property
+    def nr_numbers(self) -> int:
+        """Numbers given out so far."""
+        return self._next_number
+
+    def add(self, owner: PinOwner) -> int:
+        """Register; returns the number.
+
+        Raises:
+            OwnerError: it is no owner, or is registered.
+        """
+        if not isinstance(owner, PinOwner):
+            raise OwnerError(f"owner: {owner!r} is no PinOwner; subclass PinOwner")
+        with self._changed:
+            if id(owner) in self.number_of:
+                raise OwnerError(f"owner {owner.name!r} is registered already")
+            number = self._next_number
+            self._next_number += 1
+            self._owners[number] = owner
+            self.number_of[id(owner)] = number
+            return number
+
+    def number(self, owner: Any) -> int:
+        """The number of a registered owner.
+
+        Raises:
+            OwnerError: it is not registered.
+        """
+        number = self.number_of.get(id(owner))
+        if number is None:
+            raise OwnerError(
+                f"owner {getattr(owner, 'name', owner)!r} is not registered; call register(owner) first"
+            )
+        return number
+
+    def by_number(self, number: int) -> PinOwner:
+        """The owner with a number, also one that is leaving.
+
+        Raises:
+            OwnerError: nobody has this number.
+        """
+        owner = self._owners.get(number) or self._leaving.get(number)
+        if owner is None:
+            raise OwnerError(f"no owner has number {number}")
+        return owner
+
+    def start_leaving(self, owner: PinOwner) -> int:
+        """From now on not registered, though still known by its number."""
+        with self._changed:
+            number = self.number(owner)
+            del self.number_of[id(owner)]
+            self._leaving[number] = self._owners.pop(number)
+            return number
+
+    def stay(self, number: int) -> None:
+        """Undo `start_leaving`."""
+        with self._changed:
+            owner = self._leaving.pop(number)
+            self._owners = dict(sorted({**self._owners, number: owner}.items()))
+            self.number_of[id(owner)] = number
+
+    def finish_leaving(self, number: int) -> None:
+        """Wait until no other thread has a callback of this owner in flight, then forget it."""
+        me = threading.get_ident()
+        with self._changed:
+            while any(n == number and thread != me for n, thread in self._in_flight):
+                self._changed.wait()
+            del self._leaving[number]
+            self._faults.pop(number, None)
+
+    @contextmanager
+    def calling(self, owner: PinOwner) -> Iterator[None]:
+        """While inside, the owner's `unregister` waits (unless it is this thread's own).
+
+        Raises:
+            OwnerError: the owner is not registered: it must not be called any more.
+        """
+        with self._changed:
+            key = self.number(owner), threading.get_ident()
+            self._in_flight[key] = self._in_flight.get(key, 0) + 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._in_flight[key] -= 1
+                if not self._in_flight[key]:
+                    del self._in_flight[key]
+                    self._changed.notify_all()
+
+    def fault(self, owner: PinOwner, why: str) -> None:
+        """Mark a registered owner faulty; the first reason stays.  One that has left is past caring."""
+        number = self.number_of.get(id(owner))
+        if number is not None:
+            self._faults.setdefault(number, why)
+
+    def why_faulty(self, owner: PinOwner) -> str | None:
+        """Why the owner is not asked any more, or None."""
+        return self._faults.get(self.number_of.get(id(owner), -1))
+
+    def check(self) -> None:
+        """Run O1 and O2.
+
+        Raises:
+            InvariantError: one does not hold.
+        """
+        back = {id(owner): number for number, owner in self._owners.items()}
+        require(back == self.number_of, "O1 owners and their numbers differ")
+        require(list(self._owners) == sorted(self._owners), "O1 owners out of registration order")
+        for number, _ in self._in_flight:
+            # An owner that unregisters from inside its own callback is gone before it returns.
+            require(
+                number < self._next_number,
+                "O2 a callback of an owner that never was",
+                number=number,
+            )
