@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Frontier", "frontier"]
 
-Counts = NDArray[np.int64]
+_Counts = NDArray[np.int64]
 
 
 @frozen(eq=False)
@@ -59,22 +59,22 @@ class Frontier:
         most: int64 (nr_zones,), the largest k that can be had.
     """
 
-    first_row: Counts
-    nr_moves: Counts
-    nr_closed: Counts
-    most: Counts
+    first_row: _Counts
+    nr_moves: _Counts
+    nr_closed: _Counts
+    most: _Counts
 
-    def cost(self, zone: int) -> Counts:
+    def cost(self, zone: int) -> _Counts:
         """Fewest moves for k = 0 .. most[zone]; never falls with k."""
         first = int(self.first_row[zone])
         return self.nr_moves[first : first + int(self.most[zone]) + 1]
 
 
 def frontier(
-    zone: Counts,
-    used: Counts,
+    zone: _Counts,
+    used: _Counts,
     is_open: NDArray[np.bool_],
-    available: Counts,
+    available: _Counts,
     nr_pages_per_block: int,
 ) -> Frontier:
     """Work out the frontier of every zone.
@@ -118,12 +118,12 @@ def frontier(
     )
 
 
-def _starts(lengths: Counts) -> Counts:
+def _starts(lengths: _Counts) -> _Counts:
     """Where each segment starts, and the end of the last: shape (n + 1,)."""
     return np.concatenate(([0], np.cumsum(lengths)))
 
 
-def _prefix(zone: Counts, used: Counts, nr_zones: int) -> tuple[Counts, Counts]:
+def _prefix(zone: _Counts, used: _Counts, nr_zones: int) -> tuple[_Counts, _Counts]:
     """Per zone the sums of the first 0, 1, 2 ... of `used`, and where each zone starts."""
     nr_blocks = np.bincount(zone, minlength=nr_zones)
     first_block = _starts(nr_blocks)
@@ -135,8 +135,8 @@ def _prefix(zone: Counts, used: Counts, nr_zones: int) -> tuple[Counts, Counts]:
 
 
 def _lowest(
-    closed_used: Counts, closed_first: Counts, need: Counts, row_zone: Counts, size: int
-) -> Counts:
+    closed_used: _Counts, closed_first: _Counts, need: _Counts, row_zone: _Counts, size: int
+) -> _Counts:
     """The fewest closed blocks whose emptying frees `need` frames, one per row.
 
     Beyond the closed blocks of the zone where all of them together do not; 0 or less where

@@ -26,7 +26,7 @@ from pinpage.units import Mask, Pfns
 
 __all__ = ["Outcome", "Plan", "plan"]
 
-Rows = NDArray[np.int64]
+_Rows = NDArray[np.int64]
 
 
 class Outcome(enum.IntEnum):
@@ -201,7 +201,9 @@ def plan(census: Census, *, targets: Targets = "all", want: int | None = None) -
     )
 
 
-def _pick(limits: Frontier, take: Rows, candidates: Rows, zone_row: Rows, is_open: Mask) -> Rows:
+def _pick(
+    limits: Frontier, take: _Rows, candidates: _Rows, zone_row: _Rows, is_open: Mask
+) -> _Rows:
     """The `take` best blocks of each zone, from candidates that are emptiest first.
 
     As many closed blocks as the frontier says and open ones for the rest, each kind
@@ -219,7 +221,7 @@ def _pick(limits: Frontier, take: Rows, candidates: Rows, zone_row: Rows, is_ope
     return np.concatenate(picked)
 
 
-def _share(limits: Frontier, want: int) -> Rows:
+def _share(limits: Frontier, want: int) -> _Rows:
     """How many blocks each zone contributes so that `want` cost the fewest moves.
 
     Exact, by joining one zone after the other.  Where targets are restricted the cost of
@@ -229,7 +231,7 @@ def _share(limits: Frontier, want: int) -> Rows:
     if want >= int(take.sum()):
         return take
     best = limits.cost(0)[: want + 1]
-    splits: list[Rows] = []
+    splits: list[_Rows] = []
     for zone in range(1, len(take)):
         cost = limits.cost(zone)
         joined = np.full(min(want, len(best) + len(cost) - 2) + 1, np.iinfo(np.int64).max)
@@ -251,13 +253,13 @@ def _share(limits: Frontier, want: int) -> Rows:
     return take
 
 
-def _frames_in(census: Census, rows: Rows, column: Mask) -> Pfns:
+def _frames_in(census: Census, rows: _Rows, column: Mask) -> Pfns:
     """Frames of `column` in these blocks, block by block in order, ascending in each."""
     within, offset = np.nonzero(census.by_block(column)[rows])
     return rows[within] * census.nr_pages_per_block + offset
 
 
-def _targets(census: Census, sources: Pfns, may_fill: Mask, zone_row: Rows) -> Pfns:
+def _targets(census: Census, sources: Pfns, may_fill: Mask, zone_row: _Rows) -> Pfns:
     """A free frame for each source, in its zone, from blocks in the order of filling."""
     fillable = np.flatnonzero(may_fill & (census.nr_free > 0))
     keys = (fillable, -census.nr_movable[fillable], census.clearable[fillable], zone_row[fillable])
@@ -281,7 +283,7 @@ def _targets(census: Census, sources: Pfns, may_fill: Mask, zone_row: Rows) -> P
 
 
 def _outcomes(
-    census: Census, chosen: Mask, target: Pfns, take: Rows, most: Rows, zone_row: Rows
+    census: Census, chosen: Mask, target: Pfns, take: _Rows, most: _Rows, zone_row: _Rows
 ) -> NDArray[np.uint8]:
     """One `Outcome` per block; the reason for giving up is the same all over a zone."""
     size = census.nr_pages_per_block

@@ -45,7 +45,7 @@ text and code found on this machine, and a digest must not depend on them."""
 Container = Literal["zlib", "raw"]
 """What is around the deflate stream: header and checksum, or nothing (wbits=-15)."""
 
-Serials = NDArray[np.int64]
+_Serials = NDArray[np.int64]
 
 _STAMP_NR_BYTES = 8
 _FILLER = 0x5A
@@ -128,7 +128,7 @@ class Corpus:
         """Distinct pages; serials that differ by a multiple of it differ in the stamp only."""
         return len(self.templates)
 
-    def draw(self, rng: np.random.Generator, count: int, *, first: int = 0) -> Serials:
+    def draw(self, rng: np.random.Generator, count: int, *, first: int = 0) -> _Serials:
         """`count` serials on pages drawn at random, shape (count,).
 
         All different, and different from those of any call whose [first, first + count)
@@ -136,7 +136,7 @@ class Corpus:
         """
         return self.serials(rng.integers(self.nr_pages, size=count), first=first)
 
-    def serials(self, pages: NDArray[np.int64], *, first: int = 0) -> Serials:
+    def serials(self, pages: NDArray[np.int64], *, first: int = 0) -> _Serials:
         """Serials on the given corpus pages, numbered from `first`; shape of `pages`."""
         return (first + np.arange(len(pages), dtype=np.int64)) * self.nr_pages + pages
 
@@ -144,7 +144,7 @@ class Corpus:
         """The 4,096 bytes of one object."""
         return self.pages(np.array([serial], dtype=np.int64)).tobytes()
 
-    def pages(self, serials: Serials) -> NDArray[np.uint8]:
+    def pages(self, serials: _Serials) -> NDArray[np.uint8]:
         """The pages of many, uint8 (n, 4096).  About 0.5 us each."""
         pages = self.templates[serials % self.nr_pages]
         pages[:, :_STAMP_NR_BYTES] = _stamps(serials)
@@ -154,7 +154,7 @@ class Corpus:
         """One compressed page."""
         return self.blobs(np.array([serial], dtype=np.int64))[0]
 
-    def blobs(self, serials: Serials) -> list[bytes]:
+    def blobs(self, serials: _Serials) -> list[bytes]:
         """Compressed pages, in order.  About 0.6 us each, 1.4 KiB each in memory."""
         stamps = _stamps(serials)
         page = serials % self.nr_pages
@@ -175,7 +175,7 @@ class Corpus:
             for head, at, end in zip(_rows(heads), page.tolist(), ends, strict=True)
         ]
 
-    def blob_nr_bytes(self, serials: Serials) -> NDArray[np.int32]:
+    def blob_nr_bytes(self, serials: _Serials) -> NDArray[np.int32]:
         """Compressed sizes, shape of `serials`; nothing is compressed for it."""
         around = STORED_HEADER_NR_BYTES + _STAMP_NR_BYTES
         if self.container == "zlib":
@@ -184,8 +184,8 @@ class Corpus:
         return sizes + np.int32(around)
 
 
-def _stamps(serials: Serials) -> NDArray[np.uint8]:
-    """Serials as bytes, little endian, uint8 (n, 8)."""
+def _stamps(serials: _Serials) -> NDArray[np.uint8]:
+    """_Serials as bytes, little endian, uint8 (n, 8)."""
     return np.ascontiguousarray(serials, dtype="<i8").view(np.uint8).reshape(-1, _STAMP_NR_BYTES)
 
 
