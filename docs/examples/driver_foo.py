@@ -9,10 +9,10 @@ Expect: the driver's data is found at the new pfn; the old frame is free.
 
 import numpy as np
 
-from pinpage.migrate import GivenTargets, move_many
+from pinpage.migrate import move_many
 from pinpage.owner import Mode, Pin, PinOwner, Verdict
 from pinpage.registry import PinRegistry
-from pinpage.testing.world import World
+from pinpage.testing.world import World, WorldTargets
 from pinpage.topology import Topology
 
 NR_FRAMES = 16
@@ -56,11 +56,11 @@ registry.pin(page, foo, RING)
 foo.pfn_of[RING] = page
 
 # In mm/compaction.c: ask.
-report = move_many(registry, memory, np.array([page]), GivenTargets(np.array([0xC])), Mode.SYNC)
+report = move_many(registry, memory, np.array([page]), WorldTargets(memory), Mode.SYNC)
 
 print("moved:          ", report.nr_moved)
 print("pins at source: ", len(registry.pins(page)))
-print("pins at target: ", [(hex(pin.pfn), pin.private) for pin in registry.pins(0xC)])
+print("pins at target: ", [(hex(p.pfn), p.private) for p in registry.iter_pins(0, NR_FRAMES)])
 print("foo reads:      ", memory.read(foo.pfn_of[RING]))
 print("source is free: ", page in memory.free_pfns())
 print("device runs:    ", foo.device_runs)

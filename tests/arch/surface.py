@@ -97,13 +97,22 @@ def _public_names(tree: ast.Module, *, reexports: bool) -> Iterator[str]:
             names = [node.name]
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
-            names = [] if all(isinstance(t, ast.Attribute) for t in targets) else names
+            names = [name for target in targets for name in _bound(target)]
         elif isinstance(node, ast.ImportFrom) and reexports:
             names = [alias.asname or alias.name for alias in node.names]
         elif isinstance(node, ast.If | ast.Try):
             pending += [*node.body, *node.orelse]
         yield from (name for name in names if not name.startswith("_"))
+
+
+def _bound(target: ast.expr) -> list[str]:
+    """Names that an assignment to `target` binds; `x.y = ` and `x[y] = ` bind none."""
+    if isinstance(target, ast.Name):
+        return [target.id]
+    if isinstance(target, ast.Starred):
+        return _bound(target.value)
+    parts = target.elts if isinstance(target, ast.Tuple | ast.List) else []
+    return [name for part in parts for name in _bound(part)]
 
 
 def _public_definitions(
