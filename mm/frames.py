@@ -148,7 +148,8 @@ class Frames:
 
     def has_flag(self, pfns: Pfns, flag: PageFlag) -> Mask:
         """Which of the frames have the flag, shape (n,)."""
-        return (self.flags[pfns] & flag.mask) != 0
+        mask: Mask = (self.flags[pfns] & flag.mask) != 0
+        return mask
 
     def check(self) -> None:
         """Run F1..F4.
