@@ -1,0 +1,29 @@
+"""What is wrong with a snapshot, in one line that names the file, the field and the fix."""
+
+from pathlib import Path
+
+from pinpage.errors import PinpageError
+
+__all__ = ["SnapshotError"]
+
+
+class SnapshotError(PinpageError):
+    """A recording that cannot be used, or a machine that cannot be recorded.
+
+    >>> str(SnapshotError("a.npz", "column order", "is missing", "record it again"))
+    'a.npz: column order: is missing; record it again'
+
+    Attributes:
+        path: the file, or what stands for it ("snapshot" for one in memory).
+        field: the part of it that is wrong.
+        problem: what is wrong with that part.
+        fix: what the reader can do about it.
+    """
+
+    def __init__(self, path: Path | str, field: str, problem: str, fix: str) -> None:
+        """Keep the four parts, and say them in one line."""
+        self.path = str(path)
+        self.field = field
+        self.problem = problem
+        self.fix = fix
+        super().__init__(" ".join(f"{path}: {field}: {problem}; {fix}".split()))

@@ -1,0 +1,303 @@
+"""The snapshot: the columns of one machine's memory, and its three verbs load, save, validate."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from mm.frames import FrameState
+from pinlab.snapshot import form
+from pinlab.snapshot.classes import NR_CLASSES, FrameClass
+from pinlab.snapshot.columns import COLUMNS, check_consistent, check_shapes
+from pinlab.snapshot.errors import SnapshotError
+from pinlab.snapshot.facts import Measured, Provenance, ZoneFacts, decode, encode
+from pinpage.units import PAGEBLOCK_NR_PAGES, Mask
+
+__all__ = ["AfterState", "Snapshot", "count_classes", "load", "save", "validate"]
+
+IN_MEMORY = "snapshot"
+"""Stands for the file name in the errors of a snapshot that has none."""
+
+
+def _tuple_of_zones(zones: Iterable[ZoneFacts]) -> tuple[ZoneFacts, ...]:
+    return tuple(zones)
+
+
+def _tuple_of_names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
+def count_classes(
+    klass: NDArray[np.uint8], nr_pages_per_block: int = PAGEBLOCK_NR_PAGES
+) -> NDArray[np.int32]:
+    """Frames per pageblock and class: int32[nr_blocks, NR_CLASSES].
+
+    The last pageblock may be partial; its rows then sum to less.  One pass over the frames.
+    """
+    nr_blocks = -(-len(klass) // nr_pages_per_block)
+    block = np.arange(len(klass)) // nr_pages_per_block
+    flat = np.bincount(block * NR_CLASSES + klass, minlength=nr_blocks * NR_CLASSES)
+    return flat.reshape(nr_blocks, NR_CLASSES).astype(np.int32)
+
+
+@frozen(eq=False)
+class AfterState:
+    """What the recorded kernel had made of the memory, pageblock by pageblock.
+
+    Attributes:
+        phase: "compact" (after compact_memory) or "request" (with the huge pages held).
+        class_counts: uint16[nr_blocks, NR_CLASSES], frames per pageblock and class.
+        migratetype: uint8[nr_blocks].
+    """
+
+    phase: str
+    class_counts: NDArray[np.uint16] = field(repr=False)
+    migratetype: NDArray[np.uint8] = field(repr=False)
+
+
+@frozen(eq=False, kw_only=True)
+class Snapshot:
+    """One machine's memory at one moment.  Columns are read-only.
+
+    Per frame, shape (nr_frames,), row = pfn, holes included:
+        state: uint8, a `FrameState`: HOLE, UNKNOWN, RESERVED, FREE, PCP or USED.
+        klass: uint8, a `FrameClass`.
+        order: int8, order of a free buddy block on its head frame, else -1.
+        flags: uint64, /proc/kpageflags.
+        refcount: int32, references; 0 on the tail pages of a compound, -1 not known.
+        mapcount: int32, /proc/kpagecount: mappings, 0 when unmapped, -1 not known.  Means
+            nothing where the kernel keeps other things in that field (zsmalloc, zram).
+        zone: uint8, index into `zones`; 255 not known.
+        gfp: uint8, migratetype that the allocation asked for; 255 free or not known.
+        guessed: bool, whether this row's order, class or state was worked out, not read.
+    Per pageblock, shape (nr_blocks,):
+        block_migratetype: uint8; 255 not known.
+        block_skip: bool, compaction's skip hint.
+    And:
+        pinned_pfns: int64, ascending: frames known to be pinned.
+        zones: the zones, in /proc/zoneinfo's order.
+        provenance: where all this comes from.
+        workload: counters of the recorded kernel that a replay needs, such as
+            zswap_stored_pages (pages) and zswap_pool_total_size (bytes).
+        measured: what the kernel gave when asked, if it was asked.
+        after: what it had made of the memory by then.
+        guessed_fields: columns in which rows are guessed.
+        unknown_fields: columns of which the source says nothing at all.
+
+    Invariants, run by `check` (and by `load`, so a snapshot on disk keeps them too):
+        S1 states and classes are among those that a recording can have.
+        S2 a class agrees with the state; a frame in use may be of unknown class.
+        S3 orders describe free blocks that are aligned, lie in one zone and cover every
+           free frame exactly once.
+        S4 a free frame has no references.
+        S5 a zone is one of `zones`, or not known.
+        S6 migratetypes exist, or are not known.
+        S7 pinned pfns ascend and are in use.
+    """
+
+    state: NDArray[np.uint8] = field(repr=False)
+    klass: NDArray[np.uint8] = field(repr=False)
+    order: NDArray[np.int8] = field(repr=False)
+    flags: NDArray[np.uint64] = field(repr=False)
+    refcount: NDArray[np.int32] = field(repr=False)
+    mapcount: NDArray[np.int32] = field(repr=False)
+    zone: NDArray[np.uint8] = field(repr=False)
+    gfp: NDArray[np.uint8] = field(repr=False)
+    guessed: Mask = field(repr=False)
+    block_migratetype: NDArray[np.uint8] = field(repr=False)
+    block_skip: Mask = field(repr=False)
+    pinned_pfns: NDArray[np.int64] = field(repr=False)
+    zones: tuple[ZoneFacts, ...] = field(converter=_tuple_of_zones)
+    provenance: Provenance
+    workload: Mapping[str, int] = field(factory=dict)
+    measured: Measured | None = None
+    after: AfterState | None = None
+    guessed_fields: tuple[str, ...] = field(converter=_tuple_of_names, default=())
+    unknown_fields: tuple[str, ...] = field(converter=_tuple_of_names, default=())
+    nr_pages_per_block: int = PAGEBLOCK_NR_PAGES
+
+    def __attrs_post_init__(self) -> None:
+        """Columns that cannot be changed can be shared."""
+        for column in COLUMNS:
+            getattr(self, column.name).flags.writeable = False
+
+    @property
+    def nr_frames(self) -> int:
+        """Frames, holes included; need not be a multiple of a pageblock."""
+        return len(self.state)
+
+    @property
+    def nr_blocks(self) -> int:
+        """Pageblocks; the last one may be partial."""
+        return len(self.block_migratetype)
+
+    @property
+    def name(self) -> str:
+        """Scenario, operation and seed ("zbudfr-cmphuge-seed3"), or the kernel's release."""
+        parts = [self.provenance.scenario]
+        operation = "" if self.measured is None else self.measured.operation
+        if self.provenance.variant not in ("", "plain", operation):
+            parts.append(self.provenance.variant)
+        parts.append(operation)
+        if self.provenance.seed is not None:
+            parts.append(f"seed{self.provenance.seed}")
+        return "-".join(filter(None, parts)) or f"Linux {self.provenance.kernel_release}".strip()
+
+    def class_counts(self) -> NDArray[np.int32]:
+        """Frames per pageblock and class, int32[nr_blocks, NR_CLASSES]; one pass."""
+        return count_classes(self.klass, self.nr_pages_per_block)
+
+    def nr_frames_of(self, klass: FrameClass) -> int:
+        """Frames of one class; one pass."""
+        return int(np.count_nonzero(self.klass == klass))
+
+    def wholly_free(self) -> Mask:
+        """Pageblocks whose frames are all in the buddy lists, shape (nr_blocks,)."""
+        nr_free = np.add.reduceat(
+            self.state == FrameState.FREE,
+            np.arange(0, self.nr_frames, self.nr_pages_per_block),
+            dtype=np.int64,
+        )
+        mask: Mask = nr_free == self.nr_pages_per_block
+        return mask
+
+    def check(self, path: Path | str = IN_MEMORY) -> None:
+        """Shapes, dtypes and S1..S7.
+
+        Raises:
+            SnapshotError: names the column and the first row that is wrong.
+        """
+
+        def column_of(name: str) -> NDArray[Any]:
+            column: NDArray[Any] = getattr(self, name)
+            return column
+
+        check_shapes(column_of, self.nr_pages_per_block, path)
+        check_consistent(column_of, len(self.zones), path)
+        if self.after is not None:
+            _check_after(self.after, self.nr_blocks, path)
+
+    @classmethod
+    def from_form(cls, header: Mapping[str, Any], columns: form.Columns, path: Path | str) -> Self:
+        """From header and columns as they are in a file.
+
+        Raises:
+            SnapshotError: something is missing, of a wrong type, or inconsistent.
+        """
+        for name in (column.name for column in COLUMNS):
+            if name not in columns:
+                raise SnapshotError(path, f"column {name}", "is missing", "record it again")
+        own: dict[str, Any] = {column.name: columns[column.name] for column in COLUMNS}
+        snapshot = cls(
+            **own,
+            **_facts_of(header, path),
+            after=_after_of(header, columns, path),
+        )
+        snapshot.check(path)
+        return snapshot
+
+    def to_form(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Header and columns as they go into a file."""
+        header: dict[str, Any] = {
+            "provenance": encode(self.provenance),
+            "zones": [encode(zone) for zone in self.zones],
+            "workload": dict(self.workload),
+            "measured": None if self.measured is None else encode(self.measured),
+            "after": None if self.after is None else self.after.phase,
+            "guessed_fields": list(self.guessed_fields),
+            "unknown_fields": list(self.unknown_fields),
+            "nr_pages_per_block": self.nr_pages_per_block,
+        }
+        columns: dict[str, NDArray[Any]] = {
+            column.name: getattr(self, column.name) for column in COLUMNS
+        }
+        if self.after is not None:
+            columns["after_class_counts"] = self.after.class_counts
+            columns["after_migratetype"] = self.after.migratetype
+        return header, columns
+
+
+def _facts_of(header: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
+    """Everything in the header but `after`, checked."""
+
+    def get(name: str, kind: type, items: type | None = None) -> Any:
+        value: Any = header.get(name)
+        values: Iterable[Any] = value.values() if isinstance(value, dict) else value
+        if type(value) is not kind or (items and any(type(item) is not items for item in values)):
+            raise SnapshotError(
+                path, f"header {name}", "is missing or has a wrong type", "record it again"
+            )
+        return value
+
+    nr_pages_per_block = get("nr_pages_per_block", int)
+    if nr_pages_per_block < 1 or nr_pages_per_block & (nr_pages_per_block - 1):
+        raise SnapshotError(
+            path, "header nr_pages_per_block", "is not a power of two", "record it again"
+        )
+    measured = header.get("measured")
+    return {
+        "zones": tuple(
+            decode(ZoneFacts, zone, path, f"zones[{i}]")
+            for i, zone in enumerate(get("zones", list))
+        ),
+        "provenance": decode(Provenance, header.get("provenance"), path, "provenance"),
+        "workload": get("workload", dict, int),
+        "measured": None if measured is None else decode(Measured, measured, path, "measured"),
+        "guessed_fields": get("guessed_fields", list, str),
+        "unknown_fields": get("unknown_fields", list, str),
+        "nr_pages_per_block": nr_pages_per_block,
+    }
+
+
+def _after_of(
+    header: Mapping[str, Any], columns: form.Columns, path: Path | str
+) -> AfterState | None:
+    phase = header.get("after")
+    if phase is None:
+        return None
+    if type(phase) is not str or not {"after_class_counts", "after_migratetype"} <= set(columns):
+        raise SnapshotError(path, "column after_class_counts", "is missing", "record it again")
+    return AfterState(phase, columns["after_class_counts"], columns["after_migratetype"])
+
+
+def _check_after(after: AfterState, nr_blocks: int, path: Path | str) -> None:
+    for name, column, dtype, shape in (
+        ("after_class_counts", after.class_counts, np.uint16, (nr_blocks, NR_CLASSES)),
+        ("after_migratetype", after.migratetype, np.uint8, (nr_blocks,)),
+    ):
+        if column.dtype != dtype or column.shape != shape:
+            problem = f"is {column.dtype}{list(column.shape)}, not {np.dtype(dtype)}{list(shape)}"
+            raise SnapshotError(path, f"column {name}", problem, "record it again")
+
+
+def save(snapshot: Snapshot, path: Path) -> None:
+    """Check a snapshot and write it, whole or not at all.
+
+    Raises:
+        SnapshotError: it is inconsistent, or the place cannot be written.
+    """
+    snapshot.check(path)
+    header, columns = snapshot.to_form()
+    form.write(path, header, columns)
+
+
+def load(path: Path) -> Snapshot:
+    """Read a snapshot and check all of it.
+
+    Raises:
+        SnapshotError: missing, cut short, damaged, foreign, newer or inconsistent.
+    """
+    header, columns = form.read(path)
+    return Snapshot.from_form(header, columns, path)
+
+
+def validate(path: Path) -> None:
+    """Do what `load` does, for its errors alone.
+
+    Raises:
+        SnapshotError: names the file, the field and the fix.
+    """
+    load(path)

@@ -1,0 +1,180 @@
+"""What the kernel does not export, worked out from what it does, and marked as guessed.
+
+/proc/kpageflags carries no order of free blocks, no migratetype, no owner.  Everything here
+returns what it worked out beside a mask of the rows it worked out, for read columns and
+guessed columns must never look alike.  Nothing is ever guessed to be free.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm.frames import FrameState, PageFlag
+from pinlab.snapshot.classes import MOVABLE_CLASSES, NR_CLASSES, STATE_OF_CLASS, FrameClass
+from pinlab.snapshot.columns import MAX_ORDER, NOT_KNOWN, block_heads
+from pinlab.snapshot.facts import ZoneFacts
+from pinpage.units import Mask
+
+__all__ = [
+    "block_migratetypes",
+    "classify",
+    "maximal_orders",
+    "settle_orders",
+    "states",
+    "unmarked_tails",
+]
+
+UNMOVABLE, MOVABLE = 0, 1
+
+
+def maximal_orders(
+    free: Mask, zone: NDArray[np.uint8], max_order: int = MAX_ORDER
+) -> NDArray[np.int8]:
+    """Orders of the free blocks if every two free buddies of one zone were merged.
+
+    That is the buddy allocator's resting state, save at the borders of CMA, isolated and
+    high-atomic pageblocks, so it is nearly always what the kernel has: in the recordings of
+    Linux 6.1 it agrees in all but a few dozen frames of 262,103.
+
+    Returns:
+        int8 of the frames' shape, the order on heads, else -1.  A few passes over the frames.
+    """
+    step = 1 << max_order
+    padded = -(-len(free) // step) * step
+    order = np.full(padded, -1, dtype=np.int8)
+    order[: len(free)][free] = 0
+    whole = np.zeros(padded, dtype=np.bool_)
+    whole[: len(free)] = free
+    zones = np.full(padded, NOT_KNOWN, dtype=np.uint8)
+    zones[: len(free)] = zone
+    for higher in range(1, max_order + 1):
+        whole = whole[0::2] & whole[1::2] & (zones[0::2] == zones[1::2])
+        zones = zones[0::2]
+        heads = np.flatnonzero(whole) << higher
+        order[heads] = higher
+        order[heads + (1 << (higher - 1))] = -1
+    return order[: len(free)].copy()
+
+
+def settle_orders(
+    order: NDArray[np.int8], free: Mask, zone: NDArray[np.uint8]
+) -> tuple[NDArray[np.int8], Mask]:
+    """Recorded orders made to tile the free frames; returns (order, guessed rows).
+
+    A recording is not taken at one instant, and an order can be left over on a frame that
+    is no head any more.  Dropped are orders that are misaligned, whose block is not all free
+    or lies in two zones, and those inside a larger block; what is then uncovered is merged
+    maximally.
+    """
+    order = np.where(free & (order <= MAX_ORDER), order, np.int8(-1)).astype(np.int8)
+    heads, nr_pages = block_heads(order)
+    stops = np.minimum(heads + nr_pages, len(free))
+    nr_free_before = np.concatenate(([0], np.cumsum(free, dtype=np.int64)))
+    sound = (heads % nr_pages == 0) & (nr_free_before[stops] - nr_free_before[heads] == nr_pages)
+    sound &= zone[heads] == zone[stops - 1]
+    order[heads[~sound]] = -1
+    heads, stops = heads[sound], stops[sound]
+    reach = np.concatenate(([0], np.maximum.accumulate(stops)))[: len(heads)]
+    order[heads[heads < reach]] = -1
+    outer = heads >= reach
+    depth = np.zeros(len(free) + 1, dtype=np.int8)
+    np.add.at(depth, heads[outer], 1)
+    np.add.at(depth, stops[outer], -1)
+    uncovered = free & (np.cumsum(depth[:-1], dtype=np.int8) == 0)
+    return np.where(uncovered, maximal_orders(uncovered, zone), order), uncovered
+
+
+def classify(flags: NDArray[np.uint64], in_ram: Mask) -> tuple[NDArray[np.uint8], Mask]:
+    """Classes from /proc/kpageflags; returns (klass, guessed rows).
+
+    Flags say free, slab, page table, hugetlb, reserved, anonymous, page cache; the rest is
+    UNKNOWN: zbud pages, vmalloc areas and free pages on per-CPU lists look all alike, for
+    they have no flag at all.  A compound's tail without a flag of its own takes the class of
+    its head, which is a guess.
+
+    Later lines win: a slab page can carry bits that mean something else elsewhere.
+    """
+
+    def has(flag: PageFlag) -> Mask:
+        mask: Mask = (flags & flag.mask) != 0
+        return mask
+
+    klass = np.full(len(flags), FrameClass.UNKNOWN, dtype=np.uint8)
+    klass[has(PageFlag.LRU) | has(PageFlag.THP)] = FrameClass.FILE
+    klass[has(PageFlag.ANON)] = FrameClass.ANON
+    klass[has(PageFlag.ZERO_PAGE) | has(PageFlag.OFFLINE)] = FrameClass.OTHER
+    klass[has(PageFlag.PGTABLE)] = FrameClass.PAGETABLE
+    klass[has(PageFlag.SLAB)] = FrameClass.SLAB
+    klass[has(PageFlag.HUGE)] = FrameClass.HUGETLB
+    klass[has(PageFlag.RESERVED) | has(PageFlag.HWPOISON)] = FrameClass.RESERVED
+    klass[has(PageFlag.BUDDY)] = FrameClass.FREE
+    klass[~in_ram | has(PageFlag.NOPAGE)] = FrameClass.HOLE
+    tails = np.flatnonzero(has(PageFlag.COMPOUND_TAIL) & (klass == FrameClass.UNKNOWN))
+    heads = np.flatnonzero(has(PageFlag.COMPOUND_HEAD))
+    guessed = np.zeros(len(flags), dtype=np.bool_)
+    if len(heads) and len(tails):
+        at = np.searchsorted(heads, tails) - 1
+        tails, at = tails[at >= 0], at[at >= 0]
+        klass[tails] = klass[heads[at]]
+        guessed[tails] = klass[tails] != FrameClass.UNKNOWN
+    return klass, guessed
+
+
+def states(
+    klass: NDArray[np.uint8], flags: NDArray[np.uint64], mapcount: NDArray[np.int32]
+) -> NDArray[np.uint8]:
+    """`FrameState` per frame: what the class implies, and USED where flags or mappings prove it."""
+    compound = PageFlag.COMPOUND_HEAD.mask | PageFlag.COMPOUND_TAIL.mask
+    proven = (mapcount > 0) | ((flags & (compound | PageFlag.MMAP.mask)) != 0)
+    state = STATE_OF_CLASS[klass]
+    return np.where(
+        (klass == FrameClass.UNKNOWN) & proven, np.uint8(FrameState.USED), state
+    ).astype(np.uint8)
+
+
+def unmarked_tails(
+    free: Mask, blank: Mask, zone: NDArray[np.uint8], zones: tuple[ZoneFacts, ...]
+) -> Mask:
+    """Frames that are free although only the head of their block is marked so.
+
+    Up to v4.5 the kernel set BUDDY on heads alone, and the other frames of a free block
+    carry no flag, like many that are in use.  The largest aligned block of blank frames
+    behind each head is an upper bound; where these bounds add up to exactly what buddyinfo
+    counts for the zone, order by order, they are the truth.  Elsewhere nothing is claimed.
+
+    Args:
+        free: frames marked BUDDY.
+        blank: frames in RAM without any flag or mapping.
+        zone, zones: the zone column and what buddyinfo said of each zone.
+    """
+    tails = np.zeros(len(free), dtype=np.bool_)
+    heads = np.flatnonzero(free)
+    # Distance to the next frame behind each that cannot be a tail.
+    walls = np.append(np.flatnonzero(~blank), len(free))
+    run = walls[np.searchsorted(walls, heads, side="right")] - heads
+    aligned = np.where(heads == 0, 1 << MAX_ORDER, heads & -heads)
+    bound = np.minimum(np.log2(np.minimum(run, aligned)).astype(np.int64), MAX_ORDER)
+    for index, facts in enumerate(zones):
+        mine = zone[heads] == index
+        counts = np.bincount(bound[mine], minlength=MAX_ORDER + 1)
+        if counts.tolist() == list(facts.nr_free_blocks):
+            for head, order in zip(heads[mine].tolist(), bound[mine].tolist(), strict=True):
+                tails[head + 1 : head + (1 << order)] = True
+    return tails
+
+
+def block_migratetypes(class_counts: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """A guess at each pageblock's migratetype from what lies in it, shape (nr_blocks,).
+
+    MOVABLE where everything in use can move, UNMOVABLE where something cannot, not known
+    where there is nothing but holes and frames of unknown class.
+    """
+    movable = np.array([k in MOVABLE_CLASSES or k in _FREE for k in range(NR_CLASSES)])
+    silent = np.zeros(NR_CLASSES, dtype=np.bool_)
+    silent[[FrameClass.HOLE, FrameClass.UNKNOWN]] = True
+    nr_fixed = class_counts[:, ~movable & ~silent].sum(axis=1)
+    nr_telling = class_counts[:, ~silent].sum(axis=1)
+    guess = np.where(nr_fixed > 0, UNMOVABLE, MOVABLE)
+    return np.where(nr_telling == 0, NOT_KNOWN, guess).astype(np.uint8)
+
+
+_FREE = frozenset({FrameClass.FREE, FrameClass.PCP})

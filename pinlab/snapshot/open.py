@@ -1,0 +1,37 @@
+"""Open whatever recording one is given: ours, a foreign one, or the bundled one by name."""
+
+from pathlib import Path
+
+from pinlab.snapshot import image, linux61
+from pinlab.snapshot.bundled import BUNDLED_NAME, bundled
+from pinlab.snapshot.errors import SnapshotError
+from pinlab.snapshot.form import read_npz
+from pinlab.snapshot.image import Snapshot
+
+__all__ = ["open_snapshot"]
+
+
+def open_snapshot(path_or_name: Path | str | None = None) -> Snapshot:
+    """A snapshot by path, by the bundled recording's name, or (None) the bundled one.
+
+    A file is told apart by the arrays in it, never by its name.  A file of the bundled
+    recording's name in the current directory goes before the bundled one only when it is
+    spelled as a path ("./name").
+
+    Raises:
+        SnapshotError: no such file, or none of the forms that we read.
+    """
+    if path_or_name is None or str(path_or_name) == BUNDLED_NAME:
+        return bundled()
+    path = Path(path_or_name)
+    members = read_npz(path, names=frozenset({"header", "meta_json"}))
+    if "header" in members:
+        return image.load(path)
+    if "meta_json" in members:
+        return linux61.load_recording(path)
+    raise SnapshotError(
+        path,
+        "file",
+        "is neither a snapshot nor a recording that pinpage can import",
+        "make one with `pinpage record`",
+    )
