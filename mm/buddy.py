@@ -188,7 +188,18 @@ class Buddy:
     def _free_block(self, pfn: int, order: int) -> None:
         if pfn & ((1 << order) - 1):
             raise PinpageError(f"free: pfn {pfn:#x} is not aligned to order {order}")
-        self.free_many(np.arange(pfn, pfn + (1 << order)))
+        stop = pfn + (1 << order)
+        fits = FREEABLE[self.frames.state[pfn:stop]]
+        if not fits.all():
+            wrong = pfn + int(fits.argmin())
+            state = FrameState(self._state[wrong]).name
+            raise PinpageError(f"free: pfn {wrong:#x} is {state}, not allocated")
+        self.lock_acquisitions += 1
+        mark_free(self.frames, slice(pfn, stop))
+        # One by one where it covers several pageblocks: their types may have parted since.
+        step = min(order, self._shift)
+        for start in range(pfn, stop, 1 << step):
+            merge(self.area, start, step)
 
     # Batches.
 
@@ -263,14 +274,14 @@ class Buddy:
         """
         self.lock_acquisitions += 1
         nr_free = int(self.nr_free_in_block[block])
-        if nr_free == 0:
+        if nr_free == 0 or (limit is not None and limit <= 0):
             return np.empty(0, dtype=np.int64)
         detach(self.area, block)
         span = self.pageblocks.span(block)
         free = self.frames.state[span.start : span.stop] == FrameState.FREE
         pfns = np.flatnonzero(free) + span.start
         if limit is not None and limit < nr_free:
-            pfns = pfns[: max(limit, 0)]
+            pfns = pfns[:limit]
         self.frames.state[pfns] = FrameState.TAKEN
         self.frames.refcount[pfns] = 1
         if len(pfns) < nr_free:

@@ -49,7 +49,7 @@ def sorted_frames(frames: Frames, pfns: Pfns, allowed: Mask, verb: str) -> Pfns:
     return pfns
 
 
-def mark_free(frames: Frames, which: Pfns | Mask) -> None:
+def mark_free(frames: Frames, which: Pfns | Mask | slice) -> None:
     """Strip frames of everything that an allocation gave them."""
     frames.state[which] = FrameState.FREE
     frames.refcount[which] = 0

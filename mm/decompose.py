@@ -66,13 +66,14 @@ def scatter_orders(heads: list[int], orders: NDArray[np.int8]) -> None:
     """
     nr_pages = len(orders)
     orders.fill(-1)
+    scalars = orders.data
     for order, bits in enumerate(heads):
         if bits.bit_count() > 6:
             packed = np.frombuffer(bits.to_bytes(-(-nr_pages // 8), "little"), dtype=np.uint8)
             orders[np.unpackbits(packed, count=nr_pages, bitorder="little").view(np.bool_)] = order
         else:
             for index in _set_bits(bits):
-                orders[index] = order
+                scalars[index] = order
 
 
 def _set_bits(bits: int) -> Iterator[int]:

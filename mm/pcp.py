@@ -28,6 +28,7 @@ __all__ = ["PerCpuPages", "pcp_batch", "pcp_high"]
 
 _MAX_BATCH_PAGES = {"6.1": 256, "3.11": 128}
 """Half a MiB of v3.11, one MiB of v6.1, before the division by four."""
+_USE_CMA = int(AllocFlags.CMA)
 _MAX_FREE_FACTOR = 5
 """Freeing without allocating doubles the drain up to this often (CONFIG_PCP_BATCH_SCALE_MAX)."""
 
@@ -134,7 +135,7 @@ class PerCpuPages:
         Raises:
             PinpageError: a type that nobody may ask for.
         """
-        if migratetype == MigrateType.MOVABLE and not alloc_flags & AllocFlags.CMA:
+        if migratetype == MigrateType.MOVABLE and not int(alloc_flags) & _USE_CMA:
             return self.buddy.alloc(0, migratetype, zone=zone, alloc_flags=alloc_flags)
         if not 0 <= migratetype < NR_PCPTYPES:
             raise PinpageError(

@@ -18,6 +18,13 @@ from pinpage.units import Pfns
 
 __all__ = ["rmqueue", "take_whole_blocks"]
 
+# Plain ints: `&` on an IntFlag builds an object and costs more than the rest of a search.
+_USE_CMA = int(AllocFlags.CMA)
+_HARDER = int(AllocFlags.HARDER)
+_NOFRAGMENT = int(AllocFlags.NOFRAGMENT)
+_MOVABLE = int(MigrateType.MOVABLE)
+_CMA = int(MigrateType.CMA)
+_ISOLATE = int(MigrateType.ISOLATE)
 _CMA_CHUNK = 256
 """Pages taken in one go while the balance between CMA and the rest has to be watched."""
 
@@ -25,22 +32,23 @@ _CMA_CHUNK = 256
 def rmqueue(
     area: FreeArea, order: int, migratetype: int, zone: int, alloc_flags: AllocFlags
 ) -> int:
-    """One block for the request: its head, or -1."""
+    """One block for the request: its head, or -1.  Costs about 1.5 us."""
+    flags = int(alloc_flags)
     if order > area.max_order:
         return -1
-    if order and alloc_flags & AllocFlags.HARDER:
+    if order and flags & _HARDER:
         pfn = _split_smallest(area, order, MigrateType.HIGHATOMIC, zone)
         if pfn >= 0:
             return pfn
-    use_cma = _may_use_cma(migratetype, alloc_flags)
+    use_cma = _may_use_cma(area, migratetype, zone, flags)
     if use_cma and _cma_surplus(area, zone) > 0:
-        pfn = _split_smallest(area, order, MigrateType.CMA, zone)
+        pfn = _split_smallest(area, order, _CMA, zone)
         if pfn >= 0:
             return pfn
     pfn = _split_smallest(area, order, migratetype, zone)
     if pfn < 0 and use_cma:
-        pfn = _split_smallest(area, order, MigrateType.CMA, zone)
-    return pfn if pfn >= 0 else _steal(area, order, migratetype, zone, alloc_flags)
+        pfn = _split_smallest(area, order, _CMA, zone)
+    return pfn if pfn >= 0 else _steal(area, order, migratetype, zone, flags)
 
 
 def take_whole_blocks(
@@ -51,12 +59,11 @@ def take_whole_blocks(
     At most `count`; none where the smallest block is larger than that or its list is empty.
     Costs about 6 us.
     """
-    nr_cma = area.nr_pages(zone, MigrateType.CMA)
-    if nr_cma and _may_use_cma(migratetype, alloc_flags):
+    if _may_use_cma(area, migratetype, zone, int(alloc_flags)):
         surplus = _cma_surplus(area, zone)
         count = min(count, _CMA_CHUNK)
         if surplus > 0:
-            count, migratetype = min(count, surplus), MigrateType.CMA
+            count, migratetype = min(count, surplus), _CMA
     order = area.smallest_order(zone, migratetype, 0)
     if order < 0 or not count >> order:
         return np.empty(0, dtype=np.int64)
@@ -70,14 +77,14 @@ def take_whole_blocks(
     return heads if not order else (heads[:, None] + np.arange(1 << order)).ravel()
 
 
-def _may_use_cma(migratetype: int, alloc_flags: AllocFlags) -> bool:
-    return migratetype == MigrateType.MOVABLE and bool(alloc_flags & AllocFlags.CMA)
+def _may_use_cma(area: FreeArea, migratetype: int, zone: int, flags: int) -> bool:
+    return migratetype == _MOVABLE and flags & _USE_CMA != 0 and area.nr_pages(zone, _CMA) > 0
 
 
 def _cma_surplus(area: FreeArea, zone: int) -> int:
     """How far CMA's free pages exceed half of the zone's; while positive, CMA is served first."""
-    nr_free = sum(area.nr_pages(zone, migratetype) for migratetype in range(MigrateType.ISOLATE))
-    return 2 * area.nr_pages(zone, MigrateType.CMA) - nr_free
+    nr_free = sum(area.nr_pages(zone, migratetype) for migratetype in range(_ISOLATE))
+    return 2 * area.nr_pages(zone, _CMA) - nr_free
 
 
 def _split_smallest(area: FreeArea, order: int, migratetype: int, zone: int) -> int:
@@ -89,7 +96,7 @@ def _split_smallest(area: FreeArea, order: int, migratetype: int, zone: int) -> 
     return pfn
 
 
-def _steal(area: FreeArea, order: int, migratetype: int, zone: int, alloc_flags: AllocFlags) -> int:
+def _steal(area: FreeArea, order: int, migratetype: int, zone: int, flags: int) -> int:
     """A block from another type's lists, perhaps with its whole pageblock."""
     found = find_fallback(
         lambda other, current: area.has_blocks(zone, other, current),
@@ -97,7 +104,7 @@ def _steal(area: FreeArea, order: int, migratetype: int, zone: int, alloc_flags:
         migratetype,
         pageblock_order=area.pageblocks.order,
         max_order=area.max_order,
-        nofragment=bool(alloc_flags & AllocFlags.NOFRAGMENT),
+        nofragment=bool(flags & _NOFRAGMENT),
     )
     if found is None:
         return -1

@@ -92,6 +92,18 @@ class BuddyMachine(RuleBasedStateMachine):
         assert usable[pfns].all()
         self.claim(pfns)
 
+    @precondition(lambda self: not self.free.all())
+    @rule(data=st.data(), order=st.integers(1, 4))
+    def free_block(self, data, order):
+        size = 1 << order
+        starts = range(0, len(self.free) - size + 1, size)
+        whole = [pfn for pfn in starts if not self.free[pfn : pfn + size].any()]
+        if not whole:
+            return
+        pfn = data.draw(st.sampled_from(whole))
+        self.buddy.free(pfn, order)
+        self.free[pfn : pfn + size], self.taken[pfn : pfn + size] = True, False
+
     @rule(share=st.floats(0, 1))
     def free_many(self, share):
         pfns = self.some(~self.free, share)

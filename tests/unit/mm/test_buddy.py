@@ -213,6 +213,21 @@ def test_alloc_many_prefers_small_blocks_as_single_calls_do():
     assert batch.tolist() == [buddy.alloc(0, M) for _ in range(9)]
 
 
+def test_an_order_10_block_whose_halves_parted_comes_back_as_two():
+    buddy = all_free(2, 512)
+    assert buddy.alloc(10, M) == 0
+    buddy.set_migratetype(1, ISOLATE)
+    buddy.free(0, 10)
+    buddy.check()
+    assert heads(buddy) == {0: 9, 512: 9}
+
+
+def test_taking_nothing_splits_nothing():
+    buddy = all_free(2)
+    assert buddy.take_free_in(0, limit=0).tolist() == []
+    assert heads(buddy) == {0: 4}
+
+
 @pytest.mark.parametrize("limit", [None, 100, 7])
 def test_take_free_in_takes_the_lowest_and_leaves_the_rest(limit):
     buddy = free_pattern("########", "..#...#.")
