@@ -118,7 +118,7 @@ def find(
                     np.isin(pfns[rows], np.fromiter(extras, np.int64, len(extras)))
                 )
                 more = [len(extras[pfn]) for pfn in pfns[rows][where].tolist()]
-                counts[rows][where] += more
+                counts[rows][where] += np.array(more, dtype=np.int64)
     if order is None:
         return tags, values, counts
     back = np.empty_like(order)
