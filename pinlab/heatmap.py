@@ -20,7 +20,7 @@ from pinlab.tally import NOT_IN_USE, Counts, tally
 from pinpage.errors import PinpageError
 from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES
 
-__all__ = ["LETTERS", "SHADES", "cells", "draw", "pair", "png", "text"]
+__all__ = ["LETTERS", "MAX_NR_ROWS", "SHADES", "cells", "draw", "pair", "png", "text"]
 
 LETTERS: Final = {
     FrameClass.UNKNOWN: "?",

@@ -17,7 +17,7 @@ from pinlab.tally import Counts, Tally, tally
 from pinpage.errors import PinpageError
 from pinpage.units import PAGE_SIZE
 
-__all__ = ["COLOURS", "Panel", "render"]
+__all__ = ["COLOURS", "FREE_COLOUR", "Panel", "render"]
 
 COLOURS: Final = {
     FrameClass.UNKNOWN: "#8a8f98",
@@ -38,12 +38,12 @@ COLOURS: Final = {
     FrameClass.CMA: "#264653",
 }
 """Ink of a cell by its worst owner."""
-MOVABLE_COLOUR: Final = "#3f7cac"
+_MOVABLE_COLOUR: Final = "#3f7cac"
 FREE_COLOUR: Final = "#f3efe4"
-HUGE_COLOUR: Final = "#0b7a75"
-INK: Final = "#22262e"
-FAINT: Final = "#6b7280"
-PAPER: Final = "#ffffff"
+_HUGE_COLOUR: Final = "#0b7a75"
+_INK: Final = "#22262e"
+_FAINT: Final = "#6b7280"
+_PAPER: Final = "#ffffff"
 _LEAST_DEPTH: Final = 0.30
 """A single frame must still be told from none."""
 _LEGEND_NR_COLUMNS: Final = 8
@@ -63,17 +63,17 @@ def _rgb(colour: str) -> NDArray[np.float64]:
     return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
 
 
-def colours_of(taken: Tally) -> NDArray[np.float64]:
+def _colours_of(taken: Tally) -> NDArray[np.float64]:
     """RGB of each cell, float64[nr_cells, 3] in 0..1; holes are paper."""
-    inks = np.array([_rgb(COLOURS.get(FrameClass(k), INK)) for k in range(len(FrameClass))])[
+    inks = np.array([_rgb(COLOURS.get(FrameClass(k), _INK)) for k in range(len(FrameClass))])[
         taken.worst
     ]
-    inks[taken.nr_fixed == 0] = _rgb(MOVABLE_COLOUR)
+    inks[taken.nr_fixed == 0] = _rgb(_MOVABLE_COLOUR)
     depth = (_LEAST_DEPTH + (1 - _LEAST_DEPTH) * np.sqrt(taken.density))[:, None]
-    cells: NDArray[np.float64] = depth * inks + (1 - depth) * _rgb(PAPER)
+    cells: NDArray[np.float64] = depth * inks + (1 - depth) * _rgb(_PAPER)
     cells[taken.wholly_free] = _rgb(FREE_COLOUR)
-    cells[taken.huge] = _rgb(HUGE_COLOUR)
-    cells[taken.nr_pages == 0] = _rgb(PAPER)
+    cells[taken.huge] = _rgb(_HUGE_COLOUR)
+    cells[taken.nr_pages == 0] = _rgb(_PAPER)
     return cells
 
 
@@ -112,7 +112,7 @@ def render(
     nr_legend_rows = 1 if len(handles) <= _LEGEND_NR_COLUMNS else 2
     below = 1.3 + 0.25 * nr_legend_rows
     width, height = 0.85 + len(panels) * (map_width + 0.55), map_height + below + 0.9
-    figure = matplotlib.figure.Figure(figsize=(width, height), dpi=160, facecolor=PAPER)
+    figure = matplotlib.figure.Figure(figsize=(width, height), dpi=160, facecolor=_PAPER)
     for i, (panel, one) in enumerate(zip(panels, taken, strict=True)):
         left = 0.85 + i * (map_width + 0.55)
         box = (left / width, below / height, map_width / width, map_height / height)
@@ -126,7 +126,7 @@ def render(
             i == 0,
         )
     figure.text(
-        0.85 / width, 1 - 0.34 / height, title, size=15, weight="bold", color=INK, va="center"
+        0.85 / width, 1 - 0.34 / height, title, size=15, weight="bold", color=_INK, va="center"
     )
     legend = figure.legend(
         handles=handles,
@@ -139,20 +139,20 @@ def render(
         alignment="left",
         frameon=False,
         fontsize=9.5,
-        labelcolor=INK,
+        labelcolor=_INK,
         handlelength=1.1,
         handleheight=1.1,
         columnspacing=1.6,
         borderaxespad=0,
         borderpad=0,
     )
-    legend.get_title().set_color(FAINT)
+    legend.get_title().set_color(_FAINT)
     figure.text(
         0.85 / width,
         0.22 / height,
         _caption(taken, origin, nr_pages_per_block),
         size=8.5,
-        color=FAINT,
+        color=_FAINT,
     )
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
@@ -169,8 +169,8 @@ def _draw_map(
 ) -> None:
     nr_cells = len(taken.nr_pages)
     nr_rows = -(-nr_cells // nr_columns)
-    image = np.tile(_rgb(PAPER), (nr_rows * nr_columns, 1))
-    image[:nr_cells] = colours_of(taken)
+    image = np.tile(_rgb(_PAPER), (nr_rows * nr_columns, 1))
+    image[:nr_cells] = _colours_of(taken)
     axes.imshow(image.reshape(nr_rows, nr_columns, 3), interpolation="nearest", aspect="auto")
     for start, stop in _hole_runs(taken.nr_pages == 0, nr_columns):
         corner = (start % nr_columns - 0.5, start // nr_columns - 0.5)
@@ -179,7 +179,7 @@ def _draw_map(
                 corner,
                 stop - start,
                 1,
-                facecolor=PAPER,
+                facecolor=_PAPER,
                 edgecolor="#c5c9d0",
                 hatch="/////",
                 linewidth=0,
@@ -190,7 +190,7 @@ def _draw_map(
     if nr_columns <= 128:
         axes.set_xticks(np.arange(-0.5, nr_columns), minor=True)
         axes.set_yticks(np.arange(-0.5, nr_rows), minor=True)
-        axes.grid(which="minor", color=PAPER, linewidth=1.1 * min(1.0, 32 / nr_columns))
+        axes.grid(which="minor", color=_PAPER, linewidth=1.1 * min(1.0, 32 / nr_columns))
     mib_per_cell = nr_pages_per_block * PAGE_SIZE / (1 << 20)
     ticks = np.arange(0, nr_rows, max(1, nr_rows // 8))
     axes.set_yticks(
@@ -198,16 +198,18 @@ def _draw_map(
     )
     across = np.linspace(0, nr_columns, 5)
     axes.set_xticks(across - 0.5, [f"+{_size(column * mib_per_cell)}" for column in across])
-    axes.tick_params(which="both", length=0, labelsize=8.5, labelcolor=FAINT)
+    axes.tick_params(which="both", length=0, labelsize=8.5, labelcolor=_FAINT)
     axes.spines[:].set_visible(False)
     if has_addresses:
-        axes.set_ylabel("physical address", size=9, color=FAINT)
-    nr_free = int(np.count_nonzero(taken.wholly_free))
-    nr_fixed = int(np.count_nonzero(taken.nr_fixed))
+        axes.set_ylabel("physical address", size=9, color=_FAINT)
+    states = [f"{np.count_nonzero(taken.wholly_free)} pageblocks wholly free"]
+    if taken.huge.any():
+        states.append(f"{np.count_nonzero(taken.huge)} huge pages")
+    states.append(f"{np.count_nonzero(taken.nr_fixed)} cannot be emptied")
     axes.set_title(
-        f"{title}:  {nr_free} pageblocks wholly free,  {nr_fixed} cannot be emptied",
+        f"{title}:  {',  '.join(states)}",
         size=10.5,
-        color=INK,
+        color=_INK,
         loc="left",
         pad=7,
     )
@@ -239,7 +241,7 @@ def _handles(matplotlib: Any, taken: Sequence[Tally]) -> list[Any]:
     movable = (first.nr_fixed == 0) & (first.nr_movable > 0) & ~first.huge
     handles = [
         patch(FREE_COLOUR, f"wholly free ({np.count_nonzero(first.wholly_free)})"),
-        patch(MOVABLE_COLOUR, f"all movable ({np.count_nonzero(movable)})"),
+        patch(_MOVABLE_COLOUR, f"all movable ({np.count_nonzero(movable)})"),
     ]
     shown = np.unique(np.concatenate([one.worst[one.nr_fixed > 0] for one in taken])).tolist()
     nr_cells = np.bincount(first.worst[first.nr_fixed > 0], minlength=len(FrameClass))
@@ -248,9 +250,9 @@ def _handles(matplotlib: Any, taken: Sequence[Tally]) -> list[Any]:
         for k in sorted(shown, key=lambda k: (-int(nr_cells[k]), k))
     ]
     if any(one.huge.any() for one in taken):
-        handles.append(patch(HUGE_COLOUR, "huge page"))
+        handles.append(patch(_HUGE_COLOUR, "huge page"))
     if any((one.nr_pages == 0).any() for one in taken):
-        handles.append(patch(PAPER, "no memory", "/////"))
+        handles.append(patch(_PAPER, "no memory", "/////"))
     return handles
 
 
@@ -258,7 +260,11 @@ def _draw_marks(axes: Any, taken: Tally, nr_columns: int) -> None:
     """A dot where the worst owner is not the only one: moving its frames alone frees nothing."""
     mixed = np.flatnonzero((taken.nr_fixed > 0) & ~taken.alone)
     axes.scatter(
-        mixed % nr_columns, mixed // nr_columns, s=5 * (32 / nr_columns) ** 2, c=PAPER, linewidths=0
+        mixed % nr_columns,
+        mixed // nr_columns,
+        s=5 * (32 / nr_columns) ** 2,
+        c=_PAPER,
+        linewidths=0,
     )
 
 

@@ -31,12 +31,12 @@ MAX_ORDER: Final = 10
 """Highest order of a buddy block (include/linux/mmzone.h; MAX_ORDER - 1 up to v6.3)."""
 NOT_KNOWN: Final = 255
 """In the uint8 columns `zone`, `gfp` and `block_migratetype`: nothing says."""
-NR_MIGRATETYPES: Final = 6
+_NR_MIGRATETYPES: Final = 6
 _HOLE = np.uint8(FrameState.HOLE)
 _FREE = np.uint8(FrameState.FREE)
 
 
-Per: TypeAlias = Literal["frame", "pageblock", "pin"]
+_Per: TypeAlias = Literal["frame", "pageblock", "pin"]
 
 
 @frozen
@@ -45,10 +45,10 @@ class Column:
 
     name: str
     dtype: np.dtype[Any]
-    per: Per
+    per: _Per
 
 
-_LAYOUT: Final[tuple[tuple[str, str, Per], ...]] = (
+_LAYOUT: Final[tuple[tuple[str, str, _Per], ...]] = (
     ("state", "u1", "frame"),
     ("klass", "u1", "frame"),
     ("order", "i1", "frame"),
@@ -65,10 +65,10 @@ _LAYOUT: Final[tuple[tuple[str, str, Per], ...]] = (
 COLUMNS: Final = tuple(Column(name, np.dtype(dtype), per) for name, dtype, per in _LAYOUT)
 """Every column of a snapshot; `pinlab.snapshot.image.Snapshot` says what each one means."""
 
-ColumnOf = Callable[[str], NDArray[Any]]
+_ColumnOf = Callable[[str], NDArray[Any]]
 
 
-def check_shapes(column_of: ColumnOf, nr_pages_per_block: int, path: Path | str) -> None:
+def check_shapes(column_of: _ColumnOf, nr_pages_per_block: int, path: Path | str) -> None:
     """Dtype and shape of every column.
 
     Raises:
@@ -98,7 +98,7 @@ def block_heads(order: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.
     return heads, np.left_shift(np.int64(1), order[heads].astype(np.int64))
 
 
-def check_consistent(column_of: ColumnOf, nr_zones: int, path: Path | str) -> None:
+def check_consistent(column_of: _ColumnOf, nr_zones: int, path: Path | str) -> None:
     """What `Snapshot` promises between the columns: S1..S7, by their numbers.
 
     Raises:
@@ -141,7 +141,7 @@ def check_consistent(column_of: ColumnOf, nr_zones: int, path: Path | str) -> No
     for name in ("gfp", "block_migratetype"):
         types = column_of(name)
         refuse(
-            (types >= NR_MIGRATETYPES) & (types != NOT_KNOWN),
+            (types >= _NR_MIGRATETYPES) & (types != NOT_KNOWN),
             name,
             "S6 holds a migratetype that does not exist",
         )

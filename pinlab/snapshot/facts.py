@@ -130,15 +130,15 @@ class Measured:
         return None if counters is None else counters.get(counter, 0)
 
 
-Fact = TypeVar("Fact", ZoneFacts, Provenance, Measured)
+_Fact = TypeVar("_Fact", ZoneFacts, Provenance, Measured)
 
 
-def encode(fact: Fact) -> dict[str, Any]:
+def encode(fact: _Fact) -> dict[str, Any]:
     """The JSON object of a fact."""
     return attrs.asdict(fact)
 
 
-def decode(kind: type[Fact], data: object, path: Path | str, where: str) -> Fact:
+def decode(kind: type[_Fact], data: object, path: Path | str, where: str) -> _Fact:
     """A fact from its JSON object.
 
     Raises:

@@ -18,7 +18,7 @@ from pinpage.units import PAGEBLOCK_NR_PAGES, Mask
 
 __all__ = ["AfterState", "Snapshot", "count_classes", "load", "save", "validate"]
 
-IN_MEMORY = "snapshot"
+_IN_MEMORY = "snapshot"
 """Stands for the file name in the errors of a snapshot that has none."""
 
 
@@ -164,7 +164,7 @@ class Snapshot:
         mask: Mask = nr_free == self.nr_pages_per_block
         return mask
 
-    def check(self, path: Path | str = IN_MEMORY) -> None:
+    def check(self, path: Path | str = _IN_MEMORY) -> None:
         """Shapes, dtypes and S1..S7.
 
         Raises:

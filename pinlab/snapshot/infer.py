@@ -23,7 +23,7 @@ __all__ = [
     "unmarked_tails",
 ]
 
-UNMOVABLE, MOVABLE = 0, 1
+_UNMOVABLE, _MOVABLE = 0, 1
 
 
 def maximal_orders(
@@ -165,7 +165,7 @@ def unmarked_tails(
 def block_migratetypes(class_counts: NDArray[np.int32]) -> NDArray[np.uint8]:
     """A guess at each pageblock's migratetype from what lies in it, shape (nr_blocks,).
 
-    MOVABLE where everything in use can move, UNMOVABLE where something cannot, not known
+    _MOVABLE where everything in use can move, _UNMOVABLE where something cannot, not known
     where there is nothing but holes and frames of unknown class.
     """
     movable = np.array([k in MOVABLE_CLASSES or k in _FREE for k in range(NR_CLASSES)])
@@ -173,7 +173,7 @@ def block_migratetypes(class_counts: NDArray[np.int32]) -> NDArray[np.uint8]:
     silent[[FrameClass.HOLE, FrameClass.UNKNOWN]] = True
     nr_fixed = class_counts[:, ~movable & ~silent].sum(axis=1)
     nr_telling = class_counts[:, ~silent].sum(axis=1)
-    guess = np.where(nr_fixed > 0, UNMOVABLE, MOVABLE)
+    guess = np.where(nr_fixed > 0, _UNMOVABLE, _MOVABLE)
     return np.where(nr_telling == 0, NOT_KNOWN, guess).astype(np.uint8)
 
 

@@ -68,7 +68,7 @@ _PHASES: Final = {"B0->S1": "compact", "B1->S2": "request", "B0->S2": "total"}
 _AFTER: Final = (("S1", "compact"), ("S2", "request"))
 _FIX: Final = "fetch the recording again"
 
-Arrays = Mapping[str, NDArray[Any]]
+_Arrays = Mapping[str, NDArray[Any]]
 
 
 def load_recording(path: Path) -> Snapshot:
@@ -105,7 +105,7 @@ def _meta_of(meta_json: NDArray[Any], path: Path) -> dict[str, Any]:
     return meta
 
 
-def _check_shapes(arrays: Arrays, path: Path) -> None:
+def _check_shapes(arrays: _Arrays, path: Path) -> None:
     nr_frames = len(np.atleast_1d(arrays["S0_class"]))
     nr_blocks = nr_frames // PAGEBLOCK_NR_PAGES
     for name, array in arrays.items():
@@ -129,7 +129,7 @@ def _check_shapes(arrays: Arrays, path: Path) -> None:
             )
 
 
-def _snapshot_of(arrays: Arrays, meta: dict[str, Any], path: Path) -> Snapshot:
+def _snapshot_of(arrays: _Arrays, meta: dict[str, Any], path: Path) -> Snapshot:
     klass = _CLASS_OF_CODE[arrays["S0_class"]]
     fixed = (arrays["S0_mov"] == _NOT_MOVABLE) & np.isin(klass, (FrameClass.ANON, FrameClass.FILE))
     klass[fixed] = FrameClass.OTHER
@@ -251,7 +251,7 @@ def _nr_wholly_free(klass_codes: NDArray[Any]) -> int:
     return int(np.count_nonzero(counts[:, FrameClass.FREE] == PAGEBLOCK_NR_PAGES))
 
 
-def _measured_of(arrays: Arrays, meta: dict[str, Any]) -> Measured:
+def _measured_of(arrays: _Arrays, meta: dict[str, Any]) -> Measured:
     delta = {
         phase: meta["vmstat_delta"][key]
         for key, phase in _PHASES.items()
@@ -275,7 +275,7 @@ def _measured_of(arrays: Arrays, meta: dict[str, Any]) -> Measured:
     )
 
 
-def _after_of(arrays: Arrays) -> AfterState | None:
+def _after_of(arrays: _Arrays) -> AfterState | None:
     for label, phase in _AFTER:
         if f"{label}_class" in arrays:
             klass = _CLASS_OF_CODE[arrays[f"{label}_class"]]

@@ -15,7 +15,7 @@ from pinpage.units import PAGE_SHIFT, PAGE_SIZE, Span
 
 __all__ = ["kernel_release", "parse_buddyinfo", "parse_iomem", "parse_pagetypeinfo", "parse_zones"]
 
-ZoneKey = tuple[int, str]
+_ZoneKey = tuple[int, str]
 """(node, zone name)."""
 
 _ZONE = re.compile(r"^Node\s+(\d+),\s+zone\s+(\S+)", re.MULTILINE)
@@ -61,7 +61,7 @@ def parse_iomem(text: str, path: Path | str = "iomem") -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def parse_buddyinfo(text: str) -> dict[ZoneKey, tuple[int, ...]]:
+def parse_buddyinfo(text: str) -> dict[_ZoneKey, tuple[int, ...]]:
     """Free blocks by order, for each zone listed (unpopulated ones are not)."""
     return {
         (int(node), zone): tuple(map(int, counts.split()))
@@ -69,7 +69,7 @@ def parse_buddyinfo(text: str) -> dict[ZoneKey, tuple[int, ...]]:
     }
 
 
-def parse_pagetypeinfo(text: str) -> dict[ZoneKey, dict[str, int]]:
+def parse_pagetypeinfo(text: str) -> dict[_ZoneKey, dict[str, int]]:
     """Pageblocks by the name of their migratetype, for each zone listed."""
     _, _, tail = text.partition("Number of blocks type")
     names, _, rows = tail.partition("\n")
@@ -108,8 +108,8 @@ def _zone(
     node: int,
     name: str,
     body: str,
-    free_blocks: dict[ZoneKey, tuple[int, ...]],
-    block_types: dict[ZoneKey, dict[str, int]],
+    free_blocks: dict[_ZoneKey, tuple[int, ...]],
+    block_types: dict[_ZoneKey, dict[str, int]],
     path: Path | str,
 ) -> ZoneFacts:
     def number(label: str, default: int | None = None) -> int:

@@ -77,8 +77,8 @@ MUTANTS: list[Mutant] = [
         name="snapshot-migratetype-off-by-one",
         guards="S6",
         file="pinlab/snapshot/columns.py",
-        old="(types >= NR_MIGRATETYPES)",
-        new="(types > NR_MIGRATETYPES)",
+        old="(types >= _NR_MIGRATETYPES)",
+        new="(types > _NR_MIGRATETYPES)",
         tests=[_BROKEN],
     ),
     Mutant(
@@ -137,7 +137,10 @@ MUTANTS: list[Mutant] = [
         file="pinlab/snapshot/infer.py",
         old="order[heads[heads < reach]] = -1",
         new="order[heads[heads < 0]] = -1",
-        tests=[f"{_SNAPSHOT}::test_settled_orders_always_keep_s3"],
+        tests=[
+            f"{_SNAPSHOT}::test_settled_orders_always_keep_s3",
+            f"{_LINUX61}::test_a_stale_order_inside_a_block_is_dropped",
+        ],
     ),
     Mutant(
         name="infer-trusts-an-order-over-used-frames",

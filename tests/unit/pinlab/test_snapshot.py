@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mm.frames import FrameState
@@ -386,6 +386,7 @@ def test_merging_equals_merging_one_pair_at_a_time(free, max_order, border):
     assert merged.tolist() == merged_plainly(free, zone, max_order)
 
 
+@example([True] * 16, [4] + [-1] * 7 + [2] + [-1] * 31, 40)  # a head left over in a block
 @given(
     st.lists(st.booleans(), min_size=1, max_size=40),
     st.lists(st.integers(-1, 6), min_size=40, max_size=40),
