@@ -28,6 +28,7 @@ __all__ = [
     "HandleName",
     "Handles",
     "IndirectHandles",
+    "NoObjectError",
     "decode_address",
     "encode_address",
     "handle_form",
@@ -44,6 +45,10 @@ _PLACE_BITS: Final = _ID_BITS + _SLOT_BITS
 _PLACE_MASK: Final = (1 << _PLACE_BITS) - 1
 
 
+class NoObjectError(PinpageError):
+    """A handle that names no object: freed, or never given out."""
+
+
 class HandleForm(Protocol):
     """How objects of a pool are named."""
 
@@ -58,7 +63,7 @@ class HandleForm(Protocol):
         """Page id and slot of the object that `handle` names.
 
         Raises:
-            PinpageError: it names none; said without side effects.
+            NoObjectError: it names none; said without side effects.
         """
 
     def encode_many(self, page_ids: PageIds, slots: NDArray[np.int64]) -> Handles:
@@ -68,7 +73,7 @@ class HandleForm(Protocol):
         """`decode` for many handles: ids and slots, both shape (n,).
 
         Raises:
-            PinpageError: one names no object; the first of them is shown.
+            NoObjectError: one names no object; the first of them is shown.
         """
 
 
@@ -193,8 +198,8 @@ def handle_form(name: HandleName, pages: ZbudPages) -> HandleForm:
     raise PinpageError(f"zbud: handles={name!r}: use 'indirect' (movable) or 'address' (as v3.11)")
 
 
-def _no_object(handle: int) -> PinpageError:
-    return PinpageError(
+def _no_object(handle: int) -> NoObjectError:
+    return NoObjectError(
         f"zbud: handle {handle:#x} names no object; it was freed, or never given out"
     )
 

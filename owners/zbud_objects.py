@@ -19,7 +19,7 @@ from mm.api import PageSource
 from mm.errno import Errno
 from mm.frames import MAPCOUNT_NONE, MAPCOUNT_ZBUD, FrameState
 from mm.gfp import Gfp
-from owners.handles import HandleForm, HandleName, Handles, handle_form
+from owners.handles import HandleForm, HandleName, Handles, NoObjectError, handle_form
 from owners.zbud_layout import CHUNK_SHIFT, FIRST, LAST, MAX_OBJECT_NR_BYTES, nr_chunks, slot_offset
 from owners.zbud_lists import ZbudLists
 from owners.zbud_owner import Coverage, ZbudOwner
@@ -147,7 +147,7 @@ class ZbudObjects:
         """Forget an object; the page goes with its last reference.
 
         Raises:
-            PinpageError: the handle names no object.
+            NoObjectError: the handle names no object.
         """
         with self.lock:
             self._settle()
@@ -174,7 +174,7 @@ class ZbudObjects:
             EAGAIN while the page is under move.
 
         Raises:
-            PinpageError: the handle names no object.
+            NoObjectError: the handle names no object.
         """
         with self.lock:
             self._settle()
@@ -202,7 +202,7 @@ class ZbudObjects:
         """Whether the handle names an object now (an address may name a later one)."""
         try:
             self.handles.decode(handle)
-        except PinpageError:
+        except NoObjectError:
             return False
         return True
 
@@ -210,7 +210,7 @@ class ZbudObjects:
         """Byte addresses (pfn * 4096 + offset) and room in bytes of many objects, shape (n,).
 
         Raises:
-            PinpageError: one handle names no object.
+            NoObjectError: one handle names no object.
         """
         page_ids, slots = self.handles.decode_many(handles)
         room = self.pages.chunks[page_ids, slots].astype(np.int64) << CHUNK_SHIFT
@@ -283,7 +283,9 @@ class ZbudObjects:
         return frames.refcount.item(pfn) <= 0 or frames.state.item(pfn) != _USED
 
     def _in_place(self, page_id: int) -> bool:
-        return not self.pages.moving.item(page_id) and not self._is_frozen(self.pages.pfn.item(page_id))
+        return not self.pages.moving.item(page_id) and not self._is_frozen(
+            self.pages.pfn.item(page_id)
+        )
 
     def _is_open(self, page_id: int) -> bool:
         """Whether the page may take an object or be reclaimed."""

@@ -141,8 +141,10 @@ class ZbudPages:
 
         A reference whose drop had to wait for a mover still counts.
         """
-        nr_live = np.count_nonzero(self.chunks[page_ids], axis=1)
-        return nr_live + self.nr_reclaims[page_ids].astype(np.int64) + self.nr_deferred[page_ids]
+        nr_references: NDArray[np.int64] = (self.chunks[page_ids] != 0).sum(axis=1, dtype=np.int64)
+        nr_references += self.nr_reclaims[page_ids]
+        nr_references += self.nr_deferred[page_ids]
+        return nr_references
 
     def is_ours(self, page_id: int) -> bool:
         """Whether the pool accounts for any reference of the page: its life in the pool."""

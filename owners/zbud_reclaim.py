@@ -56,13 +56,19 @@ class ZbudReclaim:
 
     def claims(self, start: int, stop: int) -> Mask:
         """Frames typed zbud."""
-        return self._source.frames.mapcount[start:stop] == MAPCOUNT_ZBUD
+        is_zbud: Mask = self._source.frames.mapcount[start:stop] == MAPCOUNT_ZBUD
+        return is_zbud
 
     def ask(self, pfns: Pfns, mode: Mode) -> tuple[Answers, NDArray[np.uint8]]:
         """RELEASE for frames typed zbud: a look without locks, and so only a hint."""
         is_zbud = self._source.frames.mapcount[pfns] == MAPCOUNT_ZBUD
         answers = np.where(is_zbud, Answer.RELEASE, Answer.NO).astype(np.uint8)
         return answers, np.where(is_zbud, Reason.MOVED, Reason.NO_OWNER).astype(np.uint8)
+
+    def holders(self, nr_frames: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        """The one owner that this design knows, by the pages' own mark."""
+        is_zbud = self._source.frames.mapcount[:nr_frames] == MAPCOUNT_ZBUD
+        return is_zbud.astype(np.uint8), ("unknown", "zbud")
 
     def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
         """Nothing: the handles embed the frame."""

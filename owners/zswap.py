@@ -101,7 +101,10 @@ class Zswap(ZswapStore):
     def writeback_steps(self, pool: ZbudPool, handle: int) -> Generator[None, None, Errno]:
         """`writeback_entry`, yielding where the tree lock is free and others may run."""
         host = self._require_host()
-        entry, tree = self._entry_of(pool, handle)
+        found = self._entry_of(pool, handle)
+        if found is None:
+            return Errno.OK
+        entry, tree = found
         offset = swp_offset(entry)
         row = self._find_and_get(tree, offset)
         if row == NO_ENTRY:
@@ -131,10 +134,14 @@ class Zswap(ZswapStore):
         """Bring one object back to ordinary memory; its slot's last user frees it.
 
         Returns:
-            ECANCELED if swapoff has begun (not counted as an attempt), else what unuse says.
+            ECANCELED if swapoff has begun, OK if the object is gone already (neither counts
+            as an attempt), else what unuse says.
         """
         host = self._require_host()
-        entry, _ = self._entry_of(pool, handle)
+        found = self._entry_of(pool, handle)
+        if found is None:
+            return Errno.OK
+        entry, _ = found
         if not host.get_device(swp_type(entry)):
             return Errno.ECANCELED
         try:

@@ -9,7 +9,7 @@ from typing import Protocol
 from mm.errno import Errno
 from mm.mmap import mmput
 from mm.swapfile import Paging, try_to_unuse_swp_entry
-from mm.swapops import SWAP_HAS_CACHE, SwapEntry, swp_offset, swp_type
+from mm.swapops import SWAP_HAS_CACHE, SwapEntry, swp_offset
 
 __all__ = ["PagingHost", "SwapHost"]
 

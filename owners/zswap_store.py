@@ -20,7 +20,7 @@ from mm.frames import FrameState
 from mm.gfp import Gfp
 from mm.swapops import SwapEntry, swp_entry, swp_type
 from owners.compress import Compressor
-from owners.handles import HandleName
+from owners.handles import HandleName, NoObjectError
 from owners.zbud import ZbudOps, ZbudPool
 from owners.zbud_owner import Coverage
 from owners.zswap_entries import NO_ENTRY, ZswapEntries, ZswapTree
@@ -233,16 +233,18 @@ class ZswapStore:
         self._entries.remove(row)
         self.counters.stored_pages -= 1
 
-    def _entry_of(self, pool: ZbudPool, handle: int) -> tuple[SwapEntry, ZswapTree]:
-        """The swap entry that an object's header names, and its tree."""
-        pfn, in_page = self._map(pool, handle)
+    def _entry_of(self, pool: ZbudPool, handle: int) -> tuple[SwapEntry, ZswapTree] | None:
+        """The swap entry that an object's header names, and its tree; None: it is gone."""
+        try:
+            pfn, in_page = self._map(pool, handle)
+        except NoObjectError:  # freed since zbud looked
+            return None
         header = self._source.contents.read(pfn, in_page, BLOB_HEADER_NR_BYTES)
         pool.unmap(handle)
         entry = int.from_bytes(header, "little")
         tree = self._trees.get(swp_type(entry))
-        require(
-            tree is not None and tree.pool is pool, "E4 an object names another pool", entry=entry
-        )
+        named = tree is not None and tree.pool is pool
+        require(named, "E4 an object names another pool", entry=entry)
         return entry, self._trees[swp_type(entry)]
 
     def _decompress(self, pool: ZbudPool, row: int) -> bytes:
