@@ -122,18 +122,21 @@ def read_npz(path: Path, names: frozenset[str] | None = None) -> dict[str, NDArr
     try:
         # Opened here, for numpy leaves its own file open when it fails.
         with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.lib.npyio.NpzFile):
-                members = [name for name in archive.files if names is None or name in names]
-                return {name: archive[name] for name in members}
+            if zipfile.is_zipfile(file):
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as archive:
+                    members = [name for name in archive.files if names is None or name in names]
+                    return {name: archive[name] for name in members}
     except PermissionError as error:
         raise SnapshotError(
             path, "file", f"cannot be read ({error.strerror})", "allow it"
         ) from None
     except _DAMAGE as error:
-        problem = f"is cut short, damaged, or no .npz at all ({str(error) or type(error).__name__})"
+        problem = f"is damaged ({str(error) or type(error).__name__})"
         raise SnapshotError(path, "file", problem, _AGAIN) from None
-    raise SnapshotError(path, "file", "is a single array, not an .npz", "give it a recording")
+    raise SnapshotError(
+        path, "file", "is cut short, or no .npz at all", "give it a whole recording"
+    )
 
 
 def _header_of(path: Path, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:

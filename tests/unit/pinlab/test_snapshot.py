@@ -199,7 +199,12 @@ def test_a_foreign_npz(tmp_path):
 def test_a_single_array(tmp_path):
     with (tmp_path / "a.npz").open("wb") as file:
         np.save(file, np.zeros(3))
-    refused(tmp_path / "a.npz", "single array")
+    refused(tmp_path / "a.npz", "no .npz")
+
+
+def test_a_text(tmp_path):
+    (tmp_path / "a.npz").write_text("dear reader")
+    refused(tmp_path / "a.npz", "no .npz at all")
 
 
 def test_a_pickle_is_never_opened(tmp_path):
