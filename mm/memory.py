@@ -57,7 +57,7 @@ class Memory:
         paging.rmap.map_many(child, present, parent.pte[present] - 1)
         for vpn in parent.swapped().tolist():
             error = paging.swap.set_pte(child, vpn, pte_entry(parent.pte.item(vpn)))
-            if error != Errno.OK:  # the slot is in use: its count can always go up
+            if error:  # the slot is in use: its count can always go up
                 raise PinpageError(f"fork: slot of vpn {vpn:#x} refused: {error.name}")
         return child
 
@@ -136,7 +136,7 @@ class Memory:
             if pte == PTE_NONE:
                 return self._zero_page(space, vpn)
             error = self._swap_in(space, vpn, pte_entry(pte))
-            if error != Errno.OK:
+            if error:
                 return error
 
     def _zero_page(self, space: AddressSpace, vpn: int) -> int:

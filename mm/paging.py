@@ -111,7 +111,8 @@ class Paging:
 
     def get_page(self, pfn: int) -> None:
         """One more reference on a page that has one."""
-        self.frames.refcount[pfn] += 1
+        refcount = self.frames.refcount
+        refcount[pfn] = refcount.item(pfn) + 1
 
     def put_page(self, pfn: int) -> bool:
         """One reference less; the last one takes the page off the LRU and frees it.
@@ -119,8 +120,9 @@ class Paging:
         Returns:
             Whether the frame is free now.
         """
-        if self.frames.refcount.item(pfn) > 1:
-            self.frames.refcount[pfn] -= 1
+        nr_references = self.frames.refcount.item(pfn)
+        if nr_references > 1:
+            self.frames.refcount[pfn] = nr_references - 1
             return False
         if self.frames.flags.item(pfn) & _LRU:
             self.lru.del_page(pfn)
@@ -149,9 +151,10 @@ class Paging:
 
     def lock_page(self, pfn: int) -> None:
         """Wait for the page lock and take it."""
-        while self.frames.flags.item(pfn) & _LOCKED:
+        flags = self.frames.flags
+        while flags.item(pfn) & _LOCKED:
             self.wait(pfn, PageFlag.LOCKED)
-        self.set_bits(pfn, _LOCKED)
+        flags[pfn] = flags.item(pfn) | _LOCKED
 
     def trylock_page(self, pfn: int) -> bool:
         """Take the page lock if nobody has it."""
@@ -166,12 +169,14 @@ class Paging:
         Raises:
             InvariantError: nobody has it.
         """
-        require(self.has(pfn, _LOCKED), "unlock of a page that is not locked", pfn=pfn)
-        self.clear_bits(pfn, _LOCKED)
+        flags = self.frames.flags.item(pfn)
+        require(flags & _LOCKED, "unlock of a page that is not locked", pfn=pfn)
+        self.frames.flags[pfn] = flags & ~_LOCKED
 
     def wait_on_page(self, pfn: int, flag: PageFlag) -> None:
         """Wait until a flag clears; takes nothing."""
-        while self.frames.flags.item(pfn) & int(flag.mask):
+        mask = 1 << flag
+        while self.frames.flags.item(pfn) & mask:
             self.wait(pfn, flag)
 
     # Bytes.

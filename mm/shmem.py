@@ -81,7 +81,7 @@ def shmem_unuse(paging: Paging, area: SwapArea, entry: SwapEntry, pfn: int) -> E
     for mm_id, index in area.users(swp_offset(entry)):
         file = paging.rmap.space(mm_id)
         error = paging.charge(file)
-        if error == Errno.OK and file.pte.item(index) == swap_pte(entry):
+        if not error and file.pte.item(index) == swap_pte(entry):
             _move_to_page_cache(paging, file, index, pfn)
     paging.unlock_page(pfn)
     paging.put_page(pfn)

@@ -102,12 +102,13 @@ class Swap:
         Raises:
             PinpageError: there is no such area (any more).
         """
-        return self.area_of(entry), swp_offset(entry)
+        area = self.areas.get(swp_type(entry))
+        return area or self.area_of(entry), swp_offset(entry)
 
     @property
     def is_full(self) -> bool:
         """More than half of all slots are taken: cached copies are given up early."""
-        nr_slots = sum(area.nr_slots for area in self.areas.values())
+        nr_slots = sum(area.nr_slots - 1 for area in self.areas.values())  # not the headers
         return 2 * sum(area.inuse_pages for area in self.areas.values()) > nr_slots
 
     # Cached pages.
@@ -123,7 +124,8 @@ class Swap:
     def cache_delete(self, pfn: int) -> SwapEntry:
         """Take a page out of the swap cache; its slot is free if nobody names it."""
         entry = self.cache.delete(pfn)
-        self.area_of(entry).free_one(swp_offset(entry), SWAP_HAS_CACHE)
+        area, offset = self.locate(entry)
+        area.free_one(offset, SWAP_HAS_CACHE)
         return entry
 
     # Swapped PTEs.
@@ -140,7 +142,7 @@ class Swap:
         area, offset = self.locate(entry)
         usage = SWAP_MAP_SHMEM if space.kind == "file" else 1
         error = area.duplicate(offset, usage)
-        if error == Errno.OK:
+        if not error:
             area.add_user(offset, space.mm_id, vpn)
             space.pte[vpn] = swap_pte(entry)
             if space.kind == "process":

@@ -57,8 +57,9 @@ class SwapCache:
         require(alone, "C1 cached twice", entry=entry, pfn=pfn)
         self._pfn_of[entry] = pfn
         self.entry_of[pfn] = entry
-        self.frames.refcount[pfn] += 1
-        self.frames.flags[pfn] = self.frames.flags.item(pfn) | _SWAPCACHE_BIT
+        frames = self.frames
+        frames.refcount[pfn] = frames.refcount.item(pfn) + 1
+        frames.flags[pfn] = frames.flags.item(pfn) | _SWAPCACHE_BIT
 
     def delete(self, pfn: int) -> SwapEntry:
         """Take a frame out; drops the cache's reference (the caller holds another).
@@ -70,8 +71,9 @@ class SwapCache:
         require(entry >= 0, "C1 not in the swap cache", pfn=pfn)
         del self._pfn_of[entry]
         self.entry_of[pfn] = -1
-        self.frames.refcount[pfn] -= 1
-        self.frames.flags[pfn] = self.frames.flags.item(pfn) & ~_SWAPCACHE_BIT
+        frames = self.frames
+        frames.refcount[pfn] = frames.refcount.item(pfn) - 1
+        frames.flags[pfn] = frames.flags.item(pfn) & ~_SWAPCACHE_BIT
         return entry
 
     def move_many(self, sources: Pfns, targets: Pfns) -> None:

@@ -34,7 +34,7 @@ def get_swap_cache_page(paging: Paging, entry: SwapEntry) -> tuple[int, bool]:
             if new_pfn < 0:
                 break
         error = area.duplicate(offset, SWAP_HAS_CACHE)
-        if error == Errno.OK:
+        if not error:
             paging.set_bits(new_pfn, ANON_BITS | _LOCKED)
             paging.swap.cache.add(entry, new_pfn)
             paging.lru.add_page(new_pfn)

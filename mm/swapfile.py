@@ -14,9 +14,9 @@ Cost: about 10 us per entry, the backend's decompression not counted.
 
 import enum
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
-from attrs import frozen
 
 from mm.address_space import AddressSpace, swap_pte
 from mm.errno import Errno
@@ -54,6 +54,7 @@ __all__ = [
 Pending = Callable[[], bool]
 """Whether the task has a signal pending, of any kind."""
 
+_LOCKED, _WRITEBACK = bit(PageFlag.LOCKED), bit(PageFlag.WRITEBACK)
 _DIRTY, _SWAPCACHE = bit(PageFlag.DIRTY), bit(PageFlag.SWAPCACHE)
 _SCAN_NR_SLOTS = 4096
 
@@ -74,11 +75,7 @@ class _End(enum.Enum):
     UNUSED = enum.auto()
 
 
-@frozen
-class _Outcome:
-    error: Errno
-    start_mm: AddressSpace
-    end: _End = _End.UNUSED
+_Outcome: TypeAlias = tuple[Errno, AddressSpace, _End]
 
 
 def try_to_unuse_swp_entry(
@@ -109,8 +106,8 @@ def try_to_unuse_swp_entry(
         PinpageError: `start_mm` is not in the mmlist.
     Source: patch 2 of the August 2013 zbud series.
     """
-    outcome = _unuse_entry(paging, start_mm, area, entry, pending)
-    return outcome.error, outcome.start_mm
+    error, start_mm, _ = _unuse_entry(paging, start_mm, area, entry, pending)
+    return error, start_mm
 
 
 def _unuse_entry(
@@ -119,13 +116,13 @@ def _unuse_entry(
     if start_mm not in paging.swap.mmlist:
         raise PinpageError(f"start_mm {start_mm.name!r} is not in the mmlist: use its init_mm")
     if pending():
-        return _Outcome(Errno.EINTR, start_mm)
+        return Errno.EINTR, start_mm, _End.UNUSED
     offset = swp_offset(entry)
     pfn = read_swap_cache_async(paging, entry)
     if pfn < 0:
         if not area.map_byte(offset):
-            return _Outcome(Errno.OK, start_mm, _End.FREED)
-        return _Outcome(Errno.ENOMEM, start_mm)
+            return Errno.OK, start_mm, _End.FREED
+        return Errno.ENOMEM, start_mm, _End.UNUSED
     start_mm = _let_go_if_exiting(paging, start_mm)
     _wait_and_lock(paging, pfn)
     error = Errno.OK
@@ -134,15 +131,15 @@ def _unuse_entry(
     # used anew, but zswap calls with SWP_WRITEOK set, and then it can (rule D).
     if paging.swap.cache.entry_of.item(pfn) == entry:
         if swap_count(area.map_byte(offset)) == SWAP_MAP_SHMEM:
-            return _Outcome(shmem_unuse(paging, area, entry, pfn), start_mm, _End.SHMEM)
+            return shmem_unuse(paging, area, entry, pfn), start_mm, _End.SHMEM
         error, start_mm = _unuse_all(paging, start_mm, area, entry, pfn)
-    if error == Errno.OK:
+    if not error:
         _finish(paging, area, entry, pfn)
     paging.unlock_page(pfn)
     paging.put_page(pfn)
-    if error == Errno.OK:
+    if not error:
         paging.cond_resched()
-    return _Outcome(error, start_mm)
+    return error, start_mm, _End.UNUSED
 
 
 def _finish(paging: Paging, area: SwapArea, entry: SwapEntry, pfn: int) -> None:
@@ -172,8 +169,9 @@ def _wait_and_lock(paging: Paging, pfn: int) -> None:
 
     Writeback is waited for twice, for it may start again before we get the lock.
     """
-    paging.wait_on_page(pfn, PageFlag.LOCKED)
-    paging.wait_on_page(pfn, PageFlag.WRITEBACK)
+    if paging.has(pfn, _LOCKED | _WRITEBACK):
+        paging.wait_on_page(pfn, PageFlag.LOCKED)
+        paging.wait_on_page(pfn, PageFlag.WRITEBACK)
     paging.lock_page(pfn)
     paging.wait_on_page(pfn, PageFlag.WRITEBACK)
 
@@ -187,7 +185,7 @@ def _unuse_all(
     error = Errno.OK
     if swap_count(before) and start_mm is not paging.swap.mmlist.init_mm:
         error = _unuse_mm(paging, start_mm, area, entry, pfn)
-    if error != Errno.OK or not swap_count(area.map_byte(offset)):
+    if error or not swap_count(area.map_byte(offset)):
         return error, start_mm
     # start_mm was no help: the first space that is one takes its place.
     rearmed = area.map_byte(offset) >= before
@@ -213,7 +211,7 @@ def _walk_mmlist(
     new_start_mm = prev_mm = mm = start_mm
     start_mm.mm_users += 2
     error = Errno.OK
-    while swap_count(area.map_byte(offset)) and error == Errno.OK:
+    while swap_count(area.map_byte(offset)) and not error:
         mm = mmlist.next(mm)
         if mm is start_mm:
             break
@@ -247,14 +245,14 @@ def _unuse_mm(
     for mm_id, vpn in area.users(swp_offset(entry)):
         if mm_id == mm.mm_id:
             error = _unuse_pte(paging, mm, vpn, entry, pfn)
-            if error != Errno.OK:
+            if error:
                 return error
     return Errno.OK
 
 
 def _unuse_pte(paging: Paging, mm: AddressSpace, vpn: int, entry: SwapEntry, pfn: int) -> Errno:
     error = paging.charge(mm)
-    if error != Errno.OK:
+    if error:
         return error
     if mm.pte.item(vpn) != swap_pte(entry):
         return Errno.OK  # a fault was quicker
@@ -331,11 +329,10 @@ def try_to_unuse(
     offset, error = 0, Errno.OK
     while offset := find_next_to_unuse(area, offset, frontswap=frontswap):
         entry = swp_entry(area.type, offset)
-        outcome = _unuse_entry(paging, start_mm, area, entry, pending)
-        error, start_mm = outcome.error, outcome.start_mm
-        if error != Errno.OK:
+        error, start_mm, end = _unuse_entry(paging, start_mm, area, entry, pending)
+        if error:
             break
-        counted = accounting is Accounting.PATCHED or outcome.end is _End.UNUSED
+        counted = accounting is Accounting.PATCHED or end is _End.UNUSED
         if frontswap and counted and pages_to_unuse > 0:
             pages_to_unuse -= 1
             if not pages_to_unuse:
@@ -359,9 +356,9 @@ def swapoff(paging: Paging, swap_type: int, *, pending: Pending = no_signal) -> 
         return Errno.EINVAL
     area.writeok = False
     error = try_to_unuse(paging, area, pending=pending)
-    if error == Errno.OK and area.nr_holders:
+    if not error and area.nr_holders:
         error = Errno.EBUSY
-    if error != Errno.OK:
+    if error:
         area.writeok = True
         return error
     if area.frontswap is not None:

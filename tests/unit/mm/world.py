@@ -10,9 +10,11 @@ from mm.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
 from mm.gfp import Gfp
 from mm.lru import Lru
 from mm.memory import Memory
+from mm.mmap import mmput
 from mm.paging import Paging
 from mm.rmap import AddressSpace, Rmap
 from mm.swap import Swap, SwapArea
+from mm.swapfile import Pending, no_signal, try_to_unuse_swp_entry
 from mm.vmscan import Reclaimed, shrink_inactive
 from pinpage.errors import PinpageError
 
@@ -163,3 +165,30 @@ class World:
     def check(self, holders: dict[int, int] | None = None) -> None:
         self.frames.check()
         self.paging.check(holders)
+
+
+def unuse(
+    world: World,
+    entry: int,
+    start_mm: AddressSpace | None = None,
+    pending: Pending = no_signal,
+) -> tuple[Errno, AddressSpace]:
+    """One entry, with a user count that the caller takes and gives back; as the loop does."""
+    start_mm = start_mm or world.init_mm
+    start_mm.mm_users += 1
+    area, _ = world.swap.locate(entry)
+    error, start_mm = try_to_unuse_swp_entry(world.paging, start_mm, area, entry, pending=pending)
+    mmput(world.paging, start_mm)
+    return error, start_mm
+
+
+def swapped(*names: str, nr_frames: int = 16) -> tuple[World, list[AddressSpace], int]:
+    """Processes that share one page, swapped out; the first one made it, the rest are forks.
+
+    The ring is init_mm, the first, the last, ..., the second.
+    """
+    world = World(nr_frames)
+    spaces = [world.process(names[0], b"shared")]
+    spaces += [world.memory.fork(spaces[0], name) for name in names[1:]]
+    world.swap_out()
+    return world, spaces, world.entry(spaces[0], 0)
