@@ -40,7 +40,7 @@ def decompose_block(free: int, pageblock_order: int) -> list[int]:
         exactly that order.
 
     >>> [bin(heads) for heads in decompose_block(0b1011_1100, 3)]
-    ['0b10000000', '0b110100', '0b0', '0b0']
+    ['0b10000000', '0b10100', '0b0', '0b0']
     """
     nr_pages = 1 << pageblock_order
     heads = []
