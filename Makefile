@@ -8,7 +8,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint mutants bench slow format clean
+.PHONY: help demo test lint mutants bench slow format readme clean
 
 VENV ?= .venv
 CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14
@@ -23,6 +23,7 @@ help:
 	@echo "make bench    benchmarks: work counted, time reported"
 	@echo "make slow     the long tests"
 	@echo "make format   let ruff lay out the code"
+	@echo "make readme   refresh the demo's table in the README"
 	@echo "make clean    remove the virtual environment and every cache"
 
 demo: $(VENV)/.ready-core
@@ -48,6 +49,9 @@ slow: $(VENV)/.ready-dev
 format: $(VENV)/.ready-dev
 	@$(RUN) ruff check --quiet --fix .
 	@$(RUN) ruff format --quiet .
+
+readme: $(VENV)/.ready-dev
+	@$(RUN) tests.docs.readme_table
 
 clean:
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
