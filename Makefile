@@ -12,7 +12,7 @@
 
 VENV ?= .venv
 CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14
-PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable
+PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable
 RUN := $(VENV)/bin/python -m
 
 help:
