@@ -25,8 +25,6 @@ _NOFRAGMENT = int(AllocFlags.NOFRAGMENT)
 _MOVABLE = int(MigrateType.MOVABLE)
 _CMA = int(MigrateType.CMA)
 _ISOLATE = int(MigrateType.ISOLATE)
-_CMA_CHUNK = 256
-"""Pages taken in one go while the balance between CMA and the rest has to be watched."""
 
 
 def rmqueue(
@@ -60,10 +58,12 @@ def take_whole_blocks(
     Costs about 6 us.
     """
     if _may_use_cma(area, migratetype, zone, int(alloc_flags)):
+        # Not further than to where a single request would change sides.
         surplus = _cma_surplus(area, zone)
-        count = min(count, _CMA_CHUNK)
         if surplus > 0:
             count, migratetype = min(count, surplus), _CMA
+        else:
+            count = min(count, 1 - surplus)
     order = area.smallest_order(zone, migratetype, 0)
     if order < 0 or not count >> order:
         return np.empty(0, dtype=np.int64)

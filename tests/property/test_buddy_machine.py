@@ -194,6 +194,6 @@ class LargeBuddyMachine(BuddyMachine):
 
 
 TestSmallPageblocks = BuddyMachine.TestCase
-TestSmallPageblocks.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestSmallPageblocks.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 TestRealPageblocks = LargeBuddyMachine.TestCase
-TestRealPageblocks.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+TestRealPageblocks.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)
