@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
@@ -157,9 +157,9 @@ def run_all(
         finally:
             copies.put(copy)
 
-    with _copies(root, jobs) as folders, ThreadPoolExecutor(jobs) as pool:
-        for folder in folders:
-            copies.put(folder)
+    with ExitStack() as stack, ThreadPoolExecutor(jobs) as pool:
+        for _ in range(jobs):
+            copies.put(stack.enter_context(project_copy(root)))
         futures = [pool.submit(work, mutant) for mutant in mutants]
         for future in as_completed(futures):
             progress(future.result())
@@ -221,16 +221,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _matches(mutant: Mutant, wanted: Sequence[str]) -> bool:
     return any(w in mutant.name or w in mutant.guards or w in mutant.file for w in wanted)
-
-
-@contextmanager
-def _copies(root: Path, count: int) -> Iterator[list[Path]]:
-    with project_copy(root) as first:
-        if count == 1:
-            yield [first]
-        else:
-            with _copies(root, count - 1) as others:
-                yield [first, *others]
 
 
 def _pytest(tests: Sequence[str], copy: Path, timeout_s: float) -> tuple[int, str]:
