@@ -18,7 +18,7 @@ SHARES = st.sampled_from([0.02, 0.3, 0.7, 1.0])
 FLAGS = st.sampled_from([AllocFlags.CMA, AllocFlags.NONE, AllocFlags.NOFRAGMENT])
 
 
-def world(seed, size, share):
+def world(seed, size, share, types=None):
     """Six pageblocks of random types, free frames at random, half of the used ones on the LRU."""
     rng = np.random.default_rng(seed)
     nr_frames = 6 * size - size // 4
@@ -27,7 +27,8 @@ def world(seed, size, share):
     frames.state[:] = np.where(free, FrameState.FREE, FrameState.USED)
     frames.refcount[~free] = 1
     frames.set_flag(np.flatnonzero(~free & (rng.random(nr_frames) < 0.5)), PageFlag.LRU)
-    pageblocks.migratetype[:] = rng.choice([0, 1, 1, 1, 2, 3, 4, 4, 5], 6)
+    drawn = rng.choice([0, 1, 1, 1, 2, 3, 4, 4, 5], 6)
+    pageblocks.migratetype[:] = drawn if types is None else types
     buddy = Buddy(frames, pageblocks, [Zone(0, "Normal", 0, Span(0, nr_frames))])
     buddy.build()
     return buddy
@@ -42,7 +43,19 @@ def same(first, second):
 
 @given(SEEDS, SIZES, SHARES, REQUESTS, FLAGS, st.integers(0, 700))
 def test_alloc_many_is_that_many_allocations(seed, size, share, migratetype, flags, count):
-    batch, single = world(seed, size, share), world(seed, size, share)
+    compare_allocations(
+        world(seed, size, share), world(seed, size, share), migratetype, flags, count
+    )
+
+
+@given(SEEDS, st.sampled_from([4, 1]), st.integers(0, 40))
+def test_alloc_many_changes_sides_between_cma_and_movable_as_single_calls_do(seed, other, count):
+    """Where the balance tips, small world."""
+    batch, single = (world(seed, 8, 0.7, types=[1, 4, 1, 4, other, 1]) for _ in range(2))
+    compare_allocations(batch, single, MigrateType.MOVABLE, AllocFlags.CMA, count)
+
+
+def compare_allocations(batch, single, migratetype, flags, count):
     pfns = batch.alloc_many(count, migratetype, alloc_flags=flags).tolist()
     expected = []
     while len(expected) < count:

@@ -279,7 +279,7 @@ MUTANTS: list[Mutant] = [
         file="mm/rmqueue.py",
         old="            count, migratetype = min(count, surplus), _CMA\n",
         new="            migratetype = _CMA\n",
-        tests=BUDDY,
+        tests=BATCHES,
     ),
     Mutant(
         name="rmqueue-batch-oversteps-the-balance",
@@ -287,7 +287,7 @@ MUTANTS: list[Mutant] = [
         file="mm/rmqueue.py",
         old="            count = min(count, 1 - surplus)\n",
         new="            pass\n",
-        tests=BUDDY,
+        tests=BATCHES,
     ),
     Mutant(
         name="rmqueue-batch-takes-the-highest-blocks",
