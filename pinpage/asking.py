@@ -27,7 +27,8 @@ def _call(
     registry: PinRegistry, owner: PinOwner, what: str, callback: Callable[[], _T]
 ) -> _T | None:
     try:
-        return callback()
+        with registry.calling(owner):  # its unregister waits until we are out again
+            return callback()
     except InvariantError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the owner's fault

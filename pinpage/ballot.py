@@ -42,7 +42,9 @@ class PinState(enum.IntEnum):
     DOUBT = 3
     """Its owner raised over it: how far it got is unknown."""
     DEAD = 4
-    """Unpinned during the move; its owner is not called about it again."""
+    """Unpinned before its owner was told; it is not called about it any more."""
+    LEFT = 5
+    """Unpinned at its new place; what reference it has still to drop is the target's."""
 
 
 class Group:
@@ -142,15 +144,26 @@ class Ballot:
         """Sums of `values` (one per row) over the live rows of each frame, int64[n]."""
         if self._row_is_frame and not self._any_dead:
             return values
-        alive = self.state != PinState.DEAD
+        alive = self.state < PinState.DEAD
         totals = np.zeros(len(self.pfns), dtype=np.int64)
         np.add.at(totals, self.frame[alive], values[alive])
         return totals
 
     def has_dead(self) -> Mask:
         """Frames of which a pin was dropped during the move, bool[n]."""
+        return self._frames_with(self.state >= PinState.DEAD)
+
+    def has_left(self) -> Mask:
+        """Frames of which a pin was dropped by the name of the target, bool[n]."""
+        return self._frames_with(self.state == PinState.LEFT)
+
+    def willing(self) -> Mask:
+        """Frames of which at least one pin said yes, bool[n]."""
+        return self._frames_with(self.state == PinState.ISOLATED)
+
+    def _frames_with(self, rows: Mask) -> Mask:
         mask = np.zeros(len(self.pfns), dtype=np.bool_)
-        mask[self.frame[self.state == PinState.DEAD]] = True
+        mask[self.frame[rows]] = True
         return mask
 
     def refresh(self, frames: Index) -> tuple[Index, Index]:
@@ -169,7 +182,7 @@ class Ballot:
 
     def _reread(self, frame: int) -> bool:
         """Mark dead rows of one frame; False when a pin is there that has no row."""
-        rows = np.flatnonzero((self.frame == frame) & (self.state != PinState.DEAD)).tolist()
+        rows = np.flatnonzero((self.frame == frame) & (self.state < PinState.DEAD)).tolist()
         left = {self._key(pin) for pin in self._registry.pins(int(self.pfns[frame]))}
         self.nr_live[frame] = len(left)
         owner_of_row = {row: group.owner for group in self.groups for row in group.rows.tolist()}
@@ -178,7 +191,8 @@ class Ballot:
             if key in left:
                 left.discard(key)
             else:
-                self.state[row] = PinState.DEAD
+                told = self.state[row] == PinState.MIGRATED
+                self.state[row] = PinState.LEFT if told else PinState.DEAD
                 self._any_dead = True
         return not left
 

@@ -65,7 +65,10 @@ class Move(Taking):
     def commit(self) -> Iterator[Step]:
         """Copy, tell every owner, make it final."""
         if len(self.going):
-            self.memory.copy(self.pfns, self._where[self.going])
+            targets = self._where[self.going]
+            self.memory.copy(self.pfns, targets)
+            # From here to rekey an owner may know either name of its frame, and let go by it.
+            self.registry.forward_many(self.pfns, targets)
             yield Step.COPY
         for group in self.ballot.groups:
             self.refresh()
@@ -160,7 +163,7 @@ class Move(Taking):
         if exact.all():
             return
         self.refresh()
-        odd = frames[~exact]
+        odd = frames[~exact & ~self._lied[frames]]  # a lie that is known is not this owner's
         odd = odd[(self.reasons[odd] == PENDING) & ~self._still_exact(odd)]
         odd = odd[~self.ballot.has_dead()[odd]]  # it is letting go of it right now: no lie
         if len(odd):
@@ -177,12 +180,14 @@ class Move(Taking):
 
     def _rekey(self) -> None:
         self.refresh()
-        exact = self._still_exact(self.going) | self._lied[self.going]
-        deserted = self.deserted()
-        self.fail(self.going[~exact], Reason.UNACCOUNTED)
-        if len(deserted):  # dropped while we copied: nothing to rekey, `let_go` looks again
-            homeless = ~self.memory.has_home(self.sources[deserted])
-            self.fail(deserted[homeless], Reason.UNACCOUNTED)
+        exact = self._still_exact(self.going)
+        # Whoever unpinned and has not dropped its reference yet will do so by the name that it
+        # knows: the target's goes forward with the frame, the source's stops it.
+        forward = (self._lied | self.ballot.has_left())[self.going]
+        nobody = self.ballot.nr_live[self.going] == 0
+        if nobody.any():  # dropped while we copied: nothing to rekey, `let_go` looks again
+            nobody &= ~self.memory.has_home(self.pfns)
+        self.fail(self.going[np.where(exact, nobody, ~forward)], Reason.UNACCOUNTED)
         self._rekeyed = True
         sources, targets = self.pfns, self._where[self.going]
         self.memory.rekey(sources, targets)

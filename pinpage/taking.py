@@ -60,14 +60,12 @@ class Taking:
         self.ballot: Ballot
 
     def look_up(self, is_able: Callable[[PinOwner], bool]) -> None:
-        """Mark the frames, drain the batches, read every pin, drop frames that cannot go.
+        """Mark the frames, read every pin, drop frames that cannot go.
 
-        The mark comes first: a pin that is in some thread's batch when we look was put
-        there before it, so draining afterwards shows them all (R-20, R-29).
+        Marking drains the batches: every pin there is shows, and none joins (R-20, R-29).
         """
         self._marked = self.registry.begin_move(self.sources)
         self.fail(np.flatnonzero(~self._marked), Reason.ALREADY_ISOLATED)
-        self.registry.flush()
         self.ballot = Ballot(self.registry, self.sources)
         for group in self.ballot.groups:
             if self.registry.is_faulty(group.owner):
@@ -110,23 +108,17 @@ class Taking:
         if not len(rows):
             return
         frames = np.unique(self.ballot.frame[rows])
-        willing = self.willing()[frames] & (reason != Reason.OWNER_FAULTY)
+        willing = self.ballot.willing()[frames] & (reason != Reason.OWNER_FAULTY)
         self.fail(frames, reason)
         self.reasons[frames[willing]] = Reason.PARTNER_REFUSED
         self.refusals.update(dict.fromkeys(frames.tolist(), Refusal(owner.name, reason)))
-
-    def willing(self) -> Mask:
-        """Frames of which at least one pin said yes, bool[n]."""
-        mask = np.zeros(len(self.sources), dtype=np.bool_)
-        mask[self.ballot.frame[self.ballot.state == PinState.ISOLATED]] = True
-        return mask
 
     def live(self, group: Group) -> Index:
         """Rows of one owner whose pin lives and whose frame is still going."""
         rows = group.rows
         if len(self.going) < len(self.sources):
             rows = rows[self.reasons[self.ballot.frame[rows]] == PENDING]
-        dead = self.ballot.state[rows] == PinState.DEAD
+        dead = self.ballot.state[rows] >= PinState.DEAD
         return rows[~dead] if dead.any() else rows
 
     def refresh(self) -> None:

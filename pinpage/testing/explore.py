@@ -95,7 +95,8 @@ class Violation:
         width = max((len(s.actor) for s in self.slices), default=0)
         lines = [f"{n:3}. {s.actor:<{width}}  {s.did}" for n, s in enumerate(self.slices, start=1)]
         head = f"broken after {len(self.slices)} slices, {self.nr_preemptions} preemptions:"
-        return "\n".join([head, *lines, f"  => {type(self.error).__name__}: {self.error}"])
+        what = str(self.error).partition("\n")[0]
+        return "\n".join([head, *lines, f"  => {type(self.error).__name__}: {what}"])
 
 
 @frozen
@@ -132,6 +133,7 @@ def explore(
     *,
     max_preemptions: int | None = None,
     max_schedules: int = 20_000,
+    max_slices: int = 1_000,
 ) -> Exploration:
     """Run `make()` under every schedule, fewest preemptions first, until one breaks.
 
@@ -139,6 +141,7 @@ def explore(
         make: builds the same scenario each time, from scratch.
         max_preemptions: leave out schedules with more; None for all.
         max_schedules: give up after this many.
+        max_slices: a run longer than this is a livelock, and a violation.
 
     Raises:
         PinpageError: the scenario is not the same twice, so that a schedule cannot be replayed.
@@ -152,7 +155,7 @@ def explore(
             continue
         if nr_schedules == max_schedules:
             return Exploration(nr_schedules, False, None)
-        run = _Run(make(), waiting[nr_preemptions].popleft(), nr_preemptions)
+        run = _Run(make(), waiting[nr_preemptions].popleft(), nr_preemptions, max_slices)
         run.to_the_end()
         nr_schedules += 1
         if run.error is not None:
@@ -173,11 +176,14 @@ class _Run:
     time; each schedule is so reached from exactly one other.
     """
 
-    def __init__(self, scenario: Scenario, prefix: tuple[str, ...], nr_preemptions: int) -> None:
+    def __init__(
+        self, scenario: Scenario, prefix: tuple[str, ...], nr_preemptions: int, max_slices: int
+    ) -> None:
         self.turnings: list[tuple[tuple[str, ...], int]] = []
         self.error: BaseException | None = None
         self._scenario = scenario
         self._prefix = prefix
+        self._max_slices = max_slices
         self._nr_preemptions = nr_preemptions
         self._live = dict(scenario.actors)
         self._waits: dict[str, Until] = {}
@@ -213,9 +219,11 @@ class _Run:
     def _choose(self) -> str:
         ready = self._ready()
         if not ready:
-            stuck = "; ".join(f"{name} {until}" for name, until in self._waits.items())
+            stuck = "; ".join(f"{name} {until}" for name, until in sorted(self._waits.items()))
             raise AssertionError(f"deadlock: {stuck}")
         place = len(self._chosen)
+        if place == self._max_slices:
+            raise AssertionError(f"livelock: {place} slices and no end")
         if place < len(self._prefix):
             if self._prefix[place] not in ready:
                 raise _NotTheSameError(

@@ -57,6 +57,7 @@ class ScriptedOwner(PinOwner):
     Attributes:
         place: private -> pfn, where it believes its pages are.
         quiet: privates it has promised not to touch.
+        leaving: privates unpinned already, whose reference is not dropped yet.
         log: (callback, private, pfn) of every call, in order.
 
     Invariants:
@@ -88,6 +89,7 @@ class ScriptedOwner(PinOwner):
         self.name = name
         self.place: dict[Any, int] = {}
         self.quiet: set[Any] = set()
+        self.leaving: set[Any] = set()
         self.log: list[tuple[str, Any, int]] = []
         self._world = world
         self._registry = registry
@@ -119,12 +121,14 @@ class ScriptedOwner(PinOwner):
         self.drop(private)
 
     def unpin(self, private: Any) -> None:
-        """The first half of `let_go`."""
+        """The first half of `let_go`: from here on nobody may call about it."""
         self._registry.unpin(self.place[private], self, private)
+        self.leaving.add(private)
 
     def drop(self, private: Any) -> None:
         """The second half of `let_go`."""
         self.quiet.discard(private)
+        self.leaving.discard(private)
         self._world.put_page(self.place.pop(private))
 
     def write(self, private: Any, contents: int) -> None:
@@ -189,7 +193,8 @@ class ScriptedOwner(PinOwner):
     def _next(self, callback: str, pin: Pin) -> str:
         self.log.append((callback, pin.private, pin.pfn))
         if self._strict:
-            require(pin.private in self.place, "K1 called about a page that was let go", pin=pin)
+            known = pin.private in self.place and pin.private not in self.leaving
+            require(known, "K1 called about a page that was let go", callback=callback, pfn=pin.pfn)
         if pin.private in self.place:
             at = self.place[pin.private]
             require(at == pin.pfn, "K2 called about another frame", at=at, pfn=pin.pfn)

@@ -1,0 +1,77 @@
+"""R-28: with several owners on one frame, one fails when others have said yes or have moved.
+
+Actors: a mover; owners of which one refuses or raises; users that write; a partner that lets go.
+Bad:    one owner on the new frame and one on the old one, and what was written is lost.
+Rule:   all or none: isolate all first; if one raises later, the others are migrated back,
+        in reverse, with what they have written meanwhile.
+"""
+
+import pytest
+
+from pinpage.owner import Reason
+from pinpage.testing.explore import Until, explore
+from tests.races.bench import Bench
+
+
+def several_owners(script, nr_owners=3, leaver=False):
+    """`script` is what the second of the owners does; a user writes through the first."""
+
+    def make():
+        bench = Bench()
+        owners = [bench.owner(f"o{n}", **(script if n == 1 else {})) for n in range(nr_owners)]
+        source = owners[0].keep(0, contents=1)
+        for n, owner in enumerate(owners[1:], start=1):
+            owner.share(n, source)
+        written = [1]
+
+        def user():
+            while 0 in owners[0].quiet:
+                yield Until(lambda: 0 not in owners[0].quiet, "the mover lets go")
+            owners[0].write(0, 2)
+            written[0] = 2
+            yield "writes"
+
+        def finish():
+            places = {owner.place[n] for n, owner in enumerate(owners) if n in owner.place}
+            assert len(places) == 1, f"split brain: {places}"
+            (reason,) = bench.reasons["mover"]
+            assert (reason is Reason.MOVED) == (places != {source})
+            assert owners[0].read(0) == written[0], "a write was lost"
+
+        actors = {"mover": bench.mover(source), "user": user()}
+        if leaver:
+            actors["leaver"] = bench.letting_go(owners[-1], nr_owners - 1)
+        return bench.scenario(finish, **actors)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "script",
+    [{"isolate": ["busy"]}, {"isolate": ["raise"]}, {"migrate": ["raise"]}, {}],
+    ids=["refuses", "raises in isolate", "raises in migrate", "agrees"],
+)
+class TestAllOrNone:
+    """Every outcome of the second owner, under every schedule."""
+
+    def test_nobody_is_left_behind(self, script):
+        explore(several_owners(script), max_preemptions=2).require_none()
+
+    def test_nor_when_a_partner_lets_go_meanwhile(self, script):
+        explore(several_owners(script, leaver=True), max_preemptions=2).require_none()
+
+
+def test_the_undo_runs_in_reverse():
+    bench = Bench()
+    order = []
+    owners = [
+        bench.owner(f"o{n}", putback=[lambda pin: order.append(pin.owner.name)]) for n in range(3)
+    ]
+    refuser = bench.owner("refuser", isolate=["again"])
+    source = owners[0].keep(0)
+    for n, owner in enumerate([*owners[1:], refuser], start=1):
+        owner.share(n, source)
+    for _ in bench.mover(source):
+        pass
+    assert order == ["o2", "o1", "o0"]
+    assert bench.reasons["mover"] == [Reason.PARTNER_REFUSED]
