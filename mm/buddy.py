@@ -84,8 +84,16 @@ class Buddy:
         Costs about 50 ns per frame.
 
         Raises:
-            PinpageError: a free frame lies outside of every zone.
+            PinpageError: a free frame lies outside of every zone, or a pageblock has no
+                known type.
         """
+        odd = np.flatnonzero(self.pageblocks.migratetype >= NR_MIGRATETYPES)
+        if len(odd):
+            value = int(self.pageblocks.migratetype[odd[0]])
+            raise PinpageError(
+                f"buddy: pageblock {int(odd[0])} has migratetype {value}: "
+                f"give it one (0..{NR_MIGRATETYPES - 1})"
+            )
         free = self.frames.state == FrameState.FREE
         self.area.reset()
         self._view_columns()

@@ -13,6 +13,14 @@ CONTENTS = ("tests/unit/mm/test_contents.py",)
 FRAGINDEX = ("tests/unit/mm/test_fragindex.py",)
 
 MUTANTS: list[Mutant] = [
+    Mutant(
+        name="build-merges-one-level-less",
+        guards="recorded free blocks",
+        file="mm/decompose.py",
+        old="    for order in range(max_order):\n",
+        new="    for order in range(max_order - 1):\n",
+        tests=("tests/unit/mm/test_buddy_recorded.py",),
+    ),
     # The checks themselves.
     Mutant(
         name="check-forgets-lost-frames",

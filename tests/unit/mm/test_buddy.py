@@ -325,6 +325,13 @@ def test_zones_that_do_not_fit_are_refused(zones, message):
         buddy_of([True] * 16, zones=zones)
 
 
+def test_a_pageblock_of_unknown_type_is_named():
+    buddy = all_free(2)
+    buddy.pageblocks.migratetype[1] = 255
+    with pytest.raises(PinpageError, match="pageblock 1 has migratetype 255"):
+        buddy.build()
+
+
 def test_frames_and_pageblocks_must_agree():
     with pytest.raises(PinpageError, match="16 frames but pageblocks for 24"):
         Buddy(Frames(16), Pageblocks(24, 8), [Zone(0, "Normal", 0, Span(0, 16))])
