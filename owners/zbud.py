@@ -255,9 +255,8 @@ class ZbudPool(ZbudObjects):
         with_objects = ids[pages.chunks[ids].any(axis=1)]
         self.lists.check(with_objects, pages.chunks[with_objects])
         self._check_pins(ids)
-        quiet = (pages.nr_maps[ids] == 0) & (pages.nr_reclaims[ids] == 0)
         require(
-            bool((quiet | ~pages.moving[ids]).all()),
+            bool((pages.is_quiet(ids) | ~pages.moving[ids]).all()),
             "Z8 a page under move is mapped or under reclaim",
         )
 

@@ -140,18 +140,22 @@ class ZbudObjects:
             return Errno.ENOMEM
         page_id = self._new_page(pfn)
         with self.lock:
-            self.pages.nr_maps[page_id] = 0
+            self.pages.nr_maps[page_id, FIRST] = 0
             return self._place(page_id, chunks)
 
     def free(self, handle: int) -> None:
         """Forget an object; the page goes with its last reference.
 
         Raises:
-            NoObjectError: the handle names no object.
+            PinpageError: the handle names no object, or a mapped one.
         """
         with self.lock:
             self._settle()
             page_id, slot = self.handles.decode(handle)
+            if self.pages.nr_maps.item(page_id, slot):
+                raise PinpageError(
+                    f"zbud: free of handle {handle:#x}, which is mapped: unmap first"
+                )
             first, last = self.pages.chunks[page_id].tolist()
             self.lists.unfile(page_id, first, last)
             self.pages.chunks[page_id, slot] = 0
@@ -181,7 +185,7 @@ class ZbudObjects:
             page_id, slot = self.handles.decode(handle)
             if not self._in_place(page_id):
                 return Errno.EAGAIN
-            self.pages.nr_maps[page_id] += 1
+            self.pages.nr_maps[page_id, slot] += 1
             return self.pages.pfn.item(page_id), slot_offset(
                 slot, self.pages.chunks.item(page_id, slot)
             )
@@ -193,10 +197,27 @@ class ZbudObjects:
             PinpageError: the handle names no object, or the page is not mapped.
         """
         with self.lock:
-            page_id, _ = self.handles.decode(handle)
-            if not self.pages.nr_maps[page_id]:
+            page_id, slot = self.handles.decode(handle)
+            if not self.pages.nr_maps[page_id, slot]:
                 raise PinpageError(f"zbud: unmap of handle {handle:#x}, which is not mapped")
-            self.pages.nr_maps[page_id] -= 1
+            self.pages.nr_maps[page_id, slot] -= 1
+
+    def read(self, handle: int, nr_bytes: int) -> bytes | Errno:
+        """The first bytes of an object, for a caller who does not keep it from being freed.
+
+        Returns:
+            EAGAIN while the page is under move.
+
+        Raises:
+            NoObjectError: the handle names no object.
+        """
+        with self.lock:
+            self._settle()
+            page_id, slot = self.handles.decode(handle)
+            if not self._in_place(page_id):
+                return Errno.EAGAIN
+            offset = slot_offset(slot, self.pages.chunks.item(page_id, slot))
+            return self.source.contents.read(self.pages.pfn.item(page_id), offset, nr_bytes)
 
     def is_live(self, handle: int) -> bool:
         """Whether the handle names an object now (an address may name a later one)."""
@@ -236,7 +257,7 @@ class ZbudObjects:
         )
         with self.lock:
             page_id = self.pages.add(pfn)
-            self.pages.nr_maps[page_id] = 1  # a mover that finds it half-made hears Again
+            self.pages.nr_maps[page_id, FIRST] = 1  # a mover that finds it half-made hears Again
             frames.mapcount[pfn] = MAPCOUNT_ZBUD
         if self._registry is not None:
             self._registry.pin(pfn, self.owner, self.pages.private(page_id))

@@ -68,7 +68,7 @@ class ZbudOwner(PinOwner):
             return np.full(len(pfns), Verdict.BUSY, dtype=np.uint8)
         pages = self._pages
         page_ids, current = self._resolve(privates)
-        quiet = current & (pages.nr_maps[page_ids] == 0) & (pages.nr_reclaims[page_ids] == 0)
+        quiet = current & pages.is_quiet(page_ids)
         pages.moving[page_ids[quiet]] = True
         return np.where(quiet, Verdict.YES, Verdict.AGAIN).astype(np.uint8)
 

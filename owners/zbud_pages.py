@@ -5,7 +5,7 @@ column says where it is now.  Handles, lists and pins name the id; only that col
 the frame.  So moving a page, its two objects and its places in the lists is one store.
 
 The header's chunk of the frame stays reserved but is not written: the columns are the header.
-Cost: 39 bytes per page, and 4 bytes per frame of the machine once a frame was used.
+Cost: 43 bytes per page, and 4 bytes per frame of the machine once a frame was used.
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ class ZbudPages:
         generation: int32, shape (capacity, 2); of the slot, raised whenever an object in
             it dies: a handle (or a snapshot of one) that outlived its object is known by it.
         life: int32; of the id, raised whenever a page dies, for the same reason.
-        nr_maps: int32; mappings of the page's objects that are open now.
+        nr_maps: int32, shape (capacity, 2); mappings of each object that are open now.
         nr_reclaims: int32; reclaims of the page in flight.
         nr_deferred: int32; references of dead objects that could not be dropped yet, for
             the frame's count was frozen by a mover.
@@ -68,7 +68,7 @@ class ZbudPages:
         self.chunks: NDArray[np.uint8] = np.zeros((_FIRST_CAPACITY, 2), dtype=np.uint8)
         self.generation: NDArray[np.int32] = np.ones((_FIRST_CAPACITY, 2), dtype=np.int32)
         self.life: NDArray[np.int32] = np.zeros(_FIRST_CAPACITY, dtype=np.int32)
-        self.nr_maps: NDArray[np.int32] = np.zeros(_FIRST_CAPACITY, dtype=np.int32)
+        self.nr_maps: NDArray[np.int32] = np.zeros((_FIRST_CAPACITY, 2), dtype=np.int32)
         self.nr_reclaims: NDArray[np.int32] = np.zeros(_FIRST_CAPACITY, dtype=np.int32)
         self.nr_deferred: NDArray[np.int32] = np.zeros(_FIRST_CAPACITY, dtype=np.int32)
         self.moving: Mask = np.zeros(_FIRST_CAPACITY, dtype=np.bool_)
@@ -136,6 +136,12 @@ class ZbudPages:
         page_ids = privates & ((1 << _ID_BITS) - 1)
         return page_ids, (self.life[page_ids] == privates >> _ID_BITS) & (self.pfn[page_ids] >= 0)
 
+    def is_quiet(self, page_ids: PageIds) -> Mask:
+        """Which pages are neither mapped nor under reclaim, shape (n,)."""
+        nr_users = self.nr_maps[page_ids].sum(axis=1) + self.nr_reclaims[page_ids]
+        quiet: Mask = nr_users == 0
+        return quiet
+
     def nr_own_references(self, page_ids: PageIds) -> NDArray[np.int64]:
         """References that the pool accounts for: live objects, and reclaims in flight.
 
@@ -186,7 +192,7 @@ class ZbudPages:
         self.chunks = np.concatenate((self.chunks, np.zeros((more, 2), dtype=np.uint8)))
         self.generation = np.concatenate((self.generation, np.ones((more, 2), dtype=np.int32)))
         self.life = np.concatenate((self.life, np.zeros(more, dtype=np.int32)))
-        self.nr_maps = np.concatenate((self.nr_maps, np.zeros(more, dtype=np.int32)))
+        self.nr_maps = np.concatenate((self.nr_maps, np.zeros((more, 2), dtype=np.int32)))
         self.nr_reclaims = np.concatenate((self.nr_reclaims, np.zeros(more, dtype=np.int32)))
         self.nr_deferred = np.concatenate((self.nr_deferred, np.zeros(more, dtype=np.int32)))
         self.moving = np.concatenate((self.moving, np.zeros(more, dtype=np.bool_)))

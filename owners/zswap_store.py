@@ -8,7 +8,7 @@ out of the pool and says what was kept and what was not.
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 import numpy as np
@@ -34,7 +34,7 @@ BLOB_HEADER_NR_BYTES = 8
 NR_RECLAIM_RETRIES = 8
 """Pages that store asks zbud to try when the pool is full."""
 
-_NR_MAP_TRIES = 1000
+_NR_TRIES = 1000
 _T = TypeVar("_T")
 
 
@@ -182,7 +182,7 @@ class ZswapStore:
             counters.reject_alloc_fail += 1
             return Errno(handle)
         header = swp_entry(swap_type, offset).to_bytes(BLOB_HEADER_NR_BYTES, "little")
-        pfn, in_page = self._map(tree.pool, handle)
+        pfn, in_page = _wait(tree.pool.map, handle)
         self._source.contents.write(pfn, header + compressed, in_page)
         tree.pool.unmap(handle)
         self._insert(tree, self._entries.add(swap_type, offset, handle, len(compressed)))
@@ -236,11 +236,9 @@ class ZswapStore:
     def _entry_of(self, pool: ZbudPool, handle: int) -> tuple[SwapEntry, ZswapTree] | None:
         """The swap entry that an object's header names, and its tree; None: it is gone."""
         try:
-            pfn, in_page = self._map(pool, handle)
+            header = _wait(pool.read, handle, BLOB_HEADER_NR_BYTES)
         except NoObjectError:  # freed since zbud looked
             return None
-        header = self._source.contents.read(pfn, in_page, BLOB_HEADER_NR_BYTES)
-        pool.unmap(handle)
         entry = int.from_bytes(header, "little")
         tree = self._trees.get(swp_type(entry))
         named = tree is not None and tree.pool is pool
@@ -249,19 +247,10 @@ class ZswapStore:
 
     def _decompress(self, pool: ZbudPool, row: int) -> bytes:
         handle, length = int(self._entries.handle[row]), int(self._entries.length[row])
-        pfn, in_page = self._map(pool, handle)
+        pfn, in_page = _wait(pool.map, handle)
         data = self._source.contents.read(pfn, in_page + BLOB_HEADER_NR_BYTES, length)
         pool.unmap(handle)
         return self.compressor.decompress(data)
-
-    def _map(self, pool: ZbudPool, handle: int) -> tuple[int, int]:
-        """Map an object, waiting for a mover in another thread."""
-        for _ in range(_NR_MAP_TRIES):
-            place = pool.map(handle)
-            if not isinstance(place, Errno):
-                return place
-            time.sleep(0)
-        raise ContextError(f"zswap: handle {handle:#x} is under move and the mover waits for us")
 
     def _require_tree(self, swap_type: int) -> ZswapTree:
         tree = self._trees.get(swap_type)
@@ -272,6 +261,16 @@ class ZswapStore:
     def _pool_ops(self) -> ZbudOps:
         """What the pools may call; nothing leads out of a store."""
         return ZbudOps()
+
+
+def _wait(ask: Callable[..., _T | Errno], handle: int, *rest: int) -> _T:
+    """What `ask(handle, *rest)` returns once no mover in another thread has the page."""
+    for _ in range(_NR_TRIES):
+        answer = ask(handle, *rest)
+        if not isinstance(answer, Errno):
+            return answer
+        time.sleep(0)
+    raise ContextError(f"zswap: handle {handle:#x} is under move and the mover waits for us")
 
 
 def run_out(steps: Generator[None, None, _T]) -> _T:

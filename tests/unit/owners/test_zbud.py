@@ -319,6 +319,7 @@ def test_a_page_under_move_takes_no_object_and_no_reclaim(movable):
     assert movable.reclaim_lru_page(1) == Errno.OK
     assert movable.reclaim_lru_page(8) == Errno.EAGAIN
     assert movable.map(handle) == Errno.EAGAIN
+    assert movable.read(handle, 8) == Errno.EAGAIN
     assert live_handles(movable) == {handle}
     movable.owner.putback_many(pfns, privates)
     assert movable.map(handle) != Errno.EAGAIN
@@ -434,6 +435,17 @@ def test_unmap_needs_a_map(pool):
     handle = pool.alloc(64)
     with pytest.raises(PinpageError, match="not mapped"):
         pool.unmap(handle)
+
+
+def test_a_mapped_object_is_not_freed_and_its_neighbour_is(pool):
+    first, last = pool.alloc(64), pool.alloc(64)
+    pool.map(first)
+    with pytest.raises(PinpageError, match="unmap first"):
+        pool.free(first)
+    pool.free(last)
+    pool.unmap(first)
+    pool.free(first)
+    assert pool.pages_nr == 0
 
 
 def test_address_handles_cannot_be_declared_movable():
