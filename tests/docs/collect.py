@@ -7,6 +7,7 @@ a doctest.  Any other language is prose.
 
 import io
 from contextlib import redirect_stdout
+from pathlib import Path
 
 from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
@@ -44,7 +45,8 @@ def _python_parser() -> PythonCodeBlockParser:
 
 documents = Sybil(
     parsers=[_python_parser(), CodeBlockParser("text", compare_with_printed)],
-    patterns=["docs/*.md", "docs/**/*.md", "README.md"],
+    path=str(Path(__file__).resolve().parents[2]),
+    patterns=["*.md"],
     name="documents",
 )
 collect_file = documents.pytest()

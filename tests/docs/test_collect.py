@@ -1,8 +1,12 @@
 """The collector notices a document that has gone stale."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.docs.collect import documents
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def failures(tmp_path, text):
@@ -34,3 +38,13 @@ def failures(tmp_path, text):
 )
 def test_a_stale_example_fails(tmp_path, text, found):
     assert failures(tmp_path, text) == found
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "tests/README.md", "docs/first-hour.md", "docs/explanation/contract.md"]
+)
+def test_our_documents_are_collected(name, pytestconfig):
+    assert documents.should_parse(ROOT / name)
+    assert list(documents.parse(ROOT / name).examples())
+    below = [(ROOT / place).resolve() for place in pytestconfig.getini("testpaths")]
+    assert any((ROOT / name).is_relative_to(place) for place in below)
