@@ -10,17 +10,13 @@ Kernel counterpart: the per-CPU page lists and the LRU batches (pagevec).  As th
 
 import threading
 import weakref
-from typing import NamedTuple
+from typing import TypeAlias
 
 __all__ = ["Batch", "Entry"]
 
 
-class Entry(NamedTuple):
-    """One pin in a batch; compared by identity."""
-
-    tag: int
-    value: int
-    batch: "Batch"
+Entry: TypeAlias = "tuple[int, int, Batch]"
+"""(tag, value, batch): one pin in a batch, known by identity (each pin makes its own)."""
 
 
 class Batch:

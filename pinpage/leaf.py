@@ -56,30 +56,45 @@ class DenseLeaf:
             return None
         tags, values = self.tags, self.values
         return (
-            tags if type(tags) is int else tags[offset],  # type: ignore[index]  # mypy does not narrow on type()
-            values if type(values) is int else values[offset],  # type: ignore[index]
+            tags if isinstance(tags, int) else tags[offset],
+            values if isinstance(values, int) else values[offset],
         )
 
-    def put(self, offset: int, tag: int, value: int) -> None:
-        """Store the pin of a frame that has none."""
-        tags, values = self.tags, self.values
-        if type(tags) is int:
-            if tags != tag:
-                self.tags = tags = _widened("i", tags)
-                tags[offset] = tag
-        else:
-            tags[offset] = tag  # type: ignore[index]
-        if type(values) is int:
-            if values != value:
-                self.values = values = _widened("q", values)
-                values[offset] = value
-        else:
-            values[offset] = value  # type: ignore[index]
+    def put(self, offset: int, tag: int, value: int) -> bool:
+        """Store a pin; False (and nothing stored) when the frame has one."""
+        if self.present[offset]:
+            return False
+        if tag != self.tags or value != self.values:
+            self.replace(offset, tag, value)
         self.present[offset] = 1
+        return True
 
-    def remove(self, offset: int) -> None:
-        """Drop the pin of a frame that has one."""
+    def replace(self, offset: int, tag: int, value: int) -> None:
+        """Write the record of one frame, present or not."""
+        tags, values = self.tags, self.values
+        if not isinstance(tags, int):
+            tags[offset] = tag
+        elif tags != tag:
+            self.tags = _widened("i", tags)
+            self.tags[offset] = tag
+        if not isinstance(values, int):
+            values[offset] = value
+        elif values != value:
+            self.values = _widened("q", values)
+            self.values[offset] = value
+
+    def discard(self, offset: int, tag: int, value: int) -> bool:
+        """Drop the frame's pin; False (and nothing dropped) when it is another or none."""
+        if not self.present[offset]:
+            return False
+        there = self.tags
+        if (there if isinstance(there, int) else there[offset]) != tag:
+            return False
+        there = self.values
+        if (there if isinstance(there, int) else there[offset]) != value:
+            return False
         self.present[offset] = 0
+        return True
 
     # Many frames.
 

@@ -32,6 +32,7 @@ class OwnerTable:
         self._changed = threading.Condition(threading.Lock())
         self._owners: dict[int, PinOwner] = {}
         self.number_of: dict[int, int] = {}
+        self.tag_of: dict[int, int] = {}
         self._leaving: dict[int, PinOwner] = {}
         self._faults: dict[int, str] = {}
         self._in_flight: dict[tuple[int, int], int] = {}
@@ -62,6 +63,7 @@ class OwnerTable:
             self._next_number += 1
             self._owners[number] = owner
             self.number_of[id(owner)] = number
+            self.tag_of[id(owner)] = number << 1
             return number
 
     def number(self, owner: Any) -> int:
@@ -92,7 +94,7 @@ class OwnerTable:
         """From now on not registered, though still known by its number."""
         with self._changed:
             number = self.number(owner)
-            del self.number_of[id(owner)]
+            del self.number_of[id(owner)], self.tag_of[id(owner)]
             self._leaving[number] = self._owners.pop(number)
             return number
 
@@ -102,6 +104,7 @@ class OwnerTable:
             owner = self._leaving.pop(number)
             self._owners = dict(sorted({**self._owners, number: owner}.items()))
             self.number_of[id(owner)] = number
+            self.tag_of[id(owner)] = number << 1
 
     def finish_leaving(self, number: int) -> None:
         """Wait until no other thread has a callback of this owner in flight, then forget it."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from pinpage.batch import Batch
 from pinpage.errors import PfnError, PinpageError
+from pinpage.radix import Radix
 from pinpage.shard import Shard
 from pinpage.topology import Topology
 from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfns
@@ -34,7 +35,7 @@ class ThreadState(threading.local):
 
     Attributes:
         home: the node that the thread says it runs on (0 unless told).
-        batches: one per node.
+        batches: each node's shard, and the thread's batch for it.
     """
 
     def __init__(self, shards: Sequence[Shard]) -> None:
@@ -49,7 +50,7 @@ class ThreadState(threading.local):
 class Nodes:
     """The shards of a topology."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, sparse_below: int, dense_above: int) -> None:
         """One shard per node.
 
         Raises:
@@ -60,7 +61,10 @@ class Nodes:
                 f"topology: {topology.nr_nodes} nodes; at most {_MAX_NR_NODES} are supported"
             )
         self.topology = topology
-        self.shards = tuple(Shard(node, span) for node, span in enumerate(topology.spans))
+        self.shards = tuple(
+            Shard(node, Radix(span, dense_above=dense_above, sparse_below=sparse_below))
+            for node, span in enumerate(topology.spans)
+        )
         starts = np.arange(0, topology.nr_frames, PAGEBLOCK_NR_PAGES, dtype=np.int64)
         self.of_block = topology.nodes_of(starts).astype(np.uint8).tobytes()
         self.thread = ThreadState(self.shards)

@@ -28,6 +28,7 @@ Kernel counterpart: the xarray (one size of node, one entry per index).
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,10 @@ pinning and unpinning around one of them does not convert each time."""
 Record = tuple[int, int]
 """(tag, value) of one pin."""
 
+Batched = list[tuple[int, tuple[int, int, Any]]]
+"""Pins of a batch: (pfn, (tag, value, whatever the caller keeps there))."""
+
+_MIN_RUN_NR_PAGES = 16  # a shorter run is as fast pin by pin
 _OFFSET_MASK = PAGEBLOCK_NR_PAGES - 1
 
 
@@ -115,49 +120,83 @@ class Radix:
 
     def add(self, pfn: int, tag: int, value: int) -> bool:
         """Add one pin; False when the frame has exactly this one already."""
-        block = pfn >> PAGEBLOCK_ORDER
+        block = pfn >> 9
         leaf = self.dense.get(block)
+        at = block - self.first_block
         if leaf is not None:
-            if leaf.present[pfn & _OFFSET_MASK]:
+            if not leaf.put(pfn & 511, tag, value):
                 return self._add_extra(pfn, tag, value)
-            leaf.put(pfn & _OFFSET_MASK, tag, value)
-            self.count_at[block - self.first_block] += 1
+            self.count_at[at] += 1
         else:
-            if self.sparse.find(pfn) >= 0:
+            if not self.sparse.put(pfn, tag, value):
                 return self._add_extra(pfn, tag, value)
-            self.sparse.put(pfn, tag, value)
-            count = self.count_at[block - self.first_block] + 1
-            self.count_at[block - self.first_block] = count
+            self.count_at[at] = count = self.count_at[at] + 1
             if count > self.dense_above:
                 self._densify(block)
         self.nr_frames += 1
         return True
 
+    def add_batch(self, rows: Batched) -> Batched:
+        """Add the pins of a batch, given as (pfn, (tag, value, ...)); returns those there already."""
+        if not rows:
+            return []
+        start, stop = rows[0][0], rows[-1][0] + 1
+        if len(rows) >= _MIN_RUN_NR_PAGES and stop - start == len(rows) and self._add_run(rows):
+            return []
+        refused = []
+        dense, sparse_put, count_at, first = (
+            self.dense.get,
+            self.sparse.put,
+            self.count_at,
+            self.first_block,
+        )
+        nr_frames = len(rows)
+        for row in rows:
+            pfn, (tag, value, _) = row
+            block = pfn >> 9
+            leaf = dense(block)
+            if leaf.put(pfn & 511, tag, value) if leaf is not None else sparse_put(pfn, tag, value):
+                count_at[block - first] = count = count_at[block - first] + 1
+                if leaf is None and count > self.dense_above:
+                    self._densify(block)
+            else:
+                nr_frames -= 1
+                if not self._add_extra(pfn, tag, value):
+                    refused.append(row)
+        self.nr_frames += nr_frames
+        return refused
+
+    def _add_run(self, rows: Batched) -> bool:
+        """Add a batch that is one run by one owner, as drivers make them; False if it is not."""
+        start, stop = rows[0][0], rows[-1][0] + 1
+        tag = rows[0][1][0]
+        if [row[0] for row in rows] != list(range(start, stop)) or any(
+            row[1][0] != tag for row in rows
+        ):
+            return False
+        if not self.is_clear(start, stop):
+            return False
+        self.add_range(start, stop, tag, np.array([row[1][1] for row in rows], dtype=np.int64))
+        return True
+
     def discard(self, pfn: int, tag: int, value: int) -> bool:
         """Remove one pin; False when the frame does not have it."""
-        block = pfn >> PAGEBLOCK_ORDER
-        offset = pfn & _OFFSET_MASK
-        leaf = self.dense.get(block)
-        slot = self.sparse.find(pfn) if leaf is None else -1
-        if leaf is not None:
-            first = leaf.get(offset)
-        else:
-            first = (self.sparse.view[1][slot], self.sparse.view[2][slot]) if slot >= 0 else None
-        if first is None:
-            return False
         if self.extras and pfn in self.extras:
-            return self._discard_among(pfn, first, (tag, value))
-        if first != (tag, value):
-            return False
-        count = self.count_at[block - self.first_block] - 1
-        self.count_at[block - self.first_block] = count
-        self.nr_frames -= 1
-        if leaf is None:
-            self.sparse.remove(slot)
-        else:
-            leaf.remove(offset)
+            return self._discard_among(pfn, (tag, value))
+        block = pfn >> 9
+        leaf = self.dense.get(block)
+        at = block - self.first_block
+        if leaf is not None:
+            if not leaf.discard(pfn & 511, tag, value):
+                return False
+            self.count_at[at] = count = self.count_at[at] - 1
             if count < self.sparse_below:
                 self._sparsify(block)
+        else:
+            if not self.sparse.discard(pfn, tag, value):
+                return False
+            self.count_at[at] -= 1
+        self.nr_frames -= 1
         return True
 
     def _add_extra(self, pfn: int, tag: int, value: int) -> bool:
@@ -167,10 +206,10 @@ class Radix:
         self.nr_extra += 1
         return True
 
-    def _discard_among(self, pfn: int, first: Record, record: Record) -> bool:
+    def _discard_among(self, pfn: int, record: Record) -> bool:
         """Remove one of several pins of a frame; the frame stays pinned."""
         extras = self.extras[pfn]
-        if record == first:
+        if record == self.get(pfn):
             self._replace_first(pfn, extras.pop(0))
         elif record in extras:
             extras.remove(record)
@@ -184,7 +223,7 @@ class Radix:
     def _replace_first(self, pfn: int, record: Record) -> None:
         leaf = self.dense.get(pfn >> PAGEBLOCK_ORDER)
         if leaf is not None:
-            leaf.put(pfn & _OFFSET_MASK, *record)
+            leaf.replace(pfn & _OFFSET_MASK, *record)
         else:
             slot = self.sparse.find(pfn)
             self.sparse.tags[slot], self.sparse.values[slot] = record
@@ -196,9 +235,8 @@ class Radix:
 
         Safe with any pfns of the node, also unsorted ones and repeated ones (slower).
         """
-        slots = self.sparse.find_many(pfns)
-        tags = np.where(slots >= 0, self.sparse.tags[slots], NO_TAG).astype(np.int32, copy=False)
-        values = self.sparse.values[slots]
+        slots = self.sparse.find_many(pfns)  # -1, the last slot, is empty: no tag
+        tags, values = self.sparse.tags[slots], self.sparse.values[slots]
         for leaf, rows, offsets in self._by_leaf(pfns):
             there = leaf.mask()[offsets]
             tags[rows[there]] = leaf.tags_at(offsets[there])
@@ -215,12 +253,10 @@ class Radix:
             self.sparse.put_many(pfns, tags, values)
         elif in_table.any():
             self.sparse.put_many(pfns[in_table], tags[in_table], values[in_table])
-        blocks = (pfns >> PAGEBLOCK_ORDER) - self.first_block
-        np.add.at(self.counts, blocks, 1)
-        self.nr_frames += len(pfns)
-        crowded = np.unique(blocks[in_table & (self.counts[blocks] > self.dense_above)])
-        for block in crowded.tolist():
-            self._densify(block + self.first_block)
+        blocks = self._count(pfns, 1)
+        for block in blocks[self.counts[blocks] > self.dense_above].tolist():
+            if block + self.first_block not in self.dense:
+                self._densify(block + self.first_block)
 
     def remove_many(self, pfns: Pfns) -> None:
         """Remove the only pin of each of these frames."""
@@ -228,13 +264,22 @@ class Radix:
         self.sparse.remove_many(slots[slots >= 0])
         for leaf, _, offsets in self._by_leaf(pfns):
             leaf.remove_many(offsets)
-        blocks = (pfns >> PAGEBLOCK_ORDER) - self.first_block
-        np.subtract.at(self.counts, blocks, 1)
-        self.nr_frames -= len(pfns)
+        blocks = self._count(pfns, -1)
         if self.dense:
-            for block in np.unique(blocks[self.counts[blocks] < self.sparse_below]).tolist():
+            for block in blocks[self.counts[blocks] < self.sparse_below].tolist():
                 if block + self.first_block in self.dense:
                     self._sparsify(block + self.first_block)
+
+    def _count(self, pfns: Pfns, change: int) -> NDArray[np.int64]:
+        """Count ascending frames in or out; returns their blocks, from the node's first, once each."""
+        blocks = (pfns >> PAGEBLOCK_ORDER) - self.first_block
+        is_first = np.ones(len(blocks), dtype=np.bool_)
+        np.not_equal(blocks[1:], blocks[:-1], out=is_first[1:])
+        starts = is_first.nonzero()[0]
+        blocks = blocks[starts]
+        self.counts[blocks] += (np.diff(starts, append=len(pfns)) * change).astype(np.int16)
+        self.nr_frames += len(pfns) * change
+        return blocks
 
     def _by_leaf(
         self, pfns: Pfns
@@ -259,7 +304,11 @@ class Radix:
 
     def is_clear(self, start: int, stop: int) -> bool:
         """Whether no frame in [start, stop) is pinned."""
-        return self.next_pinned(start, stop) is None
+        return all(
+            not self.count_at[(lo >> PAGEBLOCK_ORDER) - self.first_block]
+            or self.next_pinned(lo, hi) is None
+            for lo, hi in _pieces(start, stop)
+        )
 
     def add_range(self, start: int, stop: int, tag: int, values: int | NDArray[np.int64]) -> None:
         """Pin every frame of [start, stop), none of which is pinned, with one tag.
@@ -342,7 +391,7 @@ class Radix:
         for block in self._dense_blocks(start, stop):
             base = block << PAGEBLOCK_ORDER
             leaf = self.dense[block]
-            offsets = np.flatnonzero(leaf.mask())
+            offsets = leaf.mask().nonzero()[0]
             if base < start or base + PAGEBLOCK_NR_PAGES > stop:
                 offsets = offsets[(offsets >= start - base) & (offsets < stop - base)]
             parts.append((offsets + base, leaf.tags_at(offsets), leaf.values_at(offsets)))
@@ -428,7 +477,7 @@ class Radix:
         """Give a block's few records back to the table."""
         leaf = self.dense.pop(block)
         self.nr_conversions += 1
-        offsets = np.flatnonzero(leaf.mask())
+        offsets = leaf.mask().nonzero()[0]
         if offsets.size:
             pfns = offsets + (block << PAGEBLOCK_ORDER)
             self.sparse.put_many(pfns, leaf.tags_at(offsets), leaf.values_at(offsets))
@@ -467,7 +516,7 @@ class Radix:
                 "X2 a block in the table and in a leaf",
                 block=block,
             )
-            offsets = np.flatnonzero(leaf.mask())
+            offsets = leaf.mask().nonzero()[0]
             require(
                 len(offsets) >= self.sparse_below,
                 "X6 a leaf of too few",

@@ -68,15 +68,17 @@ class ReadSide:
         R3 `len` is the number of pins that a scan of everything finds.
     """
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, sparse_below: int, dense_above: int) -> None:
         """Nothing registered, nothing pinned."""
         self.topology = topology
         self._nr_frames = topology.nr_frames
-        self._nodes = Nodes(topology)
+        self._nodes = Nodes(topology, sparse_below, dense_above)
         self._node_of_block = self._nodes.of_block
+        self._shards = self._nodes.shards
         self._thread = self._nodes.thread
         self._owners = OwnerTable()
         self._number_of = self._owners.number_of
+        self._tag_of = self._owners.tag_of
         self._privates = Privates()
 
     # Owners.
@@ -124,9 +126,12 @@ class ReadSide:
         """
         if not 0 <= pfn < self._nr_frames:
             self._nodes.require_pfn(pfn)
-        shard = self._nodes.shards[self._node_of_block[pfn >> 9]]
+        shard = self._shards[self._node_of_block[pfn >> 9]]
         seq = shard.seq
-        found = pfn in shard.claims or shard.radix.holds(pfn)
+        leaf = shard.dense.get(pfn >> 9)
+        found = (
+            shard.sparse.find(pfn) >= 0 if leaf is None else leaf.present[pfn & 511] == 1
+        ) or pfn in shard.claims
         if seq & 1 or shard.seq != seq:
             with self._nodes.locked((shard,)):
                 return shard.radix.holds(pfn)
@@ -140,7 +145,7 @@ class ReadSide:
         """
         if not 0 <= pfn < self._nr_frames:
             self._nodes.require_pfn(pfn)
-        shard = self._nodes.shards[self._node_of_block[pfn >> 9]]
+        shard = self._shards[self._node_of_block[pfn >> 9]]
         seq = shard.seq
         entry = shard.claims.get(pfn)
         records = shard.radix.records_of(pfn)
@@ -294,13 +299,13 @@ class ReadSide:
         """
         for shard in self._nodes.shards:
             with self._nodes.locked((shard,)):
-                shard.nr_watchers += 1
+                shard.watch(+1)
         try:
             yield
         finally:
             for shard in self._nodes.shards:
                 with self._nodes.locked((shard,)):
-                    shard.nr_watchers -= 1
+                    shard.watch(-1)
 
     def flush(self) -> None:
         """Store every pin that is in a batch of any thread."""
@@ -326,7 +331,7 @@ class ReadSide:
             nr_extra=sum(radix.nr_extra for radix in radixes),
             nr_leaves=sum(len(radix.dense) for radix in radixes),
             nr_moving=sum(len(shard.moving) for shard in shards),
-            nr_local=sum(shard.nr_local for shard in shards),
+            nr_local=sum(shard.nr_acquisitions - shard.nr_remote for shard in shards),
             nr_remote=sum(shard.nr_remote for shard in shards),
             nr_drains=sum(shard.nr_drains for shard in shards),
             nr_drained=sum(shard.nr_drained for shard in shards),
@@ -358,7 +363,7 @@ class ReadSide:
             records = list(zip(tags.tolist(), values.tolist(), strict=True))
             for extras in shard.radix.extras.values():
                 records += extras
-            records += [(entry.tag, entry.value) for entry in shard.claims.values()]
+            records += [entry[:2] for entry in shard.claims.values()]
             nr_found += len(records)
             registered = set(self._number_of.values())
             strangers = {tag >> 1 for tag, _ in records} - registered

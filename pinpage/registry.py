@@ -16,7 +16,7 @@ Kernel counterpart: the 2013 pin-page patch (a hash of 1024 chains under one loc
 """
 
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,10 @@ from pinpage.batch import Entry
 from pinpage.errors import AlreadyPinnedError, NotPinnedError, OwnerError, PinpageError, require
 from pinpage.owner import PinOwner, Verdict
 from pinpage.privates import NONE_NUMBER
+from pinpage.radix import DENSE_ABOVE, SPARSE_BELOW
 from pinpage.readside import ReadSide
 from pinpage.shard import Shard
+from pinpage.standing import Standing
 from pinpage.topology import Topology
 from pinpage.units import Mask, Pfns
 
@@ -36,7 +38,8 @@ __all__ = ["DEFAULT_BATCH_NR_PINS", "PinRegistry"]
 
 DEFAULT_BATCH_NR_PINS = 63
 """Pins in a full batch (the per-CPU page lists' classic batch of 63 on large zones)."""
-_INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
+_NR_VALUE_BITS = 64  # an int of fewer bits (sign aside) fits an int64
+_YES = Verdict.YES
 
 
 class PinRegistry(ReadSide):
@@ -46,19 +49,29 @@ class PinRegistry(ReadSide):
     callback is ever called from here.  Invariants: R1..R3 of `ReadSide`.
     """
 
-    def __init__(self, topology: Topology, *, batch_nr_pins: int = DEFAULT_BATCH_NR_PINS) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        *,
+        batch_nr_pins: int = DEFAULT_BATCH_NR_PINS,
+        sparse_below: int = SPARSE_BELOW,
+        dense_above: int = DENSE_ABOVE,
+    ) -> None:
         """An empty registry.
 
         Args:
             batch_nr_pins: pins that a thread gathers per node before it takes the node's
                 lock; 0 switches batching off.
+            sparse_below, dense_above: pinned frames of a block at which its leaf changes
+                form (see `pinpage.radix`); small values let tests reach every form.
 
         Raises:
             PinpageError: `batch_nr_pins` is negative.
         """
         if batch_nr_pins < 0:
             raise PinpageError(f"batch_nr_pins={batch_nr_pins}: must be 0 (no batching) or more")
-        super().__init__(topology)
+        super().__init__(topology, sparse_below, dense_above)
+        self._standing = Standing()
         self._batch_nr_pins = batch_nr_pins
 
     # Owners.
@@ -149,22 +162,23 @@ class PinRegistry(ReadSide):
             self._nodes.require_pfn(pfn)
         shard, batch = self._thread.batches[self._node_of_block[pfn >> 9]]
         seq = shard.seq
-        number = self._number_of.get(id(owner))
-        if number is None:
-            number = self._owners.number(owner)
+        tag = self._tag_of.get(id(owner), -1)
+        if tag < 0:
+            self._owners.number(owner)
         if private is None:
-            tag, value = number << 1 | 1, NONE_NUMBER
-        elif type(private) is int and _INT64_MIN <= private <= _INT64_MAX:
-            tag, value = number << 1, private
+            tag, value = tag | 1, NONE_NUMBER
+        elif type(private) is int and private.bit_length() < _NR_VALUE_BITS:
+            value = private
         else:
-            tag, value = self._hold(number, private)
-        entry = Entry(tag, value, batch)
-        if seq & 1 or not self._batch_nr_pins or shard.claims.setdefault(pfn, entry) is not entry:
+            tag, value = self._hold(tag, private)
+        entry = tag, value, batch
+        if seq & 1 or shard.claims.setdefault(pfn, entry) is not entry:
             return self._pin_locked(shard, pfn, tag, value, wait)
-        radix = shard.radix
-        if radix.holds(pfn) and (tag, value) in radix.records_of(pfn):
-            del shard.claims[pfn]
-            return self._pin_locked(shard, pfn, tag, value, wait)
+        leaf = shard.dense.get(pfn >> 9)
+        if leaf.present[pfn & 511] if leaf is not None else shard.sparse.find(pfn) >= 0:
+            if (tag, value) in shard.radix.records_of(pfn):
+                del shard.claims[pfn]
+                return self._pin_locked(shard, pfn, tag, value, wait)
         pending = batch.pending
         pending[pfn] = entry
         if shard.seq != seq:
@@ -172,10 +186,10 @@ class PinRegistry(ReadSide):
         if len(pending) >= self._batch_nr_pins:
             shard.enter(self._thread.home)
             try:
-                shard.drain(batch)
+                shard.drain_own(batch)
             finally:
                 shard.leave()
-        return Verdict.YES
+        return _YES
 
     def _settle(self, shard: Shard, pfn: int, entry: Entry, wait: bool) -> Verdict:
         """Somebody was in the shard while this thread put `entry` in its batch: what came of it?"""
@@ -184,7 +198,7 @@ class PinRegistry(ReadSide):
             is_out = shard.withdraw(pfn, entry)
         finally:
             shard.leave()
-        return self._pin_locked(shard, pfn, entry.tag, entry.value, wait) if is_out else Verdict.YES
+        return self._pin_locked(shard, pfn, entry[0], entry[1], wait) if is_out else Verdict.YES
 
     def _pin_locked(self, shard: Shard, pfn: int, tag: int, value: int, wait: bool) -> Verdict:
         """`pin` under the lock.  A failure gives back the use of an object private."""
@@ -214,6 +228,7 @@ class PinRegistry(ReadSide):
         """Take one pin back; when this returns, no later scanner sees it.
 
         Of a frame under move, too: the move finds the pin gone and ends as "freed under us".
+        An owner that was told its new place may use that name before the move has ended.
 
         Raises:
             PfnError: no such frame.
@@ -223,52 +238,59 @@ class PinRegistry(ReadSide):
         if not 0 <= pfn < self._nr_frames:
             self._nodes.require_pfn(pfn)
         shard, batch = self._thread.batches[self._node_of_block[pfn >> 9]]
-        number = self._number_of.get(id(owner))
-        if number is None:
-            number = self._owners.number(owner)
+        tag = self._tag_of.get(id(owner), -1)
+        if tag < 0:
+            self._owners.number(owner)
         if private is None:
-            tag, value = number << 1 | 1, NONE_NUMBER
-        elif type(private) is int and _INT64_MIN <= private <= _INT64_MAX:
-            tag, value = number << 1, private
+            tag, value = tag | 1, NONE_NUMBER
+        elif type(private) is int and private.bit_length() < _NR_VALUE_BITS:
+            value = private
         else:
-            tag, value = self._known(pfn, number, private)
-        entry = batch.pending.get(pfn)
-        if entry is not None and entry.tag == tag and entry.value == value:
-            if batch.pending.pop(pfn, None) is not None:
+            tag, value = self._known(tag, private, pfn)
+        pending = batch.pending
+        if pfn in pending:
+            entry = pending.get(pfn)
+            if entry and entry[:2] == (tag, value) and pending.pop(pfn, None) is not None:
                 del shard.claims[pfn]
                 batch.nr_annihilated += 1
                 self._drop(tag, value)
                 return
         shard.enter(self._thread.home)
         try:
-            if not shard.undo(pfn, tag, value) and not shard.radix.discard(pfn, tag, value):
-                raise NotPinnedError(
-                    f"pfn {pfn:#x} is not pinned by {owner!r} with private {private!r}"
-                )
-            if pfn in shard.moving:
+            is_out = shard.undo(pfn, tag, value) or shard.radix.discard(pfn, tag, value)
+            if is_out and pfn in shard.moving:
                 shard.nr_died += 1
         finally:
             shard.leave()
-        self._drop(tag, value)
+        if not is_out:
+            self._unpin_standing(pfn, owner, private)
+        elif tag & 1:
+            self._drop(tag, value)
 
-    def _hold(self, number: int, private: Any) -> tuple[int, int]:
+    def _unpin_standing(self, pfn: int, owner: PinOwner, private: Any) -> None:
+        """`unpin` of a frame without such a pin: perhaps a target that its owner knows already."""
+        source = self._standing.source_of(pfn)
+        if source is not None:
+            for frame in (source, pfn):  # in this order: the pins may be rekeyed between the two
+                with suppress(NotPinnedError):
+                    self._unpin_column(np.array([frame]), owner, [private])
+                    return
+        raise NotPinnedError(f"pfn {pfn:#x} is not pinned by {owner!r} with private {private!r}")
+
+    def _hold(self, tag: int, private: Any) -> tuple[int, int]:
         value = self._privates.as_int(private)
-        return (
-            (number << 1, value)
-            if value is not None
-            else (number << 1 | 1, self._privates.hold(private))
-        )
+        return (tag, value) if value is not None else (tag | 1, self._privates.hold(private))
 
-    def _known(self, pfn: int, number: int, private: Any) -> tuple[int, int]:
+    def _known(self, tag: int, private: Any, pfn: int) -> tuple[int, int]:
         value = self._privates.as_int(private)
         if value is not None:
-            return number << 1, value
+            return tag, value
         value = self._privates.number_of(private)
         if value is None:
             raise NotPinnedError(
                 f"pfn {pfn:#x} is not pinned with private {private!r}: no frame is"
             )
-        return number << 1 | 1, value
+        return tag | 1, value
 
     def _drop(self, tag: int, value: int) -> None:
         if tag & 1 and value != NONE_NUMBER:
@@ -340,7 +362,9 @@ class PinRegistry(ReadSide):
 
     def unpin_many(self, pfns: ArrayLike, owner: PinOwner, privates: Any = None) -> None:
         """Unpin every frame of a column, in any order, or none; the twin of `pin_many`."""
-        column = columns.as_pfns(pfns)
+        self._unpin_column(self._standing.renamed(columns.as_pfns(pfns)), owner, privates)
+
+    def _unpin_column(self, column: Pfns, owner: PinOwner, privates: Any) -> None:
         self._nodes.require_pfns(column)
         keys = columns.encode(
             self._privates, self._owners.number(owner), privates, len(column), hold=False
@@ -391,6 +415,16 @@ class PinRegistry(ReadSide):
         for shard, rows in self._nodes.parts(ascending):
             with self._nodes.locked((shard,)):
                 shard.end_move(ascending[rows].tolist())
+        self._standing.remove(pfns)
+
+    def forward_many(self, sources: Pfns, targets: Pfns) -> None:
+        """Until `rekey_many` or `end_move`, an unpin of a target means its source.
+
+        Args:
+            sources: frames under move.
+            targets: frames under move, parallel; their owners are about to be told of them.
+        """
+        self._standing.add(sources, targets)
 
     def rekey_many(self, sources: Pfns, targets: Pfns) -> None:
         """All pins that each source still has now belong to its target.
@@ -420,3 +454,4 @@ class PinRegistry(ReadSide):
             )
         for tag, value in columns.rekey_columns(self._nodes, sources, targets):
             self._drop(tag, value)
+        self._standing.remove(targets)

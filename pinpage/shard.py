@@ -33,7 +33,7 @@ import numpy as np
 from pinpage.batch import Batch, Entry
 from pinpage.errors import PinpageError, require
 from pinpage.radix import Radix
-from pinpage.units import Pfns, Span
+from pinpage.units import Pfns
 
 __all__ = ["Shard"]
 
@@ -42,6 +42,7 @@ class Shard:
     """The pins of one node and the way to them.
 
     Attributes:
+        dense, sparse: the two halves of `radix`, one step nearer for lookups.
         seq: the sequence count: odd while somebody writes or watches; changed by every
             locked section.
         claims: the entry of each frame that has a pin in a batch or on its way into one.
@@ -59,9 +60,11 @@ class Shard:
     __slots__ = (
         "_changed",
         "_nr_annihilated_before",
+        "_step",
         "batches",
         "claims",
         "closed",
+        "dense",
         "lock",
         "moving",
         "node",
@@ -69,19 +72,21 @@ class Shard:
         "nr_died",
         "nr_drained",
         "nr_drains",
-        "nr_local",
         "nr_refused",
         "nr_remote",
         "nr_waits",
         "nr_watchers",
         "radix",
         "seq",
+        "sparse",
     )
 
-    def __init__(self, node: int, span: Span) -> None:
-        """An empty shard for the frames of a node."""
+    def __init__(self, node: int, radix: Radix) -> None:
+        """A shard around the empty radix of a node."""
         self.node = node
-        self.radix = Radix(span)
+        self.radix = radix
+        self.dense = self.radix.dense
+        self.sparse = self.radix.sparse
         self.lock = threading.Lock()
         self._changed = threading.Condition(self.lock)
         self.seq = 0
@@ -91,7 +96,8 @@ class Shard:
         self.nr_watchers = 0
         self.closed: set[int] = set()
         self._nr_annihilated_before = 0
-        self.nr_local = self.nr_remote = self.nr_waits = 0
+        self._step = 1
+        self.nr_remote = self.nr_waits = 0
         self.nr_drains = self.nr_drained = self.nr_direct = self.nr_refused = self.nr_died = 0
 
     # The locked section.
@@ -100,26 +106,29 @@ class Shard:
         """Take the lock; `home` is the node that the calling thread runs on."""
         self.lock.acquire()
         self.seq |= 1
-        if home == self.node:
-            self.nr_local += 1
-        else:
+        if home != self.node:
             self.nr_remote += 1
 
     def leave(self) -> None:
-        """Release the lock."""
-        self._turn()
+        """Release the lock; the count is even again unless somebody watches."""
+        self.seq += self._step
         self.lock.release()
 
     def wait(self) -> None:
         """Inside the section: let others in until some move ends."""
         self.nr_waits += 1
-        self._turn()
+        self.seq += self._step
         self._changed.wait()
         self.seq |= 1
 
-    def _turn(self) -> None:
-        """A new count: even, unless somebody watches."""
-        self.seq = (self.seq | 1) + (2 if self.moving or self.nr_watchers else 1)
+    @property
+    def nr_acquisitions(self) -> int:
+        """Locked sections so far: each has moved the count on by two, each wait too."""
+        return (self.seq + 1) // 2 - self.nr_waits
+
+    def _watch_or_not(self) -> None:
+        """Inside the section: on leaving, step to an even count, or stay odd while watched."""
+        self._step = 2 if self.moving or self.nr_watchers else 1
 
     # Batches.  All of these inside the section.
 
@@ -134,16 +143,23 @@ class Shard:
 
     def drain(self, batch: Batch) -> None:
         """Store what is in a batch."""
-        pending = batch.pending
-        if not pending:
-            return
-        self.nr_drains += 1
+        pending, taken = batch.pending, []
         while pending:
             try:
-                pfn, entry = pending.popitem()
+                taken.append(pending.popitem())
             except KeyError:  # its own thread undid the last one at this moment
-                return
-            self._store(pfn, entry)
+                break
+        if taken:
+            self.nr_drains += 1
+            taken.reverse()
+            self._store(taken)
+
+    def drain_own(self, batch: Batch) -> None:
+        """`drain` for the thread that owns the batch: nobody adds to it meanwhile."""
+        taken = list(batch.pending.items())
+        batch.pending.clear()
+        self.nr_drains += 1
+        self._store(taken)
 
     def drain_all(self) -> None:
         """Store what is in any batch of this node."""
@@ -154,22 +170,32 @@ class Shard:
     def drain_frame(self, pfn: int) -> None:
         """Store the pin of one frame, if it is in a batch."""
         entry = self.claims.get(pfn)
-        if entry is not None and (taken := entry.batch.pending.pop(pfn, None)) is not None:
-            self._store(pfn, taken)
+        if entry is not None and (taken := entry[2].pending.pop(pfn, None)) is not None:
+            self._store([(pfn, taken)])
 
-    def _store(self, pfn: int, entry: Entry) -> None:
-        """Store an entry that the caller took out of its batch, or hand it back."""
-        tag, value, batch = entry
-        if pfn in self.moving or tag in self.closed or not self.radix.add(pfn, tag, value):
-            batch.refused.append(entry)
-            self.nr_refused += 1
-        else:
-            self.nr_drained += 1
-        del self.claims[pfn]
+    def _store(self, taken: list[tuple[int, Entry]]) -> None:
+        """Store entries that the caller took out of a batch; hand back what lost a race."""
+        valid = taken
+        if self.moving or self.closed:
+            valid = [
+                (pfn, entry)
+                for pfn, entry in taken
+                if pfn not in self.moving and entry[0] not in self.closed
+            ]
+        refused = self.radix.add_batch(valid)
+        self.nr_drained += len(valid) - len(refused)
+        if len(valid) < len(taken):
+            refused += [pair for pair in taken if pair not in valid]
+        for _, entry in refused:
+            entry[2].refused.append(entry)
+        self.nr_refused += len(refused)
+        claims = self.claims
+        for pfn, _ in taken:
+            del claims[pfn]
 
     def withdraw(self, pfn: int, entry: Entry) -> bool:
         """Take a batched entry of the calling thread back; False when it counts already."""
-        batch = entry.batch
+        batch = entry[2]
         if batch.pending.get(pfn) is entry:
             del batch.pending[pfn], self.claims[pfn]
             return True
@@ -182,12 +208,12 @@ class Shard:
     def undo(self, pfn: int, tag: int, value: int) -> bool:
         """Remove a pin that is in some thread's batch; False when none is."""
         entry = self.claims.get(pfn)
-        if entry is None or entry.tag != tag or entry.value != value:
+        if entry is None or entry[0] != tag or entry[1] != value:
             return False
-        taken = entry.batch.pending.pop(pfn, None)
+        taken = entry[2].pending.pop(pfn, None)
         if taken is not entry:
             if taken is not None:
-                self._store(pfn, taken)
+                self._store([(pfn, taken)])
             return False
         del self.claims[pfn]
         return True
@@ -221,6 +247,7 @@ class Shard:
         for pfn in pfns:
             marked.append(pfn not in moving)
             moving.setdefault(pfn, thread)
+        self._watch_or_not()
         return marked
 
     def end_move(self, pfns: list[int]) -> None:
@@ -230,7 +257,13 @@ class Shard:
                 raise PinpageError(f"end_move: pfn {pfn:#x} is not under move")
         for pfn in pfns:
             del self.moving[pfn]
+        self._watch_or_not()
         self._changed.notify_all()
+
+    def watch(self, change: int) -> None:
+        """One scanner more (+1) or less (-1)."""
+        self.nr_watchers += change
+        self._watch_or_not()
 
     def check(self) -> None:
         """Run H1..H4 and the invariants of the radix.

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpage.errors import require
-from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfns
+from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Mask, Pfns
 
 __all__ = ["NO_TAG", "SparseTable"]
 
@@ -32,9 +32,11 @@ NO_TAG = -1
 """The tag of no pin."""
 
 _EMPTY = -1
+_FIRST_WIDTH = 4
 _ROW_MULTIPLIER = 0x9E3779B1  # 2**32 / golden ratio: spreads consecutive blocks evenly
 _SLOT_MULTIPLIER = 181  # odd, near 512 / golden ratio**2.2: spreads neighbours in a row
 _ROW_MASK = PAGEBLOCK_NR_PAGES - 1
+_KEPT_BITS = 14  # a table of this size is not worth shrinking: coming and going would thrash
 _TAIL_NR_SLOTS = 256  # room for the last rows to spill into; a full tail grows the table
 
 _View = tuple["memoryview[int]", "memoryview[int]", "memoryview[int]", int]
@@ -96,32 +98,43 @@ class SparseTable:
             return None  # a table that was replaced meanwhile fails the reader's sequence check
         return tags[slot], values[slot]
 
-    def put(self, pfn: int, tag: int, value: int) -> None:
-        """Store a record for a frame that has none."""
+    def put(self, pfn: int, tag: int, value: int) -> bool:
+        """Store a record; False (and nothing stored) when the frame has one."""
         keys, tags, values, shift = self.view
-        home = (((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift) + (pfn * 181 & 511)
-        slot = home
-        while tags[slot] >= 0:
+        slot = home = (((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift) + (pfn * 181 & 511)
+        free = -1
+        while (key := keys[slot]) != -1:
+            if tags[slot] < 0:
+                if free < 0:
+                    free = slot
+            elif key == pfn:
+                return False
             slot += 1
-        if keys[slot] == -1:
+        if free < 0:
             if self.nr_used >= self._limit or slot + 1 >= len(keys):
-                self._rebuild(1)
-                self.put(pfn, tag, value)
-                return
+                self._rebuild(slot + 1 if slot + 1 >= len(keys) else 1)
+                return self.put(pfn, tag, value)
             self.nr_used += 1
-        keys[slot] = pfn
-        values[slot] = value
-        tags[slot] = tag
+            free = slot
+        keys[free] = pfn
+        values[free] = value
+        tags[free] = tag
         self.nr_live += 1
-        if slot - home > self.reach:
-            self.reach = slot - home
+        if free - home > self.reach:
+            self.reach = free - home
+        return True
 
-    def remove(self, slot: int) -> None:
-        """Drop the record in a slot that `find` returned."""
-        self.view[1][slot] = NO_TAG
+    def discard(self, pfn: int, tag: int, value: int) -> bool:
+        """Drop the frame's record; False (and nothing dropped) when it is another or none."""
+        slot = self.find(pfn)
+        _, tags, values, _ = self.view
+        if slot < 0 or tags[slot] != tag or values[slot] != value:
+            return False
+        tags[slot] = NO_TAG
         self.nr_live -= 1
-        if self.nr_live < 1 << (self._bits - 5) and self._bits > self._min_bits:
+        if self._bits > _KEPT_BITS and self.nr_live < 1 << (self._bits - 6):
             self._rebuild(0)
+        return True
 
     # Many frames.
 
@@ -130,12 +143,14 @@ class SparseTable:
         keys = self.keys
         slots = self._homes(pfns)
         seen = keys[slots]
-        todo = np.flatnonzero((seen != pfns) & (seen != _EMPTY))
-        while todo.size:
-            self.nr_probes += todo.size
+        todo = ((seen != pfns) & (seen != _EMPTY)).nonzero()[0]
+        width = _FIRST_WIDTH
+        while todo.size:  # ever wider windows: few rounds, though some chains are long
             slots[todo] += 1
-            seen = keys[slots[todo]]
-            todo = todo[(seen != pfns[todo]) & (seen != _EMPTY)]
+            window = keys[self._windows(slots[todo], width)]
+            ends = (window == pfns[todo, None]) | (window == _EMPTY)
+            todo = self._advance(slots, todo, ends)
+            width *= 4
         live = (keys[slots] == pfns) & (self.tags[slots] >= 0)
         return np.where(live, slots, -1)
 
@@ -145,21 +160,42 @@ class SparseTable:
             self._rebuild(len(pfns))
         homes = self._homes(pfns)
         slots = homes.copy()
-        todo = np.arange(len(pfns))
+        todo = self._settle(np.arange(len(pfns)), slots, pfns, tags, values)
+        width = _FIRST_WIDTH
         while todo.size:
-            at = slots[todo]
-            if int(at.max()) + 1 >= len(self.keys):
+            taken = todo
+            while taken.size:  # find each a free slot; which of several gets it, `_settle` says
+                ends = self.tags[self._windows(slots[taken], width)] < 0
+                taken = self._advance(slots, taken, ends)
+                width *= 4
+            if int(slots[todo].max()) + 1 >= len(self.keys):
                 self._rebuild(len(self.keys))
                 self.put_many(pfns[todo], tags[todo], values[todo])
                 return
-            todo = self._settle(todo, at, pfns, tags, values)
-            slots[todo] += 1
+            todo = self._settle(todo, slots, pfns, tags, values)
+            width = _FIRST_WIDTH
         self.reach = max(self.reach, int((slots - homes).max(initial=0)))
+
+    def _windows(self, slots: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+        """The slots from each of `slots` on, shape (n, width); past the end, the last (empty) one."""
+        windows: NDArray[np.int64] = slots[:, None] + np.arange(width)
+        return np.minimum(windows, len(self.keys) - 1, out=windows)
+
+    def _advance(
+        self, slots: NDArray[np.int64], todo: NDArray[np.int64], ends: Mask
+    ) -> NDArray[np.int64]:
+        """Move `slots[todo]` to the first end in their windows, or past them; returns the latter."""
+        steps = ends.argmax(axis=1)
+        found = ends[np.arange(len(todo)), steps]
+        steps[~found] = ends.shape[1]
+        self.nr_probes += int(steps.sum())
+        slots[todo] = np.minimum(slots[todo] + steps, len(self.keys) - 1)
+        return todo[~found]
 
     def _settle(
         self,
         todo: NDArray[np.int64],
-        at: NDArray[np.int64],
+        slots: NDArray[np.int64],
         pfns: Pfns,
         tags: NDArray[np.int32],
         values: NDArray[np.int64],
@@ -168,16 +204,18 @@ class SparseTable:
 
         Where several want one slot, the last write stays, and reading back tells who.
         """
+        at = slots[todo]
         free = self.tags[at] < 0
         who, where = todo[free], at[free]
         was_empty = self.keys[where] == _EMPTY
         self.keys[where] = pfns[who]
         won = self.keys[where] == pfns[who]
-        who, where = who[won], where[won]
+        self.nr_used += int(np.count_nonzero(was_empty & won))
+        if not won.all():
+            who, where = who[won], where[won]
         self.values[where] = values[who]
         self.tags[where] = tags[who]
         self.nr_live += len(who)
-        self.nr_used += int(np.count_nonzero(was_empty & won))
         free[free] = won
         return todo[~free]
 
@@ -185,7 +223,7 @@ class SparseTable:
         """Drop the records in distinct slots that `find_many` returned."""
         self.tags[slots] = NO_TAG
         self.nr_live -= len(slots)
-        if self.nr_live < 1 << (self._bits - 5) and self._bits > self._min_bits:
+        if self._bits > _KEPT_BITS and self.nr_live < 1 << (self._bits - 6):
             self._rebuild(0)
 
     # Scans.
@@ -194,12 +232,10 @@ class SparseTable:
         """The slots of a block's records, in no particular order."""
         start = (block * _ROW_MULTIPLIER & 0xFFFFFFFF) >> (32 - self._bits)
         window = slice(start, start + PAGEBLOCK_NR_PAGES + self.reach)
-        return (
-            np.flatnonzero(
-                (self.keys[window] >> PAGEBLOCK_ORDER == block) & (self.tags[window] >= 0)
-            )
-            + start
-        )
+        mine = (self.keys[window] >> PAGEBLOCK_ORDER == block) & (self.tags[window] >= 0)
+        slots: NDArray[np.int64] = mine.nonzero()[0]
+        slots += start
+        return slots
 
     def in_span(self, start: int, stop: int) -> NDArray[np.int64]:
         """The slots of all records of frames in [start, stop), by reading the whole table."""
