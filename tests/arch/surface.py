@@ -98,11 +98,17 @@ def _public_names(tree: ast.Module, *, reexports: bool) -> Iterator[str]:
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = [name for target in targets for name in _bound(target)]
+            names = [] if _is_type_variable(node.value) else names
         elif isinstance(node, ast.ImportFrom) and reexports:
             names = [alias.asname or alias.name for alias in node.names]
         elif isinstance(node, ast.If | ast.Try):
             pending += [*node.body, *node.orelse]
         yield from (name for name in names if not name.startswith("_"))
+
+
+def _is_type_variable(value: ast.expr | None) -> bool:
+    """`T = TypeVar("T")` names nothing that a user could want."""
+    return isinstance(value, ast.Call) and _decorator(value.func) in ("TypeVar", "ParamSpec")
 
 
 def _bound(target: ast.expr) -> list[str]:

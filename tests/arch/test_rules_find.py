@@ -159,7 +159,9 @@ def test_a_name_of_ours_may_be_shown_by_a_second_module(tmp_path):
 
 
 def test_only_what_an_assignment_binds_is_public(tmp_path):
-    text = "_t = {}\n_t[numpy.NAN] = numpy.e\n_t.x = 1\n_a, (*_b, LEFT) = 1, [2, 3]\n"
+    text = (
+        "_t = {}\n_t[numpy.NAN] = numpy.e\n_t.x = 1\n_a, (*_b, LEFT) = 1, [2, 3]\nT = TypeVar('T')"
+    )
     found = list(surface.all_is_what_is_public(plant(tmp_path, "mm/frames.py", text)))
     assert found == ["mm/frames.py:1: LEFT is public but not in __all__"]
 
