@@ -145,8 +145,8 @@ class SparseTable:
         seen = keys[slots]
         todo = ((seen != pfns) & (seen != _EMPTY)).nonzero()[0]
         width = _FIRST_WIDTH
+        slots[todo] += 1
         while todo.size:  # ever wider windows: few rounds, though some chains are long
-            slots[todo] += 1
             window = keys[self._windows(slots[todo], width)]
             ends = (window == pfns[todo, None]) | (window == _EMPTY)
             todo = self._advance(slots, todo, ends)

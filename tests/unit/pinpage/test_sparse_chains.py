@@ -1,0 +1,32 @@
+"""Probe chains that are longer than the first windows: batch and single lookups agree."""
+
+import numpy as np
+
+from pinpage.sparse import SparseTable
+
+
+def _colliding_pfns(table: SparseTable, count: int) -> np.ndarray:
+    """Frames that all want the same slot."""
+    pfns = np.arange(1 << 22, dtype=np.int64)
+    homes = table._homes(pfns)
+    chosen = pfns[homes == np.bincount(homes).argmax()][:count]
+    assert len(chosen) == count
+    return chosen
+
+
+def test_every_record_of_a_long_chain_is_found_in_one_batch():
+    table = SparseTable()
+    pfns = _colliding_pfns(table, 100)
+    table.put_many(pfns, np.zeros(100, dtype=np.int32), pfns)
+    slots = table.find_many(pfns)
+    assert (slots >= 0).all()
+    assert slots.tolist() == [table.find(pfn) for pfn in pfns.tolist()]
+    table.check()
+
+
+def test_a_chain_grown_one_by_one_is_found_in_one_batch():
+    table = SparseTable()
+    pfns = _colliding_pfns(table, 60)
+    for pfn in pfns.tolist():
+        assert table.put(pfn, 0, pfn)
+    assert (table.values[table.find_many(pfns)] == pfns).all()
