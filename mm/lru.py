@@ -129,6 +129,9 @@ class Lru:
     def putback_many(self, pfns: Pfns) -> None:
         """Isolated pages back, as the youngest of the list that their PG_active names."""
         active = self.frames.has_flag(pfns, PageFlag.ACTIVE)
+        if not active.any():
+            self.add_many(pfns)
+            return
         for which in (False, True):
             chosen = pfns[active == which]
             if len(chosen):

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mm.frames import Frames, FrameState
 from mm.rmap import Rmap
 
-NR_FRAMES, NR_SPACES, NR_VPNS = 6, 3, 4  # small on purpose: sharing must be common
+NR_FRAMES, NR_SPACES, NR_VPNS = 5, 3, 4  # small on purpose: sharing must be common
 
 
 class RmapAgainstModel(RuleBasedStateMachine):
@@ -44,6 +44,16 @@ class RmapAgainstModel(RuleBasedStateMachine):
         else:
             self.rmap.map_many(self.spaces[space], column(vpns), column(pfns))
         self.model.update({(space, vpn): pfn for vpn, pfn in zip(vpns, pfns, strict=True)})
+
+    @precondition(lambda self: 0 < len(self.model) < NR_SPACES * NR_VPNS)
+    @rule(data=st.data())
+    def share(self, data: st.DataObject) -> None:
+        """One more mapping of a frame that has some."""
+        pfn = data.draw(st.sampled_from(self.mapped()))
+        places = [(space, vpn) for space in range(NR_SPACES) for vpn in range(NR_VPNS)]
+        place = data.draw(st.sampled_from([p for p in places if p not in self.model]))
+        self.rmap.map_page(self.spaces[place[0]], place[1], pfn)
+        self.model[place] = pfn
 
     @precondition(lambda self: self.model)
     @rule(data=st.data())

@@ -18,7 +18,7 @@ from mm.swapfile import read_swap_cache_async, swapoff, try_to_unuse, try_to_unu
 from mm.vmscan import shrink_active, shrink_inactive
 from tests.unit.mm.world import World
 
-NR_FRAMES, NR_SLOTS, NR_VPNS, NR_SPACES = 7, 7, 3, 4
+NR_FRAMES, NR_SLOTS, NR_VPNS, NR_SPACES = 6, 6, 2, 4
 
 VPNS = st.integers(0, NR_VPNS - 1)
 BYTES = st.sampled_from((b"a", b"bb", b"ccc", b"d"))
@@ -27,14 +27,23 @@ BYTES = st.sampled_from((b"a", b"bb", b"ccc", b"d"))
 class SwapAgainstModel(RuleBasedStateMachine):
     """A world too small for what is asked of it: no memory and no slot are common answers."""
 
-    @initialize(tags=st.just(False))
-    def start(self, tags: bool) -> None:
-        self.world = World(NR_FRAMES, NR_SLOTS, tags=tags)
+    @initialize(nr_children=st.integers(0, NR_SPACES - 1), out=st.booleans())
+    def start(self, nr_children: int, out: bool) -> None:
+        """A family that shares its pages already, in memory or in swap."""
+        self.world = World(NR_FRAMES, NR_SLOTS)
         self.file = shmem_create(self.world.paging, "tmpfs", NR_VPNS)
         self.model: dict[tuple[str, int], bytes] = {}
         self.spaces: dict[str, AddressSpace] = {}
         self.holders: dict[int, int] = {}
         self.nr_born = 0
+        self.mmap()
+        for vpn in range(NR_VPNS):
+            self.world.memory.write(self.spaces["p1"], vpn, b"start")
+            self.model["p1", vpn] = b"start"
+        for _ in range(nr_children):
+            self._fork(self.spaces["p1"])
+        if out:
+            self.world.swap_out()
 
     def born(self) -> str:
         self.nr_born += 1
@@ -59,7 +68,10 @@ class SwapAgainstModel(RuleBasedStateMachine):
     @precondition(lambda self: 0 < len(self.spaces) < NR_SPACES)
     @rule(data=st.data())
     def fork(self, data: st.DataObject) -> None:
-        parent, name = self.any_space(data), self.born()
+        self._fork(self.any_space(data))
+
+    def _fork(self, parent: AddressSpace) -> None:
+        name = self.born()
         self.spaces[name] = self.world.memory.fork(parent, name)
         for vpn in range(NR_VPNS):
             if (parent.name, vpn) in self.model:
@@ -230,4 +242,4 @@ class SwapAgainstModel(RuleBasedStateMachine):
 
 
 TestSwap = SwapAgainstModel.TestCase
-TestSwap.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestSwap.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)

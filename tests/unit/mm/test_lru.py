@@ -55,6 +55,16 @@ def test_an_active_page_stays_active_while_it_is_isolated() -> None:
     lru.check()
 
 
+def test_a_batch_goes_back_to_the_lists_it_came_from() -> None:
+    lru = new_lru()
+    lru.add_many(column(5, 2))
+    lru.add_many(column(3), active=True)
+    lru.del_many(column(3, 5))
+    lru.putback_many(column(3, 5))
+    assert (lru.oldest(9).tolist(), lru.oldest(9, active=True).tolist()) == ([2, 5], [3])
+    lru.check()
+
+
 @pytest.mark.parametrize("call", ["add_many", "del_many", "add_page", "del_page"])
 def test_twice_is_a_mistake_and_changes_nothing(call: str) -> None:
     lru = new_lru()
@@ -117,6 +127,11 @@ def _lost_flag(lru: Lru) -> None:
     lru.frames.clear_flag(column(1), PageFlag.LRU)
 
 
+def _another_flag(lru: Lru) -> None:
+    lru.frames.clear_flag(column(1), PageFlag.LRU)
+    lru.frames.set_flag(column(5), PageFlag.LRU)
+
+
 def _freed(lru: Lru) -> None:
     lru.frames.state[1] = FrameState.FREE
 
@@ -131,7 +146,13 @@ def _wrong_count(lru: Lru) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "invariant"),
-    [(_lost_flag, "L1"), (_freed, "L2"), (_wrong_list, "L2"), (_wrong_count, "L3")],
+    [
+        (_lost_flag, "L1"),
+        (_another_flag, "L1"),
+        (_freed, "L2"),
+        (_wrong_list, "L2"),
+        (_wrong_count, "L3"),
+    ],
 )
 def test_check_sees_the_damage(damage: object, invariant: str) -> None:
     lru = new_lru()

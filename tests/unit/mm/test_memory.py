@@ -80,6 +80,28 @@ def test_a_load_leaves_the_page_cached_and_a_store_takes_it_out() -> None:
     world.check()
 
 
+def test_a_store_under_writeback_keeps_the_slot_and_is_remembered() -> None:
+    world = World()
+    a = world.process("a", b"page", b"ballast")
+    world.swap_out()
+    pfn = world.memory.touch(a, 0)
+    world.paging.set_bits(pfn, bit(PageFlag.WRITEBACK))
+    assert world.memory.touch(a, 0, write=True) == pfn
+    assert world.paging.has(pfn, SWAPCACHE)
+    assert world.paging.has(pfn, DIRTY)
+    world.check()
+
+
+def test_both_sharers_fault_the_same_page_in() -> None:
+    world = World()
+    a = world.process("a", b"page")
+    b = world.memory.fork(a, "b")
+    world.swap_out()
+    assert world.memory.touch(a, 0) == world.memory.touch(b, 0)
+    world.check()
+    assert world.area.map_byte(1) in {0, 0x40}
+
+
 def test_a_full_swap_gives_cached_slots_up_at_once() -> None:
     world = World(nr_slots=4)
     a = world.process("a", b"x", b"y", b"z")

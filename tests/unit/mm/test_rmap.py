@@ -96,6 +96,16 @@ def test_unmap_page_keeps_the_others_mapping(rmap: Rmap, first: str) -> None:
     rmap.check()
 
 
+@pytest.mark.parametrize("middle", ["b", "c"])
+def test_of_three_mappings_the_right_one_goes(rmap: Rmap, middle: str) -> None:
+    _, b = shared(rmap)
+    c = rmap.create("c", 8)
+    rmap.map_page(c, 3, 1)
+    assert rmap.unmap_page(*((b, 7) if middle == "b" else (c, 3))) == (1, False)
+    assert named(rmap, 1) == [("a", 5), ("c", 3) if middle == "b" else ("b", 7)]
+    rmap.check()
+
+
 def test_a_move_rewrites_every_pte(rmap: Rmap) -> None:
     a, b = shared(rmap)
     c = rmap.create("c", 2)

@@ -183,11 +183,14 @@ def test_an_exiting_start_mm_is_let_go_and_init_mm_takes_its_place() -> None:
     world, (a, b), entry = swapped("a", "b")
     a.mm_users += 1
     world.memory.exit(a)  # ours is the last user count
+    asked: list[str] = []
+    world.paging.charge = lambda space: asked.append(space.name) or Errno.OK
     error, start_mm = try_to_unuse_swp_entry(world.paging, a, world.area, entry)
     assert error == Errno.OK
     assert start_mm is b
     mmput(world.paging, start_mm)
     assert a not in world.rmap.spaces
+    assert asked == ["b"]  # nothing was brought back for the dying one
     assert (b.mm_users, world.init_mm.mm_users) == (1, 1)
     world.check()
 
