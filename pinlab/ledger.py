@@ -5,6 +5,8 @@ so it survives whatever memory does.  Expected contents come from the corpus by 
 number and are made again for the comparison; nothing is remembered from the frames.
 """
 
+import itertools
+
 import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
@@ -19,6 +21,10 @@ from pinlab.fill import holds
 from pinpage.units import PAGE_SIZE, Pfns
 
 __all__ = ["Ledger", "ReadBack"]
+
+_OBJECTS_AT_ONCE = 8192
+"""Compressed objects compared at a time: some 12 MB."""
+
 
 @frozen
 class ReadBack:
@@ -97,11 +103,17 @@ class Ledger:
     ) -> ReadBack:
         if zswap is None:
             return ReadBack(0, len(entries) * PAGE_SIZE)
-        found = {swp_entry(kind, offset): blob for kind, offset, blob in zswap.read_back()}
+        serial_of = dict(zip(entries.tolist(), serials.tolist(), strict=True))
         verified = lost = 0
-        for entry, blob in zip(entries.tolist(), self.corpus.blobs(serials), strict=True):
-            if found.get(entry) == blob:
-                verified += len(blob)
-            else:
-                lost += len(blob)
-        return ReadBack(verified, lost)
+        stored = iter(zswap.read_back())
+        while some := list(itertools.islice(stored, _OBJECTS_AT_ONCE)):
+            wanted = [serial_of.pop(swp_entry(kind, offset), -1) for kind, offset, _ in some]
+            known = np.array([serial for serial in wanted if serial >= 0], dtype=np.int64)
+            found = (blob for (_, _, blob), serial in zip(some, wanted, strict=True) if serial >= 0)
+            for blob, expected in zip(found, self.corpus.blobs(known), strict=True):
+                if blob == expected:
+                    verified += len(blob)
+                else:
+                    lost += len(expected)
+        missing = np.array(list(serial_of.values()), dtype=np.int64)
+        return ReadBack(verified, lost + int(self.corpus.blob_nr_bytes(missing).sum()))

@@ -19,14 +19,13 @@ compound slab pages (each frame moves by itself), transient references.
 from collections.abc import Set as AbstractSet
 
 import numpy as np
-from attrs import define, field
+from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from mm.contents import ArenaContents, Contents
-from mm.frames import MAPCOUNT_NONE, MAPCOUNT_ZBUD, Frames, FrameState, PageFlag
+from mm.frames import MAPCOUNT_ZBUD, FrameState, PageFlag
 from mm.machine import Machine
-from mm.nodes import Zone, place_frames
-from mm.pageblock import Pageblocks
+from mm.nodes import place_frames
 from mm.swap import swp_entry
 from owners.compress import compressor
 from owners.opaque import OpaqueOwner
@@ -35,49 +34,25 @@ from owners.zbud_owner import Coverage
 from owners.zbud_reclaim import ZbudReclaim
 from owners.zswap import BLOB_HEADER_NR_BYTES, Zswap
 from pinlab.corpus import Corpus
-from pinlab.designs import Dispatch, design
+from pinlab.designs import DesignEntry, Dispatch, design
 from pinlab.fill import NO_OBJECT, fill_arena, pick_pairs
+from pinlab.holders import CLASS_OF_OWNER, OPAQUE_OWNERS, movable_owners
+from pinlab.layout import frames_of, nr_frames_padded, pageblocks_of, zones_of
 from pinlab.ledger import Ledger
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot, count_classes
 from pinpage.errors import PinpageError
 from pinpage.registry import PinRegistry
-from pinpage.units import PAGEBLOCK_NR_PAGES, Pfns, Span
+from pinpage.units import Pfns
 
-__all__ = ["OPAQUE_OWNERS", "Replayed", "class_counts", "movable_owners", "replay"]
+__all__ = ["Replayed", "class_counts", "replay"]
 
-OPAQUE_OWNERS: dict[FrameClass, str] = {
-    FrameClass.SLAB: "slab",
-    FrameClass.PAGETABLE: "pagetable",
-    FrameClass.KERNELSTACK: "kernel",
-    FrameClass.VMALLOC: "kernel",
-    FrameClass.OTHER: "kernel",
-    FrameClass.CMA: "kernel",
-    FrameClass.HUGETLB: "hugetlb",
-    FrameClass.Z3FOLD: "z3fold",
-    FrameClass.ZSMALLOC: "zsmalloc",
-    FrameClass.ZRAM: "zram",
-}
-"""Class of a frame -> the opaque owner that adopts it."""
+_OBJECTS_AT_ONCE = 8192
+"""Compressed objects made at a time: some 12 MB."""
 
 GUP_PIN_COUNTING_BIAS = 1024
 """References that one FOLL_PIN pin takes on a small page."""
 
-_KEPT_FLAGS = np.bitwise_or.reduce(
-    [
-        flag.mask
-        for flag in (
-            PageFlag.REFERENCED, PageFlag.UPTODATE, PageFlag.DIRTY, PageFlag.ACTIVE,
-            PageFlag.SLAB, PageFlag.ANON, PageFlag.SWAPBACKED, PageFlag.PGTABLE,
-        )
-    ]
-)  # fmt: skip
-"""Flags that a replay takes over; the rest are those of moments (locks, LRU batches)."""
-
-_CLASS_OF_OWNER = {name: klass for klass, name in reversed(OPAQUE_OWNERS.items())} | {
-    "gup": FrameClass.GUP,
-    "kernel": FrameClass.OTHER,
-}
 _CLASS_OF_STATE = np.full(len(FrameState), FrameClass.UNKNOWN, dtype=np.uint8)
 _CLASS_OF_STATE[FrameState.HOLE] = FrameClass.HOLE
 _CLASS_OF_STATE[FrameState.RESERVED] = FrameClass.RESERVED
@@ -102,15 +77,6 @@ class Replayed:
     opaque: dict[str, OpaqueOwner] = field(factory=dict)
     pool: ZbudPool | None = None
     zswap: Zswap | None = None
-
-
-def movable_owners(snapshot: Snapshot) -> tuple[str, ...]:
-    """Names that can be declared movable on this recording, sorted."""
-    present = np.unique(snapshot.klass)
-    names = {OPAQUE_OWNERS[FrameClass(c)] for c in present if FrameClass(c) in OPAQUE_OWNERS}
-    names |= {"zbud"} if FrameClass.ZBUD in present else set()
-    names |= {"gup"} if FrameClass.GUP in present else set()
-    return tuple(sorted(names))
 
 
 def replay(
@@ -148,7 +114,8 @@ def replay(
             f"movable owner {strangers[0]!r} holds nothing in {snapshot.name}: "
             f"its owners are {', '.join(known)}"
         )
-    return _Replay(snapshot, corpus, design_name, movable, zbud_coverage, contents, write, seed).build()
+    options = _Options(design(design_name), movable, zbud_coverage, contents, write, seed)
+    return _Replay(snapshot, corpus, options).build()
 
 
 def class_counts(replayed: Replayed) -> NDArray[np.int32]:
@@ -162,42 +129,44 @@ def class_counts(replayed: Replayed) -> NDArray[np.int32]:
     klass[used[frames.has_flag(used, PageFlag.HUGE)]] = FrameClass.HUGETLB
     for name, owner in replayed.opaque.items():
         pfns = owner.pfn_of(np.arange(owner.nr_objects))
-        klass[pfns] = _CLASS_OF_OWNER[name]
+        klass[pfns] = CLASS_OF_OWNER[name]
     return count_classes(klass)
 
 
-class _Replay:
-    """One replay under way: the arguments, and the serials given out so far."""
+@frozen
+class _Options:
+    """The keyword arguments of `replay`."""
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        corpus: Corpus,
-        design_name: str,
-        movable: AbstractSet[str],
-        zbud_coverage: Coverage,
-        contents: Contents | None,
-        write: bool,
-        seed: int,
-    ) -> None:
+    design: DesignEntry
+    movable: AbstractSet[str]
+    zbud_coverage: Coverage
+    contents: Contents | None
+    write: bool
+    seed: int
+
+
+class _Replay:
+    """One replay under way: what is asked for, and the serials given out so far."""
+
+    def __init__(self, snapshot: Snapshot, corpus: Corpus, options: _Options) -> None:
         self._snapshot = snapshot
         self._corpus = corpus
-        self._entry = design(design_name)
-        self._movable = movable
-        self._zbud_coverage = zbud_coverage
-        self._write = write
-        nr_frames = -(-snapshot.nr_frames // PAGEBLOCK_NR_PAGES) * PAGEBLOCK_NR_PAGES
+        self._options = options
+        nr_frames = nr_frames_padded(snapshot)
+        contents = options.contents
         self._contents = contents if contents is not None else ArenaContents(nr_frames)
-        self._frames = _frames_of(snapshot, nr_frames)
-        self._machine = self._make_machine(nr_frames)
+        self._frames = frames_of(snapshot, nr_frames)
+        zones = zones_of(snapshot, nr_frames)
+        place_frames(self._frames, zones)
+        pageblocks = pageblocks_of(snapshot, nr_frames)
+        self._machine = Machine(self._frames, pageblocks, zones, self._contents)
         self._registry: PinRegistry | None = None
         self._done = Replayed(self._machine, Ledger(corpus))
-        self._seed = seed
         self._nr_serials = 0
 
     def build(self) -> Replayed:
         machine = self._machine
-        if self._entry.dispatch is Dispatch.REGISTRY:
+        if self._options.design.dispatch is Dispatch.REGISTRY:
             self._registry = machine.use_registry()
         pcp = np.flatnonzero(self._frames.state == FrameState.PCP)
         machine.pcp.adopt(pcp, 0)
@@ -205,19 +174,10 @@ class _Replay:
         self._adopt_opaque()
         if self._snapshot.nr_frames_of(FrameClass.ZBUD):
             self._adopt_zbud()
-        if self._entry.dispatch is Dispatch.PAGE_TYPE:
+        if self._options.design.dispatch is Dispatch.PAGE_TYPE:
             pools = [self._done.pool] if self._done.pool is not None else []
             machine.design = ZbudReclaim(machine, pools)
         return self._done
-
-    def _make_machine(self, nr_frames: int) -> Machine:
-        snapshot = self._snapshot
-        pageblocks = Pageblocks(nr_frames)
-        known = snapshot.block_migratetype <= 5
-        pageblocks.migratetype[: snapshot.nr_blocks][known] = snapshot.block_migratetype[known]
-        zones = _zones_of(snapshot, nr_frames)
-        place_frames(self._frames, zones)
-        return Machine(self._frames, pageblocks, zones, self._contents)
 
     def _pfns_of(self, *classes: FrameClass) -> Pfns:
         return np.flatnonzero(np.isin(self._snapshot.klass, classes))
@@ -225,7 +185,7 @@ class _Replay:
     def _fill(self, stream: str, pfns: Pfns) -> NDArray[np.int64]:
         """Contents for whole pages; their serials, shape (n,)."""
         serials = self._corpus.draw(self._stream(stream), len(pfns), first=self._take(len(pfns)))
-        if self._write:
+        if self._options.write:
             fill_arena(self._contents, self._corpus, pfns, serials)
         return serials
 
@@ -236,7 +196,7 @@ class _Replay:
 
     def _stream(self, name: str) -> np.random.Generator:
         """The random stream of that name: another one does not shift this one's draws."""
-        return np.random.default_rng([self._seed, *name.encode()])
+        return np.random.default_rng([self._options.seed, *name.encode()])
 
     # Page tables and the page cache.
 
@@ -275,7 +235,7 @@ class _Replay:
     def _adopt(self, name: str, pfns: Pfns, references: int) -> None:
         owner = OpaqueOwner(
             name,
-            movable=name in self._movable,
+            movable=name in self._options.movable,
             references=references,
             registry=self._registry,
         )
@@ -291,9 +251,11 @@ class _Replay:
 
     def _adopt_zbud(self) -> None:
         pfns = self._pfns_of(FrameClass.ZBUD)
-        asked = self._entry.dispatch is Dispatch.REGISTRY
+        asked = self._options.design.dispatch is Dispatch.REGISTRY
         machine = self._machine
-        covered: Coverage = self._zbud_coverage if "zbud" in self._movable else "none"
+        covered: Coverage = (
+            self._options.zbud_coverage if "zbud" in self._options.movable else "none"
+        )
         zswap = Zswap(
             machine,
             compressor("zlib"),
@@ -324,39 +286,10 @@ class _Replay:
         vpns = np.arange(len(expected) - nr_objects, len(expected))
         expected[vpns] = serials
         offsets = machine.swap.adopt(space, vpns, area) - swp_entry(area.type, 0)
-        if self._write:
-            zswap.fill(area.type, offsets, handles, corpus.blobs(serials))
-        else:
+        if not self._options.write:
             zswap.adopt(area.type, offsets, handles, corpus.blob_nr_bytes(serials))
+            return pool
+        for at in range(0, nr_objects, _OBJECTS_AT_ONCE):
+            some = slice(at, at + _OBJECTS_AT_ONCE)
+            zswap.fill(area.type, offsets[some], handles[some], corpus.blobs(serials[some]))
         return pool
-
-
-def _frames_of(snapshot: Snapshot, nr_frames: int) -> Frames:
-    """The columns as recorded, padded with holes to whole pageblocks."""
-    frames = Frames(nr_frames)
-    n = snapshot.nr_frames
-    frames.state[:n] = snapshot.state
-    frames.order[:n] = snapshot.order
-    used = np.flatnonzero(snapshot.state == FrameState.USED)
-    frames.flags[used] = snapshot.flags[used] & _KEPT_FLAGS
-    frames.refcount[used] = 1
-    frames.mapcount[:] = MAPCOUNT_NONE
-    return frames
-
-
-def _zones_of(snapshot: Snapshot, nr_frames: int) -> list[Zone]:
-    """The recorded zones that have memory, with their watermarks."""
-    zones = []
-    for facts in snapshot.zones:
-        if not facts.managed:
-            continue
-        start = facts.start_pfn // PAGEBLOCK_NR_PAGES * PAGEBLOCK_NR_PAGES
-        stop = -(-(facts.start_pfn + facts.spanned) // PAGEBLOCK_NR_PAGES) * PAGEBLOCK_NR_PAGES
-        zone = Zone(
-            len(zones), facts.name, facts.node, Span(start, min(stop, nr_frames)), facts.managed
-        )
-        zone.min, zone.low, zone.high = facts.min, facts.low, facts.high
-        zones.append(zone)
-    if not zones:
-        raise PinpageError(f"{snapshot.name}: no zone has memory; record it with zoneinfo")
-    return zones

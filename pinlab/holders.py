@@ -1,0 +1,47 @@
+"""Who holds a recorded frame, by name: classes of frames and the owners that adopt them."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from pinlab.snapshot.classes import FrameClass
+from pinlab.snapshot.image import Snapshot
+
+__all__ = ["CLASS_OF_OWNER", "OPAQUE_OWNERS", "classes_of", "movable_owners"]
+
+OPAQUE_OWNERS: dict[FrameClass, str] = {
+    FrameClass.SLAB: "slab",
+    FrameClass.PAGETABLE: "pagetable",
+    FrameClass.KERNELSTACK: "kernel",
+    FrameClass.VMALLOC: "kernel",
+    FrameClass.OTHER: "kernel",
+    FrameClass.CMA: "kernel",
+    FrameClass.HUGETLB: "hugetlb",
+    FrameClass.Z3FOLD: "z3fold",
+    FrameClass.ZSMALLOC: "zsmalloc",
+    FrameClass.ZRAM: "zram",
+}
+"""Class of a frame -> the opaque owner that adopts it."""
+
+CLASS_OF_OWNER = {name: klass for klass, name in reversed(OPAQUE_OWNERS.items())} | {
+    "gup": FrameClass.GUP,
+    "kernel": FrameClass.OTHER,
+}
+"""Opaque owner -> the class that maps show its frames as."""
+
+
+def movable_owners(snapshot: Snapshot) -> tuple[str, ...]:
+    """Names that can be declared movable on this recording, sorted."""
+    present = np.unique(snapshot.klass)
+    names = {OPAQUE_OWNERS[FrameClass(c)] for c in present if FrameClass(c) in OPAQUE_OWNERS}
+    names |= {"zbud"} if FrameClass.ZBUD in present else set()
+    names |= {"gup"} if FrameClass.GUP in present else set()
+    return tuple(sorted(names))
+
+
+def classes_of(owners: Iterable[str]) -> frozenset[FrameClass]:
+    """The classes of frames that these owners hold."""
+    wanted = set(owners)
+    classes = {klass for klass, name in OPAQUE_OWNERS.items() if name in wanted}
+    classes |= {FrameClass.ZBUD} if "zbud" in wanted else set()
+    return frozenset(classes | ({FrameClass.GUP} if "gup" in wanted else set()))

@@ -1,0 +1,67 @@
+"""The bare memory of a recording: frames, zones and pageblocks, before anybody holds them."""
+
+import numpy as np
+
+from mm.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
+from mm.nodes import Zone
+from mm.pageblock import NR_MIGRATETYPES, Pageblocks
+from pinlab.snapshot.image import Snapshot
+from pinpage.errors import PinpageError
+from pinpage.units import PAGEBLOCK_NR_PAGES, Span
+
+__all__ = ["frames_of", "nr_frames_padded", "pageblocks_of", "zones_of"]
+
+_KEPT_FLAGS = np.bitwise_or.reduce(
+    [
+        flag.mask
+        for flag in (
+            PageFlag.REFERENCED, PageFlag.UPTODATE, PageFlag.DIRTY, PageFlag.ACTIVE,
+            PageFlag.SLAB, PageFlag.ANON, PageFlag.SWAPBACKED, PageFlag.PGTABLE,
+        )
+    ]
+)  # fmt: skip
+"""Flags that a replay takes over; the rest are those of moments (locks, LRU batches)."""
+
+
+def nr_frames_padded(snapshot: Snapshot) -> int:
+    """Frames of the machine: whole pageblocks, the last one filled up with holes."""
+    return -(-snapshot.nr_frames // PAGEBLOCK_NR_PAGES) * PAGEBLOCK_NR_PAGES
+
+
+def pageblocks_of(snapshot: Snapshot, nr_frames: int) -> Pageblocks:
+    """Pageblocks with their recorded types; MOVABLE, as at boot, where none is known."""
+    pageblocks = Pageblocks(nr_frames)
+    known = snapshot.block_migratetype < NR_MIGRATETYPES
+    pageblocks.migratetype[: snapshot.nr_blocks][known] = snapshot.block_migratetype[known]
+    return pageblocks
+
+
+def frames_of(snapshot: Snapshot, nr_frames: int) -> Frames:
+    """The columns as recorded, padded with holes to whole pageblocks."""
+    frames = Frames(nr_frames)
+    n = snapshot.nr_frames
+    frames.state[:n] = snapshot.state
+    frames.order[:n] = snapshot.order
+    used = np.flatnonzero(snapshot.state == FrameState.USED)
+    frames.flags[used] = snapshot.flags[used] & _KEPT_FLAGS
+    frames.refcount[used] = 1
+    frames.mapcount[:] = MAPCOUNT_NONE
+    return frames
+
+
+def zones_of(snapshot: Snapshot, nr_frames: int) -> list[Zone]:
+    """The recorded zones that have memory, with their watermarks."""
+    zones: list[Zone] = []
+    for facts in snapshot.zones:
+        if not facts.managed:
+            continue
+        start = facts.start_pfn // PAGEBLOCK_NR_PAGES * PAGEBLOCK_NR_PAGES
+        stop = -(-(facts.start_pfn + facts.spanned) // PAGEBLOCK_NR_PAGES) * PAGEBLOCK_NR_PAGES
+        zone = Zone(
+            len(zones), facts.name, facts.node, Span(start, min(stop, nr_frames)), facts.managed
+        )
+        zone.min, zone.low, zone.high = facts.min, facts.low, facts.high
+        zones.append(zone)
+    if not zones:
+        raise PinpageError(f"{snapshot.name}: no zone has memory; record it with zoneinfo")
+    return zones
