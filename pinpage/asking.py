@@ -96,9 +96,12 @@ def migrate(
     default form the pins are told one by one, and those before the one that raised stand.
     """
     if type(owner).migrate_many is not PinOwner.migrate_many:
-        done = _call(
-            registry, owner, "migrate", lambda: [owner.migrate_many(pfns, privates, targets)]
-        )
+
+        def all_at_once() -> bool:
+            owner.migrate_many(pfns, privates, targets)
+            return True
+
+        done = _call(registry, owner, "migrate", all_at_once)
         return 0 if done is None else len(pfns)
     told = 0
 
@@ -115,8 +118,12 @@ def migrate(
 
 def putback(registry: PinRegistry, owner: PinOwner, pfns: Pfns, privates: Privates) -> bool:
     """It did not happen; False when the owner raised."""
-    done = _call(registry, owner, "putback", lambda: [owner.putback_many(pfns, privates)])
-    return done is not None
+
+    def put_back() -> bool:
+        owner.putback_many(pfns, privates)
+        return True
+
+    return _call(registry, owner, "putback", put_back) is not None
 
 
 def _private(privates: Privates, row: int) -> object:

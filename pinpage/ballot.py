@@ -71,6 +71,7 @@ class Ballot:
 
     __slots__ = (
         "_any_dead",
+        "_nr_died",
         "_privates",
         "_registry",
         "_row_is_frame",
@@ -85,6 +86,7 @@ class Ballot:
         """Read the pins of `pfns`, which are marked as under move, batches drained."""
         self.pfns = pfns
         self._registry = registry
+        self._nr_died = registry.nr_died
         owner_ids, self._privates = registry.single_pins(pfns)
         self._any_dead = False
         self._row_is_frame = bool((owner_ids >= 0).all())
@@ -166,13 +168,20 @@ class Ballot:
         mask[self.frame[rows]] = True
         return mask
 
-    def refresh(self, frames: Index) -> tuple[Index, Index]:
+    def refresh(self, frames: Index, *, thorough: bool = False) -> tuple[Index, Index]:
         """Look which pins of `frames` have gone since the last look.
+
+        Args:
+            thorough: look even if the registry has not heard of any pin that went.
 
         Returns:
             (changed, joined): the frames that have fewer live pins now, and those on which
             a pin appeared that was never asked (R-29; the registry does not let it happen).
         """
+        nr_died = self._registry.nr_died
+        if nr_died == self._nr_died and not thorough:
+            return frames[:0], frames[:0]
+        self._nr_died = nr_died
         now = self._registry.owner_counts(self.pfns[frames])
         suspects = frames[now != self.nr_live[frames]]
         if not len(suspects):

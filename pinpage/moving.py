@@ -116,7 +116,7 @@ class Move(Taking):
         self.fail(self.going[len(found) :], Reason.NO_TARGET)
 
     def _freeze(self) -> None:
-        self.refresh()
+        self.refresh(thorough=True)
         deserted = self.deserted()
         if len(deserted):  # whoever let go since we asked has made this a success
             freed = self.memory.only_ours(self.sources[deserted])
@@ -218,7 +218,7 @@ class Move(Taking):
             return
         self._bring_back(lost)
         for group in reversed(self.ballot.groups):
-            self.ballot.refresh(np.flatnonzero(lost))
+            self.ballot.refresh(np.flatnonzero(lost), thorough=True)
             if self._undo_group(group, lost):
                 yield Step.PUTBACK
         frozen = lost & self._frozen

@@ -121,22 +121,22 @@ class Taking:
         dead = self.ballot.state[rows] >= PinState.DEAD
         return rows[~dead] if dead.any() else rows
 
-    def refresh(self) -> None:
+    def refresh(self, *, thorough: bool = False) -> None:
         """Look again who still pins the frames; a pin that joined stops its frame (R-29)."""
-        _, joined = self.ballot.refresh(self.going)
+        _, joined = self.ballot.refresh(self.going, thorough=thorough)
         self.fail(joined, Reason.OWNER_AGAIN)
 
     def deserted(self) -> Index:
         """Frames still going that no pin holds any more (or never did)."""
-        nr_live = self.ballot.nr_live[self.going]
-        return self.going[nr_live == 0] if not nr_live.all() else self.going[:0]
+        alone: Index = self.going[self.ballot.nr_live[self.going] == 0]
+        return alone
 
     def let_go(self) -> None:
         """Put back every frame that was refused; what was freed meanwhile is a success (R-2)."""
         held = np.flatnonzero((self.reasons != PENDING) & self.taken)
         if not len(held):
             return
-        self.ballot.refresh(held)
+        self.ballot.refresh(held, thorough=True)
         pfns = self.sources[held]
         gone = self.memory.only_ours(pfns) & (self.ballot.nr_live[held] == 0)
         self.reasons[held[gone]] = Reason.FREED
@@ -153,4 +153,5 @@ class Taking:
     def rows_in(self, group: Group, frames: Mask, state: PinState) -> Index:
         """Rows of one owner, in `state`, on the frames of a mask bool[n]."""
         rows = group.rows
-        return rows[frames[self.ballot.frame[rows]] & (self.ballot.state[rows] == state)]
+        chosen: Index = rows[frames[self.ballot.frame[rows]] & (self.ballot.state[rows] == state)]
+        return chosen

@@ -25,7 +25,7 @@ a callable   called with the pin; if it returns a string, that is the entry, els
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -209,9 +209,9 @@ class ScriptedOwner(PinOwner):
         return word
 
 
-_VERDICTS: dict[str, Any] = {
+_VERDICTS: dict[str, Verdict] = {
     "yes": Verdict.YES,
     "again": Verdict.AGAIN,
     "busy": Verdict.BUSY,
-    "nonsense": np.uint8(77),
+    "nonsense": cast(Verdict, np.uint8(77)),
 }

@@ -42,11 +42,8 @@ def a_liar_and_an_honest_partner(order):
             assert honest.place["h"] != source
             assert honest.read("h") == 8
 
-        scenario = bench.scenario(finish, mover=bench.mover(source), user=user())
-        honest_pins = len(bench.registry.pins(source))
-        assert honest_pins == 2
-        bench.at_rest = lambda: None
-        return scenario
+        bench.at_rest = lambda: None  # the liar's pin is not where it says
+        return bench.scenario(finish, mover=bench.mover(source), user=user())
 
     return make
 

@@ -76,7 +76,6 @@ def test_a_target_cannot_be_pinned_before_it_is_whole():
     bench = Bench()
     zbud, gup = bench.owner("zbud"), bench.owner("gup")
     steps = moving(bench, zbud.keep("h"), Step.TARGET)
-    target = bench.world.state.index(bench.world.state[-1])
     target = max(pfn for pfn, state in enumerate(bench.world.state) if state.value == "target")
     assert bench.registry.pin(target, gup, "io", wait=False) is Verdict.AGAIN
     assert finish(steps) is Reason.MOVED
