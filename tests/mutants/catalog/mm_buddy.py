@@ -255,7 +255,7 @@ MUTANTS: list[Mutant] = [
         file="mm/rmqueue.py",
         old="    return migratetype == _MOVABLE and flags & _USE_CMA != 0",
         new="    return flags & _USE_CMA != 0",
-        tests=MACHINE,
+        tests=BUDDY,
     ),
     Mutant(
         name="rmqueue-cma-for-pages-that-stay",
