@@ -147,7 +147,7 @@ MUTANTS: list[Mutant] = [
         file="mm/swap_area.py",
         old='            require(not free[offset], "S2',
         new='            require(True, "S2',
-        tests=SWAP,
+        tests=AREA,
     ),
     Mutant(
         name="swap-check-misses-s3",
