@@ -18,9 +18,10 @@ def mmput(paging: Paging, space: AddressSpace) -> None:
     Raises:
         InvariantError: it had no user.
     """
-    require(space.mm_users > 0, "mmput of a space without users", mm_id=space.mm_id)
-    space.mm_users -= 1
-    if space.mm_users == 0 and space is not paging.swap.mmlist.init_mm:
+    nr_users = space.mm_users - 1
+    require(nr_users >= 0, "mmput of a space without users")
+    space.mm_users = nr_users
+    if nr_users == 0 and space is not paging.swap.mmlist.init_mm:
         _exit_mmap(paging, space)
 
 

@@ -43,6 +43,7 @@ __all__ = [
     "Pending",
     "find_next_to_unuse",
     "get_swap_cache_page",
+    "mmput",
     "no_signal",
     "read_swap_cache_async",
     "swap_writepage",
