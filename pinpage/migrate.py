@@ -15,6 +15,8 @@ Invariants (each has a race test and a mutant):
     M4  Contents are copied only while nobody but those who said yes holds the frame (R-17).
     M5  A frame is freed only when neither a pin nor a reference is left on it (R-26).
     M6  Every frame that was taken is rekeyed or put back, on every path (R-33).
+    M7  A target belongs to one move, and nobody pins it before it is whole (R-29).
+    M8  A frame that nobody knows never moves: no pin and no home is a refusal.
 
 Kernel counterpart: migrate_pages() in mm/migrate.c with the isolate, migrate and putback of
 v6.0 movable_operations; several owners per page as in the 2013 pin-page RFC.

@@ -1,6 +1,6 @@
 """One batch of frames on its way through a move: what each step does.
 
-`pinpage.migrate` holds the protocol and its invariants M1..M6; here is the state between
+`pinpage.migrate` holds the protocol and its invariants M1..M8; here is the state between
 two steps.  `going` shrinks at every refusal, and `undo` is the only exit for what it loses.
 """
 

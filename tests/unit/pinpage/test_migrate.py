@@ -402,3 +402,18 @@ class TestRelease:
         pfn = bench.world.alloc_page()
         bench.registry.pin(pfn, foo, 1)
         assert self.release_one(bench, pfn) is Reason.RELEASED
+
+
+def test_an_owner_may_account_for_more_references_than_pins(bench):
+    class TwoEach(ScriptedOwner):
+        """A GUP user that holds two references for each of its pins."""
+
+        def references(self, pfns, privates):
+            return np.full(len(pfns), 2)
+
+    gup = TwoEach("gup", bench.world, bench.registry)
+    pfn = gup.keep("io")
+    assert bench.move_one(pfn) is Reason.UNACCOUNTED
+    bench.world.get_page(pfn)
+    assert bench.move_one(pfn) is Reason.MOVED
+    assert bench.world.refcount[gup.place["io"]] == 2

@@ -1,0 +1,135 @@
+"""Bugs planted in the move, its reports, the explorer and the scripted owners."""
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+TAKING, MOVING, ASKING = "pinpage/taking.py", "pinpage/moving.py", "pinpage/asking.py"
+EXPLORE, SCRIPTED = "pinpage/testing/explore.py", "pinpage/testing/scripted.py"
+UNIT = "tests/unit/pinpage/test_migrate.py"
+UNIT_EXPLORE = "tests/unit/pinpage/test_explore.py"
+UNIT_SCRIPTED = "tests/unit/pinpage/test_scripted.py"
+MODEL = "tests/property/test_move_against_model.py"
+
+MUTANTS: list[Mutant] = [
+    Mutant(
+        name="unused-target-leaks",
+        guards="M6",
+        file=MOVING,
+        old="            self._targets.give_back(self._where[clean])\n",
+        new="            pass\n",
+        tests=(UNIT, MODEL),
+    ),
+    Mutant(
+        name="frame-that-nobody-knows-goes-on",
+        guards="M8",
+        file=TAKING,
+        old="            self.fail(unpinned[homeless], Reason.NO_OWNER)\n",
+        new="",
+        tests=(UNIT, MODEL),
+    ),
+    Mutant(
+        name="partner-reported-as-refuser",
+        guards="PARTNER_REFUSED",
+        file=TAKING,
+        old="        self.reasons[frames[willing]] = Reason.PARTNER_REFUSED\n",
+        new="",
+        tests=(UNIT, MODEL),
+    ),
+    Mutant(
+        name="partial-refusal-moves-the-frame",
+        guards="M3",
+        file=MOVING,
+        old="            self.refuse(rows[verdicts == Verdict.AGAIN], owner, Reason.OWNER_AGAIN)\n",
+        new="",
+        tests=(UNIT, MODEL),
+    ),
+    Mutant(
+        name="references-not-counted",
+        guards="M4",
+        file=MOVING,
+        old="                self._row_refs[rows] = counts\n",
+        new="                self._row_refs[rows] = 1\n",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="target-of-a-broken-owner-reused",
+        guards="M5",
+        file=MOVING,
+        old="                self._tainted[frame] = True\n",
+        new="                pass\n",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="nonsense-taken-for-a-verdict",
+        guards="M3",
+        file=ASKING,
+        old="<= int(column.max()) <= Verdict.BUSY:",
+        new="<= int(column.max()):",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="given-twice-unnoticed",
+        guards="M1",
+        file=TAKING,
+        old="        if twice.any():\n",
+        new="        if twice.any() and len(twice) > 1:\n",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="abandoned-frames-stay-marked",
+        guards="M6",
+        file=MOVING,
+        old="        self.drop_untaken()\n        for _ in self.undo():\n",
+        new="        for _ in self.undo():\n",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="release-liar-believed",
+        guards="R-26",
+        file="pinpage/release.py",
+        old="        self._find_liars(owner, rows)\n",
+        new="",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="explorer-never-preempts",
+        guards="explore",
+        file=EXPLORE,
+        old="for other in ready if other != default",
+        new="for other in ready if other != default and not goes_on",
+        tests=(UNIT_EXPLORE,),
+    ),
+    Mutant(
+        name="explorer-forgets-what-a-switch-costs",
+        guards="explore",
+        file=EXPLORE,
+        old="((*done, other), int(goes_on))",
+        new="((*done, other), 0)",
+        tests=(UNIT_EXPLORE,),
+    ),
+    Mutant(
+        name="explorer-checks-only-at-the-end",
+        guards="explore",
+        file=EXPLORE,
+        old="                self._scenario.check()\n",
+        new="",
+        tests=(UNIT_EXPLORE,),
+    ),
+    Mutant(
+        name="scripted-owner-tolerates-a-stale-pin",
+        guards="K1",
+        file=SCRIPTED,
+        old="            require(known, ",
+        new="            require(True, ",
+        tests=(UNIT_SCRIPTED,),
+    ),
+    Mutant(
+        name="scripted-owner-tolerates-another-frame",
+        guards="K2",
+        file=SCRIPTED,
+        old="            require(at == pin.pfn, ",
+        new="            require(True, ",
+        tests=(UNIT_SCRIPTED,),
+    ),
+]
