@@ -8,6 +8,7 @@ Kernel counterpart: struct page.  Flag positions are those of /proc/kpageflags
 """
 
 import enum
+import functools
 
 import numpy as np
 from attrs import define, field
@@ -87,7 +88,7 @@ class PageFlag(enum.IntEnum):
     RESERVED = 32
     MLOCKED = 33
 
-    @property
+    @functools.cached_property
     def mask(self) -> np.uint64:
         """The flag as a bit in the flags column."""
         return np.uint64(1 << self.value)

@@ -17,6 +17,7 @@ from pinpage.units import Pfns
 
 __all__ = ["FreeScanner"]
 
+_SUITABLE = (MigrateType.MOVABLE, MigrateType.CMA)
 _NONE: Pfns = np.zeros(0, dtype=np.int64)
 
 
@@ -24,24 +25,45 @@ class FreeScanner:
     """A `pinpage.migrate.TargetSource` over the free lists of one zone.
 
     Attributes:
-        block: the next pageblock that it will look at; the scanners have met when this is
-            not above `floor`.
+        block: the next pageblock that it will look at.
         floor: the migrate scanner's block; no target is taken there or below.
         nr_scanned: frames looked at so far.
     """
 
     def __init__(
-        self, buddy: Buddy, pageblocks: Pageblocks, zone: Zone, block: int, any_target: bool
+        self,
+        buddy: Buddy,
+        pageblocks: Pageblocks,
+        zone: Zone,
+        block: int,
+        *,
+        any_target: bool = False,
+        ignore_skip_hint: bool = True,
     ) -> None:
-        """Start at `block` and go down; `any_target` lifts the rule on migratetypes."""
+        """Start at `block` and go down.
+
+        Args:
+            buddy: the free lists.
+            pageblocks: their types and skip hints.
+            zone: where; its min watermark is kept.
+            block: the highest pageblock that may be looked at.
+            any_target: also take from pageblocks that are neither MOVABLE nor CMA.
+            ignore_skip_hint: look at blocks that yielded nothing before, too.
+        """
         self._buddy = buddy
         self._pageblocks = pageblocks
         self._zone = zone
         self._any_target = any_target
+        self._ignore_skip_hint = ignore_skip_hint
         self._held = _NONE
         self.block = block
         self.floor = 0
         self.nr_scanned = 0
+
+    @property
+    def position(self) -> int:
+        """The pageblock where it stands: it has not left one of which it still has frames."""
+        return self.block + 1 if len(self._held) else self.block
 
     def take(self, count: int) -> Pfns:
         """Up to `count` free frames; fewer once the scanners have met (-ENOMEM)."""
@@ -55,28 +77,36 @@ class FreeScanner:
         self._held = np.concatenate((pfns, self._held))
 
     def release(self) -> None:
-        """Whatever is still held goes back to the free lists."""
+        """Whatever is still held goes back to the free lists.
+
+        `block` goes back up with it: the next scan is to find these frames again.
+        """
         if len(self._held):
             self._buddy.put_taken(self._held)
+            self.block = max(self.block, int(self._held.max()) >> self._pageblocks.order)
             self._held = _NONE
 
     def _advance(self) -> None:
         block = self.block
         self.block -= 1
-        if not self._is_suitable(block):
-            return
-        self.nr_scanned += self._pageblocks.span(block).nr_pages
-        nr_free = int(self._buddy.nr_free_in_block[block])
-        if nr_free and self._may_take(nr_free):
-            self._held = np.concatenate((self._held, self._buddy.take_free_in(block)))
+        nr_pages = self._pageblocks.span(block).nr_pages
+        nr_free = self._buddy.nr_free_in_block.item(block)
+        if nr_free == nr_pages or not self._is_suitable(block):
+            return  # wholly free: what compaction is to make, not to use up
+        self.nr_scanned += nr_pages
+        if not nr_free:
+            self._pageblocks.skip[block] = True
+        elif self._may_take(nr_free):
+            taken = self._buddy.take_free_in(block)
+            self._held = np.concatenate((self._held, taken)) if len(self._held) else taken
 
     def _is_suitable(self, block: int) -> bool:
-        if self._buddy.nr_free_in_block[block] == self._pageblocks.span(block).nr_pages:
-            return False  # one free block of pageblock order: what compaction is to make
+        if not self._ignore_skip_hint and self._pageblocks.skip[block]:
+            return False
+        migratetype = self._pageblocks.migratetype.item(block)
         if self._any_target:
-            return True
-        has = self._pageblocks.migratetype[block]
-        return bool(has == MigrateType.MOVABLE or has == MigrateType.CMA)
+            return bool(migratetype != MigrateType.ISOLATE)  # somebody else's range
+        return migratetype in _SUITABLE
 
     def _may_take(self, nr_pages: int) -> bool:
         """Targets come out of free memory: never below the min watermark."""

@@ -13,7 +13,7 @@ from mm.buddy import Buddy
 from mm.frames import Frames, PageFlag
 from mm.gfp import Gfp
 from mm.page_alloc import PageAllocator
-from mm.pageblock import Pageblocks
+from mm.pageblock import MigrateType, Pageblocks
 from pinpage.errors import NotPinnedError, require
 from pinpage.units import Pfns
 
@@ -62,7 +62,8 @@ class HugePool:
 
     def claim(self, count: int) -> int:
         """Take up to `count` wholly free pageblocks, lowest first; how many there were."""
-        blocks = np.flatnonzero(self._buddy.wholly_free())[:count]
+        isolated = self._pageblocks.migratetype == MigrateType.ISOLATE  # somebody else's range
+        blocks = np.flatnonzero(self._buddy.wholly_free() & ~isolated)[:count]
         for block in blocks.tolist():
             self._adopt(self._buddy.claim_block(block))
         return len(blocks)

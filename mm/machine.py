@@ -5,8 +5,9 @@ gets the state that it needs, and `check` and `digest` speak for the whole.
 """
 
 import hashlib
+import itertools
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from attrs import define
@@ -30,6 +31,7 @@ from mm.pcp import PerCpuPages
 from mm.plan import Plan
 from mm.planned import PlannedCompaction
 from mm.rmap import Rmap
+from mm.strategy import Strategy
 from mm.swap import Swap
 from mm.swap_host import SwapCore
 from mm.vmscan import shrink_active, shrink_inactive
@@ -39,10 +41,11 @@ from pinpage.registry import PinRegistry
 from pinpage.topology import Topology
 from pinpage.units import PAGEBLOCK_NR_PAGES, Span
 
-__all__ = ["Compacted", "Machine", "Strategy"]
+__all__ = ["Compacted", "Machine"]
 
-Strategy = Literal["scan", "plan"]
-"""How a consumer decides what to move: the kernel's two scanners, or knowledge first."""
+
+class _Checked(Protocol):
+    def check(self) -> None: ...
 
 
 @define
@@ -105,7 +108,7 @@ class Machine:
         self.swap = Swap(frames, self.rmap)
         self.mover = Mover(
             frames, contents, self.buddy, self.rmap, self.lru, self.swap.cache, self.pcp,
-            self.counters,
+            counters=self.counters,
         )  # fmt: skip
         parts = (frames, pageblocks, self.buddy, self.mover, self.counters)
         self.compaction = Compaction(*parts)
@@ -118,6 +121,7 @@ class Machine:
         self.memory = Memory(self.paging)
         self.swap_core = SwapCore(self.paging)
         self.allocator.reclaim = self._reclaim
+        self.mover.wait_on_page = self.paging.wait_on_page
 
     @classmethod
     def build(
@@ -201,7 +205,7 @@ class Machine:
 
     def bound(self, mode: Mode = Mode.SYNC) -> int:
         """The most pageblocks that any strategy can have wholly free, under this design."""
-        census, _ = self.planned.census(self.design, mode)
+        census, _ = self.planned.census(self.design, mode, with_released=True)
         return census.bound()
 
     def compact(self, strategy: Strategy = "scan", mode: Mode = Mode.SYNC) -> Compacted:
@@ -243,10 +247,11 @@ class Machine:
         Raises:
             InvariantError: one does not hold.
         """
-        for part in (
+        parts: tuple[_Checked, ...] = (
             self.frames, self.pageblocks, self.buddy, self.pcp, self.rmap, self.lru, self.swap,
-            self.hugetlb, *self.zones,
-        ):  # fmt: skip
+            self.mover, self.hugetlb, *self.zones,
+        )  # fmt: skip
+        for part in parts:
             part.check()
         if self.registry is not None:
             self.registry.check()
@@ -261,7 +266,7 @@ class Machine:
             self.contents.tags(used),
         )  # fmt: skip
         for column in columns:
-            found.update(np.ascontiguousarray(column))
+            found.update(column.tobytes())
         found.update(self.clock.now_ns.to_bytes(8, "little"))
         return found.hexdigest()
 
@@ -270,4 +275,4 @@ def _node_spans(zones: Sequence[Zone], nr_frames: int) -> list[Span]:
     """One span per node, without gaps, from the zones' nodes."""
     starts = sorted({min(z.span.start for z in zones if z.node == zone.node) for zone in zones})
     borders = [0, *starts[1:], nr_frames]
-    return [Span(a, b) for a, b in zip(borders, borders[1:], strict=False)]
+    return [Span(a, b) for a, b in itertools.pairwise(borders)]

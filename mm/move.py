@@ -14,6 +14,8 @@ Kernel counterpart: mm/migrate.c (folio_expected_refs, folio_migrate_mapping, un
 remap; we model the freeze, not the migration entries, for nothing runs in between).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
@@ -40,8 +42,15 @@ NR_MIGRATE_PASSES = 10
 COMPACT_CLUSTER_MAX = 32
 """Pages that share one TLB flush: what compaction isolates at a time (SWAP_CLUSTER_MAX)."""
 
-_TRANSIENT = (Reason.OWNER_AGAIN, Reason.UNACCOUNTED)
-_STAYS_BEHIND = PageFlag.LRU.mask | PageFlag.BUDDY.mask
+_IS_TRANSIENT: Mask = np.isin(np.arange(len(Reason)), (Reason.OWNER_AGAIN, Reason.UNACCOUNTED))
+"""By `Reason`: whether another pass may succeed."""
+_TRAVELS = ~(PageFlag.LRU.mask | PageFlag.BUDDY.mask)
+"""Flags that go with the contents; the two that say which list a frame is on do not."""
+_SWAPCACHE = PageFlag.SWAPCACHE.mask
+
+
+def _nobody_ends_it(pfn: int, flag: PageFlag) -> None:
+    require(condition=False, message="a wait that nobody ends", pfn=pfn, flag=flag.name)
 
 
 @frozen(eq=False)
@@ -60,7 +69,20 @@ class Classified:
 
 
 class Mover:
-    """Moves frames; implements `pinpage.migrate.Memory` over mm's columns."""
+    """Moves frames; implements `pinpage.migrate.Memory` over mm's columns.
+
+    Attributes:
+        wait_on_page: called with a pfn and WRITEBACK where a move has to wait for the end of
+            I/O (mode SYNC); returns once the flag is clear.
+
+    Invariants:
+        V1 only a frame that was taken is put back (required by `put`).
+        V2 no reference is dropped that nobody held (required by `put_page`).
+        V3 while a mover has a frame its own reference is never the one that is dropped
+           (required by `put_page`).
+        V4 at rest nothing is isolated or frozen, and no frame is in a mover's hands (run by
+           `check`).
+    """
 
     def __init__(
         self,
@@ -71,6 +93,7 @@ class Mover:
         lru: Lru,
         swap_cache: SwapCache,
         pcp: PerCpuPages,
+        *,
         counters: Counters,
     ) -> None:
         """Borrow the state; nothing is copied."""
@@ -84,13 +107,17 @@ class Mover:
         self._counters = counters
         self._from_lru = np.zeros(frames.nr_frames, dtype=np.bool_)
         self._stands_for: dict[int, int] = {}
+        self.wait_on_page: Callable[[int, PageFlag], None] = _nobody_ends_it
 
     # What the policies ask.
 
     def home_references(self, pfns: Pfns) -> NDArray[np.int32]:
         """References that page tables and the swap cache hold, shape (n,)."""
-        mapped = np.maximum(self._frames.mapcount[pfns], MAPCOUNT_NONE) + 1
-        return mapped + self._frames.has_flag(pfns, PageFlag.SWAPCACHE)
+        references = self._frames.mapcount[pfns]
+        np.maximum(references, MAPCOUNT_NONE, out=references)
+        references += 1
+        references += self._frames.has_flag(pfns, PageFlag.SWAPCACHE)
+        return references
 
     def has_home(self, pfns: Pfns) -> Mask:
         """Which frames page tables or the swap cache know, and can be repointed by mm."""
@@ -103,9 +130,11 @@ class Mover:
             pfns: used frames, ascending, without duplicates.
         """
         first, last = int(pfns[0]), int(pfns[-1])
-        claimed = design.claims(first, last + 1)[pfns - first]
         home = self.home_references(pfns)
-        alone = (home > 0) & ~claimed & (self._frames.refcount[pfns] <= home)
+        alone = (home > 0) & (self._frames.refcount[pfns] <= home)
+        claimed = design.claims(first, last + 1)
+        if claimed.any():
+            alone &= ~claimed[pfns - first]
         answers = np.full(len(pfns), Answer.MOVE, dtype=np.uint8)
         reasons = np.full(len(pfns), Reason.MOVED, dtype=np.uint8)
         others = np.flatnonzero(~alone)
@@ -114,7 +143,10 @@ class Mover:
             # A page whose mappings do not account for all references is not unknown: somebody
             # took a reference and registered nothing (get_user_pages, a racing lookup).
             reasons[(home > 0) & (reasons == Reason.NO_OWNER)] = Reason.UNACCOUNTED
-        reasons[answers != Answer.NO] = Reason.MOVED
+            reasons[answers != Answer.NO] = Reason.MOVED
+        if mode == Mode.ASYNC:  # not even looked at: its I/O may take long
+            busy = self._frames.has_flag(pfns, PageFlag.WRITEBACK)
+            answers[busy], reasons[busy] = Answer.NO, Reason.OWNER_BUSY
         return Classified(alone=alone, answers=answers, reasons=reasons)
 
     def migrate(
@@ -134,36 +166,52 @@ class Mover:
         """
         reasons = np.full(len(pfns), Reason.OWNER_AGAIN, dtype=np.uint8)
         where = np.full(len(pfns), -1, dtype=np.int64)
-        pending = np.arange(len(pfns))
+        pending = self._without_writeback(pfns, reasons, mode)
         for _ in range(NR_MIGRATE_PASSES):
             ours, others = pending[alone[pending]], pending[~alone[pending]]
             if len(ours):
-                report = self.move_home(pfns[ours], targets, mode)
+                report = self.move_home(pfns[ours], targets)
                 reasons[ours], where[ours] = report.reasons, report.targets
             if len(others):
                 report = design.move(pfns[others], targets, mode)
                 reasons[others], where[others] = report.reasons, report.targets
-            pending = pending[np.isin(reasons[pending], _TRANSIENT)]
+                _reopen(others, report, reasons)
+            pending = pending[_IS_TRANSIENT[reasons[pending]]]
             if not len(pending):
                 break
         return MoveReport(reasons=reasons, targets=where)
 
-    def move_home(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
-        """Move frames that only page tables and the swap cache hold: no vote is needed."""
+    def _without_writeback(
+        self, pfns: Pfns, reasons: NDArray[np.uint8], mode: Mode
+    ) -> NDArray[np.int64]:
+        """Positions of frames that no I/O holds; those under writeback are waited for, or Busy."""
+        busy = np.flatnonzero(self._frames.has_flag(pfns, PageFlag.WRITEBACK))
+        if mode == Mode.SYNC:
+            for pfn in pfns[busy].tolist():
+                self.wait_on_page(pfn, PageFlag.WRITEBACK)
+        elif len(busy):
+            reasons[busy] = Reason.OWNER_BUSY
+            return np.flatnonzero(reasons != Reason.OWNER_BUSY)
+        return np.arange(len(pfns))
+
+    def move_home(self, pfns: Pfns, targets: TargetSource) -> MoveReport:
+        """Move frames that only page tables and the swap cache hold: no vote is needed.
+
+        One pass; each step is a few column operations, whatever the number of frames.
+        """
         reasons = self.take(pfns)
         where = np.full(len(pfns), -1, dtype=np.int64)
         taken = np.flatnonzero(reasons == Reason.MOVED)
-        if mode < Mode.SYNC:
-            taken = self._refuse_writeback(pfns, taken, reasons)
-        frozen = self.freeze(pfns[taken], np.zeros(len(taken), dtype=np.int64))
-        self._refuse(pfns, taken[~frozen], Reason.UNACCOUNTED, reasons)
-        taken = taken[frozen]
+        frozen = self.freeze(pfns[taken], 0)
+        if not frozen.all():
+            self._refuse(pfns, taken[~frozen], Reason.UNACCOUNTED, reasons)
+            taken = taken[frozen]
         destinations = targets.take(len(taken))
-        short = taken[len(destinations):]
+        short = taken[len(destinations) :]
         if len(short):
             self.unfreeze(pfns[short])
             self._refuse(pfns, short, Reason.NO_TARGET, reasons)
-        taken = taken[: len(destinations)]
+            taken = taken[: len(destinations)]
         if len(taken):
             sources = pfns[taken]
             self._copy_contents(sources, destinations)
@@ -171,13 +219,6 @@ class Mover:
             self.free(sources)
             where[taken] = destinations
         return MoveReport(reasons=reasons, targets=where)
-
-    def _refuse_writeback(
-        self, pfns: Pfns, taken: NDArray[np.int64], reasons: NDArray[np.uint8]
-    ) -> NDArray[np.int64]:
-        busy = self._frames.has_flag(pfns[taken], PageFlag.WRITEBACK)
-        self._refuse(pfns, taken[busy], Reason.OWNER_BUSY, reasons)
-        return taken[~busy]
 
     def _refuse(
         self, pfns: Pfns, index: NDArray[np.int64], reason: Reason, reasons: NDArray[np.uint8]
@@ -192,37 +233,42 @@ class Mover:
         """A reference unless it is zero, and the exclusive mark, on each frame."""
         frames = self._frames
         reasons = np.full(len(pfns), Reason.MOVED, dtype=np.uint8)
-        alive = (frames.state[pfns] == FrameState.USED) & (frames.refcount[pfns] > 0)
-        reasons[~alive] = Reason.RACED_FREE
-        reasons[frames.isolated[pfns]] = Reason.ALREADY_ISOLATED
-        taken = pfns[reasons == Reason.MOVED]
+        isolated = frames.isolated[pfns]
+        gone = (frames.state[pfns] != FrameState.USED) | (frames.refcount[pfns] <= 0)
+        lost = gone | isolated
+        taken = pfns
+        if lost.any():
+            reasons[gone] = Reason.RACED_FREE
+            reasons[isolated] = Reason.ALREADY_ISOLATED
+            taken = pfns[~lost]
         frames.refcount[taken] += 1
         frames.isolated[taken] = True
         on_lru = frames.has_flag(taken, PageFlag.LRU)
         self._from_lru[taken] = on_lru
-        self._lru.del_many(taken[on_lru])
+        self._lru.del_many(taken if on_lru.all() else taken[on_lru])
         self._counters.pages_isolated += len(taken)
         return reasons
 
     def only_ours(self, pfns: Pfns) -> Mask:
         """Frames whose last reference is the mover's: freed under us."""
-        return self._frames.refcount[pfns] == 1
+        last: Mask = self._frames.refcount[pfns] == 1
+        return last
 
-    def freeze(self, pfns: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
+    def freeze(self, pfns: Pfns, pin_refs: NDArray[np.int64] | int) -> Mask:
         """Freeze frames whose references are exactly those accounted for.
 
         A frozen count is kept negated, so that nobody's get-unless-zero succeeds.
         """
-        expected = 1 + self.home_references(pfns) + pin_refs
-        exact = self._frames.refcount[pfns] == expected
-        frozen = pfns[exact]
-        self._frames.refcount[frozen] = -self._frames.refcount[frozen]
+        refcount = self._frames.refcount[pfns]
+        exact: Mask = refcount == 1 + self.home_references(pfns) + pin_refs
+        self._frames.refcount[pfns] = np.where(exact, -refcount, refcount)
         return exact
 
     def still_frozen(self, pfns: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
         """Which frozen frames still count exactly what is accounted for."""
         expected = 1 + self.home_references(pfns) + pin_refs
-        return self._frames.refcount[pfns] == -expected
+        exact: Mask = self._frames.refcount[pfns] == -expected
+        return exact
 
     def unfreeze(self, pfns: Pfns) -> None:
         """Give frozen frames their counts back."""
@@ -251,14 +297,14 @@ class Mover:
         """Drop a reference; whether that was the last one, and the frame is free now."""
         pfn = self._stands_for.get(pfn, pfn)
         count = int(self._frames.refcount[pfn])
-        require(count != 0, "M2 a reference is dropped that nobody held", pfn=pfn)
+        require(count != 0, "V2 a reference is dropped that nobody held", pfn=pfn)
         if count < 0:  # frozen counts are kept negated; the mover's own is still in it
             self._frames.refcount[pfn] = count + 1
             return False
         if count > 1:
             self._frames.refcount[pfn] = count - 1
             return False
-        require(not self._frames.isolated[pfn], "M3 a mover's reference was dropped", pfn=pfn)
+        require(not self._frames.isolated[pfn], "V3 a mover's reference was dropped", pfn=pfn)
         if self._frames.flags.item(pfn) & int(PageFlag.LRU.mask):
             self._lru.del_page(pfn)
         self._pcp.free(pfn)
@@ -270,26 +316,21 @@ class Mover:
         frames = self._frames
         frames.state[targets] = FrameState.USED
         frames.refcount[targets] = np.abs(frames.refcount[sources]) - 1
-        frames.mapcount[targets] = frames.mapcount[sources]
-        frames.flags[targets] = frames.flags[sources] & ~_STAYS_BEHIND
-        self._move_homes(sources, targets)
+        frames.mapcount[targets] = mapcount = frames.mapcount[sources]
+        frames.flags[targets] = flags = frames.flags[sources] & _TRAVELS
+        mapped = mapcount >= 0
+        self._rmap.move_many(*_rows(mapped, sources, targets))
+        self._counters.ptes_rewritten += int(mapcount[mapped].sum()) + int(mapped.sum())
+        cached = (flags & _SWAPCACHE) != 0
+        if cached.any():
+            self._swap_cache.move_many(sources[cached], targets[cached])
         frames.refcount[sources] = 1
         frames.mapcount[sources] = MAPCOUNT_NONE
         frames.flags[sources] = 0
         frames.isolated[sources] = False
-        self._lru.putback_many(targets[self._from_lru[sources]])
+        self._lru.putback_many(*_rows(self._from_lru[sources], targets))
         self._from_lru[sources] = False
         self._stands_for.clear()
-
-    def _move_homes(self, sources: Pfns, targets: Pfns) -> None:
-        frames = self._frames
-        mapped = frames.mapcount[targets] >= 0
-        if mapped.any():
-            self._rmap.move_many(sources[mapped], targets[mapped])
-            self._counters.ptes_rewritten += int((frames.mapcount[targets[mapped]] + 1).sum())
-        cached = frames.has_flag(targets, PageFlag.SWAPCACHE)
-        if cached.any():
-            self._swap_cache.move_many(sources[cached], targets[cached])
 
     def free(self, sources: Pfns) -> None:
         """Source frames back to the free lists, merged."""
@@ -298,7 +339,7 @@ class Mover:
     def put(self, pfns: Pfns) -> None:
         """Undo `take`; a frame whose last reference that was is freed."""
         frames = self._frames
-        require(bool(frames.isolated[pfns].all()), "M1 put of a frame that was not taken")
+        require(bool(frames.isolated[pfns].all()), "V1 put of a frame that was not taken")
         frames.isolated[pfns] = False
         frames.refcount[pfns] -= 1
         gone = frames.refcount[pfns] == 0
@@ -321,3 +362,27 @@ class Mover:
         frames.mapcount[pfns] = MAPCOUNT_NONE
         frames.flags[pfns] = 0
         self._from_lru[pfns] = False
+
+    def check(self) -> None:
+        """Run V4; between two requests nothing may be half done.
+
+        Raises:
+            InvariantError: it does not hold.
+        """
+        frames = self._frames
+        held = frames.isolated | (frames.refcount < 0) | (frames.state == FrameState.TAKEN)
+        held |= self._from_lru
+        require(not held.any(), "V4 a mover still has a frame", pfn=int(held.argmax()))
+        require(not self._stands_for, "V4 a target still stands for its source")
+
+
+def _rows(which: Mask, *columns: Pfns) -> tuple[Pfns, ...]:
+    """The rows of each column that a mask names; without a copy where it names all."""
+    return columns if which.all() else tuple(column[which] for column in columns)
+
+
+def _reopen(rows: NDArray[np.int64], report: MoveReport, reasons: NDArray[np.uint8]) -> None:
+    """A frame whose partners agreed is as transient as the one owner that did not."""
+    for row, refusal in report.refusals.items():
+        if refusal.reason == Reason.OWNER_AGAIN:
+            reasons[rows[row]] = Reason.OWNER_AGAIN

@@ -1,26 +1,29 @@
 """The page allocator: which zone may serve a request, and what to do when none can.
 
     fast path   a zone above its low watermark; order 0 through the per-CPU lists
-    slow path   above min: as it is; after direct compaction; after direct reclaim; fail
+    slow path   above min: as it is; after asynchronous compaction; after reclaim and
+                compaction by turns, as long as reclaim makes progress; fail
 
 The free lists themselves are `mm.buddy`; this module decides and owns no frames.
 
 Kernel counterpart: get_page_from_freelist and __alloc_pages_slowpath (mm/page_alloc.c),
 try_to_compact_pages and its deferral (mm/compaction.c).  kswapd is not modelled: there is
-no time between an allocation and the next in which it could run.
+no time between an allocation and the next in which it could run.  The one thing of its that
+later requests depend on, forgetting stale skip hints, is done when a slow path begins.
 """
 
+import enum
 from collections.abc import Callable, Sequence
 
 from attrs import define
 
 from mm.buddy import Buddy
-from mm.compaction import CompactControl, Compaction
+from mm.compaction import CompactControl, Compaction, CompactResult
 from mm.costs import Counters
 from mm.design import Design
 from mm.fragindex import fragmentation_index
 from mm.gfp import AllocFlags, Gfp, gfp_migratetype, gfp_zone_kind
-from mm.nodes import Zone, watermark_ok
+from mm.nodes import Zone, ZoneKind, watermark_ok
 from mm.pageblock import MigrateType
 from mm.pcp import PerCpuPages
 from pinpage.owner import Mode
@@ -33,8 +36,26 @@ EXTFRAG_THRESHOLD = 500
 """A fragmentation index up to this means too little memory rather than too scattered."""
 MAX_DEFER_SHIFT = 6
 """Compaction that keeps failing is tried once in 2^6 times, not less often."""
-_NR_RECLAIM_TRIES = 16
+_NR_TRIES = 16
+_NR_COSTLY_TRIES = 4
 _SWAP_CLUSTER_MAX = 32
+
+
+class _Priority(enum.Enum):
+    """How hard direct compaction tries (enum compact_priority), low to high."""
+
+    ASYNC = Mode.ASYNC
+    SYNC_LIGHT = Mode.SYNC_LIGHT
+    SYNC_FULL = "the whole zone, hints and types ignored; not for costly orders"
+
+    def control(self, zone: Zone, order: int, migratetype: MigrateType) -> CompactControl:
+        """What it asks of one zone; even the highest priority does not wait for I/O."""
+        full = self is _Priority.SYNC_FULL
+        mode = Mode.ASYNC if self is _Priority.ASYNC else Mode.SYNC_LIGHT
+        return CompactControl(
+            zone, mode, order, migratetype,
+            ignore_skip_hint=full, whole_zone=full, any_target=full,
+        )  # fmt: skip
 
 
 @define
@@ -64,7 +85,16 @@ class _Deferral:
     def succeed(self, order: int) -> None:
         """An allocation of this order went well."""
         self.shift = self.considered = 0
+        self.expect(order)
+
+    def expect(self, order: int) -> None:
+        """Compaction made a block of this order, whoever gets it."""
         self.failed_order = max(self.failed_order, order + 1)
+
+    def is_restarting(self, order: int) -> bool:
+        """Whether this attempt follows as many skipped ones as there can be."""
+        longest = self.shift == MAX_DEFER_SHIFT and self.considered >= 1 << self.shift
+        return longest and order >= self.failed_order
 
 
 class PageAllocator:
@@ -87,6 +117,10 @@ class PageAllocator:
         self._counters = counters
         self._design = design
         self._deferrals = {zone.index: _Deferral() for zone in zones}
+        nearest = sorted(self._zones, key=lambda zone: (zone.node, -zone.kind))
+        self._zonelists = {
+            kind: [zone for zone in nearest if zone.kind <= kind] for kind in ZoneKind
+        }
         self._busy = False
         self.reclaim: Callable[[int], int] | None = None
         """Direct reclaim: asked for so many pages, says how many it freed.  None: there is none."""
@@ -117,9 +151,7 @@ class PageAllocator:
         highest = gfp_zone_kind(gfp)
         movable = migratetype == MigrateType.MOVABLE
         flags = (AllocFlags.CMA if movable else AllocFlags.NONE) | extra
-        for zone in sorted(self._zones, key=lambda zone: (zone.node, -zone.kind)):
-            if zone.kind > highest or not zone.managed_nr_pages:
-                continue
+        for zone in self._zonelists[highest]:
             if not watermark_ok(
                 self._buddy, zone, order, mark(zone), highest=highest, cma=movable,
                 harder=bool(gfp & Gfp.ATOMIC_BIT), high=bool(gfp & Gfp.HIGH),
@@ -136,51 +168,69 @@ class PageAllocator:
         return self._buddy.alloc(order, migratetype, zone=zone.index, alloc_flags=flags)
 
     def _slow_path(self, order: int, gfp: Gfp) -> int:
-        pfn = self._compact_for(order, gfp, Mode.ASYNC) if order else -1
-        nr_tries = 1 if gfp & Gfp.NORETRY else _NR_RECLAIM_TRIES
+        for zone in self._zonelists[gfp_zone_kind(gfp)]:
+            self._compaction.reset_isolation_suitable(zone, only_stale=True)
+        pfn = self._compact_for(order, gfp, _Priority.ASYNC)
+        if pfn >= 0:
+            return pfn
+        priorities, nr_tries = [_Priority.SYNC_LIGHT, _Priority.SYNC_FULL], _NR_TRIES
+        if order == 0 or order > COSTLY_ORDER:
+            priorities.pop()
         if order > COSTLY_ORDER:
-            nr_tries = min(nr_tries, 4)
-        for _ in range(nr_tries):
-            if pfn >= 0:
-                return pfn
-            freed = self.reclaim(max(1 << order, _SWAP_CLUSTER_MAX)) if self.reclaim else 0
-            if freed:
-                self._pcp.drain_all()
-            pfn = self._from_freelists(order, gfp, lambda zone: zone.min, AllocFlags.NONE)
-            if pfn < 0 and order:
-                pfn = self._compact_for(order, gfp, Mode.SYNC_LIGHT)
-            if not freed:
-                break
-        return pfn
+            nr_tries = _NR_COSTLY_TRIES
+        for priority in priorities:
+            for _ in range(nr_tries):
+                freed, pfn = self._reclaim_and_compact(order, gfp, priority)
+                if pfn >= 0 or not freed or gfp & Gfp.NORETRY:
+                    return pfn
+        return -1
 
-    def _compact_for(self, order: int, gfp: Gfp, mode: Mode) -> int:
-        """Direct compaction, zone by zone, then another look at the free lists."""
-        migratetype = gfp_migratetype(gfp)
-        for zone in self._zones:
-            deferral = self._deferrals[zone.index]
-            if not self._is_suitable(zone, order) or deferral.is_deferred(order):
-                continue
+    def _reclaim_and_compact(self, order: int, gfp: Gfp, priority: _Priority) -> tuple[int, int]:
+        """One try: pages that reclaim freed, and the block or -1."""
+        freed = self.reclaim(max(1 << order, _SWAP_CLUSTER_MAX)) if self.reclaim else 0
+        if freed:
             self._pcp.drain_all()
-            control = CompactControl(
-                zone, mode, order, migratetype, ignore_skip_hint=False, any_target=False
-            )
-            self._compaction.compact_zone(control, self._design())
+        pfn = self._from_freelists(order, gfp, lambda zone: zone.min, AllocFlags.NONE)
+        return freed, pfn if pfn >= 0 else self._compact_for(order, gfp, priority)
+
+    def _compact_for(self, order: int, gfp: Gfp, priority: _Priority) -> int:
+        """Direct compaction, zone by zone, and another look at the free lists after each."""
+        if order == 0:
+            return -1
+        highest = gfp_zone_kind(gfp)
+        for zone in self._zonelists[highest]:
+            deferral = self._deferrals[zone.index]
+            if priority is not _Priority.SYNC_FULL and deferral.is_deferred(order):
+                continue
+            if not self._is_suitable(zone, order, highest):
+                continue
+            if deferral.is_restarting(order):
+                self._compaction.reset_isolation_suitable(zone)
+            self._pcp.drain_all()
+            control = priority.control(zone, order, gfp_migratetype(gfp))
+            report = self._compaction.compact_zone(control, self._design())
             pfn = self._from_freelists(order, gfp, lambda zone: zone.min, AllocFlags.NONE)
             if pfn >= 0:
-                deferral.succeed(order)
+                self._deferrals[self._zone_of(pfn)].succeed(order)
                 return pfn
-            if mode > Mode.ASYNC:
+            if report.result is CompactResult.SUCCESS:
+                deferral.expect(order)
+            elif priority is not _Priority.ASYNC:
                 deferral.fail(order)
         return -1
 
-    def _is_suitable(self, zone: Zone, order: int) -> bool:
+    def _zone_of(self, pfn: int) -> int:
+        return int(self._buddy.area.zone_of_block[pfn >> self._buddy.pageblock_order])
+
+    def _is_suitable(self, zone: Zone, order: int, highest: ZoneKind) -> bool:
         """Whether compaction can help: free frames to move things to, and scattered ones.
 
-        It takes 2 * 2^order pages above a watermark; and for costly orders a fragmentation
-        index that does not put the blame on too little memory (compaction_suitable).
+        It takes more than 2 * 2^order pages above a watermark; and for costly orders a
+        fragmentation index that does not put the blame on too little memory
+        (compaction_suitable).
         """
-        mark = zone.low if order > COSTLY_ORDER else zone.min
-        if self._buddy.nr_free(zone.index) < mark + (2 << order):
+        mark = (zone.low if order > COSTLY_ORDER else zone.min) + (2 << order)
+        if not watermark_ok(self._buddy, zone, 0, mark, highest=highest):
             return False
         if order <= COSTLY_ORDER:
             return True

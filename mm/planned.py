@@ -50,11 +50,15 @@ class PlannedCompaction:
         self._mover = mover
         self._counters = counters
 
-    def census(self, design: Design, mode: Mode = Mode.SYNC) -> tuple[Census, CompactReport]:
+    def census(
+        self, design: Design, mode: Mode = Mode.SYNC, *, with_released: bool = False
+    ) -> tuple[Census, CompactReport]:
         """What is free, movable and stuck now, and the refusals found on the way.
 
-        Changes nothing.  A frame that could only be released counts as stuck: releasing
-        may cost more memory than it frees, and a plan promises what it moves.
+        Changes nothing.  A frame that could only be released counts as stuck, for
+        releasing may cost more memory than it frees and a plan promises what it moves;
+        for a bound on what scanning may reach, count such frames as movable
+        (`with_released`): a release never leaves more free memory than a move would.
 
         Cost: one pass over the columns and one batched lookup of all used frames.
         """
@@ -63,7 +67,8 @@ class PlannedCompaction:
         used = np.flatnonzero(self._frames.state == FrameState.USED)
         if len(used):
             found = self._mover.classify(used, design, mode)
-            movable[used] = found.answers == Answer.MOVE
+            released = found.answers == Answer.RELEASE
+            movable[used] = (found.answers == Answer.MOVE) | (released & with_released)
             report.absorb(found.reasons[found.answers == Answer.NO])
         owner, names = design.holders(self._frames.nr_frames)
         census = Census.of_frames(
