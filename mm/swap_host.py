@@ -10,16 +10,20 @@ try_to_unuse_swp_entry (patch 2 of the 2013 series) on the other.
 """
 
 from mm.errno import Errno
+from mm.mmap import mmput
 from mm.paging import Paging
-from mm.swap import SwapEntry
-from mm.swap_state import get_swap_cache_page
 from mm.swapfile import Pending, no_signal, try_to_unuse_swp_entry
+from mm.swapops import SWAP_HAS_CACHE, SwapEntry, swp_offset
 
 __all__ = ["SwapCore"]
 
 
 class SwapCore:
-    """What `Paging` offers to whoever keeps swapped-out pages in memory."""
+    """What `Paging` offers to whoever keeps swapped-out pages in memory.
+
+    A page written back is reclaimed at once.  The kernel marks it PG_reclaim, so that the
+    end of its writeback puts it where reclaim looks first; here writing takes no time.
+    """
 
     def __init__(self, paging: Paging, *, pending: Pending = no_signal) -> None:
         """Work on `paging`; `pending` says whether the caller's task has a signal."""
@@ -27,35 +31,39 @@ class SwapCore:
         self._pending = pending
 
     def get_cache_page(self, entry: SwapEntry) -> int:
-        """A new, locked swap-cache page for the slot; ENOMEM, or EEXIST if it has one."""
-        pfn, is_new = get_swap_cache_page(self._paging, entry)
+        """A new swap-cache page for the slot, not filled yet.
+
+        Takes the slot's SWAP_HAS_CACHE, which is exclusive.
+
+        Returns:
+            Its pfn; ENOMEM without memory; EEXIST if the slot has one already.
+        """
+        swap = self._paging.swap
+        if entry in swap.cache:
+            return Errno.EEXIST
+        pfn = self._paging.alloc_page()
         if pfn < 0:
             return Errno.ENOMEM
-        if not is_new:
-            self._paging.put_page(pfn)
-            return Errno.EEXIST
+        error = swap.area_of(entry).duplicate(swp_offset(entry), SWAP_HAS_CACHE)
+        if error != Errno.OK:
+            self._paging.source.free_page(pfn)
+            return Errno.EEXIST if error == Errno.EEXIST else Errno.ENOMEM
+        swap.cache.add(entry, pfn)
         return pfn
 
     def write_page(self, entry: SwapEntry, pfn: int, page: bytes) -> None:
-        """Fill the new page and write it to the device itself, past the compressed cache."""
-        paging = self._paging
-        area, offset = paging.swap.locate(entry)
-        paging.restore(pfn, page)
-        area.disk[offset] = page
-        area.frontswap_map[offset] = False
-        paging.nr_swapped_out += 1
-        paging.unlock_page(pfn)
-        paging.put_page(pfn)
+        """Fill the new cache page, write it to the device, and let it be reclaimed."""
+        self._paging.restore(pfn, page)
+        self._paging.swap.area_of(entry).write_disk(swp_offset(entry), page)
+        self.drop_cache_page(entry, pfn)
 
     def drop_cache_page(self, entry: SwapEntry, pfn: int) -> None:
-        """Give the new page up unwritten."""
-        paging = self._paging
-        paging.swap.cache_delete(pfn)
-        paging.unlock_page(pfn)
-        paging.put_page(pfn)
+        """Give the new cache page up unwritten: the slot changed hands meanwhile."""
+        self._paging.swap.cache_delete(pfn)
+        self._paging.put_page(pfn)
 
     def get_device(self, swap_type: int) -> bool:
-        """Keep the area from being torn down; False once swapoff has begun."""
+        """Keep the area from being torn down; False once swapoff has begun (no WRITEOK)."""
         area = self._paging.swap.areas.get(swap_type)
         return area is not None and area.get_device()
 
@@ -64,13 +72,15 @@ class SwapCore:
         self._paging.swap.areas[swap_type].put_device()
 
     def unuse(self, entry: SwapEntry) -> Errno:
-        """Bring the slot's page back and repoint all of its users, init_mm as start."""
+        """Bring the slot's page back to ordinary memory and repoint all of its users.
+
+        Starts from init_mm, as patch 4 does: no locality is known.
+        """
         paging = self._paging
-        area, _ = paging.swap.locate(entry)
-        init_mm = paging.swap.mmlist.init_mm
+        area, init_mm = paging.swap.area_of(entry), paging.swap.mmlist.init_mm
         init_mm.mm_users += 1
         error, start_mm = try_to_unuse_swp_entry(
             paging, init_mm, area, entry, pending=self._pending
         )
-        start_mm.mm_users -= 1
+        mmput(paging, start_mm)
         return error

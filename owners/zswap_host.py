@@ -2,16 +2,15 @@
 
 Kernel counterparts: zswap_get_swap_cache_page and __swap_writepage on the way to disk,
 try_to_unuse_swp_entry (patch 2 of the 2013 series) on the way back to memory.
+`mm.swap_host.SwapCore` satisfies this.
 """
 
 from typing import Protocol
 
 from mm.errno import Errno
-from mm.mmap import mmput
-from mm.swapfile import Paging, try_to_unuse_swp_entry
-from mm.swapops import SWAP_HAS_CACHE, SwapEntry, swp_offset
+from mm.swapops import SwapEntry
 
-__all__ = ["PagingHost", "SwapHost"]
+__all__ = ["SwapHost"]
 
 
 class SwapHost(Protocol):
@@ -38,59 +37,3 @@ class SwapHost(Protocol):
 
     def unuse(self, entry: SwapEntry) -> Errno:
         """Bring the slot's page back to ordinary memory and repoint all of its users."""
-
-
-class PagingHost:
-    """`SwapHost` over the swap core of `mm`.
-
-    A page written back is reclaimed at once.  The kernel marks it PG_reclaim, so that the
-    end of its writeback puts it where reclaim looks first; here writing takes no time.
-    """
-
-    def __init__(self, paging: Paging) -> None:
-        """Pages, page tables and swap areas are `paging`'s."""
-        self._paging = paging
-
-    def get_cache_page(self, entry: SwapEntry) -> int:
-        """See `SwapHost`.  Takes the slot's SWAP_HAS_CACHE, which is exclusive."""
-        swap = self._paging.swap
-        if entry in swap.cache:
-            return Errno.EEXIST
-        pfn = self._paging.alloc_page()
-        if pfn < 0:
-            return Errno.ENOMEM
-        error = swap.area_of(entry).duplicate(swp_offset(entry), SWAP_HAS_CACHE)
-        if error != Errno.OK:
-            self._paging.source.free_page(pfn)
-            return Errno.EEXIST if error == Errno.EEXIST else Errno.ENOMEM
-        swap.cache.add(entry, pfn)
-        return pfn
-
-    def write_page(self, entry: SwapEntry, pfn: int, page: bytes) -> None:
-        """See `SwapHost`."""
-        self._paging.restore(pfn, page)
-        self._paging.swap.area_of(entry).write_disk(swp_offset(entry), page)
-        self.drop_cache_page(entry, pfn)
-
-    def drop_cache_page(self, entry: SwapEntry, pfn: int) -> None:
-        """See `SwapHost`."""
-        self._paging.swap.cache_delete(pfn)
-        self._paging.put_page(pfn)
-
-    def get_device(self, swap_type: int) -> bool:
-        """See `SwapHost`."""
-        area = self._paging.swap.areas.get(swap_type)
-        return area is not None and area.get_device()
-
-    def put_device(self, swap_type: int) -> None:
-        """See `SwapHost`."""
-        self._paging.swap.areas[swap_type].put_device()
-
-    def unuse(self, entry: SwapEntry) -> Errno:
-        """See `SwapHost`.  Starts from init_mm, as patch 4 does: no locality is known."""
-        paging = self._paging
-        area, init_mm = paging.swap.area_of(entry), paging.swap.mmlist.init_mm
-        init_mm.mm_users += 1
-        error, start_mm = try_to_unuse_swp_entry(paging, init_mm, area, entry)
-        mmput(paging, start_mm)
-        return error

@@ -4,14 +4,19 @@ A child sees everything that its parent had prepared, contents of memory include
 pays only for the pages that it changes; the parent's copy stays as it was for the next.
 Children run beside each other, results come back in the order of the tasks.
 
-Where processes cannot fork, or only one run is wanted, the task runs right here.
+A child never touches the terminal: it ignores Ctrl-C, which its parent answers by ending
+it, and it leaves without flushing what the parent had buffered.
 """
 
 import multiprocessing
+import os
+import pickle
+import signal
+import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from attrs import define
 
@@ -54,8 +59,10 @@ def run_forked(
         The results, in the order of the tasks.
 
     Raises:
-        PinpageError: a child died (out of memory, most likely), or `work` raised it.
-        Exception: whatever else `work` raised; the other children are ended first.
+        PinpageError: fewer than one at a time; a child died (out of memory, most likely).
+        Exception: whatever `work` raised, with a note that says where; one that cannot be
+            pickled comes as a RuntimeError of its type and text.  The other children are
+            ended first, as they are when the caller is interrupted.
     """
     if nr_jobs < 1:
         raise PinpageError(f"jobs: {nr_jobs} at a time; give 1 or more")
@@ -90,24 +97,48 @@ def _start(work: Callable[[Task], Result], index: int, task: Task) -> _Child[Tas
     return _Child(index, process, ours)
 
 
-def _in_child(work: Callable[[Task], Result], task: Task, results: Connection) -> None:
+def _in_child(work: Callable[[Task], Result], task: Task, results: Connection) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        results.send((True, work(task)))
+        results.send_bytes(_answer(work, task))
+    except OSError:  # the parent is gone, and with it whoever wanted to know
+        os._exit(1)
+    # No exit handlers, no flushing: another thread may have held the lock of a stream at the
+    # fork, and taking a whole machine apart object by object takes longer than it helps.
+    os._exit(0)
+
+
+def _answer(work: Callable[[Task], Result], task: Task) -> bytes:
+    """(True, result), or (False, error) with where it came from; always something to send."""
+    try:
+        return pickle.dumps((True, work(task)))
     except Exception as error:  # noqa: BLE001  (it is raised again in the parent)
-        results.send((False, error))
+        error.add_note("in a forked run:\n" + "".join(traceback.format_tb(error.__traceback__)))
+        try:
+            answer = pickle.dumps((False, error))
+            pickle.loads(answer)  # noqa: S301  (some errors can be pickled and not unpickled)
+        except Exception:  # noqa: BLE001  (what matters is the error above)
+            plain = RuntimeError(f"{type(error).__name__}: {error}")
+            answer = pickle.dumps((False, plain))
+        return answer
 
 
 def _result_of(child: _Child[Task], _work: Callable[[Task], Result]) -> Result:
     try:
-        is_good, value = child.results.recv()
+        is_good, value = pickle.loads(child.results.recv_bytes())  # noqa: S301  (our own child)
     except EOFError:
         child.process.join()
-        raise PinpageError(
-            f"a run ended without a result (exit code {child.process.exitcode}); "
-            "most likely memory ran out: try --jobs 1"
-        ) from None
+        raise PinpageError(_how_it_ended(child.process.exitcode)) from None
+    finally:
+        child.results.close()
     child.process.join()
     if not is_good:
         raise value
     result: Result = value
     return result
+
+
+def _how_it_ended(exit_code: int | None) -> str:
+    if exit_code == -signal.SIGKILL:
+        return "a run was killed, most likely because memory ran out: try --jobs 1"
+    return f"a run ended without a result (exit code {exit_code}): try --jobs 1"

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pinlab import heatmap
-from pinlab.compare import Comparison, Run
 from pinlab.compare import Progress as RunProgress
 from pinlab.holders import classes_of
+from pinlab.results import Comparison, Run
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot
 from pinpage.units import PAGE_SIZE

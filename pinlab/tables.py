@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pinlab.compare import Comparison, MeasuredRow, Row
+from pinlab.results import Comparison, MeasuredRow, Row
 
 __all__ = [
     "LEGEND",

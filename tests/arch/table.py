@@ -50,6 +50,7 @@ MM_LAYERS: dict[str, tuple[str, ...]] = {
         "pcp",
         "rmap",
         "rmqueue",
+        "strategy",
         "swap",
         "swap_area",
         "swap_cache",

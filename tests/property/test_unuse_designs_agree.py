@@ -11,12 +11,12 @@ from mm.frames import MAPCOUNT_ZBUD, FrameState, PageFlag
 from mm.gfp import Gfp
 from mm.machine import Machine
 from mm.memory import Memory
+from mm.swap_host import SwapCore
 from mm.swapfile import Paging
 from mm.vmscan import shrink_inactive
 from owners.compress import compressor
 from owners.zbud_reclaim import ZbudReclaim
 from owners.zswap import Zswap
-from owners.zswap_host import PagingHost
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Mode, Reason
 
@@ -35,7 +35,7 @@ class Swapped:
         self.zswap = Zswap(
             machine,
             compressor("zlib"),
-            host=PagingHost(paging),
+            host=SwapCore(paging),
             registry=registry,
             coverage=coverage,
             max_pool_percent=90,

@@ -4,10 +4,10 @@ import pytest
 
 from mm.errno import Errno
 from mm.swap import swp_entry, swp_type
+from mm.swap_host import SwapCore
 from owners.compress import compressor
 from owners.zbud_reclaim import ZbudReclaim
 from owners.zswap import Zswap
-from owners.zswap_host import PagingHost
 from pinpage.owner import Mode, Reason
 from tests.unit.mm.world import World
 from tests.unit.owners.worlds import column
@@ -18,7 +18,7 @@ class Bench:
 
     def __init__(self, nr_frames=32, **kwargs):
         self.world = World(nr_frames=nr_frames, nr_slots=32, frontswap=False)
-        self.host = PagingHost(self.world.paging)
+        self.host = SwapCore(self.world.paging)
         self.zswap = Zswap(
             self.world.source, compressor("zlib"), host=self.host, max_pool_percent=90, **kwargs
         )

@@ -1,0 +1,105 @@
+"""What comparing comes to: plain data, so that tables and files need no machine."""
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from mm.strategy import Strategy
+
+__all__ = ["Comparison", "Maps", "MeasuredRow", "Row", "Run"]
+
+
+@frozen
+class Run:
+    """One way to serve the request.
+
+    Attributes:
+        design: name of the design in force.
+        movable: owners that have a callback under it, sorted.
+        strategy: "scan" or "plan".
+    """
+
+    design: str
+    movable: tuple[str, ...] = ()
+    strategy: Strategy = "scan"
+
+
+@frozen(kw_only=True)
+class Row:
+    """What one run came to.  Counts are pages unless the name says otherwise.
+
+    Attributes:
+        bound: the most huge pages that any strategy can make with what this run can move.
+        huge_pages: 2 MiB pages obtained.
+        pageblocks_emptied: pageblocks wholly free after compaction that were not before.
+        pages_moved: frames whose contents went elsewhere.
+        pages_unused: compressed pages brought back to ordinary memory.
+        pages_grown: what compaction added to memory in use: unused pages are no longer
+            compressed.
+        pages_scanned: frames that the scanners, or the planner's census, looked at.
+        refused: reason -> frames that stayed where they were.
+        lock_acquisitions: zone locks and registry node locks.
+        modelled_ns: simulated time of the compaction.
+        bytes_verified, bytes_lost: everything stored, read back and compared at the end.
+        digest: of the machine's state at the end.
+    """
+
+    design: str
+    movable: tuple[str, ...]
+    strategy: Strategy
+    bound: int
+    huge_pages: int
+    pageblocks_emptied: int
+    pages_moved: int
+    pages_unused: int
+    pages_grown: int
+    pages_scanned: int
+    refused: dict[str, int]
+    lock_acquisitions: int
+    modelled_ns: int
+    bytes_verified: int
+    bytes_lost: int
+    digest: str
+
+
+@frozen(kw_only=True)
+class MeasuredRow:
+    """What the recorded kernel did, where the recording says.
+
+    Counts are of the compaction alone where it was recorded alone.
+    """
+
+    kernel: str
+    huge_pages: int
+    pageblocks_emptied: int | None
+    pages_moved: int
+    pages_scanned: int
+
+
+@frozen(eq=False)
+class Maps:
+    """Frames per pageblock and class, int32 (nr_blocks, NR_CLASSES), around one run."""
+
+    before: NDArray[np.int32]
+    after: NDArray[np.int32]
+
+
+@frozen(kw_only=True)
+class Comparison:
+    """All rows of one recording.
+
+    Attributes:
+        recording: its name.
+        request: "cmphuge".
+        seed: of the contents.
+        measured: what the recorded kernel did; None if it was not asked.
+        rows: one per run, in order.
+        maps: per row, memory before and after; empty unless asked for.
+    """
+
+    recording: str
+    request: str
+    seed: int
+    measured: MeasuredRow | None
+    rows: tuple[Row, ...]
+    maps: tuple[Maps, ...] = ()
