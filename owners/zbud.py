@@ -103,10 +103,13 @@ class ZbudPool(ZbudObjects):
         if evict is None or not self.lists.lru or retries == 0:
             return Errno.EINVAL
         for _ in range(retries):
-            page_id = next(filter(self._is_open, self.lists.lru), None)
-            if page_id is None:
-                return Errno.EAGAIN if self.lists.lru else Errno.OK
-            if _exhaust(self.reclaim_steps(page_id, evict)):
+            with self.lock:
+                self._settle()
+                page_id = next(filter(self._is_open, self.lists.lru), None)
+                if page_id is None:
+                    return Errno.EAGAIN if self.lists.lru else Errno.OK
+                snapshot = self._hold(page_id)
+            if _exhaust(self._call_back(page_id, snapshot, evict)):
                 return Errno.OK
         return Errno.EAGAIN
 
@@ -123,9 +126,14 @@ class ZbudPool(ZbudObjects):
     def _unuse(self, page_id: int) -> bool:
         """Unuse the objects of a page, if that may be tried; whether our put freed it."""
         unuse = self.ops.unuse
-        if unuse is None or not self._is_open(page_id) or not self.pages.chunks[page_id].any():
+        if unuse is None:
             return False
-        return _exhaust(self.reclaim_steps(page_id, unuse))
+        with self.lock:
+            self._settle()
+            if not self.pages.chunks[page_id].any() or not self._is_open(page_id):
+                return False
+            snapshot = self._hold(page_id)
+        return _exhaust(self._call_back(page_id, snapshot, unuse))
 
     def reclaim_steps(self, page_id: int, callback: "ObjectCallback") -> Iterator[bool]:
         """Call back for first, then last; a failure on first skips last.
@@ -137,8 +145,31 @@ class ZbudPool(ZbudObjects):
             At each point where the pool lock is free and others may run; the last value
             says whether our own put freed the frame.
         """
-        snapshot = self._begin_reclaim(page_id)
+        with self.lock:
+            self._settle()
+            snapshot = self._hold(page_id)
         yield False
+        yield from self._call_back(page_id, snapshot, callback)
+
+    def _hold(self, page_id: int) -> list[tuple[int, int, int]]:
+        """Hold a page over its callbacks; slot, generation and handle of its objects.
+
+        All three are read now, for a free may change them once the lock is dropped.
+        Context: under the lock under which the page was chosen.
+        """
+        pages = self.pages
+        self.lists.touch(page_id)
+        self.source.get_page(pages.pfn.item(page_id))
+        pages.nr_reclaims[page_id] += 1
+        return [
+            (slot, pages.generation.item(page_id, slot), self.handles.encode(page_id, slot))
+            for slot in (FIRST, LAST)
+            if pages.chunks.item(page_id, slot)
+        ]
+
+    def _call_back(
+        self, page_id: int, snapshot: list[tuple[int, int, int]], callback: "ObjectCallback"
+    ) -> Iterator[bool]:
         for slot, generation, handle in snapshot:
             if self._is_same_object(page_id, slot, generation) and callback(self, handle):
                 self.nr_callback_failures += 1
@@ -148,23 +179,6 @@ class ZbudPool(ZbudObjects):
             self.pages.nr_reclaims[page_id] -= 1
             freed = self._put(page_id)
         yield freed
-
-    def _begin_reclaim(self, page_id: int) -> list[tuple[int, int, int]]:
-        """Hold the page over the callbacks; slot, generation and handle of its objects.
-
-        All three are read now, for a free may change them once the lock is dropped.
-        """
-        pages = self.pages
-        with self.lock:
-            self._settle()
-            self.lists.touch(page_id)
-            self.source.get_page(pages.pfn.item(page_id))
-            pages.nr_reclaims[page_id] += 1
-            return [
-                (slot, pages.generation.item(page_id, slot), self.handles.encode(page_id, slot))
-                for slot in (FIRST, LAST)
-                if pages.chunks[page_id, slot]
-            ]
 
     def _is_same_object(self, page_id: int, slot: int, generation: int) -> bool:
         """Whether the slot still holds the object of the snapshot.

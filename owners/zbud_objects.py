@@ -101,7 +101,7 @@ class ZbudObjects:
                 f"zbud: coverage='migrate' needs handles='indirect', not {handles!r}"
             )
         self.lock = PoolLock()
-        self.owner = ZbudOwner(name, self.pages, coverage, self.unuse_page)
+        self.owner = ZbudOwner(name, self.pages, coverage, self.lock, self.unuse_page)
         self.exclusive = exclusive
         self._registry = registry
         self._deferred: list[int] = []

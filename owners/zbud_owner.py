@@ -11,6 +11,7 @@ none       know who holds the page, and no more    coverage without a callback
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -37,12 +38,21 @@ class ZbudOwner(PinOwner):
     """
 
     def __init__(
-        self, name: str, pages: ZbudPages, coverage: Coverage, reclaim: Callable[[int], bool]
+        self,
+        name: str,
+        pages: ZbudPages,
+        coverage: Coverage,
+        lock: AbstractContextManager[object],
+        reclaim: Callable[[int], bool],
     ) -> None:
-        """`reclaim(page_id)` unuses the objects of a page; True if the pool let go of it."""
+        """Answer for `pages`, which `lock` protects: one acquisition per batch.
+
+        `reclaim(page_id)` unuses the objects of a page; True if the pool let go of it.
+        """
         self.name = name
         self.coverage: Coverage = coverage
         self._pages = pages
+        self._lock = lock
         self._reclaim = reclaim
 
     @property
@@ -57,8 +67,9 @@ class ZbudOwner(PinOwner):
 
     def references(self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
         """Live objects plus reclaims in flight, per page; 0 for a page that is gone."""
-        page_ids, current = self._resolve(privates)
-        return np.where(current, self._pages.nr_own_references(page_ids), 0)
+        with self._lock:
+            page_ids, current = self._resolve(privates)
+            return np.where(current, self._pages.nr_own_references(page_ids), 0)
 
     def isolate_many(
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode
@@ -67,23 +78,26 @@ class ZbudOwner(PinOwner):
         if self.coverage != "migrate":
             return np.full(len(pfns), Verdict.BUSY, dtype=np.uint8)
         pages = self._pages
-        page_ids, current = self._resolve(privates)
-        quiet = current & pages.is_quiet(page_ids)
-        pages.moving[page_ids[quiet]] = True
+        with self._lock:
+            page_ids, current = self._resolve(privates)
+            quiet = current & pages.is_quiet(page_ids)
+            pages.moving[page_ids[quiet]] = True
         return np.where(quiet, Verdict.YES, Verdict.AGAIN).astype(np.uint8)
 
     def migrate_many(
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], targets: Pfns
     ) -> None:
         """Repoint: one column, whatever the number of objects.  The move ends here."""
-        page_ids, current = self._resolve(privates)
-        self._pages.repoint(page_ids[current], targets[current])
-        self._pages.moving[page_ids[current]] = False
+        with self._lock:
+            page_ids, current = self._resolve(privates)
+            self._pages.repoint(page_ids[current], targets[current])
+            self._pages.moving[page_ids[current]] = False
 
     def putback_many(self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any]) -> None:
         """The pages take objects and reclaims again."""
-        page_ids, current = self._resolve(privates)
-        self._pages.moving[page_ids[current]] = False
+        with self._lock:
+            page_ids, current = self._resolve(privates)
+            self._pages.moving[page_ids[current]] = False
 
     def release_many(
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode

@@ -177,7 +177,7 @@ class Zswap(ZswapStore):
             raise PinpageError("zswap: adopt: a blob (header and data) is larger than its object")
         with tree.lock:
             self._entries.adopt(tree, offsets, handles, lengths)
-        self.counters.stored_pages += len(offsets)
+        self._count_stored(len(offsets))
 
     def fill(
         self,

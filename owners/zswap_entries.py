@@ -56,6 +56,7 @@ class ZswapEntries:
 
     __slots__ = (
         "_free",
+        "_lock",
         "_top",
         "handle",
         "length",
@@ -67,6 +68,7 @@ class ZswapEntries:
 
     def __init__(self) -> None:
         """No entries."""
+        self._lock = threading.Lock()
         self._free: list[int] = []
         self._top = 0
         self.nr_entries = 0
@@ -78,15 +80,16 @@ class ZswapEntries:
 
     def add(self, swap_type: int, offset: int, handle: int, length: int) -> int:
         """A row with one reference, the tree's, for an entry not in the tree yet."""
-        if self._free:
-            row = self._free.pop()
-        else:
-            row = self._top
-            self._reserve(row + 1)
-            self._top += 1
-        self.offset[row], self.handle[row], self.length[row] = offset, handle, length
-        self.swap_type[row], self.refcount[row] = swap_type, 1
-        self.nr_entries += 1
+        with self._lock:
+            if self._free:
+                row = self._free.pop()
+            else:
+                row = self._top
+                self._reserve(row + 1)
+                self._top += 1
+            self.offset[row], self.handle[row], self.length[row] = offset, handle, length
+            self.swap_type[row], self.refcount[row] = swap_type, 1
+            self.nr_entries += 1
         return row
 
     def adopt(
@@ -101,33 +104,37 @@ class ZswapEntries:
         Raises:
             PinpageError: an offset twice, or in the tree already; nothing has changed then.
         """
-        rows = range(self._top, self._top + len(offsets))
-        new = dict(zip(offsets.tolist(), rows, strict=True))
-        if len(new) != len(offsets) or not tree.rows.keys().isdisjoint(new):
-            raise PinpageError("zswap: adopt: an offset is given twice or stored already")
-        self._reserve(rows.stop)
-        part = slice(rows.start, rows.stop)
-        self.offset[part], self.handle[part], self.length[part] = offsets, handles, lengths
-        self.swap_type[part], self.refcount[part] = tree.swap_type, 1
-        self._top = rows.stop
-        self.nr_entries += len(rows)
-        tree.rows.update(new)
+        with self._lock:
+            rows = range(self._top, self._top + len(offsets))
+            new = dict(zip(offsets.tolist(), rows, strict=True))
+            if len(new) != len(offsets) or not tree.rows.keys().isdisjoint(new):
+                raise PinpageError("zswap: adopt: an offset is given twice or stored already")
+            self._reserve(rows.stop)
+            part = slice(rows.start, rows.stop)
+            self.offset[part], self.handle[part], self.length[part] = offsets, handles, lengths
+            self.swap_type[part], self.refcount[part] = tree.swap_type, 1
+            self._top = rows.stop
+            self.nr_entries += len(rows)
+            tree.rows.update(new)
 
     def get(self, row: int) -> None:
         """One reference more."""
-        self.refcount[row] += 1
+        with self._lock:
+            self.refcount[row] += 1
 
     def put(self, row: int) -> int:
         """One reference less; how many are left.  With 0 left the caller frees the entry."""
-        left = int(self.refcount[row]) - 1
-        require(left >= 0, "E1 a reference to an entry was dropped twice", row=row)
-        self.refcount[row] = left
+        with self._lock:
+            left = self.refcount.item(row) - 1
+            require(left >= 0, "E1 a reference to an entry was dropped twice", row=row)
+            self.refcount[row] = left
         return left
 
     def remove(self, row: int) -> None:
         """The row is free; its handle has been freed."""
-        self._free.append(row)
-        self.nr_entries -= 1
+        with self._lock:
+            self._free.append(row)
+            self.nr_entries -= 1
 
     def _reserve(self, nr_rows: int) -> None:
         capacity = len(self.offset)

@@ -7,6 +7,7 @@ Kernel counterpart: the frontswap hooks of mm/zswap.c of v3.11; `owners.zswap` a
 out of the pool and says what was kept and what was not.
 """
 
+import threading
 import time
 from collections.abc import Callable, Generator
 from typing import TypeVar
@@ -102,6 +103,7 @@ class ZswapStore:
         self._gfp = gfp
         absent = np.isin(source.frames.state, (FrameState.HOLE, FrameState.RESERVED))
         self._max_nr_pages = int(np.count_nonzero(~absent)) * max_pool_percent // 100
+        self._counting = threading.Lock()
         self._trees: dict[int, ZswapTree] = {}
         self._entries = ZswapEntries()
 
@@ -208,7 +210,7 @@ class ZswapStore:
             older = tree.rows.get(offset, NO_ENTRY)
             tree.rows[offset] = row
             left = self._entries.put(older) if older != NO_ENTRY else 1
-        self.counters.stored_pages += 1
+        self._count_stored(1)
         self.counters.duplicate_entry += older != NO_ENTRY
         if not left:
             self._free_entry(tree, older)
@@ -231,7 +233,7 @@ class ZswapStore:
     def _free_entry(self, tree: ZswapTree, row: int) -> None:
         tree.pool.free(int(self._entries.handle[row]))
         self._entries.remove(row)
-        self.counters.stored_pages -= 1
+        self._count_stored(-1)
 
     def _entry_of(self, pool: ZbudPool, handle: int) -> tuple[SwapEntry, ZswapTree] | None:
         """The swap entry that an object's header names, and its tree; None: it is gone."""
@@ -257,6 +259,11 @@ class ZswapStore:
         if tree is None:
             raise PinpageError(f"zswap: no swap type {swap_type}: call init({swap_type}) first")
         return tree
+
+    def _count_stored(self, change: int) -> None:
+        """The one counter that is exact under threads, as an atomic_t is."""
+        with self._counting:
+            self.counters.stored_pages += change
 
     def _pool_ops(self) -> ZbudOps:
         """What the pools may call; nothing leads out of a store."""
