@@ -67,16 +67,18 @@ class Ballot:
         state: uint8[nr_rows], a `PinState`.
         nr_live: int64[n], live pins per frame.
         groups: one per owner, in the order in which the owners registered.
+        is_single: every frame has exactly one row, and rows are frames.
+        any_dead: some pin was dropped during the move.
     """
 
     __slots__ = (
-        "_any_dead",
         "_nr_died",
         "_privates",
         "_registry",
-        "_row_is_frame",
+        "any_dead",
         "frame",
         "groups",
+        "is_single",
         "nr_live",
         "pfns",
         "state",
@@ -88,9 +90,9 @@ class Ballot:
         self._registry = registry
         self._nr_died = registry.nr_died
         owner_ids, self._privates = registry.single_pins(pfns)
-        self._any_dead = False
-        self._row_is_frame = bool((owner_ids >= 0).all())
-        if self._row_is_frame:
+        self.any_dead = False
+        self.is_single = bool((owner_ids >= 0).all())
+        if self.is_single:
             self.frame = np.arange(len(pfns))
             self.nr_live = np.ones(len(pfns), dtype=np.int64)
             self.groups = self._group_single(owner_ids)
@@ -144,7 +146,7 @@ class Ballot:
 
     def sum_per_frame(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Sums of `values` (one per row) over the live rows of each frame, int64[n]."""
-        if self._row_is_frame and not self._any_dead:
+        if self.is_single and not self.any_dead:
             return values
         alive = self.state < PinState.DEAD
         totals = np.zeros(len(self.pfns), dtype=np.int64)
@@ -202,7 +204,7 @@ class Ballot:
             else:
                 told = self.state[row] == PinState.MIGRATED
                 self.state[row] = PinState.LEFT if told else PinState.DEAD
-                self._any_dead = True
+                self.any_dead = True
         return not left
 
     @staticmethod

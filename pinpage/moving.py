@@ -101,11 +101,12 @@ class Move(Taking):
             ballot.state[rows] = PinState.DOUBT
             self.refuse(rows, owner, Reason.OWNER_FAULTY)
             return
-        yes = verdicts == Verdict.YES
-        ballot.state[rows[yes]] = PinState.ISOLATED
-        if not yes.all():
-            self.refuse(rows[verdicts == Verdict.AGAIN], owner, Reason.OWNER_AGAIN)
-            self.refuse(rows[verdicts == Verdict.BUSY], owner, Reason.OWNER_BUSY)
+        if not verdicts.any():
+            ballot.state[rows] = PinState.ISOLATED
+            return
+        ballot.state[rows[verdicts == Verdict.YES]] = PinState.ISOLATED
+        self.refuse(rows[verdicts == Verdict.AGAIN], owner, Reason.OWNER_AGAIN)
+        self.refuse(rows[verdicts == Verdict.BUSY], owner, Reason.OWNER_BUSY)
 
     def _find_targets(self) -> None:
         found = self._targets.take(len(self.going))
@@ -124,7 +125,8 @@ class Move(Taking):
         self._count_references()
         frozen = self.memory.freeze(self.pfns, self._pin_refs()[self.going])
         self._frozen[self.going[frozen]] = True
-        self.fail(self.going[~frozen], Reason.UNACCOUNTED)
+        if not frozen.all():
+            self.fail(self.going[~frozen], Reason.UNACCOUNTED)
 
     def _count_references(self) -> None:
         """Ask each owner once how many references its pins stand for."""
@@ -155,7 +157,7 @@ class Move(Taking):
             ballot.state[rows[told]] = PinState.DOUBT
             self.refuse(rows[told:], owner, Reason.OWNER_FAULTY)
         if told:
-            self._verify(owner, np.unique(frames[:told]))
+            self._verify(owner, frames[:told] if ballot.is_single else np.unique(frames[:told]))
 
     def _verify(self, owner: PinOwner, frames: Index) -> None:
         """An owner that kept a reference of its own did not move (R-26)."""
@@ -181,13 +183,8 @@ class Move(Taking):
     def _rekey(self) -> None:
         self.refresh()
         exact = self._still_exact(self.going)
-        # Whoever unpinned and has not dropped its reference yet will do so by the name that it
-        # knows: the target's goes forward with the frame, the source's stops it.
-        forward = (self._lied | self.ballot.has_left())[self.going]
-        nobody = self.ballot.nr_live[self.going] == 0
-        if nobody.any():  # dropped while we copied: nothing to rekey, `let_go` looks again
-            nobody &= ~self.memory.has_home(self.pfns)
-        self.fail(self.going[np.where(exact, nobody, ~forward)], Reason.UNACCOUNTED)
+        if self.ballot.any_dead or not exact.all():
+            self._drop_inexact(exact)
         self._rekeyed = True
         sources, targets = self.pfns, self._where[self.going]
         self.memory.rekey(sources, targets)
@@ -198,11 +195,22 @@ class Move(Taking):
             for pin in self.registry.pins(int(self.sources[frame])):
                 self.registry.fault(pin.owner, f"pins pfn {pin.pfn:#x} after its move")
 
+    def _drop_inexact(self, exact: Mask) -> None:
+        """Decide about frames on which a pin or a reference went while they were copied."""
+        # Whoever unpinned and has not dropped its reference yet will do so by the name that it
+        # knows: the target's goes forward with the frame, the source's stops it.
+        forward = (self._lied | self.ballot.has_left())[self.going]
+        nobody = self.ballot.nr_live[self.going] == 0
+        if nobody.any():  # dropped while we copied: nothing to rekey, `let_go` looks again
+            nobody &= ~self.memory.has_home(self.pfns)
+        self.fail(self.going[np.where(exact, nobody, ~forward)], Reason.UNACCOUNTED)
+
     def _free(self) -> None:
         """Empty sources to the free lists; one that somebody lied about, out of circulation."""
         lied = self._lied[self.going]
-        self.reasons[self.going] = np.where(lied, Reason.OWNER_FAULTY, Reason.MOVED)
+        self.reasons[self.going] = Reason.MOVED
         if lied.any():
+            self.reasons[self.going[lied]] = Reason.OWNER_FAULTY
             self.memory.quarantine(self.pfns[lied])
         self.memory.free(self.pfns[~lied])
         self.registry.end_move(self._where[self.going])

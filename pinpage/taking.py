@@ -82,10 +82,10 @@ class Taking:
         """Take each frame: a reference unless there is none, and the exclusive mark (R-1)."""
         reasons = self.memory.take(self.pfns)
         wanted = self.going
-        got = reasons == Reason.MOVED
-        if got.all():
+        if not reasons.any():
             self.taken[wanted] = True
             return
+        got = reasons == Reason.MOVED
         self.taken[wanted[got]] = True
         for reason in np.unique(reasons[~got]).tolist():
             self.fail(wanted[reasons == reason], Reason(reason))
@@ -118,8 +118,10 @@ class Taking:
         rows = group.rows
         if len(self.going) < len(self.sources):
             rows = rows[self.reasons[self.ballot.frame[rows]] == PENDING]
-        dead = self.ballot.state[rows] >= PinState.DEAD
-        return rows[~dead] if dead.any() else rows
+        if not self.ballot.any_dead:
+            return rows
+        chosen: Index = rows[self.ballot.state[rows] < PinState.DEAD]
+        return chosen
 
     def refresh(self, *, thorough: bool = False) -> None:
         """Look again who still pins the frames; a pin that joined stops its frame (R-29)."""

@@ -40,7 +40,7 @@ MUTANTS: list[Mutant] = [
         name="partial-refusal-moves-the-frame",
         guards="M3",
         file=MOVING,
-        old="            self.refuse(rows[verdicts == Verdict.AGAIN], owner, Reason.OWNER_AGAIN)\n",
+        old="        self.refuse(rows[verdicts == Verdict.AGAIN], owner, Reason.OWNER_AGAIN)\n",
         new="",
         tests=(UNIT, MODEL),
     ),

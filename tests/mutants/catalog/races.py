@@ -92,8 +92,8 @@ MUTANTS: list[Mutant] = [
         name="unaccounted-reference-ignored",
         guards="R-8",
         file=MOVING,
-        old="        self.fail(self.going[~frozen], Reason.UNACCOUNTED)\n",
-        new="",
+        old="            self.fail(self.going[~frozen], Reason.UNACCOUNTED)\n",
+        new="            pass\n",
         tests=(R08,),
     ),
     Mutant(
@@ -108,8 +108,8 @@ MUTANTS: list[Mutant] = [
         name="owner-that-left-is-called",
         guards="R-9",
         file=TAKING,
-        old="        return rows[~dead] if dead.any() else rows\n",
-        new="        return rows\n",
+        old="        if not self.ballot.any_dead:\n",
+        new="        if len(rows):\n",
         tests=(R09,),
     ),
     Mutant(
