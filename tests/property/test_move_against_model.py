@@ -11,25 +11,12 @@ from pinpage.migrate import move_many
 from pinpage.owner import Mode, Reason
 from pinpage.registry import PinRegistry
 from pinpage.testing.scripted import ScriptedOwner
+from pinpage.testing.strategies import frame_layouts, refusals
 from pinpage.testing.world import World, WorldTargets, column
 from pinpage.topology import Topology
 
 NR_PAGES, NR_FRAMES, NR_OWNERS = 4, 10, 3
 ANSWERS = {"again": Reason.OWNER_AGAIN, "busy": Reason.OWNER_BUSY}
-
-frames = st.fixed_dictionaries(
-    {
-        "pinners": st.lists(st.integers(0, NR_OWNERS - 1), max_size=3, unique=True).map(sorted),
-        "is_mapped": st.booleans(),
-        "has_stranger": st.sampled_from([False, False, True]),
-    }
-)
-worlds = st.lists(frames, min_size=1, max_size=NR_PAGES)
-answers = st.dictionaries(
-    st.tuples(st.integers(0, NR_PAGES - 1), st.integers(0, NR_OWNERS - 1)),
-    st.sampled_from(sorted(ANSWERS)),
-    max_size=4,
-)
 
 
 def build(world, registry, layout, said):
@@ -64,7 +51,11 @@ def expected(page, frame, said, has_target):
 
 
 @settings(max_examples=150, deadline=None)
-@given(layout=worlds, said=answers, nr_targets=st.integers(0, NR_PAGES))
+@given(
+    layout=frame_layouts(NR_PAGES, NR_OWNERS),
+    said=refusals(NR_PAGES, NR_OWNERS),
+    nr_targets=st.integers(0, NR_PAGES),
+)
 def test_a_batch_ends_as_each_frame_would_alone(layout, said, nr_targets):
     world, registry = World(NR_FRAMES), PinRegistry(Topology.uniform(nr_frames=NR_FRAMES))
     owners = build(world, registry, layout, said)

@@ -1,0 +1,42 @@
+"""Hypothesis strategies for worlds too small to be comfortable.
+
+Needs the extra `test`; nothing else in the package imports this module.
+"""
+
+from typing import Any
+
+from pinpage.errors import PinpageError
+
+try:
+    import hypothesis.strategies as st
+except ModuleNotFoundError as missing:  # say which extra, not which module
+    raise PinpageError("strategies need hypothesis: pip install 'pinpage[test]'") from missing
+
+__all__ = ["frame_layouts", "pfn_columns", "refusals"]
+
+
+def pfn_columns(nr_frames: int, *, max_size: int | None = None) -> st.SearchStrategy[list[int]]:
+    """Distinct pfns below `nr_frames`, in any order."""
+    return st.lists(st.integers(0, nr_frames - 1), unique=True, max_size=max_size)
+
+
+def frame_layouts(nr_pages: int, nr_owners: int) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Who holds each of up to `nr_pages` frames.
+
+    Each frame is a dict: `pinners` (owner numbers, ascending), `is_mapped` (page tables hold
+    it too) and `has_stranger` (a reference that nobody accounts for).
+    """
+    frame = st.fixed_dictionaries(
+        {
+            "pinners": st.lists(st.integers(0, nr_owners - 1), max_size=3, unique=True).map(sorted),
+            "is_mapped": st.booleans(),
+            "has_stranger": st.sampled_from([False, False, True]),
+        }
+    )
+    return st.lists(frame, min_size=1, max_size=nr_pages)
+
+
+def refusals(nr_pages: int, nr_owners: int) -> st.SearchStrategy[dict[tuple[int, int], str]]:
+    """(page, owner number) -> "again" or "busy", for a few of them."""
+    asked = st.tuples(st.integers(0, nr_pages - 1), st.integers(0, nr_owners - 1))
+    return st.dictionaries(asked, st.sampled_from(["again", "busy"]), max_size=4)
