@@ -157,5 +157,13 @@ class RegistryDesign:
         return move_many(self._registry, self._memory, pfns, targets, mode)
 
     def release(self, pfns: Pfns, mode: Mode) -> NDArray[np.uint8]:
-        """Ask each owner to give its frame up."""
-        return release_many(self._registry, self._memory, pfns, mode)
+        """Ask each owner to give its frame up, one frame after the other.
+
+        As patch 4 reclaims its list: what bringing one frame's contents back allocates may
+        be the frame that was given up before it.
+        """
+        reasons = np.empty(len(pfns), dtype=np.uint8)
+        for row in range(len(pfns)):
+            one = pfns[row : row + 1]
+            reasons[row] = release_many(self._registry, self._memory, one, mode)[0]
+        return reasons

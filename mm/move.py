@@ -349,8 +349,9 @@ class Mover:
             self.free_last(pfns[gone])
 
     def free_last(self, pfns: Pfns) -> None:
-        """Free used frames that nobody references any more."""
-        self._buddy.free_many(pfns)
+        """Free used frames that nobody references any more, to the per-CPU lists as put_page."""
+        for pfn in pfns.tolist():
+            self._pcp.free(pfn)
         self._counters.pages_freed += len(pfns)
 
     def quarantine(self, pfns: Pfns) -> None:
