@@ -218,6 +218,14 @@ class ReadSide:
 
     # For planners and movers: columns of frames, in any order.
 
+    @property
+    def nr_died(self) -> int:
+        """Pins dropped while their frame was under move: while it stays the same, none was.
+
+        Cost: one attribute per node; what lets a move skip its second looks.
+        """
+        return sum(shard.nr_died for shard in self._nodes.shards)
+
     def owner_counts(self, pfns: Pfns) -> NDArray[np.int64]:
         """Pins of each frame, int64[n].
 

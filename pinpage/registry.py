@@ -109,6 +109,7 @@ class PinRegistry(ReadSide):
             for shard, pins in zip(shards, left, strict=True):
                 for pfn, tag, value in pins:
                     shard.radix.discard(pfn, tag, value)
+                    shard.nr_died += pfn in shard.moving
                     self._drop(tag, value)
                 shard.closed |= {number << 1, number << 1 | 1}
         self._owners.finish_leaving(number)
