@@ -10,7 +10,7 @@ Kernel counterpart: mm/hugetlb.c (alloc_pool_huge_page) and alloc_contig_range.
 import numpy as np
 
 from mm.buddy import Buddy
-from mm.frames import Frames, PageFlag
+from mm.frames import Frames, FrameState, PageFlag
 from mm.gfp import Gfp
 from mm.page_alloc import PageAllocator
 from mm.pageblock import MigrateType, Pageblocks
@@ -112,5 +112,13 @@ class HugePool:
         size = self._pageblocks.nr_pages_per_block
         for head in self.heads:
             require(head % size == 0, "H1 a huge page is not aligned", pfn=head)
+            frames = self._frames_of(head)
+            used = self._frames.state[frames] == FrameState.USED
+            flagged = self._frames.has_flag(frames, PageFlag.HUGE)
+            require((used & flagged).all(), "H2 a frame of a huge page is something else", pfn=head)
         nr_huge = int(np.count_nonzero(self._frames.flags & PageFlag.HUGE.mask))
-        require(nr_huge == size * len(self.heads), "H2 frames with the HUGE flag", nr_huge=nr_huge)
+        require(
+            nr_huge == size * len(self.heads),
+            "H2 the HUGE flag on a strange frame",
+            nr_huge=nr_huge,
+        )

@@ -103,12 +103,14 @@ class PlannedCompaction:
         free_before = int(self._buddy.wholly_free().sum())
         census, report = self.census(design, mode)
         first = made = plan(census, targets=targets, want=want)
+        stuck = np.zeros(self._frames.nr_frames, dtype=np.bool_)
         for _ in range(NR_PLAN_ROUNDS):
             refused = self._execute(made, design, mode, report)
             if not refused.any():
                 break
+            stuck |= refused
             census, _ = self.census(design, mode)
-            census = evolve(census, movable=census.movable & ~refused)
+            census = evolve(census, movable=census.movable & ~stuck)
             made = plan(census, targets=targets, want=want)
         report.pageblocks_emptied = int(self._buddy.wholly_free().sum()) - free_before
         self._counters.pages_scanned_migrate += report.pages_scanned_migrate
@@ -136,5 +138,3 @@ class PlannedCompaction:
         if len(unused):
             self._buddy.put_taken(unused)
         return refused
-
-
