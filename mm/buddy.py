@@ -120,11 +120,7 @@ class Buddy:
     def nr_free(self, zone: int | None = None) -> int:
         """Free pages of a zone, or of all; without those of isolated pageblocks (NR_FREE_PAGES)."""
         zones = range(len(self.zones)) if zone is None else (zone,)
-        return sum(
-            self.area.nr_pages(z, migratetype)
-            for z in zones
-            for migratetype in range(MigrateType.ISOLATE)
-        )
+        return sum(self.area.nr_pages_but_isolated(z) for z in zones)
 
     def nr_free_of(self, zone: int, migratetype: int) -> int:
         """Free pages of one type of a zone, ISOLATE included."""

@@ -113,6 +113,11 @@ class FreeArea:
         """Free pages on the lists of one type of one zone.  Costs 0.1 us."""
         return self._nr_pages[zone * NR_MIGRATETYPES + migratetype]
 
+    def nr_pages_but_isolated(self, zone: int) -> int:
+        """Free pages on the lists of every type but ISOLATE, the last one.  Costs 0.2 us."""
+        first = zone * NR_MIGRATETYPES
+        return sum(self._nr_pages[first : first + NR_MIGRATETYPES - 1])
+
     def has_blocks(self, zone: int, migratetype: int, order: int) -> bool:
         """Whether one list is not empty."""
         return bool(self._lists[(zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS + order])

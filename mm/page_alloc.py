@@ -14,8 +14,9 @@ later requests depend on, forgetting stale skip hints, is done when a slow path 
 
 import enum
 from collections.abc import Callable, Sequence
+from typing import Self
 
-from attrs import define
+from attrs import define, frozen
 
 from mm.buddy import Buddy
 from mm.compaction import CompactControl, Compaction, CompactResult
@@ -97,6 +98,31 @@ class _Deferral:
         return longest and order >= self.failed_order
 
 
+@frozen
+class _Request:
+    """What gfp flags imply for one attempt, worked out once for each combination."""
+
+    migratetype: MigrateType
+    highest: ZoneKind
+    cma: bool
+    harder: bool
+    high: bool
+    flags: AllocFlags
+
+    @classmethod
+    def of(cls, gfp: Gfp, extra: AllocFlags) -> Self:
+        migratetype = gfp_migratetype(gfp)
+        movable = migratetype == MigrateType.MOVABLE
+        return cls(
+            migratetype=migratetype,
+            highest=gfp_zone_kind(gfp),
+            cma=movable,
+            harder=bool(gfp & Gfp.ATOMIC_BIT),
+            high=bool(gfp & Gfp.HIGH),
+            flags=(AllocFlags.CMA if movable else AllocFlags.NONE) | extra,
+        )
+
+
 class PageAllocator:
     """Allocates from zones; compacts and reclaims on the caller's behalf if it may."""
 
@@ -121,6 +147,7 @@ class PageAllocator:
         self._zonelists = {
             kind: [zone for zone in nearest if zone.kind <= kind] for kind in ZoneKind
         }
+        self._requests: dict[tuple[Gfp, AllocFlags], _Request] = {}
         self._busy = False
         self.reclaim: Callable[[int], int] | None = None
         """Direct reclaim: asked for so many pages, says how many it freed.  None: there is none."""
@@ -147,17 +174,16 @@ class PageAllocator:
     def _from_freelists(
         self, order: int, gfp: Gfp, mark: Callable[[Zone], int], extra: AllocFlags
     ) -> int:
-        migratetype = gfp_migratetype(gfp)
-        highest = gfp_zone_kind(gfp)
-        movable = migratetype == MigrateType.MOVABLE
-        flags = (AllocFlags.CMA if movable else AllocFlags.NONE) | extra
-        for zone in self._zonelists[highest]:
+        request = self._requests.get((gfp, extra))
+        if request is None:
+            request = self._requests[gfp, extra] = _Request.of(gfp, extra)
+        for zone in self._zonelists[request.highest]:
             if not watermark_ok(
-                self._buddy, zone, order, mark(zone), highest=highest, cma=movable,
-                harder=bool(gfp & Gfp.ATOMIC_BIT), high=bool(gfp & Gfp.HIGH),
+                self._buddy, zone, order, mark(zone), highest=request.highest,
+                cma=request.cma, harder=request.harder, high=request.high,
             ):  # fmt: skip
                 continue
-            pfn = self._rmqueue(order, migratetype, zone, flags)
+            pfn = self._rmqueue(order, request.migratetype, zone, request.flags)
             if pfn >= 0:
                 return pfn
         return -1
