@@ -35,11 +35,12 @@ class Counters:
             compact_isolated in vmstat: two per page moved).
         pages_copied: pages whose contents were copied to their new frame.
         ptes_rewritten: page table entries pointed from the old frame to the new.
-        callbacks: owner callbacks made, one per pin and step.
+        callbacks: pins whose owner was called back: its isolate and migrate, or its release,
+            count once, for what `HoldLaw` measured is the section that spans them.
         flushes: TLB flushes sent, one per batch of pages.
         lock_acquisitions: locks taken (zone, LRU, registry nodes).
-        pages_compressed: pages compressed.
-        pages_decompressed: pages decompressed.
+        pages_compressed: pages compressed on their way to swap.
+        pages_decompressed: pages decompressed on their way back.
         pages_allocated: pages handed out by the allocator.
         pages_freed: pages given back to it.
     """
@@ -65,6 +66,12 @@ class Counters:
         """What was done after `before` was copied."""
         names = (attribute.name for attribute in attrs.fields(Counters))
         return Counters(**{name: getattr(self, name) - getattr(before, name) for name in names})
+
+    def add(self, done: "Counters") -> None:
+        """Count what was done elsewhere."""
+        for attribute in attrs.fields(Counters):
+            name = attribute.name
+            setattr(self, name, getattr(self, name) + getattr(done, name))
 
     @property
     def pages_scanned(self) -> int:

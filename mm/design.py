@@ -49,6 +49,10 @@ class Design(Protocol):
     def lock_acquisitions(self) -> int:
         """Locks that the design's own bookkeeping has taken so far."""
 
+    @property
+    def nr_callbacks(self) -> int:
+        """Pins (or pages, where there are no pins) whose owner was called back so far."""
+
     def claims(self, start: int, stop: int) -> Mask:
         """Which frames of [start, stop) must not move unasked, shape (stop - start,)."""
 
@@ -73,6 +77,7 @@ class Unmovable:
 
     name = "unmovable"
     lock_acquisitions = 0
+    nr_callbacks = 0
 
     def claims(self, start: int, stop: int) -> Mask:
         """Nobody registers anything."""
@@ -115,6 +120,12 @@ class RegistryDesign:
         """Ask `registry`; moves go through `memory`."""
         self._registry = registry
         self._memory = memory
+        self._nr_callbacks = 0
+
+    @property
+    def nr_callbacks(self) -> int:
+        """Pins asked to move or to be released; one that is asked again counts again."""
+        return self._nr_callbacks
 
     @property
     def lock_acquisitions(self) -> int:
@@ -154,6 +165,7 @@ class RegistryDesign:
 
     def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
         """One move protocol for the batch, every owner asked."""
+        self._nr_callbacks += int(self._registry.owner_counts(pfns).sum())
         return move_many(self._registry, self._memory, pfns, targets, mode)
 
     def release(self, pfns: Pfns, mode: Mode) -> NDArray[np.uint8]:
@@ -163,6 +175,7 @@ class RegistryDesign:
         be the frame that was given up before it.
         """
         reasons = np.empty(len(pfns), dtype=np.uint8)
+        self._nr_callbacks += int(self._registry.owner_counts(pfns).sum())
         for row in range(len(pfns)):
             one = pfns[row : row + 1]
             reasons[row] = release_many(self._registry, self._memory, one, mode)[0]

@@ -221,7 +221,7 @@ class Machine:
         if strategy not in ("scan", "plan"):
             raise PinpageError(f"compact: strategy={strategy!r}: it is 'scan' or 'plan'")
         before = self.counters.copy()
-        locks = self._lock_acquisitions()
+        elsewhere = self._counted_elsewhere()
         self.pcp.drain_all()
         if strategy == "plan":
             report, made = self.planned.compact(self.design, mode=mode)
@@ -231,13 +231,21 @@ class Machine:
             for zone in self.zones:
                 control = CompactControl(zone, mode)
                 compacted.report.add(self.compaction.compact_zone(control, self.design))
-        self.counters.lock_acquisitions += self._lock_acquisitions() - locks
+        self.counters.add(self._counted_elsewhere().since(elsewhere))
         compacted.elapsed_ns = self.costs.cost_of(self.counters.since(before))
         self.clock.advance(compacted.elapsed_ns)
         return compacted
 
-    def _lock_acquisitions(self) -> int:
-        return self.buddy.lock_acquisitions + self.design.lock_acquisitions
+    def _counted_elsewhere(self) -> Counters:
+        """What the parts count for themselves, as it stands."""
+        areas = self.swap.areas.values()
+        return Counters(
+            lock_acquisitions=self.buddy.lock_acquisitions + self.design.lock_acquisitions,
+            callbacks=self.design.nr_callbacks,
+            pages_compressed=sum(area.nr_stored for area in areas),
+            pages_decompressed=sum(area.nr_loaded for area in areas),
+            ptes_rewritten=self.paging.nr_ptes_unused,
+        )
 
     # The whole.
 

@@ -87,6 +87,7 @@ class Paging:
         in_reclaim: reclaim is running, so an allocation must not start another
             (PF_MEMALLOC); only `mm.vmscan` sets it.
         nr_swapped_in, nr_swapped_out: pages read from and written to swap.
+        nr_ptes_unused: PTEs that unuse pointed from a slot to its page.
     """
 
     source: PageSource
@@ -99,6 +100,7 @@ class Paging:
     in_reclaim: bool = False
     nr_swapped_in: int = field(default=0, init=False)
     nr_swapped_out: int = field(default=0, init=False)
+    nr_ptes_unused: int = field(default=0, init=False)
     frames: Frames = field(init=False, repr=False)
     contents: Contents = field(init=False, repr=False)
 

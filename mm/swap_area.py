@@ -48,6 +48,7 @@ class SwapArea:
             none); further ones are in a dict.  This is what makes unuse O(1).
         inuse_pages: slots that are not free.
         nr_holders: who must not see the area torn down (get_swap_device).
+        nr_stored, nr_loaded: pages that frontswap took, and gave, since swapon.
 
     Invariants, run by `check`:
         S1 the count of a slot is the number of its users (SHMEM: one).
@@ -79,6 +80,8 @@ class SwapArea:
         self.user_vpn: NDArray[np.int32] = np.full(nr_slots, -1, dtype=np.int32)
         self.inuse_pages = 0
         self.nr_holders = 0
+        self.nr_stored = 0
+        self.nr_loaded = 0
         self._further: dict[int, list[tuple[int, int]]] = {}
         self._continued: dict[int, int] = {}
         self._next = 1
@@ -248,6 +251,7 @@ class SwapArea:
         """
         if self.frontswap is not None:
             if self.frontswap.store(self.type, offset, page):
+                self.nr_stored += 1
                 self.frontswap_map[offset] = True
                 self.disk.pop(offset, None)  # an older copy must never be read
                 return True
@@ -270,6 +274,7 @@ class SwapArea:
         if self.frontswap is not None and self.frontswap_map.item(offset):
             page = self.frontswap.load(self.type, offset)
             if page is not None:
+                self.nr_loaded += 1
                 return page
         require(offset in self.disk, "a swapped page is lost", type=self.type, offset=offset)
         return self.disk[offset]

@@ -261,6 +261,7 @@ def _unuse_pte(paging: Paging, mm: AddressSpace, vpn: int, entry: SwapEntry, pfn
         paging.get_page(pfn)  # for the first mapping to take over
     paging.swap.clear_pte(mm, vpn)
     paging.rmap.map_page(mm, vpn, pfn)
+    paging.nr_ptes_unused += 1
     return Errno.OK
 
 

@@ -48,11 +48,17 @@ class ZbudReclaim:
         """`pools` is read at every call: a pool that joins the list later is known."""
         self._source = source
         self._pools = pools
+        self._nr_callbacks = 0
 
     @property
     def lock_acquisitions(self) -> int:
         """Pool locks taken so far, by anybody."""
         return sum(pool.lock.acquisitions for pool in self._pools)
+
+    @property
+    def nr_callbacks(self) -> int:
+        """Pages that a pool was asked to reclaim."""
+        return self._nr_callbacks
 
     def claims(self, start: int, stop: int) -> Mask:
         """Frames typed zbud."""
@@ -97,6 +103,7 @@ class ZbudReclaim:
         pool = next((pool for pool in self._pools if pool.holds(pfn)[0]), None)
         if pool is None:  # emptied by what an earlier page's objects brought along
             return self._source.put_page(int(pfn[0]))
+        self._nr_callbacks += 1
         return bool(pool.reclaim_pages(pfn)[0])
 
     def _take(self, pfns: Pfns) -> NDArray[np.uint8]:

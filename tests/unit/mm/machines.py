@@ -123,6 +123,7 @@ class ScriptedDesign:
 
     name = "scripted"
     lock_acquisitions = 0
+    nr_callbacks = 0
 
     def __init__(self, answer=Answer.MOVE, reasons=(), claimed=()):
         self.answer = answer

@@ -125,3 +125,9 @@ def test_the_clock_goes_forward_in_whole_ns():
         with pytest.raises(PinpageError, match="cannot advance"):
             clock.advance(bad)
     assert clock.now_ns == 7
+
+
+def test_counts_kept_elsewhere_are_added():
+    counters = Counters(pages_copied=3)
+    counters.add(Counters(pages_copied=2, callbacks=5))
+    assert counters == Counters(pages_copied=5, callbacks=5)
