@@ -2,7 +2,8 @@
 
 What a subcommand needs is imported when it runs, so that `--help` answers at once.
 
-Exit codes: 0 done, 1 it failed (a file, a permission), 2 it was called wrongly.
+Exit codes: 0 done, 1 it failed (a file, a permission), 2 it was called wrongly, 130 it was
+interrupted.  Whatever the user did wrong is one line on stderr; a traceback is our bug.
 """
 
 import enum
@@ -12,78 +13,138 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-
-from pinpage.errors import PinpageError
 
 if TYPE_CHECKING:
     from pinlab.compare import Progress, Run
     from pinlab.snapshot.image import Snapshot
+    from pinlab.snapshot.proc import Progress as FileProgress
 
-__all__ = ["app", "main"]
+__all__ = ["app", "compare", "heatmap", "main", "record"]
+
+_INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
-    help="Who pins which physical page, and what it would buy if they let it move.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-report_app = typer.Typer(no_args_is_help=True, help="Look at a recording.")
-app.add_typer(report_app, name="report")
+_report_app = typer.Typer(invoke_without_command=True)
+app.add_typer(_report_app, name="report")
 
 
-class StrategyName(enum.StrEnum):
+class _Strategy(enum.StrEnum):
     """How to decide what to move."""
 
     scan = "scan"
     plan = "plan"
 
 
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        typer.echo(f"pinpage {version('pinpage')}")
+    except PackageNotFoundError:  # run from a checkout
+        typer.echo("pinpage, not installed")
+    raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
-    """Keep subcommands subcommands, however few there are."""
+def _root(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    """Who pins which physical page, and what it would buy if they let it move.
+
+    Start with `pinpage compare`: it needs no file and no root.
+    """
+    _help_if_alone(context)
+
+
+@_report_app.callback()
+def _report(context: typer.Context) -> None:
+    """Look at one recording."""
+    _help_if_alone(context)
+
+
+def _help_if_alone(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
 
 
 @app.command()
-def compare(
+def compare(  # noqa: PLR0917  (typer calls it by name)
     recording: Annotated[
         str | None,
-        typer.Argument(help="A recording; the bundled one if left out.", show_default=False),
+        typer.Argument(
+            metavar="RECORDING", help="A recording's file; if left out, the one that is built in."
+        ),
     ] = None,
     design: Annotated[
         list[str] | None,
-        typer.Option(help="A design: unmovable, zbud-reclaim, registry. Repeatable."),
+        typer.Option(
+            metavar="NAME",
+            help="How frames are treated that mm cannot move by itself: unmovable (v3.11), "
+            "zbud-reclaim (the RFC of 2013), registry (whoever pinned is asked). Repeatable.",
+        ),
     ] = None,
     movable: Annotated[
         list[str] | None,
         typer.Option(
             metavar="OWNER[,OWNER...]",
-            help="Owners with a callback under the registry design. Each use is a run.",
+            help="Who has a migrate callback under registry, such as zbud,slab; or none. "
+            "Repeatable: each use is a run of its own.",
         ),
     ] = None,
     strategy: Annotated[
-        StrategyName | None,
-        typer.Option(help="Two scanners as the kernel has them, or plan with what is known."),
+        _Strategy | None,
+        typer.Option(
+            help="scan: the kernel's two scanners. plan: knowing who holds what, empty the "
+            "most pageblocks with the fewest moves."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the contents that fill memory.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of the contents that fill memory.")
+    ] = 0,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Runs at a time; the processors, at most 2, if left out."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Runs at a time; two if left out. No figure depends on it.",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    with_map: Annotated[bool, typer.Option("--map", help="Memory before and after each.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of tables.")
+    ] = False,
+    with_map: Annotated[
+        bool, typer.Option("--map", help="Draw memory before and after each run.")
+    ] = False,
 ) -> None:
-    """The same memory and the same request under each design, beside what Linux did.
+    """What recorded memory gives under each design, beside what Linux did with it.
 
-    Compacts all memory and then takes as many 2 MiB pages as there are.
+    Each run starts from the same frames, compacts them all and takes every 2 MiB page there is.
+
+    Without options: every design, with and without callbacks, by scan and by plan.
     """
     from pinlab.compare import check_runs
     from pinlab.compare import compare as run_all
     from pinlab.output import comparison_as_json, print_maps
     from pinlab.tables import print_comparison
 
+    if as_json and with_map:
+        _end("--map draws for people: leave it out with --json", 2)
     snapshot = _open(recording)
     with _usage_errors():
         runs = _runs(snapshot, design, movable, strategy)
@@ -108,10 +169,16 @@ def compare(
 @app.command()
 def record(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The file to write.", show_default=False)
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The recording to write.", show_default=False
+        ),
     ],
 ) -> None:
-    """Capture this machine's memory map from /proc, as root."""
+    """Capture this machine's memory map from /proc. Needs root; changes nothing but FILE.
+
+    What /proc does not tell stays unknown, and an unknown frame is never taken for a free one.
+    """
     from pinlab.output import describe
     from pinlab.record import record as capture
 
@@ -120,15 +187,18 @@ def record(
     typer.echo(f"{output}: {describe(snapshot)}")
 
 
-@report_app.command()
+@_report_app.command()
 def heatmap(
-    file: Annotated[str, typer.Argument(help="A recording, or the bundled one's name.")],
-    png: Annotated[
-        Path | None, typer.Option(help="Also draw it as a picture.", show_default=False)
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="FILE", help="A recording; if left out, the one that is built in."),
     ] = None,
-    width: Annotated[int, typer.Option(min=24, help="Columns of text.")] = 79,
+    png: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it as a picture, too.")
+    ] = None,
+    width: Annotated[int, typer.Option(min=24, metavar="N", help="Columns of text.")] = 79,
 ) -> None:
-    """Draw a recording: one cell per pageblock, by its worst owner."""
+    """Draw memory as a map: one cell per pageblock, by whoever keeps it from being emptied."""
     from pinlab import heatmap as draw
 
     snapshot = _open(file)
@@ -141,20 +211,39 @@ def heatmap(
 
 def main() -> None:
     """The entry point: a user's mistake ends in one line, never in a traceback."""
+    sys.exit(_exit_code_of_run())
+
+
+def _exit_code_of_run() -> int:
     try:
-        app(prog_name="pinpage")
-    except KeyboardInterrupt:
-        typer.echo("pinpage: interrupted; nothing was written", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        code = app(prog_name="pinpage", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        # The parser's own errors; typer brings its parser along, or not, depending on its age.
+        if not hasattr(error, "format_message"):
+            raise
+        return _say_what_was_wrong(error)
+    if code == _INTERRUPTED:
+        typer.echo("pinpage: interrupted", err=True)
+    return code if isinstance(code, int) else 0
+
+
+def _say_what_was_wrong(error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "pinpage"
+    message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+    typer.echo(f"pinpage: {message}; see {path} --help", err=True)
+    return int(error.exit_code)
 
 
 def _open(recording: str | None) -> "Snapshot":
-    from pinlab.snapshot.open import open_snapshot
-
     with _failures():
+        from pinlab.snapshot.open import open_snapshot
+
         return open_snapshot(recording)
 
 
@@ -162,37 +251,47 @@ def _runs(
     snapshot: "Snapshot",
     designs: list[str] | None,
     coverages: list[str] | None,
-    strategy: StrategyName | None,
+    strategy: _Strategy | None,
 ) -> tuple["Run", ...]:
-    from pinlab.compare import default_runs, runs_of
+    from pinlab.compare import coverage_named, default_runs, runs_of
 
     if not designs and not coverages and strategy is None:
         return default_runs(snapshot)
-    chosen = [tuple(filter(None, names.split(","))) for names in coverages or []]
+    chosen = [coverage_named(names) for names in coverages or []]
     return runs_of(snapshot, designs or [], chosen, None if strategy is None else strategy.value)
 
 
 @contextmanager
 def _failures() -> Iterator[None]:
     """What goes wrong with files and memory: one line, exit code 1."""
+    from pinpage.errors import PinpageError
+
     try:
         yield
-    except (PinpageError, OSError, MemoryError) as error:
-        _end(error, 1)
+    except BrokenPipeError:
+        raise
+    except MemoryError:
+        _end("memory ran out: try --jobs 1, or a smaller recording", 1)
+    except OSError as error:
+        _end(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+    except PinpageError as error:
+        _end(str(error), 1)
 
 
 @contextmanager
 def _usage_errors() -> Iterator[None]:
     """What was asked for wrongly: one line, exit code 2."""
+    from pinpage.errors import PinpageError
+
     try:
         yield
     except PinpageError as error:
-        _end(error, 2)
+        _end(str(error), 2)
 
 
-def _end(error: Exception, code: int) -> NoReturn:
-    typer.echo(f"pinpage: {error}", err=True)
-    raise typer.Exit(code) from error
+def _end(message: str, code: int) -> NoReturn:
+    typer.echo(f"pinpage: {message}", err=True)
+    raise typer.Exit(code)
 
 
 @contextmanager
@@ -205,7 +304,7 @@ def _progress(*, quiet: bool) -> Iterator["Progress | None"]:
 
 
 @contextmanager
-def _file_progress() -> Iterator["Progress | None"]:
+def _file_progress() -> Iterator["FileProgress | None"]:
     from pinlab.output import file_progress
 
     with file_progress() as progress:

@@ -24,7 +24,6 @@ from pinlab.replay import Replayed, class_counts, replay
 from pinlab.results import Comparison, Maps, MeasuredRow, Row, Run
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
-from pinpage.owner import Reason
 
 __all__ = [
     "Comparison",
@@ -35,6 +34,7 @@ __all__ = [
     "Run",
     "check_runs",
     "compare",
+    "coverage_named",
     "default_runs",
     "measured_row",
     "runs_of",
@@ -63,6 +63,18 @@ def default_runs(snapshot: Snapshot) -> tuple[Run, ...]:
         Run("registry", both, "plan"),
     )
     return tuple(dict.fromkeys(runs))
+
+
+def coverage_named(names: str) -> tuple[str, ...]:
+    """Owners from a list as on the command line: "zbud,slab", or "none" for nobody.
+
+    Raises:
+        PinpageError: the list is empty, or says none and names somebody.
+    """
+    owners = tuple(sorted({name.strip() for name in names.split(",")} - {""}))
+    if not owners or ("none" in owners and len(owners) > 1):
+        raise PinpageError(f"--movable {names!r}: name owners, or none alone for nobody")
+    return () if owners == ("none",) else owners
 
 
 def runs_of(
@@ -251,17 +263,13 @@ def serve(replayed: Replayed, run: Run) -> Row:
         pages_unused=0 if replayed.zswap is None else replayed.zswap.counters.unused_pages,
         pages_grown=pages_grown,
         pages_scanned=report.pages_scanned_migrate + report.pages_scanned_free,
-        refused={_said(reason): count for reason, count in sorted(report.refused.items())},
+        refused={reason.name.lower(): n for reason, n in sorted(report.refused.items())},
         lock_acquisitions=machine.counters.lock_acquisitions,
         modelled_ns=compacted.elapsed_ns,
         bytes_verified=read.bytes_verified,
         bytes_lost=read.bytes_lost,
         digest=machine.digest(),
     )
-
-
-def _said(reason: Reason) -> str:
-    return reason.name.lower().replace("_", " ")
 
 
 def _nr_used(machine: Machine) -> int:

@@ -92,13 +92,17 @@ def _start(work: Callable[[Task], Result], index: int, task: Task) -> _Child[Tas
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_in_child, args=(work, task, theirs), daemon=True)
-    process.start()
+    held_back = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
     theirs.close()
     return _Child(index, process, ours)
 
 
 def _in_child(work: Callable[[Task], Result], task: Task, results: Connection) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # held back since before the fork
     try:
         results.send_bytes(_answer(work, task))
     except OSError:  # the parent is gone, and with it whoever wanted to know
@@ -116,7 +120,7 @@ def _answer(work: Callable[[Task], Result], task: Task) -> bytes:
         error.add_note("in a forked run:\n" + "".join(traceback.format_tb(error.__traceback__)))
         try:
             answer = pickle.dumps((False, error))
-            pickle.loads(answer)  # noqa: S301  (some errors can be pickled and not unpickled)
+            pickle.loads(answer)  # (some errors can be pickled and not unpickled)
         except Exception:  # noqa: BLE001  (what matters is the error above)
             plain = RuntimeError(f"{type(error).__name__}: {error}")
             answer = pickle.dumps((False, plain))
@@ -125,7 +129,7 @@ def _answer(work: Callable[[Task], Result], task: Task) -> bytes:
 
 def _result_of(child: _Child[Task], _work: Callable[[Task], Result]) -> Result:
     try:
-        is_good, value = pickle.loads(child.results.recv_bytes())  # noqa: S301  (our own child)
+        is_good, value = pickle.loads(child.results.recv_bytes())
     except EOFError:
         child.process.join()
         raise PinpageError(_how_it_ended(child.process.exitcode)) from None

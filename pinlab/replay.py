@@ -45,7 +45,7 @@ from pinpage.errors import PinpageError
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
-__all__ = ["Replayed", "class_counts", "replay"]
+__all__ = ["GUP_PIN_COUNTING_BIAS", "Replayed", "class_counts", "replay"]
 
 _OBJECTS_AT_ONCE = 8192
 """Compressed objects made at a time: some 12 MB."""

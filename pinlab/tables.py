@@ -1,45 +1,48 @@
-"""Comparisons as tables: for a terminal, and as plain text for a README or a mail."""
+"""Comparisons as tables: for a terminal of any width, for a mail, and as markdown.
 
+Plain text everywhere.  What does not fit beside each other is printed below each other, the
+name of the run repeated; where the output is no terminal nothing is wrapped at all.
+"""
+
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import typer
 
+from pinlab.designs import design
+from pinlab.notes import LEGEND, comparison_notes
 from pinlab.results import Comparison, MeasuredRow, Row
 
-__all__ = [
-    "LEGEND",
-    "WIDTH",
-    "as_markdown",
-    "as_table",
-    "comparison_notes",
-    "print_comparison",
-    "refusals",
-]
+__all__ = ["as_markdown", "as_text", "lay_out", "print_comparison", "refusals"]
 
+_NAME_COLUMNS = ("design", "callbacks", "strategy")
 _COLUMNS = (
-    "design", "can move", "strategy", "2 MiB pages", "bound", "emptied", "moved", "unused",
-    "grown", "scanned", "locks", "ms", "MB read", "lost",
+    *_NAME_COLUMNS, "2 MiB pages", "bound", "emptied", "moved", "unused", "grown", "scanned",
+    "locks", "model ms", "MB verified", "bytes lost",
 )  # fmt: skip
-_TEXT_COLUMNS = 3
-WIDTH = 140
-"""Columns where the output is no terminal: nothing wraps."""
+_NR_NAMES = len(_NAME_COLUMNS)
+_GAP = "  "
+
+_Line = list[str]
+"""One row of a table, its name columns first."""
 
 
-def _cells(row: Row) -> list[str]:
+def _name_of(row: Row) -> _Line:
+    asks = design(row.design).takes_coverage
+    return [row.design, "+".join(row.movable) or ("none" if asks else "-"), row.strategy]
+
+
+def _cells(row: Row) -> _Line:
     return [
-        row.design,
-        "+".join(row.movable) or ("nobody" if row.design == "registry" else "-"),
-        row.strategy,
-        str(row.huge_pages),
-        str(row.bound),
-        f"{row.pageblocks_emptied:+d}",
+        *_name_of(row),
+        _count(row.huge_pages),
+        _count(row.bound),
+        f"{row.pageblocks_emptied:+,d}",
         _count(row.pages_moved),
         _count(row.pages_unused),
-        f"{row.pages_grown:+,d}",
+        f"{row.pages_grown:+,d}" if row.pages_grown else "0",
         _count(row.pages_scanned),
         _count(row.lock_acquisitions),
         f"{row.modelled_ns / 1e6:,.0f}",
@@ -48,116 +51,123 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _measured_cells(row: MeasuredRow) -> list[str]:
-    emptied = "?" if row.pageblocks_emptied is None else f"{row.pageblocks_emptied:+d}"
-    known = [f"{row.kernel}, measured", "", "", str(row.huge_pages), "", emptied]
-    return known + [_count(row.pages_moved), "", "", _count(row.pages_scanned), "", "", "", ""]
+def _measured_cells(row: MeasuredRow) -> _Line:
+    emptied = "?" if row.pageblocks_emptied is None else f"{row.pageblocks_emptied:+,d}"
+    known = [f"{row.kernel}, measured", "", "", _count(row.huge_pages), "", emptied]
+    return [*known, _count(row.pages_moved), "", "", _count(row.pages_scanned), "", "", "", ""]
 
 
 def _count(value: int) -> str:
     return f"{value:,d}"
 
 
-def _lines(comparison: Comparison) -> list[list[str]]:
+def _lines(comparison: Comparison) -> list[_Line]:
     lines = [] if comparison.measured is None else [_measured_cells(comparison.measured)]
     return lines + [_cells(row) for row in comparison.rows]
 
 
-def as_table(comparison: Comparison) -> Table:
-    """The table for a terminal: the recorded kernel first, then one line per run."""
-    table = Table(
-        title=f"{comparison.recording}: compact all memory, then take every 2 MiB page",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        title_justify="left",
-    )
-    for index, name in enumerate(_COLUMNS):
-        table.add_column(
-            name,
-            justify="left" if index < _TEXT_COLUMNS else "right",
-            no_wrap=True,
-            style="bold" if name == "2 MiB pages" else "",
-        )
-    for cells in _lines(comparison):
-        table.add_row(*cells, end_section=cells[0].endswith("measured"))
-    return table
-
-
 def as_markdown(comparison: Comparison) -> str:
-    """The same as a markdown table."""
+    """The comparison as a markdown table: the recorded kernel first, then one line per run."""
     lines = [list(_COLUMNS), *_lines(comparison)]
-    lines.insert(1, ["---" if i < _TEXT_COLUMNS else "---:" for i in range(len(_COLUMNS))])
+    lines.insert(1, ["---" if i < _NR_NAMES else "---:" for i in range(len(_COLUMNS))])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def refusals(rows: Sequence[Row]) -> Table:
-    """Why frames stayed where they were, one column per run."""
+def as_text(comparison: Comparison, width: int | None = None) -> str:
+    """The same as plain text within `width` columns; None: as wide as it comes."""
+    return lay_out(_COLUMNS, _lines(comparison), width)
+
+
+def refusals(rows: Sequence[Row], width: int | None = None) -> str:
+    """How many frames stayed where they were and why, one line per run; empty if none did."""
     reasons = sorted({reason for row in rows for reason in row.refused})
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("frames that stayed, by reason", no_wrap=True)
-    for row in rows:
-        table.add_column(
-            "\n".join((row.design, "+".join(row.movable), row.strategy)), justify="right"
-        )
-    for reason in reasons:
-        table.add_row(reason, *(_count(row.refused.get(reason, 0)) for row in rows))
-    return table
+    if not reasons:
+        return ""
+    header = (*_NAME_COLUMNS, *(reason.replace("_", " ") for reason in reasons))
+    lines = [
+        [*_name_of(row), *(_count(row.refused.get(reason, 0)) for reason in reasons)]
+        for row in rows
+    ]
+    return lay_out(header, lines, width)
 
 
-def comparison_notes(comparison: Comparison) -> list[str]:
-    """What the figures say to somebody who sees them for the first time.
+def lay_out(header: Sequence[str], lines: Sequence[_Line], width: int | None = None) -> str:
+    """A table as text; where it is too wide, several below each other.
 
-    Each sentence is derived from the rows; one that does not hold is not printed.
+    The first three columns name the line, and become one where the table is split.
+
+    Args:
+        header: names of the columns.
+        lines: cells, as many as the header has.
+        width: columns to stay within, as far as one name and one value go; None: no limit.
     """
-    notes = []
-    rows = comparison.rows
-    base = _first(rows, "unmovable", (), "scan")
-    for row in rows:
-        if base is None or row.strategy != "scan" or len(row.movable) != 1:
-            continue
-        gained = row.huge_pages - base.huge_pages
-        if gained <= base.huge_pages * 0.1:
-            notes.append(
-                f"A callback for {row.movable[0]} alone buys {gained:+d} huge pages under scan "
-                f"and costs {row.pages_moved - base.pages_moved:+,d} moves: what it vacates, "
-                "other owners' frames keep from becoming free."
-            )
-    knows = _first(rows, "registry", (), "plan")
-    if base is not None and knows is not None and knows.huge_pages > base.huge_pages:
-        notes.append(
-            f"Knowledge alone, nobody with a callback, makes {knows.huge_pages} with "
-            f"{knows.pages_moved:,d} moves where scanning makes {base.huge_pages} with "
-            f"{base.pages_moved:,d}."
+    table = [list(header), *lines]
+    whole = _render(table, _NR_NAMES)
+    if width is None or len(whole[1]) <= width:
+        return "\n".join(whole)
+    names = ["run", *(_one_name(line[:_NR_NAMES]) for line in lines)]
+    room = width - max(map(len, names))
+    parts: list[list[int]] = [[]]
+    left = room
+    for column in range(_NR_NAMES, len(header)):
+        needed = len(_GAP) + max(len(line[column]) for line in table)
+        if parts[-1] and needed > left:
+            parts.append([])
+            left = room
+        parts[-1].append(column)
+        left -= needed
+    return "\n\n".join(
+        "\n".join(_render([[n, *(t[c] for c in part)] for n, t in zip(names, table, strict=True)]))
+        for part in parts
+    )
+
+
+def _one_name(names: Sequence[str]) -> str:
+    what, callbacks, strategy = names
+    return " ".join(
+        filter(None, (what, f"({callbacks})" if callbacks.strip("-") else "", strategy))
+    )
+
+
+def _render(table: Sequence[_Line], nr_names: int = 1) -> list[str]:
+    """Header, a rule as wide as the table, rows; names to the left, values to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        _GAP.join(
+            cell.ljust(size) if i < nr_names else cell.rjust(size)
+            for i, (cell, size) in enumerate(zip(cells, widths, strict=True))
         )
-    for row in rows:
-        if row.pages_grown > 0:
-            notes.append(
-                f"{row.design} brought {row.pages_unused:,d} compressed pages back to memory, "
-                f"which grew by {row.pages_grown:,d} pages."
-            )
-    return notes
+        for cells in table
+    ]
+    lines.insert(1, "-" * len(lines[0]))
+    return [line.rstrip() for line in lines]
 
 
-def _first(rows: Sequence[Row], design: str, movable: tuple[str, ...], strategy: str) -> Row | None:
-    wanted = (design, movable, strategy)
-    return next((r for r in rows if (r.design, r.movable, r.strategy) == wanted), None)
+def print_comparison(comparison: Comparison, width: int | None = None) -> None:
+    """Table, refusals, what they say, and what the columns mean.
 
-
-def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Table, refusals, notes, and what the columns mean, as wide as they need."""
-    console = console or Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-    console.print(as_table(comparison))
-    console.print(refusals(comparison.rows))
+    Args:
+        comparison: what to print.
+        width: columns to stay within; None: those of the terminal, or any number if there
+            is none.
+    """
+    if width is None and sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+    title = f"{comparison.recording}: compact all memory, then take every 2 MiB page"
+    typer.secho(title, bold=True)
+    typer.echo()
+    typer.echo(as_text(comparison, width))
+    stayed = refusals(comparison.rows, width)
+    if stayed:
+        typer.secho("\nFrames that stayed where they were, by reason", bold=True)
+        typer.echo()
+        typer.echo(stayed)
+    typer.echo()
     for note in comparison_notes(comparison):
-        console.print(Text("- " + note))
-    console.print(Text(LEGEND, style="dim"))
+        typer.echo(_wrapped(f"- {note}", width))
+    typer.echo()
+    typer.secho("\n".join(_wrapped(line, width) for line in LEGEND.splitlines()), dim=True)
 
 
-LEGEND = """\
-bound: the most 2 MiB pages that any strategy can make with what the run can move.
-emptied: pageblocks wholly free after compaction, less those before.  unused, grown: compressed
-pages brought back to memory, and what that added to memory in use.  scanned: frames looked at.
-locks: zone and registry locks.  ms: modelled time, for ratios between rows only.
-MB read: bytes read back through their holders at the end and found as stored; lost: the others.
-scan leaves the min watermark free, as the page allocator must; plan hands out what it emptied."""
+def _wrapped(text: str, width: int | None) -> str:
+    return text if width is None else textwrap.fill(text, max(width, 24), subsequent_indent="  ")

@@ -117,8 +117,10 @@ def read_npz(path: Path, names: frozenset[str] | None = None) -> dict[str, NDArr
     Raises:
         SnapshotError: no such file, not an .npz, cut short, or damaged.
     """
-    if not path.is_file():
+    if not path.exists():
         raise SnapshotError(path, "file", "does not exist", "check the path")
+    if not path.is_file():
+        raise SnapshotError(path, "file", "is not a regular file", "name a recording")
     try:
         # Opened here, for numpy leaves its own file open when it fails.
         with path.open("rb") as file:
