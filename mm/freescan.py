@@ -96,8 +96,8 @@ class FreeScanner:
         self.nr_scanned += nr_pages
         if not nr_free:
             self._pageblocks.skip[block] = True
-        elif self._may_take(nr_free):
-            taken = self._buddy.take_free_in(block)
+        elif (limit := self._nr_spare()) > 0:
+            taken = self._buddy.take_free_in(block, limit=limit)
             self._held = np.concatenate((self._held, taken)) if len(self._held) else taken
 
     def _is_suitable(self, block: int) -> bool:
@@ -108,6 +108,6 @@ class FreeScanner:
             return bool(migratetype != MigrateType.ISOLATE)  # somebody else's range
         return migratetype in _SUITABLE
 
-    def _may_take(self, nr_pages: int) -> bool:
-        """Targets come out of free memory: never below the min watermark."""
-        return self._buddy.nr_free(self._zone.index) - nr_pages > self._zone.min
+    def _nr_spare(self) -> int:
+        """Targets come out of free memory: more than the min watermark has to stay."""
+        return self._buddy.nr_free(self._zone.index) - self._zone.min - 1
