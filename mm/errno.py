@@ -6,6 +6,7 @@ A refusal is a value, never an exception.  Each code keeps one meaning throughou
 code        in mm it means                                  the caller should
 ==========  ==============================================  ==========================
 EAGAIN      somebody uses it at this moment                 retry within its budget
+EFAULT      no such address in the process                  stop: it is permanent
 EBUSY       cannot now: unmovable, or isolated already      try another target
 ENOMEM      no destination                                  abort the batch
 EINTR       a signal                                        abort everything, undo
@@ -29,6 +30,7 @@ class Errno(enum.IntEnum):
     EINTR = -4
     EAGAIN = -11
     ENOMEM = -12
+    EFAULT = -14
     EBUSY = -16
     EEXIST = -17
     ENODEV = -19

@@ -286,23 +286,24 @@ class Mover:
         self._counters.pages_isolated += len(targets)
         self._counters.flushes += -(-len(sources) // COMPACT_CLUSTER_MAX)
 
-    def get_page(self, pfn: int) -> bool:
-        """Take a reference unless the count is zero or frozen; whether that worked."""
-        if self._frames.refcount[pfn] <= 0:
+    def get_page(self, pfn: int, nr_references: int = 1) -> bool:
+        """Take references unless the count is zero or frozen; whether that worked."""
+        count = self._frames.refcount.item(pfn)
+        if count <= 0:
             return False
-        self._frames.refcount[pfn] += 1
+        self._frames.refcount[pfn] = count + nr_references
         return True
 
-    def put_page(self, pfn: int) -> bool:
-        """Drop a reference; whether that was the last one, and the frame is free now."""
+    def put_page(self, pfn: int, nr_references: int = 1) -> bool:
+        """Drop references; whether the last one was among them, and the frame is free now."""
         pfn = self._stands_for.get(pfn, pfn)
-        count = int(self._frames.refcount[pfn])
-        require(count != 0, "V2 a reference is dropped that nobody held", pfn=pfn)
+        count = self._frames.refcount.item(pfn)
+        require(abs(count) >= nr_references, "V2 a reference is dropped that nobody held", pfn=pfn)
         if count < 0:  # frozen counts are kept negated; the mover's own is still in it
-            self._frames.refcount[pfn] = count + 1
+            self._frames.refcount[pfn] = count + nr_references
             return False
-        if count > 1:
-            self._frames.refcount[pfn] = count - 1
+        if count > nr_references:
+            self._frames.refcount[pfn] = count - nr_references
             return False
         require(not self._frames.isolated[pfn], "V3 a mover's reference was dropped", pfn=pfn)
         if self._frames.flags.item(pfn) & int(PageFlag.LRU.mask):
