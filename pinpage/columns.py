@@ -1,158 +1,30 @@
 """Pinning and unpinning many frames at once: all of them, or none.
 
-Owns:    nothing.  It turns columns of (pfn, private) into columns of records, locks the
-         nodes concerned, looks before it stores, and stores.
+Owns:    nothing.  It locks the nodes concerned, looks before it stores, and stores.
 Ignores: batches (a column is a batch already).
 Cost:    one lock acquisition per node and call; about 60 ns per scattered frame, 5 ns per
          frame of a range.  Frames with several pins cost a loop.
 Kernel counterpart: pin_user_pages and sg_alloc_table_from_pages: pins come in groups.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-from attrs import frozen
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from pinpage.errors import AlreadyPinnedError, NotPinnedError, OwnerError, PfnError, PinpageError
+from pinpage.errors import AlreadyPinnedError, NotPinnedError, OwnerError
+from pinpage.keys import Keys
 from pinpage.nodes import Nodes
-from pinpage.privates import NONE_NUMBER, Privates
-from pinpage.radix import Radix, Record
-from pinpage.sparse import NO_TAG
+from pinpage.radix import Radix
+from pinpage.radix_reads import Record
+from pinpage.sparse import NO_TAG, Located
 from pinpage.units import Mask, Pfns
 
 __all__ = [
-    "Keys",
     "add_columns",
     "add_span",
-    "as_pfns",
-    "encode",
     "rekey_columns",
     "remove_columns",
     "remove_span",
 ]
-
-_Values = int | NDArray[np.int64]
-
-
-@frozen(eq=False)
-class Keys:
-    """What is stored for some pins of one owner.
-
-    Attributes:
-        tag: owner number and kind of private; NO_TAG when `tags` has one for each pin.
-        tags: int32[n], or None when all are `tag`.
-        values: one for all, or int64[n].
-        held: object privates that these keys use, by number: how many times.
-    """
-
-    tag: int
-    tags: NDArray[np.int32] | None
-    values: _Values
-    held: dict[int, int]
-
-    def columns(self, count: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Tags and values as columns of `count` rows."""
-        tags = np.full(count, self.tag, dtype=np.int32) if self.tags is None else self.tags
-        values = self.values
-        return tags, np.full(count, values, dtype=np.int64) if isinstance(values, int) else values
-
-    def drop(self, privates: Privates) -> None:
-        """Give back the uses of object privates."""
-        for number, count in self.held.items():
-            privates.drop(number, count)
-
-
-def as_pfns(pfns: ArrayLike) -> Pfns:
-    """A column of pfns from whatever the caller gave.
-
-    Raises:
-        PfnError: not integers, or not one-dimensional.
-    """
-    column = np.asarray(pfns)
-    if column.size == 0:
-        column = column.astype(np.int64)
-    if column.ndim != 1 or column.dtype.kind not in "iu":
-        raise PfnError(
-            f"pfns: want one column of integers, got {column.dtype} of shape {column.shape}"
-        )
-    return column.astype(np.int64, copy=False)
-
-
-def encode(table: Privates, number: int, privates: Any, count: int, *, hold: bool) -> Keys | None:
-    """What to store for `count` pins of owner `number`.
-
-    Args:
-        privates: None, one private for all, or one each (an array, list, tuple or range).
-        hold: use object privates, adding them to the side table; else only look them up.
-
-    Returns:
-        None, only without `hold`: some object private is in no pin at all.
-
-    Raises:
-        PinpageError: the number of privates is wrong, or one is not hashable.
-    """
-    if isinstance(privates, (np.ndarray, list, tuple, range)):
-        if len(privates) != count:
-            raise PinpageError(
-                f"privates: {len(privates)} given for {count} frames; give one each, or one for all"
-            )
-        column = _int_column(privates)
-        if column is not None:
-            return Keys(number << 1, None, column, {})
-        return _encode_each(table, number, privates, hold=hold)
-    value = table.as_int(privates)
-    if value is not None:
-        return Keys(number << 1, None, value, {})
-    at = table.hold(privates, count) if hold and count else table.number_of(privates)
-    if at is None:
-        return None if not hold else Keys(number << 1 | 1, None, NONE_NUMBER, {})
-    return Keys(number << 1 | 1, None, at, {at: count} if hold and at != NONE_NUMBER else {})
-
-
-def _int_column(privates: NDArray[Any] | Sequence[Any]) -> NDArray[np.int64] | None:
-    """The privates as int64, or None when some is not an int of 64 bits."""
-    if isinstance(privates, np.ndarray):
-        if privates.ndim != 1 or privates.dtype.kind not in "iub":
-            return None
-        if (
-            privates.dtype == np.uint64
-            and privates.size
-            and privates.max() > np.iinfo(np.int64).max
-        ):
-            return None
-        return privates.astype(np.int64)
-    if isinstance(privates, range) or all(type(private) is int for private in privates):
-        try:
-            return np.array(privates, dtype=np.int64)
-        except OverflowError:
-            return None
-    return None
-
-
-def _encode_each(
-    table: Privates, number: int, privates: NDArray[Any] | Sequence[Any], *, hold: bool
-) -> Keys | None:
-    tags = np.empty(len(privates), dtype=np.int32)
-    values = np.empty(len(privates), dtype=np.int64)
-    keys = Keys(NO_TAG, tags, values, {})
-    try:
-        for row, private in enumerate(privates):
-            value = table.as_int(private)
-            tags[row] = number << 1 | (value is None)
-            if value is None:
-                value = table.hold(private) if hold else table.number_of(private)
-                if value is None:
-                    return None
-                if hold and value != NONE_NUMBER:
-                    keys.held[value] = keys.held.get(value, 0) + 1
-            values[row] = value
-    except PinpageError:
-        keys.drop(table)
-        raise
-    return keys
-
 
 # Columns of frames.
 
@@ -171,11 +43,11 @@ def add_columns(
     if not nodes.enter_unmoved(parts, pfns, wait=wait):
         return False
     try:
-        fresh = [_look(shard.radix, pfns[rows], tags[rows], values[rows]) for shard, rows in parts]
+        looks = [_look(shard.radix, pfns[rows], tags[rows], values[rows]) for shard, rows in parts]
         if len(tags) and int(tags[0]) in parts[0][0].closed:
             raise OwnerError("the owner was unregistered meanwhile")
-        for (shard, rows), is_fresh in zip(parts, fresh, strict=True):
-            _add(shard.radix, pfns[rows], tags[rows], values[rows], is_fresh)
+        for (shard, rows), look in zip(parts, looks, strict=True):
+            _add(shard.radix, pfns[rows], tags[rows], values[rows], *look)
             shard.nr_direct += rows.stop - rows.start
     finally:
         nodes.leave([shard for shard, _ in parts])
@@ -188,25 +60,35 @@ def _ascending(
     """Rows in pfn order; those of one frame stay in the order given."""
     if len(pfns) < 2 or (pfns[1:] >= pfns[:-1]).all():
         return pfns, tags, values
-    order = np.argsort(pfns)
-    if (np.diff(pfns[order]) == 0).any():
-        order = np.argsort(pfns, kind="stable")  # several times slower, and seldom needed
+    order = _order(pfns)
     return pfns[order], tags[order], values[order]
 
 
-def _look(radix: Radix, pfns: Pfns, tags: NDArray[np.int32], values: NDArray[np.int64]) -> Mask:
-    """Which rows are the first pin of their frame.
+def _order(pfns: Pfns) -> NDArray[np.int64]:
+    """`argsort`, stable; below 2**32 by two passes of numpy's radix sort for 16 bits."""
+    if int(pfns.max()) >> 32:
+        return np.argsort(pfns, kind="stable")
+    order = np.argsort(pfns.astype(np.uint16), kind="stable")
+    high = (pfns >> 16).astype(np.uint16)[order]
+    return order[np.argsort(high, kind="stable")]
+
+
+def _look(
+    radix: Radix, pfns: Pfns, tags: NDArray[np.int32], values: NDArray[np.int64]
+) -> tuple[Mask, Located | None]:
+    """Which rows are the first pin of their frame, and where the table would put them all.
 
     Raises:
         AlreadyPinnedError: some pin is there, or is given twice.
     """
-    found, _ = radix.find_many(pfns)
-    fresh: Mask = found == NO_TAG
+    pinned, found = radix.look(pfns)
+    fresh: Mask = ~pinned
     if len(pfns) > 1:
         fresh[1:] &= pfns[1:] != pfns[:-1]
     if not fresh.all():
         _look_at_each(radix, pfns, tags, values, fresh)
-    return fresh
+        found = None
+    return fresh, found
 
 
 def _look_at_each(
@@ -226,11 +108,16 @@ def _look_at_each(
 
 
 def _add(
-    radix: Radix, pfns: Pfns, tags: NDArray[np.int32], values: NDArray[np.int64], fresh: Mask
+    radix: Radix,
+    pfns: Pfns,
+    tags: NDArray[np.int32],
+    values: NDArray[np.int64],
+    fresh: Mask,
+    found: Located | None = None,
 ) -> list[Record]:
     """Add pins, of which `fresh` are the first of their frame; returns those that were there."""
     if fresh.all():
-        radix.add_many(pfns, tags, values)
+        radix.add_many(pfns, tags, values, found)
         return []
     radix.add_many(pfns[fresh], tags[fresh], values[fresh])
     rest = ~fresh

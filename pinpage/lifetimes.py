@@ -75,7 +75,7 @@ class OwnerTable:
         number = self.number_of.get(id(owner))
         if number is None:
             raise OwnerError(
-                f"owner {getattr(owner, 'name', owner)!r} is not registered; call register(owner) first"
+                f"owner {getattr(owner, 'name', owner)!r} is not registered; call register first"
             )
         return number
 
@@ -135,7 +135,7 @@ class OwnerTable:
                     self._changed.notify_all()
 
     def fault(self, owner: PinOwner, why: str) -> None:
-        """Mark a registered owner faulty; the first reason stays.  One that has left is past caring."""
+        """Mark a registered owner faulty; the first reason stays.  One that left is past caring."""
         number = self.number_of.get(id(owner))
         if number is not None:
             self._faults.setdefault(number, why)

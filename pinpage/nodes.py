@@ -97,7 +97,8 @@ class Nodes:
         """
         if not 0 <= start <= stop <= self.topology.nr_frames:
             raise PfnError(
-                f"span [{start:#x}, {stop:#x}) is not within the topology (0..{self.topology.nr_frames - 1:#x})"
+                f"span [{start:#x}, {stop:#x}) is not within the topology "
+                f"(0..{self.topology.nr_frames - 1:#x})"
             )
 
     def require_pfns(self, pfns: Pfns) -> None:

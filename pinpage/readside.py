@@ -25,7 +25,7 @@ from pinpage.lifetimes import OwnerTable
 from pinpage.nodes import Nodes
 from pinpage.owner import Pin, PinOwner
 from pinpage.privates import NONE_NUMBER, Privates
-from pinpage.radix import Record
+from pinpage.radix_reads import Record
 from pinpage.sparse import NO_TAG
 from pinpage.statistics import Statistics
 from pinpage.topology import Topology
@@ -325,7 +325,7 @@ class ReadSide:
     # Accounts.
 
     def statistics(self) -> Statistics:
-        """What was counted so far; takes no lock, so figures of busy nodes may disagree slightly."""
+        """What was counted so far; takes no lock, so figures of busy nodes may disagree."""
         shards = self._nodes.shards
         radixes = [shard.radix for shard in shards]
         runs = [radix.nr_in_runs() for radix in radixes]

@@ -10,8 +10,8 @@ the first, the VM the second.
 Owns:    every pin.  Nobody else caches "is it pinned?"; masks are derived when asked for.
 Ignores: contents, zones, free lists, how long a pin is meant to last.
 Cost:    pin, unpin and lookup about as much as a dict under a lock, with one lock
-         acquisition per 63 pins; ranges 5 ns, scattered columns 60 ns per frame; memory 2
-         to 14 bytes per pin in runs and dense blocks, 35 to 65 scattered.
+         acquisition per 63 pins; ranges 10 ns, scattered columns 100 ns per frame; memory 2
+         to 14 bytes per pin in runs and dense blocks, 45 to 90 scattered.
 Kernel counterpart: the 2013 pin-page patch (a hash of 1024 chains under one lock).
 """
 
@@ -24,15 +24,15 @@ from numpy.typing import ArrayLike
 
 from pinpage import columns
 from pinpage.batch import Entry
-from pinpage.errors import AlreadyPinnedError, NotPinnedError, OwnerError, PinpageError, require
+from pinpage.errors import AlreadyPinnedError, NotPinnedError, OwnerError, PinpageError
+from pinpage.keys import Keys, as_pfns, keys_to_find, keys_to_store
+from pinpage.moveside import MoveSide
 from pinpage.owner import PinOwner, Verdict
 from pinpage.privates import NONE_NUMBER
-from pinpage.radix import DENSE_ABOVE, SPARSE_BELOW
-from pinpage.readside import ReadSide
+from pinpage.radix_reads import DENSE_ABOVE, SPARSE_BELOW
 from pinpage.shard import Shard
-from pinpage.standing import Standing
 from pinpage.topology import Topology
-from pinpage.units import Mask, Pfns
+from pinpage.units import Pfns
 
 __all__ = ["DEFAULT_BATCH_NR_PINS", "PinRegistry"]
 
@@ -42,7 +42,7 @@ _NR_VALUE_BITS = 64  # an int of fewer bits (sign aside) fits an int64
 _YES = Verdict.YES
 
 
-class PinRegistry(ReadSide):
+class PinRegistry(MoveSide):
     """Pins of all frames of a topology, by any number of owners and threads.
 
     Any method may be called from any thread, also from inside an owner's callback.  No
@@ -71,7 +71,6 @@ class PinRegistry(ReadSide):
         if batch_nr_pins < 0:
             raise PinpageError(f"batch_nr_pins={batch_nr_pins}: must be 0 (no batching) or more")
         super().__init__(topology, sparse_below, dense_above)
-        self._standing = Standing()
         self._batch_nr_pins = batch_nr_pins
 
     # Owners.
@@ -176,10 +175,10 @@ class PinRegistry(ReadSide):
         if seq & 1 or shard.claims.setdefault(pfn, entry) is not entry:
             return self._pin_locked(shard, pfn, tag, value, wait)
         leaf = shard.dense.get(pfn >> 9)
-        if leaf.present[pfn & 511] if leaf is not None else shard.sparse.find(pfn) >= 0:
-            if (tag, value) in shard.radix.records_of(pfn):
-                del shard.claims[pfn]
-                return self._pin_locked(shard, pfn, tag, value, wait)
+        is_held = leaf.present[pfn & 511] if leaf is not None else shard.sparse.find(pfn) >= 0
+        if is_held and (tag, value) in shard.radix.records_of(pfn):
+            del shard.claims[pfn]
+            return self._pin_locked(shard, pfn, tag, value, wait)
         pending = batch.pending
         pending[pfn] = entry
         if shard.seq != seq:
@@ -293,10 +292,6 @@ class PinRegistry(ReadSide):
             )
         return tag | 1, value
 
-    def _drop(self, tag: int, value: int) -> None:
-        if tag & 1 and value != NONE_NUMBER:
-            self._privates.drop(value)
-
     # Many pins.
 
     def pin_range(
@@ -316,8 +311,7 @@ class PinRegistry(ReadSide):
         """
         self._nodes.require_span(start, stop)
         number = self._owners.number(owner)
-        keys = columns.encode(self._privates, number, privates, stop - start, hold=True)
-        require(keys is not None, "encoding with hold has a result")
+        keys = keys_to_store(self._privates, number, privates, stop - start)
         is_in = False
         try:
             is_in = columns.add_span(self._nodes, start, stop, keys, wait=wait)
@@ -333,9 +327,7 @@ class PinRegistry(ReadSide):
             PfnError, OwnerError, NotPinnedError, PinpageError: as `unpin`; nothing changed.
         """
         self._nodes.require_span(start, stop)
-        keys = columns.encode(
-            self._privates, self._owners.number(owner), privates, stop - start, hold=False
-        )
+        keys = keys_to_find(self._privates, self._owners.number(owner), privates, stop - start)
         if keys is None:
             raise NotPinnedError(
                 f"span [{start:#x}, {stop:#x}): a private that is in no pin at all"
@@ -347,12 +339,9 @@ class PinRegistry(ReadSide):
         self, pfns: ArrayLike, owner: PinOwner, privates: Any = None, *, wait: bool = True
     ) -> Verdict:
         """Pin every frame of a column, in any order, or none; otherwise as `pin_range`."""
-        column = columns.as_pfns(pfns)
+        column = as_pfns(pfns)
         self._nodes.require_pfns(column)
-        keys = columns.encode(
-            self._privates, self._owners.number(owner), privates, len(column), hold=True
-        )
-        require(keys is not None, "encoding with hold has a result")
+        keys = keys_to_store(self._privates, self._owners.number(owner), privates, len(column))
         is_in = False
         try:
             is_in = columns.add_columns(self._nodes, column, *keys.columns(len(column)), wait=wait)
@@ -363,96 +352,18 @@ class PinRegistry(ReadSide):
 
     def unpin_many(self, pfns: ArrayLike, owner: PinOwner, privates: Any = None) -> None:
         """Unpin every frame of a column, in any order, or none; the twin of `pin_many`."""
-        self._unpin_column(self._standing.renamed(columns.as_pfns(pfns)), owner, privates)
+        self._unpin_column(self._standing.renamed(as_pfns(pfns)), owner, privates)
 
     def _unpin_column(self, column: Pfns, owner: PinOwner, privates: Any) -> None:
         self._nodes.require_pfns(column)
-        keys = columns.encode(
-            self._privates, self._owners.number(owner), privates, len(column), hold=False
-        )
+        keys = keys_to_find(self._privates, self._owners.number(owner), privates, len(column))
         if keys is None:
             raise NotPinnedError("unpin_many: a private that is in no pin at all")
         columns.remove_columns(self._nodes, column, *keys.columns(len(column)))
         self._drop_many(keys, len(column))
 
-    def _drop_many(self, keys: columns.Keys, count: int) -> None:
+    def _drop_many(self, keys: Keys, count: int) -> None:
         if keys.tags is None and (not keys.tag & 1 or keys.values is NONE_NUMBER):
             return
         for tag, value in zip(*(column.tolist() for column in keys.columns(count)), strict=True):
             self._drop(tag, value)
-
-    # For the move (`pinpage.migrate`).
-
-    def begin_move(self, pfns: Pfns) -> Mask:
-        """Put frames under move, in the name of the calling thread.
-
-        When this returns, every pin of these frames is stored, and none joins: a new one
-        waits for `end_move`, or says AGAIN (R-29).
-
-        Returns:
-            Which are under move now and were not before, bool[n]; False: another mover has
-            the frame (R-7), or it is given twice.
-
-        Raises:
-            PfnError: no such frame.
-        """
-        self._nodes.require_pfns(pfns)
-        marked = np.zeros(len(pfns), dtype=np.bool_)
-        order = np.argsort(pfns, kind="stable")
-        ascending, me = pfns[order], threading.get_ident()
-        for shard, rows in self._nodes.parts(ascending):
-            with self._nodes.locked((shard,)):
-                marked[order[rows]] = shard.begin_move(ascending[rows].tolist(), me)
-        return marked
-
-    def end_move(self, pfns: Pfns) -> None:
-        """These frames are not under move any more; whoever waits for them goes on.
-
-        Raises:
-            PinpageError: one of them is not under move.  Nothing changed on its node.
-        """
-        self._nodes.require_pfns(pfns)
-        ascending = np.sort(pfns)
-        for shard, rows in self._nodes.parts(ascending):
-            with self._nodes.locked((shard,)):
-                shard.end_move(ascending[rows].tolist())
-        self._standing.remove(pfns)
-
-    def forward_many(self, sources: Pfns, targets: Pfns) -> None:
-        """Until `rekey_many` or `end_move`, an unpin of a target means its source.
-
-        Args:
-            sources: frames under move.
-            targets: frames under move, parallel; their owners are about to be told of them.
-        """
-        self._standing.add(sources, targets)
-
-    def rekey_many(self, sources: Pfns, targets: Pfns) -> None:
-        """All pins that each source still has now belong to its target.
-
-        Args:
-            sources: distinct frames under move.
-            targets: distinct frames, parallel; none of them a source.
-
-        Raises:
-            PfnError: no such frame.
-            PinpageError: the columns do not fit, or a source is not under move.  Nothing changed.
-        """
-        self._nodes.require_pfns(sources)
-        self._nodes.require_pfns(targets)
-        if len(sources) != len(targets) or len(
-            np.unique(np.concatenate((sources, targets)))
-        ) != 2 * len(sources):
-            raise PinpageError(
-                "rekey_many: sources and targets must be distinct frames, as many of each"
-            )
-        unmarked = next(
-            (p for p in sources.tolist() if p not in self._nodes.shard_of(p).moving), None
-        )
-        if unmarked is not None:
-            raise PinpageError(
-                f"rekey_many: source pfn {unmarked:#x} is not under move; call begin_move first"
-            )
-        for tag, value in columns.rekey_columns(self._nodes, sources, targets):
-            self._drop(tag, value)
-        self._standing.remove(targets)

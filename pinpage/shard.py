@@ -68,8 +68,8 @@ class Shard:
         "lock",
         "moving",
         "node",
-        "nr_direct",
         "nr_died",
+        "nr_direct",
         "nr_drained",
         "nr_drains",
         "nr_refused",
@@ -230,7 +230,7 @@ class Shard:
         return bool(np.isin(pfns, np.fromiter(self.moving, np.int64, len(self.moving))).any())
 
     def is_any_moved_by(self, thread: int, pfns: Pfns) -> bool:
-        """Whether one of the frames is under move by this thread, which must not wait for itself."""
+        """Whether this thread itself moves one of the frames: it must not wait for it."""
         mine = [pfn for pfn, mover in self.moving.items() if mover == thread]
         return bool(np.isin(pfns, np.array(mine, dtype=np.int64)).any())
 

@@ -9,50 +9,73 @@ instead of by search.  A block stays one contiguous window, so scanning it reads
 and a bit; a whole column of scattered pfns is looked up and stored by a handful of numpy
 calls.
 
+A slot is two words side by side: pfn and tag in one (what a probe needs), the value in the
+other, so that a record costs one cache miss.
+
 Inside its row a frame's slot is its offset times an odd number: neighbours in memory are
 not neighbours in the row, or runs would pile up on runs.
 
 Owns:    (pfn -> tag, value) for the frames of sparse blocks; one record per frame.
 Ignores: which blocks are sparse, second pins of a frame, locks.
-Cost:    point operations about 1.5 slots; batches 20..40 ns per pfn; 20 bytes per slot and
-         1.6 to 5 slots per record.
+Cost:    point operations about 1.2 slots, each one cache line; columns 20..60 ns per pfn;
+         16 bytes per slot and 3 to 6 slots per record: emptiness is what keeps probes short.
 Kernel counterpart: none.  The 2013 patch hashed pfns into 1024 chains, which had to be
          walked in full; the xarray pays a node of 64 slots for a lone entry.
 """
 
 import numpy as np
+from attrs import frozen
 from numpy.typing import NDArray
 
 from pinpage.errors import require
 from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Mask, Pfns
 
-__all__ = ["NO_TAG", "SparseTable"]
+__all__ = ["NO_TAG", "NR_TAG_BITS", "Located", "SparseTable"]
 
 NO_TAG = -1
 """The tag of no pin."""
+NR_TAG_BITS = 24
+"""Bits of a slot's first word that hold the tag; the pfn has the other 39 below the sign."""
 
-_EMPTY = -1
-_FIRST_WIDTH = 4
+_EMPTY = -1  # no record was ever here: a probe ends
+_DEAD = -2  # a record was here: a probe goes on.  Both have pfn -1.
+_TAG_MASK = (1 << NR_TAG_BITS) - 1
+_BLOCK_SHIFT = NR_TAG_BITS + PAGEBLOCK_ORDER
 _ROW_MULTIPLIER = 0x9E3779B1  # 2**32 / golden ratio: spreads consecutive blocks evenly
-_SLOT_MULTIPLIER = 181  # odd, near 512 / golden ratio**2.2: spreads neighbours in a row
+_SLOT_MULTIPLIER = 181  # odd: spreads neighbours over their row
 _ROW_MASK = PAGEBLOCK_NR_PAGES - 1
+_FIRST_WIDTH = 4
 _KEPT_BITS = 14  # a table of this size is not worth shrinking: coming and going would thrash
 _TAIL_NR_SLOTS = 256  # room for the last rows to spill into; a full tail grows the table
 
-_View = tuple["memoryview[int]", "memoryview[int]", "memoryview[int]", int]
+
+@frozen(eq=False)
+class Located:
+    """Where the records of some frames are, or would go; true until the next change.
+
+    Attributes:
+        homes: where probing started, int64[n].
+        slots: where it ended.
+        places: the first free slot on the way; -1 where there was none before the record.
+        is_there: whether the slot holds the frame's record, bool[n].
+    """
+
+    homes: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    places: NDArray[np.int64]
+    is_there: Mask
 
 
 class SparseTable:
     """An open-addressed table of (pfn, tag, value) in which a pageblock is a window.
 
-    A removed record keeps its pfn and loses its tag; its slot serves the next record that
-    passes by.  `view` bundles the columns, so that a reader without the lock sees columns
-    that belong together; whether they are still true is for its sequence count to say.
+    `view` bundles what a reader without the lock needs, so that it sees one table and not
+    halves of two; whether that is still true is for its sequence count to say.
 
     Invariants, run by `check`:
-        S1 a live record is found by probing from its home slot.
-        S2 `nr_live` and `nr_used` count the live and the not-empty slots.
-        S3 no live record is further than `reach` from its home slot.
+        S1 a record is found by probing from its home slot.
+        S2 `nr_live` and `nr_used` count the records and the slots that are not empty.
+        S3 no record is further than `reach` from its home slot.
         S4 the last slot is empty, so that every probe ends.
     """
 
@@ -66,197 +89,213 @@ class SparseTable:
     def _allocate(self, bits: int) -> None:
         nr_slots = (1 << bits) + PAGEBLOCK_NR_PAGES + _TAIL_NR_SLOTS
         self._bits = bits
-        self._limit = (1 << bits) * 5 // 8
-        self.keys: Pfns = np.full(nr_slots, _EMPTY, dtype=np.int64)
-        self.tags: NDArray[np.int32] = np.full(nr_slots, NO_TAG, dtype=np.int32)
-        self.values: NDArray[np.int64] = np.zeros(nr_slots, dtype=np.int64)
+        self._limit = (1 << bits) * 3 // 8
+        words = np.full(2 * nr_slots, _EMPTY, dtype=np.int64)
+        self.keys: NDArray[np.int64] = words[0::2]
+        self.values: NDArray[np.int64] = words[1::2]
         self.nr_live = 0
         self.nr_used = 0
         self.reach = 0
-        columns = memoryview(self.keys), memoryview(self.tags), memoryview(self.values)
-        self.view: _View = (*columns, 32 - bits)
+        self.view: tuple[memoryview[int], int] = memoryview(words.data), 32 - bits
 
     # One frame.
 
     def find(self, pfn: int) -> int:
         """The slot of the frame's record, or -1.  Safe without the lock."""
-        keys, tags, _, shift = self.view
-        slot = ((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift
-        slot += pfn * 181 & 511
-        while (key := keys[slot]) != pfn:
+        words, shift = self.view
+        at = ((((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift) + (pfn * 181 & 511)) * 2
+        while (key := words[at]) >> 24 != pfn:
             if key == -1:
                 return -1
             self.nr_probes += 1
-            slot += 1
-        return slot if tags[slot] >= 0 else -1
+            at += 2
+        return at >> 1
 
     def get(self, pfn: int) -> tuple[int, int] | None:
         """(tag, value) of the frame's record, or None.  Safe without the lock."""
-        _, tags, values, _ = view = self.view
-        slot = self.find(pfn)
-        if slot < 0 or view is not self.view:
-            return None  # a table that was replaced meanwhile fails the reader's sequence check
-        return tags[slot], values[slot]
+        words, shift = self.view
+        at = ((((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift) + (pfn * 181 & 511)) * 2
+        while (key := words[at]) >> 24 != pfn:
+            if key == -1:
+                return None
+            at += 2
+        return key & 0xFFFFFF, words[at + 1]
 
     def put(self, pfn: int, tag: int, value: int) -> bool:
         """Store a record; False (and nothing stored) when the frame has one."""
-        keys, tags, values, shift = self.view
-        slot = home = (((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift) + (pfn * 181 & 511)
+        words, shift = self.view
+        home = at = ((((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift) + (pfn * 181 & 511)) * 2
         free = -1
-        while (key := keys[slot]) != -1:
-            if tags[slot] < 0:
-                if free < 0:
-                    free = slot
-            elif key == pfn:
+        while (key := words[at]) != -1:
+            if key >> 24 == pfn:
                 return False
-            slot += 1
+            if key < 0 and free < 0:
+                free = at
+            at += 2
         if free < 0:
-            if self.nr_used >= self._limit or slot + 1 >= len(keys):
-                self._rebuild(slot + 1 if slot + 1 >= len(keys) else 1)
+            if self.nr_used >= self._limit or at + 2 >= len(words):
+                self._rebuild(at if at + 2 >= len(words) else 1)
                 return self.put(pfn, tag, value)
             self.nr_used += 1
-            free = slot
-        keys[free] = pfn
-        values[free] = value
-        tags[free] = tag
+            free = at
+        words[free + 1] = value
+        words[free] = pfn << 24 | tag
         self.nr_live += 1
-        if free - home > self.reach:
-            self.reach = free - home
+        if free - home > 2 * self.reach:
+            self.reach = (free - home) // 2
         return True
+
+    def replace(self, pfn: int, tag: int, value: int) -> None:
+        """Write another record over that of a frame which has one."""
+        slot = self.find(pfn)
+        self.keys[slot] = pfn << NR_TAG_BITS | tag
+        self.values[slot] = value
 
     def discard(self, pfn: int, tag: int, value: int) -> bool:
         """Drop the frame's record; False (and nothing dropped) when it is another or none."""
-        slot = self.find(pfn)
-        _, tags, values, _ = self.view
-        if slot < 0 or tags[slot] != tag or values[slot] != value:
+        at = self.find(pfn) * 2
+        words, _ = self.view
+        if at < 0 or words[at] & 0xFFFFFF != tag or words[at + 1] != value:
             return False
-        tags[slot] = NO_TAG
+        if words[at + 2] == _EMPTY:
+            words[at] = _EMPTY  # no probe has to pass here
+            self.nr_used -= 1
+        else:
+            words[at] = _DEAD
         self.nr_live -= 1
-        if self._bits > _KEPT_BITS and self.nr_live < 1 << (self._bits - 6):
-            self._rebuild(0)
+        self._shrink()
         return True
 
     # Many frames.
 
+    def pfns_at(self, slots: NDArray[np.int64]) -> Pfns:
+        """The frames of the records in these slots."""
+        return self.keys[slots] >> NR_TAG_BITS
+
+    def tags_at(self, slots: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The tags of the records in these slots; NO_TAG where there is none."""
+        keys = self.keys[slots]
+        return np.where(keys < 0, NO_TAG, keys & _TAG_MASK).astype(np.int32)
+
     def find_many(self, pfns: Pfns) -> NDArray[np.int64]:
         """The slot of each frame's record or -1, shape (n,)."""
-        keys = self.keys
-        slots = self._homes(pfns)
-        seen = keys[slots]
-        todo = ((seen != pfns) & (seen != _EMPTY)).nonzero()[0]
-        width = _FIRST_WIDTH
-        slots[todo] += 1
-        while todo.size:  # ever wider windows: few rounds, though some chains are long
-            window = keys[self._windows(slots[todo], width)]
-            ends = (window == pfns[todo, None]) | (window == _EMPTY)
-            todo = self._advance(slots, todo, ends)
-            width *= 4
-        live = (keys[slots] == pfns) & (self.tags[slots] >= 0)
-        return np.where(live, slots, -1)
+        found = self.locate(pfns)
+        return found.slots if found.is_there.all() else np.where(found.is_there, found.slots, -1)
 
-    def put_many(self, pfns: Pfns, tags: NDArray[np.int32], values: NDArray[np.int64]) -> None:
-        """Store a record for each of several distinct frames that have none."""
-        if self.nr_used + len(pfns) > self._limit:
-            self._rebuild(len(pfns))
+    def locate(self, pfns: Pfns) -> "Located":
+        """Where the record of each frame is, or would go."""
         homes = self._homes(pfns)
-        slots = homes.copy()
-        todo = self._settle(np.arange(len(pfns)), slots, pfns, tags, values)
+        seen = self.keys[homes]
+        is_there: Mask = seen >> NR_TAG_BITS == pfns
+        found = Located(homes, homes.copy(), np.where(seen < 0, homes, -1), is_there)
+        todo = (~is_there & (seen != _EMPTY)).nonzero()[0]
         width = _FIRST_WIDTH
-        while todo.size:
-            taken = todo
-            while taken.size:  # find each a free slot; which of several gets it, `_settle` says
-                ends = self.tags[self._windows(slots[taken], width)] < 0
-                taken = self._advance(slots, taken, ends)
-                width *= 4
-            if int(slots[todo].max()) + 1 >= len(self.keys):
-                self._rebuild(len(self.keys))
-                self.put_many(pfns[todo], tags[todo], values[todo])
-                return
-            todo = self._settle(todo, slots, pfns, tags, values)
-            width = _FIRST_WIDTH
-        self.reach = max(self.reach, int((slots - homes).max(initial=0)))
+        while todo.size:  # ever wider windows: few rounds, though some chains are long
+            todo = self._look_on(found, todo, pfns[todo], width)
+            width *= 4
+        return found
 
-    def _windows(self, slots: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-        """The slots from each of `slots` on, shape (n, width); past the end, the last (empty) one."""
-        windows: NDArray[np.int64] = slots[:, None] + np.arange(width)
-        return np.minimum(windows, len(self.keys) - 1, out=windows)
-
-    def _advance(
-        self, slots: NDArray[np.int64], todo: NDArray[np.int64], ends: Mask
+    def _look_on(
+        self, found: "Located", todo: NDArray[np.int64], pfns: Pfns, width: int
     ) -> NDArray[np.int64]:
-        """Move `slots[todo]` to the first end in their windows, or past them; returns the latter."""
-        steps = ends.argmax(axis=1)
-        found = ends[np.arange(len(todo)), steps]
-        steps[~found] = ends.shape[1]
-        self.nr_probes += int(steps.sum())
-        slots[todo] = np.minimum(slots[todo] + steps, len(self.keys) - 1)
-        return todo[~found]
+        """Look at `width` more slots for some frames; returns those that need still more."""
+        self.nr_probes += width * todo.size
+        start = found.slots[todo] + 1
+        window = self.keys[np.minimum(start[:, None] + np.arange(width), len(self.keys) - 1)]
+        at = _first((window == _EMPTY) | (window >> NR_TAG_BITS == pfns[:, None]), start)
+        places = found.places[todo]
+        found.places[todo] = np.where(places < 0, _first(window < 0, start), places)
+        ended = at >= 0
+        found.slots[todo] = np.where(ended, at, np.minimum(start + width - 1, len(self.keys) - 2))
+        found.is_there[todo] = ended & (self.keys[at] >> NR_TAG_BITS == pfns)
+        return todo[~ended]
 
-    def _settle(
+    def put_many(
         self,
-        todo: NDArray[np.int64],
-        slots: NDArray[np.int64],
         pfns: Pfns,
         tags: NDArray[np.int32],
         values: NDArray[np.int64],
-    ) -> NDArray[np.int64]:
-        """Store what finds its slot free; returns the rest.
+        found: "Located | None" = None,
+    ) -> None:
+        """Store a record for each of several distinct frames that have none.
 
-        Where several want one slot, the last write stays, and reading back tells who.
+        Args:
+            found: what `locate` has just said of them.
         """
-        at = slots[todo]
-        free = self.tags[at] < 0
-        who, where = todo[free], at[free]
-        was_empty = self.keys[where] == _EMPTY
-        self.keys[where] = pfns[who]
-        won = self.keys[where] == pfns[who]
-        self.nr_used += int(np.count_nonzero(was_empty & won))
+        if self.nr_used + len(pfns) > self._limit:
+            self._rebuild(len(pfns))
+            found = None
+        places = (found or self.locate(pfns)).places
+        if len(pfns) and int(places.max()) + 1 >= len(self.keys):
+            self._rebuild(len(self.keys))
+            self.put_many(pfns, tags, values)
+            return
+        at = places
+        was_empty = self.keys[at] == _EMPTY
+        keys = pfns << NR_TAG_BITS | tags
+        self.keys[at] = keys
+        won = self.keys[at] == keys  # of several that want one slot, the last one has it now
         if not won.all():
-            who, where = who[won], where[won]
-        self.values[where] = values[who]
-        self.tags[where] = tags[who]
-        self.nr_live += len(who)
-        free[free] = won
-        return todo[~free]
+            at, was_empty = at[won], was_empty[won]
+        self.values[at] = values[won] if len(at) < len(values) else values
+        self.nr_live += len(at)
+        self.nr_used += int(np.count_nonzero(was_empty))
+        homes = found.homes if found is not None else self._homes(pfns)
+        self.reach = max(self.reach, int((places - homes).max(initial=0)))
+        if len(at) < len(pfns):
+            self.put_many(pfns[~won], tags[~won], values[~won])
 
     def remove_many(self, slots: NDArray[np.int64]) -> None:
         """Drop the records in distinct slots that `find_many` returned."""
-        self.tags[slots] = NO_TAG
+        self.keys[slots] = _DEAD
         self.nr_live -= len(slots)
-        if self._bits > _KEPT_BITS and self.nr_live < 1 << (self._bits - 6):
-            self._rebuild(0)
+        while slots.size:  # what lies before an empty slot need not be passed: empty it, too
+            slots = slots[(self.keys[slots + 1] == _EMPTY) & (self.keys[slots] == _DEAD)]
+            self.keys[slots] = _EMPTY
+            self.nr_used -= len(slots)
+            slots = slots[slots > 0] - 1
+        self._shrink()
 
     # Scans.
 
     def in_block(self, block: int) -> NDArray[np.int64]:
         """The slots of a block's records, in no particular order."""
         start = (block * _ROW_MULTIPLIER & 0xFFFFFFFF) >> (32 - self._bits)
-        window = slice(start, start + PAGEBLOCK_NR_PAGES + self.reach)
-        mine = (self.keys[window] >> PAGEBLOCK_ORDER == block) & (self.tags[window] >= 0)
-        slots: NDArray[np.int64] = mine.nonzero()[0]
+        window = self.keys[start : start + PAGEBLOCK_NR_PAGES + self.reach]
+        slots: NDArray[np.int64] = (window >> _BLOCK_SHIFT == block).nonzero()[0]
         slots += start
         return slots
 
     def in_span(self, start: int, stop: int) -> NDArray[np.int64]:
         """The slots of all records of frames in [start, stop), by reading the whole table."""
-        return np.flatnonzero((self.tags >= 0) & (self.keys >= start) & (self.keys < stop))
+        low, high = start << NR_TAG_BITS, stop << NR_TAG_BITS
+        slots: NDArray[np.int64] = ((self.keys >= low) & (self.keys < high)).nonzero()[0]
+        return slots
 
     # Growth.
 
     def _homes(self, pfns: Pfns) -> NDArray[np.int64]:
-        rows = ((pfns >> PAGEBLOCK_ORDER) * _ROW_MULTIPLIER & 0xFFFFFFFF) >> (32 - self._bits)
-        return rows + (pfns * _SLOT_MULTIPLIER & _ROW_MASK)
+        homes = pfns >> PAGEBLOCK_ORDER
+        homes *= _ROW_MULTIPLIER
+        homes &= 0xFFFFFFFF
+        homes >>= 32 - self._bits
+        homes += pfns * _SLOT_MULTIPLIER & _ROW_MASK
+        return homes
+
+    def _shrink(self) -> None:
+        if self._bits > _KEPT_BITS and self.nr_live < 1 << (self._bits - 6):
+            self._rebuild(0)
 
     def _rebuild(self, nr_more: int) -> None:
-        """Into a fresh table that is at most 2/5 full with `nr_more` further records."""
-        live = np.flatnonzero(self.tags >= 0)
-        keys, tags, values = self.keys[live], self.tags[live], self.values[live]
+        """Into a fresh table that is at most a quarter full with `nr_more` further records."""
+        live = (self.keys >= 0).nonzero()[0]
+        pfns, tags, values = self.pfns_at(live), self.tags_at(live), self.values[live]
         bits = self._min_bits
-        while (len(live) + nr_more) * 5 > (1 << bits) * 2:
+        while (len(live) + nr_more) * 4 > 1 << bits:
             bits += 1
         self.nr_rebuilds += 1
         self._allocate(bits)
-        self.put_many(keys, tags, values)
+        self.put_many(pfns, tags, values)
 
     def check(self) -> None:
         """Run S1..S4.
@@ -264,12 +303,20 @@ class SparseTable:
         Raises:
             InvariantError: one does not hold.
         """
-        live = np.flatnonzero(self.tags >= 0)
-        found = self.find_many(self.keys[live])
-        require(np.array_equal(found, live), "S1 a live record that probing does not find")
-        require(len(live) == self.nr_live, "S2 live records", counted=len(live), kept=self.nr_live)
+        live = (self.keys >= 0).nonzero()[0]
+        pfns = self.pfns_at(live)
+        require(
+            np.array_equal(self.find_many(pfns), live), "S1 a record that probing does not find"
+        )
+        require(len(live) == self.nr_live, "S2 records", counted=len(live), kept=self.nr_live)
         nr_used = int(np.count_nonzero(self.keys != _EMPTY))
         require(nr_used == self.nr_used, "S2 used slots", counted=nr_used, kept=self.nr_used)
-        reach = int((live - self._homes(self.keys[live])).max(initial=0))
+        reach = int((live - self._homes(pfns)).max(initial=0))
         require(reach <= self.reach, "S3 a record out of reach", farthest=reach, reach=self.reach)
         require(self.keys[-1] == _EMPTY, "S4 the last slot is taken")
+
+
+def _first(ends: Mask, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Per row, the slot of the first end in a window that starts at `slots`, or -1."""
+    steps = ends.argmax(axis=1)
+    return np.where(ends[np.arange(len(ends)), steps], slots + steps, -1)

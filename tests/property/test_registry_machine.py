@@ -1,4 +1,4 @@
-"""`PinRegistry` agrees with a plain list of pins after every step, in worlds too small to be comfortable."""
+"""`PinRegistry` agrees with a plain list of pins after every step, in very small worlds."""
 
 import hypothesis.strategies as st
 import numpy as np

@@ -1,0 +1,156 @@
+"""What the registry is measured against: a dict and a SortedDict, each under one lock.
+
+Both keep the same promises about single pins (duplicates refused, several pins per frame,
+thread-safe) with the least code that does so.  They have no batches, no all-or-none
+columns, no moves.
+"""
+
+import threading
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+from sortedcontainers import SortedDict
+
+__all__ = ["DictRegistry", "SortedDictRegistry"]
+
+
+class DictRegistry:
+    """pfn -> (owner, private), or a list of several, in a dict under one lock."""
+
+    def __init__(self) -> None:
+        """Nothing pinned."""
+        self._lock = threading.Lock()
+        self._held: MutableMapping[int, Any] = self._new_map()
+
+    @staticmethod
+    def _new_map() -> MutableMapping[int, Any]:
+        return {}
+
+    def pin(self, pfn: int, owner: object, private: object = None) -> None:
+        """Add one pin."""
+        with self._lock:
+            self._add(pfn, (owner, private))
+
+    def _add(self, pfn: int, record: tuple[object, object]) -> None:
+        there = self._held.get(pfn)
+        if there is None:
+            self._held[pfn] = record
+        elif type(there) is tuple:
+            if there == record:
+                raise ValueError("pinned")
+            self._held[pfn] = [there, record]
+        elif record in there:
+            raise ValueError("pinned")
+        else:
+            there.append(record)
+
+    def unpin(self, pfn: int, owner: object, private: object = None) -> None:
+        """Remove one pin."""
+        with self._lock:
+            self._remove(pfn, (owner, private))
+
+    def _remove(self, pfn: int, record: tuple[object, object]) -> None:
+        there = self._held[pfn]
+        if type(there) is tuple:
+            if there != record:
+                raise ValueError("not pinned")
+            del self._held[pfn]
+            return
+        there.remove(record)
+        if len(there) == 1:
+            self._held[pfn] = there[0]
+
+    def is_pinned(self, pfn: int) -> bool:
+        """Whether anybody pins the frame."""
+        with self._lock:
+            return pfn in self._held
+
+    def pins(self, pfn: int) -> list[Any]:
+        """All pins of the frame."""
+        with self._lock:
+            there = self._held.get(pfn)
+        if there is None:
+            return []
+        return [there] if type(there) is tuple else list(there)
+
+    def pin_many(self, pfns: Iterable[int], owner: object, privates: Iterable[object]) -> None:
+        """Add many pins under one acquisition."""
+        add = self._add
+        with self._lock:
+            for pfn, private in zip(pfns, privates, strict=True):
+                add(pfn, (owner, private))
+
+    def unpin_many(self, pfns: Iterable[int], owner: object, privates: Iterable[object]) -> None:
+        """Remove many pins under one acquisition."""
+        remove = self._remove
+        with self._lock:
+            for pfn, private in zip(pfns, privates, strict=True):
+                remove(pfn, (owner, private))
+
+    def scan(self, start: int, stop: int) -> list[int]:
+        """The pinned frames of a range."""
+        held = self._held
+        with self._lock:
+            return [pfn for pfn in range(start, stop) if pfn in held]
+
+    def scan_pins(self, start: int, stop: int) -> list[tuple[int, Any]]:
+        """The pins of a range."""
+        held = self._held
+        with self._lock:
+            return [(pfn, held[pfn]) for pfn in range(start, stop) if pfn in held]
+
+
+class DictRegistryInlined(DictRegistry):
+    """The same, for one pin per frame, with nothing between the loop and the dict."""
+
+    def pin(self, pfn: int, owner: object, private: object = None) -> None:
+        """Add one pin."""
+        with self._lock:
+            if pfn in self._held:
+                raise ValueError("pinned")
+            self._held[pfn] = (owner, private)
+
+    def unpin(self, pfn: int, owner: object, private: object = None) -> None:
+        """Remove one pin."""
+        with self._lock:
+            if self._held[pfn] != (owner, private):
+                raise ValueError("not pinned")
+            del self._held[pfn]
+
+    def pin_many(self, pfns: Iterable[int], owner: object, privates: Iterable[object]) -> None:
+        """Add many pins under one acquisition."""
+        held = self._held
+        with self._lock:
+            for pfn, private in zip(pfns, privates, strict=True):
+                if pfn in held:
+                    raise ValueError("pinned")
+                held[pfn] = (owner, private)
+
+    def unpin_many(self, pfns: Iterable[int], owner: object, privates: Iterable[object]) -> None:
+        """Remove many pins under one acquisition."""
+        held = self._held
+        with self._lock:
+            for pfn, private in zip(pfns, privates, strict=True):
+                if held[pfn] != (owner, private):
+                    raise ValueError("not pinned")
+                del held[pfn]
+
+
+class SortedDictRegistry(DictRegistryInlined):
+    """The same over a SortedDict, whose scan is in pfn order for free."""
+
+    @staticmethod
+    def _new_map() -> MutableMapping[int, Any]:
+        found: MutableMapping[int, Any] = SortedDict()
+        return found
+
+    def scan(self, start: int, stop: int) -> list[int]:
+        """The pinned frames of a range."""
+        with self._lock:
+            return list(self._held.irange(start, stop, (True, False)))  # type: ignore[attr-defined]
+
+    def scan_pins(self, start: int, stop: int) -> list[tuple[int, Any]]:
+        """The pins of a range."""
+        held = self._held
+        with self._lock:
+            return [(pfn, held[pfn]) for pfn in held.irange(start, stop, (True, False))]  # type: ignore[attr-defined]

@@ -1,0 +1,155 @@
+"""Batches: what takes the lock, what does not, and what a drain hands back."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from pinpage import InvariantError, PinOwner, PinRegistry, Topology
+
+
+@pytest.fixture
+def reg():
+    return PinRegistry(Topology.uniform(nr_frames=1 << 16, nr_nodes=2))
+
+
+@pytest.fixture
+def owner(reg):
+    found = PinOwner()
+    reg.register(found)
+    reg.pin(0, found)  # this thread's batches exist from now on
+    reg.unpin(0, found)
+    return found
+
+
+def acquired(reg, work):
+    before = reg.statistics().lock_acquisitions
+    work()
+    return reg.statistics().lock_acquisitions - before
+
+
+@pytest.mark.parametrize("step", [1, 7, 509], ids=["run", "dense", "scattered"])
+def test_node_locks_per_pin(reg, owner, step):
+    """At most one acquisition per 31 pins, on whatever frames."""
+    pfns = range(0, 64 * 63 * step % (1 << 16) or 1 << 16, step)
+
+    def work():
+        for pfn in pfns:
+            reg.pin(pfn, owner, pfn)
+
+    assert acquired(reg, work) <= len(pfns) / 31
+
+
+def test_a_pin_undone_in_its_batch_takes_no_lock(reg, owner):
+    def work():
+        for pfn in range(1000):
+            reg.pin(pfn, owner, pfn)
+            reg.unpin(pfn, owner, pfn)
+
+    assert acquired(reg, work) == 0
+    assert reg.statistics().nr_annihilated == 1001
+
+
+def test_without_batching_every_pin_takes_the_lock():
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=512), batch_nr_pins=0), PinOwner()
+    reg.register(owner)
+    assert acquired(reg, lambda: [reg.pin(pfn, owner) for pfn in range(10)]) == 10
+
+
+def test_lookups_take_no_lock_while_nobody_writes(reg, owner):
+    reg.pin_range(100, 200, owner, 3)
+    reg.pin(300, owner)
+    assert acquired(reg, lambda: [reg.is_pinned(pfn) for pfn in range(400)]) == 0
+    assert acquired(reg, lambda: [reg.pins(pfn) for pfn in range(200)]) == 0
+
+
+def test_an_acquisition_is_local_or_remote(reg, owner):
+    reg.run_on(1)
+    before = reg.statistics()
+    reg.pin_many([5, 6], owner)
+    reg.pin_many([40000], owner)
+    after = reg.statistics()
+    assert (after.nr_remote - before.nr_remote, after.nr_local - before.nr_local) == (1, 1)
+
+
+def test_a_scanner_drains_and_bypasses(reg, owner):
+    reg.pin(5, owner)
+    assert reg.statistics().nr_pending == 1
+    with reg.scanning():
+        assert reg.statistics().nr_pending == 0
+        reg.pin(6, owner)
+        assert reg.statistics().nr_pending == 0
+        with reg.scanning():
+            pass
+        reg.pin(7, owner)
+        assert reg.statistics().nr_pending == 0
+    reg.pin(8, owner)
+    assert reg.statistics().nr_pending == 1
+
+
+def test_the_batch_of_a_thread_that_ended_is_drained_too(reg, owner):
+    thread = threading.Thread(target=lambda: reg.pin(9, owner, 4))
+    thread.start()
+    thread.join()
+    assert [pin.private for pin in reg.pins(9)] == [4]
+    assert reg.pinned_mask(9, 10).all()
+    reg.check()
+
+
+def test_another_thread_undoes_a_batched_pin(reg, owner):
+    thread = threading.Thread(target=lambda: reg.pin(9, owner, 4))
+    thread.start()
+    thread.join()
+    reg.unpin(9, owner, 4)
+    assert not reg.is_pinned(9)
+    reg.check()
+
+
+def test_a_drain_hands_back_what_lost_a_race(reg, owner):
+    """An entry on its way in, whose frame got the same pin, or a mover, meanwhile."""
+    shard, batch = reg._thread.batches[0]
+    for pfn, spoil in (
+        (3, lambda: shard.radix.add(3, 0, 1)),
+        (4, lambda: shard.begin_move([4], 1)),
+    ):
+        entry = (0, 1, batch)
+        shard.claims[pfn] = entry
+        shard.enter(0)
+        spoil()
+        batch.pending[pfn] = entry
+        shard.drain(batch)
+        shard.leave()
+        assert batch.refused == [entry]
+        assert shard.withdraw(pfn, entry)
+        assert batch.refused == []
+    assert reg.statistics().nr_refused == 2
+    assert len(reg) == 1
+
+
+def entry_of(reg):
+    return reg._thread.batches[0]
+
+
+BREAKS = {
+    "H1 claims": lambda reg: entry_of(reg)[0].claims.clear(),
+    "H2": lambda reg: entry_of(reg)[0].radix.add(5, 1, 0),
+    "H3 a frame": lambda reg: entry_of(reg)[0].moving.__setitem__(5, 1),
+    "H3 a pin in": lambda reg: setattr(entry_of(reg)[0], "nr_watchers", 1),
+    "H4": lambda reg: setattr(entry_of(reg)[0], "seq", 1),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_check_notices(reg, owner, name):
+    reg.pin(5, owner)
+    reg.check()
+    BREAKS[name](reg)
+    with pytest.raises(InvariantError, match=name):
+        reg.check()
+
+
+def test_a_move_stores_what_is_in_batches(reg, owner):
+    reg.pin(5, owner, 1)
+    reg.begin_move(np.array([5]))
+    assert reg.statistics().nr_pending == 0
+    assert reg.owner_counts(np.array([5])).tolist() == [1]

@@ -1,0 +1,261 @@
+"""What the registry promises beyond what the model covers: errors, forms, owners, moves."""
+
+import numpy as np
+import pytest
+
+from pinpage import (
+    AlreadyPinnedError,
+    InvariantError,
+    NotPinnedError,
+    OwnerError,
+    PfnError,
+    PinOwner,
+    PinpageError,
+    PinRegistry,
+    Topology,
+    Verdict,
+)
+
+NR_FRAMES = 4096
+
+
+class Movable(PinOwner):
+    """Can migrate and release."""
+
+    def migrate(self, pin, target):
+        """Nothing to do."""
+
+    def release(self, pin, mode):
+        return Verdict.YES
+
+
+@pytest.fixture
+def reg():
+    return PinRegistry(Topology.uniform(nr_frames=NR_FRAMES, nr_nodes=2))
+
+
+@pytest.fixture
+def owner(reg):
+    found = PinOwner()
+    reg.register(found)
+    return found
+
+
+BAD_CALLS = {
+    "pin outside": (PfnError, "0x1000 is outside", lambda r, o: r.pin(NR_FRAMES, o)),
+    "unpin below": (PfnError, "outside", lambda r, o: r.unpin(-1, o)),
+    "lookup outside": (PfnError, "outside", lambda r, o: r.is_pinned(NR_FRAMES)),
+    "pins outside": (PfnError, "outside", lambda r, o: r.pins(-1)),
+    "range outside": (PfnError, "not within", lambda r, o: r.pin_range(4090, 4097, o)),
+    "range backwards": (PfnError, "not within", lambda r, o: r.pin_range(7, 5, o)),
+    "mask outside": (PfnError, "not within", lambda r, o: r.pinned_mask(0, 4097)),
+    "column outside": (PfnError, "0x1000", lambda r, o: r.pin_many([3, NR_FRAMES], o)),
+    "column of floats": (PfnError, "integers", lambda r, o: r.pin_many([0.5], o)),
+    "stranger pins": (OwnerError, "register", lambda r, o: r.pin(1, PinOwner())),
+    "stranger unpins": (OwnerError, "register", lambda r, o: r.unpin(1, PinOwner())),
+    "stranger's range": (OwnerError, "register", lambda r, o: r.pin_range(1, 2, PinOwner())),
+    "no owner": (OwnerError, "PinOwner", lambda r, o: r.register("zbud")),
+    "twice": (OwnerError, "already", lambda r, o: r.register(o)),
+    "pinned twice": (AlreadyPinnedError, "0x9 ", lambda r, o: r.pin(9, o, 9)),
+    "column twice": (AlreadyPinnedError, "twice", lambda r, o: r.pin_many([5, 5], o, 1)),
+    "column meets": (AlreadyPinnedError, "0x9 ", lambda r, o: r.pin_many([8, 9], o, [8, 9])),
+    "range meets": (AlreadyPinnedError, "0x9 ", lambda r, o: r.pin_range(5, 900, o, 9)),
+    "not pinned": (NotPinnedError, "0x5 .*'x'", lambda r, o: r.unpin(5, o, "x")),
+    "other private": (NotPinnedError, "private 8", lambda r, o: r.unpin(9, o, 8)),
+    "column not pinned": (NotPinnedError, "0x5 ", lambda r, o: r.unpin_many([9, 5], o, 9)),
+    "range not pinned": (NotPinnedError, "0xa ", lambda r, o: r.unpin_range(9, 11, o, 9)),
+    "unhashable": (PinpageError, "hashable", lambda r, o: r.pin(5, o, [])),
+    "unhashable in a list": (
+        PinpageError,
+        "hashable",
+        lambda r, o: r.pin_many([5, 6], o, ["a", []]),
+    ),
+    "too few privates": (
+        PinpageError,
+        "privates: 1 given for 2",
+        lambda r, o: r.pin_many([5, 6], o, [1]),
+    ),
+    "still pins": (PinpageError, "1 pins", lambda r, o: r.unregister(o)),
+    "negative batch": (
+        PinpageError,
+        "batch_nr_pins",
+        lambda r, o: PinRegistry(r.topology, batch_nr_pins=-1),
+    ),
+    "no such node": (PinpageError, "nodes 0..1", lambda r, o: r.run_on(2)),
+    "no such id": (OwnerError, "number 7", lambda r, o: r.owner_by_id(7)),
+    "end of no move": (PinpageError, "0x5 is not under", lambda r, o: r.end_move(np.array([5]))),
+    "rekey of no move": (
+        PinpageError,
+        "begin_move",
+        lambda r, o: r.rekey_many(np.array([9]), np.array([10])),
+    ),
+    "rekey onto itself": (
+        PinpageError,
+        "distinct",
+        lambda r, o: r.rekey_many(np.array([9]), np.array([9])),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_a_mistake_is_named_and_changes_nothing(reg, owner, name):
+    error, match, call = BAD_CALLS[name]
+    reg.pin(9, owner, 9)
+    before = list(reg.iter_pins())
+    with pytest.raises(error, match=match):
+        call(reg, owner)
+    assert list(reg.iter_pins()) == before
+    assert reg.owners == (owner,)
+    assert reg.statistics().nr_privates == 0
+    reg.check()
+
+
+def test_ints_of_numpy_and_bools_are_ints(reg, owner):
+    reg.pin(np.int64(3), owner, np.int32(1))
+    with pytest.raises(AlreadyPinnedError):
+        reg.pin(3, owner, True)
+    reg.unpin(3, owner, 1)
+    assert len(reg) == 0
+
+
+def test_object_privates_live_as_long_as_their_pins(reg, owner):
+    reg.pin(1, owner, "key")
+    reg.pin_many([2, 3], owner, ["key", ("a", 1)])
+    reg.pin_range(4, 6, owner, "key")
+    assert reg.statistics().nr_privates == 2
+    assert reg.pins(3)[0].private == ("a", 1)
+    reg.unpin_many([1, 3], owner, ["key", ("a", 1)])
+    reg.unpin_range(4, 6, owner, "key")
+    reg.check()
+    reg.unpin(2, owner, "key")
+    assert reg.statistics().nr_privates == 0
+
+
+def test_an_owner_is_known_by_identity(reg):
+    class Equal(PinOwner):
+        """Equal to all, hashable by none."""
+
+        def __eq__(self, other):
+            return True
+
+        __hash__ = None
+
+    one, two = Equal(), Equal()
+    reg.register(one)
+    reg.register(two)
+    reg.pin(1, one)
+    reg.pin(1, two)
+    assert [pin.owner is who for pin, who in zip(reg.pins(1), (one, two), strict=True)] == [
+        True,
+        True,
+    ]
+
+
+def test_planners_see_who_can_move(reg, owner):
+    mover = Movable()
+    reg.register(mover)
+    reg.pin_many([1, 2, 600], mover)
+    reg.pin_many([2, 3], owner)
+    frames = np.array([600, 4, 3, 2, 1])
+    assert reg.can_migrate_mask(frames).tolist() == [True, False, False, False, True]
+    assert reg.can_release_mask(frames).tolist() == [True, False, False, False, True]
+    reg.fault(mover, "lied")
+    reg.fault(mover, "again")
+    assert reg.is_faulty(mover)
+    assert reg.why_faulty(mover) == "lied"
+    assert not reg.is_faulty(owner)
+    assert not reg.can_migrate_mask(frames).any()
+
+
+def test_pins_travel_in_order_and_across_nodes(reg, owner):
+    other = PinOwner()
+    reg.register(other)
+    for who, private in ((other, 1), (owner, 5), (owner, "x"), (other, 0)):
+        reg.pin(7, who, private)
+    reg.pin(8, owner, 3)
+    reg.pin(3000, owner, 3)
+    assert reg.begin_move(np.array([7, 8, 7])).tolist() == [True, True, False]
+    reg.rekey_many(np.array([8, 7]), np.array([3000, 3001]))
+    reg.end_move(np.array([7, 8]))
+    assert [(pin.owner, pin.private) for pin in reg.pins(3001)] == [
+        (owner, 5),
+        (owner, "x"),
+        (other, 1),
+        (other, 0),
+    ]
+    assert len(reg.pins(3000)) == 1  # two equal pins became one
+    assert not reg.is_pinned(7)
+    reg.check()
+
+
+def test_the_mover_itself_is_told_to_come_again(reg, owner):
+    reg.begin_move(np.array([5]))
+    assert reg.pin(5, owner) is Verdict.AGAIN
+    assert reg.pin(5, owner, "x") is Verdict.AGAIN
+    assert reg.pin_many([5, 6], owner) is Verdict.AGAIN
+    assert reg.pin_range(4, 6, owner, "x") is Verdict.AGAIN
+    assert len(reg) == 0
+    reg.end_move(np.array([5]))
+    assert reg.pin(5, owner) is Verdict.YES
+    reg.check()
+
+
+def test_a_pin_dropped_under_move_does_not_travel(reg, owner):
+    reg.pin_many([5, 6, 7], owner)
+    reg.begin_move(np.array([5, 6, 7]))
+    reg.unpin(5, owner)
+    reg.unpin_many([6], owner)
+    assert reg.statistics().nr_died == 2
+    reg.rekey_many(np.array([5, 6, 7]), np.array([15, 16, 17]))
+    assert [pin.pfn for pin in reg.iter_pins()] == [17]
+
+
+def test_force_drops_what_an_owner_left(reg, owner):
+    other = PinOwner()
+    reg.register(other)
+    reg.pin_range(0, 1000, owner, "x")
+    reg.pin_many([5, 6], other)
+    reg.unregister(owner, force=True)
+    assert [pin.owner for pin in reg.iter_pins()] == [other, other]
+    with pytest.raises(OwnerError):
+        reg.pin(1, owner)
+    reg.register(owner)
+    assert reg.owners == (other, owner)
+    reg.check()
+
+
+def test_statistics_tell_the_forms(reg, owner):
+    reg.pin_range(0, 512, owner)
+    reg.pin_many(np.arange(600, 800), owner, np.arange(200))
+    reg.pin(600, owner, "second")
+    reg.pin(700, owner, "third")
+    reg.pin_many([1100, 1200], owner)
+    reg.flush()
+    other = PinOwner()
+    reg.register(other)
+    reg.pin(900, other)
+    reg.flush()
+    found = reg.statistics()
+    assert (found.nr_runs, found.nr_dense, found.nr_sparse) == (512, 201, 2)
+    assert (found.nr_extra, found.nr_leaves, found.nr_pins) == (2, 2, 717)
+
+
+def test_check_notices_pins_of_strangers(reg, owner):
+    reg.pin(5, owner)
+    reg.flush()
+    reg._nodes.shards[0].radix.add(6, 9 << 1, 0)
+    with pytest.raises(InvariantError, match="R1"):
+        reg.check()
+
+
+def test_check_notices_a_lost_private(reg, owner):
+    reg.pin(5, owner, "x")
+    reg._privates.drop(1)
+    with pytest.raises(InvariantError, match="P2"):
+        reg.check()
+
+
+def test_check_notices_a_wrong_length(reg, owner, monkeypatch):
+    monkeypatch.setattr(PinRegistry, "__len__", lambda self: 5)
+    with pytest.raises(InvariantError, match="R3"):
+        reg.check()

@@ -1,0 +1,102 @@
+"""The table of overlaid rows equals a dict, under collisions, growth and churn."""
+
+import random
+
+import numpy as np
+import pytest
+
+from pinpage import InvariantError
+from pinpage.sparse import SparseTable
+
+
+def contents(table):
+    slots = table.in_span(0, 1 << 30)
+    rows = zip(
+        table.pfns_at(slots).tolist(),
+        table.tags_at(slots).tolist(),
+        table.values[slots].tolist(),
+        strict=True,
+    )
+    return {pfn: (tag, value) for pfn, tag, value in rows}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_points_and_columns_equal_a_dict(seed):
+    rng, table, model = random.Random(seed), SparseTable(min_bits=3), {}
+    universe = [block * 512 + offset for block in range(40) for offset in range(0, 512, 37)]
+    for _ in range(150):
+        absent = [pfn for pfn in universe if pfn not in model]
+        if rng.random() < 0.5 and absent:
+            chosen = rng.sample(absent, min(len(absent), rng.randrange(1, 30)))
+            tags, values = (
+                [rng.randrange(9) for _ in chosen],
+                [rng.randrange(-9, 9) for _ in chosen],
+            )
+            table.put_many(np.array(chosen), np.array(tags, dtype=np.int32), np.array(values))
+            model |= dict(zip(chosen, zip(tags, values, strict=True), strict=True))
+        elif rng.random() < 0.5 and model:
+            gone = rng.sample(sorted(model), min(len(model), rng.randrange(1, 30)))
+            table.remove_many(table.find_many(np.array(gone)))
+            for pfn in gone:
+                del model[pfn]
+        else:
+            pfn = rng.choice(universe)
+            assert table.put(pfn, 1, 2) == (pfn not in model)
+            model.setdefault(pfn, (1, 2))
+            other = rng.choice(universe)
+            assert table.discard(other, 1, 2) == (model.get(other) == (1, 2))
+            if model.get(other) == (1, 2):
+                del model[other]
+        table.check()
+        assert contents(table) == model
+        assert {pfn: table.get(pfn) for pfn in universe if table.get(pfn)} == model
+        asked = np.array(universe)
+        assert (table.find_many(asked) >= 0).tolist() == [pfn in model for pfn in universe]
+
+
+def test_a_block_is_a_window_and_nobody_else():
+    table = SparseTable(min_bits=2)
+    for block in range(60):
+        for offset in (0, 1, 255, 511):
+            table.put(block * 512 + offset, block, offset)
+    for block in range(61):
+        wanted = [block * 512 + offset for offset in (0, 1, 255, 511)] if block < 60 else []
+        assert sorted(table.pfns_at(table.in_block(block)).tolist()) == wanted
+
+
+def test_coming_and_going_leaves_no_graves_behind():
+    table = SparseTable()
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        pfns = rng.choice(1 << 20, 100, replace=False)
+        table.put_many(pfns, np.zeros(100, dtype=np.int32), pfns)
+        table.remove_many(table.find_many(pfns))
+        assert table.nr_used == table.nr_live == 0
+
+
+def test_a_large_table_shrinks_when_it_empties():
+    table = SparseTable()
+    pfns = np.arange(0, 1 << 22, 64)
+    table.put_many(pfns, np.zeros(len(pfns), dtype=np.int32), pfns)
+    large = len(table.keys)
+    table.remove_many(table.find_many(pfns[:-5]))
+    table.check()
+    assert len(table.keys) < large / 4
+    assert sorted(contents(table)) == pfns[-5:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("broken", "match"),
+    [
+        (lambda t: setattr(t, "nr_live", 7), "S2 records"),
+        (lambda t: setattr(t, "nr_used", 7), "S2 used"),
+        (lambda t: t.keys.__setitem__(-1, 5 << 24), "S"),
+        (lambda t: t.keys.__setitem__(t.find(512), 3 << 24), "S1"),
+    ],
+)
+def test_check_notices(broken, match):
+    table = SparseTable()
+    table.put(512, 1, 2)
+    broken(table)
+    with pytest.raises(InvariantError, match=match):
+        table.check()
