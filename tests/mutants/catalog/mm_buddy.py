@@ -243,9 +243,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-counts-isolated-pages-as-free",
         guards="NR_FREE_PAGES",
-        file="mm/buddy.py",
-        old="for migratetype in range(MigrateType.ISOLATE)",
-        new="for migratetype in range(NR_MIGRATETYPES)",
+        file="mm/free_area.py",
+        old="self._nr_pages[first : first + NR_MIGRATETYPES - 1]",
+        new="self._nr_pages[first : first + NR_MIGRATETYPES]",
         tests=MACHINE,
     ),
     # The search.
