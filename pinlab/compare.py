@@ -249,7 +249,7 @@ def serve(replayed: Replayed, run: Run) -> Row:
     pool = machine.hugetlb
     wanted = machine.pageblocks.nr_blocks
     huge_pages = pool.claim(wanted) if run.strategy == "plan" else pool.grow(wanted)
-    read = replayed.ledger.read_back(machine.contents, replayed.zswap)
+    read = replayed.ledger.read_back(machine.contents, replayed.zswap, machine.swap)
     machine.check()
     report = compacted.report
     return Row(
