@@ -193,13 +193,16 @@ class Memory:
 
     def _copy(self, space: AddressSpace, vpn: int, pfn: int) -> int:
         paging = self.paging
+        paging.get_page(pfn)  # or the reclaim that this allocation may start could take it
         new_pfn = paging.alloc_page()
         if new_pfn < 0:
+            paging.put_page(pfn)
             return Errno.ENOMEM
         paging.contents.copy(np.array([pfn]), np.array([new_pfn]))
         _, was_last = paging.rmap.unmap_page(space, vpn)
         if was_last:  # the others share it through its swap slot
             paging.drop_unmapped(pfn)
+        paging.put_page(pfn)
         self._install(space, vpn, new_pfn)
         return new_pfn
 

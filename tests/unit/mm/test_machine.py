@@ -100,6 +100,16 @@ def test_allocation_reclaims_and_every_page_is_still_there():
     machine.check()
 
 
+def test_reclaim_leaves_the_page_alone_that_is_being_copied():
+    machine, space = pressed(nr_pages=8, nr_blocks=1)
+    child = machine.memory.fork(space, "child")
+    for vpn in range(8):
+        assert machine.memory.touch(child, vpn, write=True) >= 0
+        assert child.pte[vpn] != space.pte[vpn]
+        machine.check()
+        machine.paging.check()
+
+
 def test_without_swap_there_is_nothing_to_reclaim():
     machine = small_machine(1)
     space = machine.memory.mmap("p", 9)
