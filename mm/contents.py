@@ -1,14 +1,12 @@
 """What the frames hold: real bytes, or one 64-bit tag each where memory is too large for bytes.
 
 `ArenaContents` is an anonymous private mapping that the host fills in page by page as it is
-touched: a machine of 4 GiB costs nothing until its frames are written.  Several machines made
-from one layout can share what they were filled with: `ArenaContents.over` maps a template
-copy-on-write, so that each pays for the pages that it changes and no more.
+touched: a machine of 4 GiB costs nothing until its frames are written, and what is forgotten
+goes back to the host.  A forked child has the same contents and pays for what it changes.
 """
 
 import mmap
-import os
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 from pinpage.errors import PinpageError
 from pinpage.units import PAGE_SIZE, Pfns
 
-__all__ = ["ArenaContents", "Contents", "TagContents", "new_template"]
+__all__ = ["ArenaContents", "Contents", "TagContents"]
 
 _COPY_CHUNK = 64
 """Pages per step of a batch copy: 256 KiB stays in cache, a third faster than all at once."""
@@ -31,6 +29,9 @@ class Contents(Protocol):
 
     def copy(self, sources: Pfns, targets: Pfns) -> None:
         """Copy whole frames; no frame may be both source and target."""
+
+    def forget(self, pfns: Pfns) -> None:
+        """Nobody holds these frames any more: they hold zeros from here on."""
 
     def write(self, pfn: int, data: bytes, offset: int = 0) -> None:
         """Write bytes into one frame."""
@@ -51,20 +52,6 @@ class Contents(Protocol):
         """Write one 64-bit word per frame."""
 
 
-def new_template(nr_frames: int, name: str = "pinpage-template") -> int:
-    """A file descriptor of an empty memory file for `nr_frames` frames (memfd_create).
-
-    Fill it through `ArenaContents.over(fd, nr_frames, shared=True)`, then hand it to any
-    number of machines.  The caller closes it; mappings outlive that.
-
-    Raises:
-        OSError: the host has no memory left for it.
-    """
-    fd = os.memfd_create(name, os.MFD_CLOEXEC)
-    os.ftruncate(fd, nr_frames * PAGE_SIZE)
-    return fd
-
-
 class ArenaContents:
     """Real bytes.
 
@@ -81,42 +68,14 @@ class ArenaContents:
             OSError: the host refuses to reserve the address space.
         """
         _require_frames(nr_frames)
-        self._adopt(
-            mmap.mmap(-1, nr_frames * PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS),
-            nr_frames,
-        )
-
-    @classmethod
-    def over(cls, fd: int, nr_frames: int, *, shared: bool = False) -> Self:
-        """An arena that starts as the contents of a memory file.
-
-        Args:
-            fd: of a file of at least `nr_frames` pages, such as `new_template` makes.
-            nr_frames: frames to map.
-            shared: write through to the file (to fill a template); else copy on write,
-                and the file never sees a change.
-
-        Raises:
-            PinpageError: the file is shorter than the arena.
-        """
-        _require_frames(nr_frames)
-        nr_bytes = os.fstat(fd).st_size
-        if nr_bytes < nr_frames * PAGE_SIZE:
-            raise PinpageError(
-                f"contents: the template has {nr_bytes} bytes, {nr_frames} frames need more"
-            )
-        arena = cls.__new__(cls)
-        flags = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
-        arena._adopt(mmap.mmap(fd, nr_frames * PAGE_SIZE, flags=flags), nr_frames)
-        return arena
-
-    def _adopt(self, mapping: mmap.mmap, nr_frames: int) -> None:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        self._mapping = mmap.mmap(-1, nr_frames * PAGE_SIZE, flags=flags)
         self.nr_frames = nr_frames
-        self.pages: NDArray[np.uint8] = np.frombuffer(mapping, dtype=np.uint8).reshape(
+        self.pages: NDArray[np.uint8] = np.frombuffer(self._mapping, dtype=np.uint8).reshape(
             nr_frames, PAGE_SIZE
         )
         # The first word of each frame: a strided view, not a column of its own.
-        self._words: NDArray[np.uint64] = np.frombuffer(mapping, dtype="<u8").reshape(
+        self._words: NDArray[np.uint64] = np.frombuffer(self._mapping, dtype="<u8").reshape(
             nr_frames, -1
         )[:, 0]
 
@@ -129,6 +88,17 @@ class ArenaContents:
         _require_parallel(sources, targets)
         for at in range(0, len(sources), _COPY_CHUNK):
             self.pages[targets[at : at + _COPY_CHUNK]] = self.pages[sources[at : at + _COPY_CHUNK]]
+
+    def forget(self, pfns: Pfns) -> None:
+        """Give the host's memory back; costs about 1 us for each run of ascending frames."""
+        if not len(pfns):
+            return
+        ends = np.flatnonzero(np.diff(pfns) != 1)
+        starts = pfns[np.concatenate(([0], ends + 1))]
+        stops = pfns[np.concatenate((ends, [len(pfns) - 1]))] + 1
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+            length = (stop - start) * PAGE_SIZE
+            self._mapping.madvise(mmap.MADV_DONTNEED, start * PAGE_SIZE, length)
 
     def write(self, pfn: int, data: bytes, offset: int = 0) -> None:
         """Write bytes into one frame.
@@ -192,6 +162,10 @@ class TagContents:
         """
         _require_parallel(sources, targets)
         self.words[targets] = self.words[sources]
+
+    def forget(self, pfns: Pfns) -> None:
+        """Tags of zero."""
+        self.words[pfns] = 0
 
     def tags(self, pfns: Pfns) -> NDArray[np.uint64]:
         """The tag of each frame, shape (n,)."""

@@ -334,7 +334,8 @@ class Mover:
         self._stands_for.clear()
 
     def free(self, sources: Pfns) -> None:
-        """Source frames back to the free lists, merged."""
+        """Source frames back to the free lists, merged; their bytes are gone at once."""
+        self._contents.forget(sources)
         self._buddy.free_many(sources)
 
     def put(self, pfns: Pfns) -> None:

@@ -246,11 +246,11 @@ MUTANTS: list[Mutant] = [
         tests=CONTENTS,
     ),
     Mutant(
-        name="arena-writes-through-to-the-template",
-        guards="machines share a template copy-on-write",
+        name="arena-forgets-one-frame-too-many",
+        guards="neighbours of a forgotten frame stay",
         file="mm/contents.py",
-        old="        flags = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE\n",
-        new="        flags = mmap.MAP_SHARED\n",
+        old="            length = (stop - start) * PAGE_SIZE\n",
+        new="            length = (stop - start + 1) * PAGE_SIZE\n",
         tests=CONTENTS,
     ),
     Mutant(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mm.contents import ArenaContents, TagContents, new_template
+from mm.contents import ArenaContents, TagContents
 from pinpage.errors import PinpageError
 
 
@@ -71,23 +71,20 @@ def test_an_arena_costs_what_is_touched():
     assert arena.pages.shape == (1 << 18, 4096)
 
 
-def test_machines_over_one_template_start_alike_and_part_on_writing():
-    fd = new_template(8)
-    ArenaContents.over(fd, 8, shared=True).write(3, b"common")
-    first, second = ArenaContents.over(fd, 8), ArenaContents.over(fd, 8)
-    first.write(3, b"mine  ")
-    assert first.read(3, 0, 6) == b"mine  "
-    assert second.read(3, 0, 6) == b"common"
-    assert ArenaContents.over(fd, 8).read(3, 0, 6) == b"common", "the template changed"
-    os.close(fd)
-    assert second.read(3, 0, 6) == b"common"
+def test_what_is_forgotten_reads_as_zeros_and_its_neighbours_stay():
+    for contents in (ArenaContents(8), TagContents(8)):
+        contents.set_tags(np.arange(8), np.arange(1, 9, dtype=np.uint64))
+        contents.forget(np.array([1, 2, 5]))
+        contents.forget(np.array([], dtype=np.int64))
+        assert contents.tags(np.arange(8)).tolist() == [1, 0, 0, 4, 5, 0, 7, 8]
 
 
-def test_a_template_too_short_is_refused():
-    fd = new_template(4)
-    with pytest.raises(PinpageError, match="5 frames need more"):
-        ArenaContents.over(fd, 5)
-    os.close(fd)
+def test_forgetting_gives_the_memory_back():
+    arena = ArenaContents(1 << 14)
+    arena.pages[:] = 1
+    full = resident_nr_bytes()
+    arena.forget(np.arange(1 << 13))
+    assert full - resident_nr_bytes() > 28 << 20, "32 MiB were forgotten"
 
 
 def test_tags_have_no_bytes_and_say_what_to_do():
