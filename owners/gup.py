@@ -1,0 +1,362 @@
+"""get_user_pages: hold pages of a process so that a device may use them.
+
+    fast   resolve -> reference -> register -> recheck      no fault, no wait
+    slow   fault   -> reference -> register -> recheck      again while a move is under way
+
+Each is a generator of named steps that does nothing between two of them, so that a test can
+let a move, a fork or a fault happen at every one; `get_user_pages` exhausts them.
+
+Why it is safe against a move.  The reference fails on a frame that is frozen, the
+registration on one that is under move.  Whatever got in before either, the mover sees: as a
+reference that nothing accounts for, or as one more pin to ask.  And a page that moved before
+both is noticed by the recheck: its page table names another frame.
+
+Why it is safe against fork.  fork raises a sequence count while it shares pages.  A pin
+taken before it shows in the page's references, and that page is copied for the child at
+once; one taken meanwhile sees the count change and is undone.
+
+Kernel counterpart: mm/gup.c; copy_present_pte() and page_needs_cow_for_dma() for fork.
+Differences: a process is one mapping, so there are no VMAs to walk, and a page is shared
+exactly if it has more than one user (`mm.memory`); MADV_DONTFORK does not exist.
+"""
+
+import enum
+from collections.abc import Callable, Generator, Iterable
+from typing import TypeAlias
+
+import numpy as np
+from attrs import define, frozen
+
+from mm.address_space import AddressSpace
+from mm.errno import Errno
+from mm.frames import PageFlag
+from owners.gup_flags import Foll, maybe_dma_pinned, nr_references_of
+from owners.gup_host import GupHost
+from owners.gup_longterm import is_longterm_pinnable, migrate_away
+from owners.gup_pinner import PinIds, Pinner
+from pinpage.errors import PinpageError, require
+from pinpage.units import Pfns
+
+__all__ = ["NR_TRIES", "Got", "Gup", "GupCounters", "GupStep"]
+
+NR_TRIES = 10
+"""Rounds of the slow path, and of migrating a long-term range, before EAGAIN.  (The kernel
+sleeps on migration entries and repeats the second without limit; nothing sleeps here.)"""
+
+_SWAPCACHE = int(PageFlag.SWAPCACHE.mask)
+_ANON = PageFlag.ANON
+
+
+class GupStep(enum.Enum):
+    """What pinning a page, or a fork, has just done."""
+
+    RESOLVE = "resolves"
+    REFERENCE = "references"
+    REGISTER = "registers"
+    UNREGISTER = "unregisters"
+    FAULT = "faults in"
+    WAIT = "waits"
+    SHARE = "shares all pages"
+    COPY = "copies a pinned page"
+
+    def __str__(self) -> str:
+        """As schedules print it."""
+        return self.value
+
+
+Steps: TypeAlias = Generator[GupStep, None, int]
+"""Steps that end with a pin id, or with a negative errno."""
+
+
+@frozen
+class Got:
+    """What get_user_pages got.
+
+    Attributes:
+        pins: ids of the pages pinned, in the order of their addresses; perhaps fewer than asked.
+        error: why it stopped; OK when all were pinned.
+    """
+
+    pins: PinIds
+    error: Errno
+
+    @property
+    def value(self) -> int:
+        """As the kernel returns it: the number of pages, or the error if that is none."""
+        return len(self.pins) or int(self.error)
+
+
+@define
+class GupCounters:
+    """What was done.  Pages, since the start (the first two as in /proc/vmstat)."""
+
+    nr_foll_pin_acquired: int = 0
+    nr_foll_pin_released: int = 0
+    nr_fast: int = 0
+    nr_slow: int = 0
+    nr_undone: int = 0
+    """Pins undone because the page had moved, or a fork had begun, before the recheck."""
+    nr_migrated: int = 0
+    """Pages moved before they were pinned for long."""
+    nr_copied_early: int = 0
+    """Pages that fork copied because they may be pinned."""
+
+
+def _no_files(_file: AddressSpace, _index: int) -> int:
+    return Errno.EFAULT
+
+
+class Gup:
+    """Pins pages of the processes of one machine, on behalf of any number of pinners.
+
+    Attributes:
+        counters: what was done.
+
+    Context: one thread, that of the machine.
+    Cost: a pin and its end about 8 us on the fast path; a fault comes on top.
+    """
+
+    def __init__(
+        self,
+        host: GupHost,
+        *,
+        file_page: Callable[[AddressSpace, int], int] = _no_files,
+    ) -> None:
+        """Work on `host`.
+
+        `file_page(file, index)` brings in a page of shared memory: its pfn, or an errno.
+        """
+        self.host = host
+        self.counters = GupCounters()
+        self._file_page = file_page
+        self._fork_seq: dict[int, int] = {}
+        self._has_pinned: set[int] = set()
+
+    # Pinning.
+
+    def get_user_pages(
+        self, space: AddressSpace, vpn: int, nr_pages: int, pinner: Pinner, flags: Foll
+    ) -> Got:
+        """Pin up to `nr_pages` pages from `vpn` on for `pinner`, in order.
+
+        Returns:
+            The pins so far and why it stopped there: EFAULT outside of the space, ENOMEM,
+            EAGAIN (FAST_ONLY: not there without a fault; else: under move all the time).
+            LONGTERM: ENOMEM and no pin at all if a page had to move first and did not.
+
+        Raises:
+            PinpageError: flags that exclude each other, or no pages.
+        """
+        nr_references_of(flags)
+        if nr_pages < 1:
+            raise PinpageError(f"gup: nr_pages={nr_pages}: ask for at least one page")
+        if not flags & Foll.LONGTERM:
+            return self._pin_range(space, vpn, nr_pages, pinner, flags)
+        for _ in range(NR_TRIES):
+            got = self._pin_range(space, vpn, nr_pages, pinner, flags)
+            misplaced = self._misplaced(pinner.pfns_of(got.pins))
+            if not len(misplaced):
+                return got
+            self.put_user_pages(pinner, got.pins)
+            error = migrate_away(self.host, misplaced)
+            if error == Errno.ENOMEM:
+                return Got([], error)
+            self.counters.nr_migrated += len(misplaced) if error == Errno.OK else 0
+        return Got([], Errno.EAGAIN)
+
+    def _pin_range(
+        self, space: AddressSpace, vpn: int, nr_pages: int, pinner: Pinner, flags: Foll
+    ) -> Got:
+        pins: PinIds = []
+        for at in range(vpn, vpn + nr_pages):
+            pin_id = _exhaust(self.pin_steps(space, at, pinner, flags))
+            if pin_id < 0:
+                return Got(pins, Errno(pin_id))
+            pins.append(pin_id)
+        return Got(pins, Errno.OK)
+
+    def _misplaced(self, pfns: Pfns) -> Pfns:
+        return np.unique(pfns[~is_longterm_pinnable(self.host, pfns)])
+
+    def pin_steps(self, space: AddressSpace, vpn: int, pinner: Pinner, flags: Foll) -> Steps:
+        """One page, fast path first, step by step."""
+        if not 0 <= vpn < space.nr_vpns:
+            return Errno.EFAULT
+        if flags & Foll.PIN:
+            self._has_pinned.add(space.mm_id)
+        pin_id = yield from self.fast_steps(space, vpn, pinner, flags)
+        if pin_id >= 0:
+            self.counters.nr_fast += 1
+            return pin_id
+        for _ in range(0 if flags & Foll.FAST_ONLY else NR_TRIES):
+            pfn = self._fault(space, vpn, flags)
+            if pfn < 0:
+                return pfn
+            yield GupStep.FAULT
+            pin_id = yield from self._grab(space, vpn, pfn, pinner, flags)
+            if pin_id >= 0:
+                self.counters.nr_slow += 1
+                return pin_id
+            yield GupStep.WAIT
+        return Errno.EAGAIN
+
+    def fast_steps(self, space: AddressSpace, vpn: int, pinner: Pinner, flags: Foll) -> Steps:
+        """One page without a fault and without waiting; EAGAIN if it takes more than that."""
+        pte = space.pte.item(vpn)
+        if pte <= 0 or (flags & (Foll.WRITE | Foll.PIN) and self._is_shared(space, pte - 1)):
+            return Errno.EAGAIN
+        if flags & Foll.LONGTERM and len(self._misplaced(np.array([pte - 1]))):
+            return Errno.EAGAIN
+        yield GupStep.RESOLVE
+        return (yield from self._grab(space, vpn, pte - 1, pinner, flags))
+
+    def _grab(self, space: AddressSpace, vpn: int, pfn: int, pinner: Pinner, flags: Foll) -> Steps:
+        """Reference and register a frame that a page table named; EAGAIN if it does no more."""
+        nr_references = nr_references_of(flags)
+        seq = self._fork_seq.get(space.mm_id, 0)
+        if seq & 1 and flags & Foll.PIN:
+            return Errno.EAGAIN
+        if not self.host.mover.get_page(pfn, nr_references):
+            return Errno.EAGAIN
+        yield GupStep.REFERENCE
+        pin_id = pinner.hold(pfn, nr_references)
+        if not pinner.register(pin_id):
+            self._drop(*pinner.forget(pin_id))
+            return Errno.EAGAIN
+        yield GupStep.REGISTER
+        # The page may have moved since, pin and all: what counts is where the pin is now.
+        has_moved = space.pte.item(vpn) != pinner.pfn_of(pin_id) + 1
+        if has_moved or (flags & Foll.PIN and seq != self._fork_seq.get(space.mm_id, 0)):
+            self.counters.nr_undone += 1
+            yield from self._let_go(pinner, pin_id)
+            return Errno.EAGAIN
+        if nr_references > 1:
+            self.counters.nr_foll_pin_acquired += 1
+        return pin_id
+
+    def _fault(self, space: AddressSpace, vpn: int, flags: Foll) -> int:
+        """Present, and private where the caller will write or the data must stay ours."""
+        if space.kind == "file":
+            return self._file_page(space, vpn)
+        memory, is_private = self.host.memory, bool(flags & Foll.WRITE)
+        pfn = memory.touch(space, vpn, write=is_private)
+        if pfn >= 0 and not is_private and flags & Foll.PIN and self._is_shared(space, pfn):
+            pfn = memory.touch(space, vpn, write=True)  # unshare: later nobody may copy it away
+        return pfn
+
+    def _is_shared(self, space: AddressSpace, pfn: int) -> bool:
+        """Whether a private page may have users besides this page table (mappings, swap slot)."""
+        frames = self.host.frames
+        is_cached = frames.flags.item(pfn) & _SWAPCACHE
+        return space.kind == "process" and bool(frames.mapcount.item(pfn) > 0 or is_cached)
+
+    # Letting go.
+
+    def put_user_pages(self, pinner: Pinner, pins: Iterable[int], *, dirty: bool = False) -> None:
+        """Drop pins; their pages may move, be swapped out or go.
+
+        Args:
+            pinner: who holds them.
+            pins: its ids; legal while a page is under move.
+            dirty: the pages were written to behind the page tables' back (DMA).
+
+        Raises:
+            PinpageError: one is not held (any more); those before it are dropped.
+        """
+        for pin_id in pins:
+            pfn, is_long = pinner.pfn_of(pin_id), pinner.references_of(pin_id) > 1
+            if dirty:
+                self.host.frames.flags[pfn] |= PageFlag.DIRTY.mask
+            for _ in self._let_go(pinner, pin_id):
+                pass
+            self.counters.nr_foll_pin_released += is_long
+
+    def put_steps(self, pinner: Pinner, pin_id: int) -> Generator[GupStep, None, None]:
+        """`put_user_pages` of one pin, step by step."""
+        is_long = pinner.references_of(pin_id) > 1
+        yield from self._let_go(pinner, pin_id)
+        self.counters.nr_foll_pin_released += is_long
+
+    def _let_go(self, pinner: Pinner, pin_id: int) -> Generator[GupStep, None, None]:
+        """First the registration, so that nobody calls any more; then the references."""
+        pinner.unregister(pin_id)
+        yield GupStep.UNREGISTER
+        self._drop(*pinner.forget(pin_id))
+
+    def _drop(self, pfn: int, nr_references: int) -> None:
+        self.host.mover.put_page(pfn, nr_references)
+
+    # Fork.
+
+    def fork(self, parent: AddressSpace, name: str) -> AddressSpace | None:
+        """A child that shares every page except those that may be pinned: these are copied.
+
+        Returns:
+            The child, or None without memory for the copies (-ENOMEM; nothing changed).
+        """
+        steps = self.fork_steps(parent, name)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                child: AddressSpace | None = end.value
+                return child
+
+    def fork_steps(
+        self, parent: AddressSpace, name: str
+    ) -> Generator[GupStep, None, AddressSpace | None]:
+        """`fork`, step by step."""
+        seq = self._fork_seq
+        seq[parent.mm_id] = seq.get(parent.mm_id, 0) + 1
+        memory = self.host.memory
+        child = memory.fork(parent, name)
+        try:
+            yield GupStep.SHARE
+            for vpn in self._pinned_vpns(parent):
+                if memory.touch(child, vpn, write=True) < 0:
+                    memory.exit(child)
+                    return None
+                self.counters.nr_copied_early += 1
+                yield GupStep.COPY
+            return child
+        finally:
+            seq[parent.mm_id] += 1
+
+    def _pinned_vpns(self, space: AddressSpace) -> list[int]:
+        if space.mm_id not in self._has_pinned:  # MMF_HAS_PINNED: spare them false positives
+            return []
+        vpns = space.present()
+        pfns = space.pte[vpns] - 1
+        frames = self.host.frames
+        pinned = maybe_dma_pinned(frames, pfns) & frames.has_flag(pfns, _ANON)
+        found: list[int] = vpns[pinned].tolist()
+        return found
+
+    def check(self, pinners: Iterable[Pinner]) -> None:
+        """G3: the pins of all pinners are backed by references, page by page; and G1, G2.
+
+        Args:
+            pinners: everybody who pinned anything through this.
+
+        Raises:
+            InvariantError: one does not hold; names the frame.
+        """
+        held: dict[int, int] = {}
+        for pinner in pinners:
+            pinner.check()
+            for pfn, nr_references in pinner.holdings():
+                held[pfn] = held.get(pfn, 0) + nr_references
+        frames = self.host.frames
+        for pfn, nr_references in held.items():
+            home = max(frames.mapcount.item(pfn) + 1, 0)
+            kept = frames.refcount.item(pfn)
+            require(kept >= home + nr_references, "G3 pins without their references", pfn=pfn)
+
+
+def _exhaust(steps: Steps) -> int:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: int = end.value
+            return result

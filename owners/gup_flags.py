@@ -1,0 +1,61 @@
+"""How a pin is asked for, and how it shows in a reference count.
+
+A pin has no counter of its own on a single page: it is 1024 references at once.  So
+"perhaps pinned for DMA" is a comparison, which a page with very many ordinary references
+passes too, and a pinned page never fails.
+
+Kernel counterpart: FOLL_ flags, GUP_PIN_COUNTING_BIAS and page_maybe_dma_pinned() of
+include/linux/mm.h; Documentation/core-api/pin_user_pages.rst.  Bit values are ours.
+"""
+
+import enum
+
+import numpy as np
+
+from mm.frames import Frames
+from pinpage.errors import PinpageError
+from pinpage.units import Mask, Pfns
+
+__all__ = ["GUP_PIN_COUNTING_BIAS", "Foll", "maybe_dma_pinned", "nr_references_of"]
+
+GUP_PIN_COUNTING_BIAS = 1024
+"""References that one FOLL_PIN adds to a single page."""
+
+
+class Foll(enum.IntFlag):
+    """What the caller is going to do with the page; exactly one of GET and PIN."""
+
+    NONE = 0
+    WRITE = 1 << 0
+    """It will be written: make it private first."""
+    GET = 1 << 1
+    """Only struct page is of interest: one reference (6.1 still does direct I/O so)."""
+    PIN = 1 << 2
+    """Its data are of interest: 1024 references, and fork copies it early."""
+    LONGTERM = 1 << 3
+    """For as long as user space likes: not where memory must stay movable."""
+    FAST_ONLY = 1 << 4
+    """Do not fault, do not wait: what is not there is not pinned."""
+
+
+def nr_references_of(flags: Foll) -> int:
+    """References that one page pinned so accounts for.
+
+    Raises:
+        PinpageError: not exactly one of GET and PIN, or LONGTERM without PIN.
+    """
+    kind = flags & (Foll.GET | Foll.PIN)
+    if kind not in (Foll.GET, Foll.PIN):
+        raise PinpageError("gup: flags: give exactly one of Foll.GET and Foll.PIN")
+    if flags & Foll.LONGTERM and kind == Foll.GET:
+        raise PinpageError("gup: flags: Foll.LONGTERM goes with Foll.PIN, not with GET")
+    return GUP_PIN_COUNTING_BIAS if kind == Foll.PIN else 1
+
+
+def maybe_dma_pinned(frames: Frames, pfns: Pfns) -> Mask:
+    """Which pages may be pinned for DMA, bool[n]: false positives, no false negatives.
+
+    A count that is frozen for a move is kept negated; it counts as what it stands for.
+    """
+    mask: Mask = np.abs(frames.refcount[pfns]) >= GUP_PIN_COUNTING_BIAS
+    return mask

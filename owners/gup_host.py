@@ -1,0 +1,101 @@
+"""What get_user_pages asks of the machine.
+
+`mm.machine.Machine` satisfies `GupHost`; a test may lend something smaller.
+
+Kernel counterpart: what mm/gup.c calls in mm/memory.c, mm/migrate.c and kernel/fork.c.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mm.address_space import AddressSpace
+from mm.contents import Contents
+from mm.design import Answers, Design
+from mm.frames import Frames
+from mm.gfp import Gfp
+from mm.nodes import Zone
+from mm.pageblock import Pageblocks
+from pinpage.migrate import MoveReport, TargetSource
+from pinpage.owner import Mode
+from pinpage.units import Mask, Pfns
+
+__all__ = ["Classified", "GupHost", "PageMover", "UserMemory"]
+
+
+class UserMemory(Protocol):
+    """Processes: faults and fork."""
+
+    def touch(self, space: AddressSpace, vpn: int, *, write: bool = False) -> int:
+        """Fault a page in, private if `write`; its pfn, or ENOMEM."""
+
+    def fork(self, parent: AddressSpace, name: str) -> AddressSpace:
+        """A child that shares every page."""
+
+    def exit(self, space: AddressSpace) -> None:
+        """The process ends."""
+
+
+class Classified(Protocol):
+    """What `PageMover.classify` found, parallel to the frames asked about."""
+
+    @property
+    def alone(self) -> Mask:
+        """Held by page tables only."""
+
+    @property
+    def answers(self) -> Answers:
+        """One `mm.design.Answer` each."""
+
+
+class PageMover(Protocol):
+    """References, and moves of used pages."""
+
+    def get_page(self, pfn: int, nr_references: int = 1) -> bool:
+        """Take references unless there is none, or the count is frozen; whether that worked."""
+
+    def put_page(self, pfn: int, nr_references: int = 1) -> bool:
+        """Drop references; whether the frame is free now."""
+
+    def classify(self, pfns: Pfns, design: Design, mode: Mode) -> Classified:
+        """What would happen to these used frames; changes nothing."""
+
+    def migrate(
+        self, pfns: Pfns, alone: Mask, targets: TargetSource, design: Design, mode: Mode
+    ) -> MoveReport:
+        """Move frames, in up to ten passes."""
+
+
+class GupHost(Protocol):
+    """A machine, as far as get_user_pages needs one."""
+
+    design: Design
+
+    @property
+    def frames(self) -> Frames:
+        """The columns."""
+
+    @property
+    def pageblocks(self) -> Pageblocks:
+        """Types of pageblocks."""
+
+    @property
+    def zones(self) -> Sequence[Zone]:
+        """By `Frames.zone`."""
+
+    @property
+    def contents(self) -> Contents:
+        """The bytes."""
+
+    @property
+    def memory(self) -> UserMemory:
+        """The processes."""
+
+    @property
+    def mover(self) -> PageMover:
+        """References and moves."""
+
+    def alloc_page(self, gfp: Gfp) -> int:
+        """One frame with one reference, or -1."""
+
+    def free_page(self, pfn: int) -> None:
+        """Drop the last reference and free."""
