@@ -128,10 +128,6 @@ class _Positions:
     migrate_block: int
     free_block: int
 
-    @property
-    def have_met(self) -> bool:
-        return self.migrate_block >= self.free_block
-
 
 class Compaction:
     """Compacts zones; keeps what survives from one call to the next.
@@ -203,7 +199,7 @@ class Compaction:
     def _start(self, control: CompactControl) -> _Positions:
         ends = self._ends(control.zone)
         cached = self._cached.get(control.zone.index, ends)
-        return ends if not control.is_direct or control.whole_zone or cached.have_met else cached
+        return ends if control.whole_zone or not control.is_direct else cached
 
     def _finish(
         self, control: CompactControl, start: _Positions, block: int, targets: FreeScanner

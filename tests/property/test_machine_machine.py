@@ -172,6 +172,14 @@ class MachineAgainstModel(RuleBasedStateMachine):
             shrink_active(self.machine.paging, nr_pages)
             shrink_inactive(self.machine.paging, nr_pages)
 
+    @precondition(lambda self: any(len(space.swapped()) for space in self.spaces.values()))
+    @rule()
+    def swap_in(self) -> None:
+        """Everything back, and still in the swap cache."""
+        for space in self.spaces.values():
+            for vpn in space.swapped().tolist():
+                self.machine.memory.touch(space, vpn)
+
     @rule(strategy=st.sampled_from(("scan", "plan")), mode=st.sampled_from(Mode))
     def compact(self, strategy: str, mode: Mode) -> None:
         self.machine.pcp.drain_all()

@@ -50,6 +50,7 @@ def test_a_batch_moves_as_its_frames_would_one_by_one(data, blocks, random):
     assert batch.machine.frames.refcount.tolist() == single.machine.frames.refcount.tolist()
     lists = [[sorted(d.machine.lru.oldest(64, active)) for active in (0, 1)] for d in machines]
     assert lists[0] == lists[1]
+    assert len(lists[0][0]) + len(lists[0][1]) == len(at["a"])  # nobody fell off
     for drawn in machines:
         drawn.machine.check()
         drawn.check_contents()

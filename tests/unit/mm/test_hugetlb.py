@@ -36,6 +36,12 @@ def test_growing_keeps_the_watermark_and_stops_at_the_first_failure(marks, obtai
     assert machine.counters.pages_scanned == 0
 
 
+def test_growing_does_not_compact():
+    drawn = Drawn(*["a.a.a.a."] * 6)
+    assert drawn.machine.hugetlb.grow(1) == 0
+    assert drawn.machine.counters.pages_scanned == 0
+
+
 def test_huge_pages_do_not_move_and_are_no_targets():
     drawn = Drawn("........", "a.......", "a.......")
     drawn.machine.hugetlb.claim(1)

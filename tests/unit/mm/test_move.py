@@ -171,6 +171,7 @@ def test_frames_that_are_gone_or_taken_are_told_apart():
     ]
     mover.put(column(0))
     drawn.machine.check()
+    assert drawn.machine.frames.refcount[[0, 2]].tolist() == [1, 1]
 
 
 def test_the_last_reference_frees_when_the_mover_lets_go():
