@@ -58,7 +58,8 @@ class PlannedCompaction:
         Changes nothing.  A frame that could only be released counts as stuck, for
         releasing may cost more memory than it frees and a plan promises what it moves;
         for a bound on what scanning may reach, count such frames as movable
-        (`with_released`): a release never leaves more free memory than a move would.
+        (`with_released`): a release leaves no more free memory than a move would, unless
+        what is released is also somewhere in memory.
 
         Cost: one pass over the columns and one batched lookup of all used frames.
         """
