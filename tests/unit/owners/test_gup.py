@@ -354,14 +354,13 @@ def test_while_a_move_has_the_frame_a_new_pin_waits_and_then_gives_up(world):
     space, driver = world.process(1), world.pinner()
     pfns = np.array([world.pfn(space)])
     world.registry.begin_move(pfns)
-    steps = world.gup.pin_steps(space, 0, driver, Foll.PIN)
-    names = []
-    while True:
-        try:
-            names.append(next(steps))
-        except StopIteration as end:
-            assert end.value == Errno.EAGAIN
-            break
+    outcome = []
+
+    def pinning():
+        outcome.append((yield from world.gup.pin_steps(space, 0, driver, Foll.PIN)))
+
+    names = list(pinning())
+    assert outcome == [Errno.EAGAIN]
     assert names.count(GupStep.WAIT) == 10
     world.registry.end_move(pfns)
     assert refcount(world, space) == 1

@@ -1,0 +1,40 @@
+"""A small machine with a simulated disk."""
+
+import numpy as np
+
+from mm.contents import ArenaContents
+from owners.odirect import Policy
+from owners.odirect_device import SimulatedDevice
+from owners.odirect_model import DeviceModel
+from owners.odirect_time import Constant, EventQueue
+from tests.unit.owners.gup_worlds import GupWorld
+
+__all__ = ["IoWorld", "block_bytes"]
+
+
+def block_bytes(block):
+    """What block `block` of a fresh disk holds."""
+    return bytes([0x80 + block]) * 4096
+
+
+class IoWorld(GupWorld):
+    """`GupWorld` with a disk of 16 blocks; every request takes 1000 ns."""
+
+    def __init__(self, policy=Policy.REFUSE, *, registered=True, contents=ArenaContents, **model):
+        super().__init__(contents=contents)
+        self.disk = contents(16)
+        if contents is ArenaContents:
+            for block in range(16):
+                self.disk.write(block, block_bytes(block))
+        self.events = EventQueue(self.machine.clock)
+        model.setdefault("latency", Constant(1000))
+        self.device = SimulatedDevice(
+            "disk", self.gup, self.disk, self.events,
+            model=DeviceModel(**model), rng=np.random.default_rng(0),
+            registry=self.registry if registered else None, policy=policy,
+        )  # fmt: skip
+        self.pinners.append(self.device.pinner)
+
+    def check(self):
+        super().check()
+        self.device.check()
