@@ -62,26 +62,33 @@ class DenseLeaf:
 
     def put(self, offset: int, tag: int, value: int) -> bool:
         """Store a pin; False (and nothing stored) when the frame has one."""
-        if self.present[offset]:
+        present = self.present
+        if present[offset]:
             return False
-        if tag != self.tags or value != self.values:
+        tags, values = self.tags, self.values
+        if tags == tag and type(values) is array:  # one owner, a private each: without a call
+            values[offset] = value
+        else:
             self.replace(offset, tag, value)
-        self.present[offset] = 1
+        present[offset] = 1
         return True
 
     def replace(self, offset: int, tag: int, value: int) -> None:
         """Write the record of one frame, present or not."""
-        tags, values = self.tags, self.values
-        if not isinstance(tags, int):
-            tags[offset] = tag
-        elif tags != tag:
-            self.tags = _widened("i", tags)
-            self.tags[offset] = tag
-        if not isinstance(values, int):
-            values[offset] = value
-        elif values != value:
-            self.values = _widened("q", values)
-            self.values[offset] = value
+        column = self.tags
+        if isinstance(column, int):
+            if column != tag:
+                self.tags = column = _widened("i", column)
+                column[offset] = tag
+        else:
+            column[offset] = tag
+        column = self.values
+        if isinstance(column, int):
+            if column != value:
+                self.values = column = _widened("q", column)
+                column[offset] = value
+        else:
+            column[offset] = value
 
     def discard(self, offset: int, tag: int, value: int) -> bool:
         """Drop the frame's pin; False (and nothing dropped) when it is another or none."""

@@ -13,8 +13,11 @@ from typing import Any
 
 from pinpage.errors import OwnerError, require
 from pinpage.owner import PinOwner
+from pinpage.sparse import NR_TAG_BITS
 
 __all__ = ["OwnerTable"]
+
+_MAX_NR_NUMBERS = 1 << (NR_TAG_BITS - 1)
 
 
 class OwnerTable:
@@ -52,7 +55,7 @@ class OwnerTable:
         """Register; returns the number.
 
         Raises:
-            OwnerError: it is no owner, or is registered.
+            OwnerError: it is no owner, is registered, or is the 2**23rd.
         """
         if not isinstance(owner, PinOwner):
             raise OwnerError(f"owner: {owner!r} is no PinOwner; subclass PinOwner")
@@ -60,6 +63,8 @@ class OwnerTable:
             if id(owner) in self.number_of:
                 raise OwnerError(f"owner {owner.name!r} is registered already")
             number = self._next_number
+            if number >= _MAX_NR_NUMBERS:
+                raise OwnerError(f"owner {owner.name!r} is one too many: {number} have registered")
             self._next_number += 1
             self._owners[number] = owner
             self.number_of[id(owner)] = number

@@ -19,6 +19,7 @@ from pinpage.batch import Batch
 from pinpage.errors import PfnError, PinpageError
 from pinpage.radix import Radix
 from pinpage.shard import Shard
+from pinpage.sparse import MAX_NR_FRAMES
 from pinpage.topology import Topology
 from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfns
 
@@ -54,11 +55,15 @@ class Nodes:
         """One shard per node.
 
         Raises:
-            PinpageError: more than 256 nodes.
+            PinpageError: more than 256 nodes, or more than 2**39 frames.
         """
         if topology.nr_nodes > _MAX_NR_NODES:
             raise PinpageError(
                 f"topology: {topology.nr_nodes} nodes; at most {_MAX_NR_NODES} are supported"
+            )
+        if topology.nr_frames > MAX_NR_FRAMES:
+            raise PinpageError(
+                f"topology: {topology.nr_frames} frames; at most 2**39 are supported"
             )
         self.topology = topology
         self.shards = tuple(

@@ -82,14 +82,14 @@ class Radix(RadixReads):
             self.count_at,
             self.first_block,
         )
-        nr_frames = len(rows)
+        nr_frames, dense_above = len(rows), self.dense_above
         for row in rows:
             pfn, (tag, value, _) = row
             block = pfn >> 9
             leaf = dense(block)
             if leaf.put(pfn & 511, tag, value) if leaf is not None else sparse_put(pfn, tag, value):
                 count_at[block - first] = count = count_at[block - first] + 1
-                if leaf is None and count > self.dense_above:
+                if count > dense_above and leaf is None:
                     self._densify(block)
             else:
                 nr_frames -= 1
@@ -199,7 +199,7 @@ class Radix(RadixReads):
                     self._sparsify(block + self.first_block)
 
     def _count(self, pfns: Pfns, change: int) -> NDArray[np.int64]:
-        """Count ascending frames in or out; returns their blocks (0 the node's first), once each."""
+        """Count ascending frames in or out; returns their blocks (0 the first), once each."""
         blocks = (pfns >> PAGEBLOCK_ORDER) - self.first_block
         is_first = np.ones(len(blocks), dtype=np.bool_)
         np.not_equal(blocks[1:], blocks[:-1], out=is_first[1:])

@@ -191,23 +191,31 @@ class RadixReads:
     def first_pins(
         self, start: int, stop: int
     ) -> tuple[Pfns, NDArray[np.int32], NDArray[np.int64]]:
-        """The first pin of every pinned frame of [start, stop): pfns ascending, tags, values."""
-        parts = [self._in_table(start, stop)] if self.nr_frames else []
-        for block in self._dense_blocks(start, stop):
-            base = block << PAGEBLOCK_ORDER
-            leaf = self.dense[block]
-            offsets = leaf.mask().nonzero()[0]
-            if base < start or base + PAGEBLOCK_NR_PAGES > stop:
-                offsets = offsets[(offsets >= start - base) & (offsets < stop - base)]
-            parts.append((offsets + base, leaf.tags_at(offsets), leaf.values_at(offsets)))
-        parts = [part for part in parts if len(part[0])]
+        """The first pin of each pinned frame of [start, stop): pfns ascending, tags, values."""
+        blocks = self._dense_blocks(start, stop)
+        if len(blocks) == 1 and blocks[0] << 9 <= start and stop <= blocks[0] + 1 << 9:
+            return self._in_leaf(blocks[0], start, stop)
+        parts = [self._in_leaf(block, start, stop) for block in blocks]
+        parts.append(self._in_table(start, stop))
         if len(parts) == 1:
             return parts[0]
-        if not parts:
-            return np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int64)
         pfns, tags, values = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(pfns, kind="stable")
         return pfns[order], tags[order], values[order]
+
+    def _in_leaf(
+        self, block: int, start: int, stop: int
+    ) -> tuple[Pfns, NDArray[np.int32], NDArray[np.int64]]:
+        """`first_pins` of a dense block."""
+        base = block << PAGEBLOCK_ORDER
+        leaf = self.dense[block]
+        lo, hi = max(start - base, 0), min(stop - base, PAGEBLOCK_NR_PAGES)
+        offsets = leaf.mask()[lo:hi].nonzero()[0]
+        if lo:
+            offsets += lo
+        tags, values = leaf.tags_at(offsets), leaf.values_at(offsets)
+        offsets += base
+        return offsets, tags, values
 
     def _in_table(self, start: int, stop: int) -> tuple[Pfns, NDArray[np.int32], NDArray[np.int64]]:
         """`first_pins` of the sparse blocks."""

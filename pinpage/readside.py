@@ -165,7 +165,17 @@ class ReadSide:
         Raises:
             PfnError: the range leaves the topology.
         """
-        self._nodes.require_span(start, stop)
+        if not 0 <= start <= stop <= self._nr_frames:
+            self._nodes.require_span(start, stop)
+        block = start >> 9
+        if start < stop <= block + 1 << 9:  # one pageblock: read as `is_pinned` reads
+            shard = self._shards[self._node_of_block[block]]
+            seq = shard.seq
+            leaf = shard.dense.get(block)
+            if leaf is not None and not shard.claims and not seq & 1:
+                mask = leaf.mask()[start & 511 : (stop - 1 & 511) + 1].copy()
+                if shard.seq == seq:
+                    return mask
         return scans.mask_of(self._nodes, start, stop)
 
     def pin_columns(self, start: int, stop: int) -> PinColumns:

@@ -162,9 +162,10 @@ class PinRegistry(MoveSide):
             self._nodes.require_pfn(pfn)
         shard, batch = self._thread.batches[self._node_of_block[pfn >> 9]]
         seq = shard.seq
-        tag = self._tag_of.get(id(owner), -1)
-        if tag < 0:
-            self._owners.number(owner)
+        try:
+            tag = self._tag_of[id(owner)]
+        except KeyError:
+            tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
         if private is None:
             tag, value = tag | 1, NONE_NUMBER
         elif type(private) is int and private.bit_length() < _NR_VALUE_BITS:
@@ -238,9 +239,10 @@ class PinRegistry(MoveSide):
         if not 0 <= pfn < self._nr_frames:
             self._nodes.require_pfn(pfn)
         shard, batch = self._thread.batches[self._node_of_block[pfn >> 9]]
-        tag = self._tag_of.get(id(owner), -1)
-        if tag < 0:
-            self._owners.number(owner)
+        try:
+            tag = self._tag_of[id(owner)]
+        except KeyError:
+            tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
         if private is None:
             tag, value = tag | 1, NONE_NUMBER
         elif type(private) is int and private.bit_length() < _NR_VALUE_BITS:

@@ -183,15 +183,15 @@ class Shard:
                 if pfn not in self.moving and entry[0] not in self.closed
             ]
         refused = self.radix.add_batch(valid)
-        self.nr_drained += len(valid) - len(refused)
         if len(valid) < len(taken):
             refused += [pair for pair in taken if pair not in valid]
         for _, entry in refused:
             entry[2].refused.append(entry)
+        self.nr_drained += len(taken) - len(refused)
         self.nr_refused += len(refused)
-        claims = self.claims
+        forget = self.claims.__delitem__
         for pfn, _ in taken:
-            del claims[pfn]
+            forget(pfn)
 
     def withdraw(self, pfn: int, entry: Entry) -> bool:
         """Take a batched entry of the calling thread back; False when it counts already."""
@@ -235,13 +235,12 @@ class Shard:
         return bool(np.isin(pfns, np.array(mine, dtype=np.int64)).any())
 
     def begin_move(self, pfns: list[int], thread: int) -> list[bool]:
-        """Store what is in batches, and mark the frames that are not marked yet.
+        """Mark the frames that are not marked yet; whoever took the lock has drained already.
 
-        Pins on their way in are on one side or the other: either their entry is in a batch
-        by now and this drain stores it, or they find the count changed and then the mark
+        Pins on their way in are on one side or the other: either their entry was in a batch
+        by then and that drain stored it, or they find the count changed and then the mark
         (R-29).
         """
-        self.drain_all()
         moving = self.moving
         marked = []
         for pfn in pfns:

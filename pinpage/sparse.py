@@ -30,12 +30,14 @@ from numpy.typing import NDArray
 from pinpage.errors import require
 from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Mask, Pfns
 
-__all__ = ["NO_TAG", "NR_TAG_BITS", "Located", "SparseTable"]
+__all__ = ["MAX_NR_FRAMES", "NO_TAG", "NR_TAG_BITS", "Located", "SparseTable"]
 
 NO_TAG = -1
 """The tag of no pin."""
 NR_TAG_BITS = 24
 """Bits of a slot's first word that hold the tag; the pfn has the other 39 below the sign."""
+MAX_NR_FRAMES = 1 << (63 - NR_TAG_BITS)
+"""Frames that a table can tell apart (2 PiB of them)."""
 
 _EMPTY = -1  # no record was ever here: a probe ends
 _DEAD = -2  # a record was here: a probe goes on.  Both have pfn -1.
@@ -74,7 +76,7 @@ class SparseTable:
 
     Invariants, run by `check`:
         S1 a record is found by probing from its home slot.
-        S2 `nr_live` and `nr_used` count the records and the slots that are not empty.
+        S2 `nr_used` and `nr_dead` count the slots that are not empty, and those without record.
         S3 no record is further than `reach` from its home slot.
         S4 the last slot is empty, so that every probe ends.
     """
@@ -93,10 +95,15 @@ class SparseTable:
         words = np.full(2 * nr_slots, _EMPTY, dtype=np.int64)
         self.keys: NDArray[np.int64] = words[0::2]
         self.values: NDArray[np.int64] = words[1::2]
-        self.nr_live = 0
         self.nr_used = 0
+        self.nr_dead = 0
         self.reach = 0
         self.view: tuple[memoryview[int], int] = memoryview(words.data), 32 - bits
+
+    @property
+    def nr_live(self) -> int:
+        """Records."""
+        return self.nr_used - self.nr_dead
 
     # One frame.
 
@@ -104,12 +111,14 @@ class SparseTable:
         """The slot of the frame's record, or -1.  Safe without the lock."""
         words, shift = self.view
         at = ((((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift) + (pfn * 181 & 511)) * 2
-        while (key := words[at]) >> 24 != pfn:
-            if key == -1:
-                return -1
+        key = words[at]
+        while key != -1:
+            if key >> 24 == pfn:
+                return at >> 1
             self.nr_probes += 1
             at += 2
-        return at >> 1
+            key = words[at]
+        return -1
 
     def get(self, pfn: int) -> tuple[int, int] | None:
         """(tag, value) of the frame's record, or None.  Safe without the lock."""
@@ -124,8 +133,17 @@ class SparseTable:
     def put(self, pfn: int, tag: int, value: int) -> bool:
         """Store a record; False (and nothing stored) when the frame has one."""
         words, shift = self.view
-        home = at = ((((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift) + (pfn * 181 & 511)) * 2
-        free = -1
+        at = ((((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift) + (pfn * 181 & 511)) * 2
+        if words[at] == -1 and self.nr_used < self._limit:  # three times out of four
+            self.nr_used += 1
+            words[at + 1] = value
+            words[at] = pfn << 24 | tag
+            return True
+        return self._put_beyond(pfn, tag, value, at)
+
+    def _put_beyond(self, pfn: int, tag: int, value: int, home: int) -> bool:
+        """`put` when the home slot (at word `home`) is not empty, or the table is full."""
+        words, at, free = self.view[0], home, -1
         while (key := words[at]) != -1:
             if key >> 24 == pfn:
                 return False
@@ -138,9 +156,10 @@ class SparseTable:
                 return self.put(pfn, tag, value)
             self.nr_used += 1
             free = at
+        else:
+            self.nr_dead -= 1
         words[free + 1] = value
         words[free] = pfn << 24 | tag
-        self.nr_live += 1
         if free - home > 2 * self.reach:
             self.reach = (free - home) // 2
         return True
@@ -162,7 +181,7 @@ class SparseTable:
             self.nr_used -= 1
         else:
             words[at] = _DEAD
-        self.nr_live -= 1
+            self.nr_dead += 1
         self._shrink()
         return True
 
@@ -202,9 +221,12 @@ class SparseTable:
         self.nr_probes += width * todo.size
         start = found.slots[todo] + 1
         window = self.keys[np.minimum(start[:, None] + np.arange(width), len(self.keys) - 1)]
-        at = _first((window == _EMPTY) | (window >> NR_TAG_BITS == pfns[:, None]), start)
+        hits = window >> NR_TAG_BITS == pfns[:, None]
+        at = free = _first(window < 0, start)
+        if hits.any() or (window == _DEAD).any():  # else the first free slot is the end
+            at = _first(hits | (window == _EMPTY), start)
         places = found.places[todo]
-        found.places[todo] = np.where(places < 0, _first(window < 0, start), places)
+        found.places[todo] = np.where(places < 0, free, places)
         ended = at >= 0
         found.slots[todo] = np.where(ended, at, np.minimum(start + width - 1, len(self.keys) - 2))
         found.is_there[todo] = ended & (self.keys[at] >> NR_TAG_BITS == pfns)
@@ -238,8 +260,9 @@ class SparseTable:
         if not won.all():
             at, was_empty = at[won], was_empty[won]
         self.values[at] = values[won] if len(at) < len(values) else values
-        self.nr_live += len(at)
-        self.nr_used += int(np.count_nonzero(was_empty))
+        nr_fresh = int(np.count_nonzero(was_empty))
+        self.nr_used += nr_fresh
+        self.nr_dead -= len(at) - nr_fresh
         homes = found.homes if found is not None else self._homes(pfns)
         self.reach = max(self.reach, int((places - homes).max(initial=0)))
         if len(at) < len(pfns):
@@ -248,11 +271,12 @@ class SparseTable:
     def remove_many(self, slots: NDArray[np.int64]) -> None:
         """Drop the records in distinct slots that `find_many` returned."""
         self.keys[slots] = _DEAD
-        self.nr_live -= len(slots)
+        self.nr_dead += len(slots)
         while slots.size:  # what lies before an empty slot need not be passed: empty it, too
             slots = slots[(self.keys[slots + 1] == _EMPTY) & (self.keys[slots] == _DEAD)]
             self.keys[slots] = _EMPTY
             self.nr_used -= len(slots)
+            self.nr_dead -= len(slots)
             slots = slots[slots > 0] - 1
         self._shrink()
 
@@ -308,7 +332,8 @@ class SparseTable:
         require(
             np.array_equal(self.find_many(pfns), live), "S1 a record that probing does not find"
         )
-        require(len(live) == self.nr_live, "S2 records", counted=len(live), kept=self.nr_live)
+        nr_dead = int(np.count_nonzero(self.keys == _DEAD))
+        require(nr_dead == self.nr_dead, "S2 dead slots", counted=nr_dead, kept=self.nr_dead)
         nr_used = int(np.count_nonzero(self.keys != _EMPTY))
         require(nr_used == self.nr_used, "S2 used slots", counted=nr_used, kept=self.nr_used)
         reach = int((live - self._homes(pfns)).max(initial=0))

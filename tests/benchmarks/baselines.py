@@ -29,33 +29,30 @@ class DictRegistry:
     def pin(self, pfn: int, owner: object, private: object = None) -> None:
         """Add one pin."""
         with self._lock:
-            self._add(pfn, (owner, private))
+            if pfn in self._held:
+                self._add_to(pfn, (owner, private))
+            else:
+                self._held[pfn] = (owner, private)
 
-    def _add(self, pfn: int, record: tuple[object, object]) -> None:
-        there = self._held.get(pfn)
-        if there is None:
-            self._held[pfn] = record
-        elif type(there) is tuple:
-            if there == record:
-                raise ValueError("pinned")
-            self._held[pfn] = [there, record]
-        elif record in there:
+    def _add_to(self, pfn: int, record: tuple[object, object]) -> None:
+        there = self._held[pfn]
+        several = [there] if type(there) is tuple else there
+        if record in several:
             raise ValueError("pinned")
-        else:
-            there.append(record)
+        self._held[pfn] = [*several, record]
 
     def unpin(self, pfn: int, owner: object, private: object = None) -> None:
         """Remove one pin."""
         with self._lock:
-            self._remove(pfn, (owner, private))
+            if self._held[pfn] == (owner, private):
+                del self._held[pfn]
+            else:
+                self._remove_from(pfn, (owner, private))
 
-    def _remove(self, pfn: int, record: tuple[object, object]) -> None:
+    def _remove_from(self, pfn: int, record: tuple[object, object]) -> None:
         there = self._held[pfn]
-        if type(there) is tuple:
-            if there != record:
-                raise ValueError("not pinned")
-            del self._held[pfn]
-            return
+        if type(there) is tuple or record not in there:
+            raise ValueError("not pinned")
         there.remove(record)
         if len(there) == 1:
             self._held[pfn] = there[0]
@@ -75,17 +72,23 @@ class DictRegistry:
 
     def pin_many(self, pfns: Iterable[int], owner: object, privates: Iterable[object]) -> None:
         """Add many pins under one acquisition."""
-        add = self._add
+        held = self._held
         with self._lock:
             for pfn, private in zip(pfns, privates, strict=True):
-                add(pfn, (owner, private))
+                if pfn in held:
+                    self._add_to(pfn, (owner, private))
+                else:
+                    held[pfn] = (owner, private)
 
     def unpin_many(self, pfns: Iterable[int], owner: object, privates: Iterable[object]) -> None:
         """Remove many pins under one acquisition."""
-        remove = self._remove
+        held = self._held
         with self._lock:
             for pfn, private in zip(pfns, privates, strict=True):
-                remove(pfn, (owner, private))
+                if held[pfn] == (owner, private):
+                    del held[pfn]
+                else:
+                    self._remove_from(pfn, (owner, private))
 
     def scan(self, start: int, stop: int) -> list[int]:
         """The pinned frames of a range."""
@@ -100,43 +103,7 @@ class DictRegistry:
             return [(pfn, held[pfn]) for pfn in range(start, stop) if pfn in held]
 
 
-class DictRegistryInlined(DictRegistry):
-    """The same, for one pin per frame, with nothing between the loop and the dict."""
-
-    def pin(self, pfn: int, owner: object, private: object = None) -> None:
-        """Add one pin."""
-        with self._lock:
-            if pfn in self._held:
-                raise ValueError("pinned")
-            self._held[pfn] = (owner, private)
-
-    def unpin(self, pfn: int, owner: object, private: object = None) -> None:
-        """Remove one pin."""
-        with self._lock:
-            if self._held[pfn] != (owner, private):
-                raise ValueError("not pinned")
-            del self._held[pfn]
-
-    def pin_many(self, pfns: Iterable[int], owner: object, privates: Iterable[object]) -> None:
-        """Add many pins under one acquisition."""
-        held = self._held
-        with self._lock:
-            for pfn, private in zip(pfns, privates, strict=True):
-                if pfn in held:
-                    raise ValueError("pinned")
-                held[pfn] = (owner, private)
-
-    def unpin_many(self, pfns: Iterable[int], owner: object, privates: Iterable[object]) -> None:
-        """Remove many pins under one acquisition."""
-        held = self._held
-        with self._lock:
-            for pfn, private in zip(pfns, privates, strict=True):
-                if held[pfn] != (owner, private):
-                    raise ValueError("not pinned")
-                del held[pfn]
-
-
-class SortedDictRegistry(DictRegistryInlined):
+class SortedDictRegistry(DictRegistry):
     """The same over a SortedDict, whose scan is in pfn order for free."""
 
     @staticmethod

@@ -66,6 +66,8 @@ class RegistryAgainstModel(RuleBasedStateMachine):
             lambda: self.real.pin(pfn, who, private),
             lambda: self.model.pin_many([pfn], who, [private]),
         )
+        if 0 <= pfn < self.nr_frames:
+            assert self.real.is_pinned(pfn) == bool(self.model.pins(pfn))
 
     @rule(data=st.data())
     def unpin(self, data):
@@ -178,9 +180,8 @@ class RegistryAgainstModel(RuleBasedStateMachine):
         start = data.draw(st.sampled_from(self.pool))
         stop = data.draw(st.sampled_from([pfn for pfn in self.pool if pfn >= start]))
         pinned = {pin.pfn for pin in self.model.held}
-        assert np.flatnonzero(self.real.pinned_mask(start, stop)).tolist() == [
-            pfn - start for pfn in range(start, stop) if pfn in pinned
-        ]
+        wanted = [pfn in pinned for pfn in range(start, stop)]
+        assert self.real.pinned_mask(start, stop).tolist() == wanted
         wanted = [
             pin for pfn in range(start, stop) if pfn in pinned for pin in self.model.pins(pfn)
         ]

@@ -188,7 +188,7 @@ def test_a_pin_waits_for_the_move_of_another_thread():
         assert reg.pin_many([4, 5, 1500], owner, [1, 1, 1], wait=False) is Verdict.AGAIN
         assert reg.pin_many([4, 5, 1500], owner, [1, 1, 1]) is Verdict.YES
 
-    threads = [threading.Thread(target=body) for body in (pinner, many)]
+    threads = [threading.Thread(target=body, daemon=True) for body in (pinner, many)]
     for thread in threads:
         thread.start()
     while reg.statistics().nr_waits < 2:
@@ -196,7 +196,7 @@ def test_a_pin_waits_for_the_move_of_another_thread():
     order.append("ended")
     reg.end_move(np.array([5]))
     for thread in threads:
-        thread.join(30)
+        thread.join(5)
     assert order == ["ended", "pinned"]
     assert len(reg) == 4
     reg.check()

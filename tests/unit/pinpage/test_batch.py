@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from pinpage import InvariantError, PinOwner, PinRegistry, Topology
+from pinpage import InvariantError, OwnerError, PinOwner, PinRegistry, Topology, Verdict
 
 
 @pytest.fixture
@@ -124,6 +124,56 @@ def test_a_drain_hands_back_what_lost_a_race(reg, owner):
         assert batch.refused == []
     assert reg.statistics().nr_refused == 2
     assert len(reg) == 1
+
+
+class Meanwhile(dict):
+    """A batch in which, at the first entry, another thread gets its turn."""
+
+    def __init__(self, turn) -> None:
+        super().__init__()
+        self.turn = turn
+
+    def __setitem__(self, pfn, entry):
+        turn, self.turn = self.turn, None
+        if turn:
+            thread = threading.Thread(target=turn)
+            thread.start()
+            thread.join()
+        super().__setitem__(pfn, entry)
+
+
+def test_a_pin_notices_a_move_that_began_meanwhile(reg, owner):
+    """R-29: the mover looked before the entry was in the batch; so the pin may not stand."""
+    batch = entry_of(reg)[1]
+    batch.pending = Meanwhile(lambda: reg.begin_move(np.array([5])))
+    assert reg.pin(5, owner, wait=False) is Verdict.AGAIN
+    assert not reg.is_pinned(5)
+    assert reg.statistics().nr_pending == 0
+    reg.check()
+
+
+def test_a_pin_notices_a_scanner_that_came_meanwhile(reg, owner):
+    batch = entry_of(reg)[1]
+    scan = reg.scanning()
+    batch.pending = Meanwhile(scan.__enter__)
+    assert reg.pin(5, owner) is Verdict.YES
+    assert reg.statistics().nr_pending == 0
+    assert len(reg) == 1
+
+
+def test_a_pin_notices_that_its_owner_left_meanwhile(reg, owner):
+    batch = entry_of(reg)[1]
+    batch.pending = Meanwhile(lambda: reg.unregister(owner))
+    with pytest.raises(OwnerError, match="meanwhile"):
+        reg.pin(5, owner)
+    assert len(reg) == 0
+    reg.check()
+
+
+def test_a_lookup_sees_a_batched_pin(reg, owner):
+    reg.pin(5, owner)
+    assert reg.is_pinned(5)
+    assert reg.statistics().nr_pending == 1
 
 
 def entry_of(reg):

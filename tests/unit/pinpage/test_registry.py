@@ -172,8 +172,8 @@ def test_pins_travel_in_order_and_across_nodes(reg, owner):
     reg.register(other)
     for who, private in ((other, 1), (owner, 5), (owner, "x"), (other, 0)):
         reg.pin(7, who, private)
-    reg.pin(8, owner, 3)
-    reg.pin(3000, owner, 3)
+    reg.pin(8, owner, "equal")
+    reg.pin(3000, owner, "equal")
     assert reg.begin_move(np.array([7, 8, 7])).tolist() == [True, True, False]
     reg.rekey_many(np.array([8, 7]), np.array([3000, 3001]))
     reg.end_move(np.array([7, 8]))

@@ -40,18 +40,29 @@ def test_points_and_columns_equal_a_dict(seed):
             for pfn in gone:
                 del model[pfn]
         else:
-            pfn = rng.choice(universe)
-            assert table.put(pfn, 1, 2) == (pfn not in model)
-            model.setdefault(pfn, (1, 2))
-            other = rng.choice(universe)
-            assert table.discard(other, 1, 2) == (model.get(other) == (1, 2))
-            if model.get(other) == (1, 2):
-                del model[other]
+            for pfn in rng.sample(universe, 20):
+                assert table.put(pfn, 1, 2) == (pfn not in model)
+                model.setdefault(pfn, (1, 2))
+            for pfn in rng.sample(universe, 20):
+                assert not table.discard(pfn, 1, 99)
+                assert table.discard(pfn, *model.get(pfn, (1, 2))) == (pfn in model)
+                model.pop(pfn, None)
         table.check()
         assert contents(table) == model
         assert {pfn: table.get(pfn) for pfn in universe if table.get(pfn)} == model
         asked = np.array(universe)
         assert (table.find_many(asked) >= 0).tolist() == [pfn in model for pfn in universe]
+
+
+def test_a_full_tail_grows_the_table():
+    """Frames whose rows end at the end of the table, one by one."""
+    table = SparseTable(min_bits=11)
+    pfns = np.arange(1 << 21)
+    last = pfns[np.argsort(table._homes(pfns))][-400:].tolist()
+    for pfn in last:
+        assert table.put(pfn, 1, 2)
+    table.check()
+    assert sorted(contents(table)) == sorted(last)
 
 
 def test_a_block_is_a_window_and_nobody_else():
@@ -71,7 +82,7 @@ def test_coming_and_going_leaves_no_graves_behind():
         pfns = rng.choice(1 << 20, 100, replace=False)
         table.put_many(pfns, np.zeros(100, dtype=np.int32), pfns)
         table.remove_many(table.find_many(pfns))
-        assert table.nr_used == table.nr_live == 0
+        assert table.nr_used == table.nr_live == table.nr_dead == 0
 
 
 def test_a_large_table_shrinks_when_it_empties():
@@ -88,7 +99,7 @@ def test_a_large_table_shrinks_when_it_empties():
 @pytest.mark.parametrize(
     ("broken", "match"),
     [
-        (lambda t: setattr(t, "nr_live", 7), "S2 records"),
+        (lambda t: setattr(t, "nr_dead", 7), "S2 dead"),
         (lambda t: setattr(t, "nr_used", 7), "S2 used"),
         (lambda t: t.keys.__setitem__(-1, 5 << 24), "S"),
         (lambda t: t.keys.__setitem__(t.find(512), 3 << 24), "S1"),
