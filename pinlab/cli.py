@@ -149,7 +149,7 @@ def compare(  # noqa: PLR0917  (typer calls it by name)
     with _usage_errors():
         runs = _runs(snapshot, design, movable, strategy)
         check_runs(snapshot, runs)
-    with _failures(), _progress(quiet=as_json) as progress:
+    with _failures(), _progress() as progress:
         comparison = run_all(
             snapshot,
             runs,
@@ -196,17 +196,18 @@ def heatmap(
     png: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw it as a picture, too.")
     ] = None,
-    width: Annotated[int, typer.Option(min=24, metavar="N", help="Columns of text.")] = 79,
+    width: Annotated[int, typer.Option(min=40, metavar="N", help="Columns of text.")] = 79,
 ) -> None:
     """Draw memory as a map: one cell per pageblock, by whoever keeps it from being emptied."""
     from pinlab import heatmap as draw
 
     snapshot = _open(file)
     with _failures():
-        typer.echo(draw.text(snapshot, width))
+        text = draw.text(snapshot, width)
         if png is not None:
             draw.png(snapshot, png)
-            typer.echo(f"{png}: drawn")
+            text += f"\n{png}: drawn"
+        typer.echo(text)
 
 
 def main() -> None:
@@ -295,11 +296,11 @@ def _end(message: str, code: int) -> NoReturn:
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator["Progress | None"]:
+def _progress() -> Iterator["Progress | None"]:
     """A bar over runs, on stderr and only on a terminal."""
     from pinlab.output import run_progress
 
-    with run_progress(quiet=quiet) as progress:
+    with run_progress() as progress:
         yield progress
 
 

@@ -7,6 +7,7 @@ write to nr_hugepages gets them.  Under `plan` they are the blocks that the plan
 
 import gc
 from collections.abc import Callable, Iterable, Sequence
+from typing import get_args
 
 import numpy as np
 from attrs import evolve
@@ -111,12 +112,15 @@ def check_runs(snapshot: Snapshot, runs: Iterable[Run]) -> None:
     """Refuse runs that cannot be made, before the first one starts.
 
     Raises:
-        PinpageError: an unknown design, an owner that the recording does not have, or a
-            coverage given to a design that asks nobody.
+        PinpageError: an unknown design or strategy, an owner that the recording does not
+            have, or a coverage given to a design that asks nobody.
     """
     known = movable_owners(snapshot)
     for run in runs:
         entry = design(run.design)
+        if run.strategy not in get_args(Strategy):
+            names = ", ".join(get_args(Strategy))
+            raise PinpageError(f"strategy {run.strategy!r} is unknown: it is one of {names}")
         if run.movable and not entry.takes_coverage:
             raise PinpageError(f"design {run.design!r} asks no owner: leave --movable out for it")
         for name in run.movable:

@@ -194,7 +194,7 @@ def _legend(drawn: str, cell_kib: int, width: int) -> list[str]:
     ]
     lines = _wrap(f"Cell = {size}: ", entries[: 2 + ("H" in drawn)], width)
     if letters:
-        lines += _wrap("Worst owner (capital: alone in its cell): ", letters, width)
+        lines += _wrap("Worst owner (capital: alone): ", letters, width)
     return lines
 
 

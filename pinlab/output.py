@@ -1,5 +1,6 @@
 """What the command prints besides tables: JSON, maps, progress, one-line descriptions."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -51,8 +52,8 @@ def describe(snapshot: Snapshot) -> str:
     free = snapshot.nr_frames_of(FrameClass.FREE) * PAGE_SIZE >> 20
     unknown = snapshot.nr_frames_of(FrameClass.UNKNOWN)
     return (
-        f"{snapshot.nr_frames} frames in {snapshot.nr_blocks} pageblocks, {free} MiB free, "
-        f"{unknown} frames of unknown use"
+        f"{snapshot.nr_frames:,d} frames in {snapshot.nr_blocks:,d} pageblocks: "
+        f"{free:,d} MiB free, {unknown:,d} of unknown use"
     )
 
 
@@ -62,15 +63,15 @@ def _bar() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=Console(file=sys.stderr),
         transient=True,
     )
 
 
 @contextmanager
-def run_progress(*, quiet: bool) -> Iterator[RunProgress | None]:
+def run_progress() -> Iterator[RunProgress | None]:
     """A bar over the runs of a comparison, on stderr; none where stderr is no terminal."""
-    if quiet or not Console(stderr=True).is_terminal:
+    if not sys.stderr.isatty():
         yield None
         return
     with _bar() as bar:
@@ -86,7 +87,7 @@ def run_progress(*, quiet: bool) -> Iterator[RunProgress | None]:
 @contextmanager
 def file_progress() -> Iterator[Callable[[str, int, int], None] | None]:
     """A bar over the files that are read, on stderr; none where stderr is no terminal."""
-    if not Console(stderr=True).is_terminal:
+    if not sys.stderr.isatty():
         yield None
         return
     with _bar() as bar:

@@ -1,0 +1,65 @@
+"""The command, in this process or in one of its own, and small files to give it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from pinlab import cli
+from pinlab.snapshot import image
+from tests.unit.pinlab.small import small_recording
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = (sys.executable, "-c", "from pinlab.cli import main; main()")
+
+
+@frozen
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def pinpage(monkeypatch, capsys):
+    """Run the command in this process: `pinpage("compare", "--json")`."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pinpage", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return Ended(ended.value.code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def process():
+    """Run it in a process of its own."""
+
+    def run(*arguments):
+        done = subprocess.run(
+            [*PROGRAM, *map(str, arguments)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """A file with a recording of seven pageblocks."""
+    path = tmp_path_factory.mktemp("recording") / "small.npz"
+    image.save(small_recording(), path)
+    return path

@@ -1,0 +1,268 @@
+"""`pinpage compare`: the main job, as a script and as a person see it."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+from attrs import evolve
+
+from pinlab.designs import DESIGNS
+from pinlab.notes import comparison_notes
+from pinlab.results import Comparison, MeasuredRow, Row
+from pinlab.snapshot import image
+from tests.cli.conftest import PROGRAM, ROOT
+from tests.unit.pinlab.small import small_recording
+
+ROW_KEYS = [
+    "design", "movable", "strategy", "bound", "huge_pages", "pageblocks_emptied", "pages_moved",
+    "pages_unused", "pages_grown", "pages_scanned", "refused", "lock_acquisitions",
+    "modelled_ns", "bytes_verified", "bytes_lost", "digest",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bundled(process):
+    """The default comparison of the recording that is built in, as a script sees it."""
+    done = process("compare", "--json")
+    assert (done.code, done.err) == (0, "")
+    return json.loads(done.out)
+
+
+def row_of(shown, design, movable, strategy):
+    (row,) = [
+        row
+        for row in shown["rows"]
+        if (row["design"], row["movable"], row["strategy"]) == (design, movable, strategy)
+    ]
+    return row
+
+
+def test_one_object_with_the_names_that_scripts_rely_on(bundled):
+    assert list(bundled) == ["recording", "request", "seed", "measured", "rows"]
+    assert bundled["recording"] == "zbudfr-cmphuge-seed3"
+    assert bundled["request"] == "cmphuge"
+    for row in bundled["rows"]:
+        assert list(row) == ROW_KEYS
+        assert isinstance(row["movable"], list)
+        assert all(isinstance(count, int) for count in row["refused"].values())
+        assert len(row["digest"]) == 32
+    assert bundled["measured"] == {
+        "kernel": "Linux 6.1", "huge_pages": 12, "pageblocks_emptied": 6, "pages_moved": 33_373,
+        "pages_scanned": 204_184,
+    }  # fmt: skip
+
+
+def test_the_default_runs_are_each_design_and_each_strategy(bundled):
+    runs = [(row["design"], row["movable"], row["strategy"]) for row in bundled["rows"]]
+    assert runs == [
+        ("unmovable", [], "scan"),
+        ("zbud-reclaim", [], "scan"),
+        ("registry", ["zbud"], "scan"),
+        ("registry", ["slab", "zbud"], "scan"),
+        ("registry", [], "plan"),
+        ("registry", ["slab", "zbud"], "plan"),
+    ]
+
+
+def test_with_callbacks_a_plan_makes_all_that_free_memory_can_make(bundled):
+    row = row_of(bundled, "registry", ["slab", "zbud"], "plan")
+    assert row["huge_pages"] >= 0.98 * row["bound"]
+    assert row["bound"] == 211
+
+
+def test_without_callbacks_a_plan_makes_more_with_fewer_moves(bundled):
+    plan, scan = row_of(bundled, "registry", [], "plan"), row_of(bundled, "unmovable", [], "scan")
+    assert plan["huge_pages"] >= 0.98 * plan["bound"]
+    assert plan["bound"] == 44 > scan["huge_pages"]
+    assert plan["pages_moved"] <= scan["pages_moved"] / 2
+
+
+def test_a_plan_with_zbud_movable_grows_nothing_and_obtains_no_less_than_reclaim(bundled):
+    reclaim = row_of(bundled, "zbud-reclaim", [], "scan")
+    plan = row_of(bundled, "registry", ["slab", "zbud"], "plan")
+    assert plan["huge_pages"] >= reclaim["huge_pages"]
+    assert (plan["pages_grown"], plan["pages_unused"]) == (0, 0)
+    assert reclaim["pages_grown"] > 10_000
+
+
+def test_not_a_byte_is_lost(bundled):
+    for row in bundled["rows"]:
+        assert row["bytes_lost"] == 0
+        assert row["bytes_verified"] > 400_000_000
+
+
+def test_the_built_in_recording_says_that_one_callback_buys_next_to_nothing(bundled):
+    rows = tuple(Row(**row | {"movable": tuple(row["movable"])}) for row in bundled["rows"])
+    shown = bundled | {"measured": MeasuredRow(**bundled["measured"]), "rows": rows}
+    notes = comparison_notes(Comparison(**shown))
+    starts = [
+        "A callback for zbud alone buys 1 huge page by scan (13 against 12), with ",
+        "Callbacks for slab and zbud together make ",
+        "Knowing who holds what, with no callback at all, makes 44 huge pages with ",
+        "zbud-reclaim does not move compressed pages but brings them back: ",
+        "How far to trust this: unmovable by scan is what Linux 6.1 does, and makes 12 huge ",
+    ]
+    assert len(notes) == len(starts)
+    for note, start in zip(notes, starts, strict=True):
+        assert note.startswith(start), note
+
+
+def test_on_another_recording_one_callback_costs_huge_pages_and_the_table_says_so(pinpage):
+    path = ROOT / "tests/data/zbud-cmphuge-seed1.npz"
+    designs = ["--design", "unmovable", "--design", "registry", "--movable", "zbud"]
+    done = pinpage("compare", path, *designs)
+    assert done.code == 0
+    (note,) = [line for line in done.out.splitlines() if "callback for zbud alone" in line]
+    assert "alone loses " in note
+    assert "against 139)" in note
+    assert "Even the bound stays at 201" in note
+
+
+# Same seed, same digest.
+
+
+def digests(done):
+    assert done.code == 0, done.err
+    return [row["digest"] for row in json.loads(done.out)["rows"]]
+
+
+def test_the_same_seed_gives_the_same_digests_in_two_processes_and_with_any_jobs(process, small):
+    one = process("compare", small, "--json", "--jobs", 1)
+    other = process("compare", small, "--json", "--jobs", 3)
+    assert one == other
+    assert len(digests(one)) == 6
+    assert not set(digests(one)) & set(digests(process("compare", small, "--json", "--seed", 1)))
+
+
+# What can be chosen.
+
+
+def names(done):
+    shown = json.loads(done.out)
+    return [(row["design"], row["movable"], row["strategy"]) for row in shown["rows"]]
+
+
+def test_designs_callbacks_and_strategy_are_chosen_by_name(pinpage, small):
+    done = pinpage(
+        "compare", small, "--json", "--design", "registry", "--movable", "slab,zbud",
+        "--movable", "none", "--strategy", "plan",
+    )  # fmt: skip
+    assert names(done) == [("registry", ["slab", "zbud"], "plan"), ("registry", [], "plan")]
+    assert names(pinpage("compare", small, "--json", "--design", "unmovable")) == [
+        ("unmovable", [], "scan")
+    ]
+
+
+def test_a_recording_without_an_outcome_has_no_measured_row(pinpage, tmp_path):
+    image.save(evolve(small_recording(), measured=None), tmp_path / "wild.npz")
+    done = pinpage("compare", tmp_path / "wild.npz", "--json", "--design", "unmovable")
+    assert json.loads(done.out)["measured"] is None
+    text = pinpage("compare", tmp_path / "wild.npz", "--design", "unmovable")
+    assert text.code == 0
+    assert "measured" not in text.out
+
+
+def test_the_map_is_drawn_for_each_run(pinpage, small):
+    done = pinpage("compare", small, "--map", "--design", "unmovable", "--design", "registry")
+    assert done.code == 0
+    assert done.out.count("Wholly free or huge:") == 2
+
+
+def test_help_names_every_design(pinpage, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    text = pinpage("compare", "--help").out
+    assert all(f"{name} (" in text for name in DESIGNS)
+
+
+# On a terminal.
+
+
+def on_a_terminal(arguments, *, columns=80, **streams):
+    """Run it with one stream on a terminal; what was written there, and the other streams."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [*PROGRAM, *map(str, arguments)],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
+        | {"TERM": "xterm"},
+        text=True,
+        **{name: theirs if how == "terminal" else subprocess.PIPE for name, how in streams.items()},
+    )
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            chunk = os.read(ours, 4096)
+        except OSError:  # the other end was closed
+            break
+        if not chunk:
+            break
+        seen += chunk
+    os.close(ours)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return seen.decode(), out, err
+
+
+def test_the_bar_goes_to_a_terminal_and_stdout_stays_one_object(small):
+    bar, out, _ = on_a_terminal(["compare", small, "--json"], stdout="pipe", stderr="terminal")
+    assert "registry slab+zbud plan" in bar
+    assert json.loads(out)["recording"] == "small-cmphuge-seed0"
+
+
+def test_on_a_terminal_of_80_columns_nothing_is_wider(small):
+    text, _, err = on_a_terminal(["compare", small], stdout="terminal", stderr="pipe")
+    lines = text.replace("\r\n", "\n").splitlines()
+    plain = [re.sub(r"\x1b\[\dm", "", line) for line in lines]
+    assert max(map(len, plain)) <= 80
+    assert any(line.startswith("registry (slab+zbud) plan") for line in plain)
+    assert err == ""
+
+
+# Interrupted.
+
+
+def test_ctrl_c_ends_it_with_one_line_and_no_children(tmp_path):
+    process = subprocess.Popen(
+        [*PROGRAM, "compare"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children = f"/proc/{process.pid}/task/{process.pid}/children"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with open(children) as listed:  # noqa: PTH123  (a file of /proc)
+            if listed.read().split():
+                break
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everybody
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "pinpage: interrupted\n"
+    assert out == ""
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(small):
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [*PROGRAM, "compare", str(small), "--map"], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    os.close(reader)
+    _, err = process.communicate(timeout=60)
+    assert err == b""
+    assert process.returncode == 1

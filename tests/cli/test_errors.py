@@ -1,0 +1,186 @@
+"""A user's mistake: one clear line on stderr, 2 for a wrong call, 1 for a failure, no traceback."""
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pinlab.snapshot import form
+from tests.cli.conftest import ROOT
+
+NOBODY = 65_534
+
+
+def check_one_line(done, code, *words):
+    assert done.code == code, done
+    assert done.out == ""
+    assert done.err.startswith("pinpage: ")
+    assert done.err.count("\n") == 1
+    assert done.err.endswith("\n")
+    assert "Traceback" not in done.err
+    for word in words:
+        assert word in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["frobnicate"], ["'frobnicate'", "pinpage --help"]),
+        (["--frobnicate"], ["--frobnicate"]),
+        (["compare", "--design", "rfc9"], ["'rfc9'", "unmovable, zbud-reclaim, registry"]),
+        (["compare", "--movable", "gpu"], ["'gpu'", "kernel, pagetable, slab, zbud"]),
+        (["compare", "--movable", "zbud,gpu"], ["'gpu'"]),
+        (["compare", "--movable", ","], ["name owners"]),
+        (["compare", "--movable", ""], ["name owners"]),
+        (["compare", "--design", "unmovable", "--movable", "zbud"], ["'unmovable' asks no owner"]),
+        (["compare", "--strategy", "guess"], ["--strategy", "'guess'", "'scan', 'plan'"]),
+        (["compare", "--seed", "-1"], ["--seed", "0"]),
+        (["compare", "--seed", "many"], ["--seed"]),
+        (["compare", "--jobs", "0"], ["--jobs", "1"]),
+        (["compare", "--json", "--map"], ["--map"]),
+        (["compare", "one.npz", "two.npz"], ["two.npz"]),
+        (["compare", "--design"], ["--design"]),
+        (["record"], ["--output", "pinpage record --help"]),
+        (["report", "frobnicate"], ["'frobnicate'"]),
+        (["report", "heatmap", "--width", "5"], ["--width", "40"]),
+    ],
+)
+def test_a_wrong_call_is_one_line(pinpage, arguments, words):
+    check_one_line(pinpage(*arguments), 2, *words)
+
+
+@pytest.mark.parametrize("arguments", [[], ["report"]])
+def test_a_call_that_asks_for_nothing_is_answered_with_help(pinpage, arguments):
+    done = pinpage(*arguments)
+    assert done.code == 2
+    assert "Usage: pinpage" in done.out
+
+
+# Files.
+
+
+def truncated(path, small):
+    path.write_bytes(small.read_bytes()[:-2000])
+
+
+def corrupted(path, small):
+    content = bytearray(small.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def foreign(path, small):
+    np.savez(path, x=np.arange(3))
+
+
+def newer(path, small):
+    header, columns = form.read(small)
+    version, form.FORMAT_VERSION = form.FORMAT_VERSION, 99
+    try:
+        del header["columns"]
+        form.write(path, header | {"version": 99}, columns)
+    finally:
+        form.FORMAT_VERSION = version
+
+
+def text(path, small):
+    path.write_text("flags\n")
+
+
+def empty(path, small):
+    path.touch()
+
+
+def directory(path, small):
+    path.mkdir()
+
+
+def missing(path, small):
+    pass
+
+
+@pytest.mark.parametrize("command", [["compare"], ["report", "heatmap"]])
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (missing, "does not exist"),
+        (directory, "is not a regular file"),
+        (empty, "cut short"),
+        (text, "no .npz at all"),
+        (truncated, "cut short"),
+        (corrupted, "damaged"),
+        (foreign, "neither a snapshot nor a recording"),
+        (newer, "newer"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_what_is_wrong(
+    pinpage, tmp_path, small, command, spoil, words
+):
+    path = tmp_path / "a.npz"
+    spoil(path, small)
+    check_one_line(pinpage(*command, path), 1, str(path), words)
+
+
+@pytest.fixture
+def as_nobody(pinpage, small):
+    """Somebody who is not root, or a skip; what loads late has been loaded."""
+    assert pinpage("report", "heatmap", small).code == 0
+    importlib.import_module("pinlab.record")
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    yield
+    os.seteuid(0)
+
+
+def test_a_file_that_may_not_be_read_is_named(pinpage, tmp_path, small, as_nobody):
+    if os.getuid() == 0:
+        path = small  # in a directory of root's alone
+    else:
+        path = shutil.copyfile(small, tmp_path / "a.npz")
+        path.chmod(0)
+    check_one_line(pinpage("compare", path), 1, str(path), "Permission denied")
+
+
+# Too little memory.
+
+
+def test_running_out_of_memory_is_one_line(pinpage, small, monkeypatch):
+    def fails(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr("pinlab.compare.compare", fails)
+    check_one_line(pinpage("compare", small), 1, "memory ran out")
+
+
+# Help.
+
+
+def test_help_loads_nothing_heavy():
+    program = (
+        "import sys; sys.argv = ['pinpage', *sys.argv[1:]]\n"
+        "from pinlab.cli import main\n"
+        "try: main()\n"
+        "finally: print('loaded', *sys.modules, file=sys.stderr)\n"
+    )
+    for arguments in (["--help"], ["compare", "--help"], ["--version"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        loaded = set(done.stderr.split()[1:])
+        assert "pinlab.cli" in loaded
+        assert not loaded & {"numpy", "attrs", "matplotlib", "pinpage", "mm", "pinlab.compare"}
+        assert len(loaded) < 500
+
+
+def test_the_version_is_one_line(pinpage):
+    done = pinpage("--version")
+    assert done.code == 0
+    assert done.out.startswith("pinpage")
+    assert done.out.count("\n") == 1
