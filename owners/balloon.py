@@ -1,0 +1,120 @@
+"""A memory balloon: the smallest owner there is.  Read this one first.
+
+`inflate` allocates pages of a guest and gives their memory to the host, `deflate` takes it
+back.  Nobody in the guest reads or writes them, yet each spoils the huge page it lies in.
+
+An owner needs three things: a number of its own for each page (the `private` of its pin),
+a table from number to pfn, and a mark on pages that a mover has.  Callbacks change both.
+
+Nothing in a balloon page is worth copying, and the kernel copies nothing.  The contract
+copies each page once all the same, for it asks no owner what its bytes are worth.
+
+Kernel counterpart: mm/balloon_compaction.c and virtballoon_migratepage(), v6.1.
+"""
+
+import itertools
+import threading
+
+from mm.api import PageSource
+from mm.gfp import Gfp
+from pinpage.errors import require
+from pinpage.owner import Mode, Pin, PinOwner, Verdict
+from pinpage.registry import PinRegistry
+
+__all__ = ["Balloon"]
+
+
+class Balloon(PinOwner):
+    """Pages that a guest has given to its host.  `host`: the pfns that the host has.
+
+    Invariants, run by `check` while no page is under move:
+        BA1 the host has exactly the pages of the balloon.
+        BA2 no page is marked isolated.
+    """
+
+    name = "balloon"
+
+    def __init__(self, source: PageSource, *, registry: PinRegistry | None = None) -> None:
+        """An empty balloon; with a registry, its pages can move."""
+        self.host: set[int] = set()
+        self._source = source
+        self._registry = registry
+        self._pfn: dict[int, int] = {}  # page number -> where it is, oldest first
+        self._isolated: set[int] = set()  # page numbers that a mover has
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        if registry is not None:
+            registry.register(self)
+
+    @property
+    def nr_pages(self) -> int:
+        """Pages in the balloon."""
+        return len(self._pfn)
+
+    def inflate(self, nr_pages: int) -> int:
+        """Give up to `nr_pages` pages to the host; how many there were.
+
+        No lock is held here: allocating may compact, and so move pages of this balloon.
+        """
+        for inflated in range(nr_pages):
+            pfn = self._source.alloc_page(Gfp.HIGHUSER_MOVABLE | Gfp.NORETRY | Gfp.NOWARN)
+            if pfn < 0:
+                return inflated
+            number = next(self._numbers)
+            registry = self._registry
+            if registry is not None and registry.pin(pfn, self, number) is not Verdict.YES:
+                self._source.put_page(pfn)  # freed by a mover of our own that still has it
+                return inflated
+            with self._lock:
+                self._pfn[number] = pfn
+                self.host.add(pfn)
+        return nr_pages
+
+    def deflate(self, nr_pages: int) -> int:
+        """Take up to `nr_pages` back, oldest first, none that is under move; how many."""
+        with self._lock:
+            idle = [number for number in self._pfn if number not in self._isolated]
+            for number in idle[:nr_pages]:
+                self._let_go(number)
+        return min(nr_pages, len(idle))
+
+    def _let_go(self, number: int) -> None:
+        """Back from the host; the pin and the reference are gone.  Under the lock."""
+        pfn = self._pfn.pop(number)
+        self.host.remove(pfn)
+        if self._registry is not None:
+            self._registry.unpin(pfn, self, number)
+        self._source.put_page(pfn)
+
+    def isolate(self, pin: Pin, mode: Mode) -> Verdict:
+        """Yes, unless it was deflated since the mover looked."""
+        with self._lock:
+            if pin.private not in self._pfn:
+                return Verdict.BUSY
+            self._isolated.add(pin.private)
+            return Verdict.YES
+
+    def migrate(self, pin: Pin, target: int) -> None:
+        """Tell the host: the new page is yours, the old one is mine again."""
+        with self._lock:
+            self.host.add(target)
+            self.host.remove(self._pfn[pin.private])
+            self._pfn[pin.private] = target
+            self._isolated.discard(pin.private)
+
+    def putback(self, pin: Pin) -> None:
+        """It did not move; `deflate` may have it again."""
+        with self._lock:
+            self._isolated.discard(pin.private)
+
+    def release(self, pin: Pin, mode: Mode) -> Verdict:
+        """Deflate this very page."""
+        with self._lock:
+            if pin.private in self._pfn:
+                self._let_go(pin.private)
+            return Verdict.YES
+
+    def check(self) -> None:
+        """Run BA1 and BA2; raises InvariantError if one does not hold."""
+        require(self.host == set(self._pfn.values()), "BA1 the host has other pages")
+        require(not self._isolated, "BA2 a page is marked isolated", marked=self._isolated)
