@@ -6,6 +6,7 @@ goes back to the host.  A forked child has the same contents and pays for what i
 """
 
 import mmap
+import sys
 from typing import Protocol
 
 import numpy as np
@@ -52,6 +53,11 @@ class Contents(Protocol):
         """Write one 64-bit word per frame."""
 
 
+_MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+"""Address space for all of a machine's memory, of which few pages are ever touched: the host is
+not asked to promise them (mmap has the name since Python 3.12; 0x4000 on most architectures)."""
+
+
 class ArenaContents:
     """Real bytes.
 
@@ -68,7 +74,7 @@ class ArenaContents:
             OSError: the host refuses to reserve the address space.
         """
         _require_frames(nr_frames)
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
         self._mapping = mmap.mmap(-1, nr_frames * PAGE_SIZE, flags=flags)
         self.nr_frames = nr_frames
         self.pages: NDArray[np.uint8] = np.frombuffer(self._mapping, dtype=np.uint8).reshape(

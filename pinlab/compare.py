@@ -23,6 +23,7 @@ from pinlab.holders import movable_owners
 from pinlab.layout import nr_frames_padded
 from pinlab.replay import Replayed, class_counts, replay
 from pinlab.results import Comparison, Maps, MeasuredRow, Row, Run
+from pinlab.room import require_room
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
 
@@ -170,12 +171,13 @@ def compare(
         progress: told before each run.
 
     Raises:
-        PinpageError: see `check_runs`; nothing has run then.
+        PinpageError: see `check_runs` and `require_room`; nothing has run then.
 
     Cost: one to four seconds a run for a 1 GiB machine.  Contents are written once and
         shared copy-on-write: 0.6 GiB, and up to 0.3 more for each run under way.
     """
     check_runs(snapshot, runs)
+    require_room(snapshot, nr_jobs)
     corpus = Corpus.build(seed=seed)
     contents = _filled(snapshot, corpus, seed)
 

@@ -163,9 +163,11 @@ def print_comparison(comparison: Comparison, width: int | None = None) -> None:
         typer.echo()
         typer.echo(stayed)
     typer.echo()
-    for note in comparison_notes(comparison):
+    notes = comparison_notes(comparison)
+    for note in notes:
         typer.echo(_wrapped(f"- {note}", width))
-    typer.echo()
+    if notes:
+        typer.echo()
     typer.secho("\n".join(_wrapped(line, width) for line in LEGEND.splitlines()), dim=True)
 
 
