@@ -273,12 +273,19 @@ class Mover:
     def unfreeze(self, pfns: Pfns) -> None:
         """Give frozen frames their counts back."""
         self._frames.refcount[pfns] = np.abs(self._frames.refcount[pfns])
-        self._stands_for.clear()
+        if self._stands_for:
+            thawed = set(pfns.tolist())
+            self._stands_for = {t: s for t, s in self._stands_for.items() if s not in thawed}
 
     def copy(self, sources: Pfns, targets: Pfns) -> None:
-        """The contents, once; until `rekey` a target stands for its source."""
+        """The contents, once; until `rekey` or `unfreeze` a target stands for its source.
+
+        Also back again, when a move is undone: the target still stands for its source then.
+        """
         self._copy_contents(sources, targets)
-        self._stands_for.update(zip(targets.tolist(), sources.tolist(), strict=True))
+        for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
+            if source not in self._stands_for:
+                self._stands_for[target] = source
 
     def _copy_contents(self, sources: Pfns, targets: Pfns) -> None:
         self._contents.copy(sources, targets)
@@ -325,13 +332,15 @@ class Mover:
         cached = (flags & _SWAPCACHE) != 0
         if cached.any():
             self._swap_cache.move_many(sources[cached], targets[cached])
-        frames.refcount[sources] = 1
+        frames.refcount[sources] = 0  # until freed: a lookup that comes late gets no reference
         frames.mapcount[sources] = MAPCOUNT_NONE
         frames.flags[sources] = 0
         frames.isolated[sources] = False
         self._lru.putback_many(*_rows(self._from_lru[sources], targets))
         self._from_lru[sources] = False
-        self._stands_for.clear()
+        if self._stands_for:  # (those of frames that fail go on: they are still to be brought back)
+            for target in targets.tolist():
+                self._stands_for.pop(target, None)
 
     def free(self, sources: Pfns) -> None:
         """Source frames back to the free lists, merged; their bytes are gone at once."""

@@ -250,7 +250,7 @@ class Move(Taking):
         That owner may have written there since; so it is asked to hold still once more.
         Its answer cannot change anything: there is no other way left.
         """
-        wrote = np.zeros(len(self.sources), dtype=np.bool_)
+        wrote = lost & self.ballot.has_left()  # before it let go there, too
         for group in self.ballot.groups:
             rows = self.rows_in(group, lost, PinState.MIGRATED)
             if len(rows):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from mm.contents import ArenaContents
+from owners.gup_pinner import Idle
 from owners.odirect import Policy
 from owners.odirect_device import SimulatedDevice
 from owners.odirect_model import DeviceModel
@@ -18,10 +19,20 @@ def block_bytes(block):
 
 
 class IoWorld(GupWorld):
-    """`GupWorld` with a disk of 16 blocks; every request takes 1000 ns."""
+    """`GupWorld` with a disk of 16 blocks; every request takes 1000 ns.
 
-    def __init__(self, policy=Policy.REFUSE, *, registered=True, contents=ArenaContents, **model):
+    Args:
+        policy: of the disk.
+        first: names of pinners that register before the disk does.
+        model: see `DeviceModel`.
+    """
+
+    def __init__(
+        self, policy=Policy.REFUSE, *, registered=True, contents=ArenaContents, first=(), **model
+    ):
         super().__init__(contents=contents)
+        for name in first:
+            self.pinner(name, Idle())
         self.disk = contents(16)
         if contents is ArenaContents:
             for block in range(16):

@@ -1,0 +1,135 @@
+"""R-17: somebody pins a page between the mover's look and its copy.
+
+Actors: a mover; get_user_pages of the page, fast and slow path, at every step; a device that
+        writes to what it pinned; a process that reads and writes by its page table.
+Bad:    the device writes to the old frame, which is somebody else's by now.
+Rule:   a reference fails on a frozen frame, a registration on one under move; whatever got in
+        before is seen by the mover; and a page that has moved is noticed by the recheck.
+
+And fork, which must not share a page that is being pinned (the sequence count of fork).
+"""
+
+import numpy as np
+import pytest
+
+from owners.gup import GupStep
+from owners.gup_flags import Foll
+from owners.gup_pinner import Idle
+from pinpage.migrate import move_steps
+from pinpage.owner import Mode
+from pinpage.testing.explore import Scenario, Until, explore
+from tests.unit.owners.gup_worlds import AnyFree, GupWorld
+
+
+def moving(world, space, vpn=0):
+    """A mover: one attempt at the frame that the page table names now."""
+    machine = world.machine
+    source = np.array([world.pfn(space, vpn)])
+    yield from move_steps(world.registry, machine.mover, source, AnyFree(machine), Mode.SYNC)
+
+
+def at_rest(world, space):
+    """No move and no fork under way: what the slow path really sleeps on."""
+    moving = world.registry._nodes.shard_of(0).moving
+    return not moving and not world.gup._fork_seq.get(space.mm_id, 0) & 1
+
+
+def pinning(world, space, pinner, flags, got, nr_tries=3):
+    """Pins as a driver would, waits as the slow path does, then lets its device write."""
+    for _ in range(nr_tries):
+        steps = world.gup.pin_steps(space, 0, pinner, flags)
+        pin_id = -1
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                pin_id = end.value
+                break
+            yield Until(lambda: at_rest(world, space), "at rest") if step is GupStep.WAIT else step
+        if pin_id >= 0:
+            yield Until(lambda: pin_id not in pinner._quiet, "not held still")
+            got.append(pin_id)
+            world.machine.contents.write(pinner.pfn_of(pin_id), b"DMA")
+            yield "device writes"
+            return
+
+
+def pin_against_move(handler, flags):
+    def make():
+        world = GupWorld(16)
+        space = world.process(1)
+        driver, got = world.pinner(handler=handler), []
+
+        def finish():
+            world.check()
+            assert len(got) == 1, "nobody could pin it"
+            assert driver.pfn_of(got[0]) == world.pfn(space), "the pin was left behind"
+            assert world.memory.read(space, 0) == b"DMA" + b"\x01" * 4093
+            world.gup.put_user_pages(driver, got)
+            world.check()
+
+        return Scenario(
+            {"mover": moving(world, space), "driver": pinning(world, space, driver, flags, got)},
+            finish=finish,
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("handler", "flags"),
+    [(None, Foll.GET), (Idle(), Foll.PIN | Foll.WRITE)],
+    ids=["no callback", "callback"],
+)
+def test_a_pin_is_on_the_page_wherever_that_went(handler, flags):
+    explored = explore(pin_against_move(handler, flags), max_preemptions=3)
+    explored.require_none()
+    assert explored.nr_schedules > 100
+
+
+def unpin_against_move():
+    """Two pins of one pinner; one is dropped, step by step, while the page moves."""
+    world = GupWorld(16)
+    space = world.process(1)
+    driver = world.pinner(handler=Idle())
+    stays, goes = (world.gup.get_user_pages(space, 0, 1, driver, Foll.PIN).pins[0] for _ in "ab")
+
+    def finish():
+        world.check()
+        assert driver.pfn_of(stays) == world.pfn(space)
+        assert world.memory.read(space, 0) == b"\x01" * 4096
+
+    return Scenario(
+        {"mover": moving(world, space), "driver": world.gup.put_steps(driver, goes)},
+        finish=finish,
+    )
+
+
+def test_a_pin_dropped_during_the_move_takes_its_references_along():
+    explore(unpin_against_move).require_none()
+
+
+def fork_against_pin():
+    """A process forks and stores while a driver pins its page and lets a device write."""
+    world = GupWorld(16)
+    parent, driver, got = world.process(1), world.pinner(), []
+
+    def forking():
+        child = yield from world.gup.fork_steps(parent, "child")
+        assert child is not None
+        world.memory.write(parent, 0, b"p", 100)
+        yield "parent stores"
+
+    def finish():
+        world.check()
+        assert driver.pfn_of(got[0]) == world.pfn(parent), "the pin is the child's now"
+        assert world.memory.read(parent, 0)[:3] == b"DMA"
+
+    def pin():
+        yield from pinning(world, parent, driver, Foll.PIN | Foll.WRITE, got, nr_tries=9)
+
+    return Scenario({"fork": forking(), "driver": pin()}, finish=finish)
+
+
+def test_fork_leaves_a_page_to_the_parent_that_is_being_pinned():
+    explore(fork_against_pin).require_none()
