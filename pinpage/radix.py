@@ -39,9 +39,10 @@ from pinpage.units import PAGEBLOCK_ORDER, Pfns
 
 __all__ = ["Radix"]
 
-Batched = list[tuple[int, tuple[int, int, Any]]]
+_Batched = list[tuple[int, tuple[int, int, Any]]]
 """Pins of a batch: (pfn, (tag, value, whatever the caller keeps there))."""
 
+_MIN_COLUMN_NR_PINS = 100  # a shorter batch is as fast pin by pin
 _MIN_RUN_NR_PAGES = 16  # a shorter run is as fast pin by pin
 
 
@@ -68,13 +69,15 @@ class Radix(RadixReads):
         self.nr_frames += 1
         return True
 
-    def add_batch(self, rows: Batched) -> Batched:
+    def add_batch(self, rows: _Batched) -> _Batched:
         """Add the pins of a batch, given as (pfn, (tag, value, ...)); returns those there."""
         if not rows:
             return []
         start, stop = rows[0][0], rows[-1][0] + 1
         if len(rows) >= _MIN_RUN_NR_PAGES and stop - start == len(rows) and self._add_run(rows):
             return []
+        if len(rows) >= _MIN_COLUMN_NR_PINS:
+            return self._add_columns(rows)
         refused = []
         dense, sparse_put, count_at, first = (
             self.dense.get,
@@ -98,7 +101,25 @@ class Radix(RadixReads):
         self.nr_frames += nr_frames
         return refused
 
-    def _add_run(self, rows: Batched) -> bool:
+    def _add_columns(self, rows: _Batched) -> _Batched:
+        """Add a long batch as columns, further pins of a frame one by one; returns those there."""
+        pfn_row, entries = zip(*rows, strict=True)
+        tag_row, value_row, _ = zip(*entries, strict=True)
+        pfns = np.array(pfn_row, dtype=np.int64)
+        order = np.argsort(pfns)
+        pfns = pfns[order]
+        tags = np.array(tag_row, dtype=np.int32)[order]
+        values = np.array(value_row, dtype=np.int64)[order]
+        pinned, found = self.look(pfns)
+        if not pinned.any():
+            self.add_many(pfns, tags, values, found)
+            return []
+        fresh = ~pinned
+        self.add_many(pfns[fresh], tags[fresh], values[fresh])
+        further = [rows[row] for row in order[pinned].tolist()]
+        return [row for row in further if not self._add_extra(row[0], row[1][0], row[1][1])]
+
+    def _add_run(self, rows: _Batched) -> bool:
         """Add a batch that is one run by one owner, as drivers make them; False if it is not."""
         start, stop = rows[0][0], rows[-1][0] + 1
         tag = rows[0][1][0]

@@ -28,7 +28,7 @@ class RegistryAgainstModel(RuleBasedStateMachine):
     nr_frames = 1024
 
     @initialize(
-        batch=st.sampled_from([0, 1, 3, 63]),
+        batch=st.sampled_from([0, 1, 3, 255]),
         forms=st.sampled_from([(1, 1), (1, 3), (2, 3), (16, 64)]),
     )
     def build(self, batch, forms):

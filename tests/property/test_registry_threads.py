@@ -51,7 +51,7 @@ def registry(**options):
     return reg, owner
 
 
-@pytest.mark.parametrize("batch", [0, 2, 63])
+@pytest.mark.parametrize("batch", [0, 2, 255])
 def test_what_threads_pin_and_unpin_is_what_is_there(batch):
     """Each thread has privates of its own; at the end the sum of their views is the registry."""
     reg, owner = registry(batch_nr_pins=batch, sparse_below=2, dense_above=6)
@@ -78,7 +78,7 @@ def test_what_threads_pin_and_unpin_is_what_is_there(batch):
     assert sorted((pin.pfn, pin.private) for pin in reg.iter_pins()) == wanted
 
 
-@pytest.mark.parametrize("batch", [0, 63])
+@pytest.mark.parametrize("batch", [0, 255])
 def test_one_pin_of_many_equal_ones_wins(batch):
     """The same pin from several threads: one YES, all others AlreadyPinnedError, at once."""
     reg, owner = registry(batch_nr_pins=batch)

@@ -412,4 +412,20 @@ MUTANTS: list[Mutant] = [
         "        outside = (pfns < 0) | (pfns > self.nr_frames)\n",
         TOPOLOGY_TEST,
     ),
+    _mutant(
+        "long-batch-forgets-further-pins",
+        "a drain loses no pin",
+        "pinpage/radix.py",
+        "        return [row for row in further if not self._add_extra",
+        "        return [row for row in further[:0] if not self._add_extra",
+        "tests/unit/pinpage/test_radix_batches.py",
+    ),
+    _mutant(
+        "long-batch-mixes-up-its-columns",
+        "a drain keeps pfn, tag and value together",
+        "pinpage/radix.py",
+        "        tags = np.array(tag_row, dtype=np.int32)[order]\n",
+        "        tags = np.array(tag_row, dtype=np.int32)\n",
+        "tests/unit/pinpage/test_radix_batches.py",
+    ),
 ]
