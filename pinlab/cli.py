@@ -83,54 +83,57 @@ def _help_if_alone(context: typer.Context) -> None:
         raise typer.Exit(2)
 
 
+_Recording = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECORDING", help="A recording's file; if left out, the one that is built in."
+    ),
+]
+_Designs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--design",
+        metavar="NAME",
+        help="How frames are treated that mm cannot move by itself: unmovable (v3.11), "
+        "zbud-reclaim (the RFC of 2013), registry (whoever pinned is asked). Repeatable.",
+    ),
+]
+_Movable = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="OWNER[,OWNER...]",
+        help="Who has a migrate callback under registry, such as zbud,slab; or none. "
+        "Repeatable: each use is a run of its own.",
+    ),
+]
+_StrategyOption = Annotated[
+    _Strategy | None,
+    typer.Option(
+        help="scan: the kernel's two scanners. plan: knowing who holds what, empty the "
+        "most pageblocks with the fewest moves."
+    ),
+]
+_Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Of the contents that fill memory.")]
+_Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Runs at a time; two if left out. No figure depends on it."
+    ),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+_Map = Annotated[bool, typer.Option("--map", help="Draw memory before and after each run.")]
+
+
 @app.command()
 def compare(  # noqa: PLR0917  (typer calls it by name)
-    recording: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECORDING", help="A recording's file; if left out, the one that is built in."
-        ),
-    ] = None,
-    design: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="How frames are treated that mm cannot move by itself: unmovable (v3.11), "
-            "zbud-reclaim (the RFC of 2013), registry (whoever pinned is asked). Repeatable.",
-        ),
-    ] = None,
-    movable: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="OWNER[,OWNER...]",
-            help="Who has a migrate callback under registry, such as zbud,slab; or none. "
-            "Repeatable: each use is a run of its own.",
-        ),
-    ] = None,
-    strategy: Annotated[
-        _Strategy | None,
-        typer.Option(
-            help="scan: the kernel's two scanners. plan: knowing who holds what, empty the "
-            "most pageblocks with the fewest moves."
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Of the contents that fill memory.")
-    ] = 0,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Runs at a time; two if left out. No figure depends on it.",
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of tables.")
-    ] = False,
-    with_map: Annotated[
-        bool, typer.Option("--map", help="Draw memory before and after each run.")
-    ] = False,
+    recording: _Recording = None,
+    design: _Designs = None,
+    movable: _Movable = None,
+    strategy: _StrategyOption = None,
+    seed: _Seed = 0,
+    jobs: _Jobs = None,
+    as_json: _Json = False,
+    with_map: _Map = False,
 ) -> None:
     """What recorded memory gives under each design, beside what Linux did with it.
 

@@ -1,0 +1,135 @@
+"""Bugs in tables, notes, progress, and the command."""
+
+from tests.mutants.mutant import Mutant
+
+_UNIT = "tests/unit/pinlab"
+_TABLES = f"{_UNIT}/test_tables.py"
+_NOTES = f"{_UNIT}/test_notes.py"
+_OUTPUT = f"{_UNIT}/test_output.py"
+_ERRORS = "tests/cli/test_errors.py"
+_RECORD = "tests/cli/test_record.py"
+_REPORT = "tests/cli/test_report.py"
+_CALLS = f"{_ERRORS}::test_a_wrong_call_is_one_line"
+_NO_BAR = """\
+    if {}:
+        yield None
+        return
+    with _bar() as bar:
+        task = bar.add_task("filling"""
+
+
+def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
+    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
+
+
+_PRINTED = [
+    _mutant(
+        "tables-never-stacked",
+        "80 columns",
+        "pinlab/tables.py",
+        "if width is None or len(whole[1]) <= width:",
+        "if width is None or width:",
+        f"{_TABLES}::test_a_table_that_is_too_wide_is_stacked_not_wrapped",
+    ),
+    _mutant(
+        "tables-runs-look-alike",
+        "80 columns",
+        "pinlab/tables.py",
+        'f"({callbacks})" if callbacks.strip("-") else ""',
+        '""',
+        f"{_TABLES}::test_a_stacked_table_tells_runs_of_one_design_apart",
+    ),
+    _mutant(
+        "notes-a-gain-is-a-loss",
+        "what a callback buys",
+        "pinlab/notes.py",
+        "gained = row.huge_pages - base.huge_pages",
+        "gained = base.huge_pages - row.huge_pages",
+        f"{_NOTES}::test_one_callback_that_buys_next_to_nothing_is_said",
+    ),
+    _mutant(
+        "notes-blames-the-bound-always",
+        "what a callback buys",
+        "pinlab/notes.py",
+        "if row.bound - base.bound <= base.bound * _LITTLE:",
+        "if row.bound >= base.bound:",
+        f"{_NOTES}::test_the_bound_is_blamed_only_where_it_is_to_blame",
+    ),
+    _mutant(
+        "notes-losses-unsaid",
+        "bytes lost",
+        "pinlab/notes.py",
+        "for row in rows if row.bytes_lost]",
+        "for row in rows if row.bytes_lost < 0]",
+        f"{_NOTES}::test_lost_bytes_come_first",
+    ),
+    _mutant(
+        "output-bar-into-a-file",
+        "only on a terminal",
+        "pinlab/output.py",
+        _NO_BAR.format("not sys.stderr.isatty()"),
+        _NO_BAR.format("sys.stderr is None"),
+        f"{_OUTPUT}::test_no_bar_where_nobody_looks",
+    ),
+]
+
+_COMMAND = [
+    _mutant(
+        "cli-parser-errors-in-a-box",
+        "one line",
+        "pinlab/cli.py",
+        'app(prog_name="pinpage", standalone_mode=False)',
+        'app(prog_name="pinpage")',
+        _CALLS,
+    ),
+    _mutant(
+        "cli-usage-is-a-failure",
+        "exit code 2",
+        "pinlab/cli.py",
+        "    except PinpageError as error:\n        _end(str(error), 2)\n",
+        "    except PinpageError as error:\n        _end(str(error), 1)\n",
+        _CALLS,
+    ),
+    _mutant(
+        "cli-loads-numpy-for-help",
+        "--help answers at once",
+        "pinlab/cli.py",
+        "import typer\n",
+        "import numpy\nimport typer\n",
+        f"{_ERRORS}::test_help_loads_nothing_heavy",
+    ),
+    _mutant(
+        "cli-permission-traceback",
+        "one line",
+        "pinlab/cli.py",
+        "    except OSError as error:\n",
+        "    except BlockingIOError as error:\n",
+        f"{_ERRORS}::test_a_file_that_may_not_be_read_is_named",
+    ),
+    _mutant(
+        "cli-interrupt-unsaid",
+        "Ctrl-C",
+        "pinlab/cli.py",
+        "    if code == _INTERRUPTED:\n",
+        "    if code == -_INTERRUPTED:\n",
+        f"{_RECORD}::test_an_interrupt_leaves_the_old_file",
+    ),
+    _mutant(
+        "cli-map-before-the-picture-fails",
+        "nothing half done",
+        "pinlab/cli.py",
+        "        text = draw.text(snapshot, width)\n",
+        "        text = draw.text(snapshot, width)\n        typer.echo(text)\n",
+        f"{_REPORT}::test_without_matplotlib_the_extra_is_named_and_nothing_is_printed",
+    ),
+    _mutant(
+        "form-directory-does-not-exist",
+        "one clear line",
+        "pinlab/snapshot/form.py",
+        "    if not path.exists():\n",
+        "    if not path.is_file():\n",
+        f"{_ERRORS}::test_a_file_that_cannot_be_used_is_named_with_what_is_wrong",
+    ),
+]
+
+MUTANTS: list[Mutant] = [*_PRINTED, *_COMMAND]
