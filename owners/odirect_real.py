@@ -256,7 +256,7 @@ class RealDevice:
             )  # fmt: skip
 
     def _hold(self, registry: PinRegistry, pins: PinIds) -> list[tuple[int, int]]:
-        """Pin the frames of a request: (pfn, number) each, all of them or none for long."""
+        """Pin the frames of a request: (pfn, number) each, all of them."""
         while True:
             held: list[tuple[int, int]] = []
             for pin_id in pins:
@@ -266,7 +266,9 @@ class RealDevice:
             else:
                 return held
             self._let_go(registry, held)
-            time.sleep(0)
+            held.clear()
+            self._hold_one(registry, pin_id, held, wait=True)
+            self._let_go(registry, held)
 
     def _hold_one(
         self, registry: PinRegistry, pin_id: int, held: list[tuple[int, int]], *, wait: bool

@@ -24,6 +24,22 @@ from tests.unit.owners.io_worlds import IoWorld, block_bytes
 BLOCK = 5
 
 
+def doing_io(world, space, op):
+    """Submits one request as soon as that works, and lets time pass until it has ended."""
+
+    def at_rest():
+        return not world.registry._nodes.shard_of(0).moving
+
+    while world.device.submit(op, space, 0, 1, BLOCK) < 0:
+        yield Until(at_rest, "no move")
+    yield "submits"
+    while world.device.nr_in_flight:
+        world.events.run_until(world.machine.clock.now_ns + 400)
+        yield "time passes"
+        if world.device.nr_in_flight and not world.events:
+            yield Until(lambda: at_rest() or world.events, "the mover lets go")
+
+
 def io_against_move(policy, op, partner):
     def make():
         world = IoWorld(policy)
@@ -44,19 +60,6 @@ def io_against_move(policy, op, partner):
                 if report.nr_moved or partner != "ok":
                     return
 
-        def at_rest():
-            return not world.registry._nodes.shard_of(0).moving
-
-        def device():
-            while world.device.submit(op, space, 0, 1, BLOCK) < 0:
-                yield Until(at_rest, "no move")
-            yield "submits"
-            while world.device.nr_in_flight:
-                world.events.run_until(world.machine.clock.now_ns + 400)
-                yield "time passes"
-                if world.device.nr_in_flight and not world.events:
-                    yield Until(lambda: at_rest() or world.events, "the mover lets go")
-
         def finish():
             world.check()
             assert len(world.device.reap()) == 1
@@ -67,7 +70,7 @@ def io_against_move(policy, op, partner):
             else:
                 assert world.disk.read(BLOCK) == b"\x01" * 4096
 
-        return Scenario({"device": device(), "mover": mover()}, finish=finish)
+        return Scenario({"device": doing_io(world, space, op), "mover": mover()}, finish=finish)
 
     return make
 

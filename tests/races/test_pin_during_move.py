@@ -37,17 +37,17 @@ def at_rest(world, space):
 def pinning(world, space, pinner, flags, got, nr_tries=3):
     """Pins as a driver would, waits as the slow path does, then lets its device write."""
     for _ in range(nr_tries):
-        steps = world.gup.pin_steps(space, 0, pinner, flags)
-        pin_id = -1
-        while True:
+        steps, pin_id = world.gup.pin_steps(space, 0, pinner, flags), None
+        while pin_id is None:
             try:
                 step = next(steps)
             except StopIteration as end:
                 pin_id = end.value
-                break
-            yield Until(lambda: at_rest(world, space), "at rest") if step is GupStep.WAIT else step
+            else:
+                waits = step is GupStep.WAIT
+                yield Until(lambda: at_rest(world, space), "at rest") if waits else step
         if pin_id >= 0:
-            yield Until(lambda: pin_id not in pinner._quiet, "not held still")
+            yield Until(lambda pin=pin_id: pin not in pinner._quiet, "not held still")
             got.append(pin_id)
             world.machine.contents.write(pinner.pfn_of(pin_id), b"DMA")
             yield "device writes"

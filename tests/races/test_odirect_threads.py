@@ -1,0 +1,222 @@
+"""Real direct I/O by real threads while pages move: every byte, and what registration costs."""
+
+import itertools
+import os
+import time
+
+import numpy as np
+import pytest
+
+from mm.machine import Machine
+from owners.gup import Gup
+from owners.gup_flags import Foll
+from owners.gup_pinner import Idle, Pinner
+from owners.odirect import Op, Policy
+from owners.odirect_real import RealDevice
+from pinpage.errors import PinpageError
+from tests.races.real_io import Churn, RealLoad, write_file
+
+NR_THREADS = 8
+MOST_TIMES_THE_TIME = 1.3
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file on a file system with direct I/O, or a skip that says why."""
+    made = write_file(tmp_path / "disk")
+    try:
+        os.close(os.open(made, os.O_RDWR | os.O_DIRECT))
+    except OSError as error:
+        pytest.skip(f"no direct I/O in {tmp_path}: {error.strerror}")
+    return made
+
+
+class Bench:
+    """One machine with a registered load, an unregistered one, and pages of somebody else."""
+
+    def __init__(self, path, seed=1):
+        self.machine = Machine.build(nr_pages=2048)
+        registry = self.machine.use_registry()
+        rng = np.random.default_rng(seed)
+        self.paths = {True: path, False: write_file(path.with_name("other"))}
+        self.loads = {
+            is_with: RealLoad(self.machine, file, rng, registered=is_with, nr_threads=NR_THREADS)
+            for is_with, file in self.paths.items()
+        }
+        self.others = self.machine.memory.mmap("others", 256)
+        idle = Pinner("others", registry=registry, handler=Idle())
+        Gup(self.machine).get_user_pages(self.others, 0, 256, idle, Foll.PIN)
+        self.churn = Churn(self.machine, rng)
+        self.churn.is_active = lambda: self.loads[True].is_active
+        self.seconds = {True: 0.0, False: 0.0}
+
+    def round(self, nr_requests, *, moving):
+        """As many requests with registration as without; the pages moved are as many, too."""
+        for is_with, load in self.loads.items():
+            space = load.space if is_with else self.others
+            move = (lambda space=space: self.churn.step(space)) if moving else _rest
+            self.seconds[is_with] += load.run(nr_requests, move)
+
+    def close(self):
+        for is_with, load in self.loads.items():
+            load.close(self.paths[is_with])
+        self.machine.check()
+        assert len(self.machine.registry) == 512, "a pin of a request is left"
+
+
+def _rest():
+    time.sleep(0)
+
+
+def test_every_byte_is_right_while_pages_move(path):
+    """The short form of the long one below."""
+    bench = Bench(path)
+    for _ in range(20):
+        bench.round(64, moving=True)
+        if bench.churn.nr_moved_during_io >= 100:
+            break
+    bench.close()
+    assert bench.churn.nr_moved_during_io >= 100
+
+
+@pytest.mark.slow
+def test_ten_thousand_reads_and_writes_while_compaction_never_stops(path, capsys):
+    """8 threads, at least 10 s, at least 10,000 reads and 10,000 writes, every byte compared."""
+    bench, began = Bench(path), time.monotonic()
+    load = bench.loads[True]
+    while time.monotonic() - began < 10 or min(load.nr_done.values()) < 10_000:
+        load.run(500, lambda: bench.churn.step(load.space))
+    moving_s, nr_done = time.monotonic() - began, dict(load.nr_done)
+    flights = load.device.flights
+    for _ in range(20):
+        bench.round(500, moving=False)
+    ratio = bench.seconds[True] / bench.seconds[False]
+    bench.close()
+    with capsys.disabled():
+        print(
+            f"\n{nr_done[Op.READ]} reads and {nr_done[Op.WRITE]} writes in {moving_s:.1f} s; "
+            f"{bench.churn.nr_moved_during_io} of {bench.churn.nr_moved} frames moved during I/O; "
+            f"waited {flights.nr_waited}, refused {flights.nr_refused}, "
+            f"looked up again {load.device.nr_retried}; "
+            f"time with registration {ratio:.2f} times that without"
+        )
+    assert bench.churn.nr_moved_during_io >= 1_000
+    assert ratio <= MOST_TIMES_THE_TIME
+
+
+# Deterministic: what a thread does when a page moves between its steps.
+
+
+@pytest.fixture
+def bench(path):
+    made = Bench(path)
+    yield made
+    made.close()
+
+
+def test_a_page_that_moves_between_the_look_up_and_the_pin_is_looked_up_again(bench, monkeypatch):
+    load, registry = bench.loads[True], bench.machine.registry
+    device, moves = load.device, itertools.count()
+    (pin_id,) = device._buffers.find(load.space, 3, 1)
+    pin = registry.pin
+
+    def pin_late(pfn, owner, private=None, *, wait=True):
+        if owner is device.flights and next(moves) == 0:
+            bench.churn.step(load.space)
+            while device.pinner.pfn_of(pin_id) == pfn:
+                bench.churn.step(load.space)
+        return pin(pfn, owner, private, wait=wait)
+
+    monkeypatch.setattr(registry, "pin", pin_late)
+    held = device._hold(registry, [pin_id])
+    assert [pfn for pfn, _ in held] == [int(load.space.pte[3]) - 1]
+    assert device.nr_retried == 1
+    assert len(device.flights) == 1
+    device._let_go(registry, held)
+
+
+def test_a_page_in_flight_is_refused_or_waited_for_with_a_bound(path):
+    for policy, nr_waited in ((Policy.REFUSE, 0), (Policy.WAIT, 10)):
+        machine = Machine.build(nr_pages=2048)
+        registry = machine.use_registry()
+        load = RealLoad(
+            machine, path, np.random.default_rng(1), policy=policy, nr_buffers=64, wait_bound_s=0.01
+        )
+        held = load.device._hold(registry, load.device._buffers.find(load.space, 0, 2))
+        before = load.space.pte[:2].tolist()
+        churn = Churn(machine, np.random.default_rng(1))
+        churn.step(load.space)
+        assert load.space.pte[:2].tolist() == before
+        assert load.device.flights.nr_waited >= nr_waited
+        assert load.device.flights.nr_refused >= 20
+        load.device._let_go(registry, held)
+        churn.step(load.space)
+        assert load.space.pte[:2].tolist() != before
+        load.close(path)
+
+
+def test_a_thread_that_holds_a_page_does_not_wait_for_another(path):
+    """It lets go of all of them first, or mover and thread would wait for each other."""
+    machine = Machine.build(nr_pages=2048)
+    registry = machine.use_registry()
+    load = RealLoad(machine, path, np.random.default_rng(1), nr_buffers=64)
+    marked = np.array([load.device.pinner.pfn_of(load.device._buffers.find(load.space, 1, 1)[0])])
+    registry.begin_move(marked)
+    load.device.submit(Op.READ, load.space, 0, 2, 0)
+    deadline = time.monotonic() + 10
+    while not registry.statistics().nr_waits and time.monotonic() < deadline:
+        time.sleep(0.001)
+    first = np.array([int(load.space.pte[0]) - 1])
+    assert registry.owner_counts(first).tolist() == [1], "the thread waits while it holds a page"
+    registry.end_move(marked)
+    load.device.drain()
+    assert [done.error for done in load.device.reap()] == [0]
+    load.device.close()
+
+
+# Mistakes.
+
+
+def test_what_a_real_device_cannot_do_is_said_in_one_line(path, tmp_path):
+    machine = Machine.build(nr_pages=512)
+    tags = Machine.build(nr_pages=512, contents="tags")
+    gup = Gup(machine)
+    short = tmp_path / "short"
+    short.write_bytes(b"x" * 100)
+    for make, message in (
+        (lambda: RealDevice("d", Gup(tags), path), 'build with contents="arena"'),
+        (lambda: RealDevice("d", gup, path, policy=Policy.CANCEL), "takes no request back"),
+        (lambda: RealDevice("d", gup, path, policy=Policy.RESTART), "takes no request back"),
+        (lambda: RealDevice("d", gup, tmp_path / "none"), "cannot be opened for direct I/O"),
+        (lambda: RealDevice("d", gup, short), "has 100 bytes: give it a multiple of 4096"),
+    ):
+        with pytest.raises(PinpageError, match=message) as caught:
+            make()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_file_system_without_direct_io_is_named_with_the_way_out(monkeypatch, path):
+    def refuse(*_args):
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PinpageError, match=r"\(Invalid argument\): give a file on ext4"):
+        RealDevice("d", Gup(Machine.build(nr_pages=512)), path)
+
+
+def test_an_error_of_the_disk_is_an_errno_of_the_request(path):
+    machine = Machine.build(nr_pages=512)
+    machine.use_registry()
+    load = RealLoad(machine, path, np.random.default_rng(1), nr_buffers=8)
+    os.truncate(path, 4096)  # behind the device's back: what it reads is not there
+    load.device.submit(Op.READ, load.space, 0, 1, 7)
+    load.device.drain()
+    assert [done.error for done in load.device.reap()] == [-5]
+    with pytest.raises(PinpageError, match="in no registered buffer"):
+        load.device.submit(Op.READ, load.space, 7, 2, 0)
+    with pytest.raises(PinpageError, match="no buffer is registered"):
+        load.device.unregister(load.space, 1)
+    load.device.unregister(load.space, 0)
+    assert len(machine.registry) == 0
+    load.device.close()
+    load.device.close()
