@@ -18,7 +18,7 @@ END = "<!-- demo table: end -->\n"
 def demo_table() -> str:
     """What `make demo` measures, as a markdown table; takes as long as the demo."""
     snapshot = bundled()
-    return as_markdown(compare(snapshot, default_runs(snapshot), seed=0)) + "\n"
+    return as_markdown(compare(snapshot, default_runs(snapshot), seed=0, nr_jobs=2)) + "\n"
 
 
 def between_marks(text: str) -> str:
