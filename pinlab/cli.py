@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pinlab.snapshot.image import Snapshot
     from pinlab.snapshot.proc import Progress as FileProgress
 
-__all__ = ["app", "compare", "heatmap", "main", "record"]
+__all__ = ["app", "check", "compare", "heatmap", "main", "record"]
 
 _INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
@@ -167,6 +167,36 @@ def compare(  # noqa: PLR0917  (typer calls it by name)
     print_comparison(comparison)
     if with_map:
         print_maps(comparison)
+
+
+@app.command()
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:OWNER",
+            help="A callable that gets a lab and returns a subject; MODULE is a dotted name or "
+            "the path of a .py file.",
+            show_default=False,
+        ),
+    ],
+    examples: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Random plans; half of the schedules.")
+    ] = 100,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the random plans.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check that an owner keeps what the contract promises. Needs the extra `test`.
+
+    Exit code 1: a promise was broken; the shortest trace that was found is printed.
+    """
+    with _usage_errors():
+        from pinlab.check import check_owner, report_as_json
+
+        report = check_owner(target, nr_examples=examples, seed=seed)
+    typer.echo(json.dumps(report_as_json(report), indent=2) if as_json else report)
+    if not report.kept:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -104,6 +104,8 @@ TEST_TOOLS = {"hypothesis", "pytest", "frontrun"}
 """Only the test kit and the tests import these."""
 TEST_KIT = "pinpage.testing"
 """The public test kit; shipped code never imports it."""
+MAY_USE_THE_KIT = ("pinlab.check",)
+"""Except for the module behind `pinpage check` (ADR 0005)."""
 LAZY_OWN_IMPORTS = ("pinlab.cli",)
 """Modules (by prefix) that may import our own code inside a function: the command answers
 --help before it loads numpy."""

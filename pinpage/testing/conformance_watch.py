@@ -1,0 +1,311 @@
+"""Stands between the VM and an owner, and writes down what each of them does.
+
+The watch wraps the callbacks of one owner and the registry that it uses, and is told of the
+owner's accesses to frames.  What contradicts the contract at that very moment it notes as a
+`Finding`; what shows only at rest is for `conformance_run` to look up.
+
+Owns:    who is quiesced, who was told which new place, the log.
+Ignores: why anything happens.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pinpage.owner import Mode, Pin, PinOwner, Verdict
+from pinpage.registry import PinRegistry
+from pinpage.testing.conformance_lab import Lab
+from pinpage.testing.conformance_promises import Finding, Promise
+
+__all__ = ["BrokenPromiseError", "Event", "Watch"]
+
+Event = tuple[str, int, Any, str]
+"""A callback about one pin, for comparison: (callback, pfn, private, answer)."""
+
+_CALLBACKS = ("isolate", "migrate", "putback", "release")
+_ANSWERED = ("isolate", "release")
+_PINNING = ("pin", "pin_range", "pin_many")
+_UNPINNING = ("unpin", "unpin_range", "unpin_many")
+
+
+class BrokenPromiseError(Exception):
+    """Stops a run: `finding` says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        """Carry the finding."""
+        super().__init__(str(finding))
+        self.finding = finding
+
+
+class Watch:
+    """What one owner does and what is done to it.
+
+    Attributes:
+        log: what happened, one line each.
+        events, lines: its callbacks, pin by pin, and how long the log was with each.
+        finding: the first broken promise, or None.
+        quiet: (pfn, private) -> the frame's contents, from Yes to migrate or putback.
+        told: target -> source, from migrate until the move has ended.
+        last: pfn -> what the owner was told last about it: "migrate" and "back" of its new
+            place, "left" and "left again" of the old one, "putback".
+        inside: the callback that runs, or "".
+        doing: what a user of the owner does at the moment, or "".
+        touched: the frame of the last access.
+        moving: sources of moves on their way.
+        nr_other_references: references of a frame that the kit's own partners hold.
+        finish_moves: runs the moves that are on their way to their ends, as they would while
+            somebody waits for them; False if there is none that can go on.
+    """
+
+    def __init__(self, lab: Lab, owner: PinOwner, log: list[str]) -> None:
+        """Watch `owner` from here on; its callbacks are replaced on the instance."""
+        self.log = log
+        self.events: list[Event] = []
+        self.lines: list[int] = []
+        self.finding: Finding | None = None
+        self.quiet: dict[tuple[int, Any], bytes] = {}
+        self.told: dict[int, int] = {}
+        self.last: dict[int, str] = {}
+        self.touched = -1
+        self.inside = ""
+        self.doing = ""
+        self.moving: set[int] = set()
+        self.nr_other_references: Callable[[int], int] = lambda _pfn: 0
+        self.finish_moves: Callable[[], bool] = lambda: False
+        self._lab = lab
+        self._owner = owner
+        lab.observer = self._access
+        for name in (*_PINNING, *_UNPINNING, "unregister"):
+            self._hook(lab.registry, name)
+
+    def broke(self, promise: Promise, detail: str) -> None:
+        """Note a broken promise; the first one stays."""
+        if self.finding is None:
+            self.finding = Finding(promise, detail, tuple(self.log))
+
+    def require_kept(self) -> None:
+        """Stop if a promise was broken.
+
+        Raises:
+            BrokenPromiseError: one was.
+        """
+        if self.finding is not None:
+            raise BrokenPromiseError(self.finding)
+
+    def look_for_writes(self) -> None:
+        """Find what was written to quiesced frames past the observer (C1)."""
+        for (pfn, private), before in self.quiet.items():
+            if self._lab.snapshot(pfn) != before:
+                self.broke(Promise.C1, f"pfn {pfn:#x} changed while {_thing(private)} was quiesced")
+
+    def end_of_move(self, pfns: Iterable[int]) -> None:
+        """These frames are not under move any more; nobody stands in for them."""
+        left = set(pfns)
+        self.told = {target: pfn for target, pfn in self.told.items() if pfn not in left}
+        self.moving -= left
+
+    def owns(self, pfn: int) -> bool:
+        """Whether the owner has a pin on the frame."""
+        return any(pin.owner is self._owner for pin in self._lab.registry.pins(pfn))
+
+    # Wrapping.
+
+    def attach(self, *, use_batch_forms: bool) -> None:
+        """Replace the callbacks; without batch forms every pin goes through the single one."""
+        owner = self._owner
+        kind = type(owner)
+        for name in _CALLBACKS:
+            many = f"{name}_many"
+            has_batch_form = getattr(kind, many) is not getattr(PinOwner, many)
+            batch = getattr(owner, many)
+            setattr(owner, name, self._single(name, getattr(owner, name)))
+            if has_batch_form and not use_batch_forms:
+                default = getattr(PinOwner, many)
+                setattr(owner, many, lambda *a, _d=default: _d(owner, *a))
+            elif has_batch_form:
+                setattr(owner, many, self._batch(name, batch))
+
+    def _hook(self, registry: PinRegistry, name: str) -> None:
+        method = getattr(registry, name)
+
+        def hooked(*args: Any, **kwargs: Any) -> Any:
+            def call() -> Any:
+                return method(*args, **kwargs)
+
+            if name in _PINNING:
+                return self._pin(call, name, args, kwargs.get("wait", True))
+            return self._unpin(call) if name in _UNPINNING else self._unregister(call, args)
+
+        setattr(registry, name, hooked)
+
+    def _single(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(pin: Pin, *rest: Any) -> Any:
+            if self.inside:
+                return call(pin, *rest)
+            targets = [int(rest[0])] if name == "migrate" else []
+            answers = self._observe(
+                name, [(pin.pfn, pin.private)], targets, rest, lambda: [call(pin, *rest)]
+            )
+            return answers[0]
+
+        return watched
+
+    def _batch(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(pfns: Any, privates: Any, *rest: Any) -> Any:
+            if self.inside:
+                return call(pfns, privates, *rest)
+            pins = list(zip(np.asarray(pfns).tolist(), _plain(privates), strict=True))
+            targets = np.asarray(rest[0]).tolist() if name == "migrate" else []
+            return self._observe(name, pins, targets, rest, lambda: call(pfns, privates, *rest))
+
+        return watched
+
+    def _observe(
+        self,
+        name: str,
+        pins: list[tuple[int, Any]],
+        targets: list[int],
+        rest: Sequence[Any],
+        call: Callable[[], Any],
+    ) -> Any:
+        self._entering(name, pins, targets)
+        self.inside = name
+        try:
+            answer = call()
+        except Exception as error:
+            self._raised(name, pins, targets, error)
+            raise
+        finally:
+            self.inside = ""
+        if name in _ANSWERED:
+            self._answered(name, pins, rest[0], answer)
+        else:
+            self._say(name, pins, targets, "")
+        return answer
+
+    # What is seen.
+
+    def _entering(self, name: str, pins: list[tuple[int, Any]], targets: list[int]) -> None:
+        self.look_for_writes()
+        if name in ("migrate", "putback"):
+            for key in pins:
+                self.quiet.pop(key, None)
+        for (pfn, _), target in zip(pins, targets, strict=False):
+            is_back = self.told.get(pfn) == target
+            self.last[target] = "back" if is_back else "migrate"
+            self.last[pfn] = "left again" if is_back else "left"
+            if is_back:
+                del self.told[pfn]
+            else:
+                self.told[target] = pfn
+        if name == "putback":
+            self.last.update((pfn, name) for pfn, _ in pins)
+
+    def _raised(
+        self, name: str, pins: list[tuple[int, Any]], targets: list[int], error: Exception
+    ) -> None:
+        what = f"{type(error).__name__}: {error}".partition("\n")[0]
+        self._say(name, pins, targets, f"raises {what}")
+        promise = {"migrate": Promise.C3, "putback": Promise.C5}.get(name, Promise.C11)
+        if targets and self.last[targets[0]] == "back":
+            promise = Promise.C13
+        self.broke(promise, f"{name} raised {what}")
+
+    def _answered(self, name: str, pins: list[tuple[int, Any]], mode: Mode, answer: Any) -> None:
+        answers = _plain(answer)
+        if len(answers) != len(pins) or not all(map(_is_verdict, answers)):
+            self._say(name, pins, [], f"{mode.name} -> {answer!r}")
+            self.broke(Promise.C11, f"{name} of {len(pins)} pins answered {answers!r}")
+            return
+        for pin, verdict in zip(pins, map(Verdict, answers), strict=True):
+            self._say(name, [pin], [], f"{mode.name} -> {verdict.name.title()}")
+            if verdict is Verdict.YES and name == "isolate" and self._has(pin):
+                self.quiet[pin] = self._lab.snapshot(pin[0])
+            elif verdict is Verdict.YES and name == "release":
+                self._released(pin)
+
+    def _released(self, pin: tuple[int, Any]) -> None:
+        pfn, private = pin
+        if self._has(pin):
+            self.broke(Promise.C9, f"release of {_thing(private)} said Yes and kept its pin")
+            return
+        left = self._lab.references(pfn) - 1 - self.nr_other_references(pfn)
+        if left > 0 and not self.owns(pfn):
+            self.broke(
+                Promise.C9, f"release of {_thing(private)} said Yes and kept {left} references"
+            )
+
+    def _access(self, pfn: int, does: str) -> None:
+        self.touched = pfn
+        what = f"the owner {does} pfn {pfn:#x}"
+        if any(at == pfn for at, _ in self.quiet):
+            self.log.append(f"owner  {does} pfn {pfn:#x}")
+            self.broke(Promise.C1, f"{what} after it said Yes and before migrate or putback")
+        elif pfn in self.told.values() and self.inside != "migrate":
+            self.broke(Promise.C2, f"{what}, which it was told to leave")
+        elif self.doing not in ("hold", "write") and not (self.owns(pfn) or pfn in self.told):
+            left = {"left": Promise.C2, "left again": Promise.C13}.get(self.last.get(pfn, ""))
+            why = "which it was told to leave" if left else "on which it has no pin"
+            self.broke(left or Promise.C12, f"{what}, {why}")
+
+    def _pin(self, call: Callable[..., Any], name: str, args: Sequence[Any], wait: object) -> Any:
+        """A pin by anybody; one that has to wait for a mover lets the mover go on."""
+        if self.inside and args[2 if name == "pin_range" else 1] is self._owner:
+            self._pinned_inside(name, args)
+        verdict = call()
+        if verdict is Verdict.AGAIN and wait and not self.inside and self.finish_moves():
+            verdict = call()
+        if not self.inside and verdict is Verdict.YES:
+            for pfn in _pfns_of(name, args):
+                self.last.pop(pfn, None)  # whatever it was before, it is somebody's anew
+        return verdict
+
+    def _pinned_inside(self, name: str, args: Sequence[Any]) -> None:
+        for pfn in sorted(_pfns_of(name, args) & (self.moving | self.told.keys())):
+            self.broke(Promise.C7, f"{self.inside} pinned pfn {pfn:#x}, which is under move")
+
+    def _unpin(self, call: Callable[..., Any]) -> Any:
+        call()
+        self.quiet = {pin: held for pin, held in self.quiet.items() if self._has(pin)}
+
+    def _unregister(self, call: Callable[..., Any], args: Sequence[Any]) -> Any:
+        if self.inside and args[0] is self._owner:
+            self.broke(Promise.C10, f"{self.inside} unregistered its own owner")
+        return call()
+
+    def _has(self, pin: tuple[int, Any]) -> bool:
+        """Whether the pin is there, by its name or by that of the source it stands for."""
+        pfn, private = pin
+        wanted = Pin(self.told.get(pfn, pfn), self._owner, private)
+        return wanted in self._lab.registry.pins(wanted.pfn)
+
+    def _say(self, name: str, pins: list[tuple[int, Any]], targets: list[int], end: str) -> None:
+        for at, (pfn, private) in enumerate(pins):
+            to = f" to {targets[at]:#x}" if targets else ""
+            self.events.append((name, pfn, private, end))
+            self.lines.append(len(self.log) + 1)
+            self.log.append(f"owner  {name} of pfn {pfn:#x}{to}, {_thing(private)} {end}".rstrip())
+
+
+def _pfns_of(name: str, args: Sequence[Any]) -> set[int]:
+    """The frames that a pin, pin_range or pin_many is about."""
+    if name == "pin_range":
+        return set(range(args[0], args[1]))
+    return set(np.atleast_1d(np.asarray(args[0])).tolist())
+
+
+def _is_verdict(answer: Any) -> bool:
+    return isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer <= Verdict.BUSY
+
+
+def _plain(column: Any) -> list[Any]:
+    if isinstance(column, np.ndarray):
+        return list(column.tolist()) if column.ndim else [column.item()]
+    if not isinstance(column, Sequence):
+        return [column]
+    return [x.item() if isinstance(x, np.generic) else x for x in column]
+
+
+def _thing(private: Any) -> str:
+    return f"private {private!r}"

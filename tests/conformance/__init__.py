@@ -1,0 +1,1 @@
+"""The owner kit against every owner there is, and against owners that break their promises."""
