@@ -30,7 +30,7 @@ from attrs import define, frozen
 from mm.address_space import AddressSpace
 from mm.errno import Errno
 from mm.frames import PageFlag
-from owners.gup_flags import Foll, maybe_dma_pinned, nr_references_of
+from owners.gup_flags import Foll, Wanted, maybe_dma_pinned, wanted
 from owners.gup_host import GupHost
 from owners.gup_longterm import is_longterm_pinnable, migrate_away
 from owners.gup_pinner import PinIds, Pinner
@@ -147,13 +147,13 @@ class Gup:
         Raises:
             PinpageError: flags that exclude each other, or no pages.
         """
-        nr_references_of(flags)
+        how = wanted(flags)
         if nr_pages < 1:
             raise PinpageError(f"gup: nr_pages={nr_pages}: ask for at least one page")
-        if not flags & Foll.LONGTERM:
-            return self._pin_range(space, vpn, nr_pages, pinner, flags)
+        if not how.is_longterm:
+            return self._pin_range(space, vpn, nr_pages, pinner, how)
         for _ in range(NR_TRIES):
-            got = self._pin_range(space, vpn, nr_pages, pinner, flags)
+            got = self._pin_range(space, vpn, nr_pages, pinner, how)
             misplaced = self._misplaced(pinner.pfns_of(got.pins))
             if not len(misplaced):
                 return got
@@ -165,11 +165,11 @@ class Gup:
         return Got([], Errno.EAGAIN)
 
     def _pin_range(
-        self, space: AddressSpace, vpn: int, nr_pages: int, pinner: Pinner, flags: Foll
+        self, space: AddressSpace, vpn: int, nr_pages: int, pinner: Pinner, how: Wanted
     ) -> Got:
         pins: PinIds = []
         for at in range(vpn, vpn + nr_pages):
-            pin_id = _exhaust(self.pin_steps(space, at, pinner, flags))
+            pin_id = _exhaust(self._pin(space, at, pinner, how))
             if pin_id < 0:
                 return Got(pins, Errno(pin_id))
             pins.append(pin_id)
@@ -180,41 +180,44 @@ class Gup:
 
     def pin_steps(self, space: AddressSpace, vpn: int, pinner: Pinner, flags: Foll) -> Steps:
         """One page, fast path first, step by step."""
+        return self._pin(space, vpn, pinner, wanted(flags))
+
+    def _pin(self, space: AddressSpace, vpn: int, pinner: Pinner, how: Wanted) -> Steps:
         if not 0 <= vpn < space.nr_vpns:
             return Errno.EFAULT
-        if flags & Foll.PIN:
+        if how.is_pin:
             self._has_pinned.add(space.mm_id)
-        pin_id = yield from self.fast_steps(space, vpn, pinner, flags)
+        pin_id = yield from self._fast(space, vpn, pinner, how)
         if pin_id >= 0:
             self.counters.nr_fast += 1
             return pin_id
-        for _ in range(0 if flags & Foll.FAST_ONLY else NR_TRIES):
-            pfn = self._fault(space, vpn, flags)
+        for _ in range(0 if how.is_fast_only else NR_TRIES):
+            pfn = self._fault(space, vpn, how)
             if pfn < 0:
                 return pfn
             yield GupStep.FAULT
-            pin_id = yield from self._grab(space, vpn, pfn, pinner, flags)
+            pin_id = yield from self._grab(space, vpn, pfn, pinner, how)
             if pin_id >= 0:
                 self.counters.nr_slow += 1
                 return pin_id
             yield GupStep.WAIT
         return Errno.EAGAIN
 
-    def fast_steps(self, space: AddressSpace, vpn: int, pinner: Pinner, flags: Foll) -> Steps:
+    def _fast(self, space: AddressSpace, vpn: int, pinner: Pinner, how: Wanted) -> Steps:
         """One page without a fault and without waiting; EAGAIN if it takes more than that."""
         pte = space.pte.item(vpn)
-        if pte <= 0 or (flags & (Foll.WRITE | Foll.PIN) and self._is_shared(space, pte - 1)):
+        if pte <= 0 or (how.is_private and self._is_shared(space, pte - 1)):
             return Errno.EAGAIN
-        if flags & Foll.LONGTERM and len(self._misplaced(np.array([pte - 1]))):
+        if how.is_longterm and len(self._misplaced(np.array([pte - 1]))):
             return Errno.EAGAIN
         yield GupStep.RESOLVE
-        return (yield from self._grab(space, vpn, pte - 1, pinner, flags))
+        return (yield from self._grab(space, vpn, pte - 1, pinner, how))
 
-    def _grab(self, space: AddressSpace, vpn: int, pfn: int, pinner: Pinner, flags: Foll) -> Steps:
+    def _grab(self, space: AddressSpace, vpn: int, pfn: int, pinner: Pinner, how: Wanted) -> Steps:
         """Reference and register a frame that a page table named; EAGAIN if it does no more."""
-        nr_references = nr_references_of(flags)
+        nr_references = how.nr_references
         seq = self._fork_seq.get(space.mm_id, 0)
-        if seq & 1 and flags & Foll.PIN:
+        if seq & 1 and how.is_pin:
             return Errno.EAGAIN
         if not self.host.mover.get_page(pfn, nr_references):
             return Errno.EAGAIN
@@ -226,21 +229,21 @@ class Gup:
         yield GupStep.REGISTER
         # The page may have moved since, pin and all: what counts is where the pin is now.
         has_moved = space.pte.item(vpn) != pinner.pfn_of(pin_id) + 1
-        if has_moved or (flags & Foll.PIN and seq != self._fork_seq.get(space.mm_id, 0)):
+        if has_moved or (how.is_pin and seq != self._fork_seq.get(space.mm_id, 0)):
             self.counters.nr_undone += 1
             yield from self._let_go(pinner, pin_id)
             return Errno.EAGAIN
-        if nr_references > 1:
+        if how.is_pin:
             self.counters.nr_foll_pin_acquired += 1
         return pin_id
 
-    def _fault(self, space: AddressSpace, vpn: int, flags: Foll) -> int:
+    def _fault(self, space: AddressSpace, vpn: int, how: Wanted) -> int:
         """Present, and private where the caller will write or the data must stay ours."""
         if space.kind == "file":
             return self._file_page(space, vpn)
-        memory, is_private = self.host.memory, bool(flags & Foll.WRITE)
-        pfn = memory.touch(space, vpn, write=is_private)
-        if pfn >= 0 and not is_private and flags & Foll.PIN and self._is_shared(space, pfn):
+        memory = self.host.memory
+        pfn = memory.touch(space, vpn, write=how.is_write)
+        if pfn >= 0 and how.is_private and not how.is_write and self._is_shared(space, pfn):
             pfn = memory.touch(space, vpn, write=True)  # unshare: later nobody may copy it away
         return pfn
 

@@ -9,6 +9,8 @@ include/linux/mm.h; Documentation/core-api/pin_user_pages.rst.  Bit values are o
 """
 
 import enum
+import functools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from mm.frames import Frames
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns
 
-__all__ = ["GUP_PIN_COUNTING_BIAS", "Foll", "maybe_dma_pinned", "nr_references_of"]
+__all__ = ["GUP_PIN_COUNTING_BIAS", "Foll", "Wanted", "maybe_dma_pinned", "wanted"]
 
 GUP_PIN_COUNTING_BIAS = 1024
 """References that one FOLL_PIN adds to a single page."""
@@ -38,8 +40,28 @@ class Foll(enum.IntFlag):
     """Do not fault, do not wait: what is not there is not pinned."""
 
 
-def nr_references_of(flags: Foll) -> int:
-    """References that one page pinned so accounts for.
+class Wanted(NamedTuple):
+    """Flags taken apart once, for many pages.
+
+    Attributes:
+        nr_references: that one page pinned so accounts for.
+        is_pin: PIN, not GET.
+        is_write: the page will be written.
+        is_private: nobody else may use the page meanwhile: it is written, or its data count.
+        is_longterm, is_fast_only: the flags.
+    """
+
+    nr_references: int
+    is_pin: bool
+    is_write: bool
+    is_private: bool
+    is_longterm: bool
+    is_fast_only: bool
+
+
+@functools.cache
+def wanted(flags: Foll) -> Wanted:
+    """What some flags ask for.
 
     Raises:
         PinpageError: not exactly one of GET and PIN, or LONGTERM without PIN.
@@ -49,7 +71,15 @@ def nr_references_of(flags: Foll) -> int:
         raise PinpageError("gup: flags: give exactly one of Foll.GET and Foll.PIN")
     if flags & Foll.LONGTERM and kind == Foll.GET:
         raise PinpageError("gup: flags: Foll.LONGTERM goes with Foll.PIN, not with GET")
-    return GUP_PIN_COUNTING_BIAS if kind == Foll.PIN else 1
+    is_pin, is_write = kind == Foll.PIN, Foll.WRITE in flags
+    return Wanted(
+        nr_references=GUP_PIN_COUNTING_BIAS if is_pin else 1,
+        is_pin=is_pin,
+        is_write=is_write,
+        is_private=is_pin or is_write,
+        is_longterm=Foll.LONGTERM in flags,
+        is_fast_only=Foll.FAST_ONLY in flags,
+    )
 
 
 def maybe_dma_pinned(frames: Frames, pfns: Pfns) -> Mask:

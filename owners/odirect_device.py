@@ -123,6 +123,7 @@ class SimulatedDevice:
         self._events = events
         self._model, self._rng = model, rng
         self._draws: list[int] = []
+        self._flags = {Op.READ: model.flags | Foll.WRITE, Op.WRITE: model.flags}
         self._in_flight: dict[int, _Request] = {}
         self._nr_started = 0
         self._parked = _Parked()
@@ -180,7 +181,7 @@ class SimulatedDevice:
         if is_registered:
             pins = self._buffers.find(space, vpn, nr_pages)
         else:
-            flags = self._model.flags | (Foll.WRITE if op is Op.READ else Foll.NONE)
+            flags = self._flags[op]
             got = self._gup.get_user_pages(space, vpn, nr_pages, self.pinner, flags)
             if got.error:
                 self._gup.put_user_pages(self.pinner, got.pins)

@@ -5,7 +5,7 @@ Kernel counterpart: the module parameters of drivers/block/null_blk, and iostat.
 
 from attrs import define, frozen
 
-from owners.gup_flags import Foll, nr_references_of
+from owners.gup_flags import Foll, wanted
 from owners.odirect_time import Latency
 from pinpage.errors import PinpageError
 
@@ -33,7 +33,7 @@ class DeviceModel:
 
     def __attrs_post_init__(self) -> None:
         """Refuse a device that could never do anything."""
-        nr_references_of(self.flags)
+        wanted(self.flags)
         if self.queue_depth < 1:
             raise PinpageError(f"odirect: queue_depth={self.queue_depth}: must be at least 1")
 
