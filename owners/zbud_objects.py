@@ -24,6 +24,7 @@ from owners.zbud_layout import CHUNK_SHIFT, FIRST, LAST, MAX_OBJECT_NR_BYTES, nr
 from owners.zbud_lists import ZbudLists
 from owners.zbud_owner import Coverage, ZbudOwner
 from owners.zbud_pages import ZbudPages
+from owners.zpool_extents import Extents
 from pinpage.errors import PinpageError, require
 from pinpage.registry import PinRegistry
 from pinpage.units import PAGE_SHIFT, Mask, Pfns
@@ -202,22 +203,31 @@ class ZbudObjects:
                 raise PinpageError(f"zbud: unmap of handle {handle:#x}, which is not mapped")
             self.pages.nr_maps[page_id, slot] -= 1
 
-    def read(self, handle: int, nr_bytes: int) -> bytes | Errno:
-        """The first bytes of an object, for a caller who does not keep it from being freed.
+    def read(self, handle: int, nr_bytes: int, offset: int = 0) -> bytes | Errno:
+        """Bytes of an object, for a caller who does not keep it from being freed.
 
         Returns:
             EAGAIN while the page is under move.
 
         Raises:
             NoObjectError: the handle names no object.
+            PinpageError: bytes beyond its end.
         """
         with self.lock:
-            self._settle()
-            page_id, slot = self.handles.decode(handle)
-            if not self._in_place(page_id):
-                return Errno.EAGAIN
-            offset = slot_offset(slot, self.pages.chunks.item(page_id, slot))
-            return self.source.contents.read(self.pages.pfn.item(page_id), offset, nr_bytes)
+            place = self._require_place(handle, offset, nr_bytes)
+            if isinstance(place, Errno):
+                return place
+            return self.source.contents.read(*place, nr_bytes)
+
+    def write(self, handle: int, data: bytes, offset: int = 0) -> Errno:
+        """Write bytes into an object; returns and raises as `read`."""
+        with self.lock:
+            place = self._require_place(handle, offset, len(data))
+            if isinstance(place, Errno):
+                return place
+            pfn, in_page = place
+            self.source.contents.write(pfn, data, in_page)
+            return Errno.OK
 
     def is_live(self, handle: int) -> bool:
         """Whether the handle names an object now (an address may name a later one)."""
@@ -237,6 +247,10 @@ class ZbudObjects:
         room = self.pages.chunks[page_ids, slots].astype(np.int64) << CHUNK_SHIFT
         in_page = np.where(slots == FIRST, slot_offset(FIRST, 0), slot_offset(LAST, 0) - room)
         return (self.pages.pfn[page_ids] << PAGE_SHIFT) + in_page, room
+
+    def extents_of(self, handles: Handles) -> Extents:
+        """`locate_many` in the words of every pool."""
+        return Extents.whole(*self.locate_many(handles))
 
     def holds(self, pfns: Pfns) -> Mask:
         """Which frames are this pool's, shape (n,)."""
@@ -302,6 +316,19 @@ class ZbudObjects:
         """Whether a mover holds the count, at the source or not yet at the target."""
         frames = self.source.frames
         return frames.refcount.item(pfn) <= 0 or frames.state.item(pfn) != _USED
+
+    def _require_place(self, handle: int, offset: int, nr_bytes: int) -> tuple[int, int] | Errno:
+        self._settle()
+        page_id, slot = self.handles.decode(handle)
+        chunks = self.pages.chunks.item(page_id, slot)
+        if offset < 0 or nr_bytes < 0 or offset + nr_bytes > chunks << CHUNK_SHIFT:
+            raise PinpageError(
+                f"zbud: bytes {offset}..{offset + nr_bytes} of handle {handle:#x}, "
+                f"an object of {chunks << CHUNK_SHIFT}"
+            )
+        if not self._in_place(page_id):
+            return Errno.EAGAIN
+        return self.pages.pfn.item(page_id), slot_offset(slot, chunks) + offset
 
     def _in_place(self, page_id: int) -> bool:
         return not self.pages.moving.item(page_id) and not self._is_frozen(

@@ -1,15 +1,16 @@
 """zswap: a compressed cache for swapped-out pages, before the disk.
 
-Each swap type has a tree and a zbud pool.  What is stored for a page is a small header that
-names its swap entry, for zbud knows handles only, and the compressed bytes.
+Each swap type has a tree and a pool: zbud, z3fold or zsmalloc (`owners.zpool`).  What is stored
+for a page is a small header that names its swap entry, for pools know handles only, and the
+compressed bytes.
 
     store       compress, place, insert; a second store of a slot replaces the first
     load        decompress; the entry stays, so memory and pool may both have the page
     invalidate  nobody will ask again: take it out of the tree
-    writeback   zbud's evict: decompress into a swap-cache page and write that to disk
+    writeback   the pool's evict: decompress into a swap-cache page and write that to disk
     unuse       zbud's other way out (patch 4 of the 2013 series): back to ordinary memory
 
-zswap is never told that a zbud page moved.  It knows handles, and those do not change.
+zswap is never told that a pool's page moved.  It knows handles, and those do not change.
 
 Kernel counterpart: mm/zswap.c of v3.11 with that series.  Kept: the order of steps, return
 codes, counters (unused_pages counts attempts).  Not kept: the reference protocol of
@@ -32,9 +33,9 @@ from mm.gfp import Gfp
 from mm.swapops import swp_entry, swp_offset, swp_type
 from owners.compress import Compressor
 from owners.handles import HandleName, Handles
-from owners.zbud import ZbudOps, ZbudPool
-from owners.zbud_bytes import read_many, read_words, write_many, write_words
 from owners.zbud_owner import Coverage
+from owners.zpool import Zpool, ZpoolCallback, ZpoolName
+from owners.zpool_extents import read_objects, read_words, write_objects, write_words
 from owners.zswap_entries import NO_ENTRY
 from owners.zswap_host import SwapHost
 from owners.zswap_store import (
@@ -63,7 +64,7 @@ class Zswap(ZswapStore):
         E4 the blob of an entry in a tree starts with its swap entry, and fits its object.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what may be set of zswap, as its module parameters)
         self,
         source: PageSource,
         compressor: Compressor,
@@ -74,6 +75,7 @@ class Zswap(ZswapStore):
         coverage: Coverage | None = None,
         max_pool_percent: int = 20,
         gfp: Gfp = Gfp.ZSWAP,
+        zpool: ZpoolName = "zbud",
     ) -> None:
         """No swap types yet; arguments besides `host` as for `ZswapStore`."""
         super().__init__(
@@ -84,13 +86,14 @@ class Zswap(ZswapStore):
             coverage=coverage,
             max_pool_percent=max_pool_percent,
             gfp=gfp,
+            zpool=zpool,
         )
         self.host = host
 
-    # What zbud calls.
+    # What the pool calls.
 
-    def writeback_entry(self, pool: ZbudPool, handle: int) -> Errno:
-        """Write one object to disk and forget it (zbud's evict).
+    def writeback_entry(self, pool: Zpool, handle: int) -> Errno:
+        """Write one object to disk and forget it (the pool's evict).
 
         Returns:
             OK, also if the entry is gone already; ENOMEM without a cache page; EEXIST if
@@ -98,7 +101,7 @@ class Zswap(ZswapStore):
         """
         return run_out(self.writeback_steps(pool, handle))
 
-    def writeback_steps(self, pool: ZbudPool, handle: int) -> Generator[None, None, Errno]:
+    def writeback_steps(self, pool: Zpool, handle: int) -> Generator[None, None, Errno]:
         """`writeback_entry`, yielding where the tree lock is free and others may run."""
         host = self._require_host()
         found = self._entry_of(pool, handle)
@@ -130,7 +133,7 @@ class Zswap(ZswapStore):
                 self._entries.put(row)
         return Errno.EAGAIN if self._put_entry(tree, row) else Errno.OK
 
-    def unuse_entry(self, pool: ZbudPool, handle: int) -> Errno:
+    def unuse_entry(self, pool: Zpool, handle: int) -> Errno:
         """Bring one object back to ordinary memory; its slot's last user frees it.
 
         Returns:
@@ -170,7 +173,7 @@ class Zswap(ZswapStore):
             PinpageError: no such type, a handle without object or room, or an offset twice.
         """
         tree = self._require_tree(swap_type)
-        _, room = tree.pool.locate_many(handles)
+        room = tree.pool.extents_of(handles).room
         if not len(offsets) == len(handles) == len(lengths):
             raise PinpageError("zswap: adopt: offsets, handles and lengths differ in number")
         if (lengths + BLOB_HEADER_NR_BYTES > room).any():
@@ -189,10 +192,10 @@ class Zswap(ZswapStore):
         """`adopt`, and write headers and compressed bytes; arguments alike."""
         lengths = np.fromiter(map(len, compressed), dtype=np.int32, count=len(compressed))
         self.adopt(swap_type, offsets, handles, lengths)
-        addresses, _ = self._require_tree(swap_type).pool.locate_many(handles)
+        extents = self._require_tree(swap_type).pool.extents_of(handles)
         headers = (offsets + swp_entry(swap_type, 0)).astype(np.uint64)
-        write_words(self._source.contents, addresses, headers)
-        write_many(self._source.contents, addresses + BLOB_HEADER_NR_BYTES, compressed)
+        write_words(self._source.contents, extents, headers)
+        write_objects(self._source.contents, extents.after(BLOB_HEADER_NR_BYTES), compressed)
 
     def read_back(self) -> Iterator[tuple[int, int, bytes]]:
         """Every stored page as (type, offset, compressed bytes), read out of the frames.
@@ -202,9 +205,9 @@ class Zswap(ZswapStore):
         contents = self._source.contents
         for swap_type, tree in self._trees.items():
             rows = np.fromiter(tree.rows.values(), dtype=np.int64, count=len(tree.rows))
-            addresses, _ = tree.pool.locate_many(self._entries.handle[rows])
+            extents = tree.pool.extents_of(self._entries.handle[rows])
             lengths = self._entries.length[rows].astype(np.int64)
-            blobs = read_many(contents, addresses + BLOB_HEADER_NR_BYTES, lengths)
+            blobs = read_objects(contents, extents.after(BLOB_HEADER_NR_BYTES), lengths)
             for offset, blob in zip(self._entries.offset[rows].tolist(), blobs, strict=True):
                 yield swap_type, offset, blob
 
@@ -224,9 +227,9 @@ class Zswap(ZswapStore):
             good &= entries.swap_type[rows] == swap_type
             require(bool(good.all()), "E1 a row does not belong to its place in the tree")
             require(len(np.unique(handles)) == len(handles), "E3 two entries share an object")
-            addresses, room = tree.pool.locate_many(handles)
-            fits = entries.length[rows] + BLOB_HEADER_NR_BYTES <= room
-            headers = read_words(self._source.contents, addresses)
+            extents = tree.pool.extents_of(handles)
+            fits = entries.length[rows] + BLOB_HEADER_NR_BYTES <= extents.room
+            headers = read_words(self._source.contents, extents)
             named = headers == (offsets + swp_entry(swap_type, 0)).astype(np.uint64)
             require(bool((fits & named).all()), "E4 a blob is not its entry's")
         require(
@@ -235,8 +238,8 @@ class Zswap(ZswapStore):
             **asdict(self.counters),
         )
 
-    def _pool_ops(self) -> ZbudOps:
-        return ZbudOps(evict=self.writeback_entry, unuse=self.unuse_entry)
+    def _callbacks(self) -> dict[str, ZpoolCallback]:
+        return {"evict": self.writeback_entry, "unuse": self.unuse_entry}
 
     def _require_host(self) -> SwapHost:
         if self.host is None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from owners.handles import Handles
-from owners.zbud import ZbudPool
+from owners.zpool import Zpool
 from pinpage.errors import PinpageError, require
 
 __all__ = ["NO_ENTRY", "ZswapEntries", "ZswapTree"]
@@ -34,7 +34,7 @@ class ZswapTree:
 
     __slots__ = ("lock", "pool", "rows", "swap_type")
 
-    def __init__(self, swap_type: int, pool: ZbudPool) -> None:
+    def __init__(self, swap_type: int, pool: Zpool) -> None:
         """Empty.  `lock` protects `rows` and the reference counts of the entries."""
         self.swap_type = swap_type
         self.pool = pool

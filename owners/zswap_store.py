@@ -9,7 +9,7 @@ out of the pool and says what was kept and what was not.
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TypeVar
 
 import numpy as np
@@ -22,8 +22,8 @@ from mm.gfp import Gfp
 from mm.swapops import SwapEntry, swp_entry, swp_type
 from owners.compress import Compressor
 from owners.handles import HandleName, NoObjectError
-from owners.zbud import ZbudOps, ZbudPool
 from owners.zbud_owner import Coverage
+from owners.zpool import Zpool, ZpoolCallback, ZpoolName, make_zpool, zpool_gfp
 from owners.zswap_entries import NO_ENTRY, ZswapEntries, ZswapTree
 from pinpage.errors import ContextError, PinpageError, require
 from pinpage.registry import PinRegistry
@@ -70,6 +70,7 @@ class ZswapStore:
     Attributes:
         counters: what happened so far.
         pools: one per swap type, in the order of `init`; the list grows in place.
+        zpool: the kind of pool, see `owners.zpool`.
         compressor: both ways between pages and compressed bytes.
     """
 
@@ -83,44 +84,49 @@ class ZswapStore:
         coverage: Coverage | None = None,
         max_pool_percent: int = 20,
         gfp: Gfp = Gfp.ZSWAP,
+        zpool: ZpoolName = "zbud",
     ) -> None:
         """No swap types yet.
 
         Args:
             source: where pool pages come from.
             compressor: see `owners.compress`.
-            registry, handles, coverage: for the pools, see `ZbudPool`.
+            registry, handles, coverage: for the pools, see `make_zpool`.
             max_pool_percent: of the machine's memory; beyond it store makes room first.
-            gfp: for pool pages.  Patch 4 adds RECLAIMABLE.
+            gfp: for pool pages.  Patch 4 adds RECLAIMABLE.  Where the pool's pages are
+                movable by nature (zsmalloc), HIGHMEM and MOVABLE are added, as in 6.1.
+            zpool: which kind of pool.
         """
         self.counters = ZswapCounters()
-        self.pools: list[ZbudPool] = []
+        self.pools: list[Zpool] = []
+        self.zpool: ZpoolName = zpool
         self.compressor = compressor
         self._source = source
         self._registry = registry
         self._handles: HandleName = handles
         self._coverage: Coverage | None = coverage
-        self._gfp = gfp
+        self._gfp = gfp | zpool_gfp(zpool)
         absent = np.isin(source.frames.state, (FrameState.HOLE, FrameState.RESERVED))
         self._max_nr_pages = int(np.count_nonzero(~absent)) * max_pool_percent // 100
         self._counting = threading.Lock()
         self._trees: dict[int, ZswapTree] = {}
         self._entries = ZswapEntries()
 
-    def init(self, swap_type: int) -> ZbudPool:
+    def init(self, swap_type: int) -> Zpool:
         """A swap device appears (swapon): make its tree and its pool.
 
         Raises:
-            PinpageError: it has them already.
+            PinpageError: it has them already, or such a pool cannot be made.
         """
         if swap_type in self._trees:
             raise PinpageError(f"zswap: swap type {swap_type} was set up before")
-        pool = ZbudPool(
+        pool = make_zpool(
+            self.zpool,
             self._source,
             registry=self._registry,
             handles=self._handles,
             coverage=self._coverage,
-            ops=self._pool_ops(),
+            **self._callbacks(),
         )
         self.pools.append(pool)
         self._trees[swap_type] = ZswapTree(swap_type, pool)
@@ -184,9 +190,7 @@ class ZswapStore:
             counters.reject_alloc_fail += 1
             return Errno(handle)
         header = swp_entry(swap_type, offset).to_bytes(BLOB_HEADER_NR_BYTES, "little")
-        pfn, in_page = _wait(tree.pool.map, handle)
-        self._source.contents.write(pfn, header + compressed, in_page)
-        tree.pool.unmap(handle)
+        _wait_written(tree.pool, handle, header + compressed)
         self._insert(tree, self._entries.add(swap_type, offset, handle, len(compressed)))
         return Errno.OK
 
@@ -235,11 +239,11 @@ class ZswapStore:
         self._entries.remove(row)
         self._count_stored(-1)
 
-    def _entry_of(self, pool: ZbudPool, handle: int) -> tuple[SwapEntry, ZswapTree] | None:
+    def _entry_of(self, pool: Zpool, handle: int) -> tuple[SwapEntry, ZswapTree] | None:
         """The swap entry that an object's header names, and its tree; None: it is gone."""
         try:
-            header = _wait(pool.read, handle, BLOB_HEADER_NR_BYTES)
-        except NoObjectError:  # freed since zbud looked
+            header = _wait_read(pool, handle, BLOB_HEADER_NR_BYTES)
+        except NoObjectError:  # freed since the pool looked
             return None
         entry = int.from_bytes(header, "little")
         tree = self._trees.get(swp_type(entry))
@@ -247,12 +251,9 @@ class ZswapStore:
         require(named, "E4 an object names another pool", entry=entry)
         return entry, self._trees[swp_type(entry)]
 
-    def _decompress(self, pool: ZbudPool, row: int) -> bytes:
+    def _decompress(self, pool: Zpool, row: int) -> bytes:
         handle, length = int(self._entries.handle[row]), int(self._entries.length[row])
-        pfn, in_page = _wait(pool.map, handle)
-        data = self._source.contents.read(pfn, in_page + BLOB_HEADER_NR_BYTES, length)
-        pool.unmap(handle)
-        return self.compressor.decompress(data)
+        return self.compressor.decompress(_wait_read(pool, handle, length, BLOB_HEADER_NR_BYTES))
 
     def _require_tree(self, swap_type: int) -> ZswapTree:
         tree = self._trees.get(swap_type)
@@ -265,19 +266,32 @@ class ZswapStore:
         with self._counting:
             self.counters.stored_pages += change
 
-    def _pool_ops(self) -> ZbudOps:
-        """What the pools may call; nothing leads out of a store."""
-        return ZbudOps()
+    def _callbacks(self) -> dict[str, ZpoolCallback]:
+        """What the pools may call, by name; nothing leads out of a store."""
+        return {}
 
 
-def _wait(ask: Callable[..., _T | Errno], handle: int, *rest: int) -> _T:
-    """What `ask(handle, *rest)` returns once no mover in another thread has the page."""
+def _wait_read(pool: Zpool, handle: int, nr_bytes: int, offset: int = 0) -> bytes:
+    """`pool.read`, once no mover in another thread has the object."""
     for _ in range(_NR_TRIES):
-        answer = ask(handle, *rest)
-        if not isinstance(answer, Errno):
-            return answer
+        data = pool.read(handle, nr_bytes, offset)
+        if not isinstance(data, Errno):
+            return data
         time.sleep(0)
-    raise ContextError(f"zswap: handle {handle:#x} is under move and the mover waits for us")
+    raise _under_move(handle)
+
+
+def _wait_written(pool: Zpool, handle: int, data: bytes) -> None:
+    """`pool.write`, once no mover in another thread has the object."""
+    for _ in range(_NR_TRIES):
+        if pool.write(handle, data) == Errno.OK:
+            return
+        time.sleep(0)
+    raise _under_move(handle)
+
+
+def _under_move(handle: int) -> ContextError:
+    return ContextError(f"zswap: handle {handle:#x} is under move and the mover waits for us")
 
 
 def run_out(steps: Generator[None, None, _T]) -> _T:
