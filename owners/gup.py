@@ -37,7 +37,7 @@ from owners.gup_pinner import PinIds, Pinner
 from pinpage.errors import PinpageError, require
 from pinpage.units import Pfns
 
-__all__ = ["NR_TRIES", "Got", "Gup", "GupCounters", "GupStep"]
+__all__ = ["NR_TRIES", "Got", "Gup", "GupCounters", "GupStep", "Steps"]
 
 NR_TRIES = 10
 """Rounds of the slow path, and of migrating a long-term range, before EAGAIN.  (The kernel

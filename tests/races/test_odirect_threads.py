@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import threading
 import time
 
 import numpy as np
@@ -12,8 +13,10 @@ from owners.gup import Gup
 from owners.gup_flags import Foll
 from owners.gup_pinner import Idle, Pinner
 from owners.odirect import Op, Policy
+from owners.odirect_flights import InFlight
 from owners.odirect_real import RealDevice
 from pinpage.errors import PinpageError
+from pinpage.owner import Mode, Verdict
 from tests.races.real_io import Churn, RealLoad, write_file
 
 NR_THREADS = 8
@@ -220,3 +223,53 @@ def test_an_error_of_the_disk_is_an_errno_of_the_request(path):
     assert len(machine.registry) == 0
     load.device.close()
     load.device.close()
+
+
+# The owner of pages in flight, without a disk.
+
+
+def test_whoever_waits_for_a_page_in_flight_is_woken_when_it_lands():
+    flights = InFlight("disk", Policy.WAIT, wait_bound_s=4.0)
+    number = flights.take_off()
+    lands = threading.Timer(0.05, flights.land, (number,))
+    began = time.monotonic()
+    lands.start()
+    verdict = flights.isolate_many(np.array([1]), [number], Mode.SYNC)
+    lands.join()
+    assert verdict.tolist() == [Verdict.YES]
+    assert time.monotonic() - began < 3.5
+
+
+def test_the_bound_is_for_all_pages_of_one_question():
+    flights = InFlight("disk", Policy.WAIT, wait_bound_s=0.05)
+    numbers = [flights.take_off() for _ in range(40)]
+    began = time.monotonic()
+    verdicts = flights.isolate_many(np.arange(40), numbers, Mode.SYNC)
+    assert set(verdicts.tolist()) == {Verdict.AGAIN}
+    assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "mode"), [(Policy.REFUSE, Mode.SYNC), (Policy.WAIT, Mode.SYNC_LIGHT)]
+)
+def test_nobody_waits_unasked(policy, mode):
+    flights = InFlight("disk", policy, wait_bound_s=0.5)
+    verdicts = flights.isolate_many(np.array([1]), [flights.take_off()], mode)
+    assert verdicts.tolist() == [Verdict.AGAIN]
+    assert flights.nr_waited == 0
+
+
+def test_a_page_lands_only_when_its_pin_is_gone(bench, monkeypatch):
+    """D1: a mover that finds the number gone must not find the pin any more."""
+    load, registry = bench.loads[True], bench.machine.registry
+    flights, unpin, seen = load.device.flights, registry.unpin, []
+
+    def unpin_and_look(pfn, owner, private=None):
+        seen.append(owner is not flights or private in flights._numbers)
+        unpin(pfn, owner, private)
+
+    monkeypatch.setattr(registry, "unpin", unpin_and_look)
+    held = load.device._hold(registry, load.device._buffers.find(load.space, 0, 2))
+    load.device._let_go(registry, held)
+    assert seen == [True, True]
+    assert len(flights) == 0

@@ -1,0 +1,147 @@
+"""Bugs planted in get_user_pages, its pinners, and what of the move they brought to light."""
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+GUP, FLAGS, PINNER = "owners/gup.py", "owners/gup_flags.py", "owners/gup_pinner.py"
+LONGTERM, MOVE, MOVING = "owners/gup_longterm.py", "mm/move.py", "pinpage/moving.py"
+
+GUP_T, LONG_T = "tests/unit/owners/test_gup.py", "tests/unit/owners/test_gup_longterm.py"
+RACE = "tests/races/test_pin_during_move.py"
+IO_RACE = "tests/races/test_io_completion_vs_move.py"
+DROPPED = f"{RACE}::test_a_pin_dropped_during_the_move_takes_its_references_along"
+FORK = f"{RACE}::test_fork_leaves_a_page_to_the_parent_that_is_being_pinned"
+STAYS = f"{RACE}::test_a_pin_is_on_the_page_wherever_that_went"
+NESTED = "tests/property/test_nested_pins.py::test_every_event_after_every_step"
+
+
+def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
+    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
+
+
+MUTANTS: list[Mutant] = [
+    # get_user_pages against a move
+    _mutant(
+        "gup-does-not-look-again", "R-17", GUP,
+        "has_moved = space.pte.item(vpn) != pinner.pfn_of(pin_id) + 1", "has_moved = False", STAYS,
+    ),
+    _mutant(
+        "gup-drops-references-before-the-registration", "G3, R-18", GUP,
+        """        pinner.unregister(pin_id)
+        yield GupStep.UNREGISTER
+        self._drop(*pinner.forget(pin_id))
+""",
+        """        nr_references = pinner.references_of(pin_id)
+        self._drop(pinner.pfn_of(pin_id), nr_references)
+        yield GupStep.UNREGISTER
+        pinner.unregister(pin_id)
+        pinner.forget(pin_id)
+""", f"{STAYS}[callback]", GUP_T, DROPPED,
+    ),
+    _mutant(
+        "gup-keeps-the-references-of-a-pin-that-was-refused", "G3", GUP,
+        "            self._drop(*pinner.forget(pin_id))\n            return",
+        "            pinner.forget(pin_id)\n            return", GUP_T,
+    ),
+    # references
+    _mutant(
+        "gup-pin-is-one-reference", "gup: bias", FLAGS,
+        "GUP_PIN_COUNTING_BIAS if is_pin else 1", "1", GUP_T,
+    ),
+    _mutant(
+        "gup-frozen-page-is-not-pinned", "gup: no false negatives", FLAGS,
+        "np.abs(frames.refcount[pfns])", "frames.refcount[pfns]", GUP_T,
+    ),
+    _mutant(
+        "gup-pinner-accounts-for-one-reference-each", "G3", PINNER,
+        "(known.get(i, 0) for i in ids)", "(min(known.get(i, 0), 1) for i in ids)", GUP_T,
+    ),
+    _mutant(
+        "gup-forgets-that-a-device-wrote", "gup: dirty", GUP,
+        "            if dirty:\n", "            if dirty and pin_id < 0:\n", GUP_T,
+    ),
+    # shared pages, fork
+    _mutant(
+        "gup-write-pin-of-a-shared-page", "gup: unshare", GUP,
+        'return space.kind == "process" and bool(', 'return space.kind == "none" and bool(', GUP_T,
+    ),
+    _mutant(
+        "gup-fork-shares-pinned-pages", "gup: early copy", GUP,
+        "if space.mm_id not in self._has_pinned:", "if space.mm_id >= 0:", GUP_T,
+    ),
+    _mutant(
+        "gup-fork-heeds-false-positives-of-all", "gup: early copy", GUP,
+        "if space.mm_id not in self._has_pinned:", "if space.mm_id < 0:", GUP_T,
+    ),
+    _mutant(
+        "gup-pin-does-not-see-a-fork", "gup: fork's sequence count", GUP,
+        "(how.is_pin and seq != self._fork_seq.get(space.mm_id, 0))", "seq < 0", FORK,
+    ),
+    _mutant(
+        "gup-fork-out-of-memory-leaves-the-child", "gup: fork", GUP,
+        "                    memory.exit(child)\n", "", GUP_T,
+    ),
+    # long-term pins
+    _mutant(
+        "gup-long-pin-in-cma", "R-24", LONGTERM,
+        "(MigrateType.CMA, MigrateType.ISOLATE)", "(MigrateType.ISOLATE,)", LONG_T,
+    ),
+    _mutant(
+        "gup-long-pin-in-an-isolated-block", "R-24", LONGTERM,
+        "(MigrateType.CMA, MigrateType.ISOLATE)", "(MigrateType.CMA,)", LONG_T,
+    ),
+    _mutant(
+        "gup-long-pin-in-the-movable-zone", "R-24", LONGTERM,
+        "& ~is_movable_zone[host.frames.zone[pfns]]", "", LONG_T,
+    ),
+    _mutant(
+        "gup-keeps-its-pins-while-it-migrates", "R-24", GUP,
+        "            self.put_user_pages(pinner, got.pins)\n            error = migrate_away",
+        "            error = migrate_away", LONG_T,
+    ),
+    _mutant(
+        "gup-page-of-another-mover-is-no-memory", "R-24", LONGTERM,
+        "        return Errno.EAGAIN\n    found", "        return Errno.ENOMEM\n    found", LONG_T,
+    ),
+    # pinners
+    _mutant(
+        "gup-pinner-is-not-repointed", "G1", PINNER,
+        "            self._pfn[pin.private] = target\n", "", GUP_T,
+    ),
+    _mutant(
+        "gup-pinner-stays-quiet-after-putback", "G2", PINNER,
+        """        if pin.private in self._pfn:
+            self._resume(pin.private)
+
+    def _resume""",
+        """
+    def _resume""", GUP_T,
+    ),
+    _mutant(
+        "gup-pinner-without-handler-can-migrate", "NO_CALLBACK", PINNER,
+        "return self._handler is not None", "return self.registry is not None", GUP_T,
+    ),
+    # what nested pins brought to light in the move
+    _mutant(
+        "move-names-swapped-when-bytes-come-back", "V2", MOVE,
+        "            if source not in self._stands_for:\n", "            if source >= 0:\n",
+        f"{NESTED}[1-Policy.CANCEL]", f"{NESTED}[4-Policy.CANCEL]",
+    ),
+    _mutant(
+        "move-rekey-forgets-the-names-of-frames-that-failed", "V2", MOVE,
+        "                self._stands_for.pop(target, None)\n",
+        "                self._stands_for.clear()\n"
+        "        self._stands_for.clear()\n", DROPPED,
+    ),
+    _mutant(
+        "move-empty-source-can-be-referenced", "R-17", MOVE,
+        "frames.refcount[sources] = 0  #", "frames.refcount[sources] = 1  #",
+        f"{STAYS}[no callback]",
+    ),
+    _mutant(
+        "move-forgets-what-was-written-by-one-who-left", "R-18, R-28", MOVING,
+        "wrote = lost & self.ballot.has_left()", "wrote = lost & False",
+        f"{IO_RACE}::test_also_when_a_partner_fails_half_way",
+    ),
+]  # fmt: skip
