@@ -55,7 +55,7 @@ class ZsWorld:
         """Frames of the zspages of these objects, in order."""
         zspages = dict.fromkeys(self.zspage_of(handle) for handle in handles)
         pages = [self.pool.zspages.pfns(zspage) for zspage in zspages]
-        return np.array(sum(pages, []), dtype=np.int64)
+        return np.array([pfn for each in pages for pfn in each], dtype=np.int64)
 
     def targets(self, limit=None):
         return Spare(self.machine.buddy, self.machine.frames, limit)
