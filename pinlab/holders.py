@@ -4,10 +4,25 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from owners.zpool import ZpoolName
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot
 
-__all__ = ["CLASS_OF_OWNER", "OPAQUE_OWNERS", "classes_of", "movable_owners"]
+__all__ = [
+    "CLASS_OF_OWNER",
+    "OPAQUE_OWNERS",
+    "ZPOOL_OF_CLASS",
+    "classes_of",
+    "movable_owners",
+    "pool_class",
+]
+
+ZPOOL_OF_CLASS: dict[FrameClass, ZpoolName] = {
+    FrameClass.ZBUD: "zbud",
+    FrameClass.Z3FOLD: "z3fold",
+    FrameClass.ZSMALLOC: "zsmalloc",
+}
+"""Class of a frame -> the kind of zswap's pool that it belongs to."""
 
 OPAQUE_OWNERS: dict[FrameClass, str] = {
     FrameClass.SLAB: "slab",
@@ -21,13 +36,19 @@ OPAQUE_OWNERS: dict[FrameClass, str] = {
     FrameClass.ZSMALLOC: "zsmalloc",
     FrameClass.ZRAM: "zram",
 }
-"""Class of a frame -> the opaque owner that adopts it."""
+"""Class of a frame -> the opaque owner that adopts it, unless it is of zswap's pool."""
 
 CLASS_OF_OWNER = {name: klass for klass, name in reversed(OPAQUE_OWNERS.items())} | {
     "gup": FrameClass.GUP,
     "kernel": FrameClass.OTHER,
 }
 """Opaque owner -> the class that maps show its frames as."""
+
+
+def pool_class(snapshot: Snapshot) -> FrameClass | None:
+    """The class of the frames of zswap's pool, or None; zswap has one kind of pool at a time."""
+    present = np.unique(snapshot.klass)
+    return next((klass for klass in ZPOOL_OF_CLASS if klass in present), None)
 
 
 def movable_owners(snapshot: Snapshot) -> tuple[str, ...]:

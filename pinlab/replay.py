@@ -4,8 +4,8 @@ Every used frame gets a holder that knows it:
 
     anonymous   processes that map it, as many as the recording counts, so that mm moves it
     page cache  one address space of kind "file", the cache
-    zbud        a zbud pool under zswap: really compressed pages, whose virtual pages are
-                swapped out of the first process
+    zbud, z3fold, zsmalloc   the pool that zswap had: really compressed pages, whose virtual
+                pages are swapped out of the first process
     pinned      an anonymous page that also has a pin with 1024 references, as FOLL_PIN takes
     the rest    an `OpaqueOwner` per class (slab, pagetable, kernel ...), which refuses to
                 move unless it is declared movable
@@ -23,7 +23,7 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from mm.contents import ArenaContents, Contents
-from mm.frames import MAPCOUNT_ZBUD, FrameState, PageFlag
+from mm.frames import FrameState, PageFlag
 from mm.machine import Machine
 from mm.nodes import place_frames
 from mm.swap import swp_entry
@@ -32,15 +32,17 @@ from owners.opaque import OpaqueOwner
 from owners.zbud import ZbudPool
 from owners.zbud_owner import Coverage
 from owners.zbud_reclaim import ZbudReclaim
+from owners.zpool import Zpool
 from owners.zswap import BLOB_HEADER_NR_BYTES, Zswap
 from pinlab.corpus import Corpus
 from pinlab.designs import DesignEntry, Dispatch, design
-from pinlab.fill import NO_OBJECT, fill_arena, pick_pairs
-from pinlab.holders import CLASS_OF_OWNER, OPAQUE_OWNERS, movable_owners
+from pinlab.fill import fill_arena
+from pinlab.holders import CLASS_OF_OWNER, OPAQUE_OWNERS, ZPOOL_OF_CLASS, movable_owners, pool_class
 from pinlab.layout import frames_of, nr_frames_padded, pageblocks_of, zones_of
 from pinlab.ledger import Ledger
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot, count_classes
+from pinlab.stock import MOST_OBJECTS_PER_PAGE, stock
 from pinpage.errors import PinpageError
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
@@ -69,14 +71,16 @@ class Replayed:
         machine: memory as recorded, under the design asked for.
         ledger: what is stored in it.
         opaque: name -> opaque owner.
-        pool, zswap: the compressed pages, if the recording has zbud.
+        pool, zswap: the compressed pages, if zswap had a pool.
+        pool_class: what the recording calls the pool's frames.
     """
 
     machine: Machine
     ledger: Ledger
     opaque: dict[str, OpaqueOwner] = field(factory=dict)
-    pool: ZbudPool | None = None
+    pool: Zpool | None = None
     zswap: Zswap | None = None
+    pool_class: FrameClass = FrameClass.ZBUD
 
 
 def replay(
@@ -125,7 +129,8 @@ def class_counts(replayed: Replayed) -> NDArray[np.int32]:
     used = np.flatnonzero(frames.state == FrameState.USED)
     anon = frames.has_flag(used, PageFlag.ANON)
     klass[used] = np.where(anon, FrameClass.ANON, FrameClass.FILE)
-    klass[used[frames.mapcount[used] == MAPCOUNT_ZBUD]] = FrameClass.ZBUD
+    if replayed.pool is not None:
+        klass[used[replayed.pool.holds(used)]] = replayed.pool_class
     klass[used[frames.has_flag(used, PageFlag.HUGE)]] = FrameClass.HUGETLB
     for name, owner in replayed.opaque.items():
         pfns = owner.pfn_of(np.arange(owner.nr_objects))
@@ -163,6 +168,7 @@ class _Replay:
         self._registry: PinRegistry | None = None
         self._done = Replayed(self._machine, Ledger(corpus))
         self._nr_serials = 0
+        self._pool_class = pool_class(snapshot)
 
     def build(self) -> Replayed:
         machine = self._machine
@@ -172,11 +178,11 @@ class _Replay:
         machine.pcp.adopt(pcp, 0)
         self._map_pages()
         self._adopt_opaque()
-        if self._snapshot.nr_frames_of(FrameClass.ZBUD):
-            self._adopt_zbud()
+        if self._pool_class is not None:
+            self._adopt_pool(self._pool_class)
         if self._options.design.dispatch is Dispatch.PAGE_TYPE:
-            pools = [self._done.pool] if self._done.pool is not None else []
-            machine.design = ZbudReclaim(machine, pools)
+            pool = self._done.pool
+            machine.design = ZbudReclaim(machine, [pool] if isinstance(pool, ZbudPool) else [])
         return self._done
 
     def _pfns_of(self, *classes: FrameClass) -> Pfns:
@@ -204,7 +210,7 @@ class _Replay:
         anon = self._pfns_of(FrameClass.ANON, FrameClass.GUP)
         nr_mappings = np.maximum(self._snapshot.mapcount[anon], 1)
         serials = self._fill("anon", anon)
-        nr_swapped = self._nr_zbud_objects()
+        nr_swapped = self._nr_pool_objects()
         for process in range(int(nr_mappings.max(initial=1))):
             mapped = nr_mappings > process
             nr_vpns = int(mapped.sum()) + (nr_swapped if process == 0 else 0)
@@ -223,7 +229,9 @@ class _Replay:
 
     def _adopt_opaque(self) -> None:
         for name in dict.fromkeys(OPAQUE_OWNERS.values()):
-            classes = [c for c, owner in OPAQUE_OWNERS.items() if owner == name]
+            classes = [
+                c for c, owner in OPAQUE_OWNERS.items() if owner == name and c != self._pool_class
+            ]
             pfns = self._pfns_of(*classes)
             if len(pfns):
                 self._adopt(name, pfns, 1)
@@ -244,52 +252,56 @@ class _Replay:
         if name != "gup":  # a pinned page is its process's; the pinner stored nothing
             self._done.ledger.objects.append((owner, self._fill(name, pfns)))
 
-    def _nr_zbud_objects(self) -> int:
-        nr_pages = self._snapshot.nr_frames_of(FrameClass.ZBUD)
+    def _nr_pool_objects(self) -> int:
+        """Objects that the pool is to hold: as many as recorded, at least one per page."""
+        if self._pool_class is None:
+            return 0
+        nr_pages = self._snapshot.nr_frames_of(self._pool_class)
         stored = self._snapshot.workload.get("zswap_stored_pages", nr_pages)
-        return min(max(stored, nr_pages), 2 * nr_pages)
+        most = MOST_OBJECTS_PER_PAGE[ZPOOL_OF_CLASS[self._pool_class]] * nr_pages
+        return min(max(stored, nr_pages), most)
 
-    def _adopt_zbud(self) -> None:
-        pfns = self._pfns_of(FrameClass.ZBUD)
+    def _adopt_pool(self, klass: FrameClass) -> None:
         asked = self._options.design.dispatch is Dispatch.REGISTRY
-        machine = self._machine
-        covered: Coverage = (
-            self._options.zbud_coverage if "zbud" in self._options.movable else "none"
-        )
+        machine, zpool = self._machine, ZPOOL_OF_CLASS[klass]
+        covered: Coverage = "none"
+        if zpool in self._options.movable:
+            covered = self._options.zbud_coverage if zpool == "zbud" else "migrate"
         zswap = Zswap(
             machine,
             compressor("zlib"),
             host=machine.swap_core,
             registry=self._registry,
-            handles="indirect" if asked else "address",
+            handles="indirect" if asked or zpool != "zbud" else "address",
             coverage=covered if asked else None,
+            zpool=zpool,
         )
         self._done.zswap = zswap
-        self._done.pool = self._swap_out(zswap, pfns)
+        self._done.pool_class = klass
+        self._done.pool = self._swap_out(zswap, self._pfns_of(klass))
 
-    def _swap_out(self, zswap: Zswap, pfns: Pfns) -> ZbudPool:
+    def _swap_out(self, zswap: Zswap, pfns: Pfns) -> Zpool:
         """Adopt the pool's pages and make the objects in them swapped virtual pages."""
         machine, corpus = self._machine, self._corpus
-        nr_objects = self._nr_zbud_objects()
-        first = self._take(2 * len(pfns))
-        pairs = pick_pairs(
-            corpus, self._stream("zbud"), len(pfns), nr_objects, first=first,
-            header_nr_bytes=BLOB_HEADER_NR_BYTES,
-        )  # fmt: skip
+        nr_objects = self._nr_pool_objects()
         area = machine.swap.swapon(nr_objects + nr_objects // 4 + 1, zswap)
         pool = zswap.init(area.type)
-        handles = np.concatenate(pool.adopt(pfns, pairs.first_nr_bytes, pairs.last_nr_bytes))
-        serials = np.concatenate((pairs.first_serials, pairs.last_serials))
-        there = serials != NO_OBJECT
-        handles, serials = handles[there], serials[there]
+        held = stock(
+            pool, pfns, corpus, self._stream(zswap.zpool),
+            nr_objects=nr_objects,
+            first=self._take(max(2 * len(pfns), nr_objects)),
+            header_nr_bytes=BLOB_HEADER_NR_BYTES,
+        )  # fmt: skip
+        handles, serials = held.handles, held.serials
         space, expected = self._done.ledger.spaces[0]
-        vpns = np.arange(len(expected) - nr_objects, len(expected))
+        start = len(expected) - nr_objects  # a zsmalloc pool may have taken fewer
+        vpns = np.arange(start, start + len(serials))
         expected[vpns] = serials
         offsets = machine.swap.adopt(space, vpns, area) - swp_entry(area.type, 0)
         if not self._options.write:
             zswap.adopt(area.type, offsets, handles, corpus.blob_nr_bytes(serials))
             return pool
-        for at in range(0, nr_objects, _OBJECTS_AT_ONCE):
+        for at in range(0, len(serials), _OBJECTS_AT_ONCE):
             some = slice(at, at + _OBJECTS_AT_ONCE)
             zswap.fill(area.type, offsets[some], handles[some], corpus.blobs(serials[some]))
         return pool
