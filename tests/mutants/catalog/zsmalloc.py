@@ -89,7 +89,8 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "refile-forgets-the-list", "A6", GROUPS,
-        "            lists[new][zspage] = None\n", "            lists[old][zspage] = None\n", POOL_T,
+        "            lists[new][zspage] = None\n", "            lists[old][zspage] = None\n",
+        POOL_T,
     ),
     _mutant(
         "compaction-of-mapped-zspages", "A8", OBJECTS,
