@@ -294,9 +294,9 @@ class Mover:
         self._counters.flushes += -(-len(sources) // COMPACT_CLUSTER_MAX)
 
     def get_page(self, pfn: int, nr_references: int = 1) -> bool:
-        """Take references unless the count is zero or frozen; whether that worked."""
+        """Take references of a page in use whose count is not frozen; whether that worked."""
         count = self._frames.refcount.item(pfn)
-        if count <= 0:
+        if count <= 0 or self._frames.state.item(pfn) != FrameState.USED:  # (TAKEN: a target)
             return False
         self._frames.refcount[pfn] = count + nr_references
         return True

@@ -113,7 +113,7 @@ class Gup:
         counters: what was done.
 
     Context: one thread, that of the machine.
-    Cost: a pin and its end about 8 us on the fast path; a fault comes on top.
+    Cost: a pin and its end about 3 us on the fast path, 5 us registered; a fault comes on top.
     """
 
     def __init__(

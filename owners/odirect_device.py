@@ -81,7 +81,7 @@ class SimulatedDevice:
         O4 between moves nothing is held still.
         O5 every pin of the device belongs to one request in flight or to one registered buffer.
 
-    Context: one thread.  Cost: a request of one page about 15 us.
+    Context: one thread.  Cost: a request of one page about 20 us.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ import pytest
 from owners.gup import GupStep
 from owners.gup_flags import Foll
 from owners.gup_pinner import Idle
-from pinpage.migrate import move_steps
+from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode
 from pinpage.testing.explore import Scenario, Until, explore
 from tests.unit.owners.gup_worlds import AnyFree, GupWorld
@@ -85,6 +85,40 @@ def test_a_pin_is_on_the_page_wherever_that_went(handler, flags):
     explored = explore(pin_against_move(handler, flags), max_preemptions=3)
     explored.require_none()
     assert explored.nr_schedules > 100
+
+
+class These:
+    """Given free frames as targets."""
+
+    def __init__(self, machine, *pfns):
+        self._machine, self._pfns = machine, np.array(pfns)
+
+    def take(self, count):
+        self._machine.buddy.take(self._pfns)
+        return self._pfns
+
+    def give_back(self, pfns):
+        self._machine.buddy.put_taken(pfns)
+
+
+@pytest.mark.parametrize("stop_after", [Step.TARGET, Step.FREEZE, Step.COPY, Step.REKEY])
+def test_a_frame_that_was_freed_and_is_a_target_now_takes_no_reference(stop_after):
+    """The page was looked up, moved away, and its old frame is to receive another page."""
+    world = GupWorld(16)
+    space, driver = world.process(2), world.pinner(handler=Idle())
+    pinning = world.gup.pin_steps(space, 0, driver, Foll.PIN | Foll.FAST_ONLY)
+    assert next(pinning) is GupStep.RESOLVE
+    old, other = world.pfn(space, 0), np.array([world.pfn(space, 1)])
+    assert world.move(old).nr_moved == 1
+    targets = These(world.machine, old)
+    mover = move_steps(world.registry, world.machine.mover, other, targets, Mode.SYNC)
+    while next(mover) is not stop_after:
+        pass
+    list(pinning)
+    list(mover)
+    assert world.pfn(space, 1) == old
+    assert len(driver) == 0
+    world.check()
 
 
 def unpin_against_move():

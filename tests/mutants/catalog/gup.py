@@ -140,6 +140,11 @@ MUTANTS: list[Mutant] = [
         f"{STAYS}[no callback]",
     ),
     _mutant(
+        "move-target-can-be-referenced", "R-17, M7", MOVE,
+        "if count <= 0 or self._frames.state.item(pfn) != FrameState.USED:", "if count <= 0:",
+        f"{RACE}::test_a_frame_that_was_freed_and_is_a_target_now_takes_no_reference",
+    ),
+    _mutant(
         "move-forgets-what-was-written-by-one-who-left", "R-18, R-28", MOVING,
         "wrote = lost & self.ballot.has_left()", "wrote = lost & False",
         f"{IO_RACE}::test_also_when_a_partner_fails_half_way",
