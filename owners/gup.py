@@ -192,11 +192,12 @@ class Gup:
             self.counters.nr_fast += 1
             return pin_id
         for _ in range(0 if how.is_fast_only else NR_TRIES):
+            seq = self._fork_seq.get(space.mm_id, 0)
             pfn = self._fault(space, vpn, how)
             if pfn < 0:
                 return pfn
             yield GupStep.FAULT
-            pin_id = yield from self._grab(space, vpn, pfn, pinner, how)
+            pin_id = yield from self._grab(space, vpn, pfn, pinner, how, seq)
             if pin_id >= 0:
                 self.counters.nr_slow += 1
                 return pin_id
@@ -205,18 +206,22 @@ class Gup:
 
     def _fast(self, space: AddressSpace, vpn: int, pinner: Pinner, how: Wanted) -> Steps:
         """One page without a fault and without waiting; EAGAIN if it takes more than that."""
-        pte = space.pte.item(vpn)
+        seq, pte = self._fork_seq.get(space.mm_id, 0), space.pte.item(vpn)
         if pte <= 0 or (how.is_private and self._is_shared(space, pte - 1)):
             return Errno.EAGAIN
         if how.is_longterm and len(self._misplaced(np.array([pte - 1]))):
             return Errno.EAGAIN
         yield GupStep.RESOLVE
-        return (yield from self._grab(space, vpn, pte - 1, pinner, how))
+        return (yield from self._grab(space, vpn, pte - 1, pinner, how, seq))
 
-    def _grab(self, space: AddressSpace, vpn: int, pfn: int, pinner: Pinner, how: Wanted) -> Steps:
-        """Reference and register a frame that a page table named; EAGAIN if it does no more."""
+    def _grab(
+        self, space: AddressSpace, vpn: int, pfn: int, pinner: Pinner, how: Wanted, seq: int
+    ) -> Steps:
+        """Reference and register a frame that a page table named; EAGAIN if it does no more.
+
+        `seq` is fork's count from before the page was looked at: private then, it still is.
+        """
         nr_references = how.nr_references
-        seq = self._fork_seq.get(space.mm_id, 0)
         if seq & 1 and how.is_pin:
             return Errno.EAGAIN
         if not self.host.mover.get_page(pfn, nr_references):

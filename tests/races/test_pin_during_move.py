@@ -151,6 +151,7 @@ def fork_against_pin():
     def forking():
         child = yield from world.gup.fork_steps(parent, "child")
         assert child is not None
+        yield "returns"
         world.memory.write(parent, 0, b"p", 100)
         yield "parent stores"
 

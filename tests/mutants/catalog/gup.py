@@ -79,6 +79,11 @@ MUTANTS: list[Mutant] = [
         "(how.is_pin and seq != self._fork_seq.get(space.mm_id, 0))", "seq < 0", FORK,
     ),
     _mutant(
+        "gup-looks-for-a-fork-too-late", "gup: fork's sequence count", GUP,
+        "pte - 1, pinner, how, seq)", "pte - 1, pinner, how, self._fork_seq.get(space.mm_id, 0))",
+        FORK,
+    ),
+    _mutant(
         "gup-fork-out-of-memory-leaves-the-child", "gup: fork", GUP,
         "                    memory.exit(child)\n", "", GUP_T,
     ),
