@@ -24,7 +24,7 @@ HEAD_OFFSET = 8
 """Of the head word in the first page: the next event to be read."""
 TAIL_OFFSET = 12
 """Of the tail word: the next event to be written."""
-MAGIC = 0xA10A10A1
+_MAGIC = 0xA10A10A1
 _EVENTS_PER_PAGE = PAGE_SIZE // EVENT_NR_BYTES
 _HEADER = struct.Struct("<8I")
 _EVENT = struct.Struct("<QQqq")
@@ -58,7 +58,7 @@ class RingHeader(NamedTuple):
     nr_events: int
     head: int = 0
     tail: int = 0
-    magic: int = MAGIC
+    magic: int = _MAGIC
     compat_features: int = 1
     incompat_features: int = 0
     nr_header_bytes: int = EVENT_NR_BYTES

@@ -24,7 +24,7 @@ from pinpage.owner import Mode, Verdict
 
 __all__ = ["Dentries"]
 
-DENTRY_NR_BYTES = 192
+_DENTRY_NR_BYTES = 192
 _NAME_NR_BYTES = 40
 _LOCK_MAGIC = 0xDEAD4EAD
 _DENTRY = struct.Struct(f"<IIQQB{_NAME_NR_BYTES}s")
@@ -47,7 +47,7 @@ class _Dentry(NamedTuple):
 
 
 def _constructed() -> bytes:
-    return _LOCK_MAGIC.to_bytes(4, "little") + bytes(DENTRY_NR_BYTES - 4)
+    return _LOCK_MAGIC.to_bytes(4, "little") + bytes(_DENTRY_NR_BYTES - 4)
 
 
 class Dentries:
@@ -68,7 +68,7 @@ class Dentries:
         self._roots: dict[int, int] = {}
         self._children: dict[int, dict[str, int]] = {}  # the table: parent -> name -> dentry
         self._next_sb = 1
-        self.cache: SlabCache = slabs.create(name, DENTRY_NR_BYTES, ctor=_constructed, ops=self)
+        self.cache: SlabCache = slabs.create(name, _DENTRY_NR_BYTES, ctor=_constructed, ops=self)
 
     def mount(self) -> int:
         """A file system with a root and nothing else; its number, or ENOMEM."""

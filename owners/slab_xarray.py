@@ -25,7 +25,7 @@ from pinpage.owner import Mode, Verdict
 
 __all__ = ["XArrays"]
 
-NODE_NR_BYTES = 576
+_NODE_NR_BYTES = 576
 _SHIFT = 6
 _NR_SLOTS = 1 << _SHIFT
 _NODE = struct.Struct(f"<BBBxxxxxQ{_NR_SLOTS}QQ")
@@ -79,7 +79,7 @@ class XArrays:
         self._roots: dict[int, int] = {}
         self._reserve: list[int] = []
         self.cache: SlabCache = slabs.create(
-            name, NODE_NR_BYTES, order=order, ctor=_EMPTY.pack, ops=self
+            name, _NODE_NR_BYTES, order=order, ctor=_EMPTY.pack, ops=self
         )
 
     # What users ask for.
@@ -157,7 +157,7 @@ class XArrays:
     def _read(self, address: int) -> _Node:
         if self._memory.is_quiet(address):
             raise _QuietError
-        return _Node.unpack(self._memory.load(address, NODE_NR_BYTES))
+        return _Node.unpack(self._memory.load(address, _NODE_NR_BYTES))
 
     def _write(self, address: int, at: int, word: int) -> None:
         self._memory.store(address + at, word.to_bytes(8, "little"))
