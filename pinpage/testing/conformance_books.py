@@ -84,12 +84,15 @@ class Books:
             watch.require_kept()
         self._account()
         watch.require_kept()
+        if not self.kept:
+            watch.last.clear()
+
+    def check_lab(self) -> None:
+        """The memory does not contradict itself."""
         try:
             self.lab.check()
         except InvariantError as error:
             self._went_wrong("the memory", error)
-        if not self.kept:
-            watch.last.clear()
 
     def _read_at_rest(self, key: Hashable, number: int) -> bytes | None:
         self.watch.doing = "read"

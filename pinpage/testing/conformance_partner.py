@@ -25,7 +25,7 @@ class Partner(PinOwner):
 
     Attributes:
         place: its own table, private -> pfn.
-        lied_about: frames of which it keeps a reference that no pin accounts for.
+        lied_about: frames of which it may keep a reference that no pin accounts for.
     """
 
     def __init__(self, name: str, lab: Lab, run_user: Callable[[User], object]) -> None:
@@ -70,7 +70,7 @@ class Partner(PinOwner):
         """Repoint, or the fault."""
         if self._due("migrate") == "lie":
             self._lab.sneak(pin.pfn)
-            self.lied_about.add(pin.pfn)
+            self.lied_about |= {pin.pfn, target}
         self.place[pin.private] = target
 
     def putback(self, pin: Pin) -> None:

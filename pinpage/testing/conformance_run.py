@@ -29,6 +29,9 @@ __all__ = ["Session", "Steps"]
 Steps: TypeAlias = Generator[str, None, Reasons]
 """A move or a release, step by step in words; at its end one `Reason` per frame."""
 
+_TRANSIENT = (Reason.OWNER_AGAIN, Reason.PARTNER_REFUSED)
+"""Another pass may succeed (of a partner we do not ask whether it said Again or Busy)."""
+
 
 class _Ride:
     """A move on its way, which may have to go on while its driver is busy elsewhere."""
@@ -109,6 +112,7 @@ class Session(Books):
         for number, _ in self.kept.values():
             self.watch.broke(Promise.C16, f"it does not let go of thing {number}")
         self.at_rest()
+        self.check_lab()
 
     def user(self, action: User) -> None:
         """What the owner's users do; also from inside another owner's callback."""
@@ -172,7 +176,7 @@ class Session(Books):
             reasons = self._exhaust(
                 self.move_steps(action.mode, action.nr_targets), action.meanwhile, action.abandon_at
             )
-            if reasons is None or not (reasons == Reason.OWNER_AGAIN).any():
+            if reasons is None or not np.isin(reasons, _TRANSIENT).any():
                 break
             self.user(User("tick"))
         if partner is not None:

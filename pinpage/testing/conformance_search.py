@@ -43,6 +43,8 @@ except ModuleNotFoundError as missing:  # say which extra, not which module
 
 __all__ = ["Search", "plans"]
 
+_MOST_HELD = 5
+"""Things that a random plan starts with at most."""
 _MOST_PREEMPTIONS = 2
 _NR_SCHEDULES_PER_EXAMPLE = 2
 _WORDS: tuple[UserWord, ...] = ("hold", "read", "write", "let go", "tick")
@@ -64,7 +66,8 @@ def plans(max_size: int = 12) -> st.SearchStrategy[Plan]:
     action: st.SearchStrategy[Action] = st.one_of(
         user, move, st.builds(Move, mode), st.builds(Release, mode, meanwhile)
     )
-    return st.lists(action, max_size=max_size).map(tuple)
+    held = st.integers(0, _MOST_HELD).map(lambda count: (User("hold"),) * count)
+    return st.builds(lambda first, rest: (*first, *rest), held, st.lists(action, max_size=max_size))
 
 
 class Search:
@@ -202,6 +205,7 @@ class Search:
             without = self._finding(shorter)
             if without is not None and without.promise is finding.promise:
                 plan, finding = shorter, without
+                at = 0  # what was needed by the one left out may go now
             else:
                 at += 1
         return finding

@@ -73,6 +73,7 @@ class Watch:
         self.moving: set[int] = set()
         self.nr_other_references: Callable[[int], int] = lambda _pfn: 0
         self.finish_moves: Callable[[], bool] = lambda: False
+        self._still: set[int] = set()
         self._lab = lab
         self._owner = owner
         lab.observer = self._access
@@ -96,7 +97,7 @@ class Watch:
     def look_for_writes(self) -> None:
         """Find what was written to quiesced frames past the observer (C1)."""
         for (pfn, private), before in self.quiet.items():
-            if self._lab.snapshot(pfn) != before:
+            if self._is_quiet(pfn) and self._lab.snapshot(pfn) != before:
                 self.broke(Promise.C1, f"pfn {pfn:#x} changed while {_thing(private)} was quiesced")
 
     def end_of_move(self, pfns: Iterable[int]) -> None:
@@ -121,8 +122,7 @@ class Watch:
             batch = getattr(owner, many)
             setattr(owner, name, self._single(name, getattr(owner, name)))
             if has_batch_form and not use_batch_forms:
-                default = getattr(PinOwner, many)
-                setattr(owner, many, lambda *a, _d=default: _d(owner, *a))
+                setattr(owner, many, self._one_by_one(getattr(PinOwner, many), batch))
             elif has_batch_form:
                 setattr(owner, many, self._batch(name, batch))
 
@@ -150,6 +150,16 @@ class Watch:
             return answers[0]
 
         return watched
+
+    def _one_by_one(
+        self, loop: Callable[..., Any], batch: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        """The default loop; a single form that is a batch of one still gets its batch."""
+
+        def called(*args: Any) -> Any:
+            return batch(*args) if self.inside else loop(self._owner, *args)
+
+        return called
 
     def _batch(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(pfns: Any, privates: Any, *rest: Any) -> Any:
@@ -191,6 +201,7 @@ class Watch:
         if name in ("migrate", "putback"):
             for key in pins:
                 self.quiet.pop(key, None)
+            self._still &= {pfn for pfn, _ in self.quiet}
         for (pfn, _), target in zip(pins, targets, strict=False):
             is_back = self.told.get(pfn) == target
             self.last[target] = "back" if is_back else "migrate"
@@ -221,9 +232,28 @@ class Watch:
         for pin, verdict in zip(pins, map(Verdict, answers), strict=True):
             self._say(name, [pin], [], f"{mode.name} -> {verdict.name.title()}")
             if verdict is Verdict.YES and name == "isolate" and self._has(pin):
-                self.quiet[pin] = self._lab.snapshot(pin[0])
+                self._said_yes(pin)
             elif verdict is Verdict.YES and name == "release":
                 self._released(pin)
+
+    def _said_yes(self, pin: tuple[int, Any]) -> None:
+        """Of several pins on one frame the last Yes counts: before it another may be in use."""
+        self.quiet[pin] = b""
+        self._look_who_is_still()
+
+    def _look_who_is_still(self) -> None:
+        """A frame whose last pin has said Yes, or has gone, must stay as it is from now on."""
+        still = {pfn for pfn, _ in self.quiet if self._is_quiet(pfn)}
+        for pfn in still - self._still:
+            now = self._lab.snapshot(pfn)
+            self.quiet.update((pin, now) for pin in self.quiet if pin[0] == pfn)
+        self._still = still
+
+    def _is_quiet(self, pfn: int) -> bool:
+        """Whether every pin that the owner has on the frame has said Yes."""
+        pins = [(pin.pfn, pin.private) for pin in self._lab.registry.pins(pfn)
+                if pin.owner is self._owner]  # fmt: skip
+        return bool(pins) and self.quiet.keys() >= set(pins)
 
     def _released(self, pin: tuple[int, Any]) -> None:
         pfn, private = pin
@@ -239,7 +269,7 @@ class Watch:
     def _access(self, pfn: int, does: str) -> None:
         self.touched = pfn
         what = f"the owner {does} pfn {pfn:#x}"
-        if any(at == pfn for at, _ in self.quiet):
+        if self.quiet and self._is_quiet(pfn):
             self.log.append(f"owner  {does} pfn {pfn:#x}")
             self.broke(Promise.C1, f"{what} after it said Yes and before migrate or putback")
         elif pfn in self.told.values() and self.inside != "migrate":
@@ -268,6 +298,7 @@ class Watch:
     def _unpin(self, call: Callable[..., Any]) -> Any:
         call()
         self.quiet = {pin: held for pin, held in self.quiet.items() if self._has(pin)}
+        self._look_who_is_still()
 
     def _unregister(self, call: Callable[..., Any], args: Sequence[Any]) -> Any:
         if self.inside and args[0] is self._owner:

@@ -80,6 +80,7 @@ PLANTED = [
     (imports.no_chain_leads_there, "pinlab/tables.py", "import mm.machine", "made of results"),
     (imports.kit_stays_out, "mm/frames.py", "import pinpage.testing", "pinpage.testing"),
     (imports.kit_stays_out, "owners/zbud.py", "import hypothesis", "hypothesis"),
+    (imports.kit_stays_out, "pinlab/check.py", '"""D."""\nimport hypothesis', "hypothesis"),
     (imports.third_parties, "mm/frames.py", "import pandas", "pandas"),
     (imports.third_parties, "mm/frames.py", "import rich", "rich"),
     (imports.extras_are_lazy_and_the_rest_is_not, "owners/zbud.py", "import lz4.block", "optional"),
@@ -149,6 +150,12 @@ def test_the_planted_violation_is_found(tmp_path, rule, file, text, says):
 @pytest.mark.parametrize("rule", {rule: None for rule, *_ in PLANTED}, ids=lambda r: r.__name__)
 def test_the_clean_tree_is_clean(tmp_path, rule):
     assert not list(rule(plant(tmp_path)))
+
+
+def test_the_check_command_alone_may_use_the_kit(tmp_path):
+    used = '"""D."""\nfrom pinpage.testing import conformance'
+    assert not list(imports.kit_stays_out(plant(tmp_path, "pinlab/check.py", used)))
+    assert list(imports.kit_stays_out(plant(tmp_path, "pinlab/cli.py", used)))
 
 
 def test_a_name_of_ours_may_be_shown_by_a_second_module(tmp_path):

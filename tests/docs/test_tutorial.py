@@ -1,0 +1,37 @@
+"""The tutorial shows the file that it talks about, and what the command prints about it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TUTORIAL = (ROOT / "docs" / "tutorial" / "write-an-owner.md").read_text()
+OWNER = (ROOT / "docs" / "tutorial" / "ring.py").read_text()
+CONSOLE = re.search(r"```console\n\$ pinpage (.*?)\n(.*?)```", TUTORIAL, re.DOTALL)
+MOST_LINES = 30
+
+
+def test_the_first_block_is_the_file():
+    assert re.search(r"```python\n(.*?)```", TUTORIAL, re.DOTALL)[1] == OWNER
+    assert OWNER.count("\n") <= MOST_LINES
+
+
+def test_the_command_prints_what_is_shown():
+    done = subprocess.run(
+        [sys.executable, "-c", "from pinlab.cli import main; main()", *CONSOLE[1].split()],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert without_numbers(done.stdout) == without_numbers(CONSOLE[2])
+
+
+def without_numbers(text):
+    """How many random plans move a frame is for the version of hypothesis to say."""
+    return re.sub(r"\d+", "N", text)

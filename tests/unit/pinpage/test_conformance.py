@@ -1,0 +1,310 @@
+"""The parts of the owner kit: promises, plans, the watch, reports, searches."""
+
+import hypothesis
+import pytest
+from attrs import evolve
+
+from pinpage.errors import InvariantError, PinpageError
+from pinpage.owner import Mode, PinOwner, Verdict
+from pinpage.testing.conformance import Finding, PageSubject, Promise, Subject, WorldLab, check
+from pinpage.testing.conformance_plan import FAULTS, Fault, Move, Release, User, drill
+from pinpage.testing.conformance_run import Session
+from pinpage.testing.conformance_search import Search, plans
+from pinpage.testing.conformance_watch import BrokenPromiseError
+
+HOLD, LET_GO, WRITE = User("hold"), User("let go"), User("write")
+
+
+class Plain(PinOwner):
+    """Keeps every promise; `quiet_at` notes what was asked of it."""
+
+    name = "plain"
+
+    def __init__(self):
+        self.pfn_of = {}
+        self.quiet = set()
+        self.asked = []
+
+    def isolate(self, pin, mode):
+        self.asked.append(("isolate", pin.private, mode))
+        self.quiet.add(pin.private)
+        return Verdict.YES
+
+    def migrate(self, pin, target):
+        self.asked.append(("migrate", pin.private, target))
+        self.pfn_of[pin.private] = target
+        self.quiet.discard(pin.private)
+
+    def putback(self, pin):
+        self.asked.append(("putback", pin.private))
+        self.quiet.discard(pin.private)
+
+
+def plain(lab):
+    owner = Plain()
+    return PageSubject(lab, owner, owner.pfn_of, owner.quiet)
+
+
+def session_of(*plan, factory=plain):
+    session = Session(factory)
+    for action in plan:
+        session.act(action)
+    return session
+
+
+def callbacks(session):
+    return [event[0] for event in session.watch.events]
+
+
+# Words.
+
+
+def test_promises_are_numbered_without_gaps_and_say_each_thing_once():
+    assert [promise.name for promise in Promise] == [f"C{n}" for n in range(1, 17)]
+    assert len({promise.title for promise in Promise}) == len(Promise)
+    assert not [promise for promise in Promise if promise.meaning.endswith(".")]
+
+
+def test_the_contract_lists_the_promises(pytestconfig):
+    text = (pytestconfig.rootpath / "docs/explanation/contract.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| C")]
+    assert rows == [f"| {p.name} | {p.title} | {p.meaning} |" for p in Promise]
+
+
+def test_a_finding_is_the_promise_the_trace_and_what_was_seen():
+    finding = Finding(Promise.C5, "it raised", tuple("abcdefghij"))
+    lines = str(finding).splitlines()
+    assert lines[0] == "C5 Putback may not fail: putback does not raise."
+    assert (lines[1], lines[10]) == ("   1. a", "  10. j")
+    assert lines[-1] == "  => it raised"
+
+
+# The lab.
+
+
+def test_the_lab_tells_who_reads_and_writes():
+    lab, seen = WorldLab(), []
+    lab.observer = lambda pfn, does: seen.append((pfn, does))
+    pfn = lab.alloc(b"12345678")
+    lab.write(pfn, b"abcdefgh")
+    assert lab.read(pfn) == b"abcdefgh"
+    assert seen == [(pfn, "writes"), (pfn, "reads")]
+    assert lab.references(pfn) == 1
+    lab.put(pfn)
+    assert lab.references(pfn) == 0
+    assert lab.snapshot(pfn)[:8] != b"abcdefgh"
+
+
+def test_a_frame_that_is_still_under_move_is_not_kept():
+    lab = WorldLab()
+    subject = plain(lab)
+    lab.registry.begin_move(lab.targets().take(16))
+    for pfn in range(16):
+        lab.world.state[pfn] = type(lab.world.state[pfn])("free")
+    assert subject.hold(b"12345678") is None
+    assert (subject.owner.pfn_of, len(lab.registry)) == ({}, 0)
+    assert lab.references(0) == 0
+
+
+# Plans.
+
+
+def test_the_drill_tries_every_fault_and_every_step():
+    moves = [action for plan in drill() for action in plan if isinstance(action, Move)]
+    assert {move.fault for move in moves} == {None, *FAULTS}
+    assert {move.mode for move in moves} == set(Mode)
+    meanwhile = {(step, does.does) for move in moves for step, does in move.meanwhile}
+    assert meanwhile >= {(step, does) for step in range(9) for does in ("write", "let go", "tick")}
+    assert {move.abandon_at for move in moves} >= set(range(9))
+    assert any(isinstance(action, Release) for plan in drill() for action in plan)
+
+
+@hypothesis.given(plans())
+@hypothesis.settings(max_examples=50, deadline=None)
+def test_a_good_owner_survives_any_plan(plan):
+    session_of(*plan).close()
+
+
+# A run.
+
+
+def test_a_plain_move_calls_back_in_order():
+    session = session_of(HOLD, HOLD, Move())
+    assert callbacks(session) == ["isolate", "isolate", "migrate", "migrate"]
+    assert [line for line in session.log if "done" in line] == [
+        "vm     done: pfn 0x0 MOVED, pfn 0x1 MOVED"
+    ]
+
+
+def test_another_owner_that_raises_sends_it_back():
+    session = session_of(HOLD, Move(fault=Fault("migrate", "raise", "after")))
+    assert callbacks(session) == ["isolate", "migrate", "isolate", "migrate"]
+    assert "vm     done: pfn 0x0 OWNER_FAULTY" in session.log
+
+
+def test_another_owner_that_refuses_is_asked_after_or_before():
+    after = session_of(HOLD, Move(fault=Fault("isolate", "busy", "after")))
+    before = session_of(HOLD, Move(fault=Fault("isolate", "busy", "before")))
+    assert callbacks(after) == ["isolate", "putback", "isolate", "migrate"]
+    assert callbacks(before) == []
+
+
+def test_again_is_asked_again():
+    session = session_of(HOLD, Move(fault=Fault("isolate", "again", "after")))
+    assert callbacks(session) == ["isolate", "putback", "isolate", "migrate"]
+
+
+def test_what_is_let_go_of_inside_a_callback_of_another_is_freed():
+    session = session_of(HOLD, Move(fault=Fault("isolate", LET_GO, "after"), nr_targets=0))
+    assert session.kept == {}
+    session.close()
+
+
+def test_a_move_that_is_abandoned_puts_back():
+    session = session_of(HOLD, Move(abandon_at=2))
+    assert callbacks(session) == ["isolate", "putback"]
+
+
+def test_a_pin_that_has_to_wait_lets_the_mover_go_on():
+    plan = Move(meanwhile=((0, LET_GO), (0, HOLD)))
+    session = session_of(HOLD, plan)
+    assert "vm     goes on to the end, for a pin waits for it" in session.log
+    assert len(session.kept) == 1
+
+
+def test_an_invariant_of_the_move_is_not_blamed_on_the_owner():
+    session = session_of(HOLD)
+    with pytest.raises(InvariantError, match="M7"):
+        session._went_wrong("the move", InvariantError("M7 ours"))
+    with pytest.raises(BrokenPromiseError, match="C6"):
+        session._went_wrong("the move", InvariantError("W2 theirs"))
+
+
+# Several pins on one frame.
+
+
+class Twice(Subject):
+    """Keeps each thing under two pins, and asks for the second before it stops."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.owner = Plain()
+        self.inner = PageSubject(lab, self.owner, self.owner.pfn_of, self.owner.quiet)
+
+    def hold(self, data):
+        key = self.inner.hold(data)
+        pfn = self.owner.pfn_of[key]
+        self.lab.get(pfn)
+        self.owner.pfn_of[-key] = pfn
+        self.lab.registry.pin(pfn, self.owner, -key)
+        return key
+
+    def read(self, key):
+        return self.inner.read(key)
+
+    def let_go(self, key):
+        self.inner.let_go(-key)
+        return self.inner.let_go(key)
+
+
+def test_two_pins_on_one_frame_move_together():
+    session = session_of(HOLD, Move(), factory=Twice)
+    assert callbacks(session) == ["isolate"] * 2 + ["migrate"] * 2
+    session.close()
+
+
+# Searches and reports.
+
+
+def test_the_same_seed_looks_at_the_same_things():
+    first, second = (check(plain, nr_examples=5, seed=3).counts for _ in range(2))
+    other = check(plain, nr_examples=5, seed=4).counts
+    assert first == second
+    assert evolve(first) != other
+
+
+def test_a_plan_is_shortened_to_what_is_needed():
+    class Touchy(Plain):
+        def isolate(self, pin, mode):
+            raise OSError("no")
+
+    def touchy(lab):
+        owner = Touchy()
+        return PageSubject(lab, owner, owner.pfn_of, owner.quiet)
+
+    search = Search(touchy, nr_examples=1, seed=0)
+    plan = (HOLD, WRITE, HOLD, LET_GO, Release(), Move(), Move())
+    finding = search._shorten(plan, search._finding(plan))
+    assert finding.promise is Promise.C11
+    assert [line for line in finding.trace if line.startswith("user")] == [
+        "user   gives it thing 0 to keep"
+    ]
+
+
+def test_hypothesis_finds_what_needs_a_history():
+    """The fourth thing it is given, it forgets to repoint: no plan of the drill has four."""
+
+    class Forgetting(Plain):
+        def migrate(self, pin, target):
+            if pin.private == 4:
+                self.quiet.discard(pin.private)
+            else:
+                super().migrate(pin, target)
+
+    def forgetting(lab):
+        owner = Forgetting()
+        return PageSubject(lab, owner, owner.pfn_of, owner.quiet)
+
+    search = Search(forgetting, nr_examples=200, seed=0)
+    finding = search._plans()
+    assert finding.promise is Promise.C2
+    assert sum("to keep" in line for line in finding.trace) == 4
+    assert sum("look up" in line for line in finding.trace) == 1
+
+
+def test_the_explorer_finds_what_needs_a_moment():
+    """It keeps the old address for exactly one access after a move."""
+
+    class Late(Plain):
+        def migrate(self, pin, target):
+            super().migrate(pin, target)
+            self.stale = pin.private, pin.pfn
+
+    class LateSubject(PageSubject):
+        def write(self, key, data):
+            private, pfn = getattr(self.owner, "stale", (0, 0))
+            if private == key and self._lab.references(pfn) and key not in self._quiet:
+                self._lab.write(pfn, data)
+                return True
+            return super().write(key, data)
+
+    def late(lab):
+        owner = Late()
+        return LateSubject(lab, owner, owner.pfn_of, owner.quiet)
+
+    finding = Search(late, nr_examples=100, seed=0)._schedules()
+    assert finding.promise is Promise.C2
+    assert "which it was told to leave" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("factory", "says"),
+    [
+        (lambda lab: None, "returned NoneType, not a Subject"),
+        (lambda lab: 1 / 0, "raised ZeroDivisionError"),
+        (lambda: None, "raised TypeError"),
+    ],
+)
+def test_a_factory_that_is_none(factory, says):
+    with pytest.raises(PinpageError, match=says):
+        check(factory)
+
+
+def test_a_report_says_what_the_owner_offers():
+    report = check(plain, nr_examples=1)
+    assert str(report).startswith("plain keeps every promise: it migrates.\n")
+    assert str(evolve(report, can_release=True)).startswith(
+        "plain keeps every promise: it migrates and releases."
+    )
+    idle = evolve(report, can_migrate=False)
+    assert str(idle).startswith("plain keeps every promise: it only pins.")
