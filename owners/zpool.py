@@ -47,22 +47,19 @@ _MOVABLE = {"zsmalloc": Gfp.HIGHMEM | Gfp.MOVABLE}
 
 
 class Zpool(Protocol):
-    """A pool of objects.
-
-    Attributes:
-        lock: the pool's lock, which counts how often it was taken.
-        owner: answers the VM for the pool's pages.
-        pages_nr: pages that the pool has.
-    """
+    """A pool of objects."""
 
     @property
-    def lock(self) -> PoolLock: ...  # noqa: D102
+    def lock(self) -> PoolLock:
+        """The pool's lock, which counts how often it was taken."""
 
     @property
-    def owner(self) -> PinOwner: ...  # noqa: D102
+    def owner(self) -> PinOwner:
+        """Answers the VM for the pool's pages."""
 
     @property
-    def pages_nr(self) -> int: ...  # noqa: D102
+    def pages_nr(self) -> int:
+        """Pages that the pool has."""
 
     def alloc(self, nr_bytes: int, gfp: Gfp = ...) -> int:
         """Place an object; its handle (> 0), or a negative `Errno`."""

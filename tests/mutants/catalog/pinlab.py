@@ -68,7 +68,7 @@ _REPLAYED = [
         "replay-one-object-per-page",
         "objects as stored",
         "pinlab/replay.py",
-        "return min(max(stored, nr_pages), 2 * nr_pages)",
+        "return min(max(stored, nr_pages), most)",
         "return nr_pages",
         _SMALL,
     ),

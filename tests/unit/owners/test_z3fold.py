@@ -7,7 +7,7 @@ from mm.errno import Errno
 from mm.gfp import Gfp
 from owners.handles import NoObjectError
 from owners.z3fold import Z3foldPool
-from owners.z3fold_layout import FIRST, LAST, MIDDLE
+from owners.z3fold_layout import FIRST, LAST, MIDDLE, nr_free_chunks
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import Step
 from pinpage.owner import Mode, Reason
@@ -85,6 +85,21 @@ def test_an_object_goes_before_the_middle_one_only_if_it_fits_there(world):
     assert world.place(middle)[1:] == (MIDDLE, 128 + 10 * CHUNK)
     assert slots_of(world, [world.new(bytes(11 * CHUNK))]) == [LAST]
     assert slots_of(world, [world.new(bytes(10 * CHUNK))]) == [FIRST]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "start_middle", "free"),
+    [
+        ((0, 0, 0), 0, 62),
+        ((64, 0, 0), 0, 0),
+        ((5, 10, 3), 20, 0),  # gaps, but no slot to fill them with
+        ((5, 10, 0), 20, 34),
+        ((0, 10, 3), 20, 18),
+        ((0, 10, 0), 40, 38),
+    ],
+)
+def test_a_gap_counts_if_a_slot_is_free_that_can_take_it(chunks, start_middle, free):
+    assert nr_free_chunks(chunks, start_middle) == free
 
 
 def test_without_memory_there_is_no_object():
