@@ -1,0 +1,146 @@
+"""The kernel's own pages as load: a balloon, completion rings."""
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+
+from mm.errno import Errno
+from owners.aio import AioRings
+from owners.aio_ring import EVENT_NR_BYTES, IoEvent
+from owners.balloon import Balloon
+from pinlab.workloads import Action, Holding, Workload, World
+
+__all__ = ["AioCompletions", "BalloonChurn"]
+
+_NR_EVENTS_AT_ONCE = 16
+
+
+class BalloonChurn(Workload):
+    """A host that takes memory from its guest and gives it back.
+
+    Nothing is stored in balloon pages; what counts is that none of them gets lost.
+    """
+
+    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+        """At most `nr_slots` pages."""
+        super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
+        self._most_nr_pages = nr_slots
+        self.balloon = Balloon(world.machine, registry=world.registry)
+
+    def start(self) -> None:
+        """Half full."""
+        self.balloon.inflate(self._most_nr_pages // 2)
+
+    def actions(self) -> Iterator[Action]:
+        """Inflate by up to an eighth; one time in ten give everything back.
+
+        That leaves holes all over memory, so that a compaction has targets to move to.
+        """
+        while True:
+            deflates, nr_pages = self.below(10) == 0, 1 + self.below(self._most_nr_pages // 8 + 1)
+            if deflates:
+                self.balloon.deflate(self.balloon.nr_pages)
+                yield self.act("deflate")
+            else:
+                room = min(nr_pages, self._most_nr_pages - self.balloon.nr_pages)
+                yield self.act("inflate", done=self.balloon.inflate(room) == room)
+
+    def read_back(self) -> None:
+        """There is nothing to read."""
+
+    def holdings(self) -> Iterator[Holding]:
+        """Its pages."""
+        yield Holding(np.array(sorted(self.balloon.host), dtype=np.int64))
+
+    def let_go(self) -> None:
+        """Empty."""
+        self.balloon.deflate(self.balloon.nr_pages)
+
+    def check(self) -> None:
+        """Balloon and host agree."""
+        self.balloon.check()
+
+
+class AioCompletions(Workload):
+    """Contexts whose events must come out whole, each once, in the order in which they went in.
+
+    Slots of the book are contexts; what is stored are events of 32 bytes, kept in a queue.
+    """
+
+    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+        """`nr_slots` contexts at a time."""
+        super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
+        self.rings = AioRings(world.machine, registry=world.registry)
+        self._ctx: list[int] = [0] * nr_slots
+        self._unread: list[deque[IoEvent]] = [deque() for _ in range(nr_slots)]
+
+    def start(self) -> None:
+        """Every context is there."""
+        for slot in range(len(self._ctx)):
+            self._setup(slot, 200)
+
+    def actions(self) -> Iterator[Action]:
+        """Completions and readers; one time in a hundred a context ends and another begins."""
+        while True:
+            which, slot = self.below(100), self.below(len(self._ctx))
+            nr_events, stamp = 1 + self.below(512), self.book.draw()
+            if which == 0 or self._ctx[slot] == 0:
+                self._destroy(slot)
+                yield self.act("setup", done=self._setup(slot, nr_events))
+            elif which < 60:
+                yield self.act("complete", done=self._complete(slot, stamp))
+            else:
+                yield self.act("get_events", done=self._read(slot, _NR_EVENTS_AT_ONCE))
+
+    def _setup(self, slot: int, nr_events: int) -> bool:
+        self._ctx[slot] = max(self.rings.setup(nr_events), 0)
+        return self._ctx[slot] > 0
+
+    def _destroy(self, slot: int) -> None:
+        """Its unread events go with it, as they would."""
+        if self._ctx[slot]:
+            self.rings.destroy(self._ctx[slot])
+        self._ctx[slot] = 0
+        self._unread[slot].clear()
+
+    def _complete(self, slot: int, stamp: int) -> bool:
+        event = IoEvent(stamp, slot, -stamp)
+        done = self.rings.complete(self._ctx[slot], event) == Errno.OK
+        if done:
+            self._unread[slot].append(event)
+        return done
+
+    def _read(self, slot: int, nr_events: int) -> bool:
+        events = self.rings.get_events(self._ctx[slot], nr_events)
+        if isinstance(events, Errno):
+            return False
+        for event in events:
+            expected = self._unread[slot].popleft() if self._unread[slot] else None
+            self.book.compare_with(
+                event.pack() if expected is None else expected.pack(),
+                None if expected is None else event.pack(),
+            )
+        return True
+
+    def read_back(self) -> None:
+        """Every unread event; what does not come out is lost."""
+        for slot in range(len(self._ctx)):
+            self._read(slot, len(self._unread[slot]) + 1)
+            for _ in range(len(self._unread[slot])):
+                self.book.compare_with(bytes(EVENT_NR_BYTES), None)
+            self._unread[slot].clear()
+
+    def holdings(self) -> Iterator[Holding]:
+        """The pages of all rings."""
+        pages = [pfn for ctx in self._ctx if ctx for pfn in self.rings.pages_of(ctx)]
+        yield Holding(np.array(pages, dtype=np.int64))
+
+    def let_go(self) -> None:
+        """Every context ends."""
+        for slot in range(len(self._ctx)):
+            self._destroy(slot)
+
+    def check(self) -> None:
+        """The rings' headers."""
+        self.rings.check()

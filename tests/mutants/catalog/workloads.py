@@ -1,0 +1,149 @@
+"""Bugs planted under the mixed load, and in what would notice them."""
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+WORKLOADS, SCENARIO = "pinlab/workloads.py", "pinlab/scenario.py"
+UNIT_WORKLOADS = "tests/unit/pinlab/test_workloads.py"
+UNIT_SCENARIO = "tests/unit/pinlab/test_scenario.py"
+LOAD = "tests/property/test_mixed_load.py"
+ALONE = f"{UNIT_WORKLOADS}::test_each_workload_alone_loses_nothing"
+EVERYTHING = f"{LOAD}::test_two_seconds_of_everything[registry]"
+
+MUTANTS: list[Mutant] = [
+    Mutant(
+        name="load-copy-loses-a-byte",
+        guards="bytes lost",
+        file="mm/contents.py",
+        old="            self.pages[targets[at : at + _COPY_CHUNK]] = "
+        "self.pages[sources[at : at + _COPY_CHUNK]]\n",
+        new="            self.pages[targets[at : at + _COPY_CHUNK], :-1] = "
+        "self.pages[sources[at : at + _COPY_CHUNK], :-1]\n",
+        tests=(EVERYTHING,),
+    ),
+    Mutant(
+        name="load-pool-leaks-a-frame",
+        guards="frames leaked",
+        file="pinlab/workload_io.py",
+        old="        while self._posted:\n",
+        new="        while len(self._posted) > 1:\n",
+        tests=(f"{ALONE}[ring]",),
+    ),
+    Mutant(
+        name="load-gup-drops-the-pin-first",
+        guards="SC2",
+        file="owners/gup.py",
+        old="            self.counters.nr_foll_pin_acquired += 1\n",
+        new="            self.counters.nr_foll_pin_acquired += 1\n"
+        "            pinner.unregister(pin_id)\n",
+        tests=(f"{ALONE}[ring]",),
+    ),
+    Mutant(
+        name="streams-all-alike",
+        guards="a stream of its own",
+        file=WORKLOADS,
+        old="        return np.random.default_rng([self.seed, *name.encode()])\n",
+        new="        return np.random.default_rng([self.seed])\n",
+        tests=(UNIT_WORKLOADS,),
+    ),
+    Mutant(
+        name="stream-by-turn",
+        guards="a stream of its own",
+        file=WORKLOADS,
+        old="        return np.random.default_rng([self.seed, *name.encode()])\n",
+        new="        return np.random.default_rng([self.seed, len(self._taken)])\n",
+        tests=(UNIT_WORKLOADS,),
+    ),
+    Mutant(
+        name="stream-shared-by-two",
+        guards="a stream of its own",
+        file=WORKLOADS,
+        old="        if name in self._taken:\n",
+        new="        if name in ():\n",
+        tests=(UNIT_WORKLOADS,),
+    ),
+    Mutant(
+        name="books-share-serials",
+        guards="serials of its own",
+        file=WORKLOADS,
+        old="        self._next = lane << _LANE_SHIFT\n",
+        new="        self._next = 1 << _LANE_SHIFT\n",
+        tests=(UNIT_WORKLOADS,),
+    ),
+    Mutant(
+        name="book-believes-everything",
+        guards="bytes lost",
+        file=WORKLOADS,
+        old="        same = data == expected\n",
+        new="        same = data is not None\n",
+        tests=(UNIT_WORKLOADS,),
+    ),
+    Mutant(
+        name="book-forgets-frames-that-differ",
+        guards="bytes lost",
+        file=WORKLOADS,
+        old="ReadBack(nr_same * PAGE_SIZE, (len(slots) - nr_same) * PAGE_SIZE)",
+        new="ReadBack(nr_same * PAGE_SIZE, 0)",
+        tests=(UNIT_WORKLOADS,),
+    ),
+    Mutant(
+        name="scenario-asks-nobody-for-references",
+        guards="SC1",
+        file=SCENARIO,
+        old="        wrong = np.flatnonzero(np.where(used, frames.refcount, 0) != expected)\n",
+        new="        wrong = np.flatnonzero(np.where(used, 0, 0) < 0)\n",
+        tests=(UNIT_SCENARIO,),
+    ),
+    Mutant(
+        name="scenario-forgets-missing-references",
+        guards="SC1",
+        file=SCENARIO,
+        old="        wrong = np.flatnonzero(np.where(used, frames.refcount, 0) != expected)\n",
+        new="        wrong = np.flatnonzero(np.where(used, frames.refcount, 0) > expected)\n",
+        tests=(UNIT_SCENARIO,),
+    ),
+    Mutant(
+        name="scenario-forgets-pins",
+        guards="SC2",
+        file=SCENARIO,
+        old="            np.add.at(pinned, where, owners[name].references(where, privates))\n",
+        new="            np.add.at(pinned, where, self._held(registered_only=True)[where])\n"
+        "        pinned = self._held(registered_only=True)\n",
+        tests=(UNIT_SCENARIO,),
+    ),
+    Mutant(
+        name="scenario-leaves-pins",
+        guards="SC2",
+        file=SCENARIO,
+        old="                len(registry) == 0,",
+        new="                len(registry) >= 0,",
+        tests=(UNIT_SCENARIO,),
+    ),
+    Mutant(
+        name="scenario-counts-no-leak",
+        guards="frames leaked",
+        file=SCENARIO,
+        old="        return int(np.count_nonzero(machine.frames.state != FrameState.FREE))\n",
+        new="        return 0\n",
+        tests=(UNIT_SCENARIO,),
+    ),
+    Mutant(
+        name="scenario-thins-the-load-out",
+        guards="open load",
+        file=SCENARIO,
+        old="            heapq.heapreplace(self._turns, (due_ns + action.rest_ns,",
+        new="            due_ns = self.world.machine.clock.now_ns\n"
+        "            heapq.heapreplace(self._turns, (due_ns + action.rest_ns,",
+        tests=(UNIT_SCENARIO,),
+    ),
+    Mutant(
+        name="scenario-forgets-devices",
+        guards="interrupts come first",
+        file=SCENARIO,
+        old="            interrupts.run_until(due_ns)\n",
+        new="            self.world.machine.clock.advance("
+        "max(0, due_ns - self.world.machine.clock.now_ns))\n",
+        tests=(UNIT_SCENARIO, UNIT_WORKLOADS),
+    ),
+]
