@@ -121,6 +121,39 @@ def test_a_frame_that_was_freed_and_is_a_target_now_takes_no_reference(stop_afte
     world.check()
 
 
+def test_a_frame_that_belongs_to_somebody_else_by_now_is_let_go_again():
+    world = GupWorld(16)
+    space, driver = world.process(1), world.pinner(handler=Idle())
+    steps, got = world.gup.pin_steps(space, 0, driver, Foll.PIN), []
+
+    def pinning():
+        got.append((yield from steps))
+
+    actor = pinning()
+    assert next(actor) is GupStep.RESOLVE
+    old = world.pfn(space)
+    assert world.move(old).nr_moved == 1
+    world.process(12, name="next")  # every frame that is free, the old one among them
+    assert len(world.machine.rmap.mappers(old)) == 1
+    list(actor)
+    assert driver.pfn_of(got[0]) == world.pfn(space) != old
+    assert world.gup.counters.nr_undone == 1
+    world.check()
+
+
+def test_no_pin_outlives_the_references_that_it_stands_for():
+    """The last holder lets go step by step: nobody may be asked about a free frame."""
+    world = GupWorld(16)
+    space, driver = world.process(1), world.pinner(handler=Idle())
+    (pin,) = world.gup.get_user_pages(space, 0, 1, driver, Foll.PIN).pins
+    pfn = world.pfn(space)
+    world.memory.exit(space)
+    for _ in world.gup.put_steps(driver, pin):
+        is_used = world.machine.frames.refcount[pfn] > 0
+        assert is_used or not world.registry.is_pinned(pfn)
+    assert world.machine.frames.refcount[pfn] == 0
+
+
 def unpin_against_move():
     """Two pins of one pinner; one is dropped, step by step, while the page moves."""
     world = GupWorld(16)

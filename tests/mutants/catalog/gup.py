@@ -24,7 +24,8 @@ MUTANTS: list[Mutant] = [
     # get_user_pages against a move
     _mutant(
         "gup-does-not-look-again", "R-17", GUP,
-        "has_moved = space.pte.item(vpn) != pinner.pfn_of(pin_id) + 1", "has_moved = False", STAYS,
+        "has_moved = space.pte.item(vpn) != pinner.pfn_of(pin_id) + 1", "has_moved = False",
+        f"{RACE}::test_a_frame_that_belongs_to_somebody_else_by_now_is_let_go_again",
     ),
     _mutant(
         "gup-drops-references-before-the-registration", "G3, R-18", GUP,
@@ -37,7 +38,7 @@ MUTANTS: list[Mutant] = [
         yield GupStep.UNREGISTER
         pinner.unregister(pin_id)
         pinner.forget(pin_id)
-""", f"{STAYS}[callback]", GUP_T, DROPPED,
+""", f"{RACE}::test_no_pin_outlives_the_references_that_it_stands_for",
     ),
     _mutant(
         "gup-keeps-the-references-of-a-pin-that-was-refused", "G3", GUP,

@@ -47,7 +47,7 @@ MUTANTS: list[Mutant] = [
     _mutant(
         "odirect-goes-on-before-the-move-is-over", "R-28", DEVICE,
         "            self._events.after(0, self._go_on)\n", "            self._go_on()\n",
-        f"{IO_RACE}::test_also_when_a_partner_fails_half_way",
+        DEVICE_T,
     ),
     _mutant(
         "odirect-transfers-though-the-page-is-away", "R-18", DEVICE,

@@ -11,7 +11,9 @@ from owners.odirect_device import SimulatedDevice
 from owners.odirect_model import DeviceModel
 from owners.odirect_time import Constant
 from pinpage.errors import InvariantError, PinpageError
+from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode, Reason, Verdict
+from tests.unit.owners.gup_worlds import AnyFree
 from tests.unit.owners.io_worlds import IoWorld, block_bytes
 
 SHORT_PINS = [Policy.REFUSE, Policy.WAIT, Policy.CANCEL]
@@ -217,12 +219,38 @@ def test_a_refused_move_leaves_a_cancelled_request_to_go_on():
     assert world.memory.read(space, 0) == block_bytes(5)
 
 
+def test_a_request_that_was_held_does_not_start_before_the_move_is_over():
+    """It would start on the new frame, and a partner's failure takes the page back."""
+    world = IoWorld(Policy.REFUSE, queue_depth=1)
+    space, partner = world.process(2), world.pinner("partner", NeverMoves(Verdict.YES))
+    world.gup.get_user_pages(space, 0, 1, partner, Foll.PIN)
+    world.device.submit(Op.READ, space, 1, 1, 4)
+    world.device.submit(Op.READ, space, 0, 1, 5)  # waits in the queue, so it lets its page move
+    partner.migrate = NeverMoves.fail
+    source = np.array([world.pfn(space)])
+    targets = AnyFree(world.machine)
+    for step in move_steps(world.registry, world.machine.mover, source, targets, Mode.SYNC):
+        if step is Step.FREEZE:
+            world.events.run_until(1000)  # the first request ends: there is room at the device
+    assert world.pfn(space) == int(source[0])
+    world.device.check()
+    world.device.drain()
+    assert world.memory.read(space, 0) == block_bytes(5)
+
+
 class NeverMoves:
+    def __init__(self, verdict=Verdict.BUSY):
+        self.verdict = verdict
+
+    @staticmethod
+    def fail(pin, target):
+        raise RuntimeError("the partner fails")
+
     def quiesce(self, pin_id, mode):
-        return Verdict.BUSY
+        return self.verdict
 
     def resume(self, pin_id):
-        raise AssertionError("resumed though it never stopped")
+        assert self.verdict is Verdict.YES, "resumed though it never stopped"
 
 
 # Buffers registered for long.
