@@ -85,14 +85,15 @@ class HugetlbPages(PinOwner):
         return len(self._free)
 
     def adopt(self) -> int:
-        """Take over pages that the pool has obtained since; how many."""
+        """Take over pages that the pool has obtained since; how many.  By one thread at a time."""
         with self._lock:
             known = {*self._free, *self._users.values()}
-            fresh = [head for head in self._pool.heads if head not in known]
-            for head in fresh:
-                if self._registry is not None:
-                    self._registry.pin_range(head, head + self._size, self, head)
-            self._free += fresh
+        fresh = [head for head in self._pool.heads if head not in known]
+        for head in fresh:
+            if self._registry is not None:  # without the lock: it may wait for a mover
+                self._registry.pin_range(head, head + self._size, self, head)
+            with self._lock:
+                self._free.append(head)
         return len(fresh)
 
     def use(self, user: int) -> int:

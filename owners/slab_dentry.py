@@ -203,14 +203,13 @@ class Dentries:
         return Verdict.BUSY if held else Verdict.YES
 
     def migrate(self, moved: Mapping[int, int]) -> None:
-        """The table first, then the parent pointers of those that moved and of their children."""
+        """The table first, then the parent pointers of the children, moved or not."""
         for old, new in moved.items():
             self._children[new] = self._children.pop(old)
         for new in moved.values():
             dentry = self._read(new)
             parent = moved.get(dentry.parent, dentry.parent)
             if parent:
-                self._set_parent(new, parent)
                 self._children[parent][dentry.name] = new
             else:
                 self._roots[dentry.sb] = new

@@ -242,7 +242,7 @@ class XArrays:
         return Verdict.YES
 
     def migrate(self, moved: Mapping[int, int]) -> None:
-        """Pointers in each moved node to others that moved, and in its neighbours to it."""
+        """For each moved node, the pointers to it, which are in its neighbours: moved or not."""
         self._reserve = [moved.get(address, address) for address in self._reserve]
         reserve = set(self._reserve)
         for new in moved.values():
@@ -253,15 +253,12 @@ class XArrays:
         node = self._read(new)
         parent = moved.get(node.parent, node.parent)
         if parent:
-            self._write(new, _PARENT_AT, parent)
             self._write(parent, _SLOTS_AT + 8 * node.place, new | _INTERNAL)
         else:
             self._roots[node.tree] = new
-        for slot, entry in enumerate(node.slots if node.shift else ()):
-            if entry:
-                child = moved.get(entry & ~_INTERNAL, entry & ~_INTERNAL)
-                self._write(new, _SLOTS_AT + 8 * slot, child | _INTERNAL)
-                self._write(child, _PARENT_AT, new)
+        for entry in filter(None, node.slots if node.shift else ()):
+            child = moved.get(entry & ~_INTERNAL, entry & ~_INTERNAL)
+            self._write(child, _PARENT_AT, new)
 
     def check(self) -> None:
         """Run XA1..XA3; not while a page of a tree is under move.

@@ -90,4 +90,4 @@ class BalloonAgainstACount(RuleBasedStateMachine):
 
 
 TestBalloon = BalloonAgainstACount.TestCase
-TestBalloon.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestBalloon.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

@@ -154,4 +154,4 @@ class SlabAgainstDicts(RuleBasedStateMachine):
 
 
 TestSlab = SlabAgainstDicts.TestCase
-TestSlab.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestSlab.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

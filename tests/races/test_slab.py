@@ -138,7 +138,7 @@ def tree_scenario(world, owner, nr_leaves, finish=lambda: None, **actors):
 @pytest.mark.parametrize(
     ("make", "max_preemptions"),
     [
-        (objects_come_and_go, 3),
+        (objects_come_and_go, 2),
         (half_a_tree_each, 2),
         (stores_while_it_moves, 2),
         (shrinks_while_it_moves, 2),

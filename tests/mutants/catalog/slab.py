@@ -135,7 +135,7 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "xarray-children-keep-the-old-parent", "XA1", XARRAY,
-        "                self._write(child, _PARENT_AT, new)\n", "", XA,
+        "self._write(child, _PARENT_AT, new)", "pass", XA,
     ),
     _mutant(
         "xarray-partner-in-the-batch-forgotten", "XA1", XARRAY,
@@ -157,7 +157,7 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "xarray-uses-a-reserved-node-under-move", "R-2", XARRAY,
-        "if not self._memory.is_quiet(node)]", "]", "tests/property/test_slab_machine.py",
+        "if not self._memory.is_quiet(node)]", "]", XA,
     ),
     # Names.
     _mutant(
@@ -183,8 +183,12 @@ MUTANTS: list[Mutant] = [
         "                self._children[parent][dentry.name] = new\n", "", DE,
     ),
     _mutant(
-        "dentry-keeps-the-old-parent", "DE1", DENTRY,
-        "                self._set_parent(new, parent)\n", "", DE,
+        "dentry-partner-in-the-batch-forgotten", "DE1", DENTRY,
+        "self._set_parent(moved.get(child, child), new)", "self._set_parent(child, new)", DE,
+    ),
+    _mutant(
+        "dentry-parent-in-the-batch-forgotten", "DE1", DENTRY,
+        "parent = moved.get(dentry.parent, dentry.parent)", "parent = dentry.parent", DE,
     ),
     _mutant(
         "dentry-umount-reads-a-page-under-move", "SL5", DENTRY,

@@ -139,6 +139,14 @@ def test_a_sparse_page_is_emptied_into_the_others(files):
     files.check_all()
 
 
+def test_a_dentry_that_is_being_set_up_keeps_its_page(files):
+    address = files.dentries.cache.alloc()
+    assert files.move(*files.pinned()) == [Reason.OWNER_AGAIN]
+    files.dentries.cache.free(address)
+    assert files.move(*files.pinned()) == [Reason.MOVED]
+    files.check_all()
+
+
 def test_two_caches_move_in_one_batch(files):
     files.populate()
     xa = XArrays(files.slabs)

@@ -55,6 +55,16 @@ def test_erasing_gives_every_node_back_as_it_was_constructed(trees):
     assert trees.nr_free == 64
 
 
+def test_a_node_that_was_used_before_comes_constructed(trees):
+    for index in SPREAD:
+        trees.xa.store(1, index, 5)
+    for index in SPREAD[3:]:
+        trees.xa.erase(1, index)
+        trees.xa.store(2, index + 1, 7)
+        trees.check_all()
+    assert dict(trees.xa.items(2)) == {index + 1: 7 for index in SPREAD[3:]}
+
+
 def test_a_value_is_replaced_in_place(trees):
     trees.xa.store(1, 7, 10)
     trees.xa.store(1, 7, 0)
@@ -143,6 +153,16 @@ def test_nodes_in_reserve_move_too(trees):
     trees.xa.store(2, 0, 2)
     assert trees.xa._reserve == []
     assert (trees.xa.load(1, 0), trees.xa.load(2, 0)) == (1, 2)
+    trees.check_all()
+
+
+def test_a_reserved_node_under_move_is_passed_over(trees):
+    trees.xa._reserve.append(trees.xa.cache.alloc())
+    pin = trees.registry.pins(trees.pinned()[0])[0]
+    trees.xa.cache.isolate(pin, Mode.SYNC)
+    assert trees.xa.store(1, 0, 1) == Errno.OK
+    assert len(trees.xa._reserve) == 1
+    trees.xa.cache.putback(pin)
     trees.check_all()
 
 

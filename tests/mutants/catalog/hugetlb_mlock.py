@@ -1,0 +1,97 @@
+"""Bugs planted in hugetlb pages and locked memory as owners, and in the one-callback form."""
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+HUGETLB, MLOCK = "owners/hugetlb_pages.py", "owners/mlock.py"
+RELEASE, OWNER = "pinpage/release.py", "pinpage/owner.py"
+T = "tests/unit/owners"
+HUGETLB_T, MLOCK_T = f"{T}/test_hugetlb_pages.py", f"{T}/test_mlock.py"
+CALLBACK_T = f"{T}/test_callback_owner.py"
+
+
+def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
+    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
+
+
+MUTANTS: list[Mutant] = [
+    _mutant(
+        "hugetlb-always-dissolves", "policy", HUGETLB,
+        "if not self.may_dissolve or (", "if (", HUGETLB_T,
+    ),
+    _mutant(
+        "hugetlb-always-offers-release", "policy", HUGETLB,
+        "return self.may_dissolve", "return True", HUGETLB_T,
+    ),
+    _mutant(
+        "hugetlb-replaces-without-the-bytes", "contents", HUGETLB,
+        "        self._source.contents.copy(self._frames(head), self._frames(target))\n", "",
+        HUGETLB_T,
+    ),
+    _mutant(
+        "hugetlb-user-stays-on-the-old-page", "HP2", HUGETLB,
+        "        self._users[user] = target\n", "", HUGETLB_T,
+    ),
+    _mutant(
+        "hugetlb-dissolved-page-stays-pinned", "R-10", HUGETLB,
+        "self._registry.unpin_range(head, head + self._size, self, head)", "pass", HUGETLB_T,
+    ),
+    _mutant(
+        "hugetlb-dissolved-page-stays-in-the-pool", "HP1", HUGETLB,
+        "        self._pool.heads.remove(head)\n", "", HUGETLB_T,
+    ),
+    _mutant(
+        "hugetlb-flag-stays", "H2", HUGETLB,
+        "        self._source.frames.flags[frames] = 0\n",
+        "        self._source.frames.flags[frames[1:-1]] = 0\n        frames = frames[1:-1]\n",
+        HUGETLB_T,
+    ),
+    _mutant(
+        "hugetlb-second-frame-dissolves-another", "release", HUGETLB,
+        "return Verdict.YES  # dissolved already", "return Verdict.BUSY  # dissolved already",
+        HUGETLB_T,
+    ),
+    _mutant(
+        "hugetlb-two-users-of-a-page", "HP2", HUGETLB,
+        "self._users[user] = self._free.pop()", "self._users[user] = self._free[-1]", HUGETLB_T,
+    ),
+    _mutant(
+        "mlock-holds-a-reference", "references", MLOCK,
+        "np.zeros(len(pfns), dtype=np.int64)", "np.ones(len(pfns), dtype=np.int64)", MLOCK_T,
+    ),
+    _mutant(
+        "mlock-ignores-the-policy", "policy", MLOCK,
+        "Verdict.YES if self.may_move else Verdict.BUSY", "Verdict.YES", MLOCK_T,
+    ),
+    _mutant("mlock-always-can", "policy", MLOCK, "return self.may_move", "return True", MLOCK_T),
+    _mutant(
+        "mlock-flag-goes-with-the-first-unlock", "ML2", MLOCK,
+        "if not any(pin.owner is self for pin in self._registry.pins(pfn)):", "if True:", MLOCK_T,
+    ),
+    _mutant(
+        "mlock-flag-stays", "ML2", MLOCK,
+        "                self._frames.clear_flag(pfns, flag)\n", "                pass\n", MLOCK_T,
+    ),
+    _mutant(
+        "mlock-keeps-what-it-locked-before-again", "all or none", MLOCK,
+        "                self.unlock(space, fresh)\n", "", MLOCK_T,
+    ),
+    _mutant(
+        "mlock-counts-twice", "lock twice", MLOCK,
+        "fresh = np.unique(vpns[~known])", "fresh = np.unique(vpns)", MLOCK_T,
+    ),
+    _mutant(
+        "callback-failure-is-success", "seed defect 6", OWNER,
+        "Verdict.YES if self._callback(pin.pfn, pin.private) == 0 else Verdict.BUSY",
+        "Verdict.YES if self._callback(pin.pfn, pin.private) != 0 else Verdict.BUSY", CALLBACK_T,
+    ),
+    _mutant(
+        "callback-liars-are-believed", "R-26", RELEASE,
+        "        if len(kept):\n", "        if False:\n", CALLBACK_T,
+    ),
+    _mutant(
+        "callback-liars-are-asked-again", "R-26", RELEASE,
+        "self.registry.fault(owner,", "(lambda *_: None)(owner,", CALLBACK_T,
+    ),
+]  # fmt: skip
