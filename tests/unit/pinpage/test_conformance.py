@@ -112,6 +112,12 @@ def test_a_frame_that_is_still_under_move_is_not_kept():
 def test_the_drill_tries_every_fault_and_every_step():
     moves = [action for plan in drill() for action in plan if isinstance(action, Move)]
     assert {move.fault for move in moves} == {None, *FAULTS}
+    faults = {(f.callback, f.does) for f in FAULTS if isinstance(f.does, str)}
+    assert faults == {
+        *(("isolate", does) for does in ("busy", "again", "nonsense", "raise")),
+        *(("migrate", does) for does in ("raise", "lie")),
+        ("putback", "raise"),
+    }
     assert {move.mode for move in moves} == set(Mode)
     meanwhile = {(step, does.does) for move in moves for step, does in move.meanwhile}
     assert meanwhile >= {(step, does) for step in range(9) for does in ("write", "let go", "tick")}
@@ -211,6 +217,29 @@ def test_two_pins_on_one_frame_move_together():
     session = session_of(HOLD, Move(), factory=Twice)
     assert callbacks(session) == ["isolate"] * 2 + ["migrate"] * 2
     session.close()
+
+
+class Lazy(Plain):
+    """Finishes its I/O when the second of its pins is asked, not the first."""
+
+    def isolate(self, pin, mode):
+        if pin.private < 0:
+            lab, pfn = self.lab, self.pfn_of[pin.private]
+            lab.write(pfn, lab.snapshot(pfn)[:8])
+        return super().isolate(pin, mode)
+
+
+class LazyTwice(Twice):
+    def __init__(self, lab):
+        super().__init__(lab)
+        lab.registry.unregister(self.owner)
+        self.owner = Lazy()
+        self.owner.lab = lab
+        self.inner = PageSubject(lab, self.owner, self.owner.pfn_of, self.owner.quiet)
+
+
+def test_of_several_pins_the_last_yes_counts():
+    session_of(HOLD, Move(), factory=LazyTwice).close()
 
 
 # Searches and reports.
