@@ -22,7 +22,7 @@ from mm.strategy import Strategy
 from owners.odirect import Policy
 from pinlab.scenario import COMPACT_EVERY_NS, Scenario, make_world
 from pinlab.workload_io import DirectIo, NetworkRing
-from pinlab.workload_kernel import AioCompletions, BalloonChurn
+from pinlab.workload_kernel import AioCompletions, BalloonChurn, HugePages
 from pinlab.workload_processes import Families, LockedMemory, SwapPressure
 from pinlab.workload_slab import DentryChurn, XArrayChurn
 from pinlab.workload_stores import ObjectChurn, PageCache, ZramChurn
@@ -76,6 +76,7 @@ ROWS: dict[str, Row] = {
         Row("rdma", 4, 60, functools.partial(DirectIo, policy=Policy.RESTART)),
         Row("families", 4, 100, Families, most_slots=1024),
         Row("locked", 4, 100, LockedMemory),
+        Row("hugetlb", 1, 20, HugePages),
         Row("balloon", 50, 8, BalloonChurn),
         Row("processes", 660, 500, SwapPressure),
     )

@@ -1,4 +1,4 @@
-"""The kernel's own pages as load: a balloon, completion rings."""
+"""Pages that no page table maps, as load: a balloon, completion rings, huge pages."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -9,9 +9,12 @@ from mm.errno import Errno
 from owners.aio import AioRings
 from owners.aio_ring import EVENT_NR_BYTES, IoEvent
 from owners.balloon import Balloon
-from pinlab.workloads import Action, Holding, Workload, World
+from owners.hugetlb_pages import HugetlbPages
+from pinlab.workloads import NOTHING, Action, Holding, Workload, World
+from pinpage.owner import Mode, Pin
+from pinpage.units import PAGEBLOCK_NR_PAGES, Pfns
 
-__all__ = ["AioCompletions", "BalloonChurn"]
+__all__ = ["AioCompletions", "BalloonChurn", "HugePages"]
 
 _NR_EVENTS_AT_ONCE = 16
 
@@ -144,3 +147,91 @@ class AioCompletions(Workload):
     def check(self) -> None:
         """The rings' headers."""
         self.rings.check()
+
+
+class HugePages(Workload):
+    """A pool of huge pages that takes what compaction has made, uses it, and dissolves it again.
+
+    A slot of the book is a user; its page is stored all over the huge page, frame by frame.
+
+    Attributes:
+        owner: of the pool's pages.
+    """
+
+    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+        """`nr_slots` users at most, and one fiftieth of memory, or one page if that is less."""
+        most = min(nr_slots, max(world.nr_pages // (50 * PAGEBLOCK_NR_PAGES), 1))
+        super().__init__(world, name, nr_slots=most, pace_ns=pace_ns)
+        machine = world.machine
+        self.owner = HugetlbPages(machine, machine.hugetlb, registry=world.registry)
+
+    def actions(self) -> Iterator[Action]:
+        """A user gets a page, reads it, or gives it back; one time in eight the pool shrinks."""
+        while True:
+            which, slot, serial = (
+                self.below(8),
+                self.below(len(self.book.serials)),
+                self.book.draw(),
+            )
+            if self.book.serials.item(slot) == NOTHING:
+                yield self.act("use", done=self._use(slot, serial))
+            elif which < 6:
+                self._read(slot)
+                yield self.act("read")
+            else:
+                self._unuse(slot)
+                if which == 7:
+                    self._dissolve()
+                yield self.act("dissolve" if which == 7 else "unuse")
+
+    def _use(self, slot: int, serial: int) -> bool:
+        """A page of the pool, or a fresh one: without compaction, so only what is there."""
+        machine = self.world.machine
+        if not self.owner.nr_free and machine.hugetlb.grow(1):
+            self.owner.adopt()
+        if self.owner.use(slot) < 0:
+            return False
+        page = np.frombuffer(self.book.page(serial), dtype=np.uint8)
+        machine.contents.write_many(self._frames(slot), np.tile(page, (PAGEBLOCK_NR_PAGES, 1)))
+        self.book.store(slot, serial)
+        return True
+
+    def _frames(self, slot: int) -> Pfns:
+        head = self.owner.head_of(slot)
+        return np.arange(head, head + PAGEBLOCK_NR_PAGES)
+
+    def _read(self, slot: int) -> None:
+        slots = np.full(PAGEBLOCK_NR_PAGES, slot, dtype=np.int64)
+        self.book.compare_frames(self.world.machine.contents, slots, self._frames(slot))
+
+    def _unuse(self, slot: int) -> None:
+        self.owner.unuse(slot)
+        self.book.drop(slot)
+
+    def _dissolve(self) -> None:
+        """Every page of the pool that nobody uses."""
+        used = {self.owner.head_of(slot) for slot in self.book.stored().tolist()}
+        self.owner.may_dissolve = True
+        for head in [head for head in self.world.machine.hugetlb.heads if head not in used]:
+            self.owner.release(Pin(head, self.owner, head), Mode.SYNC)
+        self.owner.may_dissolve = False
+
+    def read_back(self) -> None:
+        """All 512 frames of every user."""
+        for slot in self.book.stored().tolist():
+            self._read(slot)
+
+    def holdings(self) -> Iterator[Holding]:
+        """512 frames for each page of the pool."""
+        heads = np.array(self.world.machine.hugetlb.heads, dtype=np.int64)
+        yield Holding((heads[:, None] + np.arange(PAGEBLOCK_NR_PAGES)).ravel())
+
+    def let_go(self) -> None:
+        """No users, no pool."""
+        for slot in self.book.stored().tolist():
+            self._unuse(slot)
+        self._dissolve()
+
+    def check(self) -> None:
+        """Owner and pool agree."""
+        self.owner.check()

@@ -222,14 +222,14 @@ class PageCache(Workload):
 
     def _read_disk(self, indexes: Pfns) -> bool:
         """Bring pages in, as many as there is memory for; whether that was all."""
-        pfns = self._alloc(len(indexes))
+        nr_wanted, pfns = len(indexes), self._alloc(len(indexes))
         indexes = indexes[: len(pfns)]
         for at in range(0, len(pfns), 64):
             some = slice(at, at + 64)
             pages = self.world.corpus.pages(self.book.serials[indexes[some]])
             self.world.machine.contents.write_many(pfns[some], pages)
         self._add(indexes, pfns)
-        return len(pfns) == len(indexes)
+        return len(pfns) == nr_wanted
 
     def _alloc(self, count: int) -> Pfns:
         """Pages for the cache; the first refusal ends it."""

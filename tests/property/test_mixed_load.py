@@ -57,10 +57,14 @@ def test_every_owner_has_pages_moved_under_it(monkeypatch):
         return report
 
     monkeypatch.setattr(RegistryDesign, "move", counting)
-    result = run(nr_pages=16 * MIB, seconds=3, compact_every_ns=20_000_000)
-    assert (result.bytes_lost, result.frames_leaked) == (0, 0)
-    expected = {"aio", "balloon", "dentry", "radix_tree_node", "rdma", "ring", "z3fold", "zram"}
-    assert expected <= set(moved), expected - set(moved)
+    for seed in range(3):
+        result = run(
+            nr_pages=16 * MIB, seconds=1, seed=seed, compact_every_ns=10_000_000,
+            only=set(ROWS) - {"processes", "hugetlb"},  # room to move to
+        )  # fmt: skip
+        assert (result.bytes_lost, result.frames_leaked) == (0, 0)
+    expected = {"aio", "balloon", "dentry", "mlock", "radix_tree_node", "rdma", "ring", "z3fold"}
+    assert not (expected | {"zram"}) - set(moved)
 
 
 def test_the_same_seed_gives_the_same_digest_in_another_process():

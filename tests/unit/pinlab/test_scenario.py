@@ -70,6 +70,15 @@ def test_actors_go_on_when_they_are_due_and_rest_from_when_they_were_due():
     assert ticker.seen[10:] == [90 * MS] * 2 + [91 * MS, 98 * MS, 105 * MS]
 
 
+def test_devices_have_done_what_was_due_before_an_actor_goes_on():
+    world = make_world(nr_pages=NR_PAGES, design_name="registry", seed=0)
+    ticker = Ticker(world, "ticker", nr_slots=1, pace_ns=1)
+    scenario = Scenario(world, [ticker], strategies=())
+    world.interrupts.after(10 * MS, lambda: ticker.seen.append("interrupt"))
+    scenario.run(20 * MS)
+    assert ticker.seen == [7 * MS, "interrupt", 14 * MS]
+
+
 def test_compactions_come_at_their_period_and_take_turns():
     scenario = make("zram", compact_every_ns=50 * MS)
     scenario.run(500 * MS)
