@@ -131,7 +131,7 @@ MUTANTS: list[Mutant] = [
     # Trees.
     _mutant(
         "xarray-parent-keeps-the-old-address", "XA1", XARRAY,
-        "            self._write(parent, _SLOTS_AT + 8 * node.place, new | _INTERNAL)\n", "", XA,
+        "self._write(parent, _SLOTS_AT + 8 * node.place, new | _INTERNAL)", "pass", XA,
     ),
     _mutant(
         "xarray-children-keep-the-old-parent", "XA1", XARRAY,

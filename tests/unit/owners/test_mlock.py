@@ -139,9 +139,9 @@ def test_what_is_not_present_cannot_be_locked():
 def test_locking_under_the_own_mover_is_again_and_locks_nothing():
     world = Locked()
     world.mlock.lock(world.space, column(0))
-    mover = world.steps(*world.pfns(0, 1))
+    mover = world.steps(*world.pfns(0, 3))
     next(mover)
-    assert world.mlock.lock(world.space, column(2, 1)) is Verdict.AGAIN
+    assert world.mlock.lock(world.space, column(2, 3)) is Verdict.AGAIN
     for _ in mover:
         pass
     assert world.mlock.nr_locked == 1

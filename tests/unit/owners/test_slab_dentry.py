@@ -87,6 +87,17 @@ def test_parents_and_children_move_together_and_alone(files):
     files.read_all()
 
 
+def test_a_child_that_lies_before_its_parent_moves_with_it(files):
+    d = files.dentries
+    for path in ("/a", "/b"):
+        d.create(files.sb, path)
+    d.unlink(files.sb, "/a")
+    d.create(files.sb, "/b/c")
+    assert d._find(files.sb, "/b/c") < d._find(files.sb, "/b")
+    assert files.move(*files.pinned()) == [Reason.MOVED]
+    files.check_all()
+
+
 def test_a_held_dentry_holds_its_page_and_no_other(files):
     files.populate()
     held = files.dentries.get(files.sb, "/d0")
