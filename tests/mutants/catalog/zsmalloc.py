@@ -103,10 +103,6 @@ MUTANTS: list[Mutant] = [
         "return not self.zspages.nr_maps.item(zspage)", POOL_T,
     ),
     _mutant(
-        "compaction-into-itself", "A3", POOL,
-        "if z != source)", "if z >= 0)", POOL_T,
-    ),
-    _mutant(
         "compaction-copies-nothing", "bytes", POOL,
         "            write_pieces(contents, self.pieces(target, placed, 0, room), data)\n",
         "            _ = data, placed, write_pieces\n", POOL_T,
