@@ -35,8 +35,11 @@ class Swap:
         self.disk, self.ram = {}, {}
         self.no_memory = False
         self.writeok = True
+        self.in_cache = None
 
     def get_cache_page(self, entry):
+        if entry == self.in_cache:  # the page that is being swapped out is in the swap cache
+            return Errno.EEXIST
         return Errno.ENOMEM if self.no_memory else 1
 
     def write_page(self, entry, pfn, page):
@@ -82,7 +85,10 @@ class ZswapAgainstDict(RuleBasedStateMachine):
     @rule(where=st.tuples(TYPES, OFFSETS), number=st.integers(0, 40))
     def store(self, where, number):
         self.drop(where)
-        if self.zswap.store(*where, page(number)):
+        self.swap.in_cache = self.entry(where)
+        is_kept = self.zswap.store(*where, page(number))
+        self.swap.in_cache = None
+        if is_kept:
             assert number % 5 != 4
             assert self.zswap.load(*where) == page(number)
         else:  # as swap does: no stale copy may be loaded

@@ -37,9 +37,11 @@ class Disk:
 
     def __init__(self):
         self.pages = {}
+        self.in_cache = None
 
     def get_cache_page(self, entry):
-        return 1
+        # The page that is being swapped out is in the swap cache: no writing back of older copies.
+        return Errno.EEXIST if entry == self.in_cache else 1
 
     def write_page(self, entry, pfn, data):
         self.pages[entry] = data
@@ -65,7 +67,10 @@ class World:
         """Keep a page, in the pool or on disk, as swap does; whether the pool has it."""
         entry = where[0] << 40 | where[1]
         self.disk.pages.pop(entry, None)
-        if self.zswap.store(*where, data):
+        self.disk.in_cache = entry
+        is_kept = self.zswap.store(*where, data)
+        self.disk.in_cache = None
+        if is_kept:
             return True
         self.zswap.invalidate_page(*where)  # no stale copy may be loaded
         self.disk.pages[entry] = data
