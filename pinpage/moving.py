@@ -189,6 +189,7 @@ class Move(Taking):
         sources, targets = self.pfns, self._where[self.going]
         self.memory.rekey(sources, targets)
         self.registry.rekey_many(sources, targets)
+        self.registry.end_move(targets)  # whole from here on, and as free to go as any frame
         left = self.registry.owner_counts(sources) > 0
         for frame in self.going[left].tolist():
             self._lied[frame] = True
@@ -213,7 +214,6 @@ class Move(Taking):
             self.reasons[self.going[lied]] = Reason.OWNER_FAULTY
             self.memory.quarantine(self.pfns[lied])
         self.memory.free(self.pfns[~lied])
-        self.registry.end_move(self._where[self.going])
         self.finish(self.going)
         self.going = self.going[:0]
 

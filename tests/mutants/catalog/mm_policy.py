@@ -66,7 +66,7 @@ _MOVER = [
      "exact: Mask = refcount == 1 + self", "exact: Mask = refcount >= 1 + self",
      (T_MOVE, BATCH)),
     ("frozen-count-can-rise", "get unless zero", MOVE,
-     "        if count <= 0:\n", "        if count == 0:\n",
+     "        if count <= 0 or self._frames.state", "        if count == 0 or self._frames.state",
      (T_MOVE,)),
     ("target-does-not-stand-for-source", "dropping by either name", MOVE,
      "        pfn = self._stands_for.get(pfn, pfn)\n", "", (T_MOVE,)),

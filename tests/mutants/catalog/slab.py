@@ -180,7 +180,7 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "dentry-table-keeps-the-old-address", "DE1", DENTRY,
-        "                self._children[parent][dentry.name] = new\n", "", DE,
+        "                self._children[parent][dentry.name] = new\n", "                pass\n", DE,
     ),
     _mutant(
         "dentry-partner-in-the-batch-forgotten", "DE1", DENTRY,
