@@ -76,7 +76,7 @@ class Radix(RadixReads):
         start, stop = rows[0][0], rows[-1][0] + 1
         if len(rows) >= _MIN_RUN_NR_PAGES and stop - start == len(rows) and self._add_run(rows):
             return []
-        if len(rows) >= _MIN_COLUMN_NR_PINS:
+        if len(rows) >= _MIN_COLUMN_NR_PINS and self._suits_columns(rows):
             return self._add_columns(rows)
         refused = []
         dense, sparse_put, count_at, first = (
@@ -100,6 +100,11 @@ class Radix(RadixReads):
                     refused.append(row)
         self.nr_frames += nr_frames
         return refused
+
+    def _suits_columns(self, rows: _Batched) -> bool:
+        """Whether a batch touches few dense leaves: columns pay for each of them."""
+        blocks = {row[0] >> PAGEBLOCK_ORDER for row in rows}
+        return len(blocks & self.dense.keys()) * _MIN_RUN_NR_PAGES * 2 <= len(rows)
 
     def _add_columns(self, rows: _Batched) -> _Batched:
         """Add a long batch as columns, further pins of a frame one by one; returns those there."""
