@@ -28,6 +28,7 @@ from mm.machine import Machine
 from mm.nodes import place_frames
 from mm.swap import swp_entry
 from owners.compress import compressor
+from owners.gup_flags import GUP_PIN_COUNTING_BIAS
 from owners.opaque import OpaqueOwner
 from owners.zbud import ZbudPool
 from owners.zbud_owner import Coverage
@@ -47,13 +48,10 @@ from pinpage.errors import PinpageError
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
-__all__ = ["GUP_PIN_COUNTING_BIAS", "Replayed", "class_counts", "replay"]
+__all__ = ["Replayed", "class_counts", "replay"]
 
 _OBJECTS_AT_ONCE = 8192
 """Compressed objects made at a time: some 12 MB."""
-
-GUP_PIN_COUNTING_BIAS = 1024
-"""References that one FOLL_PIN pin takes on a small page."""
 
 _CLASS_OF_STATE = np.full(len(FrameState), FrameClass.UNKNOWN, dtype=np.uint8)
 _CLASS_OF_STATE[FrameState.HOLE] = FrameClass.HOLE

@@ -9,11 +9,12 @@ import pytest
 from mm.contents import ArenaContents
 from mm.frames import MAPCOUNT_ZBUD, FrameState
 from mm.pageblock import MigrateType
+from owners.gup_flags import GUP_PIN_COUNTING_BIAS
 from owners.zbud_reclaim import ZbudReclaim
 from pinlab.corpus import Corpus
 from pinlab.holders import OPAQUE_OWNERS
 from pinlab.layout import nr_frames_padded
-from pinlab.replay import GUP_PIN_COUNTING_BIAS, class_counts, replay
+from pinlab.replay import class_counts, replay
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import block_heads
