@@ -14,6 +14,8 @@ measurement is the total: a whole-zone compaction of the recorded machines comes
 2.3 us per page moved, scanning included, which is what a real machine took.
 """
 
+from typing import Literal, get_args
+
 import attrs
 import numpy as np
 from attrs import Attribute, define, field, frozen
@@ -21,7 +23,13 @@ from numpy.typing import NDArray
 
 from pinpage.errors import PinpageError
 
-__all__ = ["CostModel", "Counters", "HoldLaw", "SimClock"]
+__all__ = ["STEPS", "CostModel", "Counters", "HoldLaw", "SimClock", "Step"]
+
+Step = Literal["scan", "isolate", "wait", "copy", "flush", "callback", "retry"]
+"""What simulated time is spent on; `CostModel.steps_of` says what counts as what."""
+
+STEPS: tuple[Step, ...] = get_args(Step)
+"""In the order in which a move goes through them."""
 
 
 @define
@@ -43,6 +51,9 @@ class Counters:
         pages_decompressed: pages decompressed on their way back.
         pages_allocated: pages handed out by the allocator.
         pages_freed: pages given back to it.
+        pages_retried: pages tried once more after a pass in which they could not be moved;
+            one that is tried in ten passes counts nine times.
+        waited_ns: time in which nothing was done but waiting (for I/O, for a lock holder).
     """
 
     pages_scanned_migrate: int = 0
@@ -57,6 +68,8 @@ class Counters:
     pages_decompressed: int = 0
     pages_allocated: int = 0
     pages_freed: int = 0
+    pages_retried: int = 0
+    waited_ns: int = 0
 
     def copy(self) -> "Counters":
         """The counts as they stand, to subtract later."""
@@ -189,6 +202,14 @@ class CostModel:
         validator=_whole_and_not_negative,
         metadata={"source": "assumed: an order-0 page to a free list, merging shared"},
     )
+    retry_ns: int = field(
+        default=1_000,
+        validator=_whole_and_not_negative,
+        metadata={
+            "source": "assumed: a page that cannot be frozen was unmapped and is mapped again,"
+            " two rmap walks for nothing"
+        },
+    )
     flush_batch_nr_pages: int = field(
         default=32,
         validator=_whole_and_positive,
@@ -201,19 +222,29 @@ class CostModel:
 
     def cost_of(self, counters: Counters) -> int:
         """Simulated ns for what was done; linear in every counter."""
-        return (
-            counters.pages_scanned * self.scan_ns
-            + counters.pages_isolated * self.isolate_ns
-            + counters.pages_copied * self.copy_ns
-            + counters.ptes_rewritten * self.pte_ns
-            + counters.callbacks * self.callback_ns
-            + counters.flushes * self.flush_ns
+        return sum(self.steps_of(counters).values())
+
+    def steps_of(self, counters: Counters) -> dict[Step, int]:
+        """The same by what it was spent on: every step of `STEPS`; they sum to `cost_of`.
+
+        Taking frames off their lists, locks and the allocator are `isolate`; page tables are
+        repointed in `copy`; what an owner does in its callback (compression too) is
+        `callback`.
+        """
+        return {
+            "scan": counters.pages_scanned * self.scan_ns,
+            "isolate": counters.pages_isolated * self.isolate_ns
             + counters.lock_acquisitions * self.lock_ns
-            + counters.pages_compressed * self.compress_ns
-            + counters.pages_decompressed * self.decompress_ns
             + counters.pages_allocated * self.allocate_ns
-            + counters.pages_freed * self.free_ns
-        )
+            + counters.pages_freed * self.free_ns,
+            "wait": counters.waited_ns,
+            "copy": counters.pages_copied * self.copy_ns + counters.ptes_rewritten * self.pte_ns,
+            "flush": counters.flushes * self.flush_ns,
+            "callback": counters.callbacks * self.callback_ns
+            + counters.pages_compressed * self.compress_ns
+            + counters.pages_decompressed * self.decompress_ns,
+            "retry": counters.pages_retried * self.retry_ns,
+        }
 
 
 @define

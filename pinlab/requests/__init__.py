@@ -1,0 +1,1 @@
+"""Requests for memory, one module per consumer: each serves one and says what came of it."""

@@ -1,0 +1,209 @@
+"""What a request for memory is told, and what it answers: plain data, the same for every consumer.
+
+Every consumer's module (`pinlab.requests.cma`, `.offline`, `.huge2m`, `.huge1g`, `.power`) has
+
+    serve(subject: Replayed | Machine, options: RequestOptions) -> RequestReport
+
+`pinlab.requests.account.Account` counts for it and makes the report, so that what is asked of
+every report holds for all: steps that sum to the time, reasons that sum to the failures,
+every byte read back.  A consumer with a mistake in its options raises PinpageError before
+anything has changed; one that fails says so in the report.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, Self, TypeAlias
+
+import attrs
+from attrs import field, frozen
+
+from mm.costs import STEPS
+from mm.strategy import Strategy
+from pinpage.errors import PinpageError
+from pinpage.owner import Mode
+
+__all__ = ["STEPS", "Advance", "Attempt", "RequestName", "RequestOptions", "RequestReport"]
+
+RequestName: TypeAlias = Literal["huge2m", "huge1g", "cma", "offline", "power"]
+"""The consumers, as on the command line."""
+
+Advance: TypeAlias = Callable[[str, int, int], None]
+"""Told before each attempt: its name, how many are done, how many there are at most."""
+
+
+def _never() -> bool:
+    return False
+
+
+def _nobody(_name: str, _done: int, _total: int) -> None:
+    return
+
+
+def _positive_or_none(_options: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise PinpageError(f"request: {attribute.name}={value!r}: give a whole number, 1 or more")
+
+
+def _not_negative_or_none(_options: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if value is not None and (type(value) is not int or value < 0):
+        raise PinpageError(f"request: {attribute.name}={value!r}: give a whole number, 0 or more")
+
+
+@frozen(kw_only=True)
+class RequestOptions:
+    """How a request is to be served.  A consumer reads what concerns it and ignores the rest.
+
+    Attributes:
+        design, movable: names for the report; the machine is under that design already.
+        strategy: "scan" or "plan".
+        mode: how long to wait for one frame.
+        count: units wanted (huge pages, allocations, memory blocks, regions); None: as many
+            as there are, or the consumer's usual sequence.
+        nr_pages: pages per unit where the consumer leaves that open (cma); None: its usual.
+        align_order: the first pfn is a multiple of 2**align_order (cma).
+        block: the one memory block to offline; None: each of them, in order.
+        block_nr_pages: pages per memory block; None: 32768 (128 MiB).
+        region_nr_pages: pages per power region; None: the consumer's usual.
+        nr_interleaved: power regions that consecutive pages take turns in; 1: none.
+        node: the NUMA node to serve from; None: any.
+        nr_tries: tries without progress before giving up; None: the kernel's own number.
+        timeout_ns: simulated ns for each attempt; None: as long as the kernel would.
+        seed: of the contents, for the report's reader.
+        interrupted: asked between attempts and between tries, cheaply: True ends the request
+            as a fatal signal would, and what is done so far is reported as partial.
+        advance: told of each attempt.
+    """
+
+    design: str = "unmovable"
+    movable: tuple[str, ...] = ()
+    strategy: Strategy = "scan"
+    mode: Mode = Mode.SYNC
+    count: int | None = field(default=None, validator=_positive_or_none)
+    nr_pages: int | None = field(default=None, validator=_positive_or_none)
+    align_order: int = field(default=0, validator=_not_negative_or_none)
+    block: int | None = field(default=None, validator=_not_negative_or_none)
+    block_nr_pages: int | None = field(default=None, validator=_positive_or_none)
+    region_nr_pages: int | None = field(default=None, validator=_positive_or_none)
+    nr_interleaved: int = field(default=1, validator=_positive_or_none)
+    node: int | None = field(default=None, validator=_not_negative_or_none)
+    nr_tries: int | None = field(default=None, validator=_positive_or_none)
+    timeout_ns: int | None = field(default=None, validator=_positive_or_none)
+    seed: int = 0
+    interrupted: Callable[[], bool] = field(default=_never, repr=False, eq=False)
+    advance: Advance = field(default=_nobody, repr=False, eq=False)
+
+
+@frozen(kw_only=True)
+class Attempt:
+    """One try at one unit: a huge page, an allocation, a memory block, a region.
+
+    Attributes:
+        name: what was tried, such as "block 3" or "512 pages".
+        start, stop: the span that it came to, or was tried on last; -1 where there is none.
+        errno: name of an `mm.errno.Errno`: "OK" or why not.
+        pages_moved: pages whose contents went elsewhere for it.
+        refused: reason -> frames that stood in its way at its end.
+        steps_ns: step -> simulated ns, as in the report; all steps of `STEPS`.
+    """
+
+    name: str
+    start: int
+    stop: int
+    errno: str
+    pages_moved: int = 0
+    refused: dict[str, int] = field(factory=dict)
+    steps_ns: dict[str, int] = field(factory=dict)
+
+    @property
+    def modelled_ns(self) -> int:
+        """Simulated time of this attempt."""
+        return sum(self.steps_ns.values())
+
+
+@frozen(kw_only=True)
+class RequestReport:
+    """What a request came to.  Counts are pages unless the name says otherwise.
+
+    Attributes:
+        request: the consumer.
+        design, movable, strategy: how it was served.
+        wanted, obtained: in `unit`s.
+        unit: such as "2 MiB page" or "memory block".
+        bound: the most that any strategy can obtain with what can be moved; None: not known.
+        attempts: in order.
+        pages_moved: contents went elsewhere.
+        pages_dropped: clean page cache given up instead.
+        pages_released: given up by their owners instead (compressed pages unused, say).
+        pages_scanned: frames looked at.
+        refused: reason -> frames that did not move, each counted once per attempt it failed.
+        refused_by_owner: holder -> reason -> frames; sums to `refused`.
+        steps_ns: step -> simulated ns; all steps of `STEPS`; sums to `modelled_ns`.
+        modelled_ns: simulated time of the request.
+        bytes_verified, bytes_lost: everything stored, read back and compared at the end.
+        digest: of the machine's state at the end.
+        recording: what memory was replayed; empty for one made by hand.
+        seed: of its contents.
+        partial: whether it was interrupted.
+        details: figures of this consumer alone, such as frames probed or region-seconds off.
+    """
+
+    request: RequestName
+    design: str
+    movable: tuple[str, ...] = field(converter=tuple)
+    strategy: Strategy
+    wanted: int
+    obtained: int
+    unit: str
+    bound: int | None
+    attempts: tuple[Attempt, ...] = field(converter=tuple)
+    pages_moved: int
+    pages_dropped: int
+    pages_released: int
+    pages_scanned: int
+    refused: dict[str, int]
+    refused_by_owner: dict[str, dict[str, int]]
+    steps_ns: dict[str, int]
+    modelled_ns: int
+    bytes_verified: int
+    bytes_lost: int
+    digest: str
+    recording: str = ""
+    seed: int = 0
+    partial: bool = False
+    details: dict[str, int] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a report whose parts do not sum to its totals.
+
+        Raises:
+            PinpageError: names the sum that is wrong; a bug of the consumer.
+        """
+        by_owner: dict[str, int] = {}
+        for reasons in self.refused_by_owner.values():
+            for reason, count in reasons.items():
+                by_owner[reason] = by_owner.get(reason, 0) + count
+        if by_owner != self.refused:
+            raise PinpageError(f"request: refused={self.refused}, by owner {by_owner}: must agree")
+        if sum(self.steps_ns.values()) != self.modelled_ns:
+            raise PinpageError(
+                f"request: steps_ns={self.steps_ns} must sum to modelled_ns={self.modelled_ns}"
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """One JSON object, attempts and all."""
+        shown = attrs.asdict(self, recurse=True)
+        shown["movable"] = list(self.movable)
+        shown["attempts"] = list(shown["attempts"])
+        return shown
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """A report from `as_json`.
+
+        Raises:
+            PinpageError: a field is missing, unknown, or the sums do not hold.
+        """
+        try:
+            attempts = tuple(Attempt(**attempt) for attempt in data["attempts"])
+            return cls(**(data | {"attempts": attempts}))
+        except (TypeError, KeyError, AttributeError) as error:
+            raise PinpageError(f"request report: {error}") from None
