@@ -204,6 +204,10 @@ class Move(Taking):
         nobody = self.ballot.nr_live[self.going] == 0
         if nobody.any():  # dropped while we copied: nothing to rekey, `let_go` looks again
             nobody &= ~self.memory.has_home(self.pfns)
+        if forward.any():  # a liar may have dropped even the last one: nothing to go forward with
+            nothing = np.zeros(len(self.pfns), dtype=np.int64)
+            orphaned = self.memory.still_frozen(self.pfns, nothing)
+            forward &= ~orphaned | self.memory.has_home(self.pfns)
         self.fail(self.going[np.where(exact, nobody, ~forward)], Reason.UNACCOUNTED)
 
     def _free(self) -> None:

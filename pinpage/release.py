@@ -4,7 +4,8 @@
 
 There is no target and nothing to undo: what an owner has given up is gone.  The frame is a
 success if no pin and no reference is left on it, whatever the owner said; an owner that
-said yes and kept its pin lied.
+said yes and kept its pin lied.  If it dropped the last reference all the same, the frame is
+quarantined: nobody else may have it while a pin is on it (M5).
 """
 
 from collections.abc import Generator
@@ -29,7 +30,8 @@ def release_steps(
 
     Args:
         registry: who pins what.
-        memory: the VM's side; only `has_home`, `take`, `only_ours` and `put` are used.
+        memory: the VM's side; only `has_home`, `take`, `only_ours`, `put` and `quarantine`
+            are used.
         pfns: int64[n], without duplicates.
         mode: how long owners may wait, and so whether they may allocate.
 

@@ -138,12 +138,29 @@ class Taking:
         held = np.flatnonzero((self.reasons != PENDING) & self.taken)
         if not len(held):
             return
-        self.ballot.refresh(held, thorough=True)
         pfns = self.sources[held]
-        gone = self.memory.only_ours(pfns) & (self.ballot.nr_live[held] == 0)
-        self.reasons[held[gone]] = Reason.FREED
-        self.memory.put(pfns)
+        # References before pins: whoever lets go unpins first, so a pin that is seen after
+        # the last reference went was not dropped before it.
+        alone = self.memory.only_ours(pfns)
+        self.ballot.refresh(held, thorough=True)
+        pinned = self.ballot.nr_live[held] > 0
+        now_alone = self.memory.only_ours(pfns)
+        self.reasons[held[now_alone & ~pinned]] = Reason.FREED
+        lied = alone & now_alone & pinned
+        if lied.any():
+            self._set_aside(held[lied])
+        self.memory.put(pfns[~lied])
         self.finish(held)
+
+    def _set_aside(self, frames: Index) -> None:
+        """Frames whose last reference went while a pin stayed: out of circulation (M5, R-26)."""
+        for frame in frames.tolist():
+            for pin in self.registry.pins(int(self.sources[frame])):
+                why = f"let go of pfn {pin.pfn:#x} and kept its pin"
+                self.registry.fault(pin.owner, why)
+                self.refusals[frame] = Refusal(pin.owner.name, Reason.OWNER_FAULTY)
+        self.reasons[frames] = Reason.OWNER_FAULTY
+        self.memory.quarantine(self.sources[frames])
 
     def finish(self, frames: Index) -> None:
         """The registry may let pins join again."""

@@ -7,6 +7,7 @@ __all__ = ["MUTANTS"]
 TAKING, MOVING, ASKING = "pinpage/taking.py", "pinpage/moving.py", "pinpage/asking.py"
 EXPLORE, SCRIPTED = "pinpage/testing/explore.py", "pinpage/testing/scripted.py"
 UNIT = "tests/unit/pinpage/test_migrate.py"
+UNIT_CALLBACK = "tests/unit/owners/test_callback_owner.py"
 UNIT_EXPLORE = "tests/unit/pinpage/test_explore.py"
 UNIT_SCRIPTED = "tests/unit/pinpage/test_scripted.py"
 MODEL = "tests/property/test_move_against_model.py"
@@ -89,6 +90,38 @@ MUTANTS: list[Mutant] = [
         guards="R-26",
         file="pinpage/release.py",
         old="        self._find_liars(owner, rows)\n",
+        new="",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="frame-goes-back-with-a-pin-on-it",
+        guards="M5",
+        file=TAKING,
+        old="        lied = alone & now_alone & pinned\n",
+        new="        lied = pinned & ~pinned\n",
+        tests=(UNIT, UNIT_CALLBACK),
+    ),
+    Mutant(
+        name="pin-without-a-reference-goes-unblamed",
+        guards="M5",
+        file=TAKING,
+        old="                self.registry.fault(pin.owner, why)\n",
+        new="",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="frame-of-an-honest-partner-set-aside",
+        guards="M5",
+        file=TAKING,
+        old="        lied = alone & now_alone & pinned\n",
+        new="        lied = pinned\n",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="move-goes-on-although-nobody-holds-the-frame",
+        guards="M5",
+        file=MOVING,
+        old="            forward &= ~orphaned | self.memory.has_home(self.pfns)\n",
         new="",
         tests=(UNIT,),
     ),

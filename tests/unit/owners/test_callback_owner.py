@@ -10,6 +10,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from mm.frames import FrameState
 from mm.gfp import Gfp
 from pinpage.migrate import release_steps
 from pinpage.owner import CallbackOwner, Mode, PinOwner, Reason, Verdict
@@ -176,8 +177,13 @@ def test_a_page_freed_with_its_pin_left_is_found_out():
     pfn = world.pfn_of[1]
     assert world.release(pfn) == [Reason.OWNER_FAULTY]
     assert world.registry.is_faulty(world.owner)
+    del world.pfn_of[1]
+    world.fill()
+    assert pfn not in world.pfn_of.values(), "a frame with a pin on it was reused"
     world.registry.unpin(pfn, world.owner, 1)
     assert world.registry.is_faulty(world.owner), "letting go late does not mend it"
+    assert world.machine.frames.state[pfn] == FrameState.QUARANTINED
+    world.check()
 
 
 def test_a_reference_kept_without_a_pin_keeps_the_page():

@@ -5,10 +5,10 @@ import pytest
 
 from pinpage.errors import PinpageError
 from pinpage.migrate import GivenTargets, Step, move_many, move_steps, release_many
-from pinpage.owner import CallbackOwner, Mode, PinOwner, Reason
+from pinpage.owner import CallbackOwner, Mode, PinOwner, Reason, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.testing.scripted import ScriptedOwner
-from pinpage.testing.world import World, WorldTargets, column
+from pinpage.testing.world import FrameIs, World, WorldTargets, column
 from pinpage.topology import Topology
 
 NR_FRAMES = 12
@@ -43,6 +43,38 @@ class Bench:
 
     def nr_free(self):
         return len(self.world.free_pfns())
+
+
+class Dropping(ScriptedOwner):
+    """Drops its reference in one callback, and keeps its pin."""
+
+    def __init__(self, bench, *, when="release", answer=Verdict.YES):
+        super().__init__("foo", bench.world, bench.registry, strict=False)
+        self.when, self.answer = when, answer
+
+    def _drop(self, callback, pin):
+        if callback == self.when and self.place.pop(pin.private, None) is not None:
+            self._world.put_page(pin.pfn)
+
+    def isolate(self, pin, mode):
+        self._drop("isolate", pin)
+        return Verdict.YES
+
+    def migrate(self, pin, target):
+        self._drop("migrate", pin)
+        if pin.private in self.place:
+            self.place[pin.private] = target
+
+    def putback(self, pin):
+        self._drop("putback", pin)
+
+    def release(self, pin, mode):
+        self._drop("release", pin)
+        return self.answer
+
+    @property
+    def can_release(self):
+        return True
 
 
 @pytest.fixture
@@ -387,6 +419,24 @@ class TestRelease:
         assert bench.registry.is_faulty(liar)
         assert bench.pins(pfn) == [("liar", "h")]
 
+    @pytest.mark.parametrize("answer", [Verdict.YES, Verdict.AGAIN, Verdict.BUSY], ids=str)
+    def test_a_reference_gone_with_its_pin_left_is_a_lie_whatever_was_said(self, bench, answer):
+        foo = Dropping(bench, answer=answer)
+        pfn = foo.keep("h")
+        assert self.release_one(bench, pfn) is Reason.OWNER_FAULTY
+        assert bench.registry.is_faulty(foo)
+        assert bench.world.state[pfn] is FrameIs.QUARANTINED
+        assert pfn not in bench.world.free_pfns()
+
+    def test_whoever_shared_the_frame_honestly_loses_nothing(self, bench):
+        foo, gup = Dropping(bench), bench.owner("gup", release=["busy"])
+        pfn = foo.keep("h", contents=7)
+        gup.share("g", pfn)
+        assert self.release_one(bench, pfn) is Reason.OWNER_FAULTY
+        assert bench.world.state[pfn] is FrameIs.USED
+        assert gup.read("g") == 7
+        assert not bench.registry.is_faulty(gup)
+
     def test_raising_is_a_fault(self, bench):
         broken = bench.owner("broken", release=["raise"])
         assert self.release_one(bench, broken.keep("h")) is Reason.OWNER_FAULTY
@@ -402,6 +452,18 @@ class TestRelease:
         pfn = bench.world.alloc_page()
         bench.registry.pin(pfn, foo, 1)
         assert self.release_one(bench, pfn) is Reason.RELEASED
+
+
+@pytest.mark.parametrize("when", ["isolate", "migrate", "putback"])
+def test_a_move_that_finds_a_pin_without_a_reference_sets_the_frame_aside(bench, when):
+    foo = Dropping(bench, when=when)
+    pfn = foo.keep("h")
+    if when == "putback":
+        bench.targets = WorldTargets(bench.world, limit=0)
+    assert bench.move_one(pfn) is Reason.OWNER_FAULTY
+    assert bench.registry.is_faulty(foo)
+    assert bench.world.state[pfn] is FrameIs.QUARANTINED
+    assert bench.nr_free() == NR_FRAMES - 1, "its target is free, and it is not"
 
 
 def test_an_owner_may_account_for_more_references_than_pins(bench):
