@@ -98,6 +98,7 @@ class Machine:
         self.costs = costs or CostModel()
         self.counters = Counters()
         self.clock = SimClock()
+        self._absorbed = Counters()
         self.design: Design = Unmovable()
         self.registry: PinRegistry | None = None
         self.buddy = Buddy(frames, pageblocks, self.zones)
@@ -231,10 +232,18 @@ class Machine:
             for zone in self.zones:
                 control = CompactControl(zone, mode)
                 compacted.report.add(self.compaction.compact_zone(control, self.design))
-        self.counters.add(self._counted_elsewhere().since(elsewhere))
+        absorbed = self._counted_elsewhere().since(elsewhere)
+        self.counters.add(absorbed)
+        self._absorbed.add(absorbed)
         compacted.elapsed_ns = self.costs.cost_of(self.counters.since(before))
         self.clock.advance(compacted.elapsed_ns)
         return compacted
+
+    def counted(self) -> Counters:
+        """Everything done so far, wherever it is counted; to subtract under one design."""
+        total = self.counters.copy()
+        total.add(self._counted_elsewhere().since(self._absorbed))
+        return total
 
     def _counted_elsewhere(self) -> Counters:
         """What the parts count for themselves, as it stands."""
