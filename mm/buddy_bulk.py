@@ -1,5 +1,7 @@
 """Batch helpers of the buddy allocator: checking, marking and grouping many frames at once."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,7 +9,7 @@ from mm.frames import MAPCOUNT_NONE, Frames, FrameState
 from pinpage.errors import PfnError, PinpageError
 from pinpage.units import Mask, Pfns
 
-__all__ = ["FREEABLE", "group_by_block", "mark_free", "sorted_frames"]
+__all__ = ["FREEABLE", "group_by_block", "mark_free", "sorted_frames", "strip"]
 
 FREEABLE: Mask = np.isin(
     np.arange(len(FrameState)), (FrameState.USED, FrameState.TAKEN, FrameState.PCP)
@@ -55,6 +57,25 @@ def mark_free(frames: Frames, which: Pfns | Mask | slice) -> None:
     frames.refcount[which] = 0
     frames.mapcount[which] = MAPCOUNT_NONE
     frames.flags[which] = 0
+
+
+def strip(frames: Frames, free: Mask) -> None:
+    """`mark_free` for the whole machine: writes only what is not so yet.
+
+    Columns that nobody has written are zeros without memory behind them; they stay so.
+
+    Args:
+        frames: their columns.
+        free: which of them are free, shape (nr_frames,).
+    """
+    columns: tuple[tuple[NDArray[Any], int], ...] = (
+        (frames.refcount, 0), (frames.mapcount, MAPCOUNT_NONE), (frames.flags, 0),
+    )  # fmt: skip
+    for column, value in columns:
+        odd = column != value
+        odd &= free
+        if odd.any():
+            column[odd] = value
 
 
 def group_by_block(pfns: Pfns, pageblock_order: int) -> list[tuple[int, NDArray[np.int64]]]:

@@ -28,18 +28,21 @@ _LRU_BIT, _ACTIVE_BIT = int(_LRU), int(_ACTIVE)
 
 
 class _List:
-    """Places `start`..`stop` of one list; place p holds `pfns[p - base]`."""
+    """Places `start`..`stop` of one list; place p holds `pfns[p]`.
+
+    32 bits each are enough: 8 TiB of frames, and places are numbered anew whenever stale
+    ones are dropped, so that there are never more than a few times the frames.
+    """
 
     def __init__(self) -> None:
-        self.pfns: NDArray[np.int64] = np.empty(_MIN_PLACES, dtype=np.int64)
-        self.base = 0
+        self.pfns: NDArray[np.int32] = np.empty(_MIN_PLACES, dtype=np.int32)
         self.start = 0
         self.stop = 0
         self.nr_pages = 0
 
-    def places(self, start: int, stop: int) -> NDArray[np.int64]:
+    def places(self, start: int, stop: int) -> NDArray[np.int32]:
         """The pfns at places `start`..`stop`, stale ones included (a view)."""
-        return self.pfns[start - self.base : stop - self.base]
+        return self.pfns[start:stop]
 
 
 class Lru:
@@ -55,7 +58,7 @@ class Lru:
         """Both lists empty."""
         self.frames = frames
         # Place of each frame, times two, plus one on the active list; -1 on none.
-        self._stamp: NDArray[np.int64] = np.full(frames.nr_frames, -1, dtype=np.int64)
+        self._stamp: NDArray[np.int32] = np.full(frames.nr_frames, -1, dtype=np.int32)
         self._lists = (_List(), _List())
 
     def nr_pages(self, *, active: bool) -> int:
@@ -92,9 +95,9 @@ class Lru:
         if self._stamp.item(pfn) >= 0:
             raise PinpageError(f"lru: pfn {pfn:#x} is on a list already")
         places = self._lists[False]
-        if places.stop - places.base == len(places.pfns):
+        if places.stop == len(places.pfns):
             self._make_room(places, 1, active=False)
-        places.pfns[places.stop - places.base] = pfn
+        places.pfns[places.stop] = pfn
         self._stamp[pfn] = places.stop * 2
         places.stop += 1
         places.nr_pages += 1
@@ -175,21 +178,20 @@ class Lru:
 
     def _live(self, places: _List, start: int, stop: int, active: bool) -> Pfns:
         pfns = places.places(start, stop)
-        live: Pfns = pfns[self._stamp[pfns] == np.arange(start, stop) * 2 + active]
-        return live
+        live = pfns[self._stamp[pfns] == np.arange(start, stop) * 2 + active]
+        return live.astype(np.int64)
 
     def _make_room(self, places: _List, nr_pages: int, active: bool) -> None:
-        if places.stop - places.base + nr_pages > len(places.pfns):
+        if places.stop + nr_pages > len(places.pfns):
             self._compact(places, 2 * (places.nr_pages + nr_pages), active)
 
     def _compact(self, places: _List, nr_places: int, active: bool) -> None:
         """Drop stale places; at least half of `nr_places` stay free, so this is O(1) amortised."""
         live = self._live(places, places.start, places.stop, active)
-        places.pfns = np.empty(max(nr_places, _MIN_PLACES), dtype=np.int64)
+        places.pfns = np.empty(max(nr_places, _MIN_PLACES), dtype=np.int32)
         places.pfns[: len(live)] = live
-        places.base = places.start = places.stop
-        places.stop += len(live)
-        self._stamp[live] = np.arange(places.start, places.stop) * 2 + active
+        places.start, places.stop = 0, len(live)
+        self._stamp[live] = np.arange(places.stop) * 2 + active
 
     def check(self) -> None:
         """Run L1..L3.

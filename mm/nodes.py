@@ -142,10 +142,15 @@ def zones_for(nr_frames: int, nr_nodes: int = 1, *, nr_pages_per_block: int = 51
 
 
 def place_frames(frames: Frames, zones: Sequence[Zone]) -> None:
-    """Write the `zone` and `node` columns of the frames that the zones span."""
+    """Write the `zone` and `node` columns of the frames that the zones span.
+
+    Only where they differ: fresh columns are zeros that cost no memory until written.
+    """
     for zone in zones:
-        frames.zone[zone.span.start : zone.span.stop] = zone.index
-        frames.node[zone.span.start : zone.span.stop] = zone.node
+        for column, value in ((frames.zone, zone.index), (frames.node, zone.node)):
+            rows = column[zone.span.start : zone.span.stop]
+            if (rows != value).any():
+                rows[:] = value
 
 
 def min_free_kbytes(lowmem_kb: int, version: KernelVersion = "6.1") -> int:

@@ -7,6 +7,8 @@ Kernel counterpart: mm/swap_state.c, where page_private names the entry and an x
 64 MiB names the page.
 """
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +26,8 @@ class SwapCache:
     """entry -> pfn as a dict, pfn -> entry as a column; each page has a reference.
 
     Attributes:
-        entry_of: int64, shape (nr_frames,): the entry of a cached frame, -1 for others.
+        entry_of: int64, shape (nr_frames,): the entry of a cached frame, -1 for others; made
+            when it is first looked at, for a machine that never swaps need not pay for it.
 
     Invariants, run by `check`:
         C1 the two directions agree.
@@ -33,8 +36,12 @@ class SwapCache:
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
-        self.entry_of: NDArray[np.int64] = np.full(frames.nr_frames, -1, dtype=np.int64)
         self._pfn_of: dict[SwapEntry, int] = {}
+
+    @functools.cached_property
+    def entry_of(self) -> NDArray[np.int64]:
+        """The column; see the class."""
+        return np.full(self.frames.nr_frames, -1, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._pfn_of)
