@@ -178,8 +178,8 @@ class Lru:
 
     def _live(self, places: _List, start: int, stop: int, active: bool) -> Pfns:
         pfns = places.places(start, stop)
-        live = pfns[self._stamp[pfns] == np.arange(start, stop) * 2 + active]
-        return live.astype(np.int64)
+        live: Pfns = pfns[self._stamp[pfns] == np.arange(start, stop) * 2 + active].astype(np.int64)
+        return live
 
     def _make_room(self, places: _List, nr_pages: int, active: bool) -> None:
         if places.stop + nr_pages > len(places.pfns):
