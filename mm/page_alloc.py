@@ -143,28 +143,33 @@ class PageAllocator:
         self._counters = counters
         self._design = design
         self._deferrals = {zone.index: _Deferral() for zone in zones}
-        nearest = sorted(self._zones, key=lambda zone: (zone.node, -zone.kind))
-        self._zonelists = {
-            kind: [zone for zone in nearest if zone.kind <= kind] for kind in ZoneKind
-        }
+        self._zonelists = _zonelists(self._zones)
         self._requests: dict[tuple[Gfp, AllocFlags], _Request] = {}
         self._busy = False
         self.reclaim: Callable[[int], int] | None = None
         """Direct reclaim: asked for so many pages, says how many it freed.  None: there is none."""
 
-    def alloc_pages(self, order: int, gfp: Gfp) -> int:
+    def alloc_pages(self, order: int, gfp: Gfp, node: int | None = None) -> int:
         """One block of 2^order frames: its head, or -1 (-ENOMEM).
+
+        Args:
+            order: log2 of the pages wanted.
+            gfp: what the caller allows.
+            node: the only node that may serve it (__GFP_THISNODE); None for any, nearest first.
 
         Context: may compact and reclaim if `gfp` has DIRECT_RECLAIM and no allocation of
             this allocator is doing so already (PF_MEMALLOC): the recursion ends there.
         """
-        pfn = self._from_freelists(order, gfp, lambda zone: zone.low, AllocFlags.NOFRAGMENT)
+        zones = self._zonelists[gfp_zone_kind(gfp)]
+        if node is not None:
+            zones = [zone for zone in zones if zone.node == node]
+        pfn = self._from_freelists(order, gfp, zones, lambda zone: zone.low, AllocFlags.NOFRAGMENT)
         if pfn < 0:
-            pfn = self._from_freelists(order, gfp, lambda zone: zone.min, AllocFlags.NONE)
+            pfn = self._from_freelists(order, gfp, zones, lambda zone: zone.min, AllocFlags.NONE)
         if pfn < 0 and gfp & Gfp.DIRECT_RECLAIM and not self._busy:
             self._busy = True
             try:
-                pfn = self._slow_path(order, gfp)
+                pfn = self._slow_path(order, gfp, zones)
             finally:
                 self._busy = False
         if pfn >= 0:
@@ -172,12 +177,17 @@ class PageAllocator:
         return pfn
 
     def _from_freelists(
-        self, order: int, gfp: Gfp, mark: Callable[[Zone], int], extra: AllocFlags
+        self,
+        order: int,
+        gfp: Gfp,
+        zones: Sequence[Zone],
+        mark: Callable[[Zone], int],
+        extra: AllocFlags,
     ) -> int:
         request = self._requests.get((gfp, extra))
         if request is None:
             request = self._requests[gfp, extra] = _Request.of(gfp, extra)
-        for zone in self._zonelists[request.highest]:
+        for zone in zones:
             if not watermark_ok(
                 self._buddy, zone, order, mark(zone), highest=request.highest,
                 cma=request.cma, harder=request.harder, high=request.high,
@@ -193,10 +203,10 @@ class PageAllocator:
             return self._pcp.alloc(migratetype, zone=zone.index, alloc_flags=flags)
         return self._buddy.alloc(order, migratetype, zone=zone.index, alloc_flags=flags)
 
-    def _slow_path(self, order: int, gfp: Gfp) -> int:
-        for zone in self._zonelists[gfp_zone_kind(gfp)]:
+    def _slow_path(self, order: int, gfp: Gfp, zones: Sequence[Zone]) -> int:
+        for zone in zones:
             self._compaction.reset_isolation_suitable(zone, only_stale=True)
-        pfn = self._compact_for(order, gfp, _Priority.ASYNC)
+        pfn = self._compact_for(order, gfp, zones, _Priority.ASYNC)
         if pfn >= 0:
             return pfn
         priorities, nr_tries = [_Priority.SYNC_LIGHT, _Priority.SYNC_FULL], _NR_TRIES
@@ -206,25 +216,27 @@ class PageAllocator:
             nr_tries = _NR_COSTLY_TRIES
         for priority in priorities:
             for _ in range(nr_tries):
-                freed, pfn = self._reclaim_and_compact(order, gfp, priority)
+                freed, pfn = self._reclaim_and_compact(order, gfp, zones, priority)
                 if pfn >= 0 or not freed or gfp & Gfp.NORETRY:
                     return pfn
         return -1
 
-    def _reclaim_and_compact(self, order: int, gfp: Gfp, priority: _Priority) -> tuple[int, int]:
+    def _reclaim_and_compact(
+        self, order: int, gfp: Gfp, zones: Sequence[Zone], priority: _Priority
+    ) -> tuple[int, int]:
         """One try: pages that reclaim freed, and the block or -1."""
         freed = self.reclaim(max(1 << order, _SWAP_CLUSTER_MAX)) if self.reclaim else 0
         if freed:
             self._pcp.drain_all()
-        pfn = self._from_freelists(order, gfp, lambda zone: zone.min, AllocFlags.NONE)
-        return freed, pfn if pfn >= 0 else self._compact_for(order, gfp, priority)
+        pfn = self._from_freelists(order, gfp, zones, lambda zone: zone.min, AllocFlags.NONE)
+        return freed, pfn if pfn >= 0 else self._compact_for(order, gfp, zones, priority)
 
-    def _compact_for(self, order: int, gfp: Gfp, priority: _Priority) -> int:
+    def _compact_for(self, order: int, gfp: Gfp, zones: Sequence[Zone], priority: _Priority) -> int:
         """Direct compaction, zone by zone, and another look at the free lists after each."""
         if order == 0:
             return -1
         highest = gfp_zone_kind(gfp)
-        for zone in self._zonelists[highest]:
+        for zone in zones:
             deferral = self._deferrals[zone.index]
             if priority is not _Priority.SYNC_FULL and deferral.is_deferred(order):
                 continue
@@ -235,7 +247,7 @@ class PageAllocator:
             self._pcp.drain_all()
             control = priority.control(zone, order, gfp_migratetype(gfp))
             report = self._compaction.compact_zone(control, self._design())
-            pfn = self._from_freelists(order, gfp, lambda zone: zone.min, AllocFlags.NONE)
+            pfn = self._from_freelists(order, gfp, zones, lambda zone: zone.min, AllocFlags.NONE)
             if pfn >= 0:
                 self._deferrals[self._zone_of(pfn)].succeed(order)
                 return pfn
@@ -263,3 +275,9 @@ class PageAllocator:
         by_order = self._buddy.nr_free_by_order(zone.index)[: MigrateType.ISOLATE].sum(axis=0)
         index = fragmentation_index(by_order, order)
         return not 0 <= index <= EXTFRAG_THRESHOLD
+
+
+def _zonelists(zones: Sequence[Zone]) -> dict[ZoneKind, list[Zone]]:
+    """By the highest kind that a request may use: the zones to try, in order."""
+    nearest = sorted(zones, key=lambda zone: (zone.node, -zone.kind))
+    return {kind: [zone for zone in nearest if zone.kind <= kind] for kind in ZoneKind}
