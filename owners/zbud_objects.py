@@ -26,6 +26,7 @@ from owners.zbud_owner import Coverage, ZbudOwner
 from owners.zbud_pages import ZbudPages
 from owners.zpool_extents import Extents
 from pinpage.errors import PinpageError, require
+from pinpage.owner import Verdict
 from pinpage.registry import PinRegistry
 from pinpage.units import PAGE_SHIFT, Mask, Pfns
 
@@ -123,7 +124,7 @@ class ZbudObjects:
 
         Returns:
             EINVAL for a size below 1 or a highmem request, ENOSPC for more than 3968 bytes,
-            ENOMEM when there is no page.
+            ENOMEM when there is no page, or only one that the move we are called from holds.
         """
         if nr_bytes <= 0 or gfp & Gfp.HIGHMEM:
             return Errno.EINVAL
@@ -139,10 +140,12 @@ class ZbudObjects:
         pfn = self.source.alloc_page(gfp)
         if pfn < 0:
             return Errno.ENOMEM
-        page_id = self._new_page(pfn)
+        fresh = self._new_page(pfn)
+        if fresh is None:
+            return Errno.ENOMEM
         with self.lock:
-            self.pages.nr_maps[page_id, FIRST] = 0
-            return self._place(page_id, chunks)
+            self.pages.nr_maps[fresh, FIRST] = 0
+            return self._place(fresh, chunks)
 
     def free(self, handle: int) -> None:
         """Forget an object; the page goes with its last reference.
@@ -263,8 +266,12 @@ class ZbudObjects:
 
     # Under the lock.
 
-    def _new_page(self, pfn: int) -> int:
-        """Take a page from the allocator into the pool, typed and pinned; its id."""
+    def _new_page(self, pfn: int) -> int | None:
+        """Take a page from the allocator into the pool, typed and pinned; its id.
+
+        None, and the page is given back, where our own caller has it under move.
+        Context: without the lock, for pinning may wait for another thread's move.
+        """
         frames = self.source.frames
         require(
             frames.mapcount[pfn] == MAPCOUNT_NONE, "Z2 a fresh page is mapped or typed", pfn=pfn
@@ -273,9 +280,15 @@ class ZbudObjects:
             page_id = self.pages.add(pfn)
             self.pages.nr_maps[page_id, FIRST] = 1  # a mover that finds it half-made hears Again
             frames.mapcount[pfn] = MAPCOUNT_ZBUD
-        if self._registry is not None:
-            self._registry.pin(pfn, self.owner, self.pages.private(page_id))
-        return page_id
+            private = self.pages.private(page_id)
+        if self._registry is None or self._registry.pin(pfn, self.owner, private) is Verdict.YES:
+            return page_id
+        with self.lock:
+            self.pages.nr_maps[page_id, FIRST] = 0
+            self.pages.remove(page_id)
+            frames.mapcount[pfn] = MAPCOUNT_NONE
+        self.source.put_page(pfn)
+        return None
 
     def _place(self, page_id: int, chunks: int) -> int:
         first, last = self.pages.chunks[page_id].tolist()

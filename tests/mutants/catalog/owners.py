@@ -27,6 +27,21 @@ def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) 
 MUTANTS: list[Mutant] = [
     # zbud: layout, lists, references
     _mutant(
+        "zbud-keeps-a-page-that-it-could-not-pin", "Z7", OBJECTS,
+        "        if self._registry is None or self._registry.pin(pfn, self.owner, private)"
+        " is Verdict.YES:\n            return page_id\n",
+        "        if self._registry is not None:\n"
+        "            self._registry.pin(pfn, self.owner, private)\n        return page_id\n", ZBUD,
+    ),
+    _mutant(
+        "zbud-waits-with-the-pool-locked", "R-30", OBJECTS,
+        "        if self._registry is None or self._registry.pin(pfn, self.owner, private)"
+        " is Verdict.YES:\n            return page_id\n",
+        "        with self.lock:\n"
+        "            if self._registry is None or self._registry.pin(pfn, self.owner, private) == 0:\n"
+        "                return page_id\n", ZBUD,
+    ),
+    _mutant(
         "zbud-object-of-63-chunks", "T1", LAYOUT,
         "PAGE_SIZE - HEADER_NR_BYTES - CHUNK_NR_BYTES", "PAGE_SIZE - HEADER_NR_BYTES", ZBUD,
     ),

@@ -1,5 +1,8 @@
 """zbud: where objects go, how long pages live, what reclaim returns."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,8 @@ from mm.gfp import Gfp
 from owners.zbud import ZbudOps, ZbudPool
 from owners.zbud_layout import CHUNK_NR_BYTES
 from pinpage.errors import InvariantError, PinpageError
+from pinpage.registry import PinRegistry
+from pinpage.topology import Topology
 from tests.unit.owners.worlds import PAGE, FewFrames, column, fill, live_handles
 
 
@@ -323,6 +328,40 @@ def test_a_page_under_move_takes_no_object_and_no_reclaim(movable):
     assert live_handles(movable) == {handle}
     movable.owner.putback_many(pfns, privates)
     assert movable.map(handle) != Errno.EAGAIN
+
+
+def test_a_fresh_page_under_our_callers_own_move_is_given_back():
+    """Waiting for that move would be waiting for ourselves, and an unpinned page is no page."""
+    registry = PinRegistry(Topology.uniform(nr_frames=8))
+    source = FewFrames(8)
+    pool = ZbudPool(source, registry=registry)
+    everything = np.arange(8)
+    registry.begin_move(everything)
+    assert pool.alloc(chunks(20)) == Errno.ENOMEM
+    assert (pool.pages_nr, source.nr_free, len(registry)) == (0, 7, 0)
+    registry.end_move(everything)
+    assert pool.alloc(chunks(20)) > 0
+    assert len(registry) == 1
+    pool.check()
+
+
+def test_who_waits_for_a_move_does_not_hold_the_pool():
+    registry = PinRegistry(Topology.uniform(nr_frames=8))
+    pool = ZbudPool(FewFrames(8), registry=registry)
+    everything = np.arange(8)
+    registry.begin_move(everything)
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(pool.alloc, chunks(40))
+        while not pool.pages_nr and not waiting.done():
+            time.sleep(0.001)
+        free = pool.lock._lock.acquire(timeout=1)
+        if free:
+            pool.lock._lock.release()
+        is_waiting = not waiting.done()
+        registry.end_move(everything)
+        assert waiting.result(timeout=10) > 0
+    assert (free, is_waiting) == (True, True)
+    pool.check()
 
 
 def begin_move(pool, page):
