@@ -91,25 +91,34 @@ def refusals(rows: Sequence[Row], width: int | None = None) -> str:
     return lay_out(header, lines, width)
 
 
-def lay_out(header: Sequence[str], lines: Sequence[_Line], width: int | None = None) -> str:
+def lay_out(
+    header: Sequence[str],
+    lines: Sequence[_Line],
+    width: int | None = None,
+    *,
+    nr_names: int = _NR_NAMES,
+) -> str:
     """A table as text; where it is too wide, several below each other.
 
-    The first three columns name the line, and become one where the table is split.
+    The first columns name the line, and become one where the table is split.
 
     Args:
         header: names of the columns.
         lines: cells, as many as the header has.
         width: columns to stay within, as far as one name and one value go; None: no limit.
+        nr_names: columns that name the line: three for a run, two or one for anything else.
     """
     table = [list(header), *lines]
-    whole = _render(table, _NR_NAMES)
+    whole = _render(table, nr_names)
     if width is None or len(whole[1]) <= width:
         return "\n".join(whole)
-    names = ["run", *(_one_name(line[:_NR_NAMES]) for line in lines)]
+    one_name = _one_name if nr_names == _NR_NAMES else " ".join
+    first = "run" if nr_names == _NR_NAMES else " ".join(header[:nr_names])
+    names = [first, *(one_name(line[:nr_names]) for line in lines)]
     room = width - max(map(len, names))
     parts: list[list[int]] = [[]]
     left = room
-    for column in range(_NR_NAMES, len(header)):
+    for column in range(nr_names, len(header)):
         needed = len(_GAP) + max(len(line[column]) for line in table)
         if parts[-1] and needed > left:
             parts.append([])

@@ -10,7 +10,7 @@ every byte read back.  A consumer with a mistake in its options raises PinpageEr
 anything has changed; one that fails says so in the report.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Self, TypeAlias
 
 import attrs
@@ -119,6 +119,14 @@ class Attempt:
         return sum(self.steps_ns.values())
 
 
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)  # JSON has lists only
+
+
+def _attempts(attempts: Iterable[Attempt]) -> tuple[Attempt, ...]:
+    return tuple(attempts)
+
+
 @frozen(kw_only=True)
 class RequestReport:
     """What a request came to.  Counts are pages unless the name says otherwise.
@@ -148,13 +156,13 @@ class RequestReport:
 
     request: RequestName
     design: str
-    movable: tuple[str, ...] = field(converter=tuple)
+    movable: tuple[str, ...] = field(converter=_names)
     strategy: Strategy
     wanted: int
     obtained: int
     unit: str
     bound: int | None
-    attempts: tuple[Attempt, ...] = field(converter=tuple)
+    attempts: tuple[Attempt, ...] = field(converter=_attempts)
     pages_moved: int
     pages_dropped: int
     pages_released: int

@@ -1,0 +1,201 @@
+"""Counting for a request: what each attempt did and took, and the report at the end.
+
+    account = Account(subject, options, request="cma", unit="page")
+    for ...:
+        if account.interrupted:
+            break
+        account.begin("512 pages")
+        ... serve it ...
+        account.end(span, errno, refusals=report.refusals, pages_dropped=report.pages_dropped)
+    return account.finish(wanted=..., obtained=...)
+
+What a part counts itself is priced by the machine's cost model; where the part has advanced
+the clock, it has been priced already.  Time that passed beyond the price of what was done
+was spent waiting.  So an attempt's steps sum to its time on the clock, exactly.
+"""
+
+from collections import Counter
+
+from mm.costs import STEPS, Counters, Step
+from mm.errno import Errno
+from mm.machine import Machine
+from mm.reasons import Refusals
+from pinlab.ledger import ReadBack
+from pinlab.replay import Replayed
+from pinlab.requests.report import Attempt, RequestName, RequestOptions, RequestReport
+from pinpage.errors import require
+from pinpage.units import Span
+
+__all__ = ["Account", "Subject"]
+
+Subject = Replayed | Machine
+"""What is asked: a replayed recording, or a bare machine (then no bytes are read back)."""
+
+
+class Account:
+    """The account of one request on one machine.
+
+    Invariants, required as attempts end:
+        AC1 an attempt's steps sum to the time that passed on the clock.
+        AC2 attempts do not nest: one begins after the last has ended.
+
+    Attributes:
+        machine: the one that serves.
+        attempts: those that have ended.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        options: RequestOptions,
+        *,
+        request: RequestName,
+        unit: str,
+        bound: int | None = None,
+    ) -> None:
+        """Begin to count; what was done before is nobody's.
+
+        Args:
+            subject: what is asked.
+            options: how.
+            request: the consumer.
+            unit: what wanted and obtained count.
+            bound: the most that any strategy can obtain, from the state before.
+        """
+        self.machine = subject.machine if isinstance(subject, Replayed) else subject
+        self.attempts: list[Attempt] = []
+        self._subject = subject
+        self._options = options
+        self._names = (request, unit)
+        self._bound = bound
+        self._begun = self._seen = self.machine.counted()
+        self._seen_ns = self.machine.clock.now_ns
+        self._steps: Counter[Step] = Counter()
+        self._refusals = Refusals()
+        self._gave_up: Counter[str] = Counter()
+        self._under_way: str | None = None
+        self._was_interrupted = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether to stop here; once it was so the report is partial."""
+        self._was_interrupted = self._was_interrupted or self._options.interrupted()
+        return self._was_interrupted
+
+    def begin(self, name: str, *, of: int = 0) -> None:
+        """An attempt begins; `of` how many there are at most, for whoever watches."""
+        require(self._under_way is None, "AC2 an attempt begins inside another", name=name)
+        self._settle()
+        self._options.advance(name, len(self.attempts), of)
+        self._under_way = name
+
+    def end(
+        self,
+        span: Span | None,
+        errno: Errno,
+        *,
+        refusals: Refusals | None = None,
+        pages_dropped: int = 0,
+        pages_released: int = 0,
+        pages_moved: int | None = None,
+    ) -> Attempt:
+        """The attempt that was begun has ended.
+
+        Args:
+            span: where; None if nowhere.
+            errno: OK, or why not.
+            refusals: frames that stayed in its way, each once.
+            pages_dropped, pages_released: given up instead of moved.
+            pages_moved: contents that went elsewhere; None: as many as were copied.
+        """
+        name, self._under_way = self._under_way, None
+        require(name is not None, "AC2 an attempt ends that has not begun")
+        done, steps = self._settle()
+        refusals = refusals or Refusals()
+        self._refusals.update(refusals)
+        self._gave_up += Counter(dropped=pages_dropped, released=pages_released)
+        attempt = Attempt(
+            name=str(name),
+            start=-1 if span is None else span.start,
+            stop=-1 if span is None else span.stop,
+            errno=errno.name,
+            pages_moved=done.pages_copied if pages_moved is None else pages_moved,
+            refused=named(refusals),
+            steps_ns={str(step): ns for step, ns in steps.items()},
+        )
+        self._was_interrupted = self._was_interrupted or errno is Errno.EINTR
+        self.attempts.append(attempt)
+        return attempt
+
+    def finish(
+        self, *, wanted: int, obtained: int, details: dict[str, int] | None = None
+    ) -> RequestReport:
+        """Read everything back, check the machine, and report.
+
+        Raises:
+            InvariantError: the machine contradicts itself.
+        """
+        require(self._under_way is None, "AC2 a report inside an attempt")
+        self._settle()
+        machine, options, (request, unit) = self.machine, self._options, self._names
+        done = machine.counted().since(self._begun)
+        read = self._read_back()
+        machine.check()
+        moved = [attempt.pages_moved for attempt in self.attempts]
+        return RequestReport(
+            request=request,
+            design=options.design,
+            movable=options.movable,
+            strategy=options.strategy,
+            wanted=wanted,
+            obtained=obtained,
+            unit=unit,
+            bound=self._bound,
+            attempts=tuple(self.attempts),
+            pages_moved=sum(moved) if moved else done.pages_copied,
+            pages_dropped=self._gave_up["dropped"],
+            pages_released=self._gave_up["released"],
+            pages_scanned=done.pages_scanned,
+            refused=named(self._refusals),
+            refused_by_owner={
+                owner: {reason.name.lower(): count for reason, count in sorted(reasons.items())}
+                for owner, reasons in sorted(self._refusals.by_owner().items())
+            },
+            steps_ns={step: self._steps[step] for step in STEPS},
+            modelled_ns=sum(self._steps.values()),
+            bytes_verified=read.bytes_verified,
+            bytes_lost=read.bytes_lost,
+            digest=machine.digest(),
+            seed=options.seed,
+            partial=self._was_interrupted,
+            details=details or {},
+        )
+
+    def _settle(self) -> tuple[Counters, dict[Step, int]]:
+        """What was done since the last time, priced; the clock is brought up to that."""
+        machine = self.machine
+        now = machine.counted()
+        done, self._seen = now.since(self._seen), now
+        steps = machine.costs.steps_of(done)
+        ahead_ns = sum(steps.values()) - (machine.clock.now_ns - self._seen_ns)
+        if ahead_ns > 0:
+            machine.clock.advance(ahead_ns)
+        else:
+            steps["wait"] -= ahead_ns
+        passed_ns = machine.clock.now_ns - self._seen_ns
+        require(sum(steps.values()) == passed_ns, "AC1 steps and clock disagree", ns=passed_ns)
+        self._seen_ns = machine.clock.now_ns
+        self._steps.update(steps)
+        return done, steps
+
+    def _read_back(self) -> ReadBack:
+        subject = self._subject
+        if not isinstance(subject, Replayed):
+            return ReadBack()
+        machine = subject.machine
+        return subject.ledger.read_back(machine.contents, subject.zswap, machine.swap)
+
+
+def named(refusals: Refusals) -> dict[str, int]:
+    """Frames by the name of their reason, in the order of the taxonomy."""
+    return {reason.name.lower(): n for reason, n in sorted(refusals.by_reason().items()) if n}

@@ -1,0 +1,131 @@
+"""One request on one machine: a recording or a description, under a design, served and told.
+
+    request     what it asks for                    served where nothing is named
+    ----------  ----------------------------------  ----------------------------------------
+    huge2m      every 2 MiB page                    the bundled recording
+    huge1g      every 1 GiB page                    a described machine of 4 GiB
+    cma         the recordings' sequence of sizes   a described machine with an area
+    offline     each memory block in turn           the bundled recording
+    power       every power region off              the bundled recording
+
+The bundled recording has neither a CMA area nor room for a 1 GiB page.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from attrs import evolve
+
+from mm.contents import ArenaContents, Contents, TagContents
+from pinlab.compare import check_runs
+from pinlab.corpus import Corpus
+from pinlab.described import describe_machine, is_description
+from pinlab.layout import nr_frames_padded
+from pinlab.replay import Replayed, replay
+from pinlab.requests.account import Subject
+from pinlab.requests.report import RequestName, RequestOptions, RequestReport
+from pinlab.results import Run
+from pinlab.room import require_room
+from pinlab.snapshot.image import Snapshot
+from pinlab.snapshot.open import open_snapshot
+from pinpage.errors import PinpageError
+
+__all__ = ["DEFAULT_MEMORY", "Serve", "open_memory", "prepare", "run_request"]
+
+Serve = Callable[[Subject, RequestOptions], RequestReport]
+"""What each consumer's module has."""
+
+DEFAULT_MEMORY: Mapping[RequestName, str | None] = {
+    "huge2m": None,
+    "huge1g": "scenario:4GiB,anon=30%,slab=1%,pagetable=0.5%",
+    "cma": "scenario:1GiB,anon=50%,slab=2%,cma=128MiB",
+    "offline": None,
+    "power": None,
+}
+"""What a request is put to when nothing is named; None: the bundled recording."""
+
+
+def open_memory(request: RequestName, named: str | None, *, seed: int = 0) -> Snapshot:
+    """The memory that a request is put to.
+
+    Args:
+        request: for what it is put to where nothing is named.
+        named: a recording's path, a description, or None.
+        seed: of a description's layout.
+
+    Raises:
+        PinpageError: a description that is wrong.
+        SnapshotError: a file that cannot be used.
+    """
+    wanted = named if named is not None else DEFAULT_MEMORY[request]
+    if wanted is not None and is_description(wanted):
+        return describe_machine(wanted, seed=seed)
+    return open_snapshot(wanted)
+
+
+def prepare(
+    snapshot: Snapshot, options: RequestOptions, *, contents: Literal["bytes", "none"] = "bytes"
+) -> Replayed:
+    """The machine that will serve, as recorded, under the design that the options name.
+
+    Args:
+        snapshot: the memory.
+        options: design, movable owners and seed are read.
+        contents: "bytes", real ones, to be read back in the end; or "none": a machine of any
+            size, of which only the layout counts.
+
+    Raises:
+        PinpageError: an unknown design or owner; too little memory here for the contents.
+    """
+    check_runs(snapshot, [Run(options.design, options.movable, options.strategy)])
+    holds: Contents
+    if contents == "bytes":
+        require_room(snapshot, 1)
+        holds = ArenaContents(nr_frames_padded(snapshot))
+    else:
+        holds = TagContents(nr_frames_padded(snapshot))
+    return replay(
+        snapshot,
+        Corpus.build(seed=options.seed),
+        design_name=options.design,
+        movable=frozenset(options.movable),
+        contents=holds,
+        write=contents == "bytes",
+        seed=options.seed,
+    )
+
+
+def run_request(
+    request: RequestName,
+    snapshot: Snapshot,
+    options: RequestOptions,
+    *,
+    contents: Literal["bytes", "none"] = "bytes",
+    servers: Mapping[RequestName, Serve] | None = None,
+) -> RequestReport:
+    """Replay, serve, and say on what.
+
+    Args:
+        request: the consumer.
+        snapshot: the memory.
+        options: how.
+        contents: see `prepare`; with "none" nothing is read back.
+        servers: consumers by name; None: those of this package.
+
+    Raises:
+        PinpageError: what is asked cannot be asked of this memory.
+        InvariantError: the machine contradicts itself afterwards.
+
+    Cost: replay takes about a second per GiB; then it depends on what is asked.
+    """
+    serve = (SERVERS if servers is None else servers).get(request)
+    if serve is None:
+        raise PinpageError(f"request {request!r} is unknown: it is one of {', '.join(SERVERS)}")
+    replayed = prepare(snapshot, options, contents=contents)
+    subject: Subject = replayed if contents == "bytes" else replayed.machine
+    report = serve(subject, options)
+    return evolve(report, recording=snapshot.name, seed=options.seed)
+
+
+SERVERS: dict[RequestName, Serve] = {}
+"""Consumers by name."""
