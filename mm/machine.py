@@ -17,11 +17,13 @@ from mm.compaction import CompactControl, Compaction, CompactReport
 from mm.contents import ArenaContents, Contents, TagContents
 from mm.costs import CostModel, Counters, SimClock
 from mm.design import Design, RegistryDesign, Unmovable
+from mm.evacuate import Evacuator
 from mm.frames import Frames, FrameState
 from mm.gfp import Gfp
 from mm.hugetlb import HugePool
 from mm.lru import Lru
 from mm.memory import Memory
+from mm.meter import Meter
 from mm.move import Mover
 from mm.nodes import Zone, place_frames, zones_for
 from mm.page_alloc import PageAllocator
@@ -30,6 +32,7 @@ from mm.paging import Paging
 from mm.pcp import PerCpuPages
 from mm.plan import Plan
 from mm.planned import PlannedCompaction
+from mm.range_walk import Parts
 from mm.rmap import Rmap
 from mm.strategy import Strategy
 from mm.swap import Swap
@@ -72,7 +75,7 @@ class Machine:
     Attributes:
         frames, pageblocks, zones, contents: the columns.
         buddy, pcp, rmap, lru, swap: the state over them.
-        mover, compaction, planned, allocator, hugetlb: the policies.
+        mover, compaction, planned, allocator, hugetlb, evacuator: the policies.
         paging, memory, swap_core: the process side: what faults and unuse share, processes,
             and what a compressed cache asks of swap.
         design: how frames are treated that mm cannot move by itself; may be replaced.
@@ -123,6 +126,9 @@ class Machine:
         self.swap_core = SwapCore(self.paging)
         self.allocator.reclaim = self._reclaim
         self.mover.wait_on_page = self.paging.wait_on_page
+        meter = Meter(self.counted, self.costs, self.clock)
+        ours = (self.buddy, self.pcp, self.rmap, self.lru, self.mover, self.counters, meter)
+        self.evacuator = Evacuator(Parts(*ours), self.alloc_page)
 
     @classmethod
     def build(
