@@ -10,22 +10,26 @@ import enum
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pinlab import cli_request
+from pinlab.cli_common import (
+    INTERRUPTED,
+    end,
+    failures,
+    help_if_alone,
+    open_recording,
+    usage_errors,
+)
+
 if TYPE_CHECKING:
-    from pinlab.compare import Progress, Run
+    from pinlab.compare import Run
     from pinlab.snapshot.image import Snapshot
-    from pinlab.snapshot.proc import Progress as FileProgress
 
 __all__ = ["app", "check", "compare", "heatmap", "main", "record"]
-
-_INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
 
 app = typer.Typer(
     add_completion=False,
@@ -68,19 +72,18 @@ def _root(
 
     Start with `pinpage compare`: it needs no file and no root.
     """
-    _help_if_alone(context)
+    help_if_alone(context)
 
 
 @_report_app.callback()
 def _report(context: typer.Context) -> None:
-    """Look at one recording."""
-    _help_if_alone(context)
+    """Look at one recording, or at what a run said."""
+    help_if_alone(context)
 
 
-def _help_if_alone(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-        raise typer.Exit(2)
+app.command()(cli_request.request)
+app.command()(cli_request.fidelity)
+_report_app.command()(cli_request.reasons)
 
 
 _Recording = Annotated[
@@ -143,16 +146,16 @@ def compare(  # noqa: PLR0917  (typer calls it by name)
     """
     from pinlab.compare import check_runs
     from pinlab.compare import compare as run_all
-    from pinlab.output import comparison_as_json, print_maps
+    from pinlab.output import comparison_as_json, print_maps, run_progress
     from pinlab.tables import print_comparison
 
     if as_json and with_map:
-        _end("--map draws for people: leave it out with --json", 2)
-    snapshot = _open(recording)
-    with _usage_errors():
+        end("--map draws for people: leave it out with --json", 2)
+    snapshot = open_recording(recording)
+    with usage_errors():
         runs = _runs(snapshot, design, movable, strategy)
         check_runs(snapshot, runs)
-    with _failures(), _progress() as progress:
+    with failures(), run_progress() as progress:
         comparison = run_all(
             snapshot,
             runs,
@@ -190,7 +193,7 @@ def check(
 
     Exit code 1: a promise was broken; the shortest trace that was found is printed.
     """
-    with _usage_errors():
+    with usage_errors():
         from pinlab.check import check_owner, report_as_json
 
         report = check_owner(target, nr_examples=examples, seed=seed)
@@ -212,10 +215,10 @@ def record(
 
     What /proc does not tell stays unknown, and an unknown frame is never taken for a free one.
     """
-    from pinlab.output import describe
+    from pinlab.output import describe, file_progress
     from pinlab.record import record as capture
 
-    with _failures(), _file_progress() as progress:
+    with failures(), file_progress() as progress:
         snapshot = capture(output, progress)
     typer.echo(f"{output}: {describe(snapshot)}")
 
@@ -234,8 +237,8 @@ def heatmap(
     """Draw memory as a map: one cell per pageblock, by whoever keeps it from being emptied."""
     from pinlab import heatmap as draw
 
-    snapshot = _open(file)
-    with _failures():
+    snapshot = open_recording(file)
+    with failures():
         text = draw.text(snapshot, width)
         if png is not None:
             draw.png(snapshot, png)
@@ -252,7 +255,7 @@ def _exit_code_of_run() -> int:
     try:
         code = app(prog_name="pinpage", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -261,7 +264,7 @@ def _exit_code_of_run() -> int:
         if not hasattr(error, "format_message"):
             raise
         return _say_what_was_wrong(error)
-    if code == _INTERRUPTED:
+    if code == INTERRUPTED:
         typer.echo("pinpage: interrupted", err=True)
     return code if isinstance(code, int) else 0
 
@@ -272,13 +275,6 @@ def _say_what_was_wrong(error: Any) -> int:
     message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
     typer.echo(f"pinpage: {message}; see {path} --help", err=True)
     return int(error.exit_code)
-
-
-def _open(recording: str | None) -> "Snapshot":
-    with _failures():
-        from pinlab.snapshot.open import open_snapshot
-
-        return open_snapshot(recording)
 
 
 def _runs(
@@ -293,53 +289,3 @@ def _runs(
         return default_runs(snapshot)
     chosen = [coverage_named(names) for names in coverages or []]
     return runs_of(snapshot, designs or [], chosen, None if strategy is None else strategy.value)
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    """What goes wrong with files and memory: one line, exit code 1."""
-    from pinpage.errors import PinpageError
-
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except MemoryError:
-        _end("memory ran out: try --jobs 1, or a smaller recording", 1)
-    except OSError as error:
-        _end(f"{error.filename or 'system'}: {error.strerror or error}", 1)
-    except PinpageError as error:
-        _end(str(error), 1)
-
-
-@contextmanager
-def _usage_errors() -> Iterator[None]:
-    """What was asked for wrongly: one line, exit code 2."""
-    from pinpage.errors import PinpageError
-
-    try:
-        yield
-    except PinpageError as error:
-        _end(str(error), 2)
-
-
-def _end(message: str, code: int) -> NoReturn:
-    typer.echo(f"pinpage: {message}", err=True)
-    raise typer.Exit(code)
-
-
-@contextmanager
-def _progress() -> Iterator["Progress | None"]:
-    """A bar over runs, on stderr and only on a terminal."""
-    from pinlab.output import run_progress
-
-    with run_progress() as progress:
-        yield progress
-
-
-@contextmanager
-def _file_progress() -> Iterator["FileProgress | None"]:
-    from pinlab.output import file_progress
-
-    with file_progress() as progress:
-        yield progress

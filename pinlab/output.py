@@ -1,5 +1,6 @@
 """What the command prints besides tables: JSON, maps, progress, one-line descriptions."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,13 +19,19 @@ from pinlab.snapshot.image import Snapshot
 from pinpage.units import PAGE_SIZE
 
 __all__ = [
+    "attempt_progress",
+    "case_progress",
     "comparison_as_json",
     "describe",
     "file_progress",
     "print_maps",
     "run_progress",
+    "terminal_width",
 ]
 
+
+NamedProgress = Callable[[str, int, int], None]
+"""Told before each piece of work: its name, how many are done, how many there are (0: unknown)."""
 
 _MOVABLE_BY_MM = frozenset({FrameClass.ANON, FrameClass.FILE, FrameClass.HUGETLB})
 
@@ -68,32 +75,54 @@ def _bar() -> Progress:
     )
 
 
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout is; None where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 @contextmanager
 def run_progress() -> Iterator[RunProgress | None]:
     """A bar over the runs of a comparison, on stderr; none where stderr is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with _bar() as bar:
-        task = bar.add_task("filling memory", total=None)
+    with _named_progress("filling memory") as bar:
 
         def told(run: Run, done: int, total: int) -> None:
-            what = " ".join(filter(None, (run.design, "+".join(run.movable), run.strategy)))
-            bar.update(task, description=what, completed=done, total=total)
+            if bar is not None:
+                what = " ".join(filter(None, (run.design, "+".join(run.movable), run.strategy)))
+                bar(what, done, total)
 
+        yield None if bar is None else told
+
+
+@contextmanager
+def file_progress() -> Iterator[NamedProgress | None]:
+    """A bar over the files that are read, on stderr; none where stderr is no terminal."""
+    with _named_progress("reading") as told:
         yield told
 
 
 @contextmanager
-def file_progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """A bar over the files that are read, on stderr; none where stderr is no terminal."""
+def attempt_progress() -> Iterator[NamedProgress | None]:
+    """A bar over the attempts of a request, on stderr; none where stderr is no terminal."""
+    with _named_progress("filling memory") as told:
+        yield told
+
+
+@contextmanager
+def case_progress() -> Iterator[NamedProgress | None]:
+    """A bar over recordings that are replayed, on stderr; none where stderr is no terminal."""
+    with _named_progress("replaying") as told:
+        yield told
+
+
+@contextmanager
+def _named_progress(first: str) -> Iterator[NamedProgress | None]:
     if not sys.stderr.isatty():
         yield None
         return
     with _bar() as bar:
-        task = bar.add_task("reading", total=None)
+        task = bar.add_task(first, total=None)
 
         def told(name: str, done: int, total: int) -> None:
-            bar.update(task, description=name, completed=done, total=total)
+            bar.update(task, description=name, completed=done, total=total or None)
 
         yield told

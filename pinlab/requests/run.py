@@ -30,7 +30,7 @@ from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
 from pinpage.errors import PinpageError
 
-__all__ = ["DEFAULT_MEMORY", "Serve", "open_memory", "prepare", "run_request"]
+__all__ = ["DEFAULT_MEMORY", "Serve", "check_request", "open_memory", "prepare", "run_request"]
 
 Serve = Callable[[Subject, RequestOptions], RequestReport]
 """What each consumer's module has."""
@@ -63,6 +63,16 @@ def open_memory(request: RequestName, named: str | None, *, seed: int = 0) -> Sn
     return open_snapshot(wanted)
 
 
+def check_request(snapshot: Snapshot, options: RequestOptions) -> None:
+    """Refuse what cannot be asked of this memory, before it is replayed.
+
+    Raises:
+        PinpageError: an unknown design or strategy, an owner that the memory does not have, or
+            owners given to a design that asks nobody.
+    """
+    check_runs(snapshot, [Run(options.design, options.movable, options.strategy)])
+
+
 def prepare(
     snapshot: Snapshot, options: RequestOptions, *, contents: Literal["bytes", "none"] = "bytes"
 ) -> Replayed:
@@ -77,7 +87,7 @@ def prepare(
     Raises:
         PinpageError: an unknown design or owner; too little memory here for the contents.
     """
-    check_runs(snapshot, [Run(options.design, options.movable, options.strategy)])
+    check_request(snapshot, options)
     holds: Contents
     if contents == "bytes":
         require_room(snapshot, 1)

@@ -1,0 +1,344 @@
+"""`pinpage request`, `pinpage fidelity`, `pinpage report reasons`: parse, call, print."""
+
+import enum
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pinlab.cli_common import INTERRUPTED, end, failures, interruptible, usage_errors
+
+if TYPE_CHECKING:
+    from pinlab.requests.report import RequestOptions, RequestReport
+    from pinlab.snapshot.image import Snapshot
+
+__all__ = ["fidelity", "reasons", "request"]
+
+
+class Consumer(enum.StrEnum):
+    """Whoever needs memory moved."""
+
+    huge2m = "huge2m"
+    huge1g = "huge1g"
+    cma = "cma"
+    offline = "offline"
+    power = "power"
+
+
+class HowToChoose(enum.StrEnum):
+    """How a consumer decides what to move."""
+
+    scan = "scan"
+    plan = "plan"
+
+
+class Waiting(enum.StrEnum):
+    """How long to wait for one frame."""
+
+    async_ = "async"
+    sync_light = "sync-light"
+    sync = "sync"
+
+
+class RecordedRequest(enum.StrEnum):
+    """What a recorded kernel was asked for."""
+
+    huge = "huge"
+    cmphuge = "cmphuge"
+    offline = "offline"
+    cma = "cma"
+    giga = "giga"
+
+
+_CONCERNS = {
+    "--pages": (Consumer.cma,),
+    "--align": (Consumer.cma,),
+    "--block": (Consumer.offline,),
+    "--block-size": (Consumer.offline,),
+    "--region": (Consumer.power,),
+    "--interleave": (Consumer.power,),
+    "--node": (Consumer.huge2m, Consumer.huge1g),
+}
+"""Options that only some consumers have."""
+
+_SIZE = re.compile(r"(\d+)(KiB|MiB|GiB)")
+_SHIFT = {"KiB": 10, "MiB": 20, "GiB": 30}
+_PAGE_SHIFT = 12
+_MOST_TIMEOUT_S = 86_400.0
+
+
+def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
+    consumer: Annotated[
+        Consumer,
+        typer.Argument(
+            metavar="{huge2m|huge1g|cma|offline|power}",
+            help="Who needs memory: 2 MiB pages, 1 GiB pages, a contiguous area, hot-remove, "
+            "memory power management.",
+            show_default=False,
+        ),
+    ],
+    memory: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RECORDING|SCENARIO]",
+            help="A recording's file, or memory described as scenario:1GiB,anon=30%,slab=2% or in "
+            "a .toml file. If left out: the recording that is built in, for huge1g and cma a "
+            "scenario.",
+            show_default=False,
+        ),
+    ] = None,
+    design: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How frames are treated that mm cannot move by itself: unmovable, zbud-reclaim, "
+            "registry.",
+        ),
+    ] = "registry",
+    movable: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER[,OWNER...]",
+            help="Who has a migrate callback under registry, such as zbud,slab; or none.",
+        ),
+    ] = None,
+    strategy: Annotated[
+        HowToChoose,
+        typer.Option(help="scan: as the kernel goes about it. plan: what is known goes first."),
+    ] = HowToChoose.scan,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of contents, and of a scenario's layout.")
+    ] = 0,
+    count: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Units wanted; all if left out.")
+    ] = None,
+    pages: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="cma: pages per allocation.")
+    ] = None,
+    align: Annotated[
+        int | None,
+        typer.Option(min=0, max=20, metavar="ORDER", help="cma: first pfn a multiple of 2^ORDER."),
+    ] = None,
+    block: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="offline: that memory block; each if left out."),
+    ] = None,
+    block_size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="offline: of a memory block; 128MiB if left out."),
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="power: of a region, such as 64MiB.")
+    ] = None,
+    interleave: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="power: regions that take turns page by page."),
+    ] = None,
+    node: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="huge2m, huge1g: from that NUMA node.")
+    ] = None,
+    mode: Annotated[Waiting, typer.Option(help="How long to wait for one frame.")] = Waiting.sync,
+    tries: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Tries without progress; the kernel's if left out."),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Simulated time for each attempt."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    cdf: Annotated[
+        bool, typer.Option("--cdf", help="Add percentiles of the attempts' time per step.")
+    ] = False,
+    layout_only: Annotated[
+        bool,
+        typer.Option(
+            "--layout-only",
+            help="Move no bytes, only frames: for machines larger than this one. Nothing is read "
+            "back then.",
+        ),
+    ] = False,
+) -> None:
+    """Serve one consumer of memory, as the kernel would or by plan, and say what it got.
+
+    What was obtained, what stood in the way and whose it is, and what the time went to.
+    """
+    given = {
+        "--pages": pages, "--align": align, "--block": block, "--block-size": block_size,
+        "--region": region, "--interleave": interleave, "--node": node,
+    }  # fmt: skip
+    with usage_errors():
+        _check_concern(consumer, given)
+        from pinlab.compare import coverage_named
+        from pinlab.requests.report import RequestOptions
+        from pinpage.owner import Mode
+
+        options = RequestOptions(
+            design=design,
+            movable=() if movable is None else coverage_named(movable),
+            strategy=strategy.value,
+            mode=Mode[mode.name.rstrip("_").upper()],
+            count=count,
+            nr_pages=pages,
+            align_order=align or 0,
+            block=block,
+            block_nr_pages=_nr_pages("--block-size", block_size),
+            region_nr_pages=_nr_pages("--region", region),
+            nr_interleaved=interleave or 1,
+            node=node,
+            nr_tries=tries,
+            timeout_ns=_timeout_ns(timeout),
+            seed=seed,
+        )
+    snapshot = _memory(consumer, memory, seed)
+    report = _serve(consumer, snapshot, options, layout_only=layout_only)
+    _print_report(report, as_json=as_json, cdf=cdf)
+    if report.partial:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _check_concern(consumer: Consumer, given: dict[str, Any]) -> None:
+    for option, value in given.items():
+        if value is not None and consumer not in _CONCERNS[option]:
+            whom = " and ".join(_CONCERNS[option])
+            end(f"{option} is for {whom}, not for {consumer}: leave it out", 2)
+
+
+def _nr_pages(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = _SIZE.fullmatch(text.strip())
+    nr_bytes = int(found[1]) << _SHIFT[found[2]] if found else 0
+    if not nr_bytes or nr_bytes % (1 << _PAGE_SHIFT):
+        end(f"{option} {text!r}: give whole pages as a size such as 64MiB", 2)
+    return nr_bytes >> _PAGE_SHIFT
+
+
+def _timeout_ns(seconds: float | None) -> int | None:
+    if seconds is None:
+        return None
+    if not 0 < seconds <= _MOST_TIMEOUT_S:
+        end(f"--timeout {seconds}: give seconds of simulated time, more than 0, at most a day", 2)
+    return max(1, round(seconds * 1e9))
+
+
+def _memory(consumer: Consumer, named: str | None, seed: int) -> "Snapshot":
+    from pinlab.described import is_description
+    from pinlab.requests.run import open_memory
+
+    wrong = usage_errors if named is not None and is_description(named) else failures
+    with wrong():
+        return open_memory(consumer.value, named, seed=seed)
+
+
+def _serve(
+    consumer: Consumer, snapshot: "Snapshot", options: "RequestOptions", *, layout_only: bool
+) -> "RequestReport":
+    from attrs import evolve
+
+    from pinlab.output import attempt_progress
+    from pinlab.requests.run import check_request, run_request
+    from pinlab.room import require_room
+
+    with usage_errors():
+        check_request(snapshot, options)
+    with failures():
+        if not layout_only:
+            require_room(snapshot, 1)
+    with failures(), usage_errors(), interruptible() as pressed, attempt_progress() as advance:
+        watched = evolve(options, interrupted=pressed)
+        if advance is not None:
+            watched = evolve(watched, advance=advance)
+        contents: Any = "none" if layout_only else "bytes"
+        return run_request(consumer.value, snapshot, watched, contents=contents)
+
+
+def _print_report(report: "RequestReport", *, as_json: bool, cdf: bool) -> None:
+    from pinlab.output import terminal_width
+    from pinlab.requests.latency import percentiles
+    from pinlab.requests.show import as_text, cdf_as_text
+
+    if as_json:
+        shown = report.as_json() | ({"cdf": percentiles(report.attempts)} if cdf else {})
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    typer.echo(as_text(report, terminal_width()))
+    if cdf and report.attempts:
+        typer.echo("\n" + cdf_as_text(report, terminal_width()))
+
+
+def fidelity(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="A folder of recordings with their outcomes.", show_default=False
+        ),
+    ],
+    only: Annotated[
+        list[RecordedRequest] | None,
+        typer.Option(metavar="REQUEST", help="huge, cmphuge, offline, cma or giga. Repeatable."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Replays at a time.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list of objects.")] = False,
+) -> None:
+    """Replay every recording under the design that its kernel had, and compare with the kernel.
+
+    Case by case: predicted, measured, and whether the difference is within what is promised.
+    """
+    from pinlab.fidelity import as_json as shown
+    from pinlab.fidelity import as_text, find_cases, replay_cases
+    from pinlab.output import case_progress, terminal_width
+
+    with usage_errors():
+        cases = find_cases(folder, tuple(kind.value for kind in only or ()))
+    with failures(), case_progress() as progress:
+        found = replay_cases(cases, nr_jobs=jobs, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(shown(found), indent=2))
+        return
+    typer.echo(as_text(found, terminal_width()))
+
+
+def reasons(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="What `pinpage request --json` or `compare --json` printed; - for stdin.",
+            show_default=False,
+        ),
+    ],
+    reason: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Only that one, such as no_callback.")
+    ] = None,
+    owner: Annotated[
+        str | None, typer.Option(metavar="OWNER", help="Only that holder's frames.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a list of objects, one per run.")
+    ] = False,
+) -> None:
+    """Count the frames that stayed where they were, by reason and holder."""
+    from pinlab import reasons as counting
+    from pinlab.output import terminal_width
+
+    with failures():
+        text = sys.stdin.read() if file == "-" else _text_of(Path(file))
+        runs = counting.read(text, "stdin" if file == "-" else file)
+    with usage_errors():
+        runs = counting.chosen(runs, reason=reason, owner=owner)
+    if as_json:
+        typer.echo(json.dumps(counting.as_json(runs), indent=2))
+        return
+    tables = (f"{run.name}\n\n{counting.as_text(run.by_owner, terminal_width())}" for run in runs)
+    typer.echo("\n\n".join(tables))
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        end(f"{path}: is not text; give what --json printed", 1)
