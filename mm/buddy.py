@@ -349,6 +349,15 @@ class Buddy:
             return
         retype(self.area, block, migratetype)
 
+    def add_zone(self, zone: Zone) -> None:
+        """One zone more, without memory.
+
+        Raises:
+            PinpageError: its index is not the next one.
+        """
+        self.area.add_zone(zone)
+        self.zones = self.area.zones
+
     def check(self) -> None:
         """Run B1..B6.  Costs about 100 ns per frame.
 

@@ -274,3 +274,51 @@ class FreeArea:
         """Give a pageblock another type.  Nothing in it may stand on a list."""
         self.pageblocks.migratetype[block] = migratetype
         self._key[block] = int(self.zone_of_block[block]) * NR_MIGRATETYPES + migratetype
+
+    # Zones that change.
+
+    def add_zone(self, zone: Zone) -> None:
+        """One zone more, at the end, with empty lists and no pageblock.
+
+        Raises:
+            PinpageError: its index is not the next one.
+        """
+        if zone.index != len(self.zones):
+            raise PinpageError(
+                f"zones: {zone.name!r} has index {zone.index} but would be number {len(self.zones)}"
+            )
+        self.zones = (*self.zones, zone)
+        fresh = np.zeros((1, NR_MIGRATETYPES, NR_ORDERS), dtype=np.int64)
+        self.nr_blocks_on = np.concatenate((self.nr_blocks_on, fresh))
+        self._on = self.nr_blocks_on.reshape(-1).data
+        self._lists += [{} for _ in range(NR_MIGRATETYPES * NR_ORDERS)]
+        self._nr_pages += [0] * NR_MIGRATETYPES
+
+    def set_zone(self, blocks: range, zone: int) -> None:
+        """Give pageblocks to a zone, or to none (-1).
+
+        Raises:
+            PinpageError: one of them still has a free block on a list.
+        """
+        rows = slice(blocks.start, blocks.stop)
+        if self.nr_free_in_block[rows].any():
+            raise PinpageError(f"set_zone: pageblocks {blocks} have free frames: take them first")
+        self.zone_of_block[rows] = zone
+        types = self.pageblocks.migratetype[rows].astype(np.int64)
+        self._key[rows] = (zone * NR_MIGRATETYPES + types).tolist()
+
+    def blocks_of_zone(self, zone: int) -> NDArray[np.int64]:
+        """The pageblocks of a zone, ascending.  One pass over the pageblocks."""
+        return np.flatnonzero(self.zone_of_block == zone)
+
+    def serve_last(self, blocks: range, migratetype: int) -> None:
+        """Put what free blocks of one type pageblocks have at the far end of their lists.
+
+        As the kernel does with memory that comes online: what was there before is used first.
+        """
+        for zone in np.unique(self.zone_of_block[blocks.start : blocks.stop]).tolist():
+            base = (zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS
+            for at in range(base, base + NR_ORDERS):
+                listed = self._lists[at]
+                last = {block: None for block in reversed(blocks) if block in listed}
+                self._lists[at] = last | {b: None for b in listed if b not in last}

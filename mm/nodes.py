@@ -23,6 +23,7 @@ __all__ = [
     "Zone",
     "ZoneKind",
     "min_free_kbytes",
+    "min_free_nr_pages",
     "place_frames",
     "setup_lowmem_reserve",
     "setup_watermarks",
@@ -162,15 +163,28 @@ def min_free_kbytes(lowmem_kb: int, version: KernelVersion = "6.1") -> int:
     return min(max(math.isqrt(lowmem_kb * 16), 128), _MAX_MIN_FREE_KBYTES[version])
 
 
-def setup_watermarks(zones: Sequence[Zone], version: KernelVersion = "6.1") -> None:
+def min_free_nr_pages(zones: Sequence[Zone], version: KernelVersion = "6.1") -> int:
+    """What `min_free_kbytes` comes to for these zones, in pages; ZONE_MOVABLE does not count."""
+    buffer_pages = sum(zone.managed_nr_pages for zone in zones if zone.kind <= ZoneKind.NORMAL)
+    return min_free_kbytes(buffer_pages << _KB_PER_PAGE_SHIFT, version) >> _KB_PER_PAGE_SHIFT
+
+
+def setup_watermarks(
+    zones: Sequence[Zone], version: KernelVersion = "6.1", *, min_nr_pages: int | None = None
+) -> None:
     """Set min, low, high and promo of each zone from its share of min_free_kbytes.
 
     v6.1 spaces them by a quarter of min or 0.1 % of the zone, whichever is more; v3.11 by a
     quarter of min.
+
+    Args:
+        zones: all of the machine's.
+        version: whose formulas.
+        min_nr_pages: what is to be kept free in all, in pages, where somebody set it (the
+            administrator, khugepaged); None: `min_free_nr_pages`.
     """
-    buffer_pages = sum(zone.managed_nr_pages for zone in zones if zone.kind <= ZoneKind.NORMAL)
     total_pages = sum(zone.managed_nr_pages for zone in zones)
-    min_pages = min_free_kbytes(buffer_pages << _KB_PER_PAGE_SHIFT, version) >> _KB_PER_PAGE_SHIFT
+    min_pages = min_free_nr_pages(zones, version) if min_nr_pages is None else min_nr_pages
     for zone in zones:
         zone.min = min_pages * zone.managed_nr_pages // max(total_pages, 1)
         step = zone.min >> 2

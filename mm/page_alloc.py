@@ -149,6 +149,12 @@ class PageAllocator:
         self.reclaim: Callable[[int], int] | None = None
         """Direct reclaim: asked for so many pages, says how many it freed.  None: there is none."""
 
+    def add_zone(self, zone: Zone) -> None:
+        """One zone more to serve requests from (build_all_zonelists)."""
+        self._zones = (*self._zones, zone)
+        self._deferrals[zone.index] = _Deferral()
+        self._zonelists = _zonelists(self._zones)
+
     def alloc_pages(self, order: int, gfp: Gfp, node: int | None = None) -> int:
         """One block of 2^order frames: its head, or -1 (-ENOMEM).
 

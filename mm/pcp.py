@@ -11,6 +11,7 @@ free_pcppages_bulk and nr_pcp_free (v6.1), and their simpler forms of v3.11.
 import itertools
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from attrs import define, field
@@ -97,12 +98,12 @@ class PerCpuPages:
         self.buddy = buddy
         self.nr_cpus = nr_cpus
         self.version = version
-        self.batches = tuple(pcp_batch(zone.managed_nr_pages, version) for zone in buddy.zones)
-        self.highs = tuple(
-            pcp_high(zone, batch, nr_cpus, version)
-            for zone, batch in zip(buddy.zones, self.batches, strict=True)
-        )
-        self._cpus = [[_CpuList() for _ in range(nr_cpus)] for _ in buddy.zones]
+        self.batches: list[int] = []
+        self.highs: list[int] = []
+        self._cpus: list[list[_CpuList]] = []
+        self._nr_disabled: list[int] = []
+        for zone in buddy.zones:
+            self.add_zone(zone)
 
     @property
     def batch(self) -> int:
@@ -218,6 +219,40 @@ class PerCpuPages:
                 pfns.append(pages.popleft())
         mine.nr_pages -= len(pfns)
         self.buddy.free_many(np.array(pfns, dtype=np.int64))
+
+    def add_zone(self, zone: Zone) -> None:
+        """Empty lists for one zone more."""
+        self._cpus.append([_CpuList() for _ in range(self.nr_cpus)])
+        self._nr_disabled.append(0)
+        self.batches.append(0)
+        self.highs.append(0)
+        self.resize(zone)
+
+    def resize(self, zone: Zone) -> None:
+        """Work batch and high mark out anew, for a zone whose size or watermarks changed.
+
+        A zone whose lists are disabled stays so; they come back with the new figures.
+        """
+        batch = pcp_batch(zone.managed_nr_pages, self.version)
+        high = pcp_high(zone, batch, self.nr_cpus, self.version)
+        off = self._nr_disabled[zone.index] > 0
+        self.batches[zone.index], self.highs[zone.index] = (1, 0) if off else (batch, high)
+
+    @contextmanager
+    def disabled(self, zone: Zone) -> Iterator[None]:
+        """Empty all lists and keep those of a zone so: every page freed goes on to the buddy lists.
+
+        What `drain_all` alone does not promise: the next page freed could stay on a list
+        (zone_pcp_disable).  May nest.
+        """
+        self._nr_disabled[zone.index] += 1
+        self.resize(zone)
+        self.drain_all()
+        try:
+            yield
+        finally:
+            self._nr_disabled[zone.index] -= 1
+            self.resize(zone)
 
     def drain_all(self) -> int:
         """Empty every list of every CPU into the buddy lists; how many pages that were.

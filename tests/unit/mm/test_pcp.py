@@ -224,3 +224,23 @@ def test_no_page_is_lost_between_lists_and_buddy(steps):
         assert buddy.nr_free() + pcp.nr_pages + len(held) == 1024
     pcp.check()
     buddy.check()
+
+
+def test_a_disabled_zone_keeps_nothing_back_until_enabled_again():
+    buddy = all_free(8)
+    pcp = PerCpuPages(buddy)
+    kept = [pcp.alloc(M) for _ in range(3)]
+    pcp.free(kept.pop())
+    before = (pcp.batches[0], pcp.highs[0])
+    with pcp.disabled(buddy.zones[0]), pcp.disabled(buddy.zones[0]):
+        assert pcp.nr_pages == 0, "drained"
+        pcp.free(kept[0])
+        assert pcp.nr_pages == 0, "straight on to the buddy lists"
+        assert buddy.frames.state[kept[0]] == FrameState.FREE
+        assert pcp.alloc(M) >= 0
+        assert pcp.nr_pages == 0, "a refill brings one page, which is taken"
+    assert (pcp.batches[0], pcp.highs[0]) == before
+    pcp.free(kept[1])
+    assert pcp.nr_pages == 1
+    pcp.check()
+    buddy.check()
