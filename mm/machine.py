@@ -32,6 +32,7 @@ from mm.paging import Paging
 from mm.pcp import PerCpuPages
 from mm.plan import Plan
 from mm.planned import PlannedCompaction
+from mm.power import PowerManagement
 from mm.range_walk import Parts
 from mm.rmap import Rmap
 from mm.strategy import Strategy
@@ -75,7 +76,7 @@ class Machine:
     Attributes:
         frames, pageblocks, zones, contents: the columns.
         buddy, pcp, rmap, lru, swap: the state over them.
-        mover, compaction, planned, allocator, hugetlb, evacuator: the policies.
+        mover, compaction, planned, allocator, hugetlb, evacuator, power: the policies.
         paging, memory, swap_core: the process side: what faults and unuse share, processes,
             and what a compressed cache asks of swap.
         design: how frames are treated that mm cannot move by itself; may be replaced.
@@ -129,6 +130,9 @@ class Machine:
         meter = Meter(self.counted, self.costs, self.clock)
         ours = (self.buddy, self.pcp, self.rmap, self.lru, self.mover, self.counters, meter)
         self.evacuator = Evacuator(Parts(*ours), self.alloc_page)
+        self.power = PowerManagement(
+            Parts(*ours), self.evacuator, self.planned, lambda: self.zones, self.costs
+        )
 
     @classmethod
     def build(
@@ -202,7 +206,9 @@ class Machine:
         return self.mover.put_page(pfn)
 
     def _reclaim(self, nr_pages: int) -> int:
-        """Direct reclaim for the allocator: how many pages it freed."""
+        """Direct reclaim for the allocator: how many pages it freed, or that were off."""
+        if gained := self.power.relieve(nr_pages):
+            return gained
         if not self.swap.areas or self.paging.in_reclaim:
             return 0
         shrink_active(self.paging, nr_pages)
@@ -272,7 +278,7 @@ class Machine:
         """
         parts: tuple[_Checked, ...] = (
             self.frames, self.pageblocks, self.buddy, self.pcp, self.rmap, self.lru, self.swap,
-            self.mover, self.hugetlb, *self.zones,
+            self.mover, self.hugetlb, self.power, *self.zones,
         )  # fmt: skip
         for part in parts:
             part.check()

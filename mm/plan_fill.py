@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.census import Census
-from mm.costs import CostModel, Counters
+from mm.costs import CostModel
 from pinpage.errors import require
 from pinpage.units import Mask, Pfns
 
@@ -29,16 +29,19 @@ def needs_callback(census: Census) -> Mask:
     return registered
 
 
-def evacuation_ns(costs: CostModel, nr_moves: int, nr_callbacks: int) -> int:
-    """Simulated ns for moves that all succeed, each page mapped once or called back."""
-    done = Counters(
-        pages_isolated=2 * nr_moves,
-        pages_copied=nr_moves,
-        ptes_rewritten=nr_moves - nr_callbacks,
-        callbacks=nr_callbacks,
-        flushes=costs.nr_flushes(nr_moves),
+def evacuation_ns(
+    costs: CostModel, nr_moves: NDArray[np.int64], nr_callbacks: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Simulated ns for moves that all succeed, each page mapped once or called back; columns."""
+    per_move = 2 * costs.isolate_ns + costs.copy_ns
+    flushes = -(-nr_moves // costs.flush_batch_nr_pages)
+    mapped = nr_moves - nr_callbacks
+    return (
+        nr_moves * per_move
+        + mapped * costs.pte_ns
+        + nr_callbacks * costs.callback_ns
+        + flushes * costs.flush_ns
     )
-    return costs.cost_of(done)
 
 
 def fill(

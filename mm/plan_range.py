@@ -95,17 +95,18 @@ def cheapest_ranges(
     outcome[~found.clear] = RangeOutcome.TWO_ZONES
     outcome[found.nr_stuck > 0] = RangeOutcome.STUCK
     sources, targets = _moves(census, starts, chosen, found, across_zones=across_zones)
-    nr_callbacks = int(found.nr_callbacks[chosen].sum())
+    costs_ns = evacuation_ns(costs or CostModel(), found.nr_movable, found.nr_callbacks)
     return RangePlan(
         spans=tuple(Span(start, start + nr_pages) for start in starts[chosen].tolist()),
         sources=sources + census.start,
         targets=targets + census.start,
-        nr_callbacks=nr_callbacks,
-        modelled_ns=evacuation_ns(costs or CostModel(), len(sources), nr_callbacks),
+        nr_callbacks=int(found.nr_callbacks[chosen].sum()),
+        modelled_ns=int(costs_ns[chosen].sum()),
         bound=_bound(starts, nr_pages, found, room, fits),
         nr_pages=nr_pages,
         starts=starts,
         costs_nr_moves=found.nr_movable,
+        costs_ns=costs_ns,
         nr_stuck=found.nr_stuck,
         outcome=outcome,
         census=census,

@@ -55,12 +55,13 @@ class RangePlan:
         sources: int64 (nr_moves,), pfns to move, range by range, ascending in each.
         targets: int64 (nr_moves,), free pfns; sources[i] may go to targets[i].
         nr_callbacks: sources that somebody besides page tables holds.
-        modelled_ns: what the moves cost, if every one succeeds.
+        modelled_ns: what the moves cost, if every one succeeds; range by range.
         bound: the most ranges of this kind that any strategy can have at once; the plan has
             them all unless fewer were wanted.
         nr_pages: pages in a range.
         starts: int64 (nr_candidates,), first pfns of the candidates, ascending.
         costs_nr_moves: int64 (nr_candidates,), movable frames in each.
+        costs_ns: int64 (nr_candidates,), simulated ns to empty each.
         nr_stuck: int64 (nr_candidates,), stuck frames in each.
         outcome: uint8 (nr_candidates,), a `RangeOutcome` each.
 
@@ -79,6 +80,7 @@ class RangePlan:
     nr_pages: int
     starts: Pfns = field(repr=False)
     costs_nr_moves: _Rows = field(repr=False)
+    costs_ns: _Rows = field(repr=False)
     nr_stuck: _Rows = field(repr=False)
     outcome: NDArray[np.uint8] = field(repr=False)
     _census: Census = field(repr=False)
@@ -120,6 +122,14 @@ class RangePlan:
             PinpageError: no candidate starts here.
         """
         return int(self.costs_nr_moves[self._row(start)])
+
+    def ns_of(self, start: int) -> int:
+        """Simulated ns to empty the candidate that starts here.
+
+        Raises:
+            PinpageError: no candidate starts here.
+        """
+        return int(self.costs_ns[self._row(start)])
 
     def in_the_way(self, span: Span) -> InTheWay:
         """Stuck frames of a range, and whose they are.
