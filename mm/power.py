@@ -40,7 +40,7 @@ from pinpage.migrate import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns, Span
 
-__all__ = ["Consolidation", "GroupAttempt", "PowerManagement"]
+__all__ = ["Consolidation", "GroupAttempt", "PowerManagement", "Watch"]
 
 
 @define
@@ -87,6 +87,16 @@ class Consolidation:
         return sum(attempt.report.pages_moved for attempt in self.attempts)
 
 
+class Watch:
+    """Told of each group as it is tried; does nothing unless overridden."""
+
+    def begin(self, group: int, nr_groups: int) -> None:
+        """A group is about to be tried, one of at most so many."""
+
+    def end(self, attempt: GroupAttempt) -> None:
+        """It was tried."""
+
+
 @define
 class _Round:
     """One consolidation under way."""
@@ -94,15 +104,11 @@ class _Round:
     design: Design
     mode: Mode
     patience: Patience
-    started: Callable[[int], None]
+    watch: Watch
     expected_idle_ns: int | None
     want: int | None
     reserve: int
     done: Consolidation = field(factory=Consolidation)
-
-
-def _nobody(_group: int) -> None:
-    return
 
 
 class PowerManagement:
@@ -193,7 +199,7 @@ class PowerManagement:
         reserve: int | None = None,
         mode: Mode = Mode.SYNC,
         patience: Patience | None = None,
-        started: Callable[[int], None] = _nobody,
+        watch: Watch | None = None,
     ) -> Consolidation:
         """Empty regions and switch them off.
 
@@ -208,7 +214,7 @@ class PowerManagement:
                 that nobody has to reclaim at once.
             mode: how long to wait for one frame.
             patience: one try by default: a region that resists stays on.
-            started: told each group before it is tried.
+            watch: told of each group before and after it is tried.
 
         Raises:
             PinpageError: no such strategy.
@@ -218,7 +224,7 @@ class PowerManagement:
         if reserve is None:
             reserve = sum(zone.high for zone in self._zones())
         patience = patience or Patience(nr_tries=1)
-        now = _Round(design, mode, patience, started, expected_idle_ns, want, reserve)
+        now = _Round(design, mode, patience, watch or Watch(), expected_idle_ns, want, reserve)
         meter, off_before = self._parts.meter, self.nr_regions_off
         started_ns = meter.start()
         self._parts.pcp.drain_all()
@@ -310,16 +316,20 @@ class PowerManagement:
 
     def _refuse(self, now: _Round, span: Span, pfns: Pfns) -> None:
         frames, mover = self._parts.buddy.frames, self._parts.mover
-        now.started(span.start // self._map.group_nr_pages)
+        group = span.start // self._map.group_nr_pages
+        now.watch.begin(group, self._map.nr_groups)
         refusals = refusals_in_the_way(frames, mover, now.design, pfns, now.mode)
         report = EvacuationReport(errno=Errno.EBUSY, refusals=refusals, left=pfns)
-        group = span.start // self._map.group_nr_pages
-        now.done.attempts.append(GroupAttempt(group, span, Errno.EBUSY, report))
+        self._note(now, GroupAttempt(group, span, Errno.EBUSY, report))
+
+    def _note(self, now: _Round, attempt: GroupAttempt) -> None:
+        now.done.attempts.append(attempt)
+        now.watch.end(attempt)
 
     def _empty(self, now: _Round, span: Span, targets: TargetSource | None) -> Errno:
         """Evacuate an isolated group; off if it is empty, else back to where it was."""
         group = span.start // self._map.group_nr_pages
-        now.started(group)
+        now.watch.begin(group, self._map.nr_groups)
         report = self._evacuator.evacuate(
             span, now.design, patience=now.patience, mode=now.mode, targets=targets
         )
@@ -330,7 +340,7 @@ class PowerManagement:
         else:
             errno = Errno.EBUSY if errno is Errno.OK else errno
             self._evacuator.undo(span)
-        now.done.attempts.append(GroupAttempt(group, span, errno, report))
+        self._note(now, GroupAttempt(group, span, errno, report))
         return errno
 
     # Switching on.

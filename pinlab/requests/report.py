@@ -63,7 +63,9 @@ class RequestOptions:
         block: the one memory block to offline; None: each of them, in order.
         block_nr_pages: pages per memory block; None: 32768 (128 MiB).
         region_nr_pages: pages per power region; None: the consumer's usual.
-        nr_interleaved: power regions that consecutive pages take turns in; 1: none.
+        nr_interleaved: power regions that share each page, cache line by cache line; 1: none.
+        expected_idle_ns: empty a power region only if it is worth it over so much idle time;
+            None: whatever can be emptied.
         node: the NUMA node to serve from; None: any.
         nr_tries: tries without progress before giving up; None: the kernel's own number.
         timeout_ns: simulated ns for each attempt; None: as long as the kernel would.
@@ -84,6 +86,7 @@ class RequestOptions:
     block_nr_pages: int | None = field(default=None, validator=_positive_or_none)
     region_nr_pages: int | None = field(default=None, validator=_positive_or_none)
     nr_interleaved: int = field(default=1, validator=_positive_or_none)
+    expected_idle_ns: int | None = field(default=None, validator=_positive_or_none)
     node: int | None = field(default=None, validator=_not_negative_or_none)
     nr_tries: int | None = field(default=None, validator=_positive_or_none)
     timeout_ns: int | None = field(default=None, validator=_positive_or_none)

@@ -1,0 +1,118 @@
+"""Memory power management: how many regions can be switched off, and whether that pays.
+
+    wanted      regions to switch off: all of them unless told otherwise
+    obtained    regions that are off in the end
+    bound       the most that any strategy can have off, a reserve of free memory kept on
+    attempts    one per group of regions that was tried; under `plan` also one for each that
+                cannot be emptied, without a single move, with the frames in its way
+
+The energy figures of `details` are for a period of idle time after the request, the expected
+one or a minute: what the regions off do not draw in it, and what moving cost.
+"""
+
+import numpy as np
+from attrs import evolve
+
+from mm.machine import Machine
+from mm.patience import Patience
+from mm.power import GroupAttempt, PowerManagement, Watch
+from pinlab.replay import Replayed
+from pinlab.requests.account import Account, Subject
+from pinlab.requests.report import RequestOptions, RequestReport
+
+__all__ = ["IDLE_NS", "REGION_NR_PAGES", "serve"]
+
+REGION_NR_PAGES = 32768
+"""128 MiB, or an eighth of a smaller machine."""
+IDLE_NS = 60_000_000_000
+"""The idle time that energy is told for, unless another is expected."""
+_PJ_PER_UJ = _NS_PER_MS = 1_000_000
+
+
+def serve(subject: Subject, options: RequestOptions) -> RequestReport:
+    """Switch regions off.
+
+    Reads of the options: strategy, mode, count, region_nr_pages, nr_interleaved,
+    expected_idle_ns, nr_tries, timeout_ns, interrupted, advance.
+
+    Raises:
+        PinpageError: a region size or interleaving that fits no machine; nothing has changed.
+    """
+    machine = subject.machine if isinstance(subject, Replayed) else subject
+    power = machine.power
+    power.configure(
+        options.region_nr_pages or _usual_region(machine),
+        nr_interleaved=options.nr_interleaved,
+    )
+    account = Account(subject, options, request="power", unit="power region")
+    done = power.consolidate(
+        machine.design,
+        strategy=options.strategy,
+        want=None if options.count is None else -(-options.count // options.nr_interleaved),
+        expected_idle_ns=options.expected_idle_ns,
+        mode=options.mode,
+        patience=Patience(
+            nr_tries=options.nr_tries or 1,
+            timeout_ns=options.timeout_ns,
+            signal_pending=options.interrupted,
+        ),
+        watch=_Told(account),
+    )
+    report = account.finish(
+        wanted=options.count or power.map.nr_regions,
+        obtained=done.nr_regions_off,
+        details=_details(power, options, done.nr_not_worth_it),
+    )
+    return evolve(report, bound=done.bound)
+
+
+class _Told(Watch):
+    """Hands each group's attempt to the account."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    def begin(self, group: int, nr_groups: int) -> None:
+        self._account.begin(f"region group {group}", of=nr_groups)
+
+    def end(self, attempt: GroupAttempt) -> None:
+        report = attempt.report
+        self._account.end(
+            attempt.span,
+            attempt.errno,
+            refusals=report.refusals,
+            pages_dropped=report.pages_dropped,
+            pages_released=report.pages_released,
+        )
+
+
+def _usual_region(machine: Machine) -> int:
+    size = machine.pageblocks.nr_pages_per_block
+    eighth = machine.frames.nr_frames // 8 // size * size
+    return min(REGION_NR_PAGES, max(eighth, size))
+
+
+def _details(
+    power: PowerManagement, options: RequestOptions, nr_not_worth_it: int
+) -> dict[str, int]:
+    """The map, and the account as it will stand after the idle time."""
+    now, idle_ns = power.account(), options.expected_idle_ns or IDLE_NS
+    off = np.flatnonzero(power.is_off).tolist()
+    nr_pages_off = sum(power.map.span(group).nr_pages for group in off)
+    saved_pj = power.energy.saved_pj(nr_pages_off, idle_ns)
+    details = {
+        "nr_regions": power.map.nr_regions,
+        "region_nr_pages": power.map.region_nr_pages,
+        "nr_interleaved": power.map.nr_interleaved,
+        "groups_not_worth_it": nr_not_worth_it,
+        "idle_ms": idle_ns // _NS_PER_MS,
+        "region_ms_off": power.nr_regions_off * idle_ns // _NS_PER_MS,
+        "saved_uj": saved_pj // _PJ_PER_UJ,
+        "spent_uj": now.spent_pj // _PJ_PER_UJ,
+        "net_uj": saved_pj // _PJ_PER_UJ - now.spent_pj // _PJ_PER_UJ,
+    }
+    if nr_pages_off:
+        details["break_even_ms"] = (
+            power.energy.break_even_ns(nr_pages_off, now.spent_pj) // _NS_PER_MS
+        )
+    return details
