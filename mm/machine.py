@@ -13,8 +13,10 @@ import numpy as np
 from attrs import define
 
 from mm.buddy import Buddy
+from mm.cma import Cma
 from mm.compaction import CompactControl, Compaction, CompactReport
 from mm.contents import ArenaContents, Contents, TagContents
+from mm.contig import Contig
 from mm.costs import CostModel, Counters, SimClock
 from mm.design import Design, RegistryDesign, Unmovable
 from mm.evacuate import Evacuator
@@ -130,6 +132,8 @@ class Machine:
         meter = Meter(self.counted, self.costs, self.clock)
         ours = (self.buddy, self.pcp, self.rmap, self.lru, self.mover, self.counters, meter)
         self.evacuator = Evacuator(Parts(*ours), self.alloc_page)
+        self.contig = Contig(self.evacuator)
+        self.cma = Cma(self.contig, lambda: self.design, lambda *a: self.planned.census(*a)[0])
         self.power = PowerManagement(
             Parts(*ours), self.evacuator, self.planned, lambda: self.zones, self.costs
         )

@@ -28,6 +28,10 @@ def _nothing() -> None:
     return
 
 
+def _no_pfns() -> Pfns:
+    return np.empty(0, dtype=np.int64)
+
+
 @frozen
 class Patience:
     """When to give up.
@@ -56,10 +60,14 @@ class Patience:
                 raise PinpageError(f"patience: {name}={value}: at least 1, or None for no limit")
 
     @property
+    def is_alone(self) -> bool:
+        """Whether nothing happens between two tries: then what is hopeless stays so."""
+        return self.signal_pending is _never and self.between_tries is _nothing
+
+    @property
     def can_end(self) -> bool:
         """Whether a range that never empties is given up some day."""
-        others = self.signal_pending is not _never or self.between_tries is not _nothing
-        return self.nr_tries is not None or self.timeout_ns is not None or others
+        return self.nr_tries is not None or self.timeout_ns is not None or not self.is_alone
 
 
 @define
@@ -78,6 +86,7 @@ class EvacuationReport:
         refusals: frames that were tried and stayed, by the reason of the last try; those not
             tried because the time was over count as TIMEOUT.
         left: frames of the range that are still in use, ascending.
+        hopeless: those among them that had no way to move at all when they were last asked.
         elapsed_ns: simulated time.
         timed_out: whether EBUSY means that the time was over.
     """
@@ -89,13 +98,15 @@ class EvacuationReport:
     pages_dropped: int = 0
     nr_tries: int = 0
     refusals: Refusals = field(factory=Refusals)
-    left: Pfns = field(factory=lambda: np.empty(0, dtype=np.int64), eq=False)
+    left: Pfns = field(factory=_no_pfns, eq=False)
+    hopeless: Pfns = field(factory=_no_pfns, eq=False)
     elapsed_ns: int = 0
     timed_out: bool = False
 
     def add(self, other: "EvacuationReport") -> None:
-        """Add another range's; errno, left and timed_out become the other's."""
-        self.errno, self.left, self.timed_out = other.errno, other.left, other.timed_out
+        """Add what was done for another range; how it ended is the other's."""
+        self.errno, self.timed_out = other.errno, other.timed_out
+        self.left, self.hopeless = other.left, other.hopeless
         self.pages_moved += other.pages_moved
         self.pages_freed += other.pages_freed
         self.pages_released += other.pages_released

@@ -90,6 +90,7 @@ class RangeWalk:
         looks_first: pass over anonymous pages that look pinned, as compaction does.
         report: what was done so far.
         last: uint8 (nr_pages of the span,), how the last try at each frame ended.
+        hopeless: bool (nr_pages of the span,), had no way to move when last asked.
         started_ns: simulated time.
     """
 
@@ -102,11 +103,13 @@ class RangeWalk:
     looks_first: bool
     report: EvacuationReport = field(factory=EvacuationReport)
     last: NDArray[np.uint8] = field(init=False)
+    hopeless: Mask = field(init=False)
     started_ns: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Nothing tried yet; time counts from here."""
         self.last = np.full(self.span.nr_pages, _UNASKED, dtype=np.uint8)
+        self.hopeless = np.zeros(self.span.nr_pages, dtype=np.bool_)
         self.started_ns = self.parts.meter.start()
 
     def ends(self, patience: Patience) -> Errno | None:
@@ -145,6 +148,7 @@ class RangeWalk:
         rows = self._rows(batch, self.parts.mover.classify(batch, self.design, self.mode))
         self._try_what_looks_pinned(rows)
         tried = rows.answers != Answer.NO
+        self.hopeless[batch - self.span.start] = ~tried
         self._drop(rows)
         self._release(rows)
         self._migrate(rows)
@@ -164,6 +168,7 @@ class RangeWalk:
         report.errno = errno
         used = frames.state[span.start : span.stop] == FrameState.USED
         report.left = np.flatnonzero(used) + span.start
+        report.hopeless = report.left[self.hopeless[report.left - span.start]]
         reasons = self.last[report.left - span.start]
         if report.timed_out or errno is Errno.EINTR:
             reasons[reasons == _UNASKED] = Reason.TIMEOUT
