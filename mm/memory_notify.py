@@ -53,7 +53,7 @@ class MemoryNotifiers:
         self._chain.remove(notifier)
 
     def ask(self, action: MemoryAction, cancel: MemoryAction, block: int) -> Errno:
-        """Tell everybody of a step that may be vetoed; at the first veto, cancel with all of them."""
+        """Tell everybody of a step that may be vetoed; after a veto, all that it is cancelled."""
         for notifier in tuple(self._chain):
             errno = notifier(action, block)
             if errno is not Errno.OK:

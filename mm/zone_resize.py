@@ -16,11 +16,11 @@ Kernel counterpart: move_pfn_range_to_zone, remove_pfn_range_from_zone and shrin
 from collections.abc import Sequence
 
 from mm.buddy import Buddy
-from mm.nodes import Zone, min_free_nr_pages, setup_lowmem_reserve, setup_watermarks
+from mm.nodes import Zone, ZoneKind, min_free_nr_pages, setup_lowmem_reserve, setup_watermarks
 from mm.pcp import PerCpuPages
 from pinpage.units import Span
 
-__all__ = ["ZoneResizer"]
+__all__ = ["ZoneResizer", "zone_for"]
 
 
 class ZoneResizer:
@@ -90,3 +90,16 @@ class ZoneResizer:
         setup_lowmem_reserve(self._zones)
         for zone in self._zones:
             self._pcp.resize(zone)
+
+
+def zone_for(zones: Sequence[Zone], node: int, span: Span, *, movable: bool) -> Zone | None:
+    """The zone of a node that memory joins when it comes online; None if there is none.
+
+    A kernel zone that spans some of it already, the lowest first; else the highest
+    (default_kernel_zone_for_pfn).  Or ZONE_MOVABLE.
+    """
+    fits = [z for z in zones if z.node == node and (z.kind is ZoneKind.MOVABLE) == movable]
+    around = [z for z in fits if z.span.start < span.stop and span.start < z.span.stop]
+    if around:
+        return min(around, key=lambda zone: zone.kind)
+    return max(fits, key=lambda zone: zone.kind, default=None)
