@@ -60,6 +60,7 @@ _CONCERNS = {
     "--block-size": (Consumer.offline,),
     "--region": (Consumer.power,),
     "--interleave": (Consumer.power,),
+    "--idle": (Consumer.power,),
     "--node": (Consumer.huge2m, Consumer.huge1g),
 }
 """Options that only some consumers have."""
@@ -67,7 +68,7 @@ _CONCERNS = {
 _SIZE = re.compile(r"(\d+)(KiB|MiB|GiB)")
 _SHIFT = {"KiB": 10, "MiB": 20, "GiB": 30}
 _PAGE_SHIFT = 12
-_MOST_TIMEOUT_S = 86_400.0
+_MOST_SECONDS = 86_400.0
 
 
 def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
@@ -135,7 +136,11 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     ] = None,
     interleave: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="power: regions that take turns page by page."),
+        typer.Option(min=1, metavar="N", help="power: regions that share each page."),
+    ] = None,
+    idle: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="power: only if it pays over so much idle time."),
     ] = None,
     node: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="huge2m, huge1g: from that NUMA node.")
@@ -168,7 +173,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     """
     given = {
         "--pages": pages, "--align": align, "--block": block, "--block-size": block_size,
-        "--region": region, "--interleave": interleave, "--node": node,
+        "--region": region, "--interleave": interleave, "--idle": idle, "--node": node,
     }  # fmt: skip
     with usage_errors():
         _check_concern(consumer, given)
@@ -188,9 +193,10 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             block_nr_pages=_nr_pages("--block-size", block_size),
             region_nr_pages=_nr_pages("--region", region),
             nr_interleaved=interleave or 1,
+            expected_idle_ns=_whole_ns("--idle", idle),
             node=node,
             nr_tries=tries,
-            timeout_ns=_timeout_ns(timeout),
+            timeout_ns=_whole_ns("--timeout", timeout),
             seed=seed,
         )
     snapshot = _memory(consumer, memory, seed)
@@ -217,11 +223,11 @@ def _nr_pages(option: str, text: str | None) -> int | None:
     return nr_bytes >> _PAGE_SHIFT
 
 
-def _timeout_ns(seconds: float | None) -> int | None:
+def _whole_ns(option: str, seconds: float | None) -> int | None:
     if seconds is None:
         return None
-    if not 0 < seconds <= _MOST_TIMEOUT_S:
-        end(f"--timeout {seconds}: give seconds of simulated time, more than 0, at most a day", 2)
+    if not 0 < seconds <= _MOST_SECONDS:
+        end(f"{option} {seconds}: give seconds of simulated time, more than 0, at most a day", 2)
     return max(1, round(seconds * 1e9))
 
 

@@ -23,12 +23,11 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from attrs import frozen
 
-from pinlab.compare import serve as compact_and_take
+from mm.machine import Machine
 from pinlab.forked import run_forked
 from pinlab.holders import movable_owners
 from pinlab.requests.report import RequestName, RequestOptions, RequestReport
 from pinlab.requests.run import prepare, run_request
-from pinlab.results import Run
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Measured
 from pinlab.snapshot.image import Snapshot
@@ -222,10 +221,15 @@ def replay_case(case: Case) -> Compared:
 def _predicted(request: Recorded, snapshot: Snapshot) -> int:
     options = options_of_kernel(snapshot)
     if request == "cmphuge":
-        run = Run(options.design, options.movable)
-        return compact_and_take(prepare(snapshot, options, contents="none"), run).huge_pages
+        return _compact_and_take(prepare(snapshot, options, contents="none").machine)
     report = run_request(_CONSUMER[request], snapshot, options, contents="none")
     return pages_of(report) if request == "cma" else report.obtained
+
+
+def _compact_and_take(machine: Machine) -> int:
+    machine.compact()
+    machine.pcp.drain_all()
+    return machine.hugetlb.grow(machine.pageblocks.nr_blocks)
 
 
 def pages_of(report: RequestReport) -> int:

@@ -1,6 +1,7 @@
 """What is wrong with a snapshot, in one line that names the file, the field and the fix."""
 
 from pathlib import Path
+from typing import Self
 
 from pinpage.errors import PinpageError
 
@@ -27,3 +28,7 @@ class SnapshotError(PinpageError):
         self.problem = problem
         self.fix = fix
         super().__init__(" ".join(f"{path}: {field}: {problem}; {fix}".split()))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str, str, str]]:
+        """Pickled by its parts, so that it can come back from a forked run."""
+        return type(self), (self.path, self.field, self.problem, self.fix)

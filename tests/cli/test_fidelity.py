@@ -1,0 +1,44 @@
+"""`pinpage fidelity DIR`: case by case beside the kernel."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.cli.test_errors import check_one_line
+
+
+@pytest.fixture
+def folder(tmp_path, small):
+    shutil.copyfile(small, tmp_path / "small-cmphuge-seed1.npz")
+    shutil.copyfile(small, tmp_path / "small-cmphuge-seed2.npz")
+    return tmp_path
+
+
+def test_json_is_a_list_of_cases(pinpage, folder):
+    done = pinpage("fidelity", folder, "--json")
+    assert (done.code, done.err) == (0, "")
+    shown = json.loads(done.out)
+    assert [one["case"] for one in shown] == ["small-cmphuge-seed1", "small-cmphuge-seed2"]
+    assert {one["request"] for one in shown} == {"cmphuge"}
+    assert all((one["predicted"], one["measured"]) == (2, 3) for one in shown)
+
+
+def test_a_person_gets_a_table(pinpage, folder):
+    done = pinpage("fidelity", folder, "--only", "cmphuge", "--jobs", 1)
+    assert done.code == 0
+    assert "cmphuge: 2 of 2 within the bar, 0 exactly" in done.out
+
+
+def test_wrong_calls_are_one_line(pinpage, folder):
+    check_one_line(pinpage("fidelity"), 2, "fidelity --help")
+    check_one_line(pinpage("fidelity", folder / "no"), 2, "is no folder")
+    check_one_line(pinpage("fidelity", folder, "--only", "giga"), 2, "no recording of giga")
+    check_one_line(pinpage("fidelity", folder, "--only", "all"), 2, "--only", "'cmphuge'")
+    check_one_line(pinpage("fidelity", folder, "--jobs", "0"), 2, "--jobs")
+
+
+def test_a_damaged_recording_is_a_failure_that_names_it(pinpage, folder):
+    damaged = folder / "small-cmphuge-seed2.npz"
+    damaged.write_bytes(damaged.read_bytes()[:-2000])
+    check_one_line(pinpage("fidelity", folder), 1, "small-cmphuge-seed2.npz", "cut short")

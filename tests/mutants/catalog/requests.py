@@ -1,0 +1,236 @@
+"""Bugs in requests for memory: accounts, reports, reasons, time by step, and their commands."""
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+_UNIT = "tests/unit/pinlab"
+_ACCOUNT = f"{_UNIT}/test_request_account.py"
+_REPORT = f"{_UNIT}/test_request_report.py"
+_SHOW = f"{_UNIT}/test_request_show.py"
+_REASONS = f"{_UNIT}/test_reasons.py"
+_DESCRIBED = f"{_UNIT}/test_described.py"
+_FIDELITY = f"{_UNIT}/test_fidelity.py"
+_STEPS = "tests/property/test_cost_steps.py"
+_CLI = "tests/cli/test_request.py"
+
+
+def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
+    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
+
+
+_TIME = [
+    _mutant(
+        "steps-forget-retries",
+        "steps sum to the total",
+        "mm/costs.py",
+        '"retry": counters.pages_retried * self.retry_ns,',
+        '"retry": 0,',
+        _STEPS,
+    ),
+    _mutant(
+        "steps-book-flushes-as-copying",
+        "latency by step",
+        "mm/costs.py",
+        '            "copy": counters.pages_copied',
+        '            "copy": counters.flushes * self.flush_ns + counters.pages_copied',
+        _STEPS,
+    ),
+    _mutant(
+        "account-charges-twice",
+        "AC1",
+        "pinlab/requests/account.py",
+        "ahead_ns = sum(steps.values()) - (machine.clock.now_ns - self._seen_ns)",
+        "ahead_ns = sum(steps.values())",
+        _ACCOUNT,
+    ),
+    _mutant(
+        "account-loses-the-wait",
+        "AC1",
+        "pinlab/requests/account.py",
+        'steps["wait"] -= ahead_ns',
+        'steps["wait"] += 0',
+        _ACCOUNT,
+    ),
+    _mutant(
+        "account-forgets-between-attempts",
+        "attempts sum to the request",
+        "pinlab/requests/account.py",
+        """"AC2 an attempt begins inside another", name=name)
+        self._settle()""",
+        """"AC2 an attempt begins inside another", name=name)
+        self._seen = self.machine.counted()""",
+        _ACCOUNT,
+    ),
+    _mutant(
+        "account-attempts-nest",
+        "AC2",
+        "pinlab/requests/account.py",
+        'require(self._under_way is None, "AC2 an attempt begins inside another", name=name)',
+        "pass",
+        _ACCOUNT,
+    ),
+    _mutant(
+        "percentile-one-rank-too-low",
+        "latency CDF",
+        "pinlab/requests/latency.py",
+        "ascending[-(-percent * len(ascending) // 100) - 1]",
+        "ascending[percent * len(ascending) // 100 - 1]",
+        _SHOW,
+    ),
+]
+
+_SUMS = [
+    _mutant(
+        "account-keeps-the-last-refusals-only",
+        "reasons sum to the failures",
+        "pinlab/requests/account.py",
+        "self._refusals.update(refusals)",
+        "self._refusals = refusals",
+        _ACCOUNT,
+    ),
+    _mutant(
+        "report-owners-need-not-sum",
+        "reasons sum to the failures",
+        "pinlab/requests/report.py",
+        "if by_owner != self.refused:",
+        "if by_owner.keys() != self.refused.keys():",
+        _REPORT,
+    ),
+    _mutant(
+        "report-steps-need-not-sum",
+        "steps sum to the total",
+        "pinlab/requests/report.py",
+        "if sum(self.steps_ns.values()) != self.modelled_ns:",
+        "if sum(self.steps_ns.values()) > self.modelled_ns + 1:",
+        _REPORT,
+    ),
+    _mutant(
+        "reasons-filter-ignores-the-holder",
+        "report reasons",
+        "pinlab/reasons.py",
+        "        if owner in (None, holder)\n",
+        "",
+        _REASONS,
+    ),
+    _mutant(
+        "reasons-filter-ignores-the-reason",
+        "report reasons",
+        "pinlab/reasons.py",
+        " if reason in (None, why)}",
+        "}",
+        _REASONS,
+    ),
+]
+
+_INTERRUPTED = [
+    _mutant(
+        "account-forgets-the-interruption",
+        "a partial report",
+        "pinlab/requests/account.py",
+        "self._was_interrupted = self._was_interrupted or self._options.interrupted()",
+        "self._was_interrupted = self._options.interrupted()",
+        _ACCOUNT,
+    ),
+    _mutant(
+        "account-takes-a-signal-for-a-refusal",
+        "a partial report",
+        "pinlab/requests/account.py",
+        "self._was_interrupted = self._was_interrupted or errno is Errno.EINTR",
+        "self._was_interrupted = self._was_interrupted or errno is Errno.EAGAIN",
+        _ACCOUNT,
+    ),
+    _mutant(
+        "account-checks-nothing",
+        "check() after every request",
+        "pinlab/requests/account.py",
+        "        machine.check()\n",
+        "",
+        _ACCOUNT,
+    ),
+    _mutant(
+        "command-partial-looks-whole",
+        "exit code 130",
+        "pinlab/cli_request.py",
+        "        raise typer.Exit(INTERRUPTED)\n",
+        "        pass\n",
+        f"{_CLI}::test_a_person_sees_that_it_is_partial",
+    ),
+    _mutant(
+        "command-ignores-a-second-ctrl-c",
+        "Ctrl-C",
+        "pinlab/cli_common.py",
+        "            raise KeyboardInterrupt\n",
+        "            return\n",
+        f"{_CLI}::test_a_second_ctrl_c_does_not_wait",
+    ),
+    _mutant(
+        "command-keeps-ctrl-c",
+        "Ctrl-C",
+        "pinlab/cli_common.py",
+        "        signal.signal(signal.SIGINT, before)\n",
+        "        pass\n",
+        f"{_CLI}::test_ctrl_c_ends_in_order_with_a_report_that_says_it_is_partial",
+    ),
+    _mutant(
+        "command-swallows-foreign-options",
+        "options that concern nobody",
+        "pinlab/cli_request.py",
+        "if value is not None and consumer not in _CONCERNS[option]:",
+        "if value is not None and not _CONCERNS[option]:",
+        f"{_CLI}::test_a_wrong_call_is_one_line",
+    ),
+]
+
+_MEMORY = [
+    _mutant(
+        "described-pins-in-cma",
+        "long-term pins leave CMA",
+        "pinlab/described.py",
+        'self._give(("gup",), self._free_below(self._cma.start))',
+        'self._give(("gup",), self._free_below(self._cma.stop))',
+        _DESCRIBED,
+    ),
+    _mutant(
+        "described-scatters-everything",
+        "grouping by mobility",
+        "pinlab/described.py",
+        "int(count * (1 - self._scatter))",
+        "int(count * self._scatter)",
+        _DESCRIBED,
+    ),
+    _mutant(
+        "described-ignores-the-seed",
+        "determinism",
+        "pinlab/described.py",
+        "np.random.default_rng(seed), seed)",
+        "np.random.default_rng(), seed)",
+        _DESCRIBED,
+    ),
+    _mutant(
+        "fidelity-counts-what-came-online-again",
+        "fidelity",
+        "pinlab/fidelity.py",
+        'name.startswith("offline")',
+        'name.startswith("o")',
+        _FIDELITY,
+    ),
+    _mutant(
+        "fidelity-counts-failed-allocations",
+        "fidelity",
+        "pinlab/fidelity.py",
+        'if step.get("rc") == 0}',
+        "}",
+        _FIDELITY,
+    ),
+    _mutant(
+        "fidelity-bar-on-the-prediction",
+        "fidelity",
+        "pinlab/fidelity.py",
+        '"huge": off <= 0.20 * measured,',
+        '"huge": off <= 0.20 * predicted,',
+        _FIDELITY,
+    ),
+]
+
+MUTANTS: list[Mutant] = [*_TIME, *_SUMS, *_INTERRUPTED, *_MEMORY]
