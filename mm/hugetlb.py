@@ -1,124 +1,230 @@
-"""The pool of 2 MiB pages, grown at run time.
+"""Pools of huge pages, grown and shrunk at run time, node by node.
 
-Two ways to get one.  `grow` asks the page allocator, as a write to nr_hugepages does, and
-stops at the first failure; the min watermark holds.  `claim` takes pageblocks that a plan
-has emptied, as contiguous allocation takes its range: no watermark is asked.
+One pool per size: 2 MiB from the page allocator (`mm.hugetlb_source`), 1 GiB from a walk over
+memory (`mm.gigantic`).  Three ways to get pages: `set_max` is a write to nr_hugepages, tries
+hard and turns from node to node; `grow` takes what is there without trying; `claim` takes
+pageblocks that a plan has emptied, as contiguous allocation takes its range, and no
+watermark is asked.  Who has which page is `mm.hugetlb_state`'s; how a page makes way for
+somebody who wants its frames, `mm.hugetlb_move`'s.
 
-Kernel counterpart: mm/hugetlb.c (alloc_pool_huge_page) and alloc_contig_range.
+Kernel counterpart: set_max_huge_pages, alloc_pool_huge_page, alloc_surplus_huge_page and
+free_huge_page of mm/hugetlb.c (v6.1).  Reservations of mappings that are not touched yet are
+not modelled.
 """
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from mm.buddy import Buddy
-from mm.frames import Frames, FrameState, PageFlag
-from mm.gfp import Gfp
-from mm.page_alloc import PageAllocator
-from mm.pageblock import MigrateType, Pageblocks
-from pinpage.errors import NotPinnedError, require
-from pinpage.units import Pfns
+from mm.frames import Frames
+from mm.hugetlb_source import HugeSource
+from mm.hugetlb_state import HugePages
+from mm.pageblock import MigrateType
+from pinpage.errors import PinpageError
 
 __all__ = ["HugePool"]
 
 
-class HugePool:
-    """Huge pages of one pageblock each.
+class HugePool(HugePages):
+    """Huge pages of one size (struct hstate).
 
     Attributes:
-        heads: pfns of the head frames, in the order in which they were obtained.
-
-    Invariants, run by `check`:
-        H1 every huge page is aligned to its size.
-        H2 its frames are used, carry the HUGE flag, and no other page's.
+        source: where they come from.
+        buddy: the free lists.
+        nr_overcommit: how many surplus pages there may be (nr_overcommit_hugepages).
     """
 
     def __init__(
-        self, frames: Frames, pageblocks: Pageblocks, buddy: Buddy, allocator: PageAllocator
+        self, frames: Frames, buddy: Buddy, source: HugeSource, kin: list[HugePages] | None = None
     ) -> None:
-        """An empty pool."""
-        self._frames = frames
-        self._pageblocks = pageblocks
-        self._buddy = buddy
-        self._allocator = allocator
-        self.heads: list[int] = []
+        """An empty pool over these frames; `kin` as in `HugePages`."""
+        nodes = tuple(sorted({zone.node for zone in buddy.zones}))
+        kin = [] if kin is None else kin
+        super().__init__(frames, source.nr_pages, nodes, source.free, kin)
+        self.source = source
+        self.nr_overcommit = 0
+        self.buddy = buddy
+        self._turn = {"alloc": 0, "free": 0}
 
     @property
-    def nr_huge_pages(self) -> int:
-        """Pages in the pool."""
-        return len(self.heads)
+    def nr_persistent(self) -> int:
+        """Pages that stay when their user goes."""
+        return len(self.heads) - sum(self.nr_surplus.values())
 
-    def grow(self, count: int) -> int:
-        """Allocate up to `count` pages from the allocator; how many there were.
+    # Its size.
 
-        Compaction is not started from here: the request that the recordings hold compacted
-        all memory first, and what it then obtained were the wholly free blocks.
+    def set_max(self, count: int, *, node: int | None = None, hard: bool = True) -> int:
+        """Make the pool hold `count` persistent pages, as far as that goes (nr_hugepages).
+
+        Growing turns surplus pages into persistent ones first, then allocates, node by node in
+        turn, and stops when no node has another.  Shrinking gives free pages back, node by node
+        in turn; where all that are left are in use, they become surplus and go with their users.
+
+        Args:
+            count: pages wanted: in all, or on `node`.
+            node: the only node to change; None for all.
+            hard: whether to compact and reclaim for them, on each node until that has failed.
+
+        Returns:
+            Persistent pages now, in all.
+
+        Raises:
+            PinpageError: a negative count, or no such node; nothing has changed.
         """
-        gfp = Gfp.HIGHUSER_MOVABLE | Gfp.COMP | Gfp.NORETRY | Gfp.NOWARN
+        if count < 0:
+            raise PinpageError(f"nr_hugepages: {count} pages: give 0 or more")
+        nodes = self._allowed(node)
+        if node is not None:  # the others keep what they have
+            count += self.nr_persistent - (self.nr_on(node) - self.nr_surplus[node])
+        while self.nr_persistent < count and self._adjust_surplus(-1, nodes):
+            pass
+        self.grow(count - self.nr_persistent, node=node, hard=hard)
+        while self.nr_persistent > count and self._remove_one(nodes):
+            pass
+        while self.nr_persistent > count and self._adjust_surplus(1, nodes):
+            pass
+        return self.nr_persistent
+
+    def grow(self, count: int, *, node: int | None = None, hard: bool = False) -> int:
+        """Allocate up to `count` pages, node by node in turn; how many there were.
+
+        Without `hard` nothing is compacted or reclaimed: the request that the recordings hold
+        compacted all memory first, and what it then obtained were the wholly free blocks.
+        """
+        nodes, given_up = self._allowed(node), set[int]()
         for obtained in range(count):
-            head = self._allocator.alloc_pages(self._pageblocks.order, gfp & ~Gfp.RECLAIM)
+            head = self._fresh(nodes, given_up, hard=hard)
             if head < 0:
                 return obtained
-            self._adopt(head)
-        return count
+            self.adopt(head)
+        return max(count, 0)
 
     def claim(self, count: int) -> int:
         """Take up to `count` wholly free pageblocks, lowest first; how many there were."""
-        isolated = self._pageblocks.migratetype == MigrateType.ISOLATE  # somebody else's range
-        blocks = np.flatnonzero(self._buddy.wholly_free() & ~isolated)[:count]
+        pageblocks = self.buddy.pageblocks
+        isolated = pageblocks.migratetype == MigrateType.ISOLATE  # somebody else's range
+        blocks = np.flatnonzero(self.buddy.wholly_free() & ~isolated)[:count]
         for block in blocks.tolist():
-            self._adopt(self._buddy.claim_block(block))
+            self.adopt(self.buddy.claim_block(block))
         return len(blocks)
 
     def shrink(self, count: int) -> int:
-        """Give up to `count` pages back, newest first; how many."""
-        for given in range(count):
-            if not self.heads:
-                return given
-            head = self.heads.pop()
-            frames = self._frames_of(head)
-            self._frames.refcount[frames] = 0
-            self._frames.refcount[head] = 1
-            self._frames.flags[frames] = 0
-            self._buddy.free(head, self._pageblocks.order)
-        return count
+        """Give up to `count` free pages back, newest first; how many.
+
+        Pages that somebody uses or holds a reference on stay.
+        """
+        self.settle()
+        idle = [head for head in reversed(self.heads) if head not in self._nr_users][:count]
+        for head in idle:
+            self.give_back(head)
+        return len(idle)
 
     def free_page(self, head: int) -> None:
         """Give back the page with this head.
 
         Raises:
             NotPinnedError: the pool has no such page.
+            PinpageError: somebody uses it or holds a reference; nothing has changed.
         """
-        if head not in self.heads:
-            raise NotPinnedError(f"hugetlb: no huge page starts at pfn {head:#x}")
-        self.heads.remove(head)
-        self.heads.append(head)
-        self.shrink(1)
+        self.require_ours(head)
+        if not self.is_free(head):
+            raise PinpageError(
+                f"hugetlb: the page at pfn {head:#x} has {self.nr_users(head)} users and "
+                f"{self.nr_foreign(head)} other references: drop them first"
+            )
+        self.give_back(head)
 
-    def _frames_of(self, head: int) -> Pfns:
-        return np.arange(head, head + self._pageblocks.nr_pages_per_block)
+    # Its users.
 
-    def _adopt(self, head: int) -> None:
-        frames = self._frames_of(head)
-        self._frames.set_flag(frames, PageFlag.HUGE)
-        self._frames.set_flag(frames[:1], PageFlag.COMPOUND_HEAD)
-        self._frames.set_flag(frames[1:], PageFlag.COMPOUND_TAIL)
-        self.heads.append(head)
+    def alloc_huge_page(self, node: int | None = None) -> int:
+        """A page for a user: a free one, of the given node first, else a surplus one; or -1.
 
-    def check(self) -> None:
-        """Run H1 and H2.
+        A surplus page beyond `nr_overcommit` is not made.
+        """
+        first = self.nodes[0] if node is None else self._allowed(node)[0]
+        nearest = sorted(self.nodes, key=lambda other: (other != first, other))
+        for other in nearest:
+            if free := self.free_on(other):
+                self.use(free[-1])
+                return free[-1]
+        if sum(self.nr_surplus.values()) >= self.nr_overcommit:
+            return -1
+        for other in nearest:
+            head = self.source.alloc(other, hard=True)
+            if head >= 0:
+                self.adopt(head)
+                self.use(head)
+                self.nr_surplus[other] += 1
+                return head
+        return -1
+
+    def share(self, head: int) -> None:
+        """One user more of a page in use (fork).
 
         Raises:
-            InvariantError: one does not hold.
+            NotPinnedError, PinpageError: no such page, or nobody uses it.
         """
-        size = self._pageblocks.nr_pages_per_block
-        for head in self.heads:
-            require(head % size == 0, "H1 a huge page is not aligned", pfn=head)
-            frames = self._frames_of(head)
-            used = self._frames.state[frames] == FrameState.USED
-            flagged = self._frames.has_flag(frames, PageFlag.HUGE)
-            require((used & flagged).all(), "H2 a frame of a huge page is something else", pfn=head)
-        nr_huge = int(np.count_nonzero(self._frames.flags & PageFlag.HUGE.mask))
-        require(
-            nr_huge == size * len(self.heads),
-            "H2 the HUGE flag on a strange frame",
-            nr_huge=nr_huge,
-        )
+        self._require_used(head)
+        self.use(head)
+
+    def free_huge_page(self, head: int) -> None:
+        """A user drops a page.  The last one frees it, unless somebody else still holds it.
+
+        A page of a node that has surplus ones goes back to the allocator.
+
+        Raises:
+            NotPinnedError, PinpageError: no such page, or nobody uses it.
+        """
+        self._require_used(head)
+        self.unuse(head)
+
+    def _require_used(self, head: int) -> None:
+        self.require_ours(head)
+        if not self.nr_users(head):
+            raise PinpageError(f"hugetlb: nobody uses the page at pfn {head:#x}")
+
+    # Node by node.
+
+    def _allowed(self, node: int | None) -> tuple[int, ...]:
+        if node is None:
+            return self.nodes
+        if node not in self.nodes:
+            raise PinpageError(f"hugetlb: node {node}: the machine has nodes {self.nodes}")
+        return (node,)
+
+    def _in_turn(self, what: str, nodes: Sequence[int]) -> Iterator[int]:
+        """Each of these nodes once, going on where the last turn ended (next_nid_to_alloc)."""
+        for _ in nodes:
+            ahead = self._turn[what]
+            node = min(nodes, key=lambda n: (n < ahead, n))
+            self._turn[what] = node + 1
+            yield node
+
+    def _fresh(self, nodes: Sequence[int], given_up: set[int], *, hard: bool) -> int:
+        """A page from the next node that has one, or -1; nodes that failed are not pressed again.
+
+        (alloc_pool_huge_page and its node_alloc_noretry.)
+        """
+        for node in self._in_turn("alloc", nodes):
+            head = self.source.alloc(node, hard=hard and node not in given_up)
+            if head >= 0:
+                return head
+            given_up.add(node)
+        return -1
+
+    def _remove_one(self, nodes: Sequence[int]) -> bool:
+        """Give back a free page of the next node that has one (remove_pool_huge_page)."""
+        for node in self._in_turn("free", nodes):
+            if free := self.free_on(node):
+                self.give_back(free[-1])
+                return True
+        return False
+
+    def _adjust_surplus(self, delta: int, nodes: Sequence[int]) -> bool:
+        """One page more or less is surplus, on the next node where one can be."""
+        for node in self._in_turn("alloc" if delta < 0 else "free", nodes):
+            if 0 <= self.nr_surplus[node] + delta <= self.nr_on(node):
+                self.nr_surplus[node] += delta
+                return True
+        return False

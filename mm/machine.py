@@ -23,9 +23,11 @@ from mm.evacuate import Evacuator
 from mm.frames import Frames, FrameState
 from mm.gfp import Gfp
 from mm.hugetlb import HugePool
+from mm.hugetlb_move import HugeEvictor
+from mm.hugetlb_sizes import HugeSizes
+from mm.hugetlb_source import BuddySource
 from mm.lru import Lru
 from mm.memory import Memory
-from mm.memory_hotplug import MemoryHotplug
 from mm.meter import Meter
 from mm.move import Mover
 from mm.nodes import Zone, place_frames, zones_for
@@ -79,7 +81,7 @@ class Machine:
     Attributes:
         frames, pageblocks, zones, contents: the columns.
         buddy, pcp, rmap, lru, swap: the state over them.
-        mover, compaction, planned, allocator, hugetlb, evacuator, power, hotplug: the policies.
+        mover, compaction, planned, allocator, hugetlb, evacuator, power: the policies.
         paging, memory, swap_core: the process side: what faults and unuse share, processes,
             and what a compressed cache asks of swap.
         design: how frames are treated that mm cannot move by itself; may be replaced.
@@ -124,7 +126,7 @@ class Machine:
         self.allocator = PageAllocator(
             self.zones, self.buddy, self.pcp, self.compaction, self.counters, lambda: self.design
         )
-        self.hugetlb = HugePool(frames, pageblocks, self.buddy, self.allocator)
+        self.hugetlb = HugePool(frames, self.buddy, BuddySource(self.buddy, self.allocator))
         self.paging = Paging(self, self.rmap, self.lru, self.swap)
         self.memory = Memory(self.paging)
         self.swap_core = SwapCore(self.paging)
@@ -132,13 +134,16 @@ class Machine:
         self.mover.wait_on_page = self.paging.wait_on_page
         meter = Meter(self.counted, self.costs, self.clock)
         ours = (self.buddy, self.pcp, self.rmap, self.lru, self.mover, self.counters, meter)
-        self.evacuator = Evacuator(Parts(*ours), self.alloc_page)
+        huge = HugeEvictor(frames, pageblocks, contents, self.counters, [self.hugetlb])
+        self.evacuator = Evacuator(Parts(*ours, hugetlb=huge), self.alloc_page)
         self.contig = Contig(self.evacuator)
         self.cma = Cma(self.contig, lambda: self.design, lambda *a: self.planned.census(*a)[0])
+        self.hugetlbs = HugeSizes(
+            self.hugetlb, huge, self.contig, self.planned, lambda: self.zones, lambda: self.design
+        )
         self.power = PowerManagement(
             Parts(*ours), self.evacuator, self.planned, lambda: self.zones, self.costs
         )
-        self.hotplug = MemoryHotplug(self)
 
     @classmethod
     def build(
@@ -175,13 +180,6 @@ class Machine:
         self.registry = PinRegistry(Topology(spans), batch_nr_pins=batch_nr_pins)
         self.design = RegistryDesign(self.registry, self.mover)
         return self.registry
-
-    def add_zone(self, zone: Zone) -> None:
-        """One zone more, without memory, known to all who look at zones; its index is the next."""
-        self.buddy.add_zone(zone)
-        self.zones = (*self.zones, zone)
-        self.pcp.add_zone(zone)
-        self.allocator.add_zone(zone)
 
     # mm.api.PageSource
 
@@ -291,7 +289,7 @@ class Machine:
         """
         parts: tuple[_Checked, ...] = (
             self.frames, self.pageblocks, self.buddy, self.pcp, self.rmap, self.lru, self.swap,
-            self.mover, self.hugetlb, self.power, self.hotplug, *self.zones,
+            self.mover, self.hugetlbs, self.power, *self.zones,
         )  # fmt: skip
         for part in parts:
             part.check()

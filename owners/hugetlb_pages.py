@@ -12,17 +12,17 @@ in use, none free      Busy
 =====================  ============================================================
 
 Never `migrate`: that would need an aligned target of order 9, and a move offers single
-frames.  The kernel migrates a used huge page to a free one of the pool, as here; but it
-replaces a free one before it dissolves it, and so keeps the pool's size.  Here the pool
-shrinks by one.  Nothing is released unless `may_dissolve` says so: compaction must leave the
-pool alone, offlining memory and contiguous allocation must not.
+frames.  Nothing is released unless `may_dissolve` says so: compaction must leave the pool
+alone.  Contiguous allocation and hot-remove do not come this way: they know huge pages, and
+replace, dissolve or move them as a whole (`mm.hugetlb_move`); the pool tells us, and the
+pins follow.
 
 Kernel counterpart: dissolve_free_huge_page(), isolate_hugetlb() and
 isolate_or_dissolve_huge_page() of mm/hugetlb.c, v6.1.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,7 +33,7 @@ from mm.errno import Errno
 from pinpage.errors import PinpageError, require
 from pinpage.owner import Mode, Pin, PinOwner, Verdict
 from pinpage.registry import PinRegistry
-from pinpage.units import PAGEBLOCK_NR_PAGES, Pfns
+from pinpage.units import Pfns
 
 __all__ = ["HugePageList", "HugetlbPages"]
 
@@ -42,7 +42,43 @@ class HugePageList(Protocol):
     """What the owner needs of the pool (`mm.hugetlb.HugePool`)."""
 
     heads: list[int]
-    """Pfns of the first frames, in the order in which the pages were obtained."""
+    nr_pages: int
+    on_gone: Callable[[int], None]
+    on_moved: Callable[[int, int], None]
+
+    @property
+    def nr_free(self) -> int:
+        """Pages that nobody uses or references."""
+
+    def node_of(self, head: int) -> int:
+        """The node of a page."""
+
+    def free_on(self, node: int) -> list[int]:
+        """Free pages of a node, the next to be handed out last."""
+
+    def is_free(self, head: int) -> bool:
+        """Whether nobody uses or references the page."""
+
+    def nr_users(self, head: int) -> int:
+        """Users of a page."""
+
+    def nr_foreign(self, head: int) -> int:
+        """References that neither the pool, a user nor a mover holds."""
+
+    def frames_of(self, head: int) -> Pfns:
+        """The frames of a page."""
+
+    def alloc_huge_page(self, node: int | None = None) -> int:
+        """A page for a user; or -1."""
+
+    def free_huge_page(self, head: int) -> None:
+        """A user drops a page."""
+
+    def hand_over(self, head: int, target: int) -> None:
+        """The users of one page have another from here on."""
+
+    def give_back(self, head: int) -> None:
+        """A free page goes back to the allocator."""
 
 
 class HugetlbPages(PinOwner):
@@ -59,22 +95,17 @@ class HugetlbPages(PinOwner):
     name = "hugetlb"
 
     def __init__(
-        self,
-        source: PageSource,
-        pool: HugePageList,
-        *,
-        registry: PinRegistry | None = None,
-        nr_pages_per_huge_page: int = PAGEBLOCK_NR_PAGES,
+        self, source: PageSource, pool: HugePageList, *, registry: PinRegistry | None = None
     ) -> None:
-        """Adopt the pages that the pool has; they are all free."""
+        """Adopt the pages that the pool has, and hear of what becomes of them."""
         self.may_dissolve = False
         self._source = source
         self._pool = pool
         self._registry = registry
-        self._size = nr_pages_per_huge_page
+        self._known: set[int] = set()
         self._users: dict[int, int] = {}  # user -> head
-        self._free: list[int] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        pool.on_gone, pool.on_moved = self._forget, self._follow
         if registry is not None:
             registry.register(self)
         self.adopt()
@@ -82,18 +113,16 @@ class HugetlbPages(PinOwner):
     @property
     def nr_free(self) -> int:
         """Pages of the pool that nobody uses (free_hugepages)."""
-        return len(self._free)
+        return self._pool.nr_free
 
     def adopt(self) -> int:
         """Take over pages that the pool has obtained since; how many.  By one thread at a time."""
-        with self._lock:
-            known = {*self._free, *self._users.values()}
-        fresh = [head for head in self._pool.heads if head not in known]
+        fresh = [head for head in self._pool.heads if head not in self._known]
         for head in fresh:
             if self._registry is not None:  # without the lock: it may wait for a mover
-                self._registry.pin_range(head, head + self._size, self, head)
+                self._registry.pin_range(head, head + self._pool.nr_pages, self, head)
             with self._lock:
-                self._free.append(head)
+                self._known.add(head)
         return len(fresh)
 
     def use(self, user: int) -> int:
@@ -105,10 +134,12 @@ class HugetlbPages(PinOwner):
         with self._lock:
             if user in self._users:
                 raise PinpageError(f"hugetlb: user {user} has a page already")
-            if not self._free:
+            head = self._pool.alloc_huge_page()
+            if head < 0:
                 return Errno.ENOMEM
-            self._users[user] = self._free.pop()
-            return self._users[user]
+            self._users[user] = head
+        self.adopt()  # it may be a surplus page, made for this user
+        return head
 
     def unuse(self, user: int) -> None:
         """Take it back.
@@ -119,11 +150,25 @@ class HugetlbPages(PinOwner):
         with self._lock:
             if user not in self._users:
                 raise PinpageError(f"hugetlb: user {user} has no page")
-            self._free.append(self._users.pop(user))
+            self._pool.free_huge_page(self._users.pop(user))
 
     def head_of(self, user: int) -> int:
         """Where the page of a user is now."""
         return self._users[user]
+
+    # What the pool tells.
+
+    def _forget(self, head: int) -> None:
+        with self._lock:
+            if head in self._known:
+                self._known.remove(head)
+                if self._registry is not None:
+                    self._registry.unpin_range(head, head + self._pool.nr_pages, self, head)
+
+    def _follow(self, head: int, target: int) -> None:
+        with self._lock:
+            for user in [user for user, used in self._users.items() if used == head]:
+                self._users[user] = target
 
     # The contract.
 
@@ -136,37 +181,31 @@ class HugetlbPages(PinOwner):
         """Dissolve the page that the frame is part of; a used one makes way first."""
         with self._lock:
             head = pin.private
-            if head not in self._free and head not in self._users.values():
+            if head not in self._known:
                 return Verdict.YES  # dissolved already: another of its frames was asked for
-            if not self.may_dissolve or (head not in self._free and not self._replace(head)):
+            if not self.may_dissolve or not self._vacate(head):
                 return Verdict.BUSY
-            self._free.remove(head)
-            self._dissolve(head)
+            self._pool.give_back(head)
             return Verdict.YES
 
-    def _replace(self, head: int) -> bool:
-        """Move a used page to a free one; now that is used, and `head` is free."""
-        if not self._free:
+    def references(self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
+        """The pool's own, and on a head one for each user."""
+        references = np.ones(len(pfns), dtype=np.int64)
+        for row in np.flatnonzero(pfns == np.asarray(privates, dtype=np.int64)).tolist():
+            references[row] += self._pool.nr_users(int(pfns[row]))
+        return references
+
+    def _vacate(self, head: int) -> bool:
+        """Whether the page is free, or is so now that its users have another free one."""
+        pool = self._pool
+        if pool.is_free(head):
+            return True
+        free = pool.free_on(pool.node_of(head))
+        if not free or not pool.nr_users(head) or pool.nr_foreign(head):
             return False
-        target = self._free.pop()
-        self._source.contents.copy(self._frames(head), self._frames(target))
-        user = next(user for user, used in self._users.items() if used == head)
-        self._users[user] = target
-        self._free.append(head)
+        self._source.contents.copy(pool.frames_of(head), pool.frames_of(free[-1]))
+        pool.hand_over(head, free[-1])
         return True
-
-    def _dissolve(self, head: int) -> None:
-        """512 single frames, each with its last reference dropped."""
-        self._pool.heads.remove(head)
-        frames = self._frames(head)
-        if self._registry is not None:
-            self._registry.unpin_range(head, head + self._size, self, head)
-        self._source.frames.flags[frames] = 0
-        for pfn in frames.tolist():
-            self._source.put_page(pfn)
-
-    def _frames(self, head: int) -> Pfns:
-        return np.arange(head, head + self._size)
 
     def release_many(
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode
@@ -183,5 +222,7 @@ class HugetlbPages(PinOwner):
         """
         used = list(self._users.values())
         require(len(set(used)) == len(used), "HP2 a huge page has two users")
-        known = sorted(self._free + used)
-        require(known == sorted(self._pool.heads), "HP1 the pool has other pages", known=known)
+        strays = self._known.symmetric_difference(self._pool.heads)
+        require(not strays, "HP1 the pool has other pages", pfns=sorted(strays))
+        unused = [head for head in used if not self._pool.nr_users(head)]
+        require(not unused, "HP1 the pool does not know of a user", pfns=unused)

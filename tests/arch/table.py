@@ -74,19 +74,14 @@ MM_LAYERS: dict[str, tuple[str, ...]] = {
         "freescan",
         "frontier",
         "gigantic",
-        "hotplug_host",
         "hugetlb",
         "hugetlb_move",
         "hugetlb_sizes",
         "hugetlb_source",
         "hugetlb_state",
         "memory",
-        "memory_forget",
-        "memory_hotplug",
-        "memory_verdict",
         "meter",
         "mmap",
-        "offline_loop",
         "page_alloc",
         "page_isolation",
         "paging",
@@ -130,7 +125,7 @@ CLI_ONLY = {"rich", "typer"}
 """Third-party packages that only pinlab may import."""
 EXTRAS = {"lz4", "zstandard", "matplotlib"}
 """Optional packages: imported inside the one function that needs them."""
-TEST_TOOLS = {"hypothesis", "pytest", "frontrun", "scipy"}
+TEST_TOOLS = {"hypothesis", "pytest", "frontrun"}
 """Only the test kit and the tests import these."""
 TEST_KIT = "pinpage.testing"
 """The public test kit; shipped code never imports it."""

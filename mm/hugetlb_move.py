@@ -1,0 +1,153 @@
+"""Huge pages that are in somebody's way: replaced, dissolved, or moved as a whole.
+
+==================  =====================================  ==============================
+a page of the pool  contiguous allocation (`vacate`)       hot-remove (`dissolve_free`)
+==================  =====================================  ==============================
+free                a fresh one replaces it, it dissolves  it dissolves: one page fewer
+in use              moves to a free or a fresh one; then   likewise; then as a free one
+                    as a free one
+gigantic            ENOMEM: nobody looks for another       a free one dissolves; one in
+                                                           use goes to a free one
+==================  =====================================  ==============================
+
+A page that anybody but the pool and its users holds a reference on stays: EBUSY.
+
+Kernel counterpart: isolate_or_dissolve_huge_page, isolate_hugetlb and
+dissolve_free_huge_pages of mm/hugetlb.c, unmap_and_move_huge_page of mm/migrate.c (v6.1).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mm.contents import Contents
+from mm.costs import Counters
+from mm.design import Design
+from mm.errno import Errno
+from mm.frames import Frames, PageFlag
+from mm.hugetlb import HugePool
+from mm.pageblock import MigrateType, Pageblocks
+from pinpage.owner import Mode
+from pinpage.units import Mask, Pfns, Span
+
+__all__ = ["HugeEvictor"]
+
+
+class HugeEvictor:
+    """Takes the pages of all pools out of a range (a `mm.range_walk.HugePages`).
+
+    Attributes:
+        pools: those looked after; pages of more than one pageblock are gigantic.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        pageblocks: Pageblocks,
+        contents: Contents,
+        counters: Counters,
+        pools: Sequence[HugePool],
+    ) -> None:
+        """Look after these pools."""
+        self._frames = frames
+        self._pageblocks = pageblocks
+        self._contents = contents
+        self._counters = counters
+        self.pools = list(pools)
+
+    def covers(self, pfns: Pfns) -> Mask:
+        """Which of these frames belong to a huge page."""
+        return self._frames.has_flag(pfns, PageFlag.HUGE)
+
+    def vacate(self, span: Span, design: Design, mode: Mode) -> Errno:
+        """Make every huge page with a frame in the span go, and keep the pools' sizes.
+
+        Args:
+            span: in isolated pageblocks.
+            design: not asked: huge pages are mm's own.
+            mode: ASYNC leaves used pages alone: their users would have to wait.
+
+        Returns:
+            OK; ENOMEM: no page to take its place, or it is gigantic; EBUSY: somebody holds it.
+            What went before that is gone.
+        """
+        for pool in self.pools:
+            for head in pool.heads_in(span.start, span.stop):
+                if self._is_gigantic(pool):
+                    return Errno.ENOMEM
+                errno = self._replace(pool, head, mode)
+                if errno is not Errno.OK:
+                    return errno
+        return Errno.OK
+
+    def migrate_used(self, span: Span, mode: Mode) -> Errno:
+        """Move the users of every page in the span elsewhere, gigantic ones to free ones only.
+
+        Returns:
+            OK, or what the first page that stayed said; the others were tried as well.
+        """
+        errnos = [
+            self._move(pool, head, mode)
+            for pool in self.pools
+            for head in pool.heads_in(span.start, span.stop)
+            if not pool.is_free(head)
+        ]
+        return next((errno for errno in errnos if errno is not Errno.OK), Errno.OK)
+
+    def dissolve_free(self, span: Span) -> Errno:
+        """Free pages in the span become free frames; their pools are smaller by as many.
+
+        Returns:
+            OK; EBUSY: one of them is not free.  Those below it have been dissolved.
+        """
+        for pool in self.pools:
+            for head in pool.heads_in(span.start, span.stop):
+                if not pool.is_free(head):
+                    return Errno.EBUSY
+                pool.give_back(head)
+        return Errno.OK
+
+    def _replace(self, pool: HugePool, head: int, mode: Mode) -> Errno:
+        size = pool.nr_huge_pages
+        if not pool.is_free(head):
+            errno = self._move(pool, head, mode)
+            if errno is not Errno.OK:
+                return errno
+        if pool.nr_huge_pages == size and self._fresh(pool, head) < 0:
+            return Errno.ENOMEM
+        pool.give_back(head)
+        return Errno.OK
+
+    def _move(self, pool: HugePool, head: int, mode: Mode) -> Errno:
+        """Contents and users to another page of the node."""
+        if mode == Mode.ASYNC:
+            return Errno.EAGAIN
+        if not pool.nr_users(head) or pool.nr_foreign(head):
+            return Errno.EBUSY
+        target = self._target_for(pool, head)
+        if target < 0:
+            return Errno.ENOMEM
+        self._contents.copy(pool.frames_of(head), pool.frames_of(target))
+        self._counters.pages_copied += pool.nr_pages
+        self._counters.flushes += 1
+        self._counters.ptes_rewritten += pool.nr_users(head)
+        pool.hand_over(head, target)
+        return Errno.OK
+
+    def _target_for(self, pool: HugePool, head: int) -> int:
+        """A free page of its node outside of isolated pageblocks, else a fresh one; or -1."""
+        for other in reversed(pool.free_on(pool.node_of(head))):
+            types = self._pageblocks.types_of(pool.frames_of(other))
+            if not np.equal(types, MigrateType.ISOLATE).any():
+                return other
+        return -1 if self._is_gigantic(pool) else self._fresh(pool, head)
+
+    def _fresh(self, pool: HugePool, head: int) -> int:
+        """One page more in the pool, on the node of this one; or -1."""
+        fresh = pool.source.alloc(pool.node_of(head), hard=True)
+        if fresh >= 0:
+            pool.adopt(fresh)
+        return fresh
+
+    def _is_gigantic(self, pool: HugePool) -> bool:
+        return pool.nr_pages > self._pageblocks.nr_pages_per_block

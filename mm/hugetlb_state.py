@@ -1,0 +1,236 @@
+"""The pages of a hugetlb pool and who has them.  Data: it decides nothing.
+
+A page of a pool is
+
+    free        on its node's list; handed out newest first
+    in use      some mapping has it: one reference on its head for each user
+    lingering   no user has it any more, or never had, but somebody else holds a reference (a
+                pin, say); free once that is dropped
+
+and only a free one is given back to the allocator or handed out.  A free page keeps one
+reference on each of its frames, the pool's own (the kernel keeps none); the reference of a
+mover that has taken a frame is not somebody else's.
+
+Kernel counterpart: the lists and counts of struct hstate, enqueue_huge_page and
+dequeue_huge_page_node_exact of mm/hugetlb.c (v6.1).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mm.frames import Frames, FrameState, PageFlag
+from pinpage.errors import NotPinnedError, require
+from pinpage.units import Mask, Pfns
+
+__all__ = ["HugePages"]
+
+
+def _nobody_minds(*_heads: int) -> None:
+    return
+
+
+class HugePages:
+    """Huge pages of one size.
+
+    Attributes:
+        frames: the columns.
+        nr_pages: frames of one huge page.
+        nodes: the nodes that there are, ascending.
+        heads: pfns of the head frames, in the order in which they were obtained.
+        kin: the pools of all sizes, this one among them.
+        nr_surplus: pages by node that go back to the allocator when they become free.
+        on_gone, on_moved: told when a page is given back (its head) or its users have another
+            (old head, new head); for whoever keeps a record of them.
+
+    Invariants, run by `check`:
+        H1 every huge page is aligned to its size.
+        H2 its frames are used, carry the HUGE flag, and no other page's.
+        H3 a page is free or not, and a free one stands on the list of its node.
+        H4 no node has more surplus pages than pages.
+        H5 the pool holds a reference on each frame, and one on the head for every user.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        nr_pages: int,
+        nodes: tuple[int, ...],
+        release: Callable[[Pfns], None],
+        kin: "list[HugePages]",
+    ) -> None:
+        """No pages.
+
+        Args:
+            frames: the columns.
+            nr_pages: frames of one huge page.
+            nodes: the nodes that there are.
+            release: gives frames back to the free lists.
+            kin: the pools of all sizes, to which this one is added; what carries the HUGE
+                flag is some page of one of them.
+        """
+        self.frames = frames
+        self.nr_pages = nr_pages
+        self.nodes = nodes
+        self.heads: list[int] = []
+        self.nr_surplus = dict.fromkeys(nodes, 0)
+        self.on_gone: Callable[[int], None] = _nobody_minds
+        self.on_moved: Callable[[int, int], None] = _nobody_minds
+        self._release = release
+        self._free: dict[int, list[int]] = {node: [] for node in nodes}
+        self._nr_users: dict[int, int] = {}  # of all that are not free; lingering ones have 0
+        self.kin = kin
+        kin.append(self)
+
+    # Looking.
+
+    @property
+    def nr_huge_pages(self) -> int:
+        """Pages, surplus ones included (nr_hugepages)."""
+        return len(self.heads)
+
+    @property
+    def nr_free(self) -> int:
+        """Pages that nobody uses or references (free_hugepages)."""
+        return sum(len(self.free_on(node)) for node in self.nodes)
+
+    def free_on(self, node: int) -> list[int]:
+        """Free pages of a node, the one that is handed out first last; a copy."""
+        self.settle()
+        return list(self._free[node])
+
+    def is_free(self, head: int) -> bool:
+        """Whether the page can be handed out."""
+        self.settle()
+        return head not in self._nr_users
+
+    def node_of(self, head: int) -> int:
+        """The node that a page lies on."""
+        return int(self.frames.node[head])
+
+    def nr_on(self, node: int) -> int:
+        """Pages on a node, surplus ones included."""
+        heads = np.array(self.heads, dtype=np.int64)
+        return int(np.count_nonzero(self.frames.node[heads] == node))
+
+    def nr_users(self, head: int) -> int:
+        """How many users a page has; 0 for one that is free or lingering."""
+        return self._nr_users.get(head, 0)
+
+    def nr_foreign(self, head: int) -> int:
+        """References on its frames that neither the pool, its users nor a mover hold."""
+        rows = slice(head, head + self.nr_pages)
+        held, taken = self.frames.refcount[rows], self.frames.isolated[rows]
+        return int(held.sum()) - int(taken.sum()) - self.nr_pages - self.nr_users(head)
+
+    def frames_of(self, head: int) -> Pfns:
+        """The frames of a page, ascending."""
+        return np.arange(head, head + self.nr_pages)
+
+    def heads_in(self, start: int, stop: int) -> list[int]:
+        """Pages with a frame in [start, stop), lowest first."""
+        return sorted(head for head in self.heads if start - self.nr_pages < head < stop)
+
+    # Changing.
+
+    def adopt(self, head: int) -> None:
+        """Frames that were just allocated become a free page."""
+        frames = self.frames_of(head)
+        self.frames.set_flag(frames, PageFlag.HUGE)
+        self.frames.set_flag(frames[:1], PageFlag.COMPOUND_HEAD)
+        self.frames.set_flag(frames[1:], PageFlag.COMPOUND_TAIL)
+        self.heads.append(head)
+        self._free[self.node_of(head)].append(head)
+
+    def give_back(self, head: int) -> None:
+        """A free page goes back to the allocator.
+
+        A frame that a mover has taken meanwhile is left to it: its reference is the last one.
+        """
+        self._free[self.node_of(head)].remove(head)
+        self.on_gone(head)
+        self.heads.remove(head)
+        pfns = self.frames_of(head)
+        self.frames.flags[pfns] = 0
+        taken = self.frames.isolated[pfns]
+        self.frames.refcount[pfns[taken]] -= 1
+        self._release(pfns[~taken] if taken.any() else pfns)
+
+    def use(self, head: int) -> None:
+        """A user takes a page, free or in use: one reference on its head."""
+        if head not in self._nr_users:
+            self._free[self.node_of(head)].remove(head)
+        self._nr_users[head] = self.nr_users(head) + 1
+        self.frames.refcount[head] += 1
+
+    def unuse(self, head: int) -> None:
+        """A user drops a page in use; the last one frees it if nobody else holds it."""
+        self._nr_users[head] -= 1
+        self.frames.refcount[head] -= 1
+        self.settle()
+
+    def hand_over(self, head: int, target: int) -> None:
+        """The users of one page have another, a free one, from here on; the first is free."""
+        users = self._nr_users.pop(head)
+        self._free[self.node_of(target)].remove(target)
+        self._free[self.node_of(head)].append(head)
+        self._nr_users[target] = users
+        self.frames.refcount[head] -= users
+        self.frames.refcount[target] += users
+        self.on_moved(head, target)
+
+    def settle(self) -> None:
+        """Sort free pages from lingering ones, by the references that others hold now.
+
+        A page that becomes free goes back to the allocator where its node has surplus ones.
+        Cost: about 3 us per 2 MiB page that is free or lingering.
+        """
+        for head in [head for head, users in self._nr_users.items() if not users]:
+            if self.nr_foreign(head):
+                continue
+            del self._nr_users[head]
+            node = self.node_of(head)
+            self._free[node].append(head)
+            if self.nr_surplus[node]:
+                self.nr_surplus[node] -= 1
+                self.give_back(head)
+        for listed in self._free.values():
+            for head in [head for head in listed if self.nr_foreign(head)]:
+                listed.remove(head)
+                self._nr_users[head] = 0
+
+    def require_ours(self, head: int) -> None:
+        """Refuse a pfn at which no page starts.
+
+        Raises:
+            NotPinnedError: that is so.
+        """
+        if head not in self.heads:
+            raise NotPinnedError(f"hugetlb: no huge page starts at pfn {head:#x}")
+
+    def check(self) -> None:
+        """Run H1..H5.
+
+        Raises:
+            InvariantError: one does not hold.
+        """
+        for head in self.heads:
+            require(head % self.nr_pages == 0, "H1 a huge page is not aligned", pfn=head)
+            fine = self._are_fine(self.frames_of(head))
+            require(fine.all(), "H2 a frame of a huge page is something else", pfn=head)
+            require(self.nr_foreign(head) >= 0, "H5 a reference of the pool is gone", pfn=head)
+        nr_huge = int(np.count_nonzero(self.frames.flags & PageFlag.HUGE.mask))
+        expected = sum(len(pool.heads) * pool.nr_pages for pool in self.kin)
+        require(nr_huge == expected, "H2 the HUGE flag on a strange frame", nr_huge=nr_huge)
+        listed = [head for heads in self._free.values() for head in heads]
+        known = sorted([*listed, *self._nr_users])
+        require(known == sorted(self.heads), "H3 free and used pages are not all pages")
+        for node, heads in self._free.items():
+            strays = [head for head in heads if self.node_of(head) != node]
+            require(not strays, "H3 a free page on a strange list", node=node, pfns=strays)
+            fits = 0 <= self.nr_surplus[node] <= self.nr_on(node)
+            require(fits, "H4 more surplus pages than pages", node=node)
+
+    def _are_fine(self, frames: Pfns) -> Mask:
+        used: Mask = self.frames.state[frames] == FrameState.USED
+        return used & self.frames.has_flag(frames, PageFlag.HUGE)
