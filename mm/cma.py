@@ -29,6 +29,7 @@ from mm.pageblock import MigrateType
 from mm.patience import EvacuationReport, Patience
 from mm.plan_range import RangePlan, cheapest_ranges
 from mm.plan_run import planned_targets, refusals_in_the_way
+from mm.range_walk import nr_steps
 from mm.strategy import Strategy
 from pinpage.errors import PinpageError, require
 from pinpage.migrate import TargetSource
@@ -240,12 +241,14 @@ class Cma:
         same = area.clear_runs(nr_bits, align_order, start, area.bit_of(int(hopeless[-1])))
         if not len(same):
             return area.find(nr_bits, start, align_order)
-        nr_foregone = len(same) - 1
-        result.nr_foregone += nr_foregone
-        nr_pages = nr_bits << area.order_per_bit
-        self._parts.counters.pages_scanned_migrate += nr_foregone * nr_pages
+        last, nr_foregone = int(same[-1]), len(same) - 1
+        span = Span(area.pfn_of(last), area.pfn_of(last + nr_bits))
+        scanned = nr_foregone * nr_steps(self._parts.buddy.frames, span)
+        self._parts.meter.start()
+        self._parts.counters.pages_scanned_migrate += scanned
         self._parts.meter.lap()
-        return int(same[-1])
+        result.nr_foregone += nr_foregone
+        return last
 
     def _try(
         self,
@@ -282,6 +285,7 @@ class Cma:
         for _ in range(NR_PLAN_ROUNDS):
             self._parts.pcp.drain_all()
             census = self._census(self._design(), mode)
+            self._parts.counters.pages_scanned_migrate += len(census.free)
             census = evolve(census, movable=census.movable & ~failed)
             made = cheapest_ranges(census, count, candidates=self._starts(area, count, align_order))
             if made.span is None:

@@ -62,12 +62,14 @@ class Patience:
     @property
     def is_alone(self) -> bool:
         """Whether nothing happens between two tries: then what is hopeless stays so."""
-        return self.signal_pending is _never and self.between_tries is _nothing
+        return self.between_tries is _nothing
 
     @property
     def can_end(self) -> bool:
         """Whether a range that never empties is given up some day."""
-        return self.nr_tries is not None or self.timeout_ns is not None or not self.is_alone
+        signalled = self.signal_pending is not _never
+        limited = self.nr_tries is not None or self.timeout_ns is not None
+        return limited or signalled or not self.is_alone
 
 
 @define

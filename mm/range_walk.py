@@ -18,7 +18,7 @@ from mm.clean_cache import reclaim_clean_pages
 from mm.costs import Counters
 from mm.design import Answer, Design
 from mm.errno import Errno
-from mm.frames import FrameState, PageFlag
+from mm.frames import Frames, FrameState, PageFlag
 from mm.lru import Lru
 from mm.meter import Meter
 from mm.move import Classified, Mover
@@ -29,10 +29,17 @@ from pinpage.migrate import TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns, Span
 
-__all__ = ["HugePages", "Parts", "RangeWalk"]
+__all__ = ["HugePages", "Parts", "RangeWalk", "nr_steps"]
 
 _UNASKED = 255
 """In a column of reasons: nobody has tried to move this frame."""
+
+
+def nr_steps(frames: Frames, span: Span) -> int:
+    """Frames that a scanner looks at: it jumps over all but the head of a free block."""
+    heads = frames.order[span.start : span.stop] >= 0
+    free = frames.state[span.start : span.stop] == FrameState.FREE
+    return span.nr_pages - int(np.count_nonzero(free & ~heads))
 
 
 class HugePages(Protocol):
@@ -124,15 +131,15 @@ class RangeWalk:
 
     def next_batch(self, position: int, most: int) -> tuple[Pfns, int]:
         """Up to `most` used frames from `position` on, of one pageblock; where to go on."""
-        states, size = self.parts.buddy.frames.state, self.parts.buddy.pageblocks.nr_pages_per_block
+        frames, size = self.parts.buddy.frames, self.parts.buddy.pageblocks.nr_pages_per_block
         stop = min((position // size + 1) * size, self.span.stop)
-        used = np.flatnonzero(states[position:stop] == FrameState.USED) + position
+        used = np.flatnonzero(frames.state[position:stop] == FrameState.USED) + position
         if self.parts.hugetlb is not None and len(used):
             used = used[~self.parts.hugetlb.covers(used)]
         if len(used) > most:
             used = used[:most]
             stop = int(used[-1]) + 1
-        self.parts.counters.pages_scanned_migrate += stop - position
+        self.parts.counters.pages_scanned_migrate += nr_steps(frames, Span(position, stop))
         return used, stop
 
     def attempt(self, batch: Pfns) -> Pfns:

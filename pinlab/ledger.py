@@ -22,7 +22,7 @@ from owners.opaque import OpaqueOwner
 from owners.zswap import Zswap
 from pinlab.corpus import Corpus
 from pinlab.fill import holds
-from pinpage.units import PAGE_SIZE, Pfns
+from pinpage.units import PAGE_SIZE, Mask, Pfns
 
 __all__ = ["Ledger", "ReadBack"]
 
@@ -58,11 +58,14 @@ class Ledger:
         spaces: address space -> serial of each of its virtual pages, -1 where nothing was
             stored.
         objects: opaque owner -> serial of each of its object ids.
+        on_disk: mm_id -> which virtual pages have a second copy, on disk: clean page cache.
+            One that is not in memory any more was dropped, which loses nothing.
     """
 
     corpus: Corpus
     spaces: list[tuple[AddressSpace, NDArray[np.int64]]] = field(factory=list)
     objects: list[tuple[OpaqueOwner, NDArray[np.int64]]] = field(factory=list)
+    on_disk: dict[int, Mask] = field(factory=dict)
 
     def read_back(self, contents: Contents, zswap: Zswap | None, swap: Swap) -> ReadBack:
         """Read everything back.
@@ -87,7 +90,10 @@ class Ledger:
     ) -> ReadBack:
         stored = np.flatnonzero(serials >= 0)
         pte = space.pte[stored]
-        missing = int(np.count_nonzero(pte == 0))
+        absent = pte == 0
+        if space.mm_id in self.on_disk:
+            absent &= ~self.on_disk[space.mm_id][stored]
+        missing = int(np.count_nonzero(absent))
         present = pte > 0
         total = ReadBack(0, missing * PAGE_SIZE)
         total += self._compare_pages(pte[present] - 1, serials[stored[present]], places.contents)

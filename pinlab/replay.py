@@ -53,6 +53,9 @@ __all__ = ["Replayed", "class_counts", "replay"]
 _OBJECTS_AT_ONCE = 8192
 """Compressed objects made at a time: some 12 MB."""
 
+_NOT_ON_DISK = PageFlag.DIRTY.mask | PageFlag.SWAPBACKED.mask
+"""Flags of page cache (shmem among it) whose bytes are in memory only."""
+
 _CLASS_OF_STATE = np.full(len(FrameState), FrameClass.UNKNOWN, dtype=np.uint8)
 _CLASS_OF_STATE[FrameState.HOLE] = FrameClass.HOLE
 _CLASS_OF_STATE[FrameState.RESERVED] = FrameClass.RESERVED
@@ -221,6 +224,7 @@ class _Replay:
         space = self._machine.rmap.create("page cache", len(cache), kind="file")
         self._machine.rmap.map_many(space, np.arange(len(cache)), cache)
         self._done.ledger.spaces.append((space, self._fill("file", cache)))
+        self._done.ledger.on_disk[space.mm_id] = (self._frames.flags[cache] & _NOT_ON_DISK) == 0
         self._machine.lru.putback_many(np.sort(np.concatenate((anon, cache))))
 
     # Holders that mm cannot move by itself.
