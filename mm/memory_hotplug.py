@@ -118,13 +118,13 @@ class MemoryHotplug:
         errno = self.refusal(block)
         if errno is not Errno.OK:
             return OfflineResult(errno, block, span)
-        if strategy == "plan":
-            verdict = self.verdict(block, design, mode)
-            if not verdict:
-                report = EvacuationReport(verdict.errno, refusals=verdict.obstacles.refusals())
-                return OfflineResult(verdict.errno, block, span, report, verdict.obstacles)
-        loop = OfflineLoop(self._host, span, design, patience, mode)
         zone = self._zone_of(span)
+        if strategy == "plan":
+            no = self.verdict(block, design, mode)
+            if not no:
+                report = EvacuationReport(no.errno, refusals=no.obstacles.refusals())
+                return OfflineResult(no.errno, block, span, report, no.obstacles, 0, zone.kind)
+        loop = OfflineLoop(self._host, span, design, patience, mode)
         with self._host.pcp.disabled(zone):
             errno, obstacles = self._leave(block, zone, loop)
         if errno is Errno.OK:
@@ -132,7 +132,7 @@ class MemoryHotplug:
             self.notifiers.tell(MemoryAction.OFFLINE, block)
         elapsed_ns = self._host.clock.now_ns - started_ns
         loop.report.errno, loop.report.elapsed_ns = errno, elapsed_ns
-        return OfflineResult(errno, block, span, loop.report, obstacles, loop.nr_rounds)
+        return OfflineResult(errno, block, span, loop.report, obstacles, loop.nr_rounds, zone.kind)
 
     def _leave(self, block: int, zone: Zone, loop: OfflineLoop) -> tuple[Errno, InTheWay]:
         """Isolate, ask, empty, forget; if it comes to nothing, let allocations in again."""

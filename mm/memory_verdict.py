@@ -16,6 +16,7 @@ from mm.design import Design
 from mm.errno import Errno
 from mm.frames import Frames, FrameState
 from mm.move import Mover
+from mm.nodes import ZoneKind
 from mm.patience import EvacuationReport
 from mm.reasons import HOME, Refusals
 from pinpage.owner import Mode, Reason
@@ -128,6 +129,7 @@ class OfflineResult:
         obstacles: frames in the way.  Under `scan` known only where isolation failed (the
             first one) and at the end; under `plan` all of them, before anything moves.
         nr_rounds: how often the whole block was gone over.
+        zone_kind: of the zone that it is in, or was; None for memory that may never go.
     """
 
     errno: Errno
@@ -136,6 +138,7 @@ class OfflineResult:
     report: EvacuationReport = field(factory=EvacuationReport)
     obstacles: InTheWay = NOBODY
     nr_rounds: int = 0
+    zone_kind: ZoneKind | None = None
 
     def __bool__(self) -> bool:
         """Whether the block is offline now."""

@@ -173,6 +173,8 @@ class _Replay:
 
     def build(self) -> Replayed:
         machine = self._machine
+        if self._snapshot.ram:
+            machine.hotplug.blocks.ram = self._snapshot.ram
         if self._options.design.dispatch is Dispatch.REGISTRY:
             self._registry = machine.use_registry()
         pcp = np.flatnonzero(self._frames.state == FrameState.PCP)

@@ -98,6 +98,7 @@ class Account:
         pages_dropped: int = 0,
         pages_released: int = 0,
         pages_moved: int | None = None,
+        timed_out: bool = False,
     ) -> Attempt:
         """The attempt that was begun has ended.
 
@@ -107,6 +108,7 @@ class Account:
             refusals: frames that stayed in its way, each once.
             pages_dropped, pages_released: given up instead of moved.
             pages_moved: contents that went elsewhere; None: as many as were copied.
+            timed_out: EINTR means that its time was over: nobody asked to end the request.
         """
         name, self._under_way = self._under_way, None
         require(name is not None, "AC2 an attempt ends that has not begun")
@@ -123,7 +125,8 @@ class Account:
             refused=named(refusals),
             steps_ns={str(step): ns for step, ns in steps.items()},
         )
-        self._was_interrupted = self._was_interrupted or errno is Errno.EINTR
+        if not timed_out:
+            self._was_interrupted = self._was_interrupted or errno is Errno.EINTR
         self.attempts.append(attempt)
         return attempt
 

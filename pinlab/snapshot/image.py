@@ -14,7 +14,8 @@ from pinlab.snapshot.classes import NR_CLASSES, FrameClass
 from pinlab.snapshot.columns import COLUMNS, check_consistent, check_shapes
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Measured, Provenance, ZoneFacts, decode, encode
-from pinpage.units import PAGEBLOCK_NR_PAGES, Mask
+from pinpage.errors import PfnError
+from pinpage.units import PAGEBLOCK_NR_PAGES, Mask, Span
 
 __all__ = ["AfterState", "Snapshot", "count_classes", "load", "save", "validate"]
 
@@ -86,6 +87,8 @@ class Snapshot:
         after: what it had made of the memory by then.
         guessed_fields: columns in which rows are guessed.
         unknown_fields: columns of which the source says nothing at all.
+        ram: where there is RAM (/proc/iomem), ascending; a hole that shares a section with
+            RAM looks reserved in the columns.  Empty if not known.
 
     Invariants, run by `check` (and by `load`, so a snapshot on disk keeps them too):
         S1 states and classes are among those that a recording can have.
@@ -117,6 +120,7 @@ class Snapshot:
     after: AfterState | None = None
     guessed_fields: tuple[str, ...] = field(converter=_tuple_of_names, default=())
     unknown_fields: tuple[str, ...] = field(converter=_tuple_of_names, default=())
+    ram: tuple[Span, ...] = ()
     nr_pages_per_block: int = PAGEBLOCK_NR_PAGES
 
     def __attrs_post_init__(self) -> None:
@@ -209,6 +213,7 @@ class Snapshot:
             "after": None if self.after is None else self.after.phase,
             "guessed_fields": list(self.guessed_fields),
             "unknown_fields": list(self.unknown_fields),
+            "ram": [[span.start, span.stop] for span in self.ram],
             "nr_pages_per_block": self.nr_pages_per_block,
         }
         columns: dict[str, NDArray[Any]] = {
@@ -248,8 +253,17 @@ def _facts_of(header: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
         "measured": None if measured is None else decode(Measured, measured, path, "measured"),
         "guessed_fields": get("guessed_fields", list, str),
         "unknown_fields": get("unknown_fields", list, str),
+        "ram": _ram_of(header.get("ram", []), path),  # (files of before lack it)
         "nr_pages_per_block": nr_pages_per_block,
     }
+
+
+def _ram_of(pairs: Any, path: Path | str) -> tuple[Span, ...]:
+    try:
+        spans = tuple(Span(start, stop) for start, stop in pairs)
+    except (TypeError, ValueError, PfnError):
+        raise SnapshotError(path, "header ram", "is no list of spans", "record it again") from None
+    return spans
 
 
 def _after_of(

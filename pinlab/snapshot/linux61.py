@@ -21,7 +21,7 @@ from pinlab.snapshot.facts import Measured, Provenance, ZoneFacts
 from pinlab.snapshot.form import read_npz
 from pinlab.snapshot.image import AfterState, Snapshot, count_classes
 from pinlab.snapshot.infer import settle_orders
-from pinlab.snapshot.text import kernel_release, parse_zones
+from pinlab.snapshot.text import kernel_release, parse_iomem, parse_zones
 from pinpage.units import PAGEBLOCK_NR_PAGES
 
 __all__ = ["load_recording"]
@@ -163,6 +163,7 @@ def _snapshot_of(arrays: _Arrays, meta: dict[str, Any], path: Path) -> Snapshot:
         workload=_workload_of(meta),
         measured=_measured_of(arrays, meta),
         after=_after_of(arrays),
+        ram=parse_iomem(text["iomem"], path) if "iomem" in text else (),
         guessed_fields=tuple(name for name, is_guessed in guessed_fields.items() if is_guessed),
     )
     snapshot.check(path)

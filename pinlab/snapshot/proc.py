@@ -118,6 +118,7 @@ def columns_of(
         provenance=evolve(provenance, drift_nr_pages=abs(nr_marked - nr_pages_free)),
         guessed_fields=("block_migratetype", "klass", "order"),
         unknown_fields=("block_skip", "gfp", "pinned_pfns", "refcount"),
+        ram=ram,
     )
     snapshot.check()
     return snapshot
