@@ -125,7 +125,7 @@ CLI_ONLY = {"rich", "typer"}
 """Third-party packages that only pinlab may import."""
 EXTRAS = {"lz4", "zstandard", "matplotlib"}
 """Optional packages: imported inside the one function that needs them."""
-TEST_TOOLS = {"hypothesis", "pytest", "frontrun"}
+TEST_TOOLS = {"hypothesis", "pytest", "frontrun", "scipy"}
 """Only the test kit and the tests import these."""
 TEST_KIT = "pinpage.testing"
 """The public test kit; shipped code never imports it."""
