@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mm.address_space import AddressSpace, Vpns
 from mm.frames import Frames, PageFlag
 from pinpage.errors import PinpageError, require
-from pinpage.owner import Mode, PinOwner, Verdict, Verdicts
+from pinpage.owner import Mode, Pin, PinOwner, Verdict, Verdicts
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
@@ -62,23 +62,34 @@ class Mlock(PinOwner):
         """Lock pages that are present, all or none.  Locking twice locks once, as mlock does.
 
         Returns:
-            YES, or AGAIN where one is under move by this very thread.
+            YES, or AGAIN where one is under move by this very thread, or has just been
+            unmapped by another.
 
         Raises:
             PinpageError: one is not present: fault it in first, as mlock() itself would.
         """
         known = np.array([_private(space, vpn) in self._locked for vpn in vpns.tolist()], np.bool_)
         fresh = np.unique(vpns[~known])
-        pfns = self._mapped(space, fresh)
-        privates = [_private(space, vpn) for vpn in fresh.tolist()]
+        self._mapped(space, fresh)  # a mistake is told before anything changes
         # One at a time: two pages of one process may share a frame, which a batch refuses.
-        for pfn, private in zip(pfns.tolist(), privates, strict=True):
-            if self._registry.pin(pfn, self, private) is not Verdict.YES:
+        for vpn in fresh.tolist():
+            if not self._pin(space, vpn):
                 self.unlock(space, fresh)
                 return Verdict.AGAIN
-            self._locked[private] = space
-        self._set_flags(pfns, locked=True)
+        self._set_flags(self._mapped(space, fresh), locked=True)
         return Verdict.YES
+
+    def _pin(self, space: AddressSpace, vpn: int) -> bool:
+        """Pin what a page maps; look again, for pinning may have waited until it had moved."""
+        private = _private(space, vpn)
+        while (entry := space.pte.item(vpn)) > 0:
+            if self._registry.pin(entry - 1, self, private) is not Verdict.YES:
+                return False
+            if space.pte.item(vpn) == entry:
+                self._locked[private] = space
+                return True
+            self._registry.unpin(entry - 1, self, private)
+        return False
 
     def unlock(self, space: AddressSpace, vpns: Vpns) -> None:
         """Unlock pages; needed before they are unmapped.  Others are left as they are."""
@@ -119,13 +130,23 @@ class Mlock(PinOwner):
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode
     ) -> Verdicts:
         """As the policy says."""
-        verdict = Verdict.YES if self.may_move else Verdict.BUSY
-        return np.full(len(pfns), verdict, dtype=np.uint8)
+        return np.full(len(pfns), self._answer, dtype=np.uint8)
+
+    def isolate(self, pin: Pin, mode: Mode) -> Verdict:
+        """`isolate_many` of one."""
+        return self._answer
+
+    @property
+    def _answer(self) -> Verdict:
+        return Verdict.YES if self.may_move else Verdict.BUSY
 
     def migrate_many(
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], targets: Pfns
     ) -> None:
         """Page tables are rewritten by mm, and flags go with the page."""
+
+    def migrate(self, pin: Pin, target: int) -> None:
+        """`migrate_many` of one: nothing."""
 
     def check(self) -> None:
         """Run ML1 and ML2.

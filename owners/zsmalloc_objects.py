@@ -12,6 +12,8 @@ Between a mover's isolate and the end of its move the bytes may not be touched: 
 write answer EAGAIN, where the kernel's map would wait for the mover.
 """
 
+import threading
+
 import numpy as np
 
 from mm.api import PageSource
@@ -186,6 +188,17 @@ class ZsObjects:
         except NoZsObjectError:
             return False
         return True
+
+    def is_under_own_move(self, handle: int) -> bool:
+        """Whether this very thread has the object's pages under move: then nobody may wait.
+
+        Raises:
+            NoZsObjectError: the handle names no object.
+        """
+        with self.lock:
+            _, zspage, _ = self.handles.decode(handle)
+            is_ours = self.zspages.mover.item(zspage) == threading.get_ident()
+            return is_ours and not self._in_place(zspage)
 
     def holds(self, pfns: Pfns) -> Mask:
         """Which frames are this pool's, shape (n,)."""

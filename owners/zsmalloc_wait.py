@@ -1,7 +1,8 @@
 """Read and write objects of a zsmalloc pool, waiting out a mover in another thread.
 
 The kernel's map sleeps on the zspage's lock.  A move takes microseconds, so here we pause and
-ask again.  Asked from within a move by the mover's own thread it could only wait for itself.
+ask again.  The mover's own thread, which calls from within its move, could only wait for
+itself: it is told at once.
 """
 
 import time
@@ -22,9 +23,10 @@ def read_when_still(pool: ZsObjects, handle: int, nr_bytes: int) -> bytes:
 
     Raises:
         NoZsObjectError: the handle names no object.
-        ContextError: its pages have been under move for two seconds.
+        ContextError: its pages are under move by this very thread, or have been under
+            another's for two seconds.
     """
-    for _ in _pauses():
+    for _ in _pauses(pool, handle):
         data = pool.read(handle, nr_bytes)
         if not isinstance(data, Errno):
             return data
@@ -33,15 +35,18 @@ def read_when_still(pool: ZsObjects, handle: int, nr_bytes: int) -> bytes:
 
 def write_when_still(pool: ZsObjects, handle: int, data: bytes) -> None:
     """Write the first bytes of an object; raises as `read_when_still`."""
-    for _ in _pauses():
+    for _ in _pauses(pool, handle):
         if pool.write(handle, data) is Errno.OK:
             return
     raise _stuck(handle)
 
 
-def _pauses() -> Iterator[None]:
+def _pauses(pool: ZsObjects, handle: int) -> Iterator[None]:
+    """One turn at once, then one after each pause, until waiting is hopeless."""
     yield None
     for _ in range(_NR_TRIES):
+        if pool.is_under_own_move(handle):
+            return
         time.sleep(_PAUSE_S)
         yield None
 

@@ -9,9 +9,11 @@ in use holds the slot of its handle; the free ones are chained through themselve
 keeps both in the page.  Here they are beside it, so that objects can be freed while a mover
 copies the page, and the reserved word at the start of each object is never written.
 
-Cost: 62 bytes per zspage and 8 per object that fits.  An id, with its cells, stays with its
+Cost: 70 bytes per zspage and 8 per object that fits.  An id, with its cells, stays with its
 class for reuse.
 """
+
+import threading
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,7 @@ _PLACE_BITS = 2
 _PLACE_MASK = (1 << _PLACE_BITS) - 1
 _ID_BITS = 32
 _LIFE_MASK = 0x7FFFFFFF
+_GROWING = ("moving", "mover", "class_index", "base", "inuse", "first_free", "nr_maps", "life")
 
 
 class Zspages:
@@ -45,6 +48,7 @@ class Zspages:
         first_free: int32; index of the first free object, or how many fit when it is full.
         nr_maps: int32; mappings of its objects that are open, and one while it is half made.
         moving: bool, shape (capacity, 4); pages isolated by a mover.
+        mover: int64; thread that isolated a page of it last, 0 for nobody yet.
         life: int32; raised when a zspage dies, so that a pin that outlived it is known.
         cell: int64, flat; slot of the handle, or ~(index of the next free one).
         nr_pages: pages of all zspages.
@@ -60,6 +64,7 @@ class Zspages:
         "first_free",
         "inuse",
         "life",
+        "mover",
         "moving",
         "nr_maps",
         "nr_pages",
@@ -75,6 +80,7 @@ class Zspages:
         self.nr_pages = 0
         self.pfn: NDArray[np.int64] = np.full((n, width), NO_PFN, dtype=np.int64)
         self.moving: Mask = np.zeros((n, width), dtype=np.bool_)
+        self.mover: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
         self.class_index: NDArray[np.int16] = np.zeros(n, dtype=np.int16)
         self.base: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
         self.inuse: NDArray[np.int32] = np.zeros(n, dtype=np.int32)
@@ -172,8 +178,10 @@ class Zspages:
         return quiet
 
     def set_moving(self, page_ids: ZsPageIds, moving: bool) -> None:
-        """A mover has the pages, or has let go of them."""
+        """A mover, this thread, has the pages, or has let go of them."""
         self.moving.reshape(-1)[page_ids] = moving
+        if moving:
+            self.mover[page_ids >> _PLACE_BITS] = threading.get_ident()
 
     def repoint(self, page_ids: ZsPageIds, targets: Pfns) -> None:
         """The pages are at `targets` now; pages of one zspage may go in one batch."""
@@ -231,6 +239,6 @@ class Zspages:
 
     def _double(self) -> None:
         self.pfn = np.concatenate((self.pfn, np.full_like(self.pfn, NO_PFN)))
-        for name in ("moving", "class_index", "base", "inuse", "first_free", "nr_maps", "life"):
+        for name in _GROWING:
             column = getattr(self, name)
             setattr(self, name, np.concatenate((column, np.zeros_like(column))))

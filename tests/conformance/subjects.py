@@ -7,19 +7,10 @@ Each factory gets a `MachineLab` and can be named to the command, too:
 
 import numpy as np
 
-from mm.contents import ArenaContents
 from mm.gfp import Gfp
-from owners.aio import AioRings
-from owners.aio_ring import IoEvent
 from owners.balloon import Balloon
 from owners.compress import compressor
-from owners.gup import Gup
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle, Pinner
-from owners.odirect import Op, Policy
-from owners.odirect_device import SimulatedDevice
-from owners.odirect_model import DeviceModel
-from owners.odirect_time import Constant, EventQueue
+from owners.odirect import Policy
 from owners.opaque import OpaqueOwner
 from owners.slab import Slabs
 from owners.zcache import CleanKey, Zcache
@@ -30,6 +21,8 @@ from pinpage.errors import ContextError
 from pinpage.owner import Verdict
 from pinpage.testing.conformance import DATA_NR_BYTES, Subject
 from tests.conformance.machine_lab import MachineLab
+from tests.conformance.subjects_io import Completions, DirectIo, Pinned, RealIo
+from tests.conformance.subjects_more import HugePages, Locked, Names, OneCallback, Trees
 
 __all__ = ["SUBJECTS"]
 
@@ -224,141 +217,6 @@ class CleanPages(Subject):
         return True
 
 
-class Pinned(Subject):
-    """A driver that keeps the addresses of a process's pages."""
-
-    def __init__(self, lab):
-        self.contents = lab.pages.contents
-        self.memory = lab.machine.memory
-        self.space = self.memory.mmap("process", 64)
-        self.gup = Gup(lab.pages)
-        self.owner = Pinner("driver", registry=lab.registry, handler=Idle())
-        self.next = 0
-
-    def hold(self, data):
-        vpn, self.next = self.next % 64, self.next + 1
-        self.memory.write(self.space, vpn, data)
-        got = self.gup.get_user_pages(self.space, vpn, 1, self.owner, Foll.PIN | Foll.WRITE)
-        return got.pins[0] if got.pins else None
-
-    def _at(self, key):
-        return None if key in self.owner._quiet else self.owner.pfn_of(key)
-
-    def read(self, key):
-        pfn = self._at(key)
-        return None if pfn is None else self.contents.read(pfn, 0, DATA_NR_BYTES)
-
-    def write(self, key, data):
-        pfn = self._at(key)
-        if pfn is not None:
-            self.contents.write(pfn, data)
-        return pfn is not None
-
-    def let_go(self, key):
-        self.gup.put_user_pages(self.owner, [key], dirty=True)
-        return True
-
-
-class DirectIo(Subject):
-    """A disk that reads into registered buffers; time passes only when the kit says so."""
-
-    def __init__(self, lab, policy):
-        self.memory = lab.machine.memory
-        self.space = self.memory.mmap("process", 16)
-        self.blocks = ArenaContents(16)
-        self.device = SimulatedDevice(
-            "disk", Gup(lab.pages), self.blocks, EventQueue(lab.machine.clock),
-            model=DeviceModel(Constant(1000)), rng=np.random.default_rng(0),
-            registry=lab.registry, policy=policy,
-        )  # fmt: skip
-        self.owner = self.device.pinner
-        self.unused = list(range(16))
-        self.in_flight = {}
-
-    def hold(self, data):
-        if not self.unused:
-            return None
-        vpn = self.unused[0]
-        self.memory.write(self.space, vpn, bytes(8))  # there is a page now
-        if self.device.register(self.space, vpn, 1) != 0:
-            return None
-        self.unused.pop(0)
-        if self.write(vpn, data):
-            return vpn
-        self.let_go(vpn)
-        return None
-
-    def read(self, key):
-        self._reap()
-        if key in self.in_flight.values():
-            return None
-        return self.memory.read(self.space, key)
-
-    def write(self, key, data):
-        self._reap()
-        if key in self.in_flight.values():
-            return False
-        self.blocks.write(key, data)
-        request = self.device.submit(Op.READ, self.space, key, 1, key)
-        if request >= 0:
-            self.in_flight[request] = key
-        return request >= 0
-
-    def let_go(self, key):
-        self._reap()
-        if key in self.in_flight.values():
-            return False
-        self.device.unregister(self.space, key)
-        self.unused.append(key)
-        return True
-
-    def tick(self):
-        self.device.drain()
-
-    def _reap(self):
-        for done in self.device.reap():
-            self.in_flight.pop(done.request, None)
-
-
-class Completions(Subject):
-    """Rings of completions, one ring for each thing."""
-
-    def __init__(self, lab):
-        self.rings = AioRings(lab.pages, registry=lab.registry)
-        self.owner = self.rings
-
-    def hold(self, data):
-        key = self.rings.setup(200)
-        if key < 0:
-            return None
-        self._complete(key, data)
-        return key
-
-    def _complete(self, key, data):
-        assert self.rings.complete(key, IoEvent(int.from_bytes(data, "little"), 0, 0, 0)) == 0
-
-    def _take(self, key):
-        events = self.rings.get_events(key, 9)
-        if not isinstance(events, list):
-            return None
-        return events[-1].data.to_bytes(DATA_NR_BYTES, "little")
-
-    def read(self, key):
-        data = self._take(key)
-        if data is not None:
-            self._complete(key, data)
-        return data
-
-    def write(self, key, data):
-        if self._take(key) is None:
-            return False
-        self._complete(key, data)
-        return True
-
-    def let_go(self, key):
-        return self.rings.destroy(key) == 0
-
-
 class Objects(Subject):
     """A cache of slab objects, and the one who keeps their addresses."""
 
@@ -426,10 +284,17 @@ odirect_wait = _named("odirect_wait", DirectIo, Policy.WAIT)
 odirect_cancel = _named("odirect_cancel", DirectIo, Policy.CANCEL)
 odirect_restart = _named("odirect_restart", DirectIo, Policy.RESTART)
 aio = _named("aio", Completions)
+odirect_real = _named("odirect_real", RealIo)
 slab = _named("slab", Objects)
+slab_xarray = _named("slab_xarray", Trees)
+slab_dentry = _named("slab_dentry", Names)
+hugetlb = _named("hugetlb", HugePages)
+mlock = _named("mlock", Locked)
+one_callback = _named("one_callback", OneCallback)
 
 SUBJECTS = [
     opaque, balloon, zbud, z3fold, zsmalloc, zswap_on_zbud, zswap_on_zsmalloc, zram,
     zcache_drops, zcache_moves, gup, odirect_refuse, odirect_wait, odirect_cancel,
-    odirect_restart, aio, slab,
+    odirect_restart, odirect_real, aio, slab, slab_xarray, slab_dentry, mlock,
+    one_callback,
 ]  # fmt: skip

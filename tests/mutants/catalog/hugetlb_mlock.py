@@ -78,6 +78,14 @@ MUTANTS: list[Mutant] = [
         "                self.unlock(space, fresh)\n", "", MLOCK_T,
     ),
     _mutant(
+        "mlock-pins-where-the-page-was", "ML1", MLOCK,
+        "            if space.pte.item(vpn) == entry:\n", "            if entry:\n", MLOCK_T,
+    ),
+    _mutant(
+        "mlock-one-page-is-busy", "C8", MLOCK,
+        "        return self._answer\n", "        return super().isolate(pin, mode)\n", MLOCK_T,
+    ),
+    _mutant(
         "mlock-counts-twice", "lock twice", MLOCK,
         "fresh = np.unique(vpns[~known])", "fresh = np.unique(vpns)", MLOCK_T,
     ),

@@ -38,7 +38,8 @@ MUTANTS: list[Mutant] = [
         "        if self._registry is None or self._registry.pin(pfn, self.owner, private)"
         " is Verdict.YES:\n            return page_id\n",
         "        with self.lock:\n"
-        "            if self._registry is None or self._registry.pin(pfn, self.owner, private) == 0:\n"
+        "            if self._registry is None or"
+        " not self._registry.pin(pfn, self.owner, private):\n"
         "                return page_id\n", ZBUD,
     ),
     _mutant(

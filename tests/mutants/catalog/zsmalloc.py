@@ -8,7 +8,7 @@ CLASSES, ZSPAGES = "owners/zsmalloc_classes.py", "owners/zsmalloc_zspages.py"
 HANDLES, GROUPS = "owners/zsmalloc_handles.py", "owners/zsmalloc_groups.py"
 OWNER, OBJECTS = "owners/zsmalloc_owner.py", "owners/zsmalloc_objects.py"
 POOL, BYTES = "owners/zsmalloc.py", "owners/zsmalloc_bytes.py"
-MAPPING = "owners/zsmalloc_mapping.py"
+MAPPING, WAIT = "owners/zsmalloc_mapping.py", "owners/zsmalloc_wait.py"
 
 T = "tests/unit/owners"
 CLASSES_T, POOL_T = f"{T}/test_zsmalloc_classes.py", f"{T}/test_zsmalloc.py"
@@ -226,5 +226,25 @@ MUTANTS: list[Mutant] = [
         "next(filter(self._in_place, self.groups.with_room(size_class)), None)",
         "next(iter(self.groups.with_room(size_class)), None)",
         f"{OWNER_T}::test_new_objects_are_not_placed_on_pages_under_move",
+    ),
+    # waiting for a mover
+    _mutant(
+        "waits-for-its-own-move", "R-30", WAIT, "        if pool.is_under_own_move(handle):\n",
+        "        if pool.is_under_own_move(handle) and handle < 0:\n",
+        f"{OWNER_T}::test_a_wait_for_oneself_ends_at_once_with_a_sentence",
+    ),
+    _mutant(
+        "takes-every-move-for-its-own", "R-30", OBJECTS,
+        "            return is_ours and not self._in_place(zspage)\n",
+        "            return is_ours is not None and not self._in_place(zspage)\n",
+        f"{OWNER_T}::test_a_wait_for_another_thread_ends_with_its_move",
+    ),
+    _mutant(
+        "remembers-the-first-mover", "R-30", ZSPAGES,
+        "            self.mover[page_ids >> _PLACE_BITS] = threading.get_ident()\n",
+        "            rows = page_ids >> _PLACE_BITS\n"
+        "            me, before = threading.get_ident(), self.mover[rows]\n"
+        "            self.mover[rows] = np.where(before, before, me)\n",
+        f"{OWNER_T}::test_a_wait_for_another_thread_ends_with_its_move",
     ),
 ]  # fmt: skip

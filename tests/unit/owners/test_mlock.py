@@ -170,3 +170,29 @@ def test_invariants_notice_what_is_wrong():
     world.registry.unpin(int(pfn[0]), world.mlock, next(iter(world.mlock._locked)))
     with pytest.raises(InvariantError, match="ML1"):
         world.mlock.check()
+
+
+def test_a_page_that_moves_while_its_lock_waits_is_pinned_where_it_is_then(monkeypatch):
+    world = Locked()
+    pin, old = world.registry.pin, int(world.pfns(2)[0])
+
+    def pin_late(pfn, owner, private=None, *, wait=True):
+        monkeypatch.setattr(world.registry, "pin", pin)
+        assert world.migrate(old) == {Reason.MOVED}
+        return pin(pfn, owner, private, wait=wait)
+
+    monkeypatch.setattr(world.registry, "pin", pin_late)
+    assert world.mlock.lock(world.space, column(2)) is Verdict.YES
+    assert world.pinned().tolist() == world.pfns(2).tolist() != [old]
+    world.check_all()
+
+
+def test_single_and_batch_form_answer_alike():
+    world = Locked()
+    world.mlock.lock(world.space, column(2))
+    (pin,) = world.registry.pins(int(world.pfns(2)[0]))
+    for may_move in (True, False):
+        world.mlock.may_move = may_move
+        verdict = world.mlock.isolate(pin, Mode.SYNC)
+        assert [verdict] == world.mlock.isolate_many(world.pfns(2), [pin.private], 0).tolist()
+    world.mlock.migrate(pin, pin.pfn)

@@ -1,13 +1,14 @@
 """A zsmalloc pool as an owner: what it answers, and what a real move makes of it."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from mm.errno import Errno
 from owners.zsmalloc_mapping import MapMode
-from owners.zsmalloc_wait import read_when_still
+from owners.zsmalloc_wait import read_when_still, write_when_still
 from pinpage.errors import ContextError
 from pinpage.migrate import Step
 from pinpage.owner import Mode, Pin, PinOwner, Reason, Verdict
@@ -268,17 +269,39 @@ def test_the_batch_is_the_loop():
     assert (one.pool.zspages.pfn == many.pool.zspages.pfn).all()
 
 
-def test_a_wait_for_oneself_ends_with_a_sentence(monkeypatch):
-    monkeypatch.setattr("owners.zsmalloc_wait._NR_TRIES", 3)
-    world, model = world_of()
-    handle = next(iter(model))
+def under_move(world, handle):
+    """A move of the object's pages that has copied them and stands still."""
     steps = world.steps(world.pfns_of(handle))
     while next(steps) is not Step.COPY:
         pass
+    return steps
+
+
+def test_a_wait_for_oneself_ends_at_once_with_a_sentence(monkeypatch):
+    monkeypatch.setattr("owners.zsmalloc_wait.time.sleep", lambda _: pytest.fail("it waits"))
+    world, model = world_of()
+    handle = next(iter(model))
+    steps = under_move(world, handle)
     with pytest.raises(ContextError, match="from within a move"):
         read_when_still(world.pool, handle, 10)
+    with pytest.raises(ContextError, match="from within a move"):
+        write_when_still(world.pool, handle, b"late")
     steps.close()
     assert read_when_still(world.pool, handle, 10) == model[handle][:10]
+
+
+def test_a_wait_for_another_thread_ends_with_its_move():
+    """Also where this thread has moved the same zspage before."""
+    world, model = world_of()
+    handle = next(iter(model))
+    with ThreadPoolExecutor(1) as other, ThreadPoolExecutor(1) as reader:
+        reader.submit(under_move, world, handle).result().close()
+        steps = other.submit(under_move, world, handle).result()
+        waiting = reader.submit(read_when_still, world.pool, handle, 10)
+        time.sleep(0.01)
+        assert not waiting.done()
+        other.submit(steps.close).result()
+        assert waiting.result(timeout=10) == model[handle][:10]
 
 
 def test_a_pool_grown_from_within_a_move_leaves_the_marked_frame_alone():
