@@ -39,6 +39,7 @@ from mm.plan_range import cheapest_ranges
 from mm.plan_run import planned_targets, refusals_in_the_way
 from mm.planned import NR_PLAN_ROUNDS, PlannedCompaction
 from mm.range_plan import RangePlan
+from mm.reasons import Refusals
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
 from pinpage.units import PAGE_SHIFT, Mask, Pfns, Span
@@ -62,16 +63,25 @@ class Candidate:
     Attributes:
         span: its frames.
         probes: frames, or pageblocks and pins, looked at before it was tried or skipped.
-        tried: whether it was; else it was skipped unmoved.
         errno: OK: obtained; EBUSY, ENOMEM, EINTR: tried in vain; EBUSY also if skipped.
-        report: what trying did, or a report of nothing done.
+        report: what trying did; None: it was skipped, nothing moved.
+        pfn: the pinned frame for which it was skipped; -1 if that was not why.
     """
 
     span: Span
     probes: int
-    tried: bool
     errno: Errno
-    report: EvacuationReport
+    report: EvacuationReport | None = None
+    pfn: int = -1
+
+
+@frozen
+class _Seen:
+    """What looking at a range came to: see `Candidate`."""
+
+    fits: bool
+    probes: int
+    pfn: int = -1
 
 
 @define
@@ -82,11 +92,14 @@ class GiganticWalk:
         head: the first frame; -1 if there was no page.
         errno: OK, ENOMEM, or EINTR.
         candidates: the ranges that it came to, in order.
+        refusals: frames that were in the way of those that failed: of a range that was skipped
+            or could not be isolated, one.
     """
 
     head: int = -1
     errno: Errno = Errno.ENOMEM
     candidates: list[Candidate] = field(factory=list)
+    refusals: Refusals = field(factory=Refusals)
 
     @property
     def probes(self) -> int:
@@ -98,7 +111,8 @@ class GiganticWalk:
         """What was done, over all candidates."""
         done = EvacuationReport()
         for candidate in self.candidates:
-            done.add(candidate.report)
+            if candidate.report is not None:
+                done.add(candidate.report)
         return done
 
 
@@ -125,7 +139,7 @@ class GiganticPages:
             PinpageError: a page is not a power of two of pageblocks.
         """
         parts = contig.evacuator.parts
-        self._buddy = parts.buddy
+        self._buddy, self._counters = parts.buddy, parts.counters
         size = self._buddy.pageblocks.nr_pages_per_block
         if nr_pages < size or nr_pages & (nr_pages - 1):
             raise PinpageError(
@@ -187,20 +201,41 @@ class GiganticPages:
         """
         done, design = GiganticWalk(), self._design()
         for zone, span in self.ranges(node):
-            look = self._look_at_frames if knowledge == "frames" else self._look_at_blocks
-            fits, probes = look(zone, span, design, mode)
-            if not fits:
-                nothing = EvacuationReport(errno=Errno.EBUSY)
-                done.candidates.append(Candidate(span, probes, False, Errno.EBUSY, nothing))
-                continue
-            got = self._contig.alloc_contig_range(
-                span.start, span.stop, design, mode=mode, patience=patience or self.patience
-            )
-            done.candidates.append(Candidate(span, probes, True, got.errno, got.report))
-            if got.errno in (Errno.OK, Errno.EINTR):
-                done.head, done.errno = got.pfn, got.errno
-                return done
+            seen = self._look(zone, span, knowledge, mode)
+            self._counters.pages_scanned_migrate += seen.probes
+            if seen.fits:
+                got = self._contig.alloc_contig_range(
+                    span.start, span.stop, design, mode=mode, patience=patience or self.patience
+                )
+                done.candidates.append(Candidate(span, seen.probes, got.errno, got.report))
+                if got.errno in (Errno.OK, Errno.EINTR):
+                    done.head, done.errno = got.pfn, got.errno
+                    return done
+                done.refusals.update(got.report.refusals)
+            else:
+                done.candidates.append(Candidate(span, seen.probes, Errno.EBUSY, pfn=seen.pfn))
+        self._add_skipped(done, mode)
         return done
+
+    def survey(self, node: int | None = None, knowledge: Knowledge = "frames") -> int:
+        """What there is to look at until every range is judged; tries and changes nothing."""
+        ranges = self.ranges(node)
+        return sum(self._look(zone, span, knowledge, Mode.SYNC).probes for zone, span in ranges)
+
+    def _add_skipped(self, done: GiganticWalk, mode: Mode) -> None:
+        """The frames that ranges were skipped for, each under its reason."""
+        pfns = np.array(sorted(c.pfn for c in done.candidates if c.pfn >= 0), dtype=np.int64)
+        if len(pfns):
+            done.refusals.update(self._refusals(pfns, mode))
+
+    def _refusals(self, pfns: Pfns, mode: Mode) -> Refusals:
+        mover = self._contig.evacuator.parts.mover
+        return refusals_in_the_way(self._buddy.frames, mover, self._design(), pfns, mode)
+
+    def _look(self, zone: Zone, span: Span, knowledge: Knowledge, mode: Mode) -> _Seen:
+        if knowledge == "frames":
+            return self._look_at_frames(zone, span)
+        return self._look_at_blocks(zone, span, self._design(), mode)
 
     def _rules_out(self, zone: Zone, span: Span) -> Mask:
         """Which frames rule the range out, whoever looks."""
@@ -210,34 +245,30 @@ class GiganticPages:
         bad |= (frames.flags[rows] & PageFlag.HUGE.mask) != 0
         return bad
 
-    def _look_at_frames(
-        self, zone: Zone, span: Span, design: Design, mode: Mode
-    ) -> tuple[bool, int]:
-        """Frame after frame, up to the first that rules the range out: (fits, probes)."""
+    def _look_at_frames(self, zone: Zone, span: Span) -> _Seen:
+        """Frame after frame, up to the first that rules the range out."""
         bad = self._rules_out(zone, span)
         first = int(bad.argmax())
-        return (False, first + 1) if bad[first] else (True, len(bad))
+        return _Seen(False, first + 1) if bad[first] else _Seen(True, len(bad))
 
-    def _look_at_blocks(
-        self, zone: Zone, span: Span, design: Design, mode: Mode
-    ) -> tuple[bool, int]:
-        """Pageblock after pageblock, and the pins in each: (fits, probes)."""
+    def _look_at_blocks(self, zone: Zone, span: Span, design: Design, mode: Mode) -> _Seen:
+        """Pageblock after pageblock, and the pins in each, up to the first that stays."""
         size = self._buddy.pageblocks.nr_pages_per_block
         bad: Mask = np.logical_or.reduce(self._rules_out(zone, span).reshape(-1, size), axis=1)
         probes = 0
         for row, start in enumerate(range(span.start, span.stop, size)):
             probes += 1
             if bad[row]:
-                return False, probes
+                return _Seen(False, probes)
             pinned = np.flatnonzero(design.claims(start, start + size)) + start
             if not len(pinned):
                 continue
             refused: Mask = np.equal(design.ask(pinned, mode)[0], Answer.NO)
             first = int(refused.argmax())
             if refused[first]:
-                return False, probes + first + 1
+                return _Seen(False, probes + first + 1, int(pinned[first]))
             probes += len(pinned)
-        return True, probes
+        return _Seen(True, probes)
 
     # Planning.
 
@@ -271,7 +302,7 @@ class GiganticPages:
 
         Returns:
             What was done, and the first plan: where it has no range, `nearest` and
-            `in_the_way` say what would have to move first, and the report counts those frames.
+            `in_the_way` say what would have to move first, and the refusals are those frames.
         """
         done, failed = GiganticWalk(), set[int]()
         first = made = self.plan(None, node, mode=mode)
@@ -281,6 +312,8 @@ class GiganticPages:
                 break
             got = self._execute(made, span, mode, patience)
             done.candidates.append(got)
+            if got.report is not None:
+                done.refusals.update(got.report.refusals)
             if got.errno in (Errno.OK, Errno.EINTR):
                 done.errno = got.errno
                 done.head = span.start if got.errno is Errno.OK else -1
@@ -288,7 +321,8 @@ class GiganticPages:
             failed.add(span.start)
             made = self.plan(None, node, mode=mode)
         if not done.candidates and first.nearest is not None:
-            done.candidates.append(self._why_not(first, first.nearest, mode))
+            done.candidates.append(Candidate(first.nearest, 0, Errno.EBUSY))
+            done.refusals = self._refusals(first.in_the_way(first.nearest).pfns, mode)
         return done, first
 
     def _execute(
@@ -301,14 +335,4 @@ class GiganticPages:
                 span.start, span.stop, self._design(), mode=mode,
                 patience=patience or self.patience, targets=targets,
             )  # fmt: skip
-        return Candidate(span, 0, True, got.errno, got.report)
-
-    def _why_not(self, made: RangePlan, span: Span, mode: Mode) -> Candidate:
-        """The frames in the way of the range that has the fewest of them; nothing is moved."""
-        parts = self._contig.evacuator.parts
-        stuck = made.in_the_way(span).pfns
-        report = EvacuationReport(errno=Errno.EBUSY)
-        report.refusals = refusals_in_the_way(
-            self._buddy.frames, parts.mover, self._design(), stuck, mode
-        )
-        return Candidate(span, 0, False, Errno.EBUSY, report)
+        return Candidate(span, 0, got.errno, got.report)

@@ -74,7 +74,7 @@ class HugePool(HugePages):
         """
         if count < 0:
             raise PinpageError(f"nr_hugepages: {count} pages: give 0 or more")
-        nodes = self._allowed(node)
+        nodes = self.nodes_for(node)
         if node is not None:  # the others keep what they have
             count += self.nr_persistent - (self.nr_on(node) - self.nr_surplus[node])
         while self.nr_persistent < count and self._adjust_surplus(-1, nodes):
@@ -92,7 +92,7 @@ class HugePool(HugePages):
         Without `hard` nothing is compacted or reclaimed: the request that the recordings hold
         compacted all memory first, and what it then obtained were the wholly free blocks.
         """
-        nodes, given_up = self._allowed(node), set[int]()
+        nodes, given_up = self.nodes_for(node), set[int]()
         for obtained in range(count):
             head = self._fresh(nodes, given_up, hard=hard)
             if head < 0:
@@ -142,7 +142,7 @@ class HugePool(HugePages):
 
         A surplus page beyond `nr_overcommit` is not made.
         """
-        first = self.nodes[0] if node is None else self._allowed(node)[0]
+        first = self.nodes[0] if node is None else self.nodes_for(node)[0]
         nearest = sorted(self.nodes, key=lambda other: (other != first, other))
         for other in nearest:
             if free := self.free_on(other):
@@ -186,7 +186,12 @@ class HugePool(HugePages):
 
     # Node by node.
 
-    def _allowed(self, node: int | None) -> tuple[int, ...]:
+    def nodes_for(self, node: int | None) -> tuple[int, ...]:
+        """The nodes that a request may use: the one given, or all.
+
+        Raises:
+            PinpageError: no such node.
+        """
         if node is None:
             return self.nodes
         if node not in self.nodes:

@@ -12,6 +12,7 @@ from mm.hugetlb import HugePool
 from mm.hugetlb_move import HugeEvictor
 from mm.nodes import Zone
 from mm.planned import PlannedCompaction
+from pinpage.errors import PinpageError
 
 __all__ = ["HugeSizes"]
 
@@ -52,6 +53,20 @@ class HugeSizes:
             self.pools[nr_pages], self.gigantic[nr_pages] = pool, source
             self._evictor.pools.append(pool)
         return self.pools[nr_pages]
+
+    def gigantic_of(self, nr_pages: int) -> GiganticPages:
+        """Where the pool of this size gets its pages.
+
+        Raises:
+            PinpageError: no size that there can be, or not a gigantic one.
+        """
+        self.of(nr_pages)
+        if nr_pages not in self.gigantic:
+            raise PinpageError(
+                f"hugepagesz: pages of {nr_pages} frames are not gigantic: "
+                "they come from the page allocator"
+            )
+        return self.gigantic[nr_pages]
 
     def check(self) -> None:
         """Run every pool's invariants.
