@@ -53,7 +53,6 @@ class Counters:
         pages_freed: pages given back to it.
         pages_retried: pages tried once more after a pass in which they could not be moved;
             one that is tried in ten passes counts nine times.
-        waited_ns: time in which nothing was done but waiting (for I/O, for a lock holder).
     """
 
     pages_scanned_migrate: int = 0
@@ -69,7 +68,6 @@ class Counters:
     pages_allocated: int = 0
     pages_freed: int = 0
     pages_retried: int = 0
-    waited_ns: int = 0
 
     def copy(self) -> "Counters":
         """The counts as they stand, to subtract later."""
@@ -224,8 +222,11 @@ class CostModel:
         """Simulated ns for what was done; linear in every counter."""
         return sum(self.steps_of(counters).values())
 
-    def steps_of(self, counters: Counters) -> dict[Step, int]:
-        """The same by what it was spent on: every step of `STEPS`; they sum to `cost_of`.
+    def steps_of(self, counters: Counters, *, waited_ns: int = 0) -> dict[Step, int]:
+        """The same by what it was spent on: every step of `STEPS`.
+
+        They sum to `cost_of` and `waited_ns`: waiting is no work, so no counter knows of it;
+        it is what the clock says beyond the work (for I/O, for whoever holds a reference).
 
         Taking frames off their lists, locks and the allocator are `isolate`; page tables are
         repointed in `copy`; what an owner does in its callback (compression too) is
@@ -237,7 +238,7 @@ class CostModel:
             + counters.lock_acquisitions * self.lock_ns
             + counters.pages_allocated * self.allocate_ns
             + counters.pages_freed * self.free_ns,
-            "wait": counters.waited_ns,
+            "wait": waited_ns,
             "copy": counters.pages_copied * self.copy_ns + counters.ptes_rewritten * self.pte_ns,
             "flush": counters.flushes * self.flush_ns,
             "callback": counters.callbacks * self.callback_ns

@@ -26,7 +26,7 @@ from attrs import frozen
 from mm.machine import Machine
 from pinlab.forked import run_forked
 from pinlab.holders import movable_owners
-from pinlab.requests.report import RequestName, RequestOptions, RequestReport
+from pinlab.requests.report import RequestName, RequestOptions
 from pinlab.requests.run import prepare, run_request
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Measured
@@ -222,19 +222,13 @@ def _predicted(request: Recorded, snapshot: Snapshot) -> int:
     options = options_of_kernel(snapshot)
     if request == "cmphuge":
         return _compact_and_take(prepare(snapshot, options, contents="none").machine)
-    report = run_request(_CONSUMER[request], snapshot, options, contents="none")
-    return pages_of(report) if request == "cma" else report.obtained
+    return run_request(_CONSUMER[request], snapshot, options, contents="none").obtained
 
 
 def _compact_and_take(machine: Machine) -> int:
     machine.compact()
     machine.pcp.drain_all()
     return machine.hugetlb.grow(machine.pageblocks.nr_blocks)
-
-
-def pages_of(report: RequestReport) -> int:
-    """Pages of the attempts that succeeded: sizes differ within a sequence."""
-    return sum(a.stop - a.start for a in report.attempts if a.errno == "OK")
 
 
 def as_json(found: Sequence[Compared]) -> list[dict[str, Any]]:

@@ -179,13 +179,12 @@ class Account:
         machine = self.machine
         now = machine.counted()
         done, self._seen = now.since(self._seen), now
-        steps = machine.costs.steps_of(done)
-        ahead_ns = sum(steps.values()) - (machine.clock.now_ns - self._seen_ns)
-        if ahead_ns > 0:
-            machine.clock.advance(ahead_ns)
-        else:
-            steps["wait"] -= ahead_ns
+        worked_ns = machine.costs.cost_of(done)
         passed_ns = machine.clock.now_ns - self._seen_ns
+        if worked_ns > passed_ns:  # nobody has charged the rest yet
+            machine.clock.advance(worked_ns - passed_ns)
+            passed_ns = worked_ns
+        steps = machine.costs.steps_of(done, waited_ns=passed_ns - worked_ns)
         require(sum(steps.values()) == passed_ns, "AC1 steps and clock disagree", ns=passed_ns)
         self._seen_ns = machine.clock.now_ns
         self._steps.update(steps)
