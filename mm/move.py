@@ -167,7 +167,8 @@ class Mover:
         reasons = np.full(len(pfns), Reason.OWNER_AGAIN, dtype=np.uint8)
         where = np.full(len(pfns), -1, dtype=np.int64)
         pending = self._without_writeback(pfns, reasons, mode)
-        for _ in range(NR_MIGRATE_PASSES):
+        for nr_passes in range(NR_MIGRATE_PASSES):
+            self._counters.pages_retried += len(pending) if nr_passes else 0
             ours, others = pending[alone[pending]], pending[~alone[pending]]
             if len(ours):
                 report = self.move_home(pfns[ours], targets)
@@ -176,8 +177,7 @@ class Mover:
                 report = design.move(pfns[others], targets, mode)
                 reasons[others], where[others] = report.reasons, report.targets
                 _reopen(others, report, reasons)
-            pending = pending[_IS_TRANSIENT[reasons[pending]]]
-            if not len(pending):
+            if not len(pending := pending[_IS_TRANSIENT[reasons[pending]]]):
                 break
         return MoveReport(reasons=reasons, targets=where)
 

@@ -155,6 +155,8 @@ class RangeWalk:
         rows = self._rows(batch, self.parts.mover.classify(batch, self.design, self.mode))
         self._try_what_looks_pinned(rows)
         tried = rows.answers != Answer.NO
+        again = self.last[batch - self.span.start] != _UNASKED
+        self.parts.counters.pages_retried += int(np.count_nonzero(again & tried))
         self.hopeless[batch - self.span.start] = ~tried
         self._drop(rows)
         self._release(rows)

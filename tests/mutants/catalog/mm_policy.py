@@ -45,7 +45,7 @@ _MOVER = [
     ("sync-does-not-wait", "SYNC waits for writeback", MOVE,
      "            for pfn in pfns[busy].tolist():\n", "            for pfn in ():\n", (T_MOVE,)),
     ("nine-passes", "ten passes", MOVE,
-     "for _ in range(NR_MIGRATE_PASSES)", "for _ in range(NR_MIGRATE_PASSES - 1)", (T_MOVE,)),
+     "in range(NR_MIGRATE_PASSES)", "in range(NR_MIGRATE_PASSES - 1)", (T_MOVE,)),
     ("busy-is-tried-again", "a firm no is asked once", MOVE,
      "(Reason.OWNER_AGAIN, Reason.UNACCOUNTED))", "(Reason.OWNER_AGAIN, Reason.OWNER_BUSY))",
      (T_MOVE,)),
