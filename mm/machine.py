@@ -28,6 +28,7 @@ from mm.hugetlb_sizes import HugeSizes
 from mm.hugetlb_source import BuddySource
 from mm.lru import Lru
 from mm.memory import Memory
+from mm.memory_hotplug import MemoryHotplug
 from mm.meter import Meter
 from mm.move import Mover
 from mm.nodes import Zone, place_frames, zones_for
@@ -81,7 +82,7 @@ class Machine:
     Attributes:
         frames, pageblocks, zones, contents: the columns.
         buddy, pcp, rmap, lru, swap: the state over them.
-        mover, compaction, planned, allocator, hugetlb, evacuator, power: the policies.
+        mover, compaction, planned, allocator, hugetlb, evacuator, power, hotplug: the policies.
         paging, memory, swap_core: the process side: what faults and unuse share, processes,
             and what a compressed cache asks of swap.
         design: how frames are treated that mm cannot move by itself; may be replaced.
@@ -144,6 +145,7 @@ class Machine:
         self.power = PowerManagement(
             Parts(*ours), self.evacuator, self.planned, lambda: self.zones, self.costs
         )
+        self.hotplug = MemoryHotplug(self)
 
     @classmethod
     def build(
@@ -180,6 +182,13 @@ class Machine:
         self.registry = PinRegistry(Topology(spans), batch_nr_pins=batch_nr_pins)
         self.design = RegistryDesign(self.registry, self.mover)
         return self.registry
+
+    def add_zone(self, zone: Zone) -> None:
+        """One zone more, without memory, known to all who look at zones; its index is the next."""
+        self.buddy.add_zone(zone)
+        self.zones = (*self.zones, zone)
+        self.pcp.add_zone(zone)
+        self.allocator.add_zone(zone)
 
     # mm.api.PageSource
 
@@ -289,7 +298,7 @@ class Machine:
         """
         parts: tuple[_Checked, ...] = (
             self.frames, self.pageblocks, self.buddy, self.pcp, self.rmap, self.lru, self.swap,
-            self.mover, self.hugetlbs, self.power, *self.zones,
+            self.mover, self.hugetlbs, self.power, self.hotplug, *self.zones,
         )  # fmt: skip
         for part in parts:
             part.check()
