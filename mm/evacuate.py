@@ -140,7 +140,8 @@ class Evacuator:
         looks_first = patience.nr_tries is not None
         walk = self._walk(span, design, mode, targets, drop_clean, looks_first)
         if self.parts.hugetlb is not None:
-            errno = self.parts.hugetlb.vacate(span, design, mode)
+            keep = patience.nr_tries is not None  # hot-remove takes memory, so pools may shrink
+            errno = self.parts.hugetlb.vacate(span, design, mode, keep=keep)
             if errno is not Errno.OK:
                 return walk.finish(errno)
         loop = _batch_by_batch if patience.nr_tries is not None else _over_and_over

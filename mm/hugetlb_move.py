@@ -1,14 +1,14 @@
 """Huge pages that are in somebody's way: replaced, dissolved, or moved as a whole.
 
-==================  =====================================  ==============================
-a page of the pool  contiguous allocation (`vacate`)       hot-remove (`dissolve_free`)
-==================  =====================================  ==============================
-free                a fresh one replaces it, it dissolves  it dissolves: one page fewer
-in use              moves to a free or a fresh one; then   likewise; then as a free one
+==================  ======================================  ============================
+a page of the pool  contiguous allocation (`keep`)          hot-remove
+==================  ======================================  ============================
+free                a fresh one replaces it, it dissolves   dissolves: one page fewer
+in use              moves to a free or a fresh one; then    likewise; then as a free one
                     as a free one
-gigantic            ENOMEM: nobody looks for another       a free one dissolves; one in
-                                                           use goes to a free one
-==================  =====================================  ==============================
+gigantic            ENOMEM: nobody looks for another        a free one dissolves; one in
+                                                            use moves to a free one
+==================  ======================================  ============================
 
 A page that anybody but the pool and its users holds a reference on stays: EBUSY.
 
@@ -59,61 +59,36 @@ class HugeEvictor:
         """Which of these frames belong to a huge page."""
         return self._frames.has_flag(pfns, PageFlag.HUGE)
 
-    def vacate(self, span: Span, design: Design, mode: Mode) -> Errno:
-        """Make every huge page with a frame in the span go, and keep the pools' sizes.
+    def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool = True) -> Errno:
+        """Make every huge page with a frame in the span go.
 
         Args:
             span: in isolated pageblocks.
             design: not asked: huge pages are mm's own.
             mode: ASYNC leaves used pages alone: their users would have to wait.
+            keep: whether the pools keep their sizes, as for contiguous allocation; else they
+                shrink where a page was free, as for hot-remove.
 
         Returns:
             OK; ENOMEM: no page to take its place, or it is gigantic; EBUSY: somebody holds it.
-            What went before that is gone.
+            Pages below the first that stays are gone.
         """
         for pool in self.pools:
             for head in pool.heads_in(span.start, span.stop):
-                if self._is_gigantic(pool):
+                if keep and self._is_gigantic(pool):
                     return Errno.ENOMEM
-                errno = self._replace(pool, head, mode)
+                errno = self._clear(pool, head, mode, keep=keep)
                 if errno is not Errno.OK:
                     return errno
         return Errno.OK
 
-    def migrate_used(self, span: Span, mode: Mode) -> Errno:
-        """Move the users of every page in the span elsewhere, gigantic ones to free ones only.
-
-        Returns:
-            OK, or what the first page that stayed said; the others were tried as well.
-        """
-        errnos = [
-            self._move(pool, head, mode)
-            for pool in self.pools
-            for head in pool.heads_in(span.start, span.stop)
-            if not pool.is_free(head)
-        ]
-        return next((errno for errno in errnos if errno is not Errno.OK), Errno.OK)
-
-    def dissolve_free(self, span: Span) -> Errno:
-        """Free pages in the span become free frames; their pools are smaller by as many.
-
-        Returns:
-            OK; EBUSY: one of them is not free.  Those below it have been dissolved.
-        """
-        for pool in self.pools:
-            for head in pool.heads_in(span.start, span.stop):
-                if not pool.is_free(head):
-                    return Errno.EBUSY
-                pool.give_back(head)
-        return Errno.OK
-
-    def _replace(self, pool: HugePool, head: int, mode: Mode) -> Errno:
+    def _clear(self, pool: HugePool, head: int, mode: Mode, *, keep: bool) -> Errno:
         size = pool.nr_huge_pages
         if not pool.is_free(head):
             errno = self._move(pool, head, mode)
             if errno is not Errno.OK:
                 return errno
-        if pool.nr_huge_pages == size and self._fresh(pool, head) < 0:
+        if keep and pool.nr_huge_pages == size and self._fresh(pool, head) < 0:
             return Errno.ENOMEM
         pool.give_back(head)
         return Errno.OK

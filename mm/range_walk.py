@@ -48,8 +48,8 @@ class HugePages(Protocol):
     def covers(self, pfns: Pfns) -> Mask:
         """Which used frames belong to huge pages that `vacate` looks after, bool[n]."""
 
-    def vacate(self, span: Span, design: Design, mode: Mode) -> Errno:
-        """Dissolve free huge pages of the range, move used ones; OK, EBUSY or ENOMEM."""
+    def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool) -> Errno:
+        """Make huge pages of the range go, and `keep` their number; OK, EBUSY or ENOMEM."""
 
 
 @define

@@ -32,6 +32,16 @@ class Ground:
         """What the user that was at `head` first reads where it is now: which frames, of whom."""
         return [tuple(self.machine.contents.read(pfn, 0, 2)) for pfn in range(head, head + SIZE)]
 
+    def remove(self, start, stop):
+        """As hot-remove empties a block: for as long as it takes, here one round."""
+        machine, span = self.machine, Span(start, stop)
+        assert machine.evacuator.isolate(span, machine.design, offline=True)
+        patience = Patience(nr_tries=None, timeout_ns=1)
+        errno = machine.evacuator.evacuate(span, machine.design, patience=patience).errno
+        machine.evacuator.undo(span)
+        machine.check()
+        return errno
+
     def allocate(self, start, stop, **how):
         done = self.machine.contig.alloc_contig_range(start, stop, self.machine.design, **how)
         self.machine.check()
@@ -119,31 +129,29 @@ def test_the_place_is_taken_on_the_same_node():
     assert ground.allocate(0, 8).errno is Errno.ENOMEM, "node 1 has room, but it is not asked"
 
 
-def test_gigantic_pages_refuse_contiguous_allocation_and_are_dissolved_for_hot_remove():
+def test_gigantic_pages_refuse_contiguous_allocation_and_dissolve_for_hot_remove():
     ground = Ground(0, nr_blocks=8)
     large = ground.machine.hugetlbs.of(4 * SIZE)
     assert large.set_max(1) == 1
     head = large.heads[0]
-    done = ground.allocate(head, head + 8)
-    assert done.errno is Errno.ENOMEM
-    assert ground.evictor.dissolve_free(Span(head, head + 8)) is Errno.OK
+    assert ground.allocate(head, head + 8).errno is Errno.ENOMEM
+    assert ground.remove(head, head + 8) is Errno.OK
     assert (large.heads, ground.machine.buddy.nr_free()) == ([], 64)
-    ground.machine.check()
 
 
 def test_hot_remove_moves_users_and_dissolves_what_is_free():
     ground = Ground(3)
     ground.use(0)
-    span = Span(0, 16)
-    assert ground.machine.evacuator.isolate(span, ground.machine.design)
-    assert ground.evictor.dissolve_free(span) is Errno.EBUSY
-    assert ground.evictor.migrate_used(span, Mode.SYNC) is Errno.OK
-    assert ground.pool.nr_users(16) == 1
-    assert ground.evictor.dissolve_free(span) is Errno.OK
-    ground.machine.evacuator.undo(span)
+    assert ground.remove(0, 16) is Errno.OK
     assert (ground.pool.heads, ground.machine.buddy.nr_free()) == ([16], 24)
+    assert ground.pool.nr_users(16) == 1
     assert ground.bytes_of(16) == [(0, pfn) for pfn in range(SIZE)]
-    ground.machine.check()
+
+
+def test_hot_remove_needs_no_page_in_place_of_a_free_one():
+    ground = Ground(4)
+    assert ground.remove(0, 16) is Errno.OK
+    assert ground.pool.heads == [16, 24]
 
 
 def test_a_gigantic_page_in_use_goes_to_a_free_one_or_stays():
@@ -151,11 +159,10 @@ def test_a_gigantic_page_in_use_goes_to_a_free_one_or_stays():
     large = ground.machine.hugetlbs.of(4 * SIZE)
     large.set_max(1)
     large.use(0)
-    assert ground.evictor.migrate_used(Span(0, 8), Mode.SYNC) is Errno.ENOMEM
+    assert ground.remove(0, 8) is Errno.ENOMEM
     large.set_max(2)
-    assert ground.evictor.migrate_used(Span(0, 8), Mode.SYNC) is Errno.OK
-    assert large.nr_users(32) == 1
-    ground.machine.check()
+    assert ground.remove(0, 8) is Errno.OK
+    assert (large.heads, large.nr_users(32)) == ([32], 1)
 
 
 @pytest.mark.parametrize("used", [False, True])
