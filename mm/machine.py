@@ -298,7 +298,8 @@ class Machine:
         """
         parts: tuple[_Checked, ...] = (
             self.frames, self.pageblocks, self.buddy, self.pcp, self.rmap, self.lru, self.swap,
-            self.mover, self.hugetlbs, self.power, self.hotplug, *self.zones,
+            self.mover, self.hugetlbs, self.cma, self.power, self.hotplug,
+            *self.zones,
         )  # fmt: skip
         for part in parts:
             part.check()
