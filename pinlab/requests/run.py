@@ -22,7 +22,7 @@ from pinlab.corpus import Corpus
 from pinlab.described import describe_machine, is_description
 from pinlab.layout import nr_frames_padded
 from pinlab.replay import Replayed, replay
-from pinlab.requests import cma, huge1g, power
+from pinlab.requests import cma, huge1g, offline, power
 from pinlab.requests.account import Subject
 from pinlab.requests.report import RequestName, RequestOptions, RequestReport
 from pinlab.results import Run
@@ -138,5 +138,10 @@ def run_request(
     return evolve(report, recording=snapshot.name, seed=options.seed)
 
 
-SERVERS: dict[RequestName, Serve] = {"cma": cma.serve, "huge1g": huge1g.serve, "power": power.serve}
+SERVERS: dict[RequestName, Serve] = {
+    "huge1g": huge1g.serve,
+    "cma": cma.serve,
+    "offline": offline.serve,
+    "power": power.serve,
+}
 """Consumers by name."""
