@@ -116,14 +116,23 @@ class HugetlbPages(PinOwner):
         return self._pool.nr_free
 
     def adopt(self) -> int:
-        """Take over pages that the pool has obtained since; how many.  By one thread at a time."""
-        fresh = [head for head in self._pool.heads if head not in self._known]
-        for head in fresh:
-            if self._registry is not None:  # without the lock: it may wait for a mover
-                self._registry.pin_range(head, head + self._pool.nr_pages, self, head)
-            with self._lock:
-                self._known.add(head)
-        return len(fresh)
+        """Take over pages that the pool has obtained since; how many.  By one thread at a time.
+
+        One that the move we are called from has marked is left for the next call.
+        """
+        nr_adopted = 0
+        for head in [head for head in self._pool.heads if head not in self._known]:
+            if self._pin(head):  # without the lock: it may wait for a mover
+                nr_adopted += 1
+                with self._lock:
+                    self._known.add(head)
+        return nr_adopted
+
+    def _pin(self, head: int) -> bool:
+        if self._registry is None:
+            return True
+        verdict = self._registry.pin_range(head, head + self._pool.nr_pages, self, head)
+        return verdict is Verdict.YES
 
     def use(self, user: int) -> int:
         """Give a user a page; its head, or ENOMEM.
@@ -139,7 +148,10 @@ class HugetlbPages(PinOwner):
                 return Errno.ENOMEM
             self._users[user] = head
         self.adopt()  # it may be a surplus page, made for this user
-        return head
+        if head in self._known:
+            return head
+        self.unuse(user)  # whoever uses a page has it pinned
+        return Errno.ENOMEM
 
     def unuse(self, user: int) -> None:
         """Take it back.

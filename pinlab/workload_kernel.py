@@ -222,9 +222,11 @@ class HugePages(Workload):
             self._read(slot)
 
     def holdings(self) -> Iterator[Holding]:
-        """512 frames for each page of the pool."""
+        """512 frames for each page of the pool, and a head more for its user."""
         heads = np.array(self.world.machine.hugetlb.heads, dtype=np.int64)
         yield Holding((heads[:, None] + np.arange(PAGEBLOCK_NR_PAGES)).ravel())
+        used = [self.owner.head_of(slot) for slot in self.book.stored().tolist()]
+        yield Holding(np.array(used, dtype=np.int64))
 
     def let_go(self) -> None:
         """No users, no pool."""

@@ -295,6 +295,6 @@ one_callback = _named("one_callback", OneCallback)
 SUBJECTS = [
     opaque, balloon, zbud, z3fold, zsmalloc, zswap_on_zbud, zswap_on_zsmalloc, zram,
     zcache_drops, zcache_moves, gup, odirect_refuse, odirect_wait, odirect_cancel,
-    odirect_restart, odirect_real, aio, slab, slab_xarray, slab_dentry, mlock,
+    odirect_restart, odirect_real, aio, slab, slab_xarray, slab_dentry, hugetlb, mlock,
     one_callback,
 ]  # fmt: skip

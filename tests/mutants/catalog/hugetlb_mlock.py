@@ -86,6 +86,16 @@ MUTANTS: list[Mutant] = [
         "        return self._answer\n", "        return super().isolate(pin, mode)\n", MLOCK_T,
     ),
     _mutant(
+        "hugetlb-keeps-what-it-could-not-pin", "C14", HUGETLB,
+        "        return verdict is Verdict.YES\n",
+        "        return verdict is not None\n", HUGETLB_T,
+    ),
+    _mutant(
+        "hugetlb-uses-what-nobody-pinned", "C14", HUGETLB,
+        "        if head in self._known:\n            return head\n",
+        "        if head:\n            return head\n", HUGETLB_T,
+    ),
+    _mutant(
         "mlock-counts-twice", "lock twice", MLOCK,
         "fresh = np.unique(vpns[~known])", "fresh = np.unique(vpns)", MLOCK_T,
     ),

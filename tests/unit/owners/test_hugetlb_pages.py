@@ -49,6 +49,20 @@ def test_pages_that_the_pool_obtains_later_are_adopted(pool):
     pool.check()
 
 
+def test_a_page_under_our_callers_own_move_is_adopted_later_and_used_by_nobody_before(pool):
+    for user in range(3):
+        pool.owner.use(user)
+    pool.machine.hugetlb.claim(1)
+    marked = np.array([pool.machine.hugetlb.heads[-1] + 5])
+    pool.registry.begin_move(marked)
+    assert pool.owner.adopt() == 0
+    assert pool.owner.use(7) == Errno.ENOMEM
+    pool.registry.end_move(marked)
+    assert pool.owner.adopt() == 1
+    assert pool.owner.use(7) == marked[0] - 5
+    pool.check()
+
+
 def test_compaction_leaves_the_pool_alone_and_knows_whose_it_is(pool):
     for strategy in ("scan", "plan"):
         done = pool.machine.compact(strategy)
