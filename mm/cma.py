@@ -233,7 +233,7 @@ class Cma:
         """Where to go on after a range failed: the next one, or -1.
 
         Ranges that still hold a frame that is hopeless fail like the last one.  The kernel
-        tries each; here only the last of them is tried, which moves all that the others would.
+        tries each; here only the last of them is tried, which empties what the others would.
         """
         hopeless = result.report.hopeless
         if not patience.is_alone or not len(hopeless):
