@@ -1,14 +1,14 @@
 """`pinpage request`, `pinpage fidelity`, `pinpage report reasons`: parse, call, print."""
 
-import enum
 import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pinlab import cli_options as opt
 from pinlab.cli_common import INTERRUPTED, end, failures, interruptible, usage_errors
 
 if TYPE_CHECKING:
@@ -18,50 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["fidelity", "reasons", "request"]
 
 
-class Consumer(enum.StrEnum):
-    """Whoever needs memory moved."""
-
-    huge2m = "huge2m"
-    huge1g = "huge1g"
-    cma = "cma"
-    offline = "offline"
-    power = "power"
-
-
-class HowToChoose(enum.StrEnum):
-    """How a consumer decides what to move."""
-
-    scan = "scan"
-    plan = "plan"
-
-
-class Waiting(enum.StrEnum):
-    """How long to wait for one frame."""
-
-    async_ = "async"
-    sync_light = "sync-light"
-    sync = "sync"
-
-
-class RecordedRequest(enum.StrEnum):
-    """What a recorded kernel was asked for."""
-
-    huge = "huge"
-    cmphuge = "cmphuge"
-    offline = "offline"
-    cma = "cma"
-    giga = "giga"
-
-
 _CONCERNS = {
-    "--pages": (Consumer.cma,),
-    "--align": (Consumer.cma,),
-    "--block": (Consumer.offline,),
-    "--block-size": (Consumer.offline,),
-    "--region": (Consumer.power,),
-    "--interleave": (Consumer.power,),
-    "--idle": (Consumer.power,),
-    "--node": (Consumer.huge2m, Consumer.huge1g),
+    "--pages": (opt.Consumer.cma,),
+    "--align": (opt.Consumer.cma,),
+    "--block": (opt.Consumer.offline,),
+    "--block-size": (opt.Consumer.offline,),
+    "--region": (opt.Consumer.power,),
+    "--interleave": (opt.Consumer.power,),
+    "--idle": (opt.Consumer.power,),
+    "--node": (opt.Consumer.huge2m, opt.Consumer.huge1g),
 }
 """Options that only some consumers have."""
 
@@ -72,100 +37,27 @@ _MOST_SECONDS = 86_400.0
 
 
 def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
-    consumer: Annotated[
-        Consumer,
-        typer.Argument(
-            metavar="{huge2m|huge1g|cma|offline|power}",
-            help="Who needs memory: 2 MiB pages, 1 GiB pages, a contiguous area, hot-remove, "
-            "memory power management.",
-            show_default=False,
-        ),
-    ],
-    memory: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[RECORDING|SCENARIO]",
-            help="A recording's file, or memory described as scenario:1GiB,anon=30%,slab=2% or in "
-            "a .toml file. If left out: the recording that is built in, for huge1g and cma a "
-            "scenario.",
-            show_default=False,
-        ),
-    ] = None,
-    design: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="How frames are treated that mm cannot move by itself: unmovable, zbud-reclaim, "
-            "registry.",
-        ),
-    ] = "registry",
-    movable: Annotated[
-        str | None,
-        typer.Option(
-            metavar="OWNER[,OWNER...]",
-            help="Who has a migrate callback under registry, such as zbud,slab; or none.",
-        ),
-    ] = None,
-    strategy: Annotated[
-        HowToChoose,
-        typer.Option(help="scan: as the kernel goes about it. plan: what is known goes first."),
-    ] = HowToChoose.scan,
-    seed: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Of contents, and of a scenario's layout.")
-    ] = 0,
-    count: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Units wanted; all if left out.")
-    ] = None,
-    pages: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="cma: pages per allocation.")
-    ] = None,
-    align: Annotated[
-        int | None,
-        typer.Option(min=0, max=20, metavar="ORDER", help="cma: first pfn a multiple of 2^ORDER."),
-    ] = None,
-    block: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="offline: that memory block; each if left out."),
-    ] = None,
-    block_size: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="offline: of a memory block; 128MiB if left out."),
-    ] = None,
-    region: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="power: of a region, such as 64MiB.")
-    ] = None,
-    interleave: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="power: regions that share each page."),
-    ] = None,
-    idle: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="power: only if it pays over so much idle time."),
-    ] = None,
-    node: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="huge2m, huge1g: from that NUMA node.")
-    ] = None,
-    mode: Annotated[Waiting, typer.Option(help="How long to wait for one frame.")] = Waiting.sync,
-    tries: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Tries without progress; the kernel's if left out."),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="Simulated time for each attempt."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    cdf: Annotated[
-        bool, typer.Option("--cdf", help="Add percentiles of the attempts' time per step.")
-    ] = False,
-    layout_only: Annotated[
-        bool,
-        typer.Option(
-            "--layout-only",
-            help="Move no bytes, only frames: for machines larger than this one. Nothing is read "
-            "back then.",
-        ),
-    ] = False,
+    consumer: opt.ConsumerArgument,
+    memory: opt.Memory = None,
+    design: opt.Design = "registry",
+    movable: opt.Movable = None,
+    strategy: opt.StrategyOption = opt.HowToChoose.scan,
+    seed: opt.Seed = 0,
+    count: opt.Count = None,
+    pages: opt.Pages = None,
+    align: opt.Align = None,
+    block: opt.Block = None,
+    block_size: opt.BlockSize = None,
+    region: opt.Region = None,
+    interleave: opt.Interleave = None,
+    idle: opt.Idle = None,
+    node: opt.Node = None,
+    mode: opt.ModeOption = opt.Waiting.sync,
+    tries: opt.Tries = None,
+    timeout: opt.Timeout = None,
+    as_json: opt.Json = False,
+    cdf: opt.Cdf = False,
+    layout_only: opt.LayoutOnly = False,
 ) -> None:
     """Serve one consumer of memory, as the kernel would or by plan, and say what it got.
 
@@ -206,7 +98,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
         raise typer.Exit(INTERRUPTED)
 
 
-def _check_concern(consumer: Consumer, given: dict[str, Any]) -> None:
+def _check_concern(consumer: opt.Consumer, given: dict[str, Any]) -> None:
     for option, value in given.items():
         if value is not None and consumer not in _CONCERNS[option]:
             whom = " and ".join(_CONCERNS[option])
@@ -231,7 +123,7 @@ def _whole_ns(option: str, seconds: float | None) -> int | None:
     return max(1, round(seconds * 1e9))
 
 
-def _memory(consumer: Consumer, named: str | None, seed: int) -> "Snapshot":
+def _memory(consumer: opt.Consumer, named: str | None, seed: int) -> "Snapshot":
     from pinlab.described import is_description
     from pinlab.requests.run import open_memory
 
@@ -241,7 +133,7 @@ def _memory(consumer: Consumer, named: str | None, seed: int) -> "Snapshot":
 
 
 def _serve(
-    consumer: Consumer, snapshot: "Snapshot", options: "RequestOptions", *, layout_only: bool
+    consumer: opt.Consumer, snapshot: "Snapshot", options: "RequestOptions", *, layout_only: bool
 ) -> "RequestReport":
     from attrs import evolve
 
@@ -277,18 +169,7 @@ def _print_report(report: "RequestReport", *, as_json: bool, cdf: bool) -> None:
 
 
 def fidelity(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="A folder of recordings with their outcomes.", show_default=False
-        ),
-    ],
-    only: Annotated[
-        list[RecordedRequest] | None,
-        typer.Option(metavar="REQUEST", help="huge, cmphuge, offline, cma or giga. Repeatable."),
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Replays at a time.")] = 2,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a list of objects.")] = False,
+    folder: opt.Folder, only: opt.Only = None, jobs: opt.Jobs = 2, as_json: opt.Json = False
 ) -> None:
     """Replay every recording under the design that its kernel had, and compare with the kernel.
 
@@ -309,23 +190,10 @@ def fidelity(
 
 
 def reasons(
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE",
-            help="What `pinpage request --json` or `compare --json` printed; - for stdin.",
-            show_default=False,
-        ),
-    ],
-    reason: Annotated[
-        str | None, typer.Option(metavar="REASON", help="Only that one, such as no_callback.")
-    ] = None,
-    owner: Annotated[
-        str | None, typer.Option(metavar="OWNER", help="Only that holder's frames.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a list of objects, one per run.")
-    ] = False,
+    file: opt.ReportFile,
+    reason: opt.ReasonFilter = None,
+    owner: opt.OwnerFilter = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Count the frames that stayed where they were, by reason and holder."""
     from pinlab import reasons as counting

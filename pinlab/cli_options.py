@@ -1,0 +1,208 @@
+"""Options of `pinpage request`, `fidelity` and `report reasons`: types, names, help."""
+
+import enum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+__all__ = [
+    "Align",
+    "Block",
+    "BlockSize",
+    "Cdf",
+    "Consumer",
+    "ConsumerArgument",
+    "Count",
+    "Design",
+    "Folder",
+    "HowToChoose",
+    "Idle",
+    "Interleave",
+    "Jobs",
+    "Json",
+    "LayoutOnly",
+    "Memory",
+    "ModeOption",
+    "Movable",
+    "Node",
+    "Only",
+    "OwnerFilter",
+    "Pages",
+    "ReasonFilter",
+    "RecordedRequest",
+    "Region",
+    "ReportFile",
+    "Seed",
+    "StrategyOption",
+    "Timeout",
+    "Tries",
+    "Waiting",
+]
+
+
+class Consumer(enum.StrEnum):
+    """Whoever needs memory moved."""
+
+    huge2m = "huge2m"
+    huge1g = "huge1g"
+    cma = "cma"
+    offline = "offline"
+    power = "power"
+
+
+class HowToChoose(enum.StrEnum):
+    """How a consumer decides what to move."""
+
+    scan = "scan"
+    plan = "plan"
+
+
+class Waiting(enum.StrEnum):
+    """How long to wait for one frame."""
+
+    async_ = "async"
+    sync_light = "sync-light"
+    sync = "sync"
+
+
+class RecordedRequest(enum.StrEnum):
+    """What a recorded kernel was asked for."""
+
+    huge = "huge"
+    cmphuge = "cmphuge"
+    offline = "offline"
+    cma = "cma"
+    giga = "giga"
+
+
+# What is asked, of which memory, and how.
+
+ConsumerArgument: TypeAlias = Annotated[
+    Consumer,
+    typer.Argument(
+        metavar="REQUEST",
+        help="Who needs memory: huge2m (2 MiB pages), huge1g (1 GiB pages), cma (contiguous "
+        "memory), offline (hot-remove), power (memory power management).",
+        show_default=False,
+    ),
+]
+Memory: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECORDING|SCENARIO",
+        help="A recording's file, or memory described as scenario:1GiB,anon=30%,slab=2% or in a "
+        ".toml file. If left out: the recording that is built in, for huge1g and cma a scenario.",
+        show_default=False,
+    ),
+]
+Design: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="How frames are treated that mm cannot move by itself: unmovable, zbud-reclaim, "
+        "registry.",
+    ),
+]
+Movable: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OWNER[,OWNER...]",
+        help="Who has a migrate callback under registry, such as zbud,slab; or none.",
+    ),
+]
+StrategyOption: TypeAlias = Annotated[
+    HowToChoose,
+    typer.Option(help="scan: as the kernel goes about it. plan: what is known goes first."),
+]
+Seed: TypeAlias = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Of contents, and of a scenario's layout.")
+]
+Count: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Units wanted; all if left out.")
+]
+
+# What only some consumers have.
+
+Pages: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="cma: pages per allocation.")
+]
+Align: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=0, max=20, metavar="ORDER", help="cma: first pfn a multiple of 2^ORDER."),
+]
+Block: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="N", help="offline: that memory block; each if left out."),
+]
+BlockSize: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="offline: of a memory block; 128MiB if left out."),
+]
+Region: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="power: of a region, such as 64MiB.")
+]
+Interleave: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="power: regions that share each page.")
+]
+Idle: TypeAlias = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="power: only if it pays over so much idle time."),
+]
+Node: TypeAlias = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="huge2m, huge1g: from that NUMA node.")
+]
+
+# Patience.
+
+ModeOption: TypeAlias = Annotated[Waiting, typer.Option(help="How long to wait for one frame.")]
+Tries: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Tries without progress; the kernel's if left out."),
+]
+Timeout: TypeAlias = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Simulated time for each attempt.")
+]
+
+# What is printed.
+
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Cdf: TypeAlias = Annotated[
+    bool, typer.Option("--cdf", help="Add percentiles of the attempts' time per step.")
+]
+LayoutOnly: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--layout-only",
+        help="Move no bytes, only frames: for machines larger than this one. Nothing is read "
+        "back then.",
+    ),
+]
+
+# fidelity and report reasons.
+
+Folder: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR", help="A folder of recordings with their outcomes.", show_default=False
+    ),
+]
+Only: TypeAlias = Annotated[
+    list[RecordedRequest] | None,
+    typer.Option(metavar="REQUEST", help="huge, cmphuge, offline, cma or giga. Repeatable."),
+]
+Jobs: TypeAlias = Annotated[int, typer.Option(min=1, metavar="N", help="Replays at a time.")]
+ReportFile: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="What `pinpage request --json` or `compare --json` printed; - for stdin.",
+        show_default=False,
+    ),
+]
+ReasonFilter: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="REASON", help="Only that one, such as no_callback.")
+]
+OwnerFilter: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="OWNER", help="Only that holder's frames.")
+]
