@@ -16,13 +16,14 @@ Kernel counterparts: __alloc_contig_migrate_range() in mm/page_alloc.c, and the 
 offline_pages() in mm/memory_hotplug.c.
 """
 
-from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from mm.design import Answer, Design
 from mm.errno import Errno
 from mm.gfp import Gfp
 from mm.move import COMPACT_CLUSTER_MAX
+from mm.nodes import ZoneKind
 from mm.page_isolation import (
     Isolation,
     has_unmovable_pages,
@@ -32,13 +33,27 @@ from mm.page_isolation import (
 from mm.pageblock import MigrateType
 from mm.patience import NR_CONTIG_TRIES, EvacuationReport, Patience
 from mm.range_walk import HugePages, Parts, RangeWalk
-from mm.targets import AllocatedTargets
+from mm.targets import MIGRATION_GFP, AllocatedTargets
 from pinpage.errors import PinpageError
 from pinpage.migrate import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns, Span
 
-__all__ = ["NR_CONTIG_TRIES", "EvacuationReport", "Evacuator", "HugePages", "Patience"]
+__all__ = [
+    "NR_CONTIG_TRIES",
+    "AllocPages",
+    "EvacuationReport",
+    "Evacuator",
+    "HugePages",
+    "Patience",
+]
+
+
+class AllocPages(Protocol):
+    """The page allocator, as far as an evacuation needs it."""
+
+    def __call__(self, order: int, gfp: Gfp, node: int | None) -> int:
+        """A block of 2^order frames of that node, or of any: its head, or -1."""
 
 
 class Evacuator:
@@ -48,11 +63,11 @@ class Evacuator:
         parts: the state; whoever looks after huge pages sets `parts.hugetlb`.
     """
 
-    def __init__(self, parts: Parts, alloc_page: Callable[[Gfp], int]) -> None:
-        """Borrow the state; `alloc_page` gives destinations."""
+    def __init__(self, parts: Parts, alloc_pages: AllocPages) -> None:
+        """Borrow the state; `alloc_pages` gives destinations."""
         self.parts = parts
         self._buddy = parts.buddy
-        self._alloc_page = alloc_page
+        self._alloc_pages = alloc_pages
 
     # The range.
 
@@ -181,8 +196,23 @@ class Evacuator:
             if pageblocks.migratetype[block] != MigrateType.ISOLATE:
                 raise PinpageError(f"evacuate: pageblock {block} is not isolated: isolate it first")
         if targets is None:
-            targets = AllocatedTargets(self._alloc_page, self._buddy.frames, self.parts.pcp, span)
+            targets = self._targets(span)
         return RangeWalk(self.parts, span, design, mode, targets, drop_clean, looks_first)
+
+    def _targets(self, span: Span) -> AllocatedTargets:
+        """Fresh frames of the span's own node while it has some, then of any."""
+        buddy = self._buddy
+        zone = buddy.zones[int(buddy.area.zone_of_block[span.start >> buddy.pageblock_order])]
+        gfp = MIGRATION_GFP
+        if zone.kind == ZoneKind.MOVABLE:
+            gfp |= Gfp.HIGHMEM
+        is_numa = any(other.node != zone.node for other in buddy.zones)
+
+        def alloc_page(gfp: Gfp) -> int:
+            pfn = self._alloc_pages(0, gfp & ~Gfp.RECLAIM, zone.node) if is_numa else -1
+            return pfn if pfn >= 0 else self._alloc_pages(0, gfp, None)
+
+        return AllocatedTargets(alloc_page, buddy.frames, self.parts.pcp, span, gfp)
 
 
 def _batch_by_batch(walk: RangeWalk, patience: Patience) -> Errno:

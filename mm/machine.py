@@ -136,7 +136,7 @@ class Machine:
         meter = Meter(self.counted, self.costs, self.clock)
         ours = (self.buddy, self.pcp, self.rmap, self.lru, self.mover, self.counters, meter)
         huge = HugeEvictor(frames, pageblocks, contents, self.counters, [self.hugetlb])
-        self.evacuator = Evacuator(Parts(*ours, hugetlb=huge), self.alloc_page)
+        self.evacuator = Evacuator(Parts(*ours, hugetlb=huge), self.allocator.alloc_pages)
         self.contig = Contig(self.evacuator)
         self.cma = Cma(self.contig, lambda: self.design, lambda *a: self.planned.census(*a)[0])
         self.hugetlbs = HugeSizes(

@@ -71,7 +71,7 @@ def test_a_target_in_the_range_is_a_broken_promise():
     world = Ranged("a.......", "........")
     assert world.isolate(0, 8)
     evacuator = world.machine.evacuator
-    evacuator._alloc_page = lambda gfp: 5
+    evacuator._alloc_pages = lambda order, gfp, node: 5
     with pytest.raises(InvariantError, match="in the range"):
         evacuator.evacuate(Span(0, 8), world.machine.design)
 
@@ -148,6 +148,23 @@ def _let_go(world, pfns, privates):
         world.machine.registry.unpin(pfn, world.owner, private)
         world.machine.put_page(pfn)
     return np.zeros(len(pfns), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("node", "elsewhere"), [(0, "........"), (1, "........")])
+def test_destinations_are_of_the_same_node_while_it_has_some(node, elsewhere):
+    blocks = [elsewhere, elsewhere, elsewhere, elsewhere]
+    blocks[2 * node] = "aaa....."
+    world = Ranged(*blocks, nr_nodes=2)
+    assert world.evacuate(16 * node, 16 * node + 8).pages_moved == 3
+    pfns = world.space.pte[world.space.present()] - 1
+    assert (world.machine.frames.node[pfns] == node).all()
+
+
+def test_and_of_another_one_when_it_has_none():
+    world = Ranged("aaa.....", "#######.", "........", "........", nr_nodes=2)
+    assert world.evacuate(0, 8).pages_moved == 3
+    pfns = world.space.pte[world.space.present()] - 1
+    assert sorted(world.machine.frames.node[pfns].tolist()) == [0, 1, 1]
 
 
 # Budgets.
