@@ -45,6 +45,7 @@ __all__ = [
     "find_cases",
     "measured_outcome",
     "options_of_kernel",
+    "replay_case",
     "replay_cases",
     "within_bar",
 ]

@@ -19,6 +19,7 @@ from pinlab.snapshot.image import Snapshot
 from pinpage.units import PAGE_SIZE
 
 __all__ = [
+    "NamedProgress",
     "attempt_progress",
     "case_progress",
     "comparison_as_json",

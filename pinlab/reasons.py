@@ -14,7 +14,7 @@ from pinlab.tables import lay_out
 from pinpage.errors import PinpageError
 from pinpage.owner import Reason
 
-__all__ = ["ANYBODY", "REASONS", "Counted", "as_json", "as_text", "chosen", "read"]
+__all__ = ["ANYBODY", "REASONS", "ByOwner", "Counted", "as_json", "as_text", "chosen", "read"]
 
 ByOwner: TypeAlias = dict[str, dict[str, int]]
 """Holder -> reason -> frames."""

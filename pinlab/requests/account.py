@@ -122,7 +122,7 @@ class Account:
             stop=-1 if span is None else span.stop,
             errno=errno.name,
             pages_moved=done.pages_copied if pages_moved is None else pages_moved,
-            refused=named(refusals),
+            refused=_named(refusals),
             steps_ns={str(step): ns for step, ns in steps.items()},
         )
         if not timed_out:
@@ -159,7 +159,7 @@ class Account:
             pages_dropped=self._gave_up["dropped"],
             pages_released=self._gave_up["released"],
             pages_scanned=done.pages_scanned,
-            refused=named(self._refusals),
+            refused=_named(self._refusals),
             refused_by_owner={
                 owner: {reason.name.lower(): count for reason, count in sorted(reasons.items())}
                 for owner, reasons in sorted(self._refusals.by_owner().items())
@@ -198,6 +198,6 @@ class Account:
         return subject.ledger.read_back(machine.contents, subject.zswap, machine.swap)
 
 
-def named(refusals: Refusals) -> dict[str, int]:
+def _named(refusals: Refusals) -> dict[str, int]:
     """Frames by the name of their reason, in the order of the taxonomy."""
     return {reason.name.lower(): n for reason, n in sorted(refusals.by_reason().items()) if n}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mm.costs import STEPS
 from pinlab.requests.report import Attempt
 
-__all__ = ["PERCENTILES", "TOTAL", "Percentiles", "percentiles", "step_matrix"]
+__all__ = ["PERCENTILES", "TOTAL", "Percentiles", "nearest_rank", "percentiles", "step_matrix"]
 
 PERCENTILES = (10, 50, 90, 99, 100)
 TOTAL = "total"

@@ -31,7 +31,15 @@ from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
 from pinpage.errors import PinpageError
 
-__all__ = ["DEFAULT_MEMORY", "Serve", "check_request", "open_memory", "prepare", "run_request"]
+__all__ = [
+    "DEFAULT_MEMORY",
+    "SERVERS",
+    "Serve",
+    "check_request",
+    "open_memory",
+    "prepare",
+    "run_request",
+]
 
 Serve = Callable[[Subject, RequestOptions], RequestReport]
 """What each consumer's module has."""
