@@ -53,5 +53,8 @@ class HotplugHost(Protocol):
     def zones(self) -> Sequence[Zone]:
         """By `Frames.zone`."""
 
+    def counted(self) -> Counters:
+        """Everything done so far, wherever it is counted."""
+
     def add_zone(self, zone: Zone) -> None:
         """One zone more, without memory, known to everybody who has to know."""

@@ -4,10 +4,17 @@
     no more    nothing left that could move: is every frame free in an isolated pageblock?
     else       the next round, however many there have been
 
+Where nothing happens between two rounds, one that changed nothing and called nobody back will
+be repeated to the letter.  If tries or time are limited, such rounds are counted and charged,
+not made; a signal is looked for before each round that is made.
+
 Kernel counterpart: the two nested loops of offline_pages() in mm/memory_hotplug.c of v6.1,
 where only a signal ends either.
 """
 
+from attrs import asdict
+
+from mm.costs import Counters
 from mm.design import Design
 from mm.errno import Errno
 from mm.gfp import Gfp
@@ -21,6 +28,12 @@ from pinpage.units import Span
 
 __all__ = ["OfflineLoop"]
 
+_CHANGES = (
+    "pages_copied", "ptes_rewritten", "callbacks", "flushes", "pages_compressed",
+    "pages_decompressed", "pages_allocated", "pages_freed",
+)  # fmt: skip
+"""Counters that grow in a round that changes something, or asks somebody who may."""
+
 
 class OfflineLoop:
     """Empties one isolated memory block.
@@ -28,7 +41,7 @@ class OfflineLoop:
     Attributes:
         span, design, mode: what, and how.
         report: what was done so far; its refusals are those of the last round.
-        nr_rounds: rounds begun.
+        nr_rounds: rounds begun, those that were only counted included.
     """
 
     def __init__(
@@ -44,6 +57,8 @@ class OfflineLoop:
         self._patience = patience
         self._started_ns = host.clock.now_ns
         self._ends: Errno | None = None
+        self._uncharged_ns = 0
+        self._seen: Counters | None = None  # when the round under way began
         nodes = {zone.node for zone in host.zones if zone.managed_nr_pages}
         self._other_nodes = sorted(nodes - {int(host.frames.node[span.start])})
 
@@ -78,18 +93,45 @@ class OfflineLoop:
 
     def _why(self) -> Errno | None:
         """Asked before each round: why it is not to begin."""
-        patience = self._patience
-        timeout_ns, elapsed_ns = patience.timeout_ns, self._host.clock.now_ns - self._started_ns
-        if patience.signal_pending():
+        if self._patience.signal_pending():
             self._ends = Errno.EINTR
-        elif timeout_ns is not None and elapsed_ns >= timeout_ns:
+            return self._ends
+        self._count_repeats()
+        timeout_ns = self._patience.timeout_ns
+        if timeout_ns is not None and self._elapsed_ns() >= timeout_ns:
             self._ends = Errno.EINTR
             self.report.timed_out = True
-        elif self.nr_rounds == patience.nr_tries:
+        elif self.nr_rounds == self._patience.nr_tries:
             self._ends = Errno.EBUSY
         else:
             self.nr_rounds += 1
         return self._ends
+
+    def _elapsed_ns(self) -> int:
+        """Time since the beginning, with what is counted but not on the clock yet."""
+        return self._host.clock.now_ns - self._started_ns + self._uncharged_ns
+
+    def _count_repeats(self) -> None:
+        """If the last round would only be repeated until the end, count that and leave it out."""
+        began, self._seen = self._seen, self._host.counted()
+        patience = self._patience
+        if began is None or not patience.is_alone:
+            return
+        done = self._seen.since(began)
+        round_ns = self._host.costs.cost_of(done)
+        if any(getattr(done, name) for name in _CHANGES) or not round_ns:
+            return
+        limits = []
+        if patience.nr_tries is not None:
+            limits.append(patience.nr_tries - self.nr_rounds)
+        if patience.timeout_ns is not None:
+            limits.append(-(-(patience.timeout_ns - self._elapsed_ns()) // round_ns))
+        nr_repeats = max(0, min(limits, default=0))
+        self.nr_rounds += nr_repeats
+        self._uncharged_ns = nr_repeats * round_ns  # on the clock with the next lap
+        self._host.counters.add(
+            Counters(**{name: count * nr_repeats for name, count in asdict(done).items()})
+        )
 
     def _add(self, once: EvacuationReport) -> None:
         """Sum up what was done; who stayed is known from the last time only."""
