@@ -27,6 +27,7 @@ Cost:    point operations O(1); columns O(n), plus about 3 us per dense block to
 Kernel counterpart: the xarray (one size of node, one entry per index).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,13 +72,6 @@ class Radix(RadixReads):
 
     def add_batch(self, rows: _Batched) -> _Batched:
         """Add the pins of a batch, given as (pfn, (tag, value, ...)); returns those there."""
-        if not rows:
-            return []
-        start, stop = rows[0][0], rows[-1][0] + 1
-        if len(rows) >= _MIN_RUN_NR_PAGES and stop - start == len(rows) and self._add_run(rows):
-            return []
-        if len(rows) >= _MIN_COLUMN_NR_PINS and self._suits_columns(rows):
-            return self._add_columns(rows)
         refused = []
         dense, sparse_put, count_at, first = (
             self.dense.get,
@@ -101,40 +95,42 @@ class Radix(RadixReads):
         self.nr_frames += nr_frames
         return refused
 
-    def _suits_columns(self, rows: _Batched) -> bool:
+    def add_bulk(self, pfns: list[int], tags: Sequence[int], values: Sequence[int]) -> bool:
+        """Add the pins of a batch of distinct frames as a run or as columns.
+
+        Returns:
+            False, and nothing added: the batch is neither, or a frame has a pin already.
+        """
+        start, stop = pfns[0], pfns[-1] + 1
+        if stop - start == len(pfns) >= _MIN_RUN_NR_PAGES and pfns == list(range(start, stop)):
+            return self._add_run(start, stop, tags, values)
+        return (
+            len(pfns) >= _MIN_COLUMN_NR_PINS
+            and self._suits_columns(pfns)
+            and self._add_columns(pfns, tags, values)
+        )
+
+    def _add_run(self, start: int, stop: int, tags: Sequence[int], values: Sequence[int]) -> bool:
+        """A run by one owner, as drivers make them."""
+        if tags.count(tags[0]) < len(tags) or not self.is_clear(start, stop):
+            return False
+        self.add_range(start, stop, tags[0], np.array(values, dtype=np.int64))
+        return True
+
+    def _suits_columns(self, pfns: list[int]) -> bool:
         """Whether a batch touches few dense leaves: columns pay for each of them."""
-        blocks = {row[0] >> PAGEBLOCK_ORDER for row in rows}
-        return len(blocks & self.dense.keys()) * _MIN_RUN_NR_PAGES * 2 <= len(rows)
+        if not self.dense:
+            return True
+        blocks = {pfn >> PAGEBLOCK_ORDER for pfn in pfns}
+        return len(blocks & self.dense.keys()) * _MIN_RUN_NR_PAGES * 2 <= len(pfns)
 
-    def _add_columns(self, rows: _Batched) -> _Batched:
-        """Add a long batch as columns, further pins of a frame one by one; returns those there."""
-        pfn_row, entries = zip(*rows, strict=True)
-        tag_row, value_row, _ = zip(*entries, strict=True)
-        pfns = np.array(pfn_row, dtype=np.int64)
-        order = np.argsort(pfns)
-        pfns = pfns[order]
-        tags = np.array(tag_row, dtype=np.int32)[order]
-        values = np.array(value_row, dtype=np.int64)[order]
-        pinned, found = self.look(pfns)
-        if not pinned.any():
-            self.add_many(pfns, tags, values, found)
-            return []
-        fresh = ~pinned
-        self.add_many(pfns[fresh], tags[fresh], values[fresh])
-        further = [rows[row] for row in order[pinned].tolist()]
-        return [row for row in further if not self._add_extra(row[0], row[1][0], row[1][1])]
-
-    def _add_run(self, rows: _Batched) -> bool:
-        """Add a batch that is one run by one owner, as drivers make them; False if it is not."""
-        start, stop = rows[0][0], rows[-1][0] + 1
-        tag = rows[0][1][0]
-        if [row[0] for row in rows] != list(range(start, stop)) or any(
-            row[1][0] != tag for row in rows
-        ):
+    def _add_columns(self, pfns: list[int], tags: Sequence[int], values: Sequence[int]) -> bool:
+        column = np.array(pfns, dtype=np.int64)
+        pinned, found = self.look(column)
+        if pinned.any():
             return False
-        if not self.is_clear(start, stop):
-            return False
-        self.add_range(start, stop, tag, np.array([row[1][1] for row in rows], dtype=np.int64))
+        tag_column = np.array(tags, dtype=np.int32)
+        self.add_many(column, tag_column, np.array(values, dtype=np.int64), found)
         return True
 
     def discard(self, pfn: int, tag: int, value: int) -> bool:
@@ -185,7 +181,7 @@ class Radix(RadixReads):
         else:
             self.sparse.replace(pfn, *record)
 
-    # Columns of distinct frames in ascending order.
+    # Columns of distinct frames.
 
     def add_many(
         self,
@@ -208,9 +204,11 @@ class Radix(RadixReads):
                 in_table[rows] = False
             self.sparse.put_many(pfns[in_table], tags[in_table], values[in_table])
         blocks = self._count(pfns, 1)
-        for block in blocks[self.counts[blocks] > self.dense_above].tolist():
-            if block + self.first_block not in self.dense:
-                self._densify(block + self.first_block)
+        crowded = self.counts[blocks] > self.dense_above
+        if crowded.any():
+            for block in (np.unique(blocks[crowded]) + self.first_block).tolist():
+                if block not in self.dense:
+                    self._densify(block)
 
     def remove_many(self, pfns: Pfns) -> None:
         """Remove the only pin of each of these frames."""
@@ -220,21 +218,15 @@ class Radix(RadixReads):
             leaf.remove_many(offsets)
         blocks = self._count(pfns, -1)
         if self.dense:
-            for block in blocks[self.counts[blocks] < self.sparse_below].tolist():
-                if block + self.first_block in self.dense:
-                    self._sparsify(block + self.first_block)
+            thin = blocks[self.counts[blocks] < self.sparse_below]
+            for block in (np.unique(thin) + self.first_block).tolist():
+                if block in self.dense:
+                    self._sparsify(block)
 
     def _count(self, pfns: Pfns, change: int) -> NDArray[np.int64]:
-        """Count ascending frames in or out; returns their blocks (0 the first), once each."""
-        blocks = (pfns >> PAGEBLOCK_ORDER) - self.first_block
-        is_first = np.ones(len(blocks), dtype=np.bool_)
-        np.not_equal(blocks[1:], blocks[:-1], out=is_first[1:])
-        starts = is_first.nonzero()[0]
-        blocks = blocks[starts]
-        nr_frames = np.empty_like(starts)
-        np.subtract(starts[1:], starts[:-1], out=nr_frames[:-1])
-        nr_frames[-1:] = len(pfns) - starts[-1:]
-        self.counts[blocks] += (nr_frames * change).astype(np.int16)
+        """Count frames in or out; returns their blocks (0 the first), one per frame."""
+        blocks: NDArray[np.int64] = (pfns >> PAGEBLOCK_ORDER) - self.first_block
+        np.add.at(self.counts, blocks, np.int16(change))
         self.nr_frames += len(pfns) * change
         return blocks
 

@@ -10,7 +10,7 @@ the first, the VM the second.
 Owns:    every pin.  Nobody else caches "is it pinned?"; masks are derived when asked for.
 Ignores: contents, zones, free lists, how long a pin is meant to last.
 Cost:    pin, unpin and lookup about as much as a dict under a lock, with one lock
-         acquisition per 255 pins; ranges 10 ns, scattered columns 100 ns per frame; memory 2
+         acquisition per 1023 pins; ranges 10 ns, scattered columns 100 ns per frame; memory 2
          to 14 bytes per pin in runs and dense blocks, 45 to 90 scattered.
 Kernel counterpart: the 2013 pin-page patch (a hash of 1024 chains under one lock).
 """
@@ -36,10 +36,10 @@ from pinpage.units import Pfns
 
 __all__ = ["DEFAULT_BATCH_NR_PINS", "PinRegistry"]
 
-DEFAULT_BATCH_NR_PINS = 255
+DEFAULT_BATCH_NR_PINS = 1023
 """Pins in a full batch.  The per-CPU page lists of 6.1 move 63 pages at a time; here a longer
 batch is stored as columns, which halves what a pin costs, and a scanner drains it all the same."""
-_NR_VALUE_BITS = 64  # an int of fewer bits (sign aside) fits an int64
+_LEAST, _MOST = -(1 << 63) + 1, (1 << 63) - 1  # of an int64, but for the one without a twin
 _YES = Verdict.YES
 
 
@@ -161,7 +161,8 @@ class PinRegistry(MoveSide):
         """
         if not 0 <= pfn < self._nr_frames:
             self._nodes.require_pfn(pfn)
-        shard, batch = self._thread.batches[self._node_of_block[pfn >> 9]]
+        block = pfn >> 9
+        shard, batch = self._thread.batches[self._node_of_block[block]]
         seq = shard.seq
         try:
             tag = self._tag_of[id(owner)]
@@ -169,15 +170,19 @@ class PinRegistry(MoveSide):
             tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
         if private is None:
             tag, value = tag | 1, NONE_NUMBER
-        elif type(private) is int and private.bit_length() < _NR_VALUE_BITS:
+        elif type(private) is int and _LEAST <= private <= _MOST:
             value = private
         else:
             tag, value = self._hold(tag, private)
         entry = tag, value, batch
         if seq & 1 or shard.claims.setdefault(pfn, entry) is not entry:
             return self._pin_locked(shard, pfn, tag, value, wait)
-        leaf = shard.dense.get(pfn >> 9)
-        is_held = leaf.present[pfn & 511] if leaf is not None else shard.sparse.find(pfn) >= 0
+        leaf = shard.dense.get(block)
+        if leaf is not None:
+            is_held = leaf.present[pfn & 511]
+        else:  # `SparseTable.may_hold` without the call
+            hints, mask = shard.sparse.hint_view
+            is_held = hints[pfn & mask] and shard.sparse.find(pfn) >= 0
         if is_held and (tag, value) in shard.radix.records_of(pfn):
             del shard.claims[pfn]
             return self._pin_locked(shard, pfn, tag, value, wait)
@@ -246,7 +251,7 @@ class PinRegistry(MoveSide):
             tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
         if private is None:
             tag, value = tag | 1, NONE_NUMBER
-        elif type(private) is int and private.bit_length() < _NR_VALUE_BITS:
+        elif type(private) is int and _LEAST <= private <= _MOST:
             value = private
         else:
             tag, value = self._known(tag, private, pfn)

@@ -156,10 +156,27 @@ class Shard:
 
     def drain_own(self, batch: Batch) -> None:
         """`drain` for the thread that owns the batch: nobody adds to it meanwhile."""
-        taken = list(batch.pending.items())
+        pfns, entries = list(batch.pending), list(batch.pending.values())
         batch.pending.clear()
+        if not pfns:
+            return
         self.nr_drains += 1
-        self._store(taken)
+        tags, values, _ = zip(*entries, strict=True)
+        is_plain = not self.moving and self.closed.isdisjoint(tags)
+        if is_plain and self.radix.add_bulk(pfns, tags, values):
+            self.nr_drained += len(pfns)
+            self._forget(pfns)
+        else:
+            self._store(list(zip(pfns, entries, strict=True)))
+
+    def _forget(self, pfns: list[int]) -> None:
+        """Drop the claims of pins that have left their batch."""
+        if len(self.batches) == 1 and len(self.claims) == len(pfns):
+            self.claims.clear()  # of one thread, the one that is here
+            return
+        forget = self.claims.__delitem__
+        for pfn in pfns:
+            forget(pfn)
 
     def drain_all(self) -> None:
         """Store what is in any batch of this node."""
@@ -189,9 +206,7 @@ class Shard:
             entry[2].refused.append(entry)
         self.nr_drained += len(taken) - len(refused)
         self.nr_refused += len(refused)
-        forget = self.claims.__delitem__
-        for pfn, _ in taken:
-            forget(pfn)
+        self._forget([pfn for pfn, _ in taken])
 
     def withdraw(self, pfn: int, entry: Entry) -> bool:
         """Take a batched entry of the calling thread back; False when it counts already."""

@@ -7,6 +7,7 @@ __all__ = ["MUTANTS"]
 MACHINE = "tests/property/test_registry_machine.py"
 THREADS = "tests/property/test_registry_threads.py"
 BATCH = "tests/unit/pinpage/test_batch.py"
+BATCHES = "tests/unit/pinpage/test_radix_batches.py"
 LEAF = "tests/unit/pinpage/test_leaf.py"
 RADIX_TEST = "tests/unit/pinpage/test_radix.py"
 REGISTRY_TEST = "tests/unit/pinpage/test_registry.py"
@@ -39,8 +40,7 @@ MUTANTS: list[Mutant] = [
         SCANS,
         "            shard.drain_all()\n            shard.radix.fill_mask",
         "            shard.radix.fill_mask",
-        MACHINE,
-        THREADS,
+        BATCH,
     ),
     _mutant(
         "scanner-skips-abandoned-batches",
@@ -297,8 +297,8 @@ MUTANTS: list[Mutant] = [
         "crowded-block-gets-no-leaf",
         "X6",
         RADIX,
-        "            if block + self.first_block not in self.dense:\n                self._densify",
-        "            if False:\n                self._densify",
+        "                if block not in self.dense:\n                    self._densify",
+        "                if False:\n                    self._densify",
         MACHINE,
     ),
     _mutant(
@@ -413,19 +413,85 @@ MUTANTS: list[Mutant] = [
         TOPOLOGY_TEST,
     ),
     _mutant(
-        "long-batch-forgets-further-pins",
+        "long-batch-over-a-pin",
         "a drain loses no pin",
-        "pinpage/radix.py",
-        "        return [row for row in further if not self._add_extra",
-        "        return [row for row in further[:0] if not self._add_extra",
-        "tests/unit/pinpage/test_radix_batches.py",
+        RADIX,
+        "        if pinned.any():\n            return False\n",
+        "",
+        BATCHES,
+    ),
+    _mutant(
+        "run-over-a-pin",
+        "a drain loses no pin",
+        RADIX,
+        " or not self.is_clear(start, stop):\n            return False",
+        ":\n            return False",
+        BATCHES,
+    ),
+    _mutant(
+        "run-by-its-first-owner",
+        "a drain keeps pfn, tag and value together",
+        RADIX,
+        "        if tags.count(tags[0]) < len(tags) or",
+        "        if",
+        BATCHES,
     ),
     _mutant(
         "long-batch-mixes-up-its-columns",
         "a drain keeps pfn, tag and value together",
-        "pinpage/radix.py",
-        "        tags = np.array(tag_row, dtype=np.int32)[order]\n",
-        "        tags = np.array(tag_row, dtype=np.int32)\n",
-        "tests/unit/pinpage/test_radix_batches.py",
+        RADIX,
+        "        tag_column = np.array(tags, dtype=np.int32)\n",
+        "        tag_column = np.array(tags[::-1], dtype=np.int32)\n",
+        BATCHES,
+    ),
+    _mutant(
+        "claims-outlive-their-batch",
+        "H1",
+        SHARD,
+        "            self.nr_drained += len(pfns)\n            self._forget(pfns)\n",
+        "            self.nr_drained += len(pfns)\n",
+        MACHINE,
+        BATCH,
+    ),
+    _mutant(
+        "claims-of-others-forgotten",
+        "H1",
+        SHARD,
+        "        if len(self.batches) == 1 and len(self.claims) == len(pfns):\n",
+        "        if True:\n",
+        BATCH,
+    ),
+    _mutant(
+        "hint-not-raised",
+        "S5",
+        SPARSE,
+        "        self._hint(pfn, 1)\n",
+        "",
+        SPARSE_TEST,
+    ),
+    _mutant(
+        "hints-of-a-column-raised-once",
+        "S5",
+        SPARSE,
+        "        np.add.at(self._hints, keys >> NR_TAG_BITS & self.hint_view[1], self._one)\n",
+        "        self._hints[keys >> NR_TAG_BITS & self.hint_view[1]] += self._one\n",
+        SPARSE_TEST,
+    ),
+    _mutant(
+        "hint-lowered-for-a-record-that-stays",
+        "S5",
+        SPARSE,
+        "        if at < 0 or words[at]",
+        "        if at >= 0:\n            self._hint(pfn, -1)\n        if at < 0 or words[at]",
+        SPARSE_TEST,
+    ),
+    _mutant(
+        "chain-ends-at-a-dead-slot",
+        "S1",
+        SPARSE,
+        "= todo[(seen != _EMPTY) & ~hits]",
+        "= todo[(seen >= 0) & ~hits]",
+        SPARSE_TEST,
+        "tests/unit/pinpage/test_sparse_chains.py",
     ),
 ]

@@ -203,3 +203,30 @@ def test_a_move_stores_what_is_in_batches(reg, owner):
     reg.begin_move(np.array([5]))
     assert reg.statistics().nr_pending == 0
     assert reg.owner_counts(np.array([5])).tolist() == [1]
+
+
+def test_a_mask_of_many_blocks_sees_what_is_in_a_batch(reg, owner):
+    reg.pin(700, owner)
+    assert reg.pinned_mask(0, 2048).nonzero()[0].tolist() == [700]
+
+
+def test_a_full_batch_leaves_the_claims_of_other_threads_alone():
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=1 << 12), batch_nr_pins=2), PinOwner()
+    reg.register(owner)
+    reg.pin(1, owner)
+    other = threading.Thread(target=lambda: [reg.pin(pfn, owner) for pfn in (2, 3)])
+    other.start()
+    other.join()
+    reg.check()
+    assert reg.is_pinned(1)
+    assert len(reg) == 3
+
+
+@pytest.mark.parametrize("step", [1, 13], ids=["run", "columns"])
+def test_a_full_batch_leaves_no_claim_behind(step):
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=1 << 14), batch_nr_pins=255), PinOwner()
+    reg.register(owner)
+    for pfn in range(0, 300 * step, step):
+        reg.pin(pfn, owner)
+    reg.check()
+    assert reg.statistics().nr_pending == 300 - 255

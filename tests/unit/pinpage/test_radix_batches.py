@@ -1,4 +1,4 @@
-"""A long batch stored as columns is the same batch stored pin by pin."""
+"""A long batch stored as a run or as columns is the same batch stored pin by pin."""
 
 import numpy as np
 import pytest
@@ -9,30 +9,71 @@ from pinpage.units import Span
 NR_FRAMES = 1 << 16
 
 
-def _filled(rng: np.random.Generator) -> list[tuple[int, int, int]]:
-    """Pins to have in place first: scattered ones, a dense block, a frame with two."""
-    pins = [(int(pfn), 2, int(pfn)) for pfn in rng.choice(NR_FRAMES, 500, replace=False)]
-    pins += [(pfn, 4, 0) for pfn in range(1024, 1224) if pfn not in {p for p, _, _ in pins}]
-    return [*pins, (pins[0][0], 6, 1)]
+def _pair() -> tuple[Radix, Radix]:
+    """Two equal radixes: scattered pins, a dense block, a frame with two; and empty blocks."""
+    rng = np.random.default_rng(5)
+    pins = [(int(pfn), 2, int(pfn)) for pfn in rng.choice(np.arange(2048, NR_FRAMES), 500, False)]
+    pins += [(pfn, 4, 0) for pfn in range(1024, 1224)] + [(pins[0][0], 6, 1)]
+    pair = Radix(Span(0, NR_FRAMES)), Radix(Span(0, NR_FRAMES))
+    for radix in pair:
+        assert all(radix.add(*pin) for pin in pins)
+    return pair
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_columns_and_single_pins_end_alike(seed):
-    rng = np.random.default_rng(seed)
-    before = _filled(rng)
-    pfns = rng.choice(NR_FRAMES, 400, replace=False).tolist()
-    again = [(pfn, tag, value) for pfn, tag, value in before[:20] if pfn not in pfns]
-    rows = [(pfn, (8, pfn * 3, None)) for pfn in pfns]
-    rows += [(pfn, (tag, value, None)) for pfn, tag, value in again]
-    whole, single = Radix(Span(0, NR_FRAMES)), Radix(Span(0, NR_FRAMES))
+def _free(radix: Radix, among: range) -> list[int]:
+    return [pfn for pfn in among if not radix.holds(pfn)]
+
+
+def _assert_equal(one: Radix, other: Radix) -> None:
+    one.check()
+    for pfn in range(NR_FRAMES):
+        assert one.records_of(pfn) == other.records_of(pfn)
+    assert (one.counts == other.counts).all()
+    assert (one.nr_frames, one.nr_extra) == (other.nr_frames, other.nr_extra)
+
+
+def _batch(radix: Radix, shape: str) -> list[int]:
+    if shape == "run":
+        return list(range(100, 700))  # three blocks, none of them whole
+    if shape == "run into a leaf":
+        return list(range(1224, 1400))
+    rng = np.random.default_rng(6)
+    if shape == "scattered":
+        return rng.permutation(_free(radix, range(2048, NR_FRAMES)))[:400].tolist()
+    return rng.permutation(_free(radix, range(1024, 2048)))[:400].tolist()  # "crowded"
+
+
+@pytest.mark.parametrize("shape", ["run", "run into a leaf", "scattered", "crowded"])
+@pytest.mark.parametrize("nr_owners", [1, 3])
+def test_in_bulk_or_one_by_one(shape, nr_owners):
+    whole, single = _pair()
+    pfns = _batch(whole, shape)
+    tags = [2 * (pfn % nr_owners) + 8 for pfn in pfns]
+    values = [pfn * 3 for pfn in pfns]
+    is_stored = whole.add_bulk(pfns, tags, values)
+    assert is_stored == (not shape.startswith("run") or nr_owners == 1)
+    rows = list(zip(pfns, zip(tags, values, tags, strict=True), strict=True))
+    if not is_stored:
+        assert whole.add_batch(rows) == []
+    assert all(single.add(*pin) for pin in zip(pfns, tags, values, strict=True))
+    _assert_equal(whole, single)
+    assert whole.add_batch(rows) == rows  # all there already: handed back
+
+
+@pytest.mark.parametrize("at", [1100, 3000])
+def test_nothing_is_stored_in_bulk_over_a_pin(at):
+    """One frame with a pin is enough: further pins are for the slow path."""
+    whole, single = _pair()
     for radix in (whole, single):
-        for pin in before:
-            assert radix.add(*pin)
-    refused = whole.add_batch(rows)
-    assert sorted(refused) == sorted(row for row in rows if not single.add(row[0], *row[1][:2]))
-    assert sorted(row[0] for row in refused) == sorted(pfn for pfn, _, _ in again)
-    whole.check()
-    for pfn in {pfn for pfn, _ in rows} | {pfn for pfn, _, _ in before}:
-        assert whole.records_of(pfn) == single.records_of(pfn)
-    assert (whole.counts == single.counts).all()
-    assert (whole.nr_frames, whole.nr_extra) == (single.nr_frames, single.nr_extra)
+        radix.add(3000, 2, 2)
+    run = list(range(at - 50, at + 150))
+    apart = [at, *_free(whole, range(4096, NR_FRAMES))[::40][:300]]
+    for pfns in (run, apart):
+        assert not whole.add_bulk(pfns, [8] * len(pfns), pfns)
+    _assert_equal(whole, single)
+
+
+def test_a_short_batch_is_not_worth_it():
+    radix = Radix(Span(0, NR_FRAMES))
+    assert not radix.add_bulk([5, 9], [2, 2], [0, 0])
+    assert radix.nr_frames == 0

@@ -102,6 +102,7 @@ def test_a_large_table_shrinks_when_it_empties():
         (lambda t: setattr(t, "nr_dead", 7), "S2 dead"),
         (lambda t: setattr(t, "nr_used", 7), "S2 used"),
         (lambda t: t.keys.__setitem__(-1, 5 << 24), "S"),
+        (lambda t: t.hint_view[0].__setitem__(7, 1), "S5"),
         (lambda t: t.keys.__setitem__(t.find(512), 3 << 24), "S1"),
     ],
 )
