@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mm.errno import Errno
+from mm.frames import PageFlag
 from mm.swap import swp_entry
 from mm.swap_state import read_swap_cache_async
 from pinlab.corpus import Corpus
@@ -64,10 +65,34 @@ def test_two_frames_whose_contents_changed_places_are_both_lost(replayed, klass)
     assert lost(replayed) == 2 * 4096
 
 
-@pytest.mark.parametrize("klass", [K.ANON, K.FILE])
-def test_a_page_table_entry_that_was_dropped_is_a_page_lost(replayed, klass):
-    space = replayed.ledger.spaces[-1 if klass == K.FILE else 0][0]
+def with_file_flags(flags):
+    """The recording, with these flags on every page of the page cache."""
+    changed = SNAPSHOT.flags.copy()
+    changed[pfns_of(K.FILE)] |= flags
+    return replay(attrs.evolve(SNAPSHOT, flags=changed), CORPUS, movable={"zbud", "slab"})
+
+
+def drop_an_entry(replayed, index):
+    space = replayed.ledger.spaces[index][0]
     space.pte[np.flatnonzero(space.pte > 0)[20]] = 0
+
+
+def test_a_page_table_entry_that_was_dropped_is_a_page_lost(replayed):
+    drop_an_entry(replayed, 0)
+    assert lost(replayed) == 4096
+
+
+def test_a_clean_page_of_the_cache_that_was_dropped_is_on_disk(replayed):
+    before = read_back(replayed)
+    drop_an_entry(replayed, -1)
+    after = read_back(replayed)
+    assert (after.bytes_lost, before.bytes_verified - after.bytes_verified) == (0, 4096)
+
+
+@pytest.mark.parametrize("flag", [PageFlag.DIRTY, PageFlag.SWAPBACKED])
+def test_one_that_is_nowhere_else_is_lost(flag):
+    replayed = with_file_flags(flag.mask)
+    drop_an_entry(replayed, -1)
     assert lost(replayed) == 4096
 
 
