@@ -50,7 +50,7 @@ def test_given_sizes_and_alignment():
 def test_refusals_of_the_last_range_are_told_by_owner():
     report = serve(area("P..x....", movable=False).machine, options(count=1, nr_pages=8))
     assert report.obtained == 0
-    assert report.refused_by_owner == {"home": {"unaccounted": 1}, "opaque": {"owner_busy": 1}}
+    assert report.refused_by_owner == {"home": {"unaccounted": 1}, "opaque": {"no_callback": 1}}
 
 
 def test_by_plan_nothing_is_moved_for_nothing():
