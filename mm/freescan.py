@@ -101,6 +101,8 @@ class FreeScanner:
             self._held = np.concatenate((self._held, taken)) if len(self._held) else taken
 
     def _is_suitable(self, block: int) -> bool:
+        if self._buddy.area.zone_of_block.item(block) != self._zone.index:
+            return False  # zones may overlap once memory has come back as another kind
         if not self._ignore_skip_hint and self._pageblocks.skip[block]:
             return False
         migratetype = self._pageblocks.migratetype.item(block)
