@@ -47,6 +47,9 @@ class AddressSpace:
         kind: "process" or "file".
         pte: int64, shape (nr_vpns,): 0 nothing, pfn + 1 present, -(entry + 1) swapped out.
         mm_users: who uses it (the process itself is one); at 0 it is being torn down.
+        has_pinned: a page of it was pinned for DMA at some time (MMF_HAS_PINNED); a child
+            starts without.
+        write_protect_seq: odd while fork shares its pages, and different afterwards.
     """
 
     mm_id: int
@@ -54,6 +57,8 @@ class AddressSpace:
     kind: SpaceKind
     pte: NDArray[np.int64] = field(repr=False)
     mm_users: int = 1
+    has_pinned: bool = False
+    write_protect_seq: int = 0
 
     @property
     def nr_vpns(self) -> int:

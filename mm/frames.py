@@ -18,6 +18,7 @@ from pinpage.errors import PfnError, require
 from pinpage.units import Mask, Pfns
 
 __all__ = [
+    "GUP_PIN_COUNTING_BIAS",
     "MAPCOUNT_BUDDY",
     "MAPCOUNT_NONE",
     "MAPCOUNT_ZBUD",
@@ -32,6 +33,9 @@ MAPCOUNT_ZBUD = -127
 """_mapcount that marks a zbud page (patch 3 of the 2013 series)."""
 MAPCOUNT_BUDDY = -128
 """_mapcount that marks a free page in the buddy lists (v3.11)."""
+
+GUP_PIN_COUNTING_BIAS = 1024
+"""References that one FOLL_PIN adds to a single page: it has no counter of its own."""
 
 
 class FrameState(enum.IntEnum):
@@ -150,6 +154,14 @@ class Frames:
     def has_flag(self, pfns: Pfns, flag: PageFlag) -> Mask:
         """Which of the frames have the flag, shape (n,)."""
         mask: Mask = (self.flags[pfns] & flag.mask) != 0
+        return mask
+
+    def maybe_dma_pinned(self, pfns: Pfns) -> Mask:
+        """Which pages may be pinned for DMA, bool[n]: false positives, no false negatives.
+
+        A count that is frozen for a move is kept negated; it counts as what it stands for.
+        """
+        mask: Mask = np.abs(self.refcount[pfns]) >= GUP_PIN_COUNTING_BIAS
         return mask
 
     def check(self) -> None:

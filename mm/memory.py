@@ -5,12 +5,15 @@ zswap or on disk, is settled here on each access, as a page fault settles it.
 
 A write to a page that others share (after fork) copies it first.  There is no write-protect
 bit: a page is shared exactly if it has more than one user, page tables and the PTEs that
-name its swap slot counted together.
+name its swap slot counted together.  A page that may be pinned for DMA is not shared by fork
+but copied at once: the device goes on with the parent's.
 
 Kernel counterpart: mm/memory.c (do_anonymous_page, do_swap_page, do_wp_page,
-copy_page_range), mm/madvise.c (MADV_DONTNEED), kernel/fork.c.
+copy_page_range with page_needs_cow_for_dma), mm/madvise.c (MADV_DONTNEED), kernel/fork.c.
 Cost: a first touch about 3 us, an access to a present page about 1 us.
 """
+
+from collections.abc import Generator
 
 import numpy as np
 
@@ -41,15 +44,59 @@ class Memory:
         """A new process with one anonymous mapping of `nr_pages` pages, none of them touched."""
         return self.paging.rmap.create(name, nr_pages)
 
-    def fork(self, parent: AddressSpace, name: str) -> AddressSpace:
+    def fork(self, parent: AddressSpace, name: str) -> AddressSpace | None:
         """A child that shares every page and every swap slot of the parent, copy on write.
 
+        Pages that may be pinned for DMA are copied for the child at once.
+
         Returns:
-            The child, in the mmlist behind the parent if anything is swapped out.
+            The child, in the mmlist behind the parent if anything is swapped out; None
+            without memory for the copies (-ENOMEM; nothing changed).
         Cost: a loop, about 1 us per page: a second mapping is a dict insert.
         """
-        paging = self.paging
+        steps = self.fork_steps(parent, name)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                child: AddressSpace | None = end.value
+                return child
+
+    def fork_steps(
+        self, parent: AddressSpace, name: str
+    ) -> Generator[int, None, AddressSpace | None]:
+        """`fork`, step by step: yields how many pages were copied early so far.
+
+        A pin taken before the sharing shows in the page's references, and the page is copied;
+        whoever pins meanwhile sees `write_protect_seq` change, and must look again.
+        """
         _require_process(parent)
+        parent.write_protect_seq += 1
+        child = self._share(parent, name)
+        try:
+            yield 0
+            for nr_copied, vpn in enumerate(self._pinned_vpns(parent), 1):
+                if self.touch(child, vpn, write=True) < 0:
+                    self.exit(child)
+                    return None
+                yield nr_copied
+            return child
+        finally:
+            parent.write_protect_seq += 1
+
+    def _pinned_vpns(self, space: AddressSpace) -> list[int]:
+        """Anonymous pages that a device may be using, so that they cannot be shared."""
+        if not space.has_pinned:  # spare processes that never pinned the false positives
+            return []
+        vpns, frames = space.present(), self.paging.frames
+        pfns = space.pte[vpns] - 1
+        pinned = frames.maybe_dma_pinned(pfns) & frames.has_flag(pfns, PageFlag.ANON)
+        found: list[int] = vpns[pinned].tolist()
+        return found
+
+    def _share(self, parent: AddressSpace, name: str) -> AddressSpace:
+        """A child with the parent's page table, whatever is pinned."""
+        paging = self.paging
         child = paging.rmap.create(name, parent.nr_vpns)
         if parent in paging.swap.mmlist:
             paging.swap.mmlist.add(child, after=parent)

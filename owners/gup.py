@@ -15,7 +15,7 @@ Why it is safe against fork.  fork raises a sequence count while it shares pages
 taken before it shows in the page's references, and that page is copied for the child at
 once; one taken meanwhile sees the count change and is undone.
 
-Kernel counterpart: mm/gup.c; copy_present_pte() and page_needs_cow_for_dma() for fork.
+Kernel counterpart: mm/gup.c.  What fork does about pinned pages is in `mm.memory`.
 Differences: a process is one mapping, so there are no VMAs to walk, and a page is shared
 exactly if it has more than one user (`mm.memory`); MADV_DONTFORK does not exist.
 """
@@ -30,7 +30,7 @@ from attrs import define, frozen
 from mm.address_space import AddressSpace
 from mm.errno import Errno
 from mm.frames import PageFlag
-from owners.gup_flags import Foll, Wanted, maybe_dma_pinned, wanted
+from owners.gup_flags import Foll, Wanted, wanted
 from owners.gup_host import GupHost
 from owners.gup_longterm import is_longterm_pinnable, migrate_away
 from owners.gup_pinner import PinIds, Pinner
@@ -44,7 +44,6 @@ NR_TRIES = 10
 sleeps on migration entries and repeats the second without limit; nothing sleeps here.)"""
 
 _SWAPCACHE = int(PageFlag.SWAPCACHE.mask)
-_ANON = PageFlag.ANON
 
 
 class GupStep(enum.Enum):
@@ -129,8 +128,6 @@ class Gup:
         self.host = host
         self.counters = GupCounters()
         self._file_page = file_page
-        self._fork_seq: dict[int, int] = {}
-        self._has_pinned: set[int] = set()
 
     # Pinning.
 
@@ -186,13 +183,13 @@ class Gup:
         if not 0 <= vpn < space.nr_vpns:
             return Errno.EFAULT
         if how.is_pin:
-            self._has_pinned.add(space.mm_id)
+            space.has_pinned = True
         pin_id = yield from self._fast(space, vpn, pinner, how)
         if pin_id >= 0:
             self.counters.nr_fast += 1
             return pin_id
         for _ in range(0 if how.is_fast_only else NR_TRIES):
-            seq = self._fork_seq.get(space.mm_id, 0)
+            seq = space.write_protect_seq
             pfn = self._fault(space, vpn, how)
             if pfn < 0:
                 return pfn
@@ -206,7 +203,7 @@ class Gup:
 
     def _fast(self, space: AddressSpace, vpn: int, pinner: Pinner, how: Wanted) -> Steps:
         """One page without a fault and without waiting; EAGAIN if it takes more than that."""
-        seq, pte = self._fork_seq.get(space.mm_id, 0), space.pte.item(vpn)
+        seq, pte = space.write_protect_seq, space.pte.item(vpn)
         if pte <= 0 or (how.is_private and self._is_shared(space, pte - 1)):
             return Errno.EAGAIN
         if how.is_longterm and len(self._misplaced(np.array([pte - 1]))):
@@ -234,7 +231,7 @@ class Gup:
         yield GupStep.REGISTER
         # The page may have moved since, pin and all: what counts is where the pin is now.
         has_moved = space.pte.item(vpn) != pinner.pfn_of(pin_id) + 1
-        if has_moved or (how.is_pin and seq != self._fork_seq.get(space.mm_id, 0)):
+        if has_moved or (how.is_pin and seq != space.write_protect_seq):
             self.counters.nr_undone += 1
             yield from self._let_go(pinner, pin_id)
             return Errno.EAGAIN
@@ -297,11 +294,7 @@ class Gup:
     # Fork.
 
     def fork(self, parent: AddressSpace, name: str) -> AddressSpace | None:
-        """A child that shares every page except those that may be pinned: these are copied.
-
-        Returns:
-            The child, or None without memory for the copies (-ENOMEM; nothing changed).
-        """
+        """`Memory.fork`, with pages that it copied early counted; returns and costs the same."""
         steps = self.fork_steps(parent, name)
         while True:
             try:
@@ -314,31 +307,15 @@ class Gup:
         self, parent: AddressSpace, name: str
     ) -> Generator[GupStep, None, AddressSpace | None]:
         """`fork`, step by step."""
-        seq = self._fork_seq
-        seq[parent.mm_id] = seq.get(parent.mm_id, 0) + 1
-        memory = self.host.memory
-        child = memory.fork(parent, name)
-        try:
-            yield GupStep.SHARE
-            for vpn in self._pinned_vpns(parent):
-                if memory.touch(child, vpn, write=True) < 0:
-                    memory.exit(child)
-                    return None
-                self.counters.nr_copied_early += 1
-                yield GupStep.COPY
-            return child
-        finally:
-            seq[parent.mm_id] += 1
-
-    def _pinned_vpns(self, space: AddressSpace) -> list[int]:
-        if space.mm_id not in self._has_pinned:  # MMF_HAS_PINNED: spare them false positives
-            return []
-        vpns = space.present()
-        pfns = space.pte[vpns] - 1
-        frames = self.host.frames
-        pinned = maybe_dma_pinned(frames, pfns) & frames.has_flag(pfns, _ANON)
-        found: list[int] = vpns[pinned].tolist()
-        return found
+        steps = self.host.memory.fork_steps(parent, name)
+        while True:
+            try:
+                nr_copied = next(steps)
+            except StopIteration as end:
+                child: AddressSpace | None = end.value
+                return child
+            self.counters.nr_copied_early += nr_copied > 0
+            yield GupStep.COPY if nr_copied else GupStep.SHARE
 
     def check(self, pinners: Iterable[Pinner]) -> None:
         """G3: the pins of all pinners are backed by references, page by page; and G1, G2.

@@ -12,16 +12,11 @@ import enum
 import functools
 from typing import NamedTuple
 
-import numpy as np
-
-from mm.frames import Frames
+from mm.frames import GUP_PIN_COUNTING_BIAS, Frames
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns
 
 __all__ = ["GUP_PIN_COUNTING_BIAS", "Foll", "Wanted", "maybe_dma_pinned", "wanted"]
-
-GUP_PIN_COUNTING_BIAS = 1024
-"""References that one FOLL_PIN adds to a single page."""
 
 
 class Foll(enum.IntFlag):
@@ -83,9 +78,5 @@ def wanted(flags: Foll) -> Wanted:
 
 
 def maybe_dma_pinned(frames: Frames, pfns: Pfns) -> Mask:
-    """Which pages may be pinned for DMA, bool[n]: false positives, no false negatives.
-
-    A count that is frozen for a move is kept negated; it counts as what it stands for.
-    """
-    mask: Mask = np.abs(frames.refcount[pfns]) >= GUP_PIN_COUNTING_BIAS
-    return mask
+    """`Frames.maybe_dma_pinned`."""
+    return frames.maybe_dma_pinned(pfns)

@@ -5,7 +5,7 @@
 Kernel counterpart: what mm/gup.c calls in mm/memory.c, mm/migrate.c and kernel/fork.c.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from mm.address_space import AddressSpace
@@ -28,11 +28,10 @@ class UserMemory(Protocol):
     def touch(self, space: AddressSpace, vpn: int, *, write: bool = False) -> int:
         """Fault a page in, private if `write`; its pfn, or ENOMEM."""
 
-    def fork(self, parent: AddressSpace, name: str) -> AddressSpace:
-        """A child that shares every page."""
-
-    def exit(self, space: AddressSpace) -> None:
-        """The process ends."""
+    def fork_steps(
+        self, parent: AddressSpace, name: str
+    ) -> Generator[int, None, AddressSpace | None]:
+        """A child that shares every page but the pinned ones, step by step."""
 
 
 class Classified(Protocol):

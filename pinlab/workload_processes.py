@@ -168,6 +168,8 @@ class Families(Workload):
         memory, serials = self.world.machine.memory, self.book.serials
         if child is None and parent is not None:
             self.members[member] = memory.fork(parent, f"{self.name}{member}")
+            if self.members[member] is None:  # no memory to copy pinned pages: none is, here
+                return "rest"
             serials[self._row(member)] = serials[self._row(0)]
             return "fork"
         if child is not None:

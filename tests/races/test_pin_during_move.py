@@ -31,7 +31,7 @@ def moving(world, space, vpn=0):
 def at_rest(world, space):
     """No move and no fork under way: what the slow path really sleeps on."""
     moving = world.registry._nodes.shard_of(0).moving
-    return not moving and not world.gup._fork_seq.get(space.mm_id, 0) & 1
+    return not moving and not space.write_protect_seq & 1
 
 
 def pinning(world, space, pinner, flags, got, nr_tries=3):

@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 GUP, FLAGS, PINNER = "owners/gup.py", "owners/gup_flags.py", "owners/gup_pinner.py"
+MEMORY, FRAMES = "mm/memory.py", "mm/frames.py"
 LONGTERM, MOVE, MOVING = "owners/gup_longterm.py", "mm/move.py", "pinpage/moving.py"
 
 GUP_T, LONG_T = "tests/unit/owners/test_gup.py", "tests/unit/owners/test_gup_longterm.py"
@@ -51,8 +52,8 @@ MUTANTS: list[Mutant] = [
         "GUP_PIN_COUNTING_BIAS if is_pin else 1", "1", GUP_T,
     ),
     _mutant(
-        "gup-frozen-page-is-not-pinned", "gup: no false negatives", FLAGS,
-        "np.abs(frames.refcount[pfns])", "frames.refcount[pfns]", GUP_T,
+        "gup-frozen-page-is-not-pinned", "gup: no false negatives", FRAMES,
+        "np.abs(self.refcount[pfns])", "self.refcount[pfns]", GUP_T,
     ),
     _mutant(
         "gup-pinner-accounts-for-one-reference-each", "G3", PINNER,
@@ -68,25 +69,25 @@ MUTANTS: list[Mutant] = [
         'return space.kind == "process" and bool(', 'return space.kind == "none" and bool(', GUP_T,
     ),
     _mutant(
-        "gup-fork-shares-pinned-pages", "gup: early copy", GUP,
-        "if space.mm_id not in self._has_pinned:", "if space.mm_id >= 0:", GUP_T,
+        "gup-fork-shares-pinned-pages", "gup: early copy", MEMORY,
+        "if not space.has_pinned:", "if space.mm_id >= 0:", GUP_T,
     ),
     _mutant(
-        "gup-fork-heeds-false-positives-of-all", "gup: early copy", GUP,
-        "if space.mm_id not in self._has_pinned:", "if space.mm_id < 0:", GUP_T,
+        "gup-fork-heeds-false-positives-of-all", "gup: early copy", MEMORY,
+        "if not space.has_pinned:", "if space.mm_id < 0:", GUP_T,
     ),
     _mutant(
         "gup-pin-does-not-see-a-fork", "gup: fork's sequence count", GUP,
-        "(how.is_pin and seq != self._fork_seq.get(space.mm_id, 0))", "seq < 0", FORK,
+        "(how.is_pin and seq != space.write_protect_seq)", "seq < 0", FORK,
     ),
     _mutant(
         "gup-looks-for-a-fork-too-late", "gup: fork's sequence count", GUP,
-        "pte - 1, pinner, how, seq)", "pte - 1, pinner, how, self._fork_seq.get(space.mm_id, 0))",
+        "pte - 1, pinner, how, seq)", "pte - 1, pinner, how, space.write_protect_seq)",
         FORK,
     ),
     _mutant(
-        "gup-fork-out-of-memory-leaves-the-child", "gup: fork", GUP,
-        "                    memory.exit(child)\n", "", GUP_T,
+        "gup-fork-out-of-memory-leaves-the-child", "gup: fork", MEMORY,
+        "                    self.exit(child)\n", "", GUP_T,
     ),
     # long-term pins
     _mutant(
