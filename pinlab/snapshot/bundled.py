@@ -1,7 +1,7 @@
 """The recording that travels with the package, so that the first run needs nothing else.
 
 `zbudfr-cmphuge-seed3`: 1 GiB under Linux 6.1, first fragmented and then filled with zbud
-pages.  Half of the memory is free, and the kernel found 12 huge pages in it.
+pages.  Of its memory 423 MiB (41 %) are free, and the kernel found 12 huge pages in it.
 """
 
 from importlib.resources import as_file, files

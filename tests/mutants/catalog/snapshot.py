@@ -238,4 +238,12 @@ MUTANTS: list[Mutant] = [
         new="nr_pages = table.sum(axis=1)",
         tests=[f"{_HEATMAP}::test_the_tally_equals_a_plain_count"],
     ),
+    Mutant(
+        name="bundled-recording-is-half-free",
+        guards="docs",
+        file="pinlab/snapshot/bundled.py",
+        old="423 MiB (41 %) are free",
+        new="512 MiB (50 %) are free",
+        tests=["tests/unit/pinlab/test_bundled.py"],
+    ),
 ]
