@@ -113,6 +113,13 @@ def test_its_own_zone_is_filled_first():
     assert planned.targets.tolist() == [17]
 
 
+def test_the_bound_counts_ranges_that_can_be_had_at_once():
+    census = census_of("........ ........ ........ ........")
+    planned = cheapest_ranges(census, 8, 4, candidates=Span(0, 16))
+    assert planned.starts.tolist() == [0, 4, 8]
+    assert planned.bound == 2
+
+
 def test_what_is_in_the_way():
     owner = np.zeros(24, dtype=np.uint8)
     owner[[1, 2, 17]] = (1, 2, 2)

@@ -164,6 +164,18 @@ def test_a_region_that_resists_stays_on_and_gives_its_targets_back():
     assert not (drawn.machine.pageblocks.migratetype[:2] == 5).any()
 
 
+def test_a_page_that_somebody_references_keeps_its_region_on():
+    """Isolation lets it pass and evacuation passes over it, so it is the last look that counts."""
+    for strategy in ("scan", "plan"):
+        drawn = Drawn("a.......", "........", "a.......", "........", "#.......", "........")
+        drawn.machine.frames.refcount[0] += 1
+        done = consolidate(drawn, strategy=strategy)
+        assert drawn.machine.power.is_off.tolist() == [False, True, False]
+        errnos = {attempt.group: attempt.errno for attempt in done.attempts}
+        assert errnos[0] is Errno.EBUSY
+        assert drawn.picture()[0][0] == "a"
+
+
 def test_a_signal_ends_it_consistently():
     for strategy in ("plan", "scan"):
         drawn = Drawn("#.......", "........", "a.......", "........", "a.......", "........")

@@ -1,0 +1,113 @@
+"""Bugs planted in memory power management, its map, its account and its request."""
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+POWER, MAP, ENERGY, REQUEST = (
+    "mm/power.py",
+    "mm/power_map.py",
+    "mm/energy.py",
+    "pinlab/requests/power.py",
+)
+UNIT = "tests/unit/mm/test_power.py"
+SHOW = "tests/unit/pinlab/test_request_power.py"
+
+MUTANTS: list[Mutant] = [
+    Mutant(
+        name="power-off-though-not-empty",
+        guards="W1",
+        file=POWER,
+        old="        if first_not_isolated(self._parts.buddy, span) < 0:\n",
+        new="        if errno is Errno.OK:\n",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-failed-region-stays-isolated",
+        guards="a region that resists is usable again",
+        file=POWER,
+        old="            self._evacuator.undo(span)\n        self._note",
+        new="        self._note",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-reserve-forgotten",
+        guards="free memory is kept on",
+        file=POWER,
+        old="            reserve=now.reserve,\n",
+        new="",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-rule-ignored",
+        guards="cost and benefit",
+        file=POWER,
+        old="        return saved > self.energy.moving_pj(nr_moves, moving_ns)\n",
+        new="        return saved >= 0\n",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-wakes-everything",
+        guards="only as much is switched on as is needed",
+        file=POWER,
+        old="            if gained >= nr_pages:\n                break\n",
+        new="",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-never-wakes",
+        guards="memory that is off is no out-of-memory",
+        file="mm/machine.py",
+        old="        if gained := self.power.relieve(nr_pages):\n            return gained\n",
+        new="",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-time-off-forgotten",
+        guards="the energy account",
+        file=POWER,
+        old="        self._add_time_off(self._account, group)\n",
+        new="",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-interleaved-as-if-plain",
+        guards="an interleaved map gains nothing",
+        file=MAP,
+        old="        return self.region_nr_pages * self.nr_interleaved\n",
+        new="        return self.region_nr_pages\n",
+        tests=(UNIT, SHOW),
+    ),
+    Mutant(
+        name="power-bound-in-groups",
+        guards="the bound counts regions",
+        file=POWER,
+        old="best.bound * self._map.nr_interleaved",
+        new="best.bound",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-moves-for-nothing",
+        guards="energy: what moving costs",
+        file=ENERGY,
+        old=" * self.dram_pj_per_byte + self.core_mw * elapsed_ns\n",
+        new=" * self.dram_pj_per_byte\n",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-relieves-while-consolidating",
+        guards="what is emptied is not given out meanwhile",
+        file=POWER,
+        old="        for group in [] if self._is_consolidating else np",
+        new="        for group in np",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-request-forgets-the-idle-time",
+        guards="energy figures are for the idle time told",
+        file=REQUEST,
+        old="    now, idle_ns = power.account(), options.expected_idle_ns or IDLE_NS\n",
+        new="    now, idle_ns = power.account(), IDLE_NS\n",
+        tests=(SHOW,),
+    ),
+]
