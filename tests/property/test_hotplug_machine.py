@@ -1,0 +1,215 @@
+"""Memory hotplug in worlds of every shape: what plan foretells is what scan finds out by trying,
+an attempt that fails leaves all as it was, and faults at any point do too.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from mm.errno import Errno
+from mm.frames import FrameState
+from mm.memory_block import BlockState
+from mm.patience import Patience
+from owners.opaque import OpaqueOwner
+from pinpage.owner import Verdict
+from tests.property.monotone import SIZE, UNIT, World
+
+PAGEBLOCKS = st.text(alphabet="...aaxyX#", min_size=SIZE, max_size=SIZE)
+OTHERS = st.text(alphabet="....aaxyX", min_size=SIZE, max_size=SIZE)
+"""Without the kernel's own pages: most blocks of a real machine have none."""
+
+
+def pictures(most=8):
+    block = st.one_of(OTHERS, OTHERS, PAGEBLOCKS, st.just("." * SIZE))
+    return st.lists(block, min_size=4, max_size=most).map(lambda b: b[: len(b) // 2 * 2])
+
+
+def world_of(picture, movable, owner=OpaqueOwner):
+    world = World(picture, movable, owner=owner)
+    world.machine.hotplug.blocks.nr_pages = UNIT
+    return world
+
+
+def columns(machine):
+    """Where everything is, and every figure that hotplug changes."""
+    frames = machine.frames
+    return (
+        frames.state.tolist(), frames.refcount.tolist(), frames.zone.tolist(),
+        machine.pageblocks.migratetype.tolist(), machine.buddy.nr_free(),
+        [(z.managed_nr_pages, z.span, z.min, z.low, z.high) for z in machine.zones],
+        machine.pcp.batches[:], machine.pcp.highs[:],
+    )  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(pictures(), st.sets(st.sampled_from("xyz")), st.data())
+def test_the_verdict_is_what_trying_comes_to(picture, movable, data):
+    block = data.draw(st.integers(0, len(picture) // 2 - 1))
+    tried, asked = world_of(picture, movable), world_of(picture, movable)
+    verdict = asked.machine.hotplug.verdict(block, asked.machine.design)
+    result = tried.machine.hotplug.offline(block, tried.machine.design)
+    assert bool(verdict) == bool(result), (verdict.errno, result.errno)
+    if result:
+        assert verdict.nr_moves == result.report.pages_moved
+    for world in (tried, asked):
+        world.check()
+    assert asked.machine.counters.pages_copied == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(pictures(), st.sets(st.sampled_from("xyz")), st.data())
+def test_by_plan_a_refusal_changes_nothing_and_names_who_is_in_the_way(picture, movable, data):
+    block = data.draw(st.integers(0, len(picture) // 2 - 1))
+    world = world_of(picture, movable)
+    before = columns(world.machine)
+    result = world.machine.hotplug.offline(block, world.machine.design, strategy="plan")
+    world.check()
+    if result:
+        return
+    assert columns(world.machine) == before
+    signs = "".join(picture)[block * UNIT : (block + 1) * UNIT]
+    stuck = {"#"} | {sign for sign in "xy" if sign not in movable}
+    stuck |= set() if {"x", "y"} <= movable else {"X"}
+    expected = [block * UNIT + at for at, sign in enumerate(signs) if sign in stuck]
+    assert result.obstacles.pfns.tolist() == expected
+    assert (result.errno is Errno.ENOMEM) == (not expected)
+
+
+# Faults at every point, one after the other.
+
+BUSY_WORLD = ("a.x.aX..", "yaa...xa", "........", "..a....x", "........", "........")
+
+
+class _Refuses(OpaqueOwner):
+    """Says no the n-th time that it is asked."""
+
+    left = 10**9
+
+    def isolate_many(self, pfns, privates, mode):
+        verdicts = super().isolate_many(pfns, privates, mode)
+        for at in range(len(pfns)):
+            type(self).left -= 1
+            if type(self).left == 0:
+                verdicts[at] = Verdict.BUSY
+        return verdicts
+
+    def isolate(self, pin, mode):
+        return Verdict(int(self.isolate_many(np.array([pin.pfn]), [pin.private], mode)[0]))
+
+
+def attempt(world, **patience):
+    patience = {"nr_tries": 2} | patience
+    result = world.machine.hotplug.offline(0, world.machine.design, patience=Patience(**patience))
+    world.check()
+    hotplug = world.machine.hotplug
+    if result:
+        assert hotplug.blocks.state(0) is BlockState.OFFLINE
+        assert hotplug.online(0) is Errno.OK
+    else:
+        assert hotplug.blocks.state(0) is BlockState.ONLINE
+        assert (world.machine.pageblocks.migratetype == 1).all()
+        assert world.machine.zones[0].managed_nr_pages == len(BUSY_WORLD) * SIZE
+    world.check()
+    return result
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+def test_the_nth_owner_that_is_asked_says_no(at):
+    world = world_of(BUSY_WORLD, {"x", "y"}, owner=_Refuses)
+    _Refuses.left = at
+    try:
+        assert attempt(world, nr_tries=3), "it says yes when it is asked again"
+    finally:
+        _Refuses.left = 10**9
+
+
+@pytest.mark.parametrize("at", range(12))
+def test_the_nth_destination_is_not_there(at):
+    world = world_of(BUSY_WORLD, {"x", "y"})
+    allocator, nr_given = world.machine.allocator, 0
+    really = allocator.alloc_pages
+
+    def fails_once(*args, **kwargs):
+        nonlocal nr_given
+        nr_given += 1
+        return -1 if nr_given == at + 1 else really(*args, **kwargs)
+
+    allocator.alloc_pages = fails_once
+    attempt(world)
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_a_signal_before_the_nth_round(at):
+    world = world_of(BUSY_WORLD, {"x"})  # y stays, so it goes on and on
+    world.machine.frames.refcount[0] += 1
+    nr_asked = 0
+
+    def signal_pending():
+        nonlocal nr_asked
+        nr_asked += 1
+        return nr_asked > at
+
+    world.owners["y"].movable = True
+    result = attempt(world, nr_tries=None, signal_pending=signal_pending)
+    assert result.errno is Errno.EINTR
+    assert result.nr_rounds == at
+    world.machine.frames.refcount[0] -= 1
+
+
+# Going and coming in any order.
+
+
+class HotplugMachine(RuleBasedStateMachine):
+    """Blocks go and come, by either strategy and as either kind of memory, and are unplugged."""
+
+    @initialize(picture=pictures(10), movable=st.sets(st.sampled_from("xyz")))
+    def begin(self, picture, movable):
+        self.world = world_of(picture, movable)
+        self.hotplug = self.world.machine.hotplug
+        self.nr_blocks = len(picture) // 2
+        self.nr_used = self._nr_used()
+
+    def _nr_used(self):
+        return int((self.world.machine.frames.state == FrameState.USED).sum())
+
+    def _blocks(self, state):
+        return [b for b in range(self.nr_blocks) if self.hotplug.blocks.state(b) is state]
+
+    @rule(data=st.data(), strategy=st.sampled_from(["scan", "plan"]))
+    def offline(self, data, strategy):
+        block = data.draw(st.integers(0, self.nr_blocks - 1))
+        foretold = self.hotplug.verdict(block, self.world.machine.design)
+        result = self.hotplug.offline(block, self.world.machine.design, strategy=strategy)
+        if foretold:
+            assert result
+
+    @precondition(lambda self: self._blocks(BlockState.OFFLINE))
+    @rule(data=st.data(), kind=st.sampled_from(["kernel", "movable"]))
+    def online(self, data, kind):
+        block = data.draw(st.sampled_from(self._blocks(BlockState.OFFLINE)))
+        assert self.hotplug.online(block, kind=kind) is Errno.OK
+        start = self.hotplug.blocks.span(block).start
+        zone = self.world.machine.zones[self.world.machine.frames.zone.item(start)]
+        assert zone.kind.name == ("MOVABLE" if kind == "movable" else "NORMAL")
+
+    @precondition(lambda self: self._blocks(BlockState.OFFLINE))
+    @rule(data=st.data())
+    def replug(self, data):
+        block = data.draw(st.sampled_from(self._blocks(BlockState.OFFLINE)))
+        assert self.hotplug.remove(block) is Errno.OK
+        assert self.hotplug.add(block) is Errno.OK
+
+    @rule()
+    def compact(self):
+        self.world.machine.compact()
+
+    @invariant()
+    def whole(self):
+        self.world.check()
+        assert self._nr_used() == self.nr_used
+
+
+TestHotplugMachine = HotplugMachine.TestCase
+TestHotplugMachine.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
