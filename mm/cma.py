@@ -261,12 +261,16 @@ class Cma:
     ) -> Errno:
         """The bits first, so that nobody else walks into the range meanwhile."""
         self._mark(area, span, on=True)
-        found = self._contig.alloc_contig_range(
-            span.start, span.stop, self._design(),
-            migratetype=MigrateType.CMA, mode=mode, patience=patience, targets=targets,
-        )  # fmt: skip
-        if found.errno is not Errno.OK:
-            self._mark(area, span, on=False)
+        obtained = False
+        try:
+            found = self._contig.alloc_contig_range(
+                span.start, span.stop, self._design(),
+                migratetype=MigrateType.CMA, mode=mode, patience=patience, targets=targets,
+            )  # fmt: skip
+            obtained = found.errno is Errno.OK
+        finally:
+            if not obtained:
+                self._mark(area, span, on=False)
         result.add(span, found)
         return found.errno
 

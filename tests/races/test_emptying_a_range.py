@@ -201,7 +201,7 @@ def test_hot_removes_endless_loop_honours_signals():
         return len(asked) > 200
 
     assert world.isolate(0, 8)
-    patience = Patience(None, signal_pending=signal_pending)
+    patience = Patience(None, timeout_ns=10**7, signal_pending=signal_pending)
     report = world.machine.evacuator.evacuate(RANGE, world.machine.design, patience=patience)
     assert (report.errno, report.nr_tries) == (Errno.EINTR, 200)
     world.machine.evacuator.undo(RANGE)

@@ -180,16 +180,19 @@ def test_an_error_other_than_busy_stops_the_walk():
 
 def test_there_is_no_second_round():
     """What comes free behind the walk is not seen by it."""
-    world, _ = area_of("Q.......", "Q.......", FREE)
+    world, area = area_of("Q.......", "Q.......")
     tries = []
 
     def world_goes_on():
         tries.append(1)
-        if len(tries) == 5:
+        if len(tries) == 5:  # (four between the tries at the first range)
             world.machine.put_page(int(world.cache.pte[0]) - 1)
 
     found = world.machine.cma.request(8, 3, patience=Patience(between_tries=world_goes_on))
-    assert found.pfn == 16
+    assert (found.pfn, found.nr_ranges, found.errno) == (-1, 2, Errno.ENOMEM)
+    assert not area.bitmap.any()
+    assert world.machine.cma.alloc(8, 3) == 0
+    world.check()
 
 
 def test_the_bits_are_set_before_anything_is_moved():
@@ -268,6 +271,18 @@ def test_movable_pages_leave_for_memory_outside_of_the_area_first():
     world, _ = area_of("aaaa....", spare=2)
     world.machine.cma.alloc(4)
     assert world.picture()[0] == "####...."
+
+
+def test_an_exception_on_the_way_clears_the_bits():
+    world, area = area_of("a.......", FREE)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.machine.cma.request(4, patience=Patience(signal_pending=interrupt))
+    assert not area.bitmap.any()
+    world.check()
 
 
 # The plan.

@@ -337,7 +337,7 @@ def test_with_a_callback_of_the_pinner_it_moves():
 
 
 def test_for_ever_with_nobody_to_end_it_is_refused():
-    world = Ranged("P.......", "........")
+    world = Ranged("a.......", "........")
     assert world.isolate(0, 8)
     with pytest.raises(PinpageError, match="nothing ends this patience"):
         world.machine.evacuator.evacuate(Span(0, 8), world.machine.design, patience=Patience(None))

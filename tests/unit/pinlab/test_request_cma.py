@@ -61,18 +61,27 @@ def test_by_plan_nothing_is_moved_for_nothing():
     assert report.refused == {"unaccounted": 1}
 
 
-def test_it_is_interrupted_between_attempts_and_between_tries():
-    world = area("aa......", FREE)
+@pytest.mark.parametrize(("nr_asked", "obtained"), [(1, 0), (2, 0), (3, 2), (4, 4)])
+def test_it_is_interrupted_between_attempts_and_between_tries(nr_asked, obtained):
+    world = area("aa..aa..", FREE)
     asked = []
 
     def interrupted():
         asked.append(1)
-        return len(asked) > 3
+        return len(asked) >= nr_asked
 
     report = serve(world.machine, options(count=4, nr_pages=2, interrupted=interrupted))
     assert report.partial
-    assert report.obtained < 8
+    assert report.obtained == obtained
     world.check()
+
+
+def test_a_signal_inside_an_attempt_is_told():
+    answers = iter([False, True])
+    told = options(count=1, nr_pages=2, interrupted=lambda: next(answers, True))
+    report = serve(area("aa......", FREE).machine, told)
+    assert outcome(report) == [("2 pages", "EINTR")]
+    assert report.partial
 
 
 def test_memory_without_an_area_is_refused():
