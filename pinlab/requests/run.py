@@ -46,7 +46,7 @@ Serve = Callable[[Subject, RequestOptions], RequestReport]
 
 DEFAULT_MEMORY: Mapping[RequestName, str | None] = {
     "huge2m": None,
-    "huge1g": "scenario:4GiB,anon=30%,slab=1%,pagetable=0.5%",
+    "huge1g": "scenario:4GiB,anon=30%,slab=1%,pagetable=0.5%,scatter=0%",
     "cma": "scenario:1GiB,anon=50%,slab=2%,cma=128MiB",
     "offline": None,
     "power": None,

@@ -11,6 +11,7 @@ _SHOW = f"{_UNIT}/test_request_show.py"
 _REASONS = f"{_UNIT}/test_reasons.py"
 _DESCRIBED = f"{_UNIT}/test_described.py"
 _FIDELITY = f"{_UNIT}/test_fidelity.py"
+_SUM_UP = "tests/property/test_requests_sum_up.py"
 _STEPS = "tests/property/test_cost_steps.py"
 _CLI = "tests/cli/test_request.py"
 
@@ -120,6 +121,33 @@ _SUMS = [
         " if reason in (None, why)}",
         "}",
         _REASONS,
+    ),
+]
+
+_EVERYWHERE = [
+    _mutant(
+        "refusals-count-a-frame-too-many",
+        "reasons sum to the failures, whoever asks",
+        "mm/reasons.py",
+        "] += count",
+        "] += count + 1",
+        f"{_SUM_UP}::test_a_frame_is_counted_once_in_an_attempt",
+    ),
+    _mutant(
+        "attempts-are-blamed-for-earlier-ones",
+        "reasons sum to the failures, whoever asks",
+        "pinlab/requests/account.py",
+        "refused=_named(refusals),",
+        "refused=_named(self._refusals),",
+        f"{_SUM_UP}::test_reasons_sum_to_the_failures_and_steps_to_the_time",
+    ),
+    _mutant(
+        "offline-fails-for-no-reason",
+        "every failure has a reason",
+        "pinlab/requests/offline.py",
+        "refusals=_refusals(result),",
+        "refusals=None,",
+        f"{_SUM_UP}::test_a_frame_is_counted_once_in_an_attempt",
     ),
 ]
 
@@ -233,4 +261,4 @@ _MEMORY = [
     ),
 ]
 
-MUTANTS: list[Mutant] = [*_TIME, *_SUMS, *_INTERRUPTED, *_MEMORY]
+MUTANTS: list[Mutant] = [*_TIME, *_SUMS, *_EVERYWHERE, *_INTERRUPTED, *_MEMORY]
