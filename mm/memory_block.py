@@ -75,7 +75,7 @@ class MemoryBlocks:
             raise PinpageError(
                 f"memory block: nr_pages={nr_pages}: give a multiple of a pageblock ({size} pages)"
             )
-        if self._has_changed:
+        if self._has_changed and nr_pages != self._nr_pages:
             raise PinpageError("memory block: nr_pages: blocks have come or gone, their size stays")
         self._nr_pages = nr_pages
         self.__dict__.pop("states", None)
