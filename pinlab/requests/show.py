@@ -53,13 +53,15 @@ def _summary(report: RequestReport) -> str:
         ("model ms", f"{report.modelled_ns / 1e6:,.2f}: {spent}"),
         ("bytes", f"{report.bytes_verified:,d} verified, {report.bytes_lost:,d} lost"),
     ]
-    rows += [(name.replace("_", " "), f"{value:,d}") for name, value in report.details.items()]
+    rows += [
+        (name.replace("_", " "), f"{value:,d}") for name, value in report.details.items() if value
+    ]
     size = max(len(name) for name, _ in rows)
     return "\n".join(f"{name.ljust(size)}  {value}" for name, value in rows)
 
 
 def _units(obtained: int, unit: str, wanted: int) -> str:
-    return f"{obtained:,d} of {wanted:,d} {unit}{'' if wanted == 1 else 's'}"
+    return f"{obtained:,d} of {wanted:,d} ({unit}{'' if wanted == 1 else 's'})"
 
 
 def _attempts(attempts: Sequence[Attempt], width: int | None) -> str:

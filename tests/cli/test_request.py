@@ -47,7 +47,7 @@ def test_a_person_gets_tables(pinpage, small, serves):
     serves(moves_a_block)
     done = pinpage("request", "huge2m", small, "--cdf")
     assert done.code == 0
-    for words in ("small-", "obtained", "2 of 2 2 MiB pages", "Attempts", "by reason and holder",
+    for words in ("small-", "obtained", "2 of 2 (2 MiB pages)", "Attempts", "by reason and holder",
                   "Time of 2 attempts in us", "p99"):  # fmt: skip
         assert words in done.out, done.out
 

@@ -20,10 +20,12 @@ def attempts_of(*times):
 
 
 def test_a_report_says_what_was_obtained_what_stood_in_the_way_and_what_it_cost():
-    text = as_text(make_report(recording="gup2-offline-seed1", details={"frames_probed": 7_000}))
+    text = as_text(
+        make_report(recording="gup2-offline-seed1", details={"frames_probed": 7_000, "daemons": 0})
+    )
     assert text.startswith("gup2-offline-seed1: offline, registry (slab), scan\n")
     for words in (
-        "0 of 1 memory block; no strategy gets more than 0",
+        "0 of 1 (memory block); no strategy gets more than 0",
         "1 pages; 0 dropped, 0 released, 1 scanned",
         "scan 0.00, isolate 0.00, wait 0.00, copy 0.00, flush",
         "frames probed  7,000",
@@ -32,6 +34,7 @@ def test_a_report_says_what_was_obtained_what_stood_in_the_way_and_what_it_cost(
         "all               3            2    5",
     ):
         assert words in text, text
+    assert "daemons" not in text
 
 
 def test_a_partial_report_says_so_first():
