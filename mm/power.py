@@ -176,6 +176,11 @@ class PowerManagement:
         groups = np.flatnonzero(self.is_off).tolist()
         return sum(self._map.nr_regions_of(group) for group in groups)
 
+    @property
+    def nr_pages_off(self) -> int:
+        """Pages in them."""
+        return sum(self._map.span(group).nr_pages for group in np.flatnonzero(self.is_off).tolist())
+
     def account(self) -> EnergyAccount:
         """Energy saved and spent up to now, regions that are still off included."""
         total = EnergyAccount()

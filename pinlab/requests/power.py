@@ -10,7 +10,6 @@ The energy figures of `details` are for a period of idle time after the request,
 one or a minute: what the regions off do not draw in it, and what moving cost.
 """
 
-import numpy as np
 from attrs import evolve
 
 from mm.machine import Machine
@@ -97,9 +96,7 @@ def _details(
 ) -> dict[str, int]:
     """The map, and the account as it will stand after the idle time."""
     now, idle_ns = power.account(), options.expected_idle_ns or IDLE_NS
-    off = np.flatnonzero(power.is_off).tolist()
-    nr_pages_off = sum(power.map.span(group).nr_pages for group in off)
-    saved_pj = power.energy.saved_pj(nr_pages_off, idle_ns)
+    saved_pj = power.energy.saved_pj(power.nr_pages_off, idle_ns)
     details = {
         "nr_regions": power.map.nr_regions,
         "region_nr_pages": power.map.region_nr_pages,
@@ -111,8 +108,8 @@ def _details(
         "spent_uj": now.spent_pj // _PJ_PER_UJ,
         "net_uj": saved_pj // _PJ_PER_UJ - now.spent_pj // _PJ_PER_UJ,
     }
-    if nr_pages_off:
+    if power.nr_pages_off:
         details["break_even_ms"] = (
-            power.energy.break_even_ns(nr_pages_off, now.spent_pj) // _NS_PER_MS
+            power.energy.break_even_ns(power.nr_pages_off, now.spent_pj) // _NS_PER_MS
         )
     return details

@@ -57,9 +57,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="power-never-wakes",
         guards="memory that is off is no out-of-memory",
-        file="mm/machine.py",
-        old="        if gained := self.power.relieve(nr_pages):\n            return gained\n",
-        new="",
+        file=POWER,
+        old="            gained += self.power_on(group)\n",
+        new="            break\n",
         tests=(UNIT,),
     ),
     Mutant(
