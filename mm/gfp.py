@@ -6,6 +6,7 @@ Kernel counterpart: include/linux/gfp.h, and the ALLOC_ flags of mm/internal.h.
 """
 
 import enum
+import functools
 
 from mm.nodes import ZoneKind
 from mm.pageblock import MigrateType
@@ -74,6 +75,7 @@ class AllocFlags(enum.IntFlag):
     DEFAULT = CMA
 
 
+@functools.cache
 def gfp_migratetype(gfp: Gfp) -> MigrateType:
     """The type of pageblock that a request belongs in.
 
@@ -88,6 +90,7 @@ def gfp_migratetype(gfp: Gfp) -> MigrateType:
     return MigrateType.RECLAIMABLE if gfp & Gfp.RECLAIMABLE else MigrateType.UNMOVABLE
 
 
+@functools.cache
 def gfp_zone_kind(gfp: Gfp) -> ZoneKind:
     """The highest kind of zone that may serve the request; fallback goes downward from it.
 

@@ -90,18 +90,19 @@ class Lru:
             (flags | _LRU | _ACTIVE) if active else ((flags | _LRU) & ~_ACTIVE)
         )
 
-    def add_page(self, pfn: int) -> None:
-        """`add_many` for one inactive page."""
+    def add_page(self, pfn: int, *, active: bool = False) -> None:
+        """`add_many` for one page."""
         if self._stamp.item(pfn) >= 0:
             raise PinpageError(f"lru: pfn {pfn:#x} is on a list already")
-        places = self._lists[False]
+        places = self._lists[active]
         if places.stop == len(places.pfns):
-            self._make_room(places, 1, active=False)
+            self._make_room(places, 1, active=active)
         places.pfns[places.stop] = pfn
-        self._stamp[pfn] = places.stop * 2
+        self._stamp[pfn] = places.stop * 2 + active
         places.stop += 1
         places.nr_pages += 1
-        self.frames.flags[pfn] = (self.frames.flags.item(pfn) | _LRU_BIT) & ~_ACTIVE_BIT
+        others = self.frames.flags.item(pfn) & ~_ACTIVE_BIT
+        self.frames.flags[pfn] = others | (_LRU_BIT | _ACTIVE_BIT if active else _LRU_BIT)
 
     def del_many(self, pfns: Pfns) -> None:
         """Isolate pages: off their lists, PG_lru cleared, PG_active kept.
@@ -142,10 +143,7 @@ class Lru:
 
     def putback_page(self, pfn: int) -> None:
         """`putback_many` for one page."""
-        if self.frames.flags.item(pfn) & _ACTIVE_BIT:
-            self.add_many(np.array([pfn]), active=True)
-        else:
-            self.add_page(pfn)
+        self.add_page(pfn, active=bool(self.frames.flags.item(pfn) & _ACTIVE_BIT))
 
     def activate(self, pfns: Pfns) -> None:
         """Pages of either list to the young end of the active one."""

@@ -12,6 +12,7 @@ complete at once, so a page is freed in the pass that writes it.  Clean page cac
 alone: there is no filesystem to read it from again.
 """
 
+import numpy as np
 from attrs import define
 
 from mm.address_space import AddressSpace
@@ -20,7 +21,7 @@ from mm.frames import PageFlag
 from mm.paging import Paging, bit
 from mm.swap_state import swap_writepage
 from pinpage.errors import require
-from pinpage.units import Pfns
+from pinpage.units import Mask, Pfns
 
 __all__ = ["SWAP_CLUSTER_MAX", "Reclaimed", "shrink_active", "shrink_inactive"]
 
@@ -29,8 +30,7 @@ SWAP_CLUSTER_MAX = 32
 
 _DIRTY, _REFERENCED = bit(PageFlag.DIRTY), bit(PageFlag.REFERENCED)
 _SWAPCACHE, _SWAPBACKED = bit(PageFlag.SWAPCACHE), bit(PageFlag.SWAPBACKED)
-_ACTIVE = bit(PageFlag.ACTIVE)
-_STAYS = bit(PageFlag.UNEVICTABLE, PageFlag.MLOCKED, PageFlag.WRITEBACK)
+_STAYS = bit(PageFlag.LOCKED, PageFlag.UNEVICTABLE, PageFlag.MLOCKED, PageFlag.WRITEBACK)
 
 
 @define
@@ -73,8 +73,11 @@ def shrink_inactive(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> Recla
         paging.lru.del_many(pfns)
         paging.frames.refcount[pfns] += 1
         done.nr_scanned = len(pfns)
-        for pfn in pfns.tolist():
-            _shrink_page(paging, pfn, done)
+        going = _keep_some(paging, pfns, done)
+        for at, pfn in enumerate(going.tolist()):
+            # What was done for the page before may have changed this one: look again.
+            if not at or len(_keep_some(paging, going[at : at + 1], done)):
+                _shrink_page(paging, pfn, done)
     finally:
         paging.in_reclaim = False
     return done
@@ -94,18 +97,9 @@ def shrink_active(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> int:
 
 
 def _shrink_page(paging: Paging, pfn: int, done: Reclaimed) -> None:
-    """One isolated page with our reference: freed, or back on the LRU."""
-    if not paging.trylock_page(pfn):
-        done.nr_busy += 1
-    elif not _may_reclaim(paging, pfn):
-        done.nr_busy += 1
-        paging.unlock_page(pfn)
-    elif paging.has(pfn, _REFERENCED):
-        paging.clear_bits(pfn, _REFERENCED)
-        paging.set_bits(pfn, _ACTIVE)
-        done.nr_activated += 1
-        paging.unlock_page(pfn)
-    elif not _add_to_swap(paging, pfn):
+    """One isolated page with our reference that may go: freed, or back on the LRU."""
+    paging.lock_page(pfn)
+    if not _add_to_swap(paging, pfn):
         done.nr_no_slot += 1
         paging.unlock_page(pfn)
     else:
@@ -114,23 +108,43 @@ def _shrink_page(paging: Paging, pfn: int, done: Reclaimed) -> None:
         if _free_if_clean(paging, pfn):
             done.nr_reclaimed += 1
             return
-    _putback(paging, pfn)
+    _putback(paging, np.array([pfn]))
 
 
-def _may_reclaim(paging: Paging, pfn: int) -> bool:
-    """Swap can take it, and nobody but its home and us holds it.
+def _keep_some(paging: Paging, pfns: Pfns, done: Reclaimed) -> Pfns:
+    """Put back isolated pages that are busy or were used; the others, in their order.
+
+    Cost: a dozen column operations, for memory without swap space is scanned over and over.
+    """
+    frames = paging.frames
+    may_go = _may_reclaim(paging, pfns)
+    used = may_go & ((frames.flags[pfns] & _REFERENCED) != 0)
+    going = may_go & ~used
+    done.nr_busy += len(pfns) - int(np.count_nonzero(may_go))
+    if used.any():
+        done.nr_activated += int(np.count_nonzero(used))
+        frames.clear_flag(pfns[used], PageFlag.REFERENCED)
+        frames.set_flag(pfns[used], PageFlag.ACTIVE)
+    if not going.all():
+        _putback(paging, pfns[~going])
+    return pfns[going]
+
+
+def _may_reclaim(paging: Paging, pfns: Pfns) -> Mask:
+    """Nobody works on them, swap can take them, and nobody but their home and us holds them.
 
     A page of a file that processes map as well keeps its place: our shmem has no shared
     mappings.
     """
-    frames = paging.frames
-    if not paging.has(pfn, _SWAPBACKED) or paging.has(pfn, _STAYS) or frames.isolated.item(pfn):
-        return False
-    nr_mappings = frames.mapcount.item(pfn) + 1
-    home = nr_mappings + paging.has(pfn, _SWAPCACHE)
-    if frames.refcount.item(pfn) != home + 1:
-        return False
-    return nr_mappings < 2 or all(space.kind == "process" for space, _ in paging.rmap.mappers(pfn))
+    frames, flags = paging.frames, paging.frames.flags[pfns]
+    nr_mappings = frames.mapcount[pfns] + 1
+    home = nr_mappings + ((flags & _SWAPCACHE) != 0)
+    may_go: Mask = (flags & (_STAYS | _SWAPBACKED)) == _SWAPBACKED
+    may_go &= (frames.refcount[pfns] == home + 1) & ~frames.isolated[pfns]
+    for at in np.flatnonzero(may_go & (nr_mappings > 1)).tolist():
+        mappers = paging.rmap.mappers(int(pfns[at]))
+        may_go[at] = all(space.kind == "process" for space, _ in mappers)
+    return may_go
 
 
 def _add_to_swap(paging: Paging, pfn: int) -> bool:
@@ -182,8 +196,10 @@ def _free_if_clean(paging: Paging, pfn: int) -> bool:
     return paging.put_page(pfn)
 
 
-def _putback(paging: Paging, pfn: int) -> None:
-    """Back to the LRU, our reference dropped."""
-    if paging.frames.refcount.item(pfn) > 1:
-        paging.lru.putback_page(pfn)
-    paging.put_page(pfn)
+def _putback(paging: Paging, pfns: Pfns) -> None:
+    """Back to the LRU, our references dropped; what nobody else holds is freed."""
+    held = paging.frames.refcount[pfns] > 1
+    paging.lru.putback_many(pfns[held])
+    paging.frames.refcount[pfns[held]] -= 1
+    for pfn in pfns[~held].tolist():
+        paging.put_page(pfn)

@@ -141,8 +141,9 @@ class Corpus:
         return (first + np.arange(len(pages), dtype=np.int64)) * self.nr_pages + pages
 
     def page(self, serial: int) -> bytes:
-        """The 4,096 bytes of one object."""
-        return self.pages(np.array([serial], dtype=np.int64)).tobytes()
+        """The 4,096 bytes of one object.  About 1 us."""
+        stamp = serial.to_bytes(_STAMP_NR_BYTES, "little", signed=True)
+        return stamp + self.templates[serial % self.nr_pages, _STAMP_NR_BYTES:].tobytes()
 
     def pages(self, serials: _Serials) -> NDArray[np.uint8]:
         """The pages of many, uint8 (n, 4096).  About 0.5 us each."""

@@ -191,8 +191,8 @@ MUTANTS: list[Mutant] = [
         name="lru-putback-page-forgets-active",
         guards="L2",
         file="mm/lru.py",
-        old=("            self.add_many(np.array([pfn]), active=True)\n        else:"),
-        new=("            self.add_page(pfn)\n        else:"),
+        old="self.add_page(pfn, active=bool(self.frames.flags.item(pfn) & _ACTIVE_BIT))",
+        new="self.add_page(pfn)",
         tests=LRU,
     ),
     Mutant(

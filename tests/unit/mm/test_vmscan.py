@@ -110,6 +110,22 @@ def test_a_full_swap_leaves_the_rest_in_memory() -> None:
     world.check()
 
 
+def test_a_page_that_is_taken_while_the_one_before_is_written_stays() -> None:
+    world = World()
+    a = world.process("a", b"x", b"y", b"z")
+    second, third = (int(pte) - 1 for pte in a.pte[1:3])
+    world.front.on_store = lambda: world.paging.get_page(second)
+    world.forget_references()
+    world.frames.set_flag(np.array([third]), PageFlag.LOCKED)
+    done = shrink_inactive(world.paging, 9)
+    assert done == Reclaimed(nr_scanned=3, nr_reclaimed=1, nr_frontswap=1, nr_busy=2)
+    assert world.paging.lru.oldest(9).tolist() == [third, second]
+    world.paging.put_page(second)
+    world.frames.clear_flag(np.array([third]), PageFlag.LOCKED)
+    assert world.read(a, 1) == b"y"
+    world.check()
+
+
 def test_reclaim_does_not_recurse() -> None:
     world = World()
     world.process("a", b"x", b"y")
