@@ -33,6 +33,7 @@ from mm.plan_range import RangeOutcome, RangePlan, cheapest_ranges
 from mm.plan_run import planned_targets, refusals_in_the_way
 from mm.planned import PlannedCompaction
 from mm.power_map import PowerMap
+from mm.power_report import Consolidation, GroupAttempt, Watch
 from mm.range_walk import Parts
 from mm.strategy import Strategy
 from pinpage.errors import PinpageError, require
@@ -41,60 +42,6 @@ from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns, Span
 
 __all__ = ["Consolidation", "GroupAttempt", "PowerManagement", "Watch"]
-
-
-@define
-class GroupAttempt:
-    """What became of one group of regions.
-
-    Attributes:
-        group: its number in the map.
-        span: its range.
-        errno: OK: it is off; EBUSY: something in it stays; ENOMEM: no room; EINTR: stopped.
-        report: what was moved, and who stayed.
-    """
-
-    group: int
-    span: Span
-    errno: Errno
-    report: EvacuationReport = field(factory=EvacuationReport)
-
-
-@define
-class Consolidation:
-    """What one round of consolidation came to.
-
-    Attributes:
-        attempts: groups that were tried, and under `plan` those that cannot be emptied, with
-            the frames in the way.
-        nr_regions_off: regions that are off now, those that were before included.
-        bound: the most regions that any strategy can have off, from the state before.
-        plan: under `plan`.
-        nr_not_worth_it: groups left alone by the cost and benefit rule.
-        elapsed_ns: simulated time.
-    """
-
-    attempts: list[GroupAttempt] = field(factory=list)
-    nr_regions_off: int = 0
-    bound: int = 0
-    plan: RangePlan | None = None
-    nr_not_worth_it: int = 0
-    elapsed_ns: int = 0
-
-    @property
-    def pages_moved(self) -> int:
-        """Pages whose contents went elsewhere."""
-        return sum(attempt.report.pages_moved for attempt in self.attempts)
-
-
-class Watch:
-    """Told of each group as it is tried; does nothing unless overridden."""
-
-    def begin(self, group: int, nr_groups: int) -> None:
-        """A group is about to be tried, one of at most so many."""
-
-    def end(self, attempt: GroupAttempt) -> None:
-        """It was tried."""
 
 
 @define
@@ -285,10 +232,16 @@ class PowerManagement:
             made = self._choose(now, np.sort(np.array(chosen, dtype=np.int64)))
         now.done.plan = made
         self._name_the_stuck(now, best)
-        isolated = [span for span in made.spans if self._isolate(now, span)]
-        with planned_targets(self._parts.buddy, made.targets) as targets:
+        isolated: list[Span] = []
+        try:
+            isolated.extend(span for span in made.spans if self._isolate(now, span))
+            with planned_targets(self._parts.buddy, made.targets) as targets:
+                while isolated:
+                    self._empty(now, isolated[0], targets)
+                    del isolated[0]
+        finally:
             for span in isolated:
-                self._empty(now, span, targets)
+                self._open_unless_off(span)
 
     def _name_the_stuck(self, now: _Round, made: RangePlan) -> None:
         """An attempt without a single move for each group that something is stuck in."""
@@ -332,21 +285,28 @@ class PowerManagement:
         now.watch.end(attempt)
 
     def _empty(self, now: _Round, span: Span, targets: TargetSource | None) -> Errno:
-        """Evacuate an isolated group; off if it is empty, else back to where it was."""
+        """Evacuate an isolated group; off if it is empty, else open to allocations again."""
         group = span.start // self._map.group_nr_pages
-        now.watch.begin(group, self._map.nr_groups)
-        report = self._evacuator.evacuate(
-            span, now.design, patience=now.patience, mode=now.mode, targets=targets
-        )
-        errno = report.errno
-        if first_not_isolated(self._parts.buddy, span) < 0:
-            errno = Errno.OK
-            self._off_since_ns[group] = self._parts.meter.now_ns
-        else:
-            errno = Errno.EBUSY if errno is Errno.OK else errno
-            self._evacuator.undo(span)
+        try:
+            now.watch.begin(group, self._map.nr_groups)
+            report = self._evacuator.evacuate(
+                span, now.design, patience=now.patience, mode=now.mode, targets=targets
+            )
+            errno = report.errno
+            if first_not_isolated(self._parts.buddy, span) < 0:
+                errno = Errno.OK
+                self._off_since_ns[group] = self._parts.meter.now_ns
+            elif errno is Errno.OK:
+                errno = Errno.EBUSY
+        finally:
+            self._open_unless_off(span)
         self._note(now, GroupAttempt(group, span, errno, report))
         return errno
+
+    def _open_unless_off(self, span: Span) -> None:
+        """Whatever was thrown: nothing stays isolated that is not off."""
+        if self._off_since_ns[span.start // self._map.group_nr_pages] < 0:
+            self._evacuator.undo(span)
 
     # Switching on.
 

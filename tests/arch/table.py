@@ -97,6 +97,7 @@ MM_LAYERS: dict[str, tuple[str, ...]] = {
         "plan_run",
         "planned",
         "power",
+        "power_report",
         "range_plan",
         "range_walk",
         "shmem",

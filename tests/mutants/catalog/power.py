@@ -26,8 +26,16 @@ MUTANTS: list[Mutant] = [
         name="power-failed-region-stays-isolated",
         guards="a region that resists is usable again",
         file=POWER,
-        old="            self._evacuator.undo(span)\n        self._note",
-        new="        self._note",
+        old="        finally:\n            self._open_unless_off(span)\n",
+        new="        finally:\n            pass\n",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-throw-leaves-regions-isolated",
+        guards="nothing stays isolated that is not off",
+        file=POWER,
+        old="            for span in isolated:\n                self._open_unless_off(span)\n",
+        new="            pass\n",
         tests=(UNIT,),
     ),
     Mutant(

@@ -6,6 +6,7 @@ import pytest
 from mm.energy import EnergyAccount, EnergyModel
 from mm.errno import Errno
 from mm.gfp import Gfp
+from mm.pageblock import MigrateType
 from mm.patience import Patience
 from mm.plan_run import refusals_in_the_way
 from mm.power import Watch
@@ -132,7 +133,7 @@ def test_switching_on_by_hand():
     with pytest.raises(PinpageError, match="group 2 of 2"):
         power.power_on(2)
     assert power.relieve(1) == 0
-    assert not (drawn.machine.pageblocks.migratetype == 5).any()
+    assert not (drawn.machine.pageblocks.migratetype == MigrateType.ISOLATE).any()
 
 
 def test_a_second_round_leaves_what_is_off_alone():
@@ -161,7 +162,7 @@ def test_a_region_that_resists_stays_on_and_gives_its_targets_back():
     resisting = done.attempts[-1]
     assert (resisting.group, resisting.errno) == (0, Errno.EBUSY)
     assert resisting.report.refusals.counts == {(Reason.OWNER_BUSY, "picky"): 1}
-    assert not (drawn.machine.pageblocks.migratetype[:2] == 5).any()
+    assert not (drawn.machine.pageblocks.migratetype[:2] == MigrateType.ISOLATE).any()
 
 
 def test_a_page_that_somebody_references_keeps_its_region_on():
@@ -176,6 +177,48 @@ def test_a_page_that_somebody_references_keeps_its_region_on():
         assert drawn.picture()[0][0] == "a"
 
 
+class Thrower(Watch):
+    """Throws at the n-th call."""
+
+    def __init__(self, nth):
+        self.left = nth
+
+    def begin(self, group, nr_groups):
+        self.left -= 1
+        if not self.left:
+            raise RuntimeError
+
+    def end(self, attempt):
+        self.begin(attempt.group, 0)
+
+
+@pytest.mark.parametrize("strategy", ["plan", "scan"])
+@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
+def test_nothing_stays_isolated_that_is_not_off(strategy, nth):
+    drawn = Drawn("a.......", "........", "a.......", "........", "#.......", "........")
+    with pytest.raises(RuntimeError):
+        consolidate(drawn, strategy=strategy, watch=Thrower(nth))
+    machine = drawn.machine
+    machine.check()
+    drawn.check_contents()
+    isolated = (machine.pageblocks.migratetype == MigrateType.ISOLATE).reshape(-1, 2)
+    assert isolated.tolist() == [[off, off] for off in machine.power.is_off.tolist()]
+
+
+def test_a_throw_in_the_middle_of_a_move():
+    for strategy in ("plan", "scan"):
+        drawn = Drawn("a.......", "........", "a.......", "........", "#.......", "........")
+
+        def throw(*_args, **_options):
+            raise RuntimeError
+
+        drawn.machine.mover.migrate = throw
+        with pytest.raises(RuntimeError):
+            consolidate(drawn, strategy=strategy)
+        drawn.machine.check()
+        assert not (drawn.machine.pageblocks.migratetype == MigrateType.ISOLATE).any()
+
+
 def test_a_signal_ends_it_consistently():
     for strategy in ("plan", "scan"):
         drawn = Drawn("#.......", "........", "a.......", "........", "a.......", "........")
@@ -183,7 +226,7 @@ def test_a_signal_ends_it_consistently():
         done = consolidate(drawn, strategy=strategy, patience=patience)
         assert done.nr_regions_off == 0
         assert Errno.EINTR in {attempt.errno for attempt in done.attempts}
-        assert not (drawn.machine.pageblocks.migratetype == 5).any()
+        assert not (drawn.machine.pageblocks.migratetype == MigrateType.ISOLATE).any()
 
 
 def test_whoever_watches_is_told():
@@ -229,10 +272,10 @@ def test_the_account_goes_on_with_the_clock():
 def test_check_notices_use_of_what_is_off():
     drawn = Drawn("a.......", "........", "#.......", "........")
     consolidate(drawn)
-    drawn.machine.pageblocks.migratetype[0] = 1
+    drawn.machine.pageblocks.migratetype[0] = MigrateType.MOVABLE
     with pytest.raises(InvariantError, match="W1"):
         drawn.machine.power.check()
-    drawn.machine.pageblocks.migratetype[0] = 5
+    drawn.machine.pageblocks.migratetype[0] = MigrateType.ISOLATE
     drawn.machine.clock.now_ns = 0
     with pytest.raises(InvariantError, match="W2"):
         drawn.machine.power.check()
