@@ -7,6 +7,7 @@ process does on another CPU at that moment.
 import numpy as np
 import pytest
 
+from mm.design import Unmovable
 from mm.errno import Errno
 from mm.frames import FrameState
 from mm.gfp import Gfp
@@ -15,7 +16,7 @@ from mm.patience import Patience
 from owners.gup_flags import Foll
 from owners.gup_pinner import Idle
 from pinpage.errors import InvariantError
-from pinpage.owner import Reason
+from pinpage.owner import PinOwner, Reason, Verdict
 from tests.unit.owners.gup_worlds import GupWorld
 
 BLOCK = 16
@@ -97,6 +98,42 @@ def test_a_short_pin_without_end_spins_until_the_patience_is_over(world):
     assert result.report.refusals.by_owner() == {"home": {Reason.UNACCOUNTED: 1}}
     assert result.report.pages_moved == 2
     world.gup.put_user_pages(driver, pins)
+
+
+def test_time_and_io_go_on_together(world):
+    """A limit of time does not mean that nothing happens until then."""
+    space, driver = world.process(3), world.pinner(registered=False)
+    pins, nr_rounds = world.gup.get_user_pages(space, 0, 1, driver, Foll.PIN).pins, 0
+
+    def io_goes_on():
+        nonlocal nr_rounds
+        nr_rounds += 1
+        if nr_rounds == 4:
+            world.gup.put_user_pages(driver, pins)
+
+    block = block_of(world, space)
+    assert offline(world, block, nr_tries=None, timeout_ns=10**9, between_tries=io_goes_on)
+
+
+def test_pages_that_nobody_can_move_are_not_taken_for_gone(world):
+    """It turns up behind the isolation check: nothing left that could move, but not empty."""
+    machine, got = world.machine, []
+    space = world.process(3)
+    block = block_of(world, space)
+
+    def becomes_a_kernel_page():
+        pfn = world.pfn(space, 1)
+        machine.mover.get_page(pfn)
+        world.memory.dontneed(space, np.array([1]))
+        machine.lru.del_many(np.array([pfn]))
+        got.append(pfn)
+
+    meanwhile(world, becomes_a_kernel_page)
+    result = offline(world, block, nr_tries=4)
+    assert (result.errno, result.nr_rounds) == (Errno.EBUSY, 4)
+    assert result.report.refusals.total == 1
+    assert result.obstacles.pfns.tolist() == got
+    machine.put_page(got[0])
 
 
 def test_a_pinner_with_a_callback_lets_go_at_once(world):
@@ -190,3 +227,46 @@ def test_a_pin_that_is_still_in_its_threads_batch_is_a_record_too(world):
     with pytest.raises(InvariantError, match="HP1 a pin knows"):
         offline(world, 0, nr_tries=1)
     world.registry.unpin(3, driver, 7)
+
+
+def test_a_record_counts_whatever_design_is_in_force(world):
+    driver = world.pinner()
+    world.registry.pin(3, driver, 7)
+    world.machine.design = Unmovable()
+    with pytest.raises(InvariantError, match="HP1 a pin knows"):
+        offline(world, 0, nr_tries=1)
+    world.registry.unpin(3, driver, 7)
+
+
+def test_no_bytes_come_back(world):
+    machine = world.machine
+    machine.contents.write(5, b"left behind by a device")
+    assert offline(world, 0, nr_tries=1)
+    assert machine.hotplug.online(0) is Errno.OK
+    assert machine.contents.read(5) == bytes(4096)
+
+
+class GivesUp(PinOwner):
+    """Cannot move anything, but gives up what it is asked for."""
+
+    name = "gives up"
+
+    def __init__(self, world):
+        self.world = world
+        world.registry.register(self)
+
+    def release(self, pin, mode):
+        self.world.registry.unpin(pin.pfn, self, pin.private)
+        self.world.machine.put_page(pin.pfn)
+        return Verdict.YES
+
+
+def test_what_can_only_be_released_can_leave(world):
+    owner, machine = GivesUp(world), world.machine
+    pfn = machine.alloc_page(Gfp.KERNEL)
+    world.registry.pin(pfn, owner, 0)
+    block = pfn // BLOCK
+    assert machine.hotplug.verdict(block, machine.design)
+    result = offline(world, block, nr_tries=2)
+    assert result
+    assert (result.report.pages_released, result.report.pages_moved) == (1, 0)

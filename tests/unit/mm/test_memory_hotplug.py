@@ -185,6 +185,22 @@ def test_time_ends_it_as_timeout_does():
     world.machine.put_page(0)
 
 
+@pytest.mark.parametrize("limit", [{"timeout_ns": 300_000}, {"timeout_ns": 301_999}])
+def test_rounds_that_are_only_counted_come_to_the_same(limit):
+    ends = []
+    for how in ({}, {"between_tries": lambda: None}):  # made, if anything might have happened
+        world = pinned("a.aa....", FREE, FREE, FREE)
+        machine = world.machine
+        result = offline(world, 0, patience=Patience(nr_tries=None, **limit, **how))
+        ends.append((
+            result.errno, result.nr_rounds, result.report.elapsed_ns, machine.clock.now_ns,
+            machine.counted(), machine.digest(),
+        ))  # fmt: skip
+        machine.put_page(0)
+    assert ends[0] == ends[1]
+    assert ends[0][1] > 20
+
+
 def test_a_bounded_attempt_gives_up_after_its_rounds():
     world = pinned("a.aa....", FREE, FREE, FREE)
     result = offline(world, 0, patience=Patience(nr_tries=3))
@@ -387,6 +403,15 @@ def test_memory_comes_back_free_and_movable_and_is_used_last():
     given = [machine.alloc_pages(0, Gfp.HIGHUSER_MOVABLE) for _ in range(BLOCK - 2)]
     assert min(given) >= BLOCK
     assert machine.alloc_pages(0, Gfp.HIGHUSER_MOVABLE) < BLOCK
+
+
+def test_what_came_back_is_used_after_blocks_as_large():
+    world = drawn(FREE, FREE, FREE, FREE, FREE, FREE)
+    machine = world.machine
+    assert offline(world, 1)
+    assert machine.hotplug.online(1) is Errno.OK
+    given = [machine.alloc_pages(0, Gfp.HIGHUSER_MOVABLE) for _ in range(3 * BLOCK)]
+    assert {pfn // BLOCK for pfn in given[: 2 * BLOCK]} == {0, 2}
 
 
 def test_online_movable_makes_the_zone_that_only_movable_pages_enter():
