@@ -103,7 +103,7 @@ def missing(path, small):
     pass
 
 
-@pytest.mark.parametrize("command", [["compare"], ["report", "heatmap"]])
+@pytest.mark.parametrize("command", [["compare"], ["report", "heatmap"], ["request", "cma"]])
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -168,7 +168,7 @@ def test_help_loads_nothing_heavy():
         "try: main()\n"
         "finally: print('loaded', *sys.modules, file=sys.stderr)\n"
     )
-    for arguments in (["--help"], ["compare", "--help"], ["--version"]):
+    for arguments in (["--help"], ["compare", "--help"], ["request", "--help"], ["--version"]):
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments],
             cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,

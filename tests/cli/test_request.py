@@ -194,3 +194,46 @@ def test_ctrl_c_at_any_moment_of_a_process_is_no_traceback(delay_s):
     assert process.returncode in {0, 130}
     if out and process.returncode == 130:
         assert RequestReport.from_json(json.loads(out)).partial
+
+
+# The real consumers.
+
+SMALL = "scenario:64MiB,anon=20%,file=5%,slab=2%,zbud=3%,cma=8MiB,scatter=0.5%"
+OF_CONSUMER = {
+    "huge2m": ("--count", 3),
+    "huge1g": (),
+    "cma": ("--pages", 100, "--count", 4),
+    "offline": ("--block-size", "4MiB", "--tries", 3),
+    "power": ("--region", "4MiB"),
+}
+
+
+@pytest.mark.parametrize("consumer", OF_CONSUMER)
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+def test_every_consumer_serves_described_memory(pinpage, consumer, strategy):
+    done = pinpage(
+        "request", consumer, SMALL, "--movable", "slab,zbud", "--strategy", strategy, "--json",
+        *OF_CONSUMER[consumer],
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+    report = RequestReport.from_json(json.loads(done.out))
+    assert (report.request, report.strategy) == (consumer, strategy)
+    assert report.bytes_verified > 0 == report.bytes_lost
+    if consumer != "huge1g":  # (64 MiB hold none)
+        assert report.obtained > 0
+        assert report.modelled_ns > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["cma", "scenario:16MiB,anon=30%"], ["no contiguous area"]),
+        (["offline", SMALL, "--block", "99"], ["99"]),
+        (["offline", SMALL, "--block-size", "12KiB"], ["block"]),
+        (["huge2m", SMALL, "--node", "3"], ["node", "3"]),
+        (["huge1g", SMALL, "--node", "3"], ["node", "3"]),
+        (["power", SMALL, "--region", "12KiB"], ["region"]),
+    ],
+)
+def test_what_this_memory_cannot_serve_is_one_line(pinpage, arguments, words):
+    check_one_line(pinpage("request", *arguments), 2, *words)
