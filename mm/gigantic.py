@@ -24,6 +24,7 @@ pageblock are ours; they are worked out from the columns when a walk needs them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -37,7 +38,7 @@ from mm.nodes import Zone, ZoneKind
 from mm.patience import EvacuationReport, Patience
 from mm.plan_range import cheapest_ranges
 from mm.plan_run import planned_targets, refusals_in_the_way
-from mm.planned import NR_PLAN_ROUNDS, PlannedCompaction
+from mm.planned import PlannedCompaction
 from mm.range_plan import RangePlan
 from mm.reasons import Refusals
 from pinpage.errors import PinpageError
@@ -273,7 +274,12 @@ class GiganticPages:
     # Planning.
 
     def plan(
-        self, want: int | None = 1, node: int | None = None, *, mode: Mode = Mode.SYNC
+        self,
+        want: int | None = 1,
+        node: int | None = None,
+        *,
+        mode: Mode = Mode.SYNC,
+        without: AbstractSet[int] = frozenset(),
     ) -> RangePlan:
         """The cheapest ranges to empty, without regard to the order of the walk.
 
@@ -283,11 +289,17 @@ class GiganticPages:
             want: pages; None for as many as there can be.
             node: the only node; None for all.
             mode: handed to the design.
+            without: first pfns of ranges that are out of the question.
         """
-        starts = np.array(sorted(span.start for _, span in self.ranges(node)), dtype=np.int64)
+        ours = {span.start for _, span in self.ranges(node)} - without
         census, _ = self._planned.census(self._design(), mode)
-        reserve = sum(zone.min for zone in self._zones())
-        return cheapest_ranges(census, self.nr_pages, candidates=starts, want=want, reserve=reserve)
+        return cheapest_ranges(
+            census,
+            self.nr_pages,
+            candidates=np.array(sorted(ours), dtype=np.int64),
+            want=want,
+            reserve=sum(zone.min for zone in self._zones()),
+        )
 
     def alloc_planned(
         self,
@@ -298,7 +310,7 @@ class GiganticPages:
     ) -> tuple[GiganticWalk, RangePlan]:
         """Allocate one page by plan: the cheapest range, or nothing moved at all.
 
-        A frame that refuses when its turn comes costs its range, and the rest is planned again.
+        A frame that refuses when its turn comes costs its range; the others are planned again.
 
         Returns:
             What was done, and the first plan: where it has no range, `nearest` and
@@ -306,21 +318,18 @@ class GiganticPages:
         """
         done, failed = GiganticWalk(), set[int]()
         first = made = self.plan(None, node, mode=mode)
-        for _ in range(NR_PLAN_ROUNDS):
-            span = next((span for span in made.spans if span.start not in failed), None)
-            if span is None:
-                break
-            got = self._execute(made, span, mode, patience)
+        while made.span is not None:
+            got = self._execute(made, made.span, mode, patience)
             done.candidates.append(got)
-            if got.report is not None:
-                done.refusals.update(got.report.refusals)
             if got.errno in (Errno.OK, Errno.EINTR):
                 done.errno = got.errno
-                done.head = span.start if got.errno is Errno.OK else -1
+                done.head = made.span.start if got.errno is Errno.OK else -1
                 return done, first
-            failed.add(span.start)
-            made = self.plan(None, node, mode=mode)
-        if not done.candidates and first.nearest is not None:
+            if got.report is not None:
+                done.refusals.update(got.report.refusals)
+            failed.add(made.span.start)
+            made = self.plan(None, node, mode=mode, without=failed)
+        if not failed and first.nearest is not None:
             done.candidates.append(Candidate(first.nearest, 0, Errno.EBUSY))
             done.refusals = self._refusals(first.in_the_way(first.nearest).pfns, mode)
         return done, first

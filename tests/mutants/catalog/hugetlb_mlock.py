@@ -17,44 +17,8 @@ def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) 
 
 MUTANTS: list[Mutant] = [
     _mutant(
-        "hugetlb-always-dissolves", "policy", HUGETLB,
-        "if not self.may_dissolve or (", "if (", HUGETLB_T,
-    ),
-    _mutant(
         "hugetlb-always-offers-release", "policy", HUGETLB,
         "return self.may_dissolve", "return True", HUGETLB_T,
-    ),
-    _mutant(
-        "hugetlb-replaces-without-the-bytes", "contents", HUGETLB,
-        "        self._source.contents.copy(self._frames(head), self._frames(target))\n", "",
-        HUGETLB_T,
-    ),
-    _mutant(
-        "hugetlb-user-stays-on-the-old-page", "HP2", HUGETLB,
-        "        self._users[user] = target\n", "", HUGETLB_T,
-    ),
-    _mutant(
-        "hugetlb-dissolved-page-stays-pinned", "R-10", HUGETLB,
-        "self._registry.unpin_range(head, head + self._size, self, head)", "pass", HUGETLB_T,
-    ),
-    _mutant(
-        "hugetlb-dissolved-page-stays-in-the-pool", "HP1", HUGETLB,
-        "        self._pool.heads.remove(head)\n", "", HUGETLB_T,
-    ),
-    _mutant(
-        "hugetlb-flag-stays", "H2", HUGETLB,
-        "        self._source.frames.flags[frames] = 0\n",
-        "        self._source.frames.flags[frames[1:-1]] = 0\n        frames = frames[1:-1]\n",
-        HUGETLB_T,
-    ),
-    _mutant(
-        "hugetlb-second-frame-dissolves-another", "release", HUGETLB,
-        "return Verdict.YES  # dissolved already", "return Verdict.BUSY  # dissolved already",
-        HUGETLB_T,
-    ),
-    _mutant(
-        "hugetlb-two-users-of-a-page", "HP2", HUGETLB,
-        "self._users[user] = self._free.pop()", "self._users[user] = self._free[-1]", HUGETLB_T,
     ),
     _mutant(
         "mlock-holds-a-reference", "references", MLOCK,

@@ -10,7 +10,6 @@ FREESCAN, T_FREESCAN = "mm/freescan.py", f"{UNIT}/test_freescan.py"
 COMPACTION, T_COMPACTION = "mm/compaction.py", f"{UNIT}/test_compaction.py"
 PLANNED, T_PLANNED = "mm/planned.py", f"{UNIT}/test_planned.py"
 ALLOC, T_ALLOC = "mm/page_alloc.py", f"{UNIT}/test_page_alloc.py"
-HUGE, T_HUGE = "mm/hugetlb.py", f"{UNIT}/test_hugetlb.py"
 DESIGN, T_DESIGN = "mm/design.py", f"{UNIT}/test_design.py"
 HOST, T_HOST = "mm/swap_host.py", f"{UNIT}/test_swap_host.py"
 MACHINE, T_MACHINE = "mm/machine.py", f"{UNIT}/test_machine.py"
@@ -300,21 +299,6 @@ _ALLOCATOR = [
 ]  # fmt: skip
 
 _REST = [
-    ("huge-claims-isolated", "an isolated range is somebody's", HUGE,
-     "self._buddy.wholly_free() & ~isolated", "self._buddy.wholly_free()", (T_HUGE,)),
-    ("huge-grow-compacts", "grow does not compact", HUGE,
-     "gfp & ~Gfp.RECLAIM", "gfp", (T_HUGE,)),
-    ("huge-back-in-parts", "shrink gives whole pages", HUGE,
-     "            self._buddy.free(head, self._pageblocks.order)\n",
-     "            self._buddy.free(head)\n", (T_HUGE,)),
-    ("huge-misaligned-passes", "H1", HUGE,
-     'require(head % size == 0, "H1', 'require(True, "H1', (T_HUGE, T_MACHINE)),
-    ("huge-frame-gone-passes", "H2", HUGE,
-     "require((used & flagged).all(),", "require(True,", (T_HUGE,)),
-    ("huge-flag-astray-passes", "H2", HUGE,
-     "nr_huge == size * len(self.heads),", "True,", (T_HUGE,)),
-    ("huge-wrong-page-freed", "free_page", HUGE,
-     "        self.heads.remove(head)\n        self.heads.append(head)\n", "", (T_HUGE,)),
     ("unknown-frames-move", "a frame nobody knows never moves", DESIGN,
      "np.full(len(pfns), Answer.NO, dtype=np.uint8),", "np.full(len(pfns), Answer.MOVE, np.uint8),",
      (T_DESIGN, T_MOVE)),

@@ -11,7 +11,7 @@ from mm.nodes import Zone
 from mm.pageblock import MigrateType
 from mm.patience import Patience
 from pinpage.errors import PinpageError
-from pinpage.owner import Reason
+from pinpage.owner import Reason, Verdict
 from tests.unit.mm.machines import SIZE, Drawn, small_machine
 from tests.unit.mm.ranges import Ranged
 
@@ -178,6 +178,21 @@ def test_a_plan_that_finds_nothing_moves_nothing_and_says_why():
     assert made.nearest.start == 0
     assert walk.refusals.by_owner() == {"home": {Reason.UNACCOUNTED: 1}}
     assert drawn.machine.counters.pages_copied == 0
+
+
+def test_a_range_that_refuses_when_its_turn_comes_costs_no_more_than_itself():
+    drawn = Drawn("x.......", "........", "xx......", "........", movable=True)
+    agrees = drawn.owner.isolate_many
+
+    def refuses_below_16(pfns, privates, mode):
+        return np.where(pfns < 16, np.uint8(Verdict.BUSY), agrees(pfns, privates, mode))
+
+    drawn.owner.isolate_many = refuses_below_16
+    walk, made = pages_of(drawn.machine).alloc_planned()
+    assert (made.spans[0].start, walk.head) == (0, 16)
+    assert [c.errno for c in walk.candidates] == [Errno.EBUSY, Errno.OK]
+    assert walk.refusals.by_owner() == {"opaque": {Reason.OWNER_BUSY: 1}}
+    drawn.machine.check()
 
 
 def test_a_plan_keeps_the_min_watermark():

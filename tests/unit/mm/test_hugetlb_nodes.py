@@ -178,6 +178,7 @@ def test_a_page_with_a_reference_is_not_given_back_before_that_is_dropped():
         pool.free_page(0)
     assert pool.set_max(0) == 0
     assert pool.nr_surplus == {0: 1, 1: 0}, "as one in use: it goes when it can"
+    assert (pool.nr_free, pool.heads) == (0, [0])
     machine.check()
     machine.put_page(3)
     assert pool.nr_free == 0
@@ -208,6 +209,19 @@ def test_a_page_in_use_is_not_given_back():
     with pytest.raises(PinpageError, match="1 users and 0 other"):
         pool.free_page(head)
     assert pool.nr_huge_pages == 1
+    machine.check()
+
+
+def test_a_frame_that_a_mover_has_taken_is_left_to_it():
+    machine = two_nodes()
+    machine.hugetlb.set_max(1)
+    assert machine.mover.take(column(3)).tolist() == [0]
+    machine.hugetlb.free_page(0)
+    assert machine.buddy.nr_free() == 63
+    assert machine.frames.flags[3] == 0, "no page of the pool any more"
+    machine.mover.put(column(3))
+    machine.pcp.drain_all()
+    assert machine.buddy.nr_free() == 64
     machine.check()
 
 

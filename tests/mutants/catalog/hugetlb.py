@@ -1,0 +1,213 @@
+"""Bugs planted in hugetlb pools, in how their pages make way, and in gigantic allocation."""
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+POOL, STATE, SOURCE = "mm/hugetlb.py", "mm/hugetlb_state.py", "mm/hugetlb_source.py"
+MOVE, SIZES, WALK = "mm/hugetlb_move.py", "mm/hugetlb_sizes.py", "mm/gigantic.py"
+REQUEST, OWNER, EVACUATE = (
+    "pinlab/requests/huge1g.py", "owners/hugetlb_pages.py", "mm/evacuate.py",
+)  # fmt: skip
+UNIT = "tests/unit/mm"
+T_POOL, T_NODES = f"{UNIT}/test_hugetlb.py", f"{UNIT}/test_hugetlb_nodes.py"
+T_MOVE, T_WALK = f"{UNIT}/test_hugetlb_move.py", f"{UNIT}/test_gigantic.py"
+T_OWNER = "tests/unit/owners/test_hugetlb_pages.py"
+_HUGE1G = "tests/unit/pinlab/test_request_huge1g.py"
+T_SERVED = tuple(
+    f"{_HUGE1G}::test_{name}"
+    for name in (
+        "pages_are_got_until_one_fails",
+        "as_many_as_are_asked_for",
+        "what_is_looked_at_either_way_is_counted",
+        "a_plan_takes_the_cheapest_first_and_refuses_without_a_move",
+        "a_signal_ends_it_and_the_report_is_partial",
+        "a_node_of_its_own",
+    )
+)
+
+_STATE = [
+    ("misaligned-passes", "H1", 'require(head % self.nr_pages == 0, "H1', 'require(True, "H1',
+     T_POOL),
+    ("frame-gone-passes", "H2", 'require(fine.all(), "H2', 'require(True, "H2', T_POOL),
+    ("flag-astray-passes", "H2", "require(nr_huge == expected,", "require(True,", T_POOL),
+    ("other-sizes-are-astray", "H2", "for pool in self.kin)", "for pool in (self,))", T_NODES),
+    ("unlisted-page-passes", "H3", "require(known == sorted(self.heads),", "require(True,",
+     T_NODES),
+    ("strange-list-passes", "H3", "require(not strays,", "require(True,", T_NODES),
+    ("surplus-of-nothing-passes", "H4", 'require(fits, "H4', 'require(True, "H4', T_NODES),
+    ("lost-reference-passes", "H5", 'require(self.nr_foreign(head) >= 0, "H5',
+     'require(True, "H5', T_NODES),
+    ("pinned-page-is-free", "pins are respected",
+     "            if self.nr_foreign(head):\n                continue\n", "", T_NODES),
+    ("free-page-is-held-unseen", "pins are respected",
+     "for head in [head for head in listed if self.nr_foreign(head)]:", "for head in ():",
+     T_NODES),
+    ("surplus-page-stays", "surplus",
+     "                self.nr_surplus[node] -= 1\n                self.give_back(head)\n",
+     "                pass\n", T_NODES),
+    ("flag-stays", "H2", "        self.frames.flags[pfns] = 0\n", "", T_NODES),
+    ("mover-loses-its-frame", "R-1", "pfns[~taken] if taken.any() else pfns", "pfns", T_OWNER),
+    ("mover-counts-as-a-user", "release", " - int(taken.sum())", "", T_OWNER),
+    ("user-reference-stays-behind", "H5",
+     "        self.frames.refcount[head] -= users\n        self.frames.refcount[target] += users\n",
+     "", T_MOVE),
+    ("move-is-not-told", "R-35", "        self.on_moved(head, target)\n", "", T_MOVE),
+    ("going-is-not-told", "R-10", "        self.on_gone(head)\n", "", T_MOVE),
+    ("use-takes-no-reference", "H5", "        self.frames.refcount[head] += 1\n", "", T_NODES),
+]  # fmt: skip
+
+_POOL = [
+    ("claims-isolated", "an isolated range is somebody's",
+     "self.buddy.wholly_free() & ~isolated", "self.buddy.wholly_free()", T_POOL),
+    ("shrinks-the-oldest", "shrink", "for head in reversed(self.heads)", "for head in self.heads",
+     T_POOL),
+    ("no-turns", "node by node", "            self._turn[what] = node + 1\n", "", T_NODES),
+    ("node-target-is-the-total", "node by node",
+     "count += self.nr_persistent - (self.nr_on(node) - self.nr_surplus[node])", "pass", T_NODES),
+    ("surplus-never-persistent", "set_max",
+     "while self.nr_persistent < count and self._adjust_surplus(-1, nodes):", "while False:",
+     T_NODES),
+    ("used-pages-stay-persistent", "set_max",
+     "while self.nr_persistent > count and self._adjust_surplus(1, nodes):", "while False:",
+     T_NODES),
+    ("never-gives-back", "set_max",
+     "while self.nr_persistent > count and self._remove_one(nodes):", "while False:", T_NODES),
+    ("overcommit-without-limit", "surplus",
+     "if sum(self.nr_surplus.values()) >= self.nr_overcommit:", "if False:", T_NODES),
+    ("surplus-not-counted", "surplus", "                self.nr_surplus[other] += 1\n", "",
+     T_NODES),
+    ("lowest-node-first", "nearest first", "key=lambda other: (other != first, other)",
+     "key=lambda other: other", T_NODES),
+    ("used-page-freed", "pins are respected", "        if not self.is_free(head):\n",
+     "        if False:\n", T_NODES),
+    ("first-failure-of-a-node-ends-it", "node by node", "            given_up.add(node)\n",
+     "            return -1\n", T_NODES),
+]  # fmt: skip
+
+_SOURCE = [
+    ("grow-compacts", "grow does not compact", "(gfp | Gfp.NORETRY) & ~Gfp.RECLAIM",
+     "gfp | Gfp.NORETRY", T_POOL),
+    ("hard-is-soft", "set_max", "gfp | Gfp.RETRY_MAYFAIL if hard else", "gfp if False else",
+     T_NODES),
+    ("from-any-node", "node by node", "self._buddy.pageblock_order, gfp, node)",
+     "self._buddy.pageblock_order, gfp)", T_NODES),
+]  # fmt: skip
+
+_MOVE = [
+    ("gigantic-makes-way-for-contig", "ENOMEM", "if keep and self._is_gigantic(pool):", "if False:",
+     T_MOVE),
+    ("contig-shrinks-the-pool", "replace",
+     "if keep and pool.nr_huge_pages == size and", "if False and", T_MOVE),
+    ("hot-remove-wants-a-page", "dissolve", "if keep and pool.nr_huge_pages == size",
+     "if pool.nr_huge_pages == size", T_MOVE),
+    ("bytes-stay-behind", "contents",
+     "        self._contents.copy(pool.frames_of(head), pool.frames_of(target))\n", "", T_MOVE),
+    ("pinned-page-moves", "pins are respected",
+     "if not pool.nr_users(head) or pool.nr_foreign(head):", "if not pool.nr_users(head):", T_MOVE),
+    ("target-in-the-range", "R-23", "if not np.equal(types, MigrateType.ISOLATE).any():",
+     "if True:", T_MOVE),
+    ("waits-in-async", "mode", "        if mode == Mode.ASYNC:\n", "        if False:\n", T_MOVE),
+    ("gigantic-page-made-for-a-move", "ENOMEM",
+     "return -1 if self._is_gigantic(pool) else self._fresh(pool, head)",
+     "return self._fresh(pool, head)", T_MOVE),
+    ("replaced-twice", "replace", "if keep and pool.nr_huge_pages == size and", "if keep and",
+     T_MOVE),
+]  # fmt: skip
+
+_WALK = [
+    ("takes-reserved", "pfn_range_valid_contig", "(FrameState.HOLE, FrameState.RESERVED)",
+     "(FrameState.HOLE,)", T_WALK),
+    ("takes-holes", "pfn_range_valid_contig", "(FrameState.HOLE, FrameState.RESERVED)",
+     "(FrameState.RESERVED,)", T_WALK),
+    ("crosses-zones", "pfn_range_valid_contig",
+     "        bad |= frames.zone[rows] != zone.index\n", "", T_WALK),
+    ("takes-hugetlb", "pfn_range_valid_contig",
+     "        bad |= (frames.flags[rows] & PageFlag.HUGE.mask) != 0\n", "", T_WALK),
+    ("misaligned", "H1", "-(-zone.span.start // self.nr_pages) * self.nr_pages",
+     "zone.span.start", T_WALK),
+    ("leaves-its-zone", "zone_spans_last_pfn", "zone.span.stop - self.nr_pages + 1",
+     "zone.span.stop", T_WALK),
+    ("in-zone-movable", "zonelist", "z.kind < ZoneKind.MOVABLE and ", "", T_WALK),
+    ("low-memory-first", "zonelist", "(zone.node, -zone.kind)", "(zone.node, zone.kind)", T_WALK),
+    ("from-any-node", "zonelist", "node in (None, z.node)", "True", T_WALK),
+    ("one-failure-ends-it", "first success wins",
+     "                if got.errno in (Errno.OK, Errno.EINTR):\n                    done.head,",
+     "                if True:\n                    done.head,", T_WALK),
+    ("walks-on-after-a-signal", "EINTR",
+     "                if got.errno in (Errno.OK, Errno.EINTR):\n                    done.head,",
+     "                if got.errno is Errno.OK:\n                    done.head,", T_WALK),
+    ("probes-all-of-a-range", "probes", "_Seen(False, first + 1) if bad[first]",
+     "_Seen(False, len(bad)) if bad[first]", T_WALK),
+    ("knows-no-pins", "knowledge", "            if refused[first]:\n", "            if False:\n",
+     T_WALK),
+    ("every-pin-rules-out", "same answer", "np.equal(design.ask(pinned, mode)[0], Answer.NO)",
+     "np.less_equal(design.ask(pinned, mode)[0], Answer.MOVE)", T_WALK),
+    ("pins-cost-no-probe", "probes", "            probes += len(pinned)\n", "", T_WALK),
+    ("skips-without-a-word", "reasons", "        self._add_skipped(done, mode)\n", "", T_WALK),
+    ("failures-without-a-word", "reasons",
+     "                done.refusals.update(got.report.refusals)\n            else:",
+     "                pass\n            else:", T_WALK),
+    ("plan-drains-memory", "watermark", "reserve=sum(zone.min for zone in self._zones()),",
+     "reserve=0,", T_WALK),
+    ("plan-tries-one-range", "replanning", "            failed.add(made.span.start)\n",
+     "            return done, first\n", T_WALK),
+    ("plan-says-not-why", "reasons",
+     "done.refusals = self._refusals(first.in_the_way(first.nearest).pfns, mode)", "pass", T_WALK),
+    ("any-size-goes", "caller's mistake",
+     "if nr_pages < size or nr_pages & (nr_pages - 1):", "if False:", T_WALK),
+]  # fmt: skip
+
+_REQUEST = [
+    ("goes-on-after-a-failure", "first failure", "        if walk.errno is not Errno.OK:\n",
+     "        if False:\n"),
+    ("forgets-the-pool", "H2", "        pool.adopt(walk.head)\n", ""),
+    ("never-plans", "strategy", 'if options.strategy == "plan":', "if False:"),
+    ("never-knows", "knowledge", '"blocks" if knows else "frames"', '"frames"'),
+    ("deaf-to-signals", "EINTR", "        signal_pending=options.interrupted,\n", ""),
+    ("any-node-will-do", "node by node", "pages.walk(options.node,", "pages.walk(None,"),
+    ("bound-of-one", "bound", "pages.plan(None, options.node", "pages.plan(1, options.node"),
+    ("success-is-refused", "reasons", "walk.refusals if walk.head < 0 else None", "None"),
+]  # fmt: skip
+
+_OWNER = [
+    ("dissolves-always", "policy", "if not self.may_dissolve or not", "if not"),
+    ("replaces-without-the-bytes", "contents",
+     "        self._source.contents.copy(pool.frames_of(head), pool.frames_of(free[-1]))\n", ""),
+    ("user-stays-on-the-old-page", "HP2",
+     "                self._users[user] = target\n", "                pass\n"),
+    ("page-gone-stays-pinned", "R-10",
+     "self._registry.unpin_range(head, head + self._pool.nr_pages, self, head)", "pass"),
+    ("second-frame-dissolves-another", "release", "return Verdict.YES  # dissolved already",
+     "return Verdict.BUSY  # dissolved already"),
+    ("page-gone-is-still-known", "HP1", "                self._known.remove(head)\n", ""),
+    ("two-users-pass", "HP2", 'require(len(set(used)) == len(used), "HP2', 'require(True, "HP2'),
+    ("other-pages-pass", "HP1", 'require(not strays, "HP1', 'require(True, "HP1'),
+]  # fmt: skip
+
+
+def _of(prefix: str, file: str, rows: list[tuple[str, ...]]) -> list[Mutant]:
+    return [
+        Mutant(name=f"{prefix}-{name}", guards=guards, file=file, old=old, new=new, tests=tests)
+        for name, guards, old, new, *tests_of_row in rows
+        for tests in [tuple(tests_of_row)]
+    ]
+
+
+MUTANTS: list[Mutant] = [
+    *_of("huge", STATE, _STATE),
+    *_of("huge", POOL, _POOL),
+    *_of("huge-source", SOURCE, _SOURCE),
+    *_of("huge-move", MOVE, _MOVE),
+    *_of("gigantic", WALK, _WALK),
+    *_of("huge1g", REQUEST, [(*row, *T_SERVED) for row in _REQUEST]),
+    *_of("hugetlb", OWNER, [(*row, T_OWNER) for row in _OWNER]),
+    Mutant(
+        name="huge-move-hot-remove-keeps-the-pool",
+        guards="dissolve",
+        file=EVACUATE,
+        old="keep = patience.nr_tries is not None",
+        new="keep = True",
+        tests=(T_MOVE,),
+    ),
+]
