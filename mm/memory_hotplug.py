@@ -21,10 +21,11 @@ takes it back, the kernel may hand it to ZONE_NORMAL.
 from typing import Literal
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mm.design import Design
 from mm.errno import Errno
+from mm.frames import FrameState
 from mm.hotplug_host import HotplugHost
 from mm.memory_block import MEMORY_BLOCK_NR_PAGES, BlockState, MemoryBlocks
 from mm.memory_forget import FrameForgetter
@@ -41,7 +42,7 @@ from pinpage.errors import PinpageError, require
 from pinpage.owner import Mode
 from pinpage.units import Pfns, Span
 
-__all__ = ["MemoryHotplug", "OfflineResult", "OnlineKind"]
+__all__ = ["NR_BOUNDED_TRIES", "MemoryHotplug", "OfflineResult", "OnlineKind"]
 
 OnlineKind = Literal["kernel", "movable"]
 """online_kernel, or online_movable: into ZONE_MOVABLE, from where it can be taken away again."""
@@ -229,6 +230,11 @@ class MemoryHotplug:
         host, size = self._host, self.blocks.nr_pages
         host.pcp.drain_all()
         census = host.planned.census(design, mode, with_released=True)[0]
+        if huge := host.evacuator.parts.hugetlb:
+            used = np.flatnonzero(host.frames.state == FrameState.USED)
+            leaves = np.zeros(host.frames.nr_frames, dtype=np.bool_)
+            leaves[used[huge.covers(used)]] = True
+            census = evolve(census, movable=census.movable | leaves)
         host.counters.pages_scanned_migrate += host.frames.nr_frames
         populated = [zone for zone in host.zones if zone.managed_nr_pages]
         is_movable = {zone.kind is ZoneKind.MOVABLE for zone in populated}

@@ -87,9 +87,19 @@ class OfflineLoop:
                 return self._ends
             if once.errno is Errno.OK and first_not_isolated(host.buddy, span, offline=True) < 0:
                 return Errno.OK
-            if once.errno is not Errno.OK and (ends := self._why()) is not None:
-                return ends  # (huge pages that stay)
+            if once.errno is not Errno.OK and (ends := self._after_huge_pages()) is not None:
+                return ends
             self._patience.between_tries()
+
+    def _after_huge_pages(self) -> Errno | None:
+        """Huge pages that stay cost a round like any other: the block was looked at in vain."""
+        meter = self._host.evacuator.parts.meter
+        meter.start()
+        self._host.counters.pages_scanned_migrate += self.span.nr_pages
+        meter.lap()
+        ends = self._why()
+        meter.lap()
+        return ends
 
     def _why(self) -> Errno | None:
         """Asked before each round: why it is not to begin."""

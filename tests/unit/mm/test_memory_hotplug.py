@@ -305,6 +305,50 @@ def test_an_interrupt_puts_everything_back():
     world.machine.put_page(0)
 
 
+# Huge pages.
+
+
+def huge(*blocks):
+    """One huge page in the first pageblock."""
+    world = drawn(*blocks)
+    pool = world.machine.hugetlb
+    assert pool.set_max(1) == 1
+    head = pool.heads[0]
+    assert head // BLOCK == 0, "a test of memory block 0"
+    return world, pool, head
+
+
+def test_a_free_huge_page_is_dissolved():
+    world, pool, _ = huge(FREE, "aaaaaaaa", FREE, FREE)
+    assert offline(world, 0, strategy="plan")
+    assert pool.nr_huge_pages == 0
+
+
+def test_a_huge_page_in_use_moves_as_a_whole():
+    world, pool, head = huge(FREE, "aaaaaaaa", FREE, FREE, FREE, FREE)
+    assert pool.alloc_huge_page() == head
+    assert offline(world, 0)
+    assert pool.nr_huge_pages == 1
+    assert pool.heads[0] >= BLOCK
+    pool.free_huge_page(pool.heads[0])
+
+
+@pytest.mark.parametrize("patience", [{"nr_tries": 4}, {"nr_tries": None, "timeout_ns": 10**6}])
+def test_a_huge_page_that_somebody_has_pinned_keeps_it_going(patience):
+    world, pool, head = huge(FREE, "aaaaaaaa", FREE, FREE, FREE, FREE)
+    pool.alloc_huge_page()
+    world.machine.mover.get_page(head)
+    result = offline(world, 0, patience=Patience(**patience))
+    if patience["nr_tries"]:
+        assert (result.errno, result.nr_rounds) == (Errno.EBUSY, 4)
+    else:
+        assert result.errno is Errno.EINTR
+        assert 10**6 <= result.report.elapsed_ns < 1.1 * 10**6
+    world.machine.put_page(head)
+    assert offline(world, 0)
+    pool.free_huge_page(pool.heads[0])
+
+
 # Nothing survives (R-25).
 
 
