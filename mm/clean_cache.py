@@ -41,9 +41,8 @@ def is_clean_cache(frames: Frames, rmap: Rmap, pfns: Pfns) -> Mask:
     """
     flags = frames.flags[pfns]
     clean: Mask = ((flags & PageFlag.LRU.mask) != 0) & ((flags & _KEEPS) == 0)
-    # One mapping, the cache's, and one reference, that mapping's.
+    # One mapping, the cache's, and one reference, that mapping's: a mover would have another.
     clean &= (frames.mapcount[pfns] == 0) & (frames.refcount[pfns] == 1)
-    clean &= ~frames.isolated[pfns]
     if clean.any():
         spaces = [space.mm_id for space in rmap.spaces if space.kind == "file"]
         clean &= np.isin(rmap.first_mm[pfns], spaces)

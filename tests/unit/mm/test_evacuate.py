@@ -201,6 +201,14 @@ def test_giving_up_leaves_the_rest_of_the_range_alone():
     assert report.refusals.total == 1
 
 
+def test_each_batch_has_its_own_five_tries():
+    world = Ranged("aa......", "#.......", "........")
+    design = ScriptedDesign(reasons=[Reason.OWNER_BUSY] * FOR_EVER)
+    world.machine.design = design
+    report = world.evacuate(0, 16)
+    assert (report.errno, report.nr_tries, len(moves_of(design))) == (Errno.EBUSY, 6, 5)
+
+
 def test_who_says_yes_later_is_moved_in_the_same_batch():
     world = Ranged("x.......", "........", movable=False)
     nr_asked = []
@@ -386,6 +394,14 @@ def test_a_huge_page_that_cannot_go_ends_it_before_anything_moved():
     report = world.evacuate(0, 8)
     assert (report.errno, report.pages_moved) == (Errno.ENOMEM, 0)
     assert world.picture()[0] == "####aa.."
+
+
+def test_a_huge_page_that_is_left_is_passed_over():
+    world = Ranged("aaaaaa..", "........")
+    world.machine.evacuator.parts.hugetlb = huge = Huge(world)
+    huge.vacate = lambda *_, **__: Errno.OK
+    assert world.evacuate(0, 8).pages_moved == 2
+    assert world.picture()[0] == "aaaa...."
 
 
 # At the end.

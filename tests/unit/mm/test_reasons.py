@@ -49,6 +49,12 @@ def test_an_owner_that_is_known_is_named_even_where_page_tables_know_the_frame_t
     assert list(refusals.by_owner()) == ["slab"]
 
 
+def test_frames_alike_count_each():
+    refusals = Refusals()
+    refusals.add(column(1, 3), reasons(Reason.OWNER_BUSY, Reason.OWNER_BUSY), HOLDERS)
+    assert refusals.by_owner() == {"slab": {Reason.OWNER_BUSY: 2}}
+
+
 def test_requests_add_up():
     both = counted()
     both.update(counted())
