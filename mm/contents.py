@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpage.errors import PinpageError
-from pinpage.units import PAGE_SIZE, Pfns
+from pinpage.errors import PfnError, PinpageError
+from pinpage.units import PAGE_SHIFT, PAGE_SIZE, Pfns
 
 __all__ = ["ArenaContents", "Contents", "TagContents"]
 
@@ -111,19 +111,29 @@ class ArenaContents:
 
         Raises:
             PinpageError: they reach beyond the frame.
+            PfnError: no such frame.
         """
         _require_inside(offset, len(data))
-        self.pages[pfn, offset : offset + len(data)] = np.frombuffer(data, dtype=np.uint8)
+        self._require_frame(pfn)
+        at = (pfn << PAGE_SHIFT) + offset
+        self._mapping[at : at + len(data)] = data
 
     def read(self, pfn: int, offset: int = 0, nr_bytes: int = PAGE_SIZE) -> bytes:
         """Read bytes of one frame; from `offset` to its end if `nr_bytes` is not said.
 
         Raises:
             PinpageError: they reach beyond the frame.
+            PfnError: no such frame.
         """
         nr_bytes = min(nr_bytes, PAGE_SIZE - offset) if nr_bytes == PAGE_SIZE else nr_bytes
         _require_inside(offset, nr_bytes)
-        return self.pages[pfn, offset : offset + nr_bytes].tobytes()
+        self._require_frame(pfn)
+        at = (pfn << PAGE_SHIFT) + offset
+        return self._mapping[at : at + nr_bytes]
+
+    def _require_frame(self, pfn: int) -> None:
+        if not 0 <= pfn < self.nr_frames:
+            raise PfnError(f"contents: pfn {pfn:#x} of {self.nr_frames} frames")
 
     def write_many(self, pfns: Pfns, pages: NDArray[np.uint8]) -> None:
         """Write whole frames from uint8[n, 4096]."""

@@ -137,9 +137,15 @@ class Memory:
         Raises:
             PinpageError: not a process, or the vpn is outside it (SIGSEGV).
         """
+        return self._touch(space, vpn, write=write)
+
+    def _touch(
+        self, space: AddressSpace, vpn: int, *, write: bool = False, whole: bool = False
+    ) -> int:
+        """`touch`; `whole`: every byte is written next, so that a new page needs no zeroes."""
         _require_process(space)
         _require_vpn(space, vpn)
-        pfn = self._fault_in(space, vpn)
+        pfn = self._fault_in(space, vpn, whole=whole)
         if pfn >= 0 and write:
             pfn = self._make_private(space, vpn, pfn)
         if pfn >= 0:
@@ -158,7 +164,7 @@ class Memory:
         """
         if offset < 0 or offset + len(data) > PAGE_SIZE:
             raise PinpageError(f"write of {len(data)} bytes at {offset}: beyond the page")
-        pfn = self.touch(space, vpn, write=True)
+        pfn = self._touch(space, vpn, write=True, whole=len(data) == PAGE_SIZE)
         if pfn < 0:
             return Errno(pfn)
         self.paging.contents.write(pfn, data, offset)
@@ -175,22 +181,23 @@ class Memory:
 
     # Faults.
 
-    def _fault_in(self, space: AddressSpace, vpn: int) -> int:
+    def _fault_in(self, space: AddressSpace, vpn: int, *, whole: bool) -> int:
         while True:
             pte = space.pte.item(vpn)
             if pte > 0:
                 return pte_pfn(pte)
             if pte == PTE_NONE:
-                return self._zero_page(space, vpn)
+                return self._new_page(space, vpn, clear=not whole)
             error = self._swap_in(space, vpn, pte_entry(pte))
             if error:
                 return error
 
-    def _zero_page(self, space: AddressSpace, vpn: int) -> int:
+    def _new_page(self, space: AddressSpace, vpn: int, *, clear: bool) -> int:
         pfn = self.paging.alloc_page()
         if pfn < 0:
             return Errno.ENOMEM
-        self.paging.clear_page(pfn)
+        if clear:
+            self.paging.clear_page(pfn)
         self._install(space, vpn, pfn)
         return pfn
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mm.contents import ArenaContents, TagContents
-from pinpage.errors import PinpageError
+from pinpage.errors import PfnError, PinpageError
 
 
 def frames(*pfns):
@@ -51,6 +51,15 @@ def test_bytes_at_an_offset():
     arena.write(1, b"abc", offset=4093)
     assert arena.read(1, 4092, 4) == b"\0abc"
     assert arena.read(1, 4093) == b"abc"
+
+
+@pytest.mark.parametrize("pfn", [2, -1])
+def test_bytes_of_no_frame_are_refused(pfn):
+    arena = ArenaContents(2)
+    with pytest.raises(PfnError, match="of 2 frames"):
+        arena.read(pfn)
+    with pytest.raises(PfnError, match="of 2 frames"):
+        arena.write(pfn, b"")
 
 
 @pytest.mark.parametrize(("offset", "data"), [(4094, b"abc"), (-1, b"a")])

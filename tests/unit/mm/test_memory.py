@@ -275,3 +275,11 @@ def test_shmem_without_memory_or_beyond_its_end() -> None:
         with pytest.raises(PinpageError, match="no file"):
             shmem_getpage(world.paging, space, index)
     world.check()
+
+
+def test_a_fresh_page_has_only_what_was_stored_whoever_had_its_frame() -> None:
+    world = World()
+    a = world.process("a", b"\xaa" * 4096)
+    world.memory.dontneed(a, np.array([0]))
+    world.memory.write(a, 0, b"b")
+    assert world.memory.read(a, 0) == b"b" + bytes(4095)
