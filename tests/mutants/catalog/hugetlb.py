@@ -203,6 +203,14 @@ MUTANTS: list[Mutant] = [
     *_of("huge1g", REQUEST, [(*row, *T_SERVED) for row in _REQUEST]),
     *_of("hugetlb", OWNER, [(*row, T_OWNER) for row in _OWNER]),
     Mutant(
+        name="gigantic-plan-keeps-its-targets",
+        guards="R-33",
+        file="mm/plan_run.py",
+        old="        if len(given.remaining):\n",
+        new="        if False:\n",
+        tests=("tests/property/test_gigantic_faults.py",),
+    ),
+    Mutant(
         name="huge-move-hot-remove-keeps-the-pool",
         guards="dissolve",
         file=EVACUATE,
