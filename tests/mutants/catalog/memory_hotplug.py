@@ -8,7 +8,7 @@ HOTPLUG, LOOP = "mm/memory_hotplug.py", "mm/offline_loop.py"
 FORGET, BLOCKS = "mm/memory_forget.py", "mm/memory_block.py"
 RESIZE, VERDICT, NOTIFY = "mm/zone_resize.py", "mm/memory_verdict.py", "mm/memory_notify.py"
 AREA, PCP, REQUEST = "mm/free_area.py", "mm/pcp.py", "pinlab/requests/offline.py"
-GUP = "owners/gup_longterm.py"
+GUP, SNAPSHOT = "owners/gup_longterm.py", "pinlab/snapshot/image.py"
 
 UNIT = "tests/unit/mm/test_memory_hotplug.py"
 UNIT_BLOCKS, UNIT_RESIZE = "tests/unit/mm/test_memory_block.py", "tests/unit/mm/test_zone_resize.py"
@@ -241,6 +241,16 @@ MUTANTS: list[Mutant] = [
         "    holder = np.zeros(len(stuck), dtype=np.int64)\n",
         f"{UNIT}::test_plan_names_who_is_in_the_way_and_moves_nothing",
     ),
+    _hp(
+        "plan-forgets-huge-pages", "plan: huge pages can leave", HOTPLUG,
+        "            leaves[used[huge.covers(used)]] = True\n", "            pass\n",
+        f"{UNIT}::test_a_free_huge_page_is_dissolved",
+    ),
+    _hp(
+        "offline-huge-pages-cost-nothing", "rounds that are counted cost time", LOOP,
+        "        ends = self._why()\n        meter.lap()\n", "        ends = self._why()\n",
+        f"{UNIT}::test_a_huge_page_that_somebody_has_pinned_keeps_it_going",
+    ),
     # The request.
     _hp(
         "offline-request-stops-at-the-first-timeout", "a timeout is not Ctrl-C", REQUEST,
@@ -256,5 +266,16 @@ MUTANTS: list[Mutant] = [
         "offline-request-ignores-count", "count: as many as are wanted", REQUEST,
         " or obtained == options.count:", ":",
         f"{UNIT_REQUEST}::test_one_block_alone_and_as_many_as_are_wanted",
+    ),
+    _hp(
+        "snapshot-forgets-where-ram-is", "holes of a recording are known", SNAPSHOT,
+        '            "ram": [[span.start, span.stop] for span in self.ram],\n', "",
+        "tests/unit/pinlab/test_linux61.py"
+        "::test_where_ram_is_comes_from_iomem_if_that_was_recorded",
+    ),
+    _hp(
+        "replay-forgets-where-ram-is", "holes of a recording are known", "pinlab/replay.py",
+        "            machine.hotplug.blocks.ram = self._snapshot.ram\n", "            pass\n",
+        "tests/unit/pinlab/test_replay.py::test_a_hole_that_looks_reserved_is_known_as_one",
     ),
 ]  # fmt: skip

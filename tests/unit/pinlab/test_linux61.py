@@ -15,6 +15,7 @@ from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.linux61 import load_recording
 from pinlab.snapshot.open import open_snapshot
+from pinpage.units import Span
 
 DATA = Path(__file__).parents[2] / "data"
 RECORDINGS = Path(
@@ -100,6 +101,16 @@ def recorded(path, arrays, meta):
 def world(tmp_path):
     arrays, meta = arrays_and_meta()
     return tmp_path / "r.npz", arrays, meta
+
+
+def test_where_ram_is_comes_from_iomem_if_that_was_recorded(world):
+    path, arrays, meta = world
+    assert load_recording(recorded(path, arrays, meta)).ram == ()
+    meta["text"]["iomem"] = "00001000-0009fbff : System RAM\n00100000-002fffff : System RAM\n"
+    snapshot = load_recording(recorded(path, arrays, meta))
+    assert snapshot.ram == (Span(1, 0x9F), Span(0x100, 0x300)), "whole pages only"
+    image.save(snapshot, path.with_name("again.npz"))
+    assert image.load(path.with_name("again.npz")).ram == snapshot.ram
 
 
 def test_every_column_finds_its_place(world):

@@ -77,6 +77,7 @@ def test_holes_come_from_iomem(raw):
     snapshot = proc.capture(raw)
     holes = np.flatnonzero(snapshot.state == FrameState.HOLE)
     assert holes.tolist() == [0, *range(0x9F, 0x100)]
+    assert [span.start for span in snapshot.ram] == [1, 0x100]
 
 
 # A machine of 64 frames, by hand.

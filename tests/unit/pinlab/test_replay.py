@@ -19,6 +19,7 @@ from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import block_heads
 from pinpage.errors import PinpageError
+from pinpage.units import Span
 from tests.unit.pinlab.recordings import IN_TESTS
 from tests.unit.pinlab.small import BLOCK, NR_FRAMES, NR_OBJECTS, NR_ZBUD_PAGES, small_recording
 
@@ -38,6 +39,11 @@ def snapshot():
 @pytest.fixture
 def replayed(snapshot, corpus):
     return replay(snapshot, corpus)
+
+
+def test_a_hole_that_looks_reserved_is_known_as_one(snapshot, corpus):
+    told = attrs.evolve(snapshot, ram=(Span(1, 0x9F), Span(0x100, NR_FRAMES)))
+    assert replay(told, corpus, write=False).machine.hotplug.blocks.ram == told.ram
 
 
 def pfns_of(snapshot, *classes):

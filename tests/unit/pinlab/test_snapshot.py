@@ -243,6 +243,8 @@ def test_another_format(tmp_path):
         ({"provenance": {}}, ["provenance.source", "is missing"]),
         ({"zones": [{"name": "DMA"}]}, ["zones[0]", "is missing"]),
         ({"zones": "none"}, ["header zones"]),
+        ({"ram": [[3, 1]]}, ["header ram"]),
+        ({"ram": 7}, ["header ram"]),
         ({"workload": {"a": "b"}}, ["header workload"]),
         ({"measured": {"operation": "huge"}}, ["measured", "is missing"]),
         ({"measured": 12}, ["measured", "not an object"]),
