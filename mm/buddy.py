@@ -119,8 +119,9 @@ class Buddy:
 
     def nr_free(self, zone: int | None = None) -> int:
         """Free pages of a zone, or of all; without those of isolated pageblocks (NR_FREE_PAGES)."""
-        zones = range(len(self.zones)) if zone is None else (zone,)
-        return sum(self.area.nr_pages_but_isolated(z) for z in zones)
+        if zone is not None:
+            return self.area.nr_pages_but_isolated(zone)
+        return sum(map(self.area.nr_pages_but_isolated, range(len(self.zones))))
 
     def nr_free_of(self, zone: int, migratetype: int) -> int:
         """Free pages of one type of a zone, ISOLATE included."""
