@@ -17,6 +17,7 @@ from mm.errno import Errno
 from mm.frames import FrameState
 from mm.gfp import Gfp
 from mm.page_isolation import first_not_isolated
+from mm.pageblock import MigrateType
 from mm.patience import Patience
 from pinpage.owner import Mode, Reason, Verdict
 from pinpage.testing.explore import Scenario, explore
@@ -315,3 +316,63 @@ def test_and_where_there_is_no_memory_it_stays_and_nothing_is_lost():
     assert world.picture()[0] == "##......"
     world.machine.pcp.drain_all()
     assert world.machine.buddy.nr_free() == 7
+
+
+# Faults at every place.
+
+
+@pytest.mark.parametrize("nth", range(5))
+def test_a_refusal_at_the_nth_callback_stops_that_page_alone(nth):
+    world = Ranged("xxxxx...", "........", movable=True)
+    asked = []
+
+    def isolate_many(pfns, privates, mode):
+        verdicts = np.zeros(len(pfns), dtype=np.uint8)
+        for row in range(len(pfns)):
+            asked.append(1)
+            refuses = len(asked) > 5 or len(asked) == nth + 1
+            verdicts[row] = Verdict.BUSY if refuses else Verdict.YES
+        return verdicts
+
+    world.owner.isolate_many = isolate_many
+    found = world.contig(0, 8)
+    assert found.errno is Errno.EBUSY
+    assert found.report.pages_moved == 4
+    assert found.report.left.tolist() == [nth]
+    assert names(found.report) == {"opaque": {"OWNER_BUSY": 1}}
+
+
+@pytest.mark.parametrize("nth", range(4))
+def test_a_kill_before_the_nth_batch_leaves_a_whole_machine(nth):
+    blocks = ["aa......", "ad......", "ax......"]
+    world = Ranged(*blocks, "........", "........", movable=True)
+    calls = []
+
+    def killed():
+        calls.append(1)
+        return len(calls) > nth
+
+    found = world.contig(0, 24, patience=Patience(signal_pending=killed))
+    assert found.errno is (Errno.EINTR if nth < 3 else Errno.OK)
+    assert found.report.pages_moved == min(2 * nth, 6)
+    assert not (world.machine.pageblocks.migratetype == MigrateType.ISOLATE).any()
+    assert len(world.machine.registry) == 1
+
+
+@pytest.mark.parametrize("nth", range(6))
+def test_cma_fails_at_any_destination_and_gives_its_bits_back(nth):
+    world = Ranged("aaaaaa..", "........")
+    area = world.cma(0, 1)
+    machine = world.machine
+    alloc, given = machine.allocator.alloc_pages, []
+
+    def alloc_pages(order, gfp, node=None):
+        given.append(1)
+        return alloc(order, gfp, node) if len(given) <= nth else -1
+
+    machine.evacuator._alloc_pages = alloc_pages
+    found = machine.cma.request(6)
+    assert (found.errno, found.report.pages_moved) == (Errno.ENOMEM, nth)
+    assert names(found.report) == {"home": {"NO_TARGET": 6 - nth}}
+    assert not area.bitmap.any()
+    world.check()
