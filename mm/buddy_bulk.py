@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.frames import MAPCOUNT_NONE, Frames, FrameState
+from mm.free_area import FreeArea
 from pinpage.errors import PfnError, PinpageError
 from pinpage.units import Mask, Pfns
 
-__all__ = ["FREEABLE", "group_by_block", "mark_free", "sorted_frames", "strip"]
+__all__ = ["FREEABLE", "group_by_block", "mark_free", "sorted_frames", "strip", "take_heads"]
 
 FREEABLE: Mask = np.isin(
     np.arange(len(FrameState)), (FrameState.USED, FrameState.TAKEN, FrameState.PCP)
@@ -91,3 +92,29 @@ def group_by_block(pfns: Pfns, pageblock_order: int) -> list[tuple[int, NDArray[
         (block, pfns[start:stop])
         for block, start, stop in zip(blocks[starts].tolist(), starts, stops, strict=True)
     ]
+
+
+def take_heads(area: FreeArea, heads: Pfns, order: int) -> Pfns:
+    """Take free blocks of one order off their lists whole (__isolate_free_page).
+
+    Args:
+        area: the free lists.
+        heads: heads of free blocks of that order, without duplicates.
+        order: theirs.
+
+    Returns:
+        Their frames, TAKEN with one reference each, block by block.
+
+    Raises:
+        PinpageError: a free block of that order does not start there; nothing was taken.
+    """
+    wrong = area.frames.order[heads] != order
+    if wrong.any():
+        pfn = int(heads[wrong.argmax()])
+        raise PinpageError(f"take: no free block of order {order} starts at pfn {pfn:#x}")
+    for head in heads.tolist():
+        area.unlink(head, order)
+    pfns = (heads[:, None] + np.arange(1 << order)).reshape(-1)
+    area.frames.state[pfns] = FrameState.TAKEN
+    area.frames.refcount[pfns] = 1
+    return pfns

@@ -4,7 +4,11 @@ Two indices by Gorman.  `fragmentation_index` asks why an allocation of some ord
 fail: lack of memory (towards 0) or fragmentation (towards 1000).  `extfrag_percent` says how
 much of the free memory is of no use to that order.
 
-Kernel counterpart: fragmentation_index and extfrag_for_order of mm/vmstat.c (v6.1).
+A zone's score for proactive compaction is the latter for huge pages; a node's is the mean.
+
+Kernel counterpart: fragmentation_index, extfrag_for_order and unusable_free_index of
+mm/vmstat.c, fragmentation_score_zone_weighted and fragmentation_score_node of
+mm/compaction.c (v6.1).
 """
 
 from collections.abc import Sequence
@@ -12,7 +16,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["extfrag_percent", "fragmentation_index", "unusable_free"]
+__all__ = [
+    "extfrag_percent",
+    "fragmentation_index",
+    "fragmentation_score_node",
+    "fragmentation_score_zone",
+    "unusable_free",
+    "unusable_free_index",
+]
 
 
 def _totals(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> tuple[int, int, int]:
@@ -60,3 +71,30 @@ def unusable_free(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> f
     """The same as a fraction 0..1, not rounded; does not decrease with the order."""
     _, pages, suitable = _totals(nr_blocks, order)
     return (pages - (suitable << order)) / pages if pages else 0.0
+
+
+def unusable_free_index(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> int:
+    """The same in thousandths, as debugfs shows it; 1000 if nothing is free.
+
+    >>> unusable_free_index([2048] + [0] * 8 + [4], 9)
+    500
+    """
+    _, pages, suitable = _totals(nr_blocks, order)
+    return (pages - (suitable << order)) * 1000 // pages if pages else 1000
+
+
+def fragmentation_score_zone(nr_blocks: Sequence[int] | NDArray[np.int64], huge_order: int) -> int:
+    """How much of a zone's free memory is of no use to a huge page, in percent."""
+    return extfrag_percent(nr_blocks, huge_order)
+
+
+def fragmentation_score_node(scores: Sequence[int], nr_pages: Sequence[int]) -> int:
+    """The zones' scores, weighted by their pages; each share is rounded down.
+
+    The divisor is one more than the node's pages, so a node does not quite reach 100.
+
+    >>> fragmentation_score_node([100, 50], [300, 100])
+    86
+    """
+    total = sum(nr_pages) + 1
+    return sum(pages * score // total for score, pages in zip(scores, nr_pages, strict=True))

@@ -86,13 +86,28 @@ class HugePool(HugePages):
             pass
         return self.nr_persistent
 
-    def grow(self, count: int, *, node: int | None = None, hard: bool = False) -> int:
+    def grow(
+        self,
+        count: int,
+        *,
+        node: int | None = None,
+        hard: bool = False,
+        given_up: set[int] | None = None,
+    ) -> int:
         """Allocate up to `count` pages, node by node in turn; how many there were.
 
         Without `hard` nothing is compacted or reclaimed: the request that the recordings hold
         compacted all memory first, and what it then obtained were the wholly free blocks.
+
+        Args:
+            count: pages wanted.
+            node: the only node to take from; None for all.
+            hard: whether to compact and reclaim for them.
+            given_up: nodes not to be pressed any more; those that fail are added.  Whoever
+                makes one request of several calls hands the same set to each.
         """
-        nodes, given_up = self.nodes_for(node), set[int]()
+        nodes = self.nodes_for(node)
+        given_up = set() if given_up is None else given_up
         for obtained in range(count):
             head = self._fresh(nodes, given_up, hard=hard)
             if head < 0:

@@ -26,6 +26,8 @@ from mm.hugetlb import HugePool
 from mm.hugetlb_move import HugeEvictor
 from mm.hugetlb_sizes import HugeSizes
 from mm.hugetlb_source import BuddySource
+from mm.kcompactd import Kcompactd
+from mm.kswapd import Kswapd
 from mm.lru import Lru
 from mm.memory import Memory
 from mm.memory_hotplug import MemoryHotplug
@@ -44,7 +46,7 @@ from mm.rmap import Rmap
 from mm.strategy import Strategy
 from mm.swap import Swap
 from mm.swap_host import SwapCore
-from mm.vmscan import shrink_active, shrink_inactive
+from mm.vmscan import Reclaimer
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
 from pinpage.registry import PinRegistry
@@ -86,6 +88,8 @@ class Machine:
         paging, memory, swap_core: the process side: what faults and unuse share, processes,
             and what a compressed cache asks of swap.
         design: how frames are treated that mm cannot move by itself; may be replaced.
+        reclaimer, kcompactd, kswapd: who frees and compacts: on an allocation's behalf, per node,
+            and beside the allocations once `start_daemons` was called (else None).
         registry: who pins what, under a registry design; else None.
         counters, costs, clock: what was done, what that costs, and the time it is.
     """
@@ -109,6 +113,7 @@ class Machine:
         self.counters = Counters()
         self.clock = SimClock()
         self._absorbed = Counters()
+        self.kswapd: Kswapd | None = None
         self.design: Design = Unmovable()
         self.registry: PinRegistry | None = None
         self.buddy = Buddy(frames, pageblocks, self.zones)
@@ -131,7 +136,9 @@ class Machine:
         self.paging = Paging(self, self.rmap, self.lru, self.swap)
         self.memory = Memory(self.paging)
         self.swap_core = SwapCore(self.paging)
+        self.reclaimer = Reclaimer(self.paging, self.pcp, self.counters)
         self.allocator.reclaim = self._reclaim
+        self.allocator.reclaimable = self._nr_reclaimable
         self.mover.wait_on_page = self.paging.wait_on_page
         meter = Meter(self.counted, self.costs, self.clock)
         ours = (self.buddy, self.pcp, self.rmap, self.lru, self.mover, self.counters, meter)
@@ -146,6 +153,17 @@ class Machine:
             Parts(*ours), self.evacuator, self.planned, lambda: self.zones, self.costs
         )
         self.hotplug = MemoryHotplug(self)
+        self.kcompactd = self._kcompactds()
+
+    def _kcompactds(self) -> dict[int, Kcompactd]:
+        """The compaction daemon of each node."""
+        return {
+            node: Kcompactd(
+                node, lambda: self.zones, self.buddy, self.pcp, self.compaction,
+                self.allocator.deferral, lambda: self.design,
+            )
+            for node in sorted({zone.node for zone in self.zones})
+        }  # fmt: skip
 
     @classmethod
     def build(
@@ -226,13 +244,25 @@ class Machine:
         return self.mover.put_page(pfn)
 
     def _reclaim(self, nr_pages: int) -> int:
-        """Direct reclaim for the allocator: how many pages it freed, or that were off."""
-        if gained := self.power.relieve(nr_pages):
-            return gained
-        if not self.swap.areas or self.paging.in_reclaim:
-            return 0
-        shrink_active(self.paging, nr_pages)
-        return shrink_inactive(self.paging, nr_pages).nr_reclaimed
+        """Direct reclaim for the allocator: pages that were off, or that it freed."""
+        return self.power.relieve(nr_pages) or self.reclaimer.shrink(nr_pages)
+
+    def _nr_reclaimable(self) -> int:
+        return self.power.nr_pages_off + self.reclaimer.nr_reclaimable()
+
+    def start_daemons(self) -> Kswapd:
+        """Run background reclaim and compaction beside the allocations; until then neither does.
+
+        Returns:
+            The one that reclaims, for its counts; `kcompactd` holds one of the other per node.
+        """
+        if self.kswapd is None:
+            self.kswapd = Kswapd(
+                lambda: self.zones, self.buddy, self.reclaimer, self.compaction,
+                tuple(self.kcompactd.values()), self._counted_by_all, self.costs,
+            )  # fmt: skip
+            self.allocator.background = self.kswapd
+        return self.kswapd
 
     # What users of memory ask for.
 
@@ -241,18 +271,26 @@ class Machine:
         census, _ = self.planned.census(self.design, mode, with_released=True)
         return census.bound()
 
-    def compact(self, strategy: Strategy = "scan", mode: Mode = Mode.SYNC) -> Compacted:
+    def compact(
+        self, strategy: Strategy = "scan", mode: Mode = Mode.SYNC, node: int | None = None
+    ) -> Compacted:
         """Compact all memory, as `echo 1 > /proc/sys/vm/compact_memory` asks for.
 
         Args:
             strategy: "scan", the kernel's two scanners; or "plan".
             mode: how long to wait.
+            node: only that node's zones, as a write to its own file in sysfs; a plan is for all.
 
         Raises:
-            PinpageError: no such strategy.
+            PinpageError: no such strategy or node, or a plan for one node.
         """
         if strategy not in ("scan", "plan"):
             raise PinpageError(f"compact: strategy={strategy!r}: it is 'scan' or 'plan'")
+        if node is not None and (strategy == "plan" or node not in self.kcompactd):
+            raise PinpageError(
+                f"compact: node={node} by {strategy}: "
+                f"scan one of the nodes {tuple(self.kcompactd)}, or plan for all"
+            )
         before = self.counters.copy()
         elsewhere = self._counted_elsewhere()
         self.pcp.drain_all()
@@ -261,7 +299,7 @@ class Machine:
             compacted = Compacted(report, made.bound, made, 0)
         else:
             compacted = Compacted(CompactReport(), self.bound(mode), None, 0)
-            for zone in self.zones:
+            for zone in (z for z in self.zones if node in (None, z.node)):
                 control = CompactControl(zone, mode)
                 compacted.report.add(self.compaction.compact_zone(control, self.design))
         absorbed = self._counted_elsewhere().since(elsewhere)
@@ -272,7 +310,15 @@ class Machine:
         return compacted
 
     def counted(self) -> Counters:
-        """Everything done so far, wherever it is counted; to subtract under one design."""
+        """Everything done so far, wherever it is counted; to subtract under one design.
+
+        What the daemons did beside it is theirs (`Kswapd.done`).
+        """
+        total = self._counted_by_all()
+        return total if self.kswapd is None else total.since(self.kswapd.done)
+
+    def _counted_by_all(self) -> Counters:
+        """The daemons' work included."""
         total = self.counters.copy()
         total.add(self._counted_elsewhere().since(self._absorbed))
         return total

@@ -2,100 +2,47 @@
 
     fast path   a zone above its low watermark; order 0 through the per-CPU lists
     slow path   above min: as it is; after asynchronous compaction; after reclaim and
-                compaction by turns, as long as reclaim makes progress; fail
+                compaction by turns, as long as `mm.alloc_retry` sees a point; fail
 
 The free lists themselves are `mm.buddy`; this module decides and owns no frames.
 
-Kernel counterpart: get_page_from_freelist and __alloc_pages_slowpath (mm/page_alloc.c),
-try_to_compact_pages and its deferral (mm/compaction.c).  kswapd is not modelled: there is
-no time between an allocation and the next in which it could run.  The one thing of its that
-later requests depend on, forgetting stale skip hints, is done when a slow path begins.
+Kernel counterpart: get_page_from_freelist and __alloc_pages_slowpath (mm/page_alloc.c) and
+try_to_compact_pages (mm/compaction.c) of v6.1.  Where no background reclaim runs
+(`mm.kswapd`), the one thing of kswapd's that later requests depend on, forgetting stale skip
+hints, is done when a slow path begins.
 """
 
-import enum
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Protocol, Self
 
-from attrs import define, frozen
+from attrs import frozen
 
+from mm.alloc_retry import Retries
 from mm.buddy import Buddy
-from mm.compaction import CompactControl, Compaction, CompactResult
+from mm.compact_control import COSTLY_ORDER
+from mm.compaction import Compaction, CompactPriority, CompactResult
 from mm.costs import Counters
+from mm.defer import MAX_DEFER_SHIFT, Deferral
 from mm.design import Design
-from mm.fragindex import fragmentation_index
 from mm.gfp import AllocFlags, Gfp, gfp_migratetype, gfp_zone_kind
 from mm.nodes import Zone, ZoneKind, watermark_ok
 from mm.pageblock import MigrateType
 from mm.pcp import PerCpuPages
-from pinpage.owner import Mode
+from mm.suitable import EXTFRAG_THRESHOLD, compaction_ready, compaction_suitable
 
-__all__ = ["COSTLY_ORDER", "EXTFRAG_THRESHOLD", "MAX_DEFER_SHIFT", "PageAllocator"]
+__all__ = ["COSTLY_ORDER", "EXTFRAG_THRESHOLD", "MAX_DEFER_SHIFT", "Background", "PageAllocator"]
 
-COSTLY_ORDER = 3
-"""Above this order the allocator gives up early rather than reclaim for long."""
-EXTFRAG_THRESHOLD = 500
-"""A fragmentation index up to this means too little memory rather than too scattered."""
-MAX_DEFER_SHIFT = 6
-"""Compaction that keeps failing is tried once in 2^6 times, not less often."""
-_NR_TRIES = 16
-_NR_COSTLY_TRIES = 4
 _SWAP_CLUSTER_MAX = 32
 
 
-class _Priority(enum.Enum):
-    """How hard direct compaction tries (enum compact_priority), low to high."""
+class Background(Protocol):
+    """What runs beside the allocations on CPUs of its own (`mm.kswapd`)."""
 
-    ASYNC = Mode.ASYNC
-    SYNC_LIGHT = Mode.SYNC_LIGHT
-    SYNC_FULL = "the whole zone, hints and types ignored; not for costly orders"
+    def wake(self, order: int, zones: Sequence[Zone]) -> None:
+        """An allocation of this order was short of memory in these zones."""
 
-    def control(self, zone: Zone, order: int, migratetype: MigrateType) -> CompactControl:
-        """What it asks of one zone; even the highest priority does not wait for I/O."""
-        full = self is _Priority.SYNC_FULL
-        mode = Mode.ASYNC if self is _Priority.ASYNC else Mode.SYNC_LIGHT
-        return CompactControl(
-            zone, mode, order, migratetype,
-            ignore_skip_hint=full, whole_zone=full, any_target=full,
-        )  # fmt: skip
-
-
-@define
-class _Deferral:
-    """How often compaction of a zone is skipped after it failed."""
-
-    shift: int = 0
-    considered: int = 0
-    failed_order: int = 11
-
-    def is_deferred(self, order: int) -> bool:
-        """Count an attempt; whether it is to be skipped."""
-        if order < self.failed_order:
-            return False
-        self.considered += 1
-        if self.considered >= 1 << self.shift:
-            self.considered = 1 << self.shift
-            return False
-        return True
-
-    def fail(self, order: int) -> None:
-        """A synchronous attempt failed: skip twice as many."""
-        self.considered = 0
-        self.shift = min(self.shift + 1, MAX_DEFER_SHIFT)
-        self.failed_order = min(self.failed_order, order)
-
-    def succeed(self, order: int) -> None:
-        """An allocation of this order went well."""
-        self.shift = self.considered = 0
-        self.expect(order)
-
-    def expect(self, order: int) -> None:
-        """Compaction made a block of this order, whoever gets it."""
-        self.failed_order = max(self.failed_order, order + 1)
-
-    def is_restarting(self, order: int) -> bool:
-        """Whether this attempt follows as many skipped ones as there can be."""
-        longest = self.shift == MAX_DEFER_SHIFT and self.considered >= 1 << self.shift
-        return longest and order >= self.failed_order
+    def catch_up(self) -> None:
+        """Time has passed: do what it would have done meanwhile."""
 
 
 @frozen
@@ -142,17 +89,21 @@ class PageAllocator:
         self._compaction = compaction
         self._counters = counters
         self._design = design
-        self._deferrals = {zone.index: _Deferral() for zone in zones}
+        self._deferrals = {zone.index: Deferral() for zone in zones}
         self._zonelists = _zonelists(self._zones)
         self._requests: dict[tuple[Gfp, AllocFlags], _Request] = {}
         self._busy = False
         self.reclaim: Callable[[int], int] | None = None
         """Direct reclaim: asked for so many pages, says how many it freed.  None: there is none."""
+        self.reclaimable: Callable[[], int] | None = None
+        """How many pages reclaim could free at most.  None: none."""
+        self.background: Background | None = None
+        """Background reclaim, where it runs."""
 
     def add_zone(self, zone: Zone) -> None:
         """One zone more to serve requests from (build_all_zonelists)."""
         self._zones = (*self._zones, zone)
-        self._deferrals[zone.index] = _Deferral()
+        self._deferrals[zone.index] = Deferral()
         self._zonelists = _zonelists(self._zones)
 
     def alloc_pages(self, order: int, gfp: Gfp, node: int | None = None) -> int:
@@ -210,77 +161,122 @@ class PageAllocator:
         return self._buddy.alloc(order, migratetype, zone=zone.index, alloc_flags=flags)
 
     def _slow_path(self, order: int, gfp: Gfp, zones: Sequence[Zone]) -> int:
-        for zone in zones:
-            self._compaction.reset_isolation_suitable(zone, only_stale=True)
-        pfn = self._compact_for(order, gfp, zones, _Priority.ASYNC)
-        if pfn >= 0:
-            return pfn
-        priorities, nr_tries = [_Priority.SYNC_LIGHT, _Priority.SYNC_FULL], _NR_TRIES
-        if order == 0 or order > COSTLY_ORDER:
-            priorities.pop()
-        if order > COSTLY_ORDER:
-            nr_tries = _NR_COSTLY_TRIES
-        for priority in priorities:
-            for _ in range(nr_tries):
-                freed, pfn = self._reclaim_and_compact(order, gfp, zones, priority)
-                if pfn >= 0 or not freed or gfp & Gfp.NORETRY:
-                    return pfn
-        return -1
-
-    def _reclaim_and_compact(
-        self, order: int, gfp: Gfp, zones: Sequence[Zone], priority: _Priority
-    ) -> tuple[int, int]:
-        """One try: pages that reclaim freed, and the block or -1."""
-        freed = self.reclaim(max(1 << order, _SWAP_CLUSTER_MAX)) if self.reclaim else 0
-        if freed:
-            self._pcp.drain_all()
-        pfn = self._from_freelists(order, gfp, zones, lambda zone: zone.min, AllocFlags.NONE)
-        return freed, pfn if pfn >= 0 else self._compact_for(order, gfp, zones, priority)
-
-    def _compact_for(self, order: int, gfp: Gfp, zones: Sequence[Zone], priority: _Priority) -> int:
-        """Direct compaction, zone by zone, and another look at the free lists after each."""
-        if order == 0:
-            return -1
-        highest = gfp_zone_kind(gfp)
-        for zone in zones:
-            deferral = self._deferrals[zone.index]
-            if priority is not _Priority.SYNC_FULL and deferral.is_deferred(order):
-                continue
-            if not self._is_suitable(zone, order, highest):
-                continue
-            if deferral.is_restarting(order):
-                self._compaction.reset_isolation_suitable(zone)
-            self._pcp.drain_all()
-            control = priority.control(zone, order, gfp_migratetype(gfp))
-            report = self._compaction.compact_zone(control, self._design())
+        """The block after compaction and reclaim by turns, or -1."""
+        self._wake(order, gfp, zones)
+        costly, tries = order > COSTLY_ORDER, Retries(order)
+        if costly or (order and gfp_migratetype(gfp) != MigrateType.MOVABLE):
+            pfn, result = self._compact_for(order, gfp, zones, CompactPriority.ASYNC)
+            if pfn >= 0:
+                return pfn
+            if costly and gfp & Gfp.NORETRY:
+                if result in (CompactResult.SKIPPED, CompactResult.DEFERRED):
+                    return -1
+                tries.priority = CompactPriority.ASYNC  # what has cost that much, costs no more
+        while True:
+            freed = self._direct_reclaim(order, gfp, zones)
             pfn = self._from_freelists(order, gfp, zones, lambda zone: zone.min, AllocFlags.NONE)
             if pfn >= 0:
-                self._deferrals[self._zone_of(pfn)].succeed(order)
                 return pfn
-            if report.result is CompactResult.SUCCESS:
-                deferral.expect(order)
-            elif priority is not _Priority.ASYNC:
-                deferral.fail(order)
-        return -1
+            pfn, result = self._compact_for(order, gfp, zones, tries.priority)
+            if pfn >= 0:
+                return pfn
+            if gfp & Gfp.NORETRY or (costly and not gfp & Gfp.RETRY_MAYFAIL):
+                return -1
+            would_pass = self._would_pass(order, gfp, zones)
+            if tries.reclaim_again(progress=freed > 0, would_suffice=would_pass):
+                continue
+            may_help = self._nr_reclaimable() > 0
+            if not freed or not tries.compact_again(result, reclaim_may_help=may_help):
+                return -1
 
-    def _zone_of(self, pfn: int) -> int:
-        return int(self._buddy.area.zone_of_block[pfn >> self._buddy.pageblock_order])
+    def _wake(self, order: int, gfp: Gfp, zones: Sequence[Zone]) -> None:
+        """Somebody is short of memory: kswapd's turn, where there is one."""
+        if self.background is None:
+            for zone in zones:
+                self._compaction.reset_isolation_suitable(zone, only_stale=True)
+        elif gfp & Gfp.KSWAPD_RECLAIM:
+            self.background.wake(order, zones)
 
-    def _is_suitable(self, zone: Zone, order: int, highest: ZoneKind) -> bool:
-        """Whether compaction can help: free frames to move things to, and scattered ones.
+    def _direct_reclaim(self, order: int, gfp: Gfp, zones: Sequence[Zone]) -> int:
+        """Pages freed; progress without any where compaction has all that it needs."""
+        if self.reclaim is None:
+            return 0
+        highest = gfp_zone_kind(gfp)
+        if order > COSTLY_ORDER and all(
+            compaction_ready(self._buddy, zone, order, highest=highest) for zone in zones
+        ):
+            return 1
+        freed = self.reclaim(max(1 << order, _SWAP_CLUSTER_MAX))
+        if freed:
+            self._pcp.drain_all()
+        return freed
 
-        It takes more than 2 * 2^order pages above a watermark; and for costly orders a
-        fragmentation index that does not put the blame on too little memory
-        (compaction_suitable).
+    def _nr_reclaimable(self) -> int:
+        return self.reclaimable() if self.reclaimable else 0
+
+    def _would_pass(self, order: int, gfp: Gfp, zones: Sequence[Zone]) -> bool:
+        """Whether the request would be met if everything that can be reclaimed were.
+
+        Not where a block of its order is missing: reclaim makes pages, not blocks.
         """
-        mark = (zone.low if order > COSTLY_ORDER else zone.min) + (2 << order)
-        if not watermark_ok(self._buddy, zone, 0, mark, highest=highest):
+        if order:
             return False
-        if order <= COSTLY_ORDER:
-            return True
-        by_order = self._buddy.nr_free_by_order(zone.index)[: MigrateType.ISOLATE].sum(axis=0)
-        index = fragmentation_index(by_order, order)
-        return not 0 <= index <= EXTFRAG_THRESHOLD
+        nr_reclaimable, highest = self._nr_reclaimable(), gfp_zone_kind(gfp)
+        return nr_reclaimable > 0 and any(
+            watermark_ok(self._buddy, zone, 0, zone.min - nr_reclaimable, highest=highest)
+            for zone in zones
+        )
+
+    def _compact_for(
+        self, order: int, gfp: Gfp, zones: Sequence[Zone], priority: CompactPriority
+    ) -> tuple[int, CompactResult]:
+        """Direct compaction, zone by zone, and another look at the free lists after each.
+
+        Returns:
+            The block or -1, and the most that came of any zone.
+        """
+        most = CompactResult.SKIPPED
+        for zone in zones if order else ():
+            result = self._compact_zone(order, gfp, zone, priority)
+            most = max(most, result)
+            if result <= CompactResult.DEFERRED:
+                continue
+            pfn = self._from_freelists(order, gfp, zones, lambda zone: zone.min, AllocFlags.NONE)
+            if self.background is not None:
+                self.background.catch_up()
+            if pfn >= 0:
+                self.deferral(self._zone_of(pfn)).succeed(order)
+                return pfn, CompactResult.SUCCESS
+            if result is CompactResult.SUCCESS:
+                self.deferral(zone).expect(order)
+            elif priority is not CompactPriority.ASYNC and result is not CompactResult.CONTENDED:
+                self.deferral(zone).fail(order)
+        return -1, most
+
+    def _compact_zone(
+        self, order: int, gfp: Gfp, zone: Zone, priority: CompactPriority
+    ) -> CompactResult:
+        deferral = self.deferral(zone)
+        if priority > CompactPriority.SYNC_FULL and deferral.is_deferred(order):
+            return CompactResult.DEFERRED
+        found = compaction_suitable(
+            self._buddy, zone, order, mark=zone.min, highest=gfp_zone_kind(gfp)
+        )
+        if found is not None:
+            return found
+        if deferral.is_restarting(order):
+            self._compaction.reset_isolation_suitable(zone)
+        self._pcp.drain_all()
+        control = priority.control(zone, order, gfp_migratetype(gfp))
+        return self._compaction.compact_zone(control, self._design()).result
+
+    def deferral(self, zone: Zone) -> Deferral:
+        """How often compaction of a zone is left out now; kcompactd counts there too."""
+        return self._deferrals[zone.index]
+
+    def _zone_of(self, pfn: int) -> Zone:
+        index = int(self._buddy.area.zone_of_block[pfn >> self._buddy.pageblock_order])
+        return next(zone for zone in self._zones if zone.index == index)
 
 
 def _zonelists(zones: Sequence[Zone]) -> dict[ZoneKind, list[Zone]]:

@@ -8,22 +8,25 @@ Reclaim never runs inside reclaim: storing a page may allocate (zswap does), tha
 may be short of memory, and would start reclaim again.  `Paging.in_reclaim` stops it there.
 
 Kernel counterpart: mm/vmscan.c (shrink_inactive_list, shrink_active_list, pageout).  Writes
-complete at once, so a page is freed in the pass that writes it.  Clean page cache is left
-alone: there is no filesystem to read it from again.
+complete at once, so a page is freed in the pass that writes it.  Clean page cache is dropped
+by `Reclaimer`; without swap it is all that can be reclaimed.
 """
 
 import numpy as np
 from attrs import define
 
 from mm.address_space import AddressSpace
+from mm.clean_cache import is_clean_cache, reclaim_clean_pages
+from mm.costs import Counters
 from mm.errno import Errno
 from mm.frames import PageFlag
 from mm.paging import Paging, bit
+from mm.pcp import PerCpuPages
 from mm.swap_state import swap_writepage
 from pinpage.errors import require
 from pinpage.units import Mask, Pfns
 
-__all__ = ["SWAP_CLUSTER_MAX", "Reclaimed", "shrink_active", "shrink_inactive"]
+__all__ = ["SWAP_CLUSTER_MAX", "Reclaimed", "Reclaimer", "shrink_active", "shrink_inactive"]
 
 SWAP_CLUSTER_MAX = 32
 """Pages per batch (include/linux/swap.h)."""
@@ -54,6 +57,65 @@ class Reclaimed:
     nr_activated: int = 0
     nr_busy: int = 0
     nr_no_slot: int = 0
+
+
+class Reclaimer:
+    """Reclaim for whoever is short of memory: swap where there is some, else page cache.
+
+    Attributes:
+        nr_dropped: pages of clean page cache given up so far.
+    """
+
+    def __init__(self, paging: Paging, pcp: PerCpuPages, counters: Counters) -> None:
+        """Work on `paging`; dropped pages go to the per-CPU lists and are counted as freed."""
+        self._paging = paging
+        self._pcp = pcp
+        self._counters = counters
+        self.nr_dropped = 0
+
+    @property
+    def may_swap(self) -> bool:
+        """Whether there is swap to write to."""
+        return bool(self._paging.swap.areas)
+
+    def nr_reclaimable(self) -> int:
+        """Pages that could be freed: all that swap could take, or what of the cache is clean.
+
+        Cost: one pass over the LRU where there is no swap.
+        """
+        lru = self._paging.lru
+        if self.may_swap:
+            return lru.nr_pages(active=False) + lru.nr_pages(active=True)
+        return len(self._clean(active=False)) + len(self._clean(active=True))
+
+    def shrink(self, nr_to_scan: int) -> int:
+        """Scan so many of the oldest pages; how many were freed.
+
+        Nothing inside a reclaim that is running already.
+        """
+        if self._paging.in_reclaim:
+            return 0
+        if not self.may_swap:
+            return self._drop(nr_to_scan)
+        shrink_active(self._paging, nr_to_scan)
+        return shrink_inactive(self._paging, nr_to_scan).nr_reclaimed
+
+    def _clean(self, *, active: bool) -> Pfns:
+        paging, lru = self._paging, self._paging.lru
+        pfns = lru.oldest(lru.nr_pages(active=active), active=active)
+        clean: Pfns = pfns[is_clean_cache(paging.frames, paging.rmap, pfns)]
+        return clean
+
+    def _drop(self, count: int) -> int:
+        paging = self._paging
+        oldest = self._clean(active=False)[:count]
+        if not len(oldest):
+            oldest = self._clean(active=True)[:count]
+        dropped = reclaim_clean_pages(paging.frames, paging.rmap, paging.lru, self._pcp, oldest)
+        nr_dropped = int(dropped.sum())
+        self.nr_dropped += nr_dropped
+        self._counters.pages_freed += nr_dropped
+        return nr_dropped
 
 
 def shrink_inactive(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> Reclaimed:
@@ -127,7 +189,8 @@ def _keep_some(paging: Paging, pfns: Pfns, done: Reclaimed) -> Pfns:
         frames.set_flag(pfns[used], PageFlag.ACTIVE)
     if not going.all():
         _putback(paging, pfns[~going])
-    return pfns[going]
+    gone: Pfns = pfns[going]
+    return gone
 
 
 def _may_reclaim(paging: Paging, pfns: Pfns) -> Mask:

@@ -223,7 +223,9 @@ def _predicted(request: Recorded, snapshot: Snapshot) -> int:
     options = options_of_kernel(snapshot)
     if request == "cmphuge":
         return _compact_and_take(prepare(snapshot, options, contents="none").machine)
-    return run_request(_CONSUMER[request], snapshot, options, contents="none").obtained
+    # What is swapped out must be compressed, so it takes real bytes.
+    contents: Literal["bytes", "none"] = "bytes" if request == "huge" else "none"
+    return run_request(_CONSUMER[request], snapshot, options, contents=contents).obtained
 
 
 def _compact_and_take(machine: Machine) -> int:

@@ -15,12 +15,16 @@ _KEPT_FLAGS = np.bitwise_or.reduce(
     [
         flag.mask
         for flag in (
-            PageFlag.REFERENCED, PageFlag.UPTODATE, PageFlag.DIRTY, PageFlag.ACTIVE,
+            PageFlag.UPTODATE, PageFlag.DIRTY, PageFlag.ACTIVE,
             PageFlag.SLAB, PageFlag.ANON, PageFlag.SWAPBACKED, PageFlag.PGTABLE,
         )
     ]
 )  # fmt: skip
-"""Flags that a replay takes over; the rest are those of moments (locks, LRU batches)."""
+"""Flags that a replay takes over; the rest are those of moments (locks, LRU batches).
+
+REFERENCED is none: to reclaim it stands for the accessed bit of page tables, which a
+recording does not hold; the recorded PG_referenced alone keeps no anonymous page.
+"""
 
 
 def nr_frames_padded(snapshot: Snapshot) -> int:

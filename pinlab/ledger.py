@@ -19,6 +19,7 @@ from mm.address_space import AddressSpace
 from mm.contents import Contents
 from mm.swap import Swap, SwapEntry, swp_entry
 from owners.opaque import OpaqueOwner
+from owners.zram_swap import ZramSwap
 from owners.zswap import Zswap
 from pinlab.corpus import Corpus
 from pinlab.fill import holds
@@ -157,6 +158,8 @@ class _Places:
         if pfn >= 0:
             return self.contents.read(pfn)
         area, offset = self.swap.locate(entry)
+        if isinstance(area.frontswap, ZramSwap) and area.frontswap_map[offset]:
+            return area.frontswap.load(area.type, offset)
         return area.disk.get(offset)
 
 

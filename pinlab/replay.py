@@ -46,7 +46,7 @@ from pinlab.snapshot.image import Snapshot, count_classes
 from pinlab.stock import MOST_OBJECTS_PER_PAGE, stock
 from pinpage.errors import PinpageError
 from pinpage.registry import PinRegistry
-from pinpage.units import Pfns
+from pinpage.units import PAGE_SIZE, Pfns
 
 __all__ = ["Replayed", "class_counts", "replay"]
 
@@ -55,6 +55,9 @@ _OBJECTS_AT_ONCE = 8192
 
 _NOT_ON_DISK = PageFlag.DIRTY.mask | PageFlag.SWAPBACKED.mask
 """Flags of page cache (shmem among it) whose bytes are in memory only."""
+
+_MAX_POOL_PERCENT = 40
+"""What the recorded machines had zswap set to; the default of 20 would be exceeded at once."""
 
 _CLASS_OF_STATE = np.full(len(FrameState), FrameClass.UNKNOWN, dtype=np.uint8)
 _CLASS_OF_STATE[FrameState.HOLE] = FrameClass.HOLE
@@ -279,6 +282,7 @@ class _Replay:
             handles="indirect" if asked or zpool != "zbud" else "address",
             coverage=covered if asked else None,
             zpool=zpool,
+            max_pool_percent=_MAX_POOL_PERCENT,
         )
         self._done.zswap = zswap
         self._done.pool_class = klass
@@ -288,7 +292,9 @@ class _Replay:
         """Adopt the pool's pages and make the objects in them swapped virtual pages."""
         machine, corpus = self._machine, self._corpus
         nr_objects = self._nr_pool_objects()
-        area = machine.swap.swapon(nr_objects + nr_objects // 4 + 1, zswap)
+        nr_slots = self._snapshot.workload.get("swap_size_kb", 0) * 1024 // PAGE_SIZE
+        nr_slots = max(nr_slots, nr_objects + nr_objects // 4 + 1)
+        area = machine.swap.swapon(nr_slots, zswap)
         pool = zswap.init(area.type)
         held = stock(
             pool, pfns, corpus, self._stream(zswap.zpool),

@@ -22,7 +22,7 @@ from pinlab.corpus import Corpus
 from pinlab.described import describe_machine, is_description
 from pinlab.layout import nr_frames_padded
 from pinlab.replay import Replayed, replay
-from pinlab.requests import cma, huge1g, offline, power
+from pinlab.requests import cma, huge1g, huge2m, offline, power
 from pinlab.requests.account import Subject
 from pinlab.requests.report import RequestName, RequestOptions, RequestReport
 from pinlab.results import Run
@@ -147,6 +147,7 @@ def run_request(
 
 
 SERVERS: dict[RequestName, Serve] = {
+    "huge2m": huge2m.serve,
     "huge1g": huge1g.serve,
     "cma": cma.serve,
     "offline": offline.serve,

@@ -5,6 +5,7 @@ import pytest
 from mm.compaction import CompactControl, CompactReport, CompactResult
 from mm.design import Answer
 from mm.pageblock import MigrateType
+from pinpage.errors import PinpageError
 from pinpage.owner import Mode, Reason
 from tests.unit.mm.machines import Drawn, ScriptedDesign, column
 
@@ -72,105 +73,29 @@ def test_released_frames_go_before_anything_moves():
     assert report.refused[Reason.OWNER_BUSY] == 2
 
 
-# Order-driven.
+def test_one_node_is_compacted_alone_and_a_plan_is_for_all():
+    drawn = Drawn("a.......", "a.......", "a.......", "a.......", nr_nodes=2)
+    drawn.machine.compact(node=1)
+    assert drawn.picture() == ["a.......", "a.......", "........", "aa......"]
+    for strategy, node in (("plan", 0), ("scan", 2)):
+        with pytest.raises(PinpageError, match="node"):
+            drawn.machine.compact(strategy, node=node)
 
 
-def test_it_stops_when_the_order_is_there():
-    drawn = Drawn("a.......", "a.......", "a.......", "a.......")
-    report = drawn.compact(order=3)
-    assert (report.result, report.pages_moved) == (CompactResult.SUCCESS, 1)
-    assert drawn.picture() == ["........", "a.......", "a.......", "aa......"]
-
-
-def test_the_next_scan_goes_on_where_this_one_stopped():
+def test_it_stops_between_blocks_when_told():
     drawn = Drawn(*["a......."] * 6)
-    drawn.compact(order=3)
-    drawn.machine.buddy.claim_block(0)
-    report = drawn.compact(order=3)
-    # Block 1 was next; the free frames that were not needed are found again.
-    assert report.pages_scanned_migrate == 8
-    assert drawn.picture()[1] == "........"
+    asked = iter((False, True))
+    report = drawn.compact(stop=lambda: next(asked))
+    assert (report.result, report.pages_moved) == (CompactResult.SUCCESS, 2)
     assert drawn.picture()[5] == "aaa....."
-
-
-def test_a_scan_that_began_in_the_middle_is_partial():
-    drawn = Drawn(*["a......."] * 4)
-    drawn.compact(order=3)
-    drawn.machine.buddy.claim_block(0)
-    for block in (1, 2):
-        drawn.machine.get_page(8 * block)
-    assert drawn.compact(order=3).result is CompactResult.PARTIAL_SKIPPED
-    assert drawn.compact(order=3).result is CompactResult.COMPLETE  # from the ends again
-
-
-@pytest.mark.parametrize("options", [{}, {"order": 3, "whole_zone": True}])
-def test_the_whole_zone_starts_at_its_ends(options):
-    drawn = Drawn(*["a......."] * 4)
-    drawn.compact(order=3)
-    drawn.machine.buddy.claim_block(0)
-    drawn.machine.get_page(8)
-    drawn.machine.get_page(16)
-    report = drawn.compact(**options)
-    assert report.result is CompactResult.COMPLETE
-    assert report.pages_scanned_migrate == 24
-
-
-@pytest.mark.parametrize(
-    ("wanted", "other", "found"),
-    [
-        (MOVABLE, MOVABLE, True),
-        (UNMOVABLE, MOVABLE, True),
-        (MOVABLE, UNMOVABLE, True),
-        (MOVABLE, MigrateType.CMA, True),
-        (UNMOVABLE, MigrateType.CMA, False),
-        (MOVABLE, MigrateType.HIGHATOMIC, False),
-    ],
-)
-def test_a_block_counts_if_the_request_may_have_it(wanted, other, found):
-    types = [other, MOVABLE, MOVABLE]
-    drawn = Drawn("a.......", "a#.#.#.#", "a#.#.#.#", types=types)
-    report = drawn.compact(order=3, migratetype=wanted)
-    assert (report.result is CompactResult.SUCCESS) == found
-
-
-def test_small_blocks_of_other_types_count_for_kernel_requests_only():
-    """Order 0 is below half a pageblock's order: a movable request may not steal it."""
-    picture = ("#.#.#.#.", "#a#a#a#a", "########")
-    for wanted, found in ((UNMOVABLE, True), (MOVABLE, False)):
-        types = [MigrateType.RECLAIMABLE, MigrateType.HIGHATOMIC, MOVABLE]
-        drawn = Drawn(*picture, types=types)
-        report = drawn.compact(order=0, migratetype=wanted)
-        assert (report.result is CompactResult.SUCCESS) == found
 
 
 # Modes.
 
 
-@pytest.mark.parametrize("mode", Mode)
-@pytest.mark.parametrize("wanted", [MOVABLE, UNMOVABLE])
-def test_async_for_an_allocation_takes_sources_of_its_own_type(mode, wanted):
-    drawn = Drawn("a.......", "a.......", "aa......", types=[UNMOVABLE, MOVABLE, MOVABLE])
-    drawn.compact(order=2, migratetype=wanted, mode=mode, ignore_skip_hint=False)
-    first_is_a_source = mode > Mode.ASYNC or wanted == UNMOVABLE
-    assert (drawn.picture()[0] == "........") == first_is_a_source
-
-
 def test_async_on_nobodys_behalf_takes_sources_of_any_type():
     drawn = Drawn("a.......", "a.......", types=[UNMOVABLE, MOVABLE])
     assert drawn.compact(mode=Mode.ASYNC).pages_moved == 1
-
-
-@pytest.mark.parametrize("spoiler", ["#", "r", "p", "x"])
-@pytest.mark.parametrize("mode", Mode)
-def test_async_direct_leaves_a_run_with_anything_stuck_alone(spoiler, mode):
-    """An order-2 run of one stuck and three movable pages: none is isolated."""
-    drawn = Drawn(f"aaa{spoiler}a.a.", "aa.aaaaa", "#.#.#.#.", "#.#.#.#.", movable=False)
-    drawn.machine.get_page(8)  # so that block 1 makes no run of four either
-    drawn.compact(order=2, mode=mode)
-    run = drawn.picture()[0]
-    stays = mode == Mode.ASYNC
-    assert run[:3] == ("aaa" if stays else "...")
-    assert run[4:] == "...."
 
 
 def test_a_run_on_the_behalf_of_nobody_is_not_all_or_none():

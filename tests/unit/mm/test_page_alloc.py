@@ -2,11 +2,12 @@
 
 import pytest
 
-from mm.compaction import CompactReport, CompactResult
+from mm.compaction import WHOLE_ZONE, CompactReport, CompactResult
 from mm.gfp import Gfp
 from mm.machine import Machine
 from mm.nodes import Zone, setup_lowmem_reserve
 from mm.page_alloc import COSTLY_ORDER, MAX_DEFER_SHIFT, PageAllocator
+from mm.suitable import compaction_suitable
 from pinpage.owner import Mode
 from pinpage.units import Span
 from tests.unit.mm.machines import Drawn, column, small_machine
@@ -46,6 +47,8 @@ class NeverDeferred:
 
     def fail(self, order):
         """Forget it."""
+
+    expect = fail
 
 
 def fragmented(nr_blocks=8, **build):
@@ -98,9 +101,8 @@ def test_the_movable_zone_takes_movable_requests_and_is_asked_first():
 
 
 def test_the_slow_path_makes_the_block_that_was_asked_for():
-    drawn = Drawn(*["a.a.a.a."] * 4, "#.#.#.#.")
+    drawn = Drawn(*["a.a.a.a."] * 8)
     assert drawn.machine.alloc_pages(3, USER) == 0
-    assert drawn.machine.compaction._cached[0].migrate_block == 1
     drawn.machine.check()
     drawn.check_contents()
 
@@ -111,13 +113,22 @@ def test_without_direct_reclaim_there_is_no_slow_path():
     assert drawn.machine.counters.pages_scanned == 0
 
 
-def test_async_first_then_sync_light_never_sync():
-    drawn = fragmented()
+@pytest.mark.parametrize("order", [4, 3])
+@pytest.mark.parametrize("gfp", [Gfp.KERNEL, USER])
+def test_async_comes_first_for_costly_orders_and_kernel_requests(order, gfp):
+    """Movable requests for cheap orders reclaim first; none of them is ever SYNC."""
+    drawn = fragmented(16)
     recorder = Recorder(drawn.machine)
-    assert drawn.machine.alloc_pages(2, USER) == -1
-    assert recorder.modes == [Mode.ASYNC, Mode.SYNC_LIGHT]
-    assert not any(control.ignore_skip_hint or control.any_target for control in recorder.controls)
-    assert {control.order for control in recorder.controls} == {2}
+    drawn.machine.allocator._deferrals[0] = NeverDeferred()
+    drawn.machine.allocator.reclaim = lambda nr_pages: 1
+    assert drawn.machine.alloc_pages(order, gfp | Gfp.RETRY_MAYFAIL) == -1
+    first = [Mode.ASYNC] if order == 4 or gfp == Gfp.KERNEL else []
+    fulls = [control.ignore_skip_hint for control in recorder.controls]
+    assert recorder.modes == first + [Mode.SYNC_LIGHT] * (1 if order == 4 else 2)
+    assert fulls.count(True) == (order == 3)
+    assert {control.order for control in recorder.controls} == {order}
+    for control in recorder.controls:
+        assert control.ignore_skip_hint == control.any_target == control.whole_zone
 
 
 def test_order_0_is_not_compacted_for():
@@ -131,28 +142,46 @@ def test_every_zone_of_the_zonelist_is_compacted_nearest_first():
     drawn = fragmented(8, nr_nodes=2)
     recorder = Recorder(drawn.machine)
     drawn.machine.alloc_pages(2, USER)
-    assert [control.zone.index for control in recorder.controls] == [0, 1, 0, 1]
+    assert [control.zone.index for control in recorder.controls] == [0, 1]
 
 
 @pytest.mark.parametrize(
-    ("order", "gfp", "nr_tries", "full"),
-    [(2, USER, 16, 16), (4, USER, 4, 0), (2, USER | Gfp.NORETRY, 1, 0)],
+    ("order", "gfp", "nr_light", "nr_full"),
+    [
+        (2, USER, 17, 17),
+        (4, USER | Gfp.RETRY_MAYFAIL, 5, 0),
+        (4, USER, 1, 0),
+        (2, USER | Gfp.NORETRY, 1, 0),
+    ],
 )
-def test_tries_last_as_long_as_reclaim_makes_progress(order, gfp, nr_tries, full):
+def test_progress_is_worth_16_retries_or_4_and_then_more_effort(order, gfp, nr_light, nr_full):
+    """Each attempt makes a block that somebody else takes; costly orders want to be asked hard."""
     drawn = fragmented(16)
     machine = drawn.machine
-    recorder = Recorder(machine)
+    recorder = Recorder(machine, CompactResult.SUCCESS)
     machine.allocator._deferrals[0] = NeverDeferred()
-    asked = []
-    machine.allocator.reclaim = lambda nr_pages: asked.append(nr_pages) or 1
+    machine.allocator.reclaim = lambda nr_pages: 1
     assert machine.alloc_pages(order, gfp) == -1
-    assert len(asked) == nr_tries + full
-    assert set(asked) == {32}
-    assert recorder.modes == [Mode.ASYNC] + [Mode.SYNC_LIGHT] * (nr_tries + full)
-    fulls = [control.ignore_skip_hint for control in recorder.controls]
-    assert sum(fulls) == full
-    for control in recorder.controls:
-        assert control.ignore_skip_hint == control.any_target == control.whole_zone
+    modes = recorder.modes[1:] if order == 4 else recorder.modes
+    assert modes == [Mode.SYNC_LIGHT] * (nr_light + nr_full)
+    assert sum(control.ignore_skip_hint for control in recorder.controls) == nr_full
+
+
+def test_a_costly_request_without_retry_stays_asynchronous():
+    drawn = fragmented(16)
+    recorder = Recorder(drawn.machine)
+    drawn.machine.allocator.reclaim = lambda nr_pages: 1
+    assert drawn.machine.alloc_pages(4, USER | Gfp.NORETRY) == -1
+    assert recorder.modes == [Mode.ASYNC, Mode.ASYNC]
+
+
+def test_a_costly_request_without_retry_gives_up_where_compaction_is_left_out():
+    drawn = fragmented(16)
+    recorder, asked = Recorder(drawn.machine), []
+    drawn.machine.allocator._deferrals[0].fail(4)
+    drawn.machine.allocator.reclaim = lambda nr_pages: asked.append(nr_pages) or 1
+    assert drawn.machine.alloc_pages(4, USER | Gfp.NORETRY) == -1
+    assert (recorder.controls, asked) == ([], [])
 
 
 def test_no_progress_ends_the_tries():
@@ -160,7 +189,46 @@ def test_no_progress_ends_the_tries():
     recorder, asked = Recorder(drawn.machine), []
     drawn.machine.allocator.reclaim = lambda nr_pages: asked.append(nr_pages) or 0
     assert drawn.machine.alloc_pages(2, USER) == -1
-    assert (len(asked), len(recorder.controls)) == (1, 2)
+    assert (len(asked), len(recorder.controls)) == (1, 1)
+
+
+def test_a_failed_attempt_is_followed_by_a_harder_one_while_reclaim_makes_progress():
+    drawn = fragmented()
+    recorder, asked = Recorder(drawn.machine), []
+    drawn.machine.allocator._deferrals[0] = NeverDeferred()
+    drawn.machine.allocator.reclaim = lambda nr_pages: asked.append(nr_pages) or 1
+    assert drawn.machine.alloc_pages(2, USER) == -1
+    assert asked == [32, 32]
+    assert [control.ignore_skip_hint for control in recorder.controls] == [False, True]
+
+
+def test_reclaim_for_a_costly_order_is_left_out_where_compaction_has_all_it_needs():
+    """More than high + 2 * 2^order pages are free: what is missing is a block, not pages."""
+    for nr_blocks, asks in ((16, False), (9, True)):
+        drawn = fragmented(nr_blocks, marks=(1, 2, 4))
+        recorder, asked = Recorder(drawn.machine), []
+        drawn.machine.allocator.reclaim = lambda nr_pages, asked=asked: asked.append(nr_pages) or 0
+        drawn.machine.alloc_pages(4, USER)
+        assert bool(asked) == asks
+        assert recorder.controls
+
+
+def test_single_pages_are_reclaimed_for_as_long_as_there_is_something_to_reclaim():
+    drawn = Drawn("########")
+    left = [3]
+
+    def reclaim(nr_pages):
+        left[0] -= 1
+        return 1
+
+    drawn.machine.allocator.reclaim = reclaim
+    drawn.machine.allocator.reclaimable = lambda: max(left[0], 0)
+    assert drawn.machine.alloc_page(USER) == -1
+    assert left == [0]
+    left[0] = 40
+    drawn.machine.allocator.reclaim = lambda nr_pages: left.append(nr_pages) or 0
+    assert drawn.machine.alloc_page(USER) == -1
+    assert len(left) - 1 == 17  # 16 rounds in vain, and the one after
 
 
 def test_what_reclaim_freed_is_allocated():
@@ -183,11 +251,30 @@ def test_compaction_and_reclaim_do_not_nest():
     recorder, inner = Recorder(machine), []
     recorder.on_compact = lambda: inner.append(machine.alloc_pages(3, USER))
     machine.allocator.reclaim = lambda nr_pages: inner.append(machine.alloc_pages(3, USER)) or 0
-    assert machine.alloc_pages(2, USER) == -1
+    assert machine.alloc_pages(2, Gfp.KERNEL) == -1
     assert inner == [-1, -1, -1]
     assert len(recorder.controls) == 2
-    assert machine.alloc_pages(2, USER) == -1  # and the guard is gone afterwards
+    assert machine.alloc_pages(2, Gfp.KERNEL) == -1  # and the guard is gone afterwards
     assert len(recorder.controls) > 2
+
+
+def test_what_runs_beside_is_woken_and_catches_up_after_each_compaction():
+    drawn = fragmented(16)
+    recorder, told = Recorder(drawn.machine), []
+
+    class Beside:
+        def wake(self, order, zones):
+            told.append(("wake", order, [zone.index for zone in zones]))
+
+        def catch_up(self):
+            told.append("catch up")
+
+    drawn.machine.allocator.background = Beside()
+    drawn.machine.alloc_pages(4, USER)
+    assert told == [("wake", 4, [0]), "catch up", "catch up"]
+    drawn.machine.alloc_pages(4, USER & ~Gfp.KSWAPD_RECLAIM)
+    assert ("wake", 4, [0]) not in told[3:]
+    assert recorder.resets == []
 
 
 def test_stale_hints_are_forgotten_when_a_slow_path_begins():
@@ -201,8 +288,18 @@ def test_stale_hints_are_forgotten_when_a_slow_path_begins():
 
 
 def suitable(machine, order):
+    """Whether compaction would go ahead (None), as far as memory is concerned."""
     zone = machine.zones[0]
-    return machine.allocator._is_suitable(zone, order, zone.kind)
+    mark = 1 << 20  # the block itself is never there
+    return compaction_suitable(machine.buddy, zone, order, mark=mark, highest=zone.kind) is None
+
+
+def test_nothing_is_compacted_for_a_block_that_is_there_and_everything_for_whole_memory():
+    machine = small_machine(8)
+    zone = machine.zones[0]
+    found = compaction_suitable(machine.buddy, zone, 3, mark=0)
+    assert found is CompactResult.SUCCESS
+    assert compaction_suitable(machine.buddy, zone, WHOLE_ZONE, mark=1 << 20) is None
 
 
 @pytest.mark.parametrize("order", [1, COSTLY_ORDER, COSTLY_ORDER + 1])
@@ -261,12 +358,12 @@ def test_synchronous_failures_defer_and_success_ends_it():
     recorder, ran = Recorder(machine), []
     for _ in range(8):
         before = len(recorder.controls)
-        machine.alloc_pages(2, USER)
+        machine.alloc_pages(2, Gfp.KERNEL)
         ran.append(len(recorder.controls) - before)
     # Each request considers twice; shift grows at every synchronous attempt that ran.
     assert ran == [2, 1, 0, 1, 0, 0, 0, 1]
     recorder.on_compact = lambda: machine.buddy.free_many(column(0, 2, 4, 6))
-    while machine.alloc_pages(2, USER) < 0:
+    while machine.alloc_pages(2, Gfp.KERNEL) < 0:
         pass
     assert machine.allocator._deferrals[0].shift == 0
 
@@ -275,7 +372,7 @@ def test_a_block_that_somebody_else_takes_defers_nothing():
     drawn = fragmented()
     recorder = Recorder(drawn.machine, CompactResult.SUCCESS)
     for _ in range(3):
-        drawn.machine.alloc_pages(2, USER)
+        drawn.machine.alloc_pages(2, Gfp.KERNEL)
     assert len(recorder.controls) == 6
 
 
@@ -287,7 +384,7 @@ def test_hints_are_reset_when_the_longest_deferral_ends():
     for _ in range(MAX_DEFER_SHIFT):
         deferral.fail(2)
     deferral.considered = (1 << MAX_DEFER_SHIFT) - 2
-    machine.alloc_pages(2, USER)
+    machine.alloc_pages(2, Gfp.KERNEL)
     assert recorder.resets == [(0, True), (0, False)]
     assert recorder.modes == [Mode.SYNC_LIGHT]
 

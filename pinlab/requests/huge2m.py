@@ -1,0 +1,195 @@
+"""2 MiB pages: what a write to nr_hugepages obtains, and how much of memory that sets moving.
+
+    wanted      pages: as many as the machine could hold unless told otherwise
+    obtained    pages that the pool has got
+    bound       the most that any strategy can obtain with what can be moved, from the state
+                before: pages that reclaim frees may add to it
+    attempts    one per page, up to the first that fails, as the write goes
+
+`serve` asks right away.  Under `scan` each page comes from the allocator, which compacts and
+reclaims for it, while kswapd and kcompactd work beside it; under `plan` memory is compacted by
+plan once, and the pages are the blocks that this emptied.  `serve_compacted` compacts all
+memory first, by either strategy, and takes what is there then, pressing nobody.
+
+Of a zram device that the recorded machine swapped to, the pages are there but not the table;
+what is swapped out now goes to a new device beside it.
+"""
+
+import numpy as np
+
+from mm.design import Answer
+from mm.errno import Errno
+from mm.frames import FrameState, PageFlag
+from mm.machine import Machine
+from mm.reasons import Refusals
+from owners.compress import compressor
+from owners.zram import Zram
+from owners.zram_swap import ZramSwap
+from pinlab.replay import Replayed
+from pinlab.requests.account import Account, Subject
+from pinlab.requests.report import RequestOptions, RequestReport
+from pinpage.owner import Mode, Reason
+from pinpage.units import Span
+
+__all__ = ["serve", "serve_compacted", "swap_to_zram"]
+
+
+def serve(subject: Subject, options: RequestOptions) -> RequestReport:
+    """Write to nr_hugepages.
+
+    Reads of the options: strategy, mode, count, node, interrupted, advance.
+
+    Raises:
+        PinpageError: no such node; nothing has changed.
+
+    Cost: two to ten seconds for a recorded GiB where much is swapped out, else one.
+    """
+    machine = subject.machine if isinstance(subject, Replayed) else subject
+    machine.hugetlb.nodes_for(options.node)
+    account = _account(subject, options, machine)
+    before = _Work(machine)
+    if options.strategy == "plan":
+        obtained = _take_planned(machine, options, account)
+    else:
+        swap_to_zram(subject)
+        machine.start_daemons()
+        obtained = _take_one_by_one(machine, options, account, hard=True)
+    return _finish(account, machine, options, obtained, before)
+
+
+def serve_compacted(subject: Subject, options: RequestOptions) -> RequestReport:
+    """Write to compact_memory, and then to nr_hugepages.
+
+    Reads of the options: as `serve`.
+
+    Raises:
+        PinpageError: no such node; nothing has changed.
+
+    Cost: about a second for a recorded GiB.
+    """
+    machine = subject.machine if isinstance(subject, Replayed) else subject
+    machine.hugetlb.nodes_for(options.node)
+    account = _account(subject, options, machine)
+    before = _Work(machine)
+    if options.strategy == "plan":
+        obtained = _take_planned(machine, options, account)
+    else:
+        account.begin("compact all memory", of=_wanted(machine, options) + 1)
+        report = machine.compact("scan", options.mode).report
+        machine.pcp.drain_all()
+        account.end(None, Errno.OK, pages_released=report.pages_released)
+        obtained = _take_one_by_one(machine, options, account, hard=False)
+    return _finish(account, machine, options, obtained, before)
+
+
+def swap_to_zram(subject: Subject) -> None:
+    """Give a replayed machine that swapped to zram a device to swap to; nothing else has one."""
+    if not isinstance(subject, Replayed):
+        return
+    machine, old = subject.machine, subject.opaque.get("zram")
+    if old is None or machine.swap.areas:
+        return
+    zram = Zram(
+        machine,
+        compressor("zlib"),
+        machine.frames.nr_frames,
+        registry=machine.registry,
+        coverage="migrate" if old.movable else "none",
+        name="zram1",
+    )
+    area = machine.swap.swapon(machine.frames.nr_frames)
+    area.frontswap = ZramSwap(zram, area.type)
+
+
+class _Work:
+    """What was done beside the attempts, up to now; subtract two of these."""
+
+    def __init__(self, machine: Machine) -> None:
+        daemon = machine.kswapd
+        self.details = {
+            "kswapd_runs": daemon.nr_runs if daemon else 0,
+            "kswapd_pages_reclaimed": daemon.nr_reclaimed if daemon else 0,
+            "kcompactd_runs": sum(each.nr_wakes for each in machine.kcompactd.values()),
+            "daemon_pages_moved": daemon.done.pages_copied if daemon else 0,
+            "daemon_ns": machine.costs.cost_of(daemon.done) if daemon else 0,
+            "pages_swapped_out": machine.paging.nr_swapped_out,
+            "pages_dropped_by_reclaim": machine.reclaimer.nr_dropped,
+        }
+
+    def since(self, before: "_Work") -> dict[str, int]:
+        return {name: count - before.details[name] for name, count in self.details.items()}
+
+
+def _account(subject: Subject, options: RequestOptions, machine: Machine) -> Account:
+    bound = machine.bound(options.mode)
+    return Account(subject, options, request="huge2m", unit="2 MiB page", bound=bound)
+
+
+def _wanted(machine: Machine, options: RequestOptions) -> int:
+    return options.count or machine.pageblocks.nr_blocks
+
+
+def _take_one_by_one(
+    machine: Machine, options: RequestOptions, account: Account, *, hard: bool
+) -> int:
+    """Pages from the allocator, up to the first that it does not have."""
+    pool, wanted, obtained = machine.hugetlb, _wanted(machine, options), 0
+    given_up: set[int] = set()
+    while obtained < wanted and not account.interrupted:
+        account.begin(f"page {obtained}", of=wanted)
+        dropped = machine.reclaimer.nr_dropped
+        found = pool.grow(1, node=options.node, hard=hard, given_up=given_up)
+        dropped = machine.reclaimer.nr_dropped - dropped
+        if not found:
+            in_the_way = _in_the_way(machine, options.mode)
+            account.end(None, Errno.ENOMEM, refusals=in_the_way, pages_dropped=dropped)
+            break
+        account.end(_span_of(machine, pool.heads[-1]), Errno.OK, pages_dropped=dropped)
+        obtained += 1
+    return obtained
+
+
+def _take_planned(machine: Machine, options: RequestOptions, account: Account) -> int:
+    """The blocks that a plan emptied; no watermark is asked."""
+    wanted = _wanted(machine, options)
+    account.begin("compact by plan", of=2)
+    report = machine.compact("plan", options.mode).report
+    account.end(None, Errno.OK, pages_released=report.pages_released)
+    if account.interrupted:
+        return 0
+    account.begin("take the blocks that are free", of=2)
+    obtained = machine.hugetlb.claim(wanted)
+    full = obtained == wanted
+    refusals = None if full else _in_the_way(machine, options.mode)
+    account.end(None, Errno.OK if full else Errno.ENOMEM, refusals=refusals)
+    return obtained
+
+
+def _span_of(machine: Machine, head: int) -> Span:
+    return Span(head, head + machine.pageblocks.nr_pages_per_block)
+
+
+def _in_the_way(machine: Machine, mode: Mode) -> Refusals:
+    """Frames that keep a block from being emptied, each once, by reason and holder."""
+    frames, design = machine.frames, machine.design
+    used = np.flatnonzero(frames.state == FrameState.USED)
+    used = used[~frames.has_flag(used, PageFlag.HUGE)]
+    found = Refusals()
+    if len(used):
+        seen = machine.mover.classify(used, design, mode)
+        stays = (seen.answers == Answer.NO) & (seen.reasons > Reason.RELEASED)
+        found.add(
+            used[stays],
+            seen.reasons[stays],
+            design.holders(frames.nr_frames),
+            at_home=machine.mover.has_home(used[stays]),
+        )
+    return found
+
+
+def _finish(
+    account: Account, machine: Machine, options: RequestOptions, obtained: int, before: _Work
+) -> RequestReport:
+    wanted = _wanted(machine, options)
+    details = _Work(machine).since(before)
+    return account.finish(wanted=wanted, obtained=obtained, details=details)
