@@ -62,6 +62,17 @@ class _Gone:
 class MemoryHotplug:
     """Takes memory blocks of one machine offline and online.
 
+    >>> from mm.machine import Machine
+    >>> machine = Machine.build(nr_pages=4 * MEMORY_BLOCK_NR_PAGES, contents="tags")
+    >>> machine.hotplug.offline(1, machine.design).errno.name
+    'OK'
+    >>> machine.buddy.nr_free() // MEMORY_BLOCK_NR_PAGES
+    3
+    >>> machine.hotplug.online(1, kind="movable").name
+    'OK'
+    >>> [(zone.name, zone.managed_nr_pages) for zone in machine.zones]
+    [('Normal', 98304), ('Movable', 32768)]
+
     Attributes:
         blocks: the memory blocks and where RAM is.
         notifiers: who is asked and told.

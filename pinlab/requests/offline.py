@@ -1,9 +1,11 @@
 """Memory blocks taken offline, one after the other, each brought online again before the next.
 
-    wanted      memory blocks tried
+    wanted      memory blocks that are to go; unless it is said how many, all that there are
     obtained    those that went
     bound       those that hold nothing, at the start, that nobody can move, and may go at all
     attempts    one per block; its errno is what the write to its `state` file answers
+
+Where some are enough, `scan` tries the lowest first and `plan` those with the fewest moves.
 
 Each block starts from what the one before it left behind, as in the recordings.  A block of
 ZONE_MOVABLE comes back as movable memory, any other as kernel memory.
@@ -47,7 +49,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     hotplug = machine.hotplug
     if options.block_nr_pages is not None:
         hotplug.blocks.nr_pages = options.block_nr_pages
-    wanted = hotplug.blocks.online() if options.block is None else [options.block]
+    wanted = _in_order(machine, options)
     bound = sum(bool(hotplug.verdict(b, machine.design, options.mode)) for b in wanted)
     account = Account(subject, options, request="offline", unit="memory block", bound=bound)
     obtained = nr_rounds = 0
@@ -73,7 +75,24 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
             pages_moved=result.report.pages_moved,
             timed_out=result.report.timed_out,
         )
-    return account.finish(wanted=len(wanted), obtained=obtained, details={"rounds": nr_rounds})
+    return account.finish(
+        wanted=len(wanted) if options.count is None else options.count,
+        obtained=obtained,
+        details={"rounds": nr_rounds},
+    )
+
+
+def _in_order(machine: Machine, options: RequestOptions) -> list[int]:
+    """The blocks to try: from the bottom up; by plan, where some are enough, cheapest first."""
+    hotplug = machine.hotplug
+    if options.block is not None:
+        return [options.block]
+    blocks = hotplug.blocks.online()
+    if options.strategy == "plan" and options.count is not None:
+        plan = hotplug.cheapest(machine.design, want=None, mode=options.mode)
+        first = [hotplug.blocks.block_of(span.start) for span in plan.spans]
+        blocks = first + [block for block in blocks if block not in first]
+    return blocks
 
 
 def _patience(options: RequestOptions) -> Patience:

@@ -268,6 +268,11 @@ MUTANTS: list[Mutant] = [
         f"{UNIT_REQUEST}::test_one_block_alone_and_as_many_as_are_wanted",
     ),
     _hp(
+        "offline-request-plans-from-the-bottom-up", "plan: the cheapest blocks first", REQUEST,
+        "        blocks = first + [block for block in blocks if block not in first]\n", "",
+        f"{UNIT_REQUEST}::test_where_two_are_enough_plan_takes_the_cheapest",
+    ),
+    _hp(
         "snapshot-forgets-where-ram-is", "holes of a recording are known", SNAPSHOT,
         '            "ram": [[span.start, span.stop] for span in self.ram],\n', "",
         "tests/unit/pinlab/test_linux61.py"

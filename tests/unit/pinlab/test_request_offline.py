@@ -50,6 +50,16 @@ def test_one_block_alone_and_as_many_as_are_wanted():
         serve(world.machine, RequestOptions(block_nr_pages=SIZE))
 
 
+@pytest.mark.parametrize(("strategy", "tried"), [("scan", [0, 1, 2]), ("plan", [2, 1])])
+def test_where_two_are_enough_plan_takes_the_cheapest(strategy, tried):
+    world = Drawn(
+        "aaa...aa", "#.......", "a..aa...", FREE, "a.......", FREE, "aa.....a", "aaa....."
+    )
+    report = serve(world.machine, options(strategy=strategy, count=2))
+    assert [attempt.name for attempt in report.attempts] == [f"block {at}" for at in tried]
+    assert (report.wanted, report.obtained) == (2, 2)
+
+
 def pinned():
     world = Drawn("aa......", FREE, FREE, FREE)
     world.machine.mover.get_page(0)
