@@ -37,7 +37,7 @@ class InFlight(PinOwner):
         self._policy = policy
         self._wait_bound_s = wait_bound_s
         self._numbers: set[int] = set()
-        self._nr_waiting = 0
+        self._awaited: list[int] = []
         self._landed = threading.Condition()
         self._count = itertools.count()
         self.nr_refused = 0
@@ -56,7 +56,9 @@ class InFlight(PinOwner):
     def land(self, number: int) -> None:
         """Its pin is gone.  Any thread."""
         self._numbers.discard(number)
-        if self._nr_waiting:  # whoever begins to wait after this line finds the number gone
+        # Whoever begins to wait after this line finds the number gone.  Nobody else's landing
+        # wakes a mover: it would only take the processor from the threads it waits for.
+        if number in self._awaited:
             with self._landed:
                 self._landed.notify_all()
 
@@ -82,12 +84,12 @@ class InFlight(PinOwner):
     def _wait(self, number: int, deadline_s: float) -> bool:
         self.nr_waited += 1
         with self._landed:
-            self._nr_waiting += 1
+            self._awaited.append(number)
             try:
                 left_s = deadline_s - time.monotonic()
                 return self._landed.wait_for(lambda: number not in self._numbers, max(0.0, left_s))
             finally:
-                self._nr_waiting -= 1
+                self._awaited.remove(number)
 
     def isolate(self, pin: Pin, mode: Mode) -> Verdict:
         """`isolate_many` of one."""

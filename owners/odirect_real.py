@@ -258,34 +258,35 @@ class RealDevice:
     def _hold(self, registry: PinRegistry, pins: PinIds) -> list[tuple[int, int]]:
         """Pin the frames of a request: (pfn, number) each, all of them."""
         while True:
-            held: list[tuple[int, int]] = []
-            for pin_id in pins:
-                # Whoever holds a page must not wait for a mover: it may wait for that page.
-                if not self._hold_one(registry, pin_id, held, wait=not held):
-                    break
-            else:
+            held = self._hold_at_rest(registry, pins)
+            if len(held) == len(pins):
                 return held
+            # Whoever holds a page must not wait for a mover: it may wait for that page.
             self._let_go(registry, held)
-            held.clear()
-            self._hold_one(registry, pin_id, held, wait=True)
-            self._let_go(registry, held)
+            self._wait_for(registry, pins[len(held)])
 
-    def _hold_one(
-        self, registry: PinRegistry, pin_id: int, held: list[tuple[int, int]], *, wait: bool
-    ) -> bool:
-        """Look up, pin, look up again; False: under move, and not to be waited for."""
-        flights, pfn_of = self.flights, self.pinner.pfn_of
-        while True:
-            pfn = pfn_of(pin_id)
-            number = flights.take_off()
-            if registry.pin(pfn, flights, number, wait=wait) is not Verdict.YES:
+    def _hold_at_rest(self, registry: PinRegistry, pins: PinIds) -> list[tuple[int, int]]:
+        """Look up, pin, look up again, up to the first frame that a mover has or had."""
+        flights, pfn_of, pin = self.flights, self.pinner.pfn_of, registry.pin
+        held: list[tuple[int, int]] = []
+        for pin_id in pins:
+            pfn, number = pfn_of(pin_id), flights.take_off()
+            if pin(pfn, flights, number, wait=False) is not Verdict.YES:
                 flights.land(number)
-                return False
-            if pfn_of(pin_id) == pfn:
-                held.append((pfn, number))
-                return True
-            self._let_go(registry, [(pfn, number)])
-            self._retries.append(pin_id)
+                break
+            if pfn_of(pin_id) != pfn:
+                self._let_go(registry, [(pfn, number)])
+                self._retries.append(pin_id)
+                break
+            held.append((pfn, number))
+        return held
+
+    def _wait_for(self, registry: PinRegistry, pin_id: int) -> None:
+        """Until no mover has the frame, by a pin that has to wait."""
+        pfn, number = self.pinner.pfn_of(pin_id), self.flights.take_off()
+        if registry.pin(pfn, self.flights, number) is Verdict.YES:
+            registry.unpin(pfn, self.flights, number)
+        self.flights.land(number)
 
     def _let_go(self, registry: PinRegistry, held: list[tuple[int, int]]) -> None:
         for pfn, number in held:

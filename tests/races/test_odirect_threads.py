@@ -240,6 +240,29 @@ def test_whoever_waits_for_a_page_in_flight_is_woken_when_it_lands():
     assert time.monotonic() - began < 3.5
 
 
+def test_a_mover_is_woken_by_the_page_that_it_waits_for_and_by_no_other(monkeypatch):
+    flights, looks = InFlight("disk", Policy.WAIT, wait_bound_s=4.0), []
+    awaited, *others = (flights.take_off() for _ in range(9))
+    wait_for = flights._landed.wait_for
+    monkeypatch.setattr(
+        flights._landed,
+        "wait_for",
+        lambda gone, left_s: wait_for(lambda: looks.append(1) or gone(), left_s),
+    )
+    mover = threading.Thread(
+        target=flights.isolate_many, args=(np.array([1]), [awaited], Mode.SYNC)
+    )
+    mover.start()
+    while not looks:
+        time.sleep(0.001)
+    for number in others:
+        flights.land(number)
+        time.sleep(0.001)
+    flights.land(awaited)
+    mover.join()
+    assert len(looks) == 2
+
+
 def test_the_bound_is_for_all_pages_of_one_question():
     flights = InFlight("disk", Policy.WAIT, wait_bound_s=0.05)
     numbers = [flights.take_off() for _ in range(40)]

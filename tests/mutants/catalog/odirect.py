@@ -92,12 +92,12 @@ MUTANTS: list[Mutant] = [
     # the real one
     _mutant(
         "odirect-thread-does-not-look-again", "R-17", REAL,
-        "            if pfn_of(pin_id) == pfn:\n", "            if pfn >= 0:\n",
+        "            if pfn_of(pin_id) != pfn:\n", "            if pfn < 0:\n",
         f"{THREADS}::test_a_page_that_moves_between_the_look_up_and_the_pin_is_looked_up_again",
     ),
     _mutant(
         "odirect-thread-waits-while-it-holds", "R-30", REAL,
-        "wait=not held", "wait=True",
+        "pin(pfn, flights, number, wait=False)", "pin(pfn, flights, number)",
         f"{THREADS}::test_a_thread_that_holds_a_page_does_not_wait_for_another",
     ),
     _mutant(
@@ -126,8 +126,13 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "odirect-nobody-is-woken", "R-9", FLIGHTS,
-        "        if self._nr_waiting:  #", "        if self._nr_waiting < 0:  #",
+        "        if number in self._awaited:\n", "        if number < 0:\n",
         f"{THREADS}::test_whoever_waits_for_a_page_in_flight_is_woken_when_it_lands",
+    ),
+    _mutant(
+        "odirect-everybody-wakes-the-mover", "cost", FLIGHTS,
+        "        if number in self._awaited:\n", "        if self._awaited:\n",
+        f"{THREADS}::test_a_mover_is_woken_by_the_page_that_it_waits_for_and_by_no_other",
     ),
     _mutant(
         "odirect-bound-for-each-page", "R-32", FLIGHTS,
