@@ -170,7 +170,7 @@ class Account:
             bytes_lost=read.bytes_lost,
             digest=machine.digest(),
             seed=options.seed,
-            partial=self._was_interrupted,
+            partial=self._was_interrupted or (obtained < wanted and self.interrupted),
             details=details or {},
         )
 

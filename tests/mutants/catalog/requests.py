@@ -161,6 +161,14 @@ _INTERRUPTED = [
         _ACCOUNT,
     ),
     _mutant(
+        "account-asks-nobody-at-the-end",
+        "a partial report",
+        "pinlab/requests/account.py",
+        "partial=self._was_interrupted or (obtained < wanted and self.interrupted),",
+        "partial=self._was_interrupted,",
+        _ACCOUNT,
+    ),
+    _mutant(
         "account-takes-a-signal-for-a-refusal",
         "a partial report",
         "pinlab/requests/account.py",

@@ -129,6 +129,13 @@ def test_an_interruption_is_remembered(machine):
     assert account.finish(wanted=1, obtained=0).partial
 
 
+def test_a_signal_that_only_a_policy_saw_makes_the_report_partial(machine):
+    account = account_of(machine, interrupted=lambda: True)
+    assert account.finish(wanted=2, obtained=1).partial
+    account = account_of(machine, interrupted=lambda: True)
+    assert not account.finish(wanted=2, obtained=2).partial  # it came too late to end anything
+
+
 def test_a_fatal_signal_inside_an_attempt_makes_the_report_partial(machine):
     account = account_of(machine)
     account.begin("one")
