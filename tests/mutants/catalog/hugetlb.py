@@ -12,6 +12,7 @@ REQUEST, OWNER, EVACUATE = (
 UNIT = "tests/unit/mm"
 T_POOL, T_NODES = f"{UNIT}/test_hugetlb.py", f"{UNIT}/test_hugetlb_nodes.py"
 T_MOVE, T_WALK = f"{UNIT}/test_hugetlb_move.py", f"{UNIT}/test_gigantic.py"
+T_MODEL = "tests/property/test_hugetlb_machine.py"
 T_OWNER = "tests/unit/owners/test_hugetlb_pages.py"
 _HUGE1G = "tests/unit/pinlab/test_request_huge1g.py"
 T_SERVED = tuple(
@@ -54,6 +55,11 @@ _STATE = [
      "", T_MOVE),
     ("move-is-not-told", "R-35", "        self.on_moved(head, target)\n", "", T_MOVE),
     ("going-is-not-told", "R-10", "        self.on_gone(head)\n", "", T_MOVE),
+    ("used-page-handed-out-again", "H3",
+     "            self._free[self.node_of(head)].remove(head)\n        self._nr_users[head] =",
+     "            pass\n        self._nr_users[head] =", T_MODEL),
+    ("target-is-still-free", "H3", "        self._free[self.node_of(target)].remove(target)\n", "",
+     T_MODEL),
     ("use-takes-no-reference", "H5", "        self.frames.refcount[head] += 1\n", "", T_NODES),
 ]  # fmt: skip
 
