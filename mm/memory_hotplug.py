@@ -21,11 +21,11 @@ takes it back, the kernel may hand it to ZONE_NORMAL.
 from typing import Literal
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
 
+from mm.block_plan import plan_blocks
 from mm.design import Design
 from mm.errno import Errno
-from mm.frames import FrameState
 from mm.hotplug_host import HotplugHost
 from mm.memory_block import MEMORY_BLOCK_NR_PAGES, BlockState, MemoryBlocks
 from mm.memory_forget import FrameForgetter
@@ -35,7 +35,7 @@ from mm.nodes import Zone, ZoneKind
 from mm.offline_loop import OfflineLoop
 from mm.pageblock import MigrateType
 from mm.patience import EvacuationReport, Patience
-from mm.plan_range import RangeOutcome, RangePlan, cheapest_ranges
+from mm.plan_range import RangeOutcome, RangePlan
 from mm.strategy import Strategy
 from mm.zone_resize import ZoneResizer, zone_for
 from pinpage.errors import PinpageError, require
@@ -152,15 +152,16 @@ class MemoryHotplug:
         found = evacuator.isolate(span, loop.design, mode=loop.mode, offline=True)
         if not found:
             return found.errno, self._explain(np.array([found.pfn]), loop.design, loop.mode)
+        agreed = False
         try:
             errno = self.notifiers.ask(
                 MemoryAction.GOING_OFFLINE, MemoryAction.CANCEL_OFFLINE, block
             )
-            if errno is not Errno.OK:
+            agreed = errno is Errno.OK
+            if not agreed:
                 return errno, NOBODY
             errno = loop.run()
             if errno is not Errno.OK:
-                self.notifiers.tell(MemoryAction.CANCEL_OFFLINE, block)
                 return errno, self._explain(loop.report.left, loop.design, loop.mode)
             self._forgetter.require_unknown(span)
             self._note_managed()
@@ -170,6 +171,8 @@ class MemoryHotplug:
         finally:
             if block not in self._gone:
                 evacuator.undo(span)
+                if agreed:
+                    self.notifiers.tell(MemoryAction.CANCEL_OFFLINE, block)
         return Errno.OK, NOBODY
 
     def _explain(self, stuck: Pfns, design: Design, mode: Mode) -> InTheWay:
@@ -204,17 +207,17 @@ class MemoryHotplug:
         Context: drains per-CPU lists and batches of pins.
         Cost: one look at every frame of the machine, counted as scanned.
         """
-        span, host = self.blocks.span(block), self._host
+        span = self.blocks.span(block)
         errno = self.refusal(block)
         if errno is not Errno.OK:
             return OfflineVerdict(errno, block, 0, 0, NOBODY)
-        plan = self._plan(design, mode, np.array([span.start]))
+        plan = self._plan(np.array([span.start]), design, mode)
         outcome, obstacles = plan.outcome_of(span.start), NOBODY
         if outcome is RangeOutcome.STUCK:
             errno = Errno.EBUSY
             obstacles = self._explain(plan.in_the_way(span).pfns, design, mode)
-        elif outcome is not RangeOutcome.CHOSEN and not host.swap.areas:
-            errno = Errno.ENOMEM  # with swap there is room for as long as it lasts
+        elif outcome not in self._outcomes_that_go():
+            errno = Errno.ENOMEM
         return OfflineVerdict(errno, block, plan.moves_of(span.start), plan.modelled_ns, obstacles)
 
     def cheapest(
@@ -230,36 +233,36 @@ class MemoryHotplug:
 
         Context and cost as for `verdict`.
         """
-        starts = [
-            self.blocks.span(block).start
-            for block in self.blocks.online()
-            if self.refusal(block) is Errno.OK
-        ]
-        return self._plan(design, mode, np.array(starts, dtype=np.int64), want)
+        return self._plan(self._candidates(), design, mode, want)
 
-    def _plan(self, design: Design, mode: Mode, starts: Pfns, want: int | None = 1) -> RangePlan:
-        host, size = self._host, self.blocks.nr_pages
-        host.pcp.drain_all()
-        census = host.planned.census(design, mode, with_released=True)[0]
-        if huge := host.evacuator.parts.hugetlb:
-            used = np.flatnonzero(host.frames.state == FrameState.USED)
-            leaves = np.zeros(host.frames.nr_frames, dtype=np.bool_)
-            leaves[used[huge.covers(used)]] = True
-            census = evolve(census, movable=census.movable | leaves)
-        host.counters.pages_scanned_migrate += host.frames.nr_frames
-        populated = [zone for zone in host.zones if zone.managed_nr_pages]
-        is_movable = {zone.kind is ZoneKind.MOVABLE for zone in populated}
-        # Pages of kernel zones have no business in ZONE_MOVABLE: then each zone is on its own.
-        across = len(is_movable) == 1 or self._are_movable(starts)
-        reserve = sum(zone.min for zone in populated) if across else 0
-        return cheapest_ranges(
-            census, size, size, candidates=starts, want=want, reserve=reserve,
-            across_zones=across, costs=host.costs,
-        )  # fmt: skip
+    def removable(self, design: Design, mode: Mode = Mode.SYNC) -> list[int]:
+        """The memory blocks of which each, taken alone, could go; ascending.
 
-    def _are_movable(self, starts: Pfns) -> bool:
-        zones = [self._host.zones[zone] for zone in set(self._host.frames.zone[starts].tolist())]
-        return all(zone.kind is ZoneKind.MOVABLE for zone in zones)
+        Context as for `verdict`.  Cost: one or two looks at every frame of the machine.
+        """
+        found: list[int] = []
+        candidates = self._candidates()
+        in_movable = self._host.frames.zone[candidates]
+        kinds = np.array([zone.kind is ZoneKind.MOVABLE for zone in self._host.zones])[in_movable]
+        for starts in (candidates[kinds], candidates[~kinds]):
+            if len(starts):
+                outcome = self._plan(starts, design, mode).outcome
+                goes = np.isin(outcome, self._outcomes_that_go())
+                found += [self.blocks.block_of(start) for start in starts[goes].tolist()]
+        return sorted(found)
+
+    def _candidates(self) -> Pfns:
+        """First pfns of the blocks that may go at all."""
+        may = [block for block in self.blocks.online() if self.refusal(block) is Errno.OK]
+        return np.array([self.blocks.span(block).start for block in may], dtype=np.int64)
+
+    def _outcomes_that_go(self) -> tuple[RangeOutcome, ...]:
+        """With swap there is room for as long as it lasts."""
+        goes = (RangeOutcome.CHOSEN, RangeOutcome.NOT_WANTED)
+        return (*goes, RangeOutcome.NO_FREE_FRAMES) if self._host.swap.areas else goes
+
+    def _plan(self, starts: Pfns, design: Design, mode: Mode, want: int | None = 1) -> RangePlan:
+        return plan_blocks(self._host, starts, self.blocks.nr_pages, design, mode, want=want)
 
     # Back.
 

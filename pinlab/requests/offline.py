@@ -50,7 +50,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     if options.block_nr_pages is not None:
         hotplug.blocks.nr_pages = options.block_nr_pages
     wanted = _in_order(machine, options)
-    bound = sum(bool(hotplug.verdict(b, machine.design, options.mode)) for b in wanted)
+    bound = len({*wanted} & {*hotplug.removable(machine.design, options.mode)})
     account = Account(subject, options, request="offline", unit="memory block", bound=bound)
     obtained = nr_rounds = 0
     for block in wanted:

@@ -65,6 +65,7 @@ MM_LAYERS: dict[str, tuple[str, ...]] = {
     "move": ("design", "move"),
     "policy": (
         "alloc_retry",
+        "block_plan",
         "census",
         "clean_cache",
         "cma",

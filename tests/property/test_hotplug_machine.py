@@ -181,6 +181,8 @@ class HotplugMachine(RuleBasedStateMachine):
     def offline(self, data, strategy):
         block = data.draw(st.integers(0, self.nr_blocks - 1))
         foretold = self.hotplug.verdict(block, self.world.machine.design)
+        removable = self.hotplug.removable(self.world.machine.design)
+        assert (block in removable) == bool(foretold)
         result = self.hotplug.offline(block, self.world.machine.design, strategy=strategy)
         if foretold:
             assert result

@@ -7,6 +7,7 @@ __all__ = ["MUTANTS"]
 HOTPLUG, LOOP = "mm/memory_hotplug.py", "mm/offline_loop.py"
 FORGET, BLOCKS = "mm/memory_forget.py", "mm/memory_block.py"
 RESIZE, VERDICT, NOTIFY = "mm/zone_resize.py", "mm/memory_verdict.py", "mm/memory_notify.py"
+PLAN = "mm/block_plan.py"
 AREA, PCP, REQUEST = "mm/free_area.py", "mm/pcp.py", "pinlab/requests/offline.py"
 GUP, SNAPSHOT = "owners/gup_longterm.py", "pinlab/snapshot/image.py"
 
@@ -226,14 +227,24 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "plan-does-not-count-room", "plan: room elsewhere", HOTPLUG,
-        "errno = Errno.ENOMEM  # with swap", "errno = Errno.OK  # with swap",
+        "            errno = Errno.ENOMEM\n", "            pass\n",
         f"{UNIT}::test_plan_knows_when_there_is_no_room",
         f"{PROPERTY}::test_the_verdict_is_what_trying_comes_to",
     ),
     _hp(
-        "plan-released-frames-are-stuck", "plan: what can be given up can leave", HOTPLUG,
+        "plan-released-frames-are-stuck", "plan: what can be given up can leave", PLAN,
         "census(design, mode, with_released=True)", "census(design, mode)",
         f"{RACES}::test_what_can_only_be_released_can_leave",
+    ),
+    _hp(
+        "plan-zones-are-one", "plan: what leaves a kernel zone stays in kernel zones", PLAN,
+        "    across |= all(", "    across |= any(",
+        f"{UNIT}::test_what_plan_promises_across_zones",
+    ),
+    _hp(
+        "hotplug-interrupted-is-not-cancelled", "failure undoes everything, Ctrl-C too", HOTPLUG,
+        "                if agreed:\n", "                if False:\n",
+        f"{UNIT}::test_an_interrupt_puts_everything_back",
     ),
     _hp(
         "plan-blames-nobody", "plan: names pfn and owner", VERDICT,
@@ -242,8 +253,8 @@ MUTANTS: list[Mutant] = [
         f"{UNIT}::test_plan_names_who_is_in_the_way_and_moves_nothing",
     ),
     _hp(
-        "plan-forgets-huge-pages", "plan: huge pages can leave", HOTPLUG,
-        "            leaves[used[huge.covers(used)]] = True\n", "            pass\n",
+        "plan-forgets-huge-pages", "plan: huge pages can leave", PLAN,
+        "        leaves[used[huge.covers(used)]] = True\n", "        pass\n",
         f"{UNIT}::test_a_free_huge_page_is_dissolved",
     ),
     _hp(

@@ -292,6 +292,8 @@ def test_a_veto_leaves_all_as_it_was_and_everybody_hears_of_it():
 
 def test_an_interrupt_puts_everything_back():
     world = pinned("a.aa....", FREE, FREE, FREE)
+    heard = []
+    world.machine.hotplug.notifiers.add(lambda action, _: heard.append(action) or Errno.OK)
 
     def interrupt():
         raise KeyboardInterrupt
@@ -302,6 +304,7 @@ def test_an_interrupt_puts_everything_back():
     world.machine.check()
     assert (world.machine.pageblocks.migratetype == MigrateType.MOVABLE).all()
     assert world.machine.pcp.highs[0] > 0, "per-CPU lists work again"
+    assert heard == [MemoryAction.GOING_OFFLINE, MemoryAction.CANCEL_OFFLINE]
     world.machine.put_page(0)
 
 
@@ -428,6 +431,7 @@ def test_the_cheapest_block_goes_first_and_those_that_cannot_are_known():
     starts = [span.start // BLOCK for span in plan.spans]
     assert starts == [3, 1, 0]
     assert plan.in_the_way(Span(2 * BLOCK, 3 * BLOCK)).pfns.tolist() == [32]
+    assert world.machine.hotplug.removable(world.machine.design) == [0, 1, 3]
 
 
 # Coming back.
@@ -497,6 +501,25 @@ def test_pages_of_a_kernel_zone_do_not_leave_for_zone_movable():
     assert result.errno is Errno.EBUSY
     assert result.report.refusals.by_reason() == {Reason.NO_TARGET: 3}
     assert offline(world, 1, strategy="plan").errno is Errno.ENOMEM
+    assert machine.hotplug.removable(machine.design) == [0]
+
+
+def test_what_plan_promises_across_zones():
+    """Blocks 0 and 1 are kernel memory, 2 is movable; only downward is there a way."""
+    world = drawn("aaa.....", FREE, FREE, "########", FREE, FREE)
+    machine = world.machine
+    assert offline(world, 2)
+    assert machine.hotplug.online(2, kind="movable") is Errno.OK
+    pfns = column(*[machine.alloc_pages(0, Gfp.HIGHUSER_MOVABLE) for _ in range(12)])
+    machine.contents.set_tags(pfns, 1000 + pfns.astype(np.uint64))
+    world.map_anon(pfns)
+    design = machine.design
+    assert machine.hotplug.removable(design) == [0, 2]
+    filled = [machine.alloc_pages(0, Gfp.KERNEL) for _ in range(20)]
+    assert max(filled) < 2 * BLOCK
+    assert machine.hotplug.removable(design) == [], "one frame is free in the kernel zone"
+    assert machine.hotplug.cheapest(design, want=None).spans == ()
+    assert offline(world, 2, patience=Patience(nr_tries=2)).errno is Errno.EBUSY
 
 
 def test_overlapping_zones_are_compacted_each_in_its_own_blocks():
