@@ -139,7 +139,8 @@ class RequestReport:
         design, movable, strategy: how it was served.
         wanted, obtained: in `unit`s.
         unit: such as "2 MiB page" or "memory block".
-        bound: the most that any strategy can obtain with what can be moved; None: not known.
+        bound: the most that any strategy can obtain by moving what can be moved; None: not
+            known.  Reclaim may give more.
         attempts: in order.
         pages_moved: contents went elsewhere.
         pages_dropped: clean page cache given up instead.

@@ -44,7 +44,7 @@ def _headline(report: RequestReport) -> str:
 
 
 def _summary(report: RequestReport) -> str:
-    most = "" if report.bound is None else f"; no strategy gets more than {report.bound:,d}"
+    most = "" if report.bound is None else f"; moving alone gives {report.bound:,d} at most"
     spent = ", ".join(f"{step} {report.steps_ns.get(step, 0) / 1e6:,.2f}" for step in STEPS)
     gave_up = f"{report.pages_dropped:,d} dropped, {report.pages_released:,d} released"
     rows = [
