@@ -64,7 +64,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
             account.end(
                 found.span,
                 found.errno,
-                refusals=None if found.errno is Errno.OK else found.report.refusals,
+                refusals=found.report.refusals,
                 pages_dropped=found.report.pages_dropped,
                 pages_released=found.report.pages_released,
                 pages_moved=found.report.pages_moved,

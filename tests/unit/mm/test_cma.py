@@ -12,7 +12,7 @@ from mm.patience import Patience
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Reason
 from pinpage.units import Span
-from tests.unit.mm.machines import ScriptedDesign
+from tests.unit.mm.machines import ScriptedDesign, column
 from tests.unit.mm.ranges import Ranged, names
 
 FREE = "........"
@@ -68,7 +68,7 @@ def test_the_first_run_is_that_of_the_plain_loop(nr_bits, align_order):
         assert area.find(nr_bits, start, align_order) == (later[0] if later else -1)
 
 
-@pytest.mark.parametrize(("start", "stop", "order"), [(0, 0, 0), (2, 8, 2), (0, 6, 2), (0, 8, -1)])
+@pytest.mark.parametrize(("start", "stop", "order"), [(0, 0, 0), (2, 6, 2), (0, 6, 2), (0, 8, -1)])
 def test_an_area_of_part_of_a_bit_is_refused(start, stop, order):
     with pytest.raises(PinpageError, match="order_per_bit"):
         CmaArea(Span(start, stop), order)
@@ -163,6 +163,13 @@ def test_ranges_around_a_hopeless_page_are_foregone():
     world, _ = area_of("..P.....", "...P....")
     found = world.machine.cma.request(8)
     assert (found.pfn, found.nr_ranges, found.nr_foregone) == (3, 3, 1)
+
+
+def test_who_is_in_the_way_is_told_of_the_last_range():
+    world, _ = area_of("P.......", "PP......")
+    found = world.machine.cma.request(8, 3)
+    assert names(found.report) == {"home": {"UNACCOUNTED": 2}}
+    assert found.span == Span(8, 16)
 
 
 def test_an_error_other_than_busy_stops_the_walk():
@@ -325,6 +332,21 @@ def test_the_plan_sees_no_range_that_a_device_has():
     assert world.machine.cma.request(8, 3, strategy="plan").pfn == 0
     assert world.machine.cma.request(8, 3, strategy="plan").pfn == 8
     assert world.machine.cma.request(8, 3, strategy="plan").pfn == -1
+
+
+def test_nor_one_whose_pages_could_move():
+    """A device's pages are not for taking, callback or not."""
+    world, _ = area_of(FREE, movable=True)
+    pfn = world.machine.cma.alloc(8)
+    world.owner.adopt(np.arange(pfn, pfn + 8))
+    assert world.machine.cma.request(8, 3, strategy="plan").pfn == -1
+
+
+def test_the_plan_counts_pages_on_per_cpu_lists_as_free():
+    world, _ = area_of("aa......")
+    world.machine.memory.dontneed(world.space, column(0, 1))
+    found = world.machine.cma.request(8, 3, strategy="plan")
+    assert (found.pfn, found.report.pages_moved) == (0, 0)
 
 
 # The invariants.

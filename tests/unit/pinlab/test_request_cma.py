@@ -7,6 +7,7 @@ from pinlab.requests.cma import USUAL_SIZES, serve
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import open_memory, run_request
 from pinpage.errors import PinpageError
+from tests.unit.mm.machines import column
 from tests.unit.mm.ranges import Ranged
 
 FREE = "........"
@@ -51,6 +52,13 @@ def test_refusals_of_the_last_range_are_told_by_owner():
     report = serve(area("P..x....", movable=False).machine, options(count=1, nr_pages=8))
     assert report.obtained == 0
     assert report.refused_by_owner == {"home": {"unaccounted": 1}, "opaque": {"no_callback": 1}}
+
+
+def test_the_bound_counts_pages_on_per_cpu_lists():
+    world = area("aaP.....", FREE)
+    world.machine.cma.adopt()
+    world.machine.memory.dontneed(world.space, column(0, 1))
+    assert serve(world.machine, options(count=1, nr_pages=1)).bound == 15
 
 
 def test_by_plan_nothing_is_moved_for_nothing():
