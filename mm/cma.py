@@ -36,7 +36,7 @@ from pinpage.migrate import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Pfns, Span
 
-__all__ = ["MAX_CMA_AREAS", "NR_PLAN_ROUNDS", "Cma", "CmaArea", "CmaResult"]
+__all__ = ["MAX_CMA_AREAS", "NR_PLAN_ROUNDS", "Cma", "CmaArea", "CmaResult", "TakeCensus"]
 
 MAX_CMA_AREAS = 7
 """Areas that a kernel has room for on a machine of one node (19 with NUMA)."""
