@@ -23,11 +23,11 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from attrs import frozen
 
-from mm.machine import Machine
 from pinlab.forked import run_forked
 from pinlab.holders import movable_owners
+from pinlab.requests import cma, huge1g, huge2m, offline
 from pinlab.requests.report import RequestName, RequestOptions
-from pinlab.requests.run import prepare, run_request
+from pinlab.requests.run import Serve, run_request
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Measured
 from pinlab.snapshot.image import Snapshot
@@ -58,11 +58,12 @@ REQUESTS: tuple[Recorded, ...] = get_args(Recorded)
 _MOVABLE_OPERATIONS = frozenset({"zsmalloc", "z3fold", "zram"})
 """Owners that Linux 6.1 can move."""
 
-_CONSUMER: dict[Recorded, RequestName] = {
-    "huge": "huge2m",
-    "offline": "offline",
-    "cma": "cma",
-    "giga": "huge1g",
+_SERVED_BY: dict[Recorded, tuple[RequestName, Serve]] = {
+    "huge": ("huge2m", huge2m.serve),
+    "cmphuge": ("huge2m", huge2m.serve_compacted),
+    "offline": ("offline", offline.serve),
+    "cma": ("cma", cma.serve),
+    "giga": ("huge1g", huge1g.serve),
 }
 _OBTAINED_UNIT: dict[Recorded, str] = {
     "huge": "2 MiB pages",
@@ -193,7 +194,7 @@ def replay_cases(
         SnapshotError: a recording that cannot be used.
         PinpageError: one that lacks its outcome.
 
-    Cost: one to a few seconds per case; 100 to 300 MB for each under way.
+    Cost: one to a few seconds per case; 100 to 300 MB for each under way, 1 GB for `huge`.
     """
     return run_forked(
         replay_case,
@@ -220,18 +221,11 @@ def replay_case(case: Case) -> Compared:
 
 
 def _predicted(request: Recorded, snapshot: Snapshot) -> int:
-    options = options_of_kernel(snapshot)
-    if request == "cmphuge":
-        return _compact_and_take(prepare(snapshot, options, contents="none").machine)
+    name, serve = _SERVED_BY[request]
     # What is swapped out must be compressed, so it takes real bytes.
     contents: Literal["bytes", "none"] = "bytes" if request == "huge" else "none"
-    return run_request(_CONSUMER[request], snapshot, options, contents=contents).obtained
-
-
-def _compact_and_take(machine: Machine) -> int:
-    machine.compact()
-    machine.pcp.drain_all()
-    return machine.hugetlb.grow(machine.pageblocks.nr_blocks)
+    options = options_of_kernel(snapshot)
+    return run_request(name, snapshot, options, contents=contents, servers={name: serve}).obtained
 
 
 def as_json(found: Sequence[Compared]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ _NO_BAR = """\
         yield None
         return
     with _bar() as bar:
-        task = bar.add_task("filling"""
+        task = bar.add_task(first"""
 
 
 def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
@@ -85,9 +85,9 @@ _COMMAND = [
     _mutant(
         "cli-usage-is-a-failure",
         "exit code 2",
-        "pinlab/cli.py",
-        "    except PinpageError as error:\n        _end(str(error), 2)\n",
-        "    except PinpageError as error:\n        _end(str(error), 1)\n",
+        "pinlab/cli_common.py",
+        "    except PinpageError as error:\n        end(str(error), 2)\n",
+        "    except PinpageError as error:\n        end(str(error), 1)\n",
         _CALLS,
     ),
     _mutant(
@@ -101,7 +101,7 @@ _COMMAND = [
     _mutant(
         "cli-permission-traceback",
         "one line",
-        "pinlab/cli.py",
+        "pinlab/cli_common.py",
         "    except OSError as error:\n",
         "    except BlockingIOError as error:\n",
         f"{_ERRORS}::test_a_file_that_may_not_be_read_is_named",
@@ -110,8 +110,8 @@ _COMMAND = [
         "cli-interrupt-unsaid",
         "Ctrl-C",
         "pinlab/cli.py",
-        "    if code == _INTERRUPTED:\n",
-        "    if code == -_INTERRUPTED:\n",
+        "    if code == INTERRUPTED:\n",
+        "    if code == -INTERRUPTED:\n",
         f"{_RECORD}::test_an_interrupt_leaves_the_old_file",
     ),
     _mutant(
