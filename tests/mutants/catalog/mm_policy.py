@@ -326,7 +326,7 @@ _REST = [
     ("machine-compacts-undrained", "per-CPU lists are drained first", MACHINE,
      "        self.pcp.drain_all()\n        if strategy", "        if strategy", (T_MACHINE,)),
     ("machine-check-skips-mover", "check speaks for every part", MACHINE,
-     "self.mover, self.hugetlb, *self.zones,", "self.hugetlb, *self.zones,", (T_MACHINE,)),
+     "self.mover, self.hugetlbs, ", "self.hugetlbs, ", (T_MACHINE,)),
     ("machine-check-skips-registry", "check speaks for every part", MACHINE,
      "            self.registry.check()\n", "            pass\n", (T_MACHINE,)),
     ("machine-digest-without-contents", "the digest shows contents", MACHINE,
