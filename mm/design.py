@@ -160,7 +160,8 @@ class RegistryDesign:
             owner = self._registry.owner_by_id(owner_id)
             codes[pinned[ids == owner_id]] = code_of[owner]
         for pfn in pinned[ids < 0].tolist():
-            codes[pfn] = code_of[self._registry.pins(pfn)[0].owner]
+            for pin in self._registry.pins(pfn)[:1]:  # none: dropped since by another thread
+                codes[pfn] = code_of[pin.owner]
         return codes, ("unknown", *(owner.name for owner in owners))
 
     def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:

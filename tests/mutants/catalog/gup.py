@@ -63,6 +63,11 @@ MUTANTS: list[Mutant] = [
         "gup-forgets-that-a-device-wrote", "gup: dirty", GUP,
         "            if dirty:\n", "            if dirty and pin_id < 0:\n", GUP_T,
     ),
+    _mutant(
+        "holders-of-a-frame-unpinned-meanwhile", "R-20", "mm/design.py",
+        "for pin in self._registry.pins(pfn)[:1]:", "for pin in [self._registry.pins(pfn)[0]]:",
+        "tests/unit/mm/test_design.py",
+    ),
     # shared pages, fork
     _mutant(
         "gup-write-pin-of-a-shared-page", "gup: unshare", GUP,

@@ -59,6 +59,20 @@ def test_asking_has_no_side_effects(drawn):
     assert (drawn.machine.digest(), list(drawn.machine.registry.iter_pins(0, 16))) == before
 
 
+def test_a_pin_that_another_thread_drops_meanwhile_is_nobodys(drawn, monkeypatch):
+    registry = drawn.machine.registry
+    (pin,) = registry.pins(1)
+    single_pins = registry.single_pins
+
+    def after_the_drop(pfns):
+        registry.unpin(pin.pfn, pin.owner, pin.private)
+        return single_pins(pfns)
+
+    monkeypatch.setattr(registry, "single_pins", after_the_drop)
+    codes, names = drawn.machine.design.holders(8)
+    assert [names[code] for code in codes[:3]] == ["opaque", "unknown", "giving"]
+
+
 def test_pinned_frames_are_claimed_and_their_holders_named(drawn):
     design = drawn.machine.design
     assert design.claims(1, 8).tolist() == [True, True, False, True, True, False, False]
