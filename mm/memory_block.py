@@ -61,6 +61,7 @@ class MemoryBlocks:
         self._pageblocks = pageblocks
         self._ram: tuple[Span, ...] | None = None
         self._has_changed = False
+        self._nr_pages: int = 0
         self.nr_pages = nr_pages
 
     @property
