@@ -309,7 +309,7 @@ _REST = [
      "        reasons[self._registry.owner_counts(pfns) == 0] = Reason.NO_OWNER\n", "",
      (T_DESIGN,)),
     ("registry-holder-misnamed", "holders", DESIGN,
-     "codes[pfn] = code_of[self._registry.pins(pfn)[0].owner]", "codes[pfn] = 0", (T_DESIGN,)),
+     "codes[pfn] = code_of[pin.owner]", "codes[pfn] = 0", (T_DESIGN,)),
     ("registry-claims-nothing", "pinned frames are claimed", DESIGN,
      "        return self._registry.pinned_mask(start, stop)\n",
      "        return np.zeros(stop - start, dtype=np.bool_)\n", (T_DESIGN,)),
