@@ -49,7 +49,7 @@ from mm.swap_host import SwapCore
 from mm.vmscan import Reclaimer
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
-from pinpage.registry import PinRegistry
+from pinpage.registry import DEFAULT_BATCH_NR_PINS, PinRegistry
 from pinpage.topology import Topology
 from pinpage.units import PAGEBLOCK_NR_PAGES, Span
 
@@ -194,7 +194,7 @@ class Machine:
         holds = ArenaContents(nr_pages) if contents == "arena" else TagContents(nr_pages)
         return cls(frames, Pageblocks(nr_pages), zones, holds, nr_cpus=nr_cpus)
 
-    def use_registry(self, *, batch_nr_pins: int = 63) -> PinRegistry:
+    def use_registry(self, *, batch_nr_pins: int = DEFAULT_BATCH_NR_PINS) -> PinRegistry:
         """Put the registry design in force; returns its registry, in which owners register."""
         spans = tuple(_node_spans(self.zones, self.frames.nr_frames))
         self.registry = PinRegistry(Topology(spans), batch_nr_pins=batch_nr_pins)
