@@ -22,6 +22,7 @@ from mm.hotplug_host import HotplugHost
 from mm.nodes import ZoneKind
 from mm.page_isolation import first_not_isolated
 from mm.patience import EvacuationReport, Patience
+from mm.reasons import Refusals
 from mm.targets import MIGRATION_GFP, AllocatedTargets
 from pinpage.owner import Mode
 from pinpage.units import Span
@@ -144,11 +145,13 @@ class OfflineLoop:
         )
 
     def _add(self, once: EvacuationReport) -> None:
-        """Sum up what was done; who stayed is known from the last time only."""
-        timed_out = self.report.timed_out
-        self.report.add(once)
-        self.report.refusals = once.refusals
-        self.report.timed_out = timed_out
+        """Sum up what was done; why frames stayed is known from the last time they were tried."""
+        report, timed_out = self.report, self.report.timed_out
+        before, report.refusals = report.refusals, Refusals()
+        report.add(once)
+        if not once.nr_tries and before.total:
+            report.refusals = before
+        report.timed_out = timed_out
 
     # Destinations.
 

@@ -85,8 +85,14 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "offline-refusals-counted-each-time", "a frame counts once", LOOP,
-        "        self.report.refusals = once.refusals\n", "",
+        "report.refusals = report.refusals, Refusals()",
+        "report.refusals = Refusals(), report.refusals",
         f"{RACES}::test_pages_that_nobody_can_move_are_not_taken_for_gone",
+    ),
+    _hp(
+        "offline-reasons-end-as-timeout", "one taxonomy: the reason of the last try", LOOP,
+        "        if not once.nr_tries and before.total:\n", "        if False:\n",
+        f"{UNIT}::test_a_pinner_without_a_callback_is_named_when_the_time_is_over",
     ),
     _hp(
         "offline-into-zone-movable", "pages of kernel zones do not enter ZONE_MOVABLE", LOOP,

@@ -235,6 +235,18 @@ def test_with_a_callback_the_pinned_page_moves_at_once():
     assert gup.pfn_of(column(0))[0] >= BLOCK
 
 
+def test_a_pinner_without_a_callback_is_named_when_the_time_is_over():
+    world = drawn("a.aa....", FREE, FREE, FREE, movable=False)
+    machine = world.machine
+    gup = OpaqueOwner("gup", movable=False, references=1, registry=machine.registry)
+    assert machine.mover.get_page(0)
+    gup.adopt(column(0))
+    result = offline(world, 0, patience=Patience(nr_tries=None, timeout_ns=10**6))
+    assert (result.errno, result.report.timed_out) == (Errno.EINTR, True)
+    assert result.report.refusals.by_owner() == {"gup": {Reason.NO_CALLBACK: 1}}
+    assert [obstacle.owner for obstacle in result.obstacles.first(2)] == ["gup"]
+
+
 def test_a_patience_without_end_is_refused_before_anything_happens():
     world = drawn(FREE, FREE, FREE, FREE)
     with pytest.raises(PinpageError, match="nothing ends this patience"):
