@@ -140,10 +140,10 @@ class RegistryDesign:
         """Look up who pins each frame; cost: one batched lookup for the lot."""
         answers = np.full(len(pfns), Answer.NO, dtype=np.uint8)
         reasons = np.full(len(pfns), Reason.NO_CALLBACK, dtype=np.uint8)
-        movable = self._registry.can_migrate_mask(pfns)
-        answers[self._registry.can_release_mask(pfns)] = Answer.RELEASE
+        movable, releasable, nr_pins = self._registry.abilities(pfns)
+        answers[releasable] = Answer.RELEASE
         answers[movable] = Answer.MOVE
-        reasons[self._registry.owner_counts(pfns) == 0] = Reason.NO_OWNER
+        reasons[nr_pins == 0] = Reason.NO_OWNER
         return answers, reasons
 
     def holders(self, nr_frames: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

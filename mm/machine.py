@@ -67,7 +67,7 @@ class Compacted:
     Attributes:
         report: counts over all zones.
         bound: the most wholly free pageblocks that any strategy can reach from the state
-            before, with what this design can move.
+            before, with what this design can move; -1 for a scan that was not asked for it.
         plan: the plan, under strategy `plan`.
         elapsed_ns: simulated time.
     """
@@ -272,7 +272,12 @@ class Machine:
         return census.bound()
 
     def compact(
-        self, strategy: Strategy = "scan", mode: Mode = Mode.SYNC, node: int | None = None
+        self,
+        strategy: Strategy = "scan",
+        mode: Mode = Mode.SYNC,
+        node: int | None = None,
+        *,
+        with_bound: bool = True,
     ) -> Compacted:
         """Compact all memory, as `echo 1 > /proc/sys/vm/compact_memory` asks for.
 
@@ -280,6 +285,7 @@ class Machine:
             strategy: "scan", the kernel's two scanners; or "plan".
             mode: how long to wait.
             node: only that node's zones, as a write to its own file in sysfs; a plan is for all.
+            with_bound: whether a scan, too, says what was possible; that takes a census.
 
         Raises:
             PinpageError: no such strategy or node, or a plan for one node.
@@ -298,7 +304,8 @@ class Machine:
             report, made = self.planned.compact(self.design, mode=mode)
             compacted = Compacted(report, made.bound, made, 0)
         else:
-            compacted = Compacted(CompactReport(), self.bound(mode), None, 0)
+            bound = self.bound(mode) if with_bound else -1
+            compacted = Compacted(CompactReport(), bound, None, 0)
             for zone in (z for z in self.zones if node in (None, z.node)):
                 control = CompactControl(zone, mode)
                 compacted.report.add(self.compaction.compact_zone(control, self.design))

@@ -142,7 +142,7 @@ class Corpus:
 
     def page(self, serial: int) -> bytes:
         """The 4,096 bytes of one object.  About 1 us."""
-        stamp = serial.to_bytes(_STAMP_NR_BYTES, "little", signed=True)
+        stamp = int(serial).to_bytes(_STAMP_NR_BYTES, "little", signed=True)
         return stamp + self.templates[serial % self.nr_pages, _STAMP_NR_BYTES:].tobytes()
 
     def pages(self, serials: _Serials) -> NDArray[np.uint8]:

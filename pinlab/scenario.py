@@ -134,7 +134,7 @@ class Scenario:
 
     def _compactions(self, strategies: Sequence[Strategy]) -> Iterator[Action]:
         for strategy in itertools.cycle(strategies):
-            self.compacted.add(self.world.machine.compact(strategy).report)
+            self.compacted.add(self.world.machine.compact(strategy, with_bound=False).report)
             yield Action(strategy, self._compact_every_ns)
 
     def run(self, duration_ns: int) -> None:

@@ -11,7 +11,7 @@ Kernel counterpart: the read side of a seqlock.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -268,7 +268,7 @@ class ReadSide:
         Raises:
             PfnError: no such frame.
         """
-        return self._all_owners(pfns, lambda owner: owner.can_migrate)
+        return self.abilities(pfns)[0]
 
     def can_release_mask(self, pfns: Pfns) -> Mask:
         """Frames with a pin whose every owner can release and is not faulty, bool[n].
@@ -276,20 +276,21 @@ class ReadSide:
         Raises:
             PfnError: no such frame.
         """
-        return self._all_owners(pfns, lambda owner: owner.can_release)
+        return self.abilities(pfns)[1]
 
-    def _all_owners(self, pfns: Pfns, is_able: Callable[[PinOwner], bool]) -> Mask:
+    def abilities(self, pfns: Pfns) -> tuple[Mask, Mask, NDArray[np.int64]]:
+        """`can_migrate_mask`, `can_release_mask` and `owner_counts`, in one look-up."""
         self._nodes.require_pfns(pfns)
-        able = np.zeros(
-            self._owners.nr_numbers + 1, dtype=np.bool_
-        )  # the last is nobody's: NO_TAG >> 1
-        for owner in self._owners.owners:
-            able[self._owners.number(owner)] = is_able(owner) and not self.is_faulty(owner)
+        able = np.zeros((self._owners.nr_numbers + 1, 2), dtype=np.bool_)
+        for owner in self._owners.owners:  # the last row is nobody's: NO_TAG >> 1
+            if not self.is_faulty(owner):
+                able[self._owners.number(owner)] = owner.can_migrate, owner.can_release
         tags, _, counts = scans.find(self._nodes, pfns)
-        mask: Mask = able[tags >> 1]
-        for row in np.flatnonzero((counts > 1) & mask).tolist():
-            mask[row] = all(able[tag >> 1] for tag, _ in self._records(int(pfns[row])))
-        return mask
+        both = able[tags >> 1]
+        for row in np.flatnonzero((counts > 1) & both.any(axis=1)).tolist():
+            rows = [tag >> 1 for tag, _ in self._records(int(pfns[row]))]
+            both[row] &= able[rows].all(axis=0)
+        return both[:, 0], both[:, 1], counts
 
     def _records(self, pfn: int) -> list[Record]:
         shard = self._nodes.shard_of(pfn)

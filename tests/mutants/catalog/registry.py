@@ -494,4 +494,20 @@ MUTANTS: list[Mutant] = [
         SPARSE_TEST,
         "tests/unit/pinpage/test_sparse_chains.py",
     ),
+    _mutant(
+        "first-owner-speaks-for-all",
+        "several owners",
+        READSIDE,
+        "            both[row] &= able[rows].all(axis=0)\n",
+        "",
+        REGISTRY_TEST,
+    ),
+    _mutant(
+        "faulty-owner-is-asked-again",
+        "R-26",
+        READSIDE,
+        "            if not self.is_faulty(owner):\n",
+        "            if owner is not None:\n",
+        REGISTRY_TEST,
+    ),
 ]

@@ -159,6 +159,10 @@ def test_planners_see_who_can_move(reg, owner):
     frames = np.array([600, 4, 3, 2, 1])
     assert reg.can_migrate_mask(frames).tolist() == [True, False, False, False, True]
     assert reg.can_release_mask(frames).tolist() == [True, False, False, False, True]
+    movable, releasable, nr_pins = reg.abilities(frames)
+    assert (movable == reg.can_migrate_mask(frames)).all()
+    assert (releasable == reg.can_release_mask(frames)).all()
+    assert (nr_pins == reg.owner_counts(frames)).all()
     reg.fault(mover, "lied")
     reg.fault(mover, "again")
     assert reg.is_faulty(mover)
