@@ -32,7 +32,7 @@ DEF_PRIORITY = 12
 MAX_FAILURES = 16
 """Runs in vain after which a node counts as hopeless (MAX_RECLAIM_RETRIES)."""
 _CLUSTER = 32
-_SWAP_OUT_NS = 5_000
+_SWAP_OUT_NS = 4_000
 """What swapping a page out takes beyond what is counted (slot, rmap walk, tree, entry).
 
 Recorded 6.1 kernels reclaimed a page in 10 to 14 us of modelled time, compression included.

@@ -121,6 +121,7 @@ class _Work:
 
 
 def _account(subject: Subject, options: RequestOptions, machine: Machine) -> Account:
+    machine.pcp.drain_all()  # as every way to get a page begins; what stands there counts as free
     bound = machine.bound(options.mode)
     return Account(subject, options, request="huge2m", unit="2 MiB page", bound=bound)
 
