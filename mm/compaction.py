@@ -115,14 +115,16 @@ class Compaction:
             any_target=control.any_target, ignore_skip_hint=control.ignore_skip_hint,
         )  # fmt: skip
         block, stopped = span.start // size, False
-        while block < targets.position and not stopped:
-            targets.floor = block
-            if control.ignore_skip_hint or not self._pageblocks.skip[block]:
-                self._empty_block(block, control, design, targets, report)
-            block += 1
-            stopped = control.stop()
-        met = block >= targets.position
-        targets.release()
+        try:
+            while block < targets.position and not stopped:
+                targets.floor = block
+                if control.ignore_skip_hint or not self._pageblocks.skip[block]:
+                    self._empty_block(block, control, design, targets, report)
+                block += 1
+                stopped = control.stop()
+            met = block >= targets.position
+        finally:
+            targets.release()
         report.pages_scanned_free = targets.nr_scanned
         if met:
             self.hints(control.zone).rewind()

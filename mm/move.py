@@ -25,6 +25,7 @@ from mm.contents import Contents
 from mm.costs import Counters
 from mm.design import Answer, Design
 from mm.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
+from mm.home_move import move_home
 from mm.lru import Lru
 from mm.pcp import PerCpuPages
 from mm.rmap import Rmap
@@ -195,37 +196,8 @@ class Mover:
         return np.arange(len(pfns))
 
     def move_home(self, pfns: Pfns, targets: TargetSource) -> MoveReport:
-        """Move frames that only page tables and the swap cache hold: no vote is needed.
-
-        One pass; each step is a few column operations, whatever the number of frames.
-        """
-        reasons = self.take(pfns)
-        where = np.full(len(pfns), -1, dtype=np.int64)
-        taken = np.flatnonzero(reasons == Reason.MOVED)
-        frozen = self.freeze(pfns[taken], 0)
-        if not frozen.all():
-            self._refuse(pfns, taken[~frozen], Reason.UNACCOUNTED, reasons)
-            taken = taken[frozen]
-        destinations = targets.take(len(taken))
-        short = taken[len(destinations) :]
-        if len(short):
-            self.unfreeze(pfns[short])
-            self._refuse(pfns, short, Reason.NO_TARGET, reasons)
-            taken = taken[: len(destinations)]
-        if len(taken):
-            sources = pfns[taken]
-            self._copy_contents(sources, destinations)
-            self.rekey(sources, destinations)
-            self.free(sources)
-            where[taken] = destinations
-        return MoveReport(reasons=reasons, targets=where)
-
-    def _refuse(
-        self, pfns: Pfns, index: NDArray[np.int64], reason: Reason, reasons: NDArray[np.uint8]
-    ) -> None:
-        if len(index):
-            self.put(pfns[index])
-            reasons[index] = reason
+        """Move frames that only page tables and the swap cache hold, in one pass: no vote."""
+        return move_home(self, pfns, targets)
 
     # pinpage.migrate.Memory
 
@@ -282,12 +254,13 @@ class Mover:
 
         Also back again, when a move is undone: the target still stands for its source then.
         """
-        self._copy_contents(sources, targets)
+        self.copy_contents(sources, targets)
         for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
             if source not in self._stands_for:
                 self._stands_for[target] = source
 
-    def _copy_contents(self, sources: Pfns, targets: Pfns) -> None:
+    def copy_contents(self, sources: Pfns, targets: Pfns) -> None:
+        """The contents, where nobody can know the target before `rekey`."""
         self._contents.copy(sources, targets)
         self._counters.pages_copied += len(sources)
         self._counters.pages_isolated += len(targets)

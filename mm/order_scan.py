@@ -54,6 +54,14 @@ class OrderScan:
 
     def run(self) -> CompactResult:
         """Scan until they meet, the order is there, or nothing more can be had."""
+        try:
+            result = self._scan()
+        finally:
+            self._targets.release()
+        self._report.pages_scanned_free = self._targets.nr_scanned
+        return result
+
+    def _scan(self) -> CompactResult:
         last: int | None = None
         while (result := self._finished()) is None:
             began_at = self._sources.position
@@ -67,8 +75,6 @@ class OrderScan:
             last, result = self._migrate(batch, began_at)
             if result is not None:
                 break
-        self._targets.release()
-        self._report.pages_scanned_free = self._targets.nr_scanned
         return result
 
     def _is_same_block(self, pfn: int, other: int) -> bool:

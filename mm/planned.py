@@ -122,20 +122,18 @@ class PlannedCompaction:
         refused = np.zeros(self._frames.nr_frames, dtype=np.bool_)
         if not made.nr_moves:
             return refused
-        self._buddy.take(made.targets)
         size = self._pageblocks.nr_pages_per_block
         borders = np.flatnonzero(np.diff(made.sources // size)) + 1
-        leftover = []
-        for sources, given in zip(
-            np.split(made.sources, borders), np.split(made.targets, borders), strict=True
-        ):
-            targets = GivenTargets(given)
-            alone = self._mover.classify(sources, design, mode).alone
-            moved = self._mover.migrate(sources, alone, targets, design, mode)
-            report.absorb(moved.reasons)
-            refused[sources[moved.reasons > Reason.RELEASED]] = True
-            leftover.append(targets.remaining)
-        unused = np.concatenate(leftover)
-        if len(unused):
-            self._buddy.put_taken(unused)
+        given = [GivenTargets(targets) for targets in np.split(made.targets, borders)]
+        self._buddy.take(made.targets)
+        try:
+            for sources, targets in zip(np.split(made.sources, borders), given, strict=True):
+                alone = self._mover.classify(sources, design, mode).alone
+                moved = self._mover.migrate(sources, alone, targets, design, mode)
+                report.absorb(moved.reasons)
+                refused[sources[moved.reasons > Reason.RELEASED]] = True
+        finally:
+            unused = np.concatenate([targets.remaining for targets in given])
+            if len(unused):
+                self._buddy.put_taken(unused)
         return refused

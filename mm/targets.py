@@ -44,9 +44,13 @@ class AllocatedTargets:
     def take(self, count: int) -> Pfns:
         """Up to `count` frames, TAKEN; fewer when there is no memory (-ENOMEM)."""
         found: list[int] = []
-        while len(found) < count and (pfn := self._alloc_page(self._gfp)) >= 0:
-            require(pfn not in self._span, "a target in the range that is emptied", pfn=pfn)
-            found.append(pfn)
+        try:
+            while len(found) < count and (pfn := self._alloc_page(self._gfp)) >= 0:
+                require(pfn not in self._span, "a target in the range that is emptied", pfn=pfn)
+                found.append(pfn)
+        except BaseException:  # reclaim calls others back, and may be interrupted in them
+            self.give_back(np.array(found, dtype=np.int64))
+            raise
         pfns = np.array(found, dtype=np.int64)
         self._frames.state[pfns] = FrameState.TAKEN
         return pfns

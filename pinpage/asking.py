@@ -7,6 +7,7 @@ Context: no core lock is held over any of these calls.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from pinpage.ballot import Privates
 from pinpage.errors import InvariantError
 from pinpage.owner import Mode, Pin, PinOwner, Verdict, Verdicts
 from pinpage.registry import PinRegistry
-from pinpage.units import Pfns
+from pinpage.units import Mask, Pfns
 
 __all__ = ["isolate", "migrate", "putback", "references", "release"]
 
@@ -88,42 +89,55 @@ def references(
 
 
 def migrate(
-    registry: PinRegistry, owner: PinOwner, pfns: Pfns, privates: Privates, targets: Pfns
-) -> int:
-    """Tell the owner the new places; returns how many pins were migrated before it raised.
+    registry: PinRegistry,
+    owner: PinOwner,
+    pfns: Pfns,
+    privates: Privates,
+    targets: Pfns,
+    told: Mask,
+) -> None:
+    """Tell the owner the new places.
 
-    An owner with a batch form raises for all or for none: 0 pins were migrated.  With the
-    default form the pins are told one by one, and those before the one that raised stand.
+    An owner with a batch form raises for all or for none.  With the default form the pins are
+    told one by one, and those before the one that raised stand.
+
+    Args:
+        registry, owner, pfns, privates, targets: who, and the columns of its pins.
+        told: bool[n], all False; set as the owner is told, whatever ends the call.
     """
     if type(owner).migrate_many is not PinOwner.migrate_many:
 
-        def all_at_once() -> bool:
+        def all_at_once() -> None:
             owner.migrate_many(pfns, privates, targets)
-            return True
+            told[:] = True
 
-        done = _call(registry, owner, "migrate", all_at_once)
-        return 0 if done is None else len(pfns)
-    told = 0
+        _call(registry, owner, "migrate", all_at_once)
+        return
 
-    def one_by_one() -> bool:
-        nonlocal told
-        for pfn, target in zip(pfns.tolist(), targets.tolist(), strict=True):
-            owner.migrate(Pin(pfn, owner, _private(privates, told)), target)
-            told += 1
-        return True
+    def one_by_one() -> None:
+        for row, (pfn, target) in enumerate(zip(pfns.tolist(), targets.tolist(), strict=True)):
+            owner.migrate(Pin(pfn, owner, _private(privates, row)), target)
+            told[row] = True
 
     _call(registry, owner, "migrate", one_by_one)
-    return told
 
 
 def putback(registry: PinRegistry, owner: PinOwner, pfns: Pfns, privates: Privates) -> bool:
-    """It did not happen; False when the owner raised."""
+    """It did not happen; False when the owner raised.
 
-    def put_back() -> bool:
-        owner.putback_many(pfns, privates)
+    An owner that raised over several pins is told of each of them once more, on its own:
+    nobody knows how far it got, and the others are not to wait for ever.
+    """
+
+    def put_back(rows: slice) -> bool:
+        owner.putback_many(pfns[rows], privates[rows])
         return True
 
-    return _call(registry, owner, "putback", put_back) is not None
+    if _call(registry, owner, "putback", partial(put_back, slice(None))):
+        return True
+    for row in range(len(pfns)) if len(pfns) > 1 else ():
+        _call(registry, owner, "putback", partial(put_back, slice(row, row + 1)))
+    return False
 
 
 def _private(privates: Privates, row: int) -> object:

@@ -23,7 +23,9 @@ v6.0 movable_operations; several owners per page as in the 2013 pin-page RFC.
 """
 
 from collections.abc import Generator
+from contextlib import closing
 
+from pinpage.errors import InvariantError
 from pinpage.moving import Move
 from pinpage.owner import Mode
 from pinpage.registry import PinRegistry
@@ -69,7 +71,8 @@ def move_steps(
         PinpageError: a source given twice, or not in the topology; nothing changed.
         InvariantError: our own state contradicts itself.
     Context: no core lock is held over a callback, none between steps.  A generator that is
-        closed half way puts everything back.
+        closed half way puts everything back, and so does one that is interrupted: whatever a
+        target source raises, or KeyboardInterrupt out of a callback.
     Cost: with one pin per frame about 30 column operations per batch and owner.
     """
     move = Move(registry, memory, sources, targets, mode)
@@ -77,7 +80,9 @@ def move_steps(
         yield from move.prepare()
         yield from move.commit()
         yield from move.undo()
-    except GeneratorExit:
+    except InvariantError:  # nobody knows any more what is true
+        raise
+    except BaseException:
         move.abandon()
         raise
     return move.report()
@@ -87,10 +92,11 @@ def move_many(
     registry: PinRegistry, memory: Memory, sources: Pfns, targets: TargetSource, mode: Mode
 ) -> MoveReport:
     """Run `move_steps` to its end; arguments, errors and cost are the same."""
-    steps = move_steps(registry, memory, sources, targets, mode)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            report: MoveReport = end.value
-            return report
+    # Closed at once, not when a traceback is forgotten: before the caller takes its targets away.
+    with closing(move_steps(registry, memory, sources, targets, mode)) as steps:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                report: MoveReport = end.value
+                return report

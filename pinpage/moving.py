@@ -90,6 +90,7 @@ class Move(Taking):
 
     def _isolate(self, owner: PinOwner, rows: Index) -> None:
         ballot = self.ballot
+        ballot.state[rows] = PinState.DOUBT  # for as long as it is asked
         verdicts = asking.isolate(
             self.registry,
             owner,
@@ -98,12 +99,12 @@ class Move(Taking):
             self._mode,
         )
         if verdicts is None:
-            ballot.state[rows] = PinState.DOUBT
             self.refuse(rows, owner, Reason.OWNER_FAULTY)
             return
         if not verdicts.any():
             ballot.state[rows] = PinState.ISOLATED
             return
+        ballot.state[rows] = PinState.WAITING
         ballot.state[rows[verdicts == Verdict.YES]] = PinState.ISOLATED
         self.refuse(rows[verdicts == Verdict.AGAIN], owner, Reason.OWNER_AGAIN)
         self.refuse(rows[verdicts == Verdict.BUSY], owner, Reason.OWNER_BUSY)
@@ -149,15 +150,23 @@ class Move(Taking):
     def _migrate(self, owner: PinOwner, rows: Index) -> None:
         ballot = self.ballot
         frames = ballot.frame[rows]
-        told = asking.migrate(
-            self.registry, owner, self.sources[frames], ballot.privates(rows), self._where[frames]
-        )
-        ballot.state[rows[:told]] = PinState.MIGRATED
+        told = self._tell(owner, rows, self.sources[frames], self._where[frames])
         if told < len(rows):
-            ballot.state[rows[told]] = PinState.DOUBT
             self.refuse(rows[told:], owner, Reason.OWNER_FAULTY)
         if told:
             self._verify(owner, frames[:told] if ballot.is_single else np.unique(frames[:told]))
+
+    def _tell(self, owner: PinOwner, rows: Index, pfns: Pfns, targets: Pfns) -> int:
+        """Call migrate, and note how far the owner got even if it is interrupted."""
+        state, done = self.ballot.state, np.zeros(len(rows), dtype=np.bool_)
+        try:
+            privates = self.ballot.privates(rows)
+            asking.migrate(self.registry, owner, pfns, privates, targets, done)
+        finally:
+            told = int(np.count_nonzero(done))
+            state[rows[:told]] = PinState.MIGRATED
+            state[rows[told : told + 1]] = PinState.DOUBT
+        return told
 
     def _verify(self, owner: PinOwner, frames: Index) -> None:
         """An owner that kept a reference of its own did not move (R-26)."""
@@ -185,9 +194,9 @@ class Move(Taking):
         exact = self._still_exact(self.going)
         if self.ballot.any_dead or not exact.all():
             self._drop_inexact(exact)
-        self._rekeyed = True
         sources, targets = self.pfns, self._where[self.going]
         self.memory.rekey(sources, targets)
+        self._rekeyed = True
         self.registry.rekey_many(sources, targets)
         self.registry.end_move(targets)  # whole from here on, and as free to go as any frame
         left = self.registry.owner_counts(sources) > 0
@@ -271,14 +280,19 @@ class Move(Taking):
         migrated = self.rows_in(group, lost, PinState.MIGRATED)
         if len(migrated):
             frames = ballot.frame[migrated]
-            told = asking.migrate(
-                self.registry,
-                owner,
-                self._where[frames],
-                ballot.privates(migrated),
-                self.sources[frames],
-            )
-            self._tainted[frames[told:]] = True
+            told = np.zeros(len(migrated), dtype=np.bool_)
+            try:
+                asking.migrate(
+                    self.registry,
+                    owner,
+                    self._where[frames],
+                    ballot.privates(migrated),
+                    self.sources[frames],
+                    told,
+                )
+            finally:
+                ballot.state[migrated[told]] = PinState.WAITING
+            self._tainted[frames[~told]] = True
         isolated = self.rows_in(group, lost, PinState.ISOLATED)
         if len(isolated):
             pfns = self.sources[ballot.frame[isolated]]

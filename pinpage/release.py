@@ -9,11 +9,13 @@ quarantined: nobody else may have it while a pin is on it (M5).
 """
 
 from collections.abc import Generator
+from contextlib import closing
 
 import numpy as np
 
 from pinpage import asking
 from pinpage.ballot import Index, PinState
+from pinpage.errors import InvariantError
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.steps import Memory, Reasons, Step
@@ -57,20 +59,24 @@ def release_steps(
             if len(rows := giving.live(group)):
                 giving.ask(group.owner, rows, mode)
                 yield Step.RELEASE
-    finally:
         giving.settle()
+    except InvariantError:  # nobody knows any more what is true
+        raise
+    except BaseException:
+        giving.settle()
+        raise
     return giving.reasons
 
 
 def release_many(registry: PinRegistry, memory: Memory, pfns: Pfns, mode: Mode) -> Reasons:
     """Run `release_steps` to its end; arguments, errors and cost are the same."""
-    steps = release_steps(registry, memory, pfns, mode)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            reasons: Reasons = end.value
-            return reasons
+    with closing(release_steps(registry, memory, pfns, mode)) as steps:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                reasons: Reasons = end.value
+                return reasons
 
 
 class _Release(Taking):

@@ -62,7 +62,7 @@ MM_LAYERS: dict[str, tuple[str, ...]] = {
         "swapops",
         "zone_resize",
     ),
-    "move": ("design", "move"),
+    "move": ("design", "home_move", "move"),
     "policy": (
         "alloc_retry",
         "block_plan",

@@ -1,0 +1,126 @@
+"""Moving pages that only page tables and the swap cache hold: nobody has to be asked.
+
+    take -> freeze -> target -> copy -> rekey -> free
+         whatever else happens: targets back, thawed, put back
+
+One pass over a batch; each step is a few column operations, whatever the number of frames.
+What interrupts it between two steps (a target source that raises, KeyboardInterrupt) leaves
+everything as if nobody had asked, or, after `rekey`, as if all had gone well.
+
+Kernel counterpart: unmap_and_move() of mm/migrate.c for pages without movable operations.
+"""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpage.errors import InvariantError
+from pinpage.migrate import Memory, MoveReport, TargetSource
+from pinpage.owner import Reason
+from pinpage.units import Mask, Pfns
+
+__all__ = ["HomeMemory", "move_home"]
+
+_Index = NDArray[np.int64]
+
+
+class HomeMemory(Memory, Protocol):
+    """What the mover lends to it."""
+
+    def freeze(self, pfns: Pfns, pin_refs: NDArray[np.int64] | int) -> Mask:
+        """As always; no pin's references here, so 0."""
+
+    def copy_contents(self, sources: Pfns, targets: Pfns) -> None:
+        """The contents; nobody can know a target before `rekey`."""
+
+
+def move_home(memory: HomeMemory, pfns: Pfns, targets: TargetSource) -> MoveReport:
+    """Move what can be moved in one pass.
+
+    Args:
+        memory: the mover.
+        pfns: frames with a home, without duplicates.
+        targets: where to; what is not used is given back.
+
+    Raises:
+        InvariantError: our own state contradicts itself.
+        BaseException: what `targets` or an interruption raised; nothing is half done then.
+    """
+    move = _HomeMove(memory, pfns, targets)
+    try:
+        move.run()
+    except InvariantError:  # nobody knows any more what is true
+        raise
+    except BaseException:
+        move.abandon()
+        raise
+    return MoveReport(reasons=move.reasons, targets=move.where)
+
+
+class _HomeMove:
+    """One batch on its way.
+
+    Attributes:
+        reasons: uint8[n], how each frame ended.
+        where: int64[n], its target, or -1.
+    """
+
+    def __init__(self, memory: HomeMemory, pfns: Pfns, targets: TargetSource) -> None:
+        """Nothing is touched yet."""
+        self.reasons = np.full(len(pfns), Reason.OWNER_AGAIN, dtype=np.uint8)
+        self.where: Pfns = np.full(len(pfns), -1, dtype=np.int64)
+        self._memory = memory
+        self._pfns = pfns
+        self._targets = targets
+        nothing: _Index = np.zeros(0, dtype=np.int64)
+        self._taken = self._frozen = nothing  # rows; those frozen are among those taken
+        self._destinations: Pfns = nothing
+        self._rekeyed = False
+
+    def run(self) -> None:
+        """All steps."""
+        memory, pfns = self._memory, self._pfns
+        self.reasons = memory.take(pfns)
+        self._taken = np.flatnonzero(self.reasons == Reason.MOVED)
+        exact = memory.freeze(pfns[self._taken], 0)
+        self._frozen = self._taken[exact]
+        if not exact.all():
+            self._refuse(self._taken[~exact], Reason.UNACCOUNTED)
+        self._destinations = self._targets.take(len(self._frozen))
+        self._let_go_without_target()
+        if len(self._frozen):
+            self._go()
+
+    def _let_go_without_target(self) -> None:
+        nr_targets = len(self._destinations)
+        short = self._frozen[nr_targets:]
+        if len(short):
+            self._memory.unfreeze(self._pfns[short])
+            self._frozen = self._frozen[:nr_targets]
+            self._refuse(short, Reason.NO_TARGET)
+
+    def _refuse(self, rows: _Index, reason: Reason) -> None:
+        self._memory.put(self._pfns[rows])
+        self.reasons[rows] = reason
+        self._taken = self._taken[self.reasons[self._taken] == Reason.MOVED]
+
+    def _go(self) -> None:
+        sources = self._pfns[self._frozen]
+        self._memory.copy_contents(sources, self._destinations)
+        self._memory.rekey(sources, self._destinations)
+        self._rekeyed = True
+        self.where[self._frozen] = self._destinations
+        self._memory.free(sources)
+
+    def abandon(self) -> None:
+        """The caller wants no more of it."""
+        if self._rekeyed:
+            self._memory.free(self._pfns[self._frozen])
+            return
+        if len(self._destinations):
+            self._targets.give_back(self._destinations)
+        if len(self._frozen):
+            self._memory.unfreeze(self._pfns[self._frozen])
+        if len(self._taken):
+            self._memory.put(self._pfns[self._taken])
