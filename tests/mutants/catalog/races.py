@@ -52,7 +52,7 @@ MUTANTS: list[Mutant] = [
         name="freed-under-us-reported-as-failure",
         guards="R-2",
         file=TAKING,
-        old="        self.reasons[held[gone]] = Reason.FREED\n",
+        old="        self.reasons[held[now_alone & ~pinned]] = Reason.FREED\n",
         new="",
         tests=(R02,),
     ),
