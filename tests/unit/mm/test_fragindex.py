@@ -121,3 +121,8 @@ def test_scores_are_weighted_by_pages_and_rounded_down_each():
     assert fragmentation_score_node([81], [253820]) == 80
     assert fragmentation_score_node([100, 0], [100, 100]) == 49
     assert fragmentation_score_node([], []) == 0
+
+
+def test_where_nothing_is_free_all_of_it_is_unusable():
+    assert unusable_free_index(blocks(), 9) == 1000
+    assert extfrag_percent(blocks(), 9) == 0

@@ -156,6 +156,10 @@ def test_32_frames_move_first_and_then_the_rest_of_the_block_at_once():
     assert drawn.compact(order=6).result is CompactResult.SUCCESS
     assert sizes == [32, 16]
     assert block_of(drawn, 0) == "." * BIG
+    drawn = Drawn("a" * 120 + "." * 8, *["a.a." * 32] * 3, size=128)
+    sizes = watch(drawn)
+    drawn.compact(order=7)
+    assert sizes == [32, 88]
 
 
 def test_async_has_moved_32_before_it_sees_the_frame_that_stays():
@@ -168,7 +172,7 @@ def test_async_has_moved_32_before_it_sees_the_frame_that_stays():
 
 def test_a_page_that_fails_to_move_ends_its_block_in_async_only():
     for mode, moved_on in ((Mode.ASYNC, False), (Mode.SYNC_LIGHT, True)):
-        drawn = big("aaa.", *["a.a#"] * 5)
+        drawn = big("aaa.", *[".aa#"] * 9)
         mover, classify = drawn.machine.mover, drawn.machine.mover.classify
 
         def late_reference(pfns, *rest, mover=mover, classify=classify, drawn=drawn):
@@ -277,7 +281,9 @@ def test_the_top_quarter_is_searched_first_then_the_top_half():
     drawn = Drawn(one, full, one, full, full, full, one, full)
     assert given(searcher(drawn, mode=Mode.ASYNC)) == [49]
     drawn = Drawn(one, full, full, full, one, full, full, full)
-    assert given(searcher(drawn, mode=Mode.ASYNC)) == [33]
+    search = searcher(drawn, mode=Mode.ASYNC)
+    assert given(search) == [33]
+    assert search.position == 56  # found on the list: nothing was scanned
 
 
 def test_where_the_search_fails_a_scan_goes_on_from_the_middle():
