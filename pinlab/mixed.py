@@ -7,7 +7,7 @@ the machine, its pace, and its workload.
     >>> result.bytes_lost, result.frames_leaked, result.nr_compactions
     (0, 0, 2)
 
-Cost: about half a second per simulated second on a machine of 1 GiB, of which half are the
+Cost: about a third of a second per simulated second on a machine of 1 GiB, of which half are the
 ten compactions; filling and reading back that machine take some ten seconds more.
 """
 
@@ -77,7 +77,7 @@ ROWS: dict[str, Row] = {
         Row("families", 4, 100, Families, most_slots=1024),
         Row("locked", 4, 100, LockedMemory),
         Row("hugetlb", 1, 20, HugePages),
-        Row("balloon", 50, 8, BalloonChurn),
+        Row("balloon", 50, 5, BalloonChurn),
         Row("processes", 660, 500, SwapPressure),
     )
 }
