@@ -180,11 +180,11 @@ class Account:
         now = machine.counted()
         done, self._seen = now.since(self._seen), now
         worked_ns = machine.costs.cost_of(done)
+        charged_ns = machine.clock.now_ns - self._seen_ns
+        if worked_ns > charged_ns:  # nobody has charged the rest yet
+            machine.clock.advance(worked_ns - charged_ns)
+        steps = machine.costs.steps_of(done, waited_ns=max(charged_ns - worked_ns, 0))
         passed_ns = machine.clock.now_ns - self._seen_ns
-        if worked_ns > passed_ns:  # nobody has charged the rest yet
-            machine.clock.advance(worked_ns - passed_ns)
-            passed_ns = worked_ns
-        steps = machine.costs.steps_of(done, waited_ns=passed_ns - worked_ns)
         require(sum(steps.values()) == passed_ns, "AC1 steps and clock disagree", ns=passed_ns)
         self._seen_ns = machine.clock.now_ns
         self._steps.update(steps)

@@ -56,6 +56,15 @@ def test_work_that_was_charged_already_is_not_charged_again(machine):
     assert machine.clock.now_ns == 2 * machine.costs.copy_ns
 
 
+def test_work_that_was_charged_in_part_is_charged_to_its_price(machine):
+    account = account_of(machine)
+    account.begin("one")
+    machine.counters.add(Counters(pages_copied=2))
+    machine.clock.advance(machine.costs.copy_ns)
+    assert account.end(None, Errno.OK).modelled_ns == 2 * machine.costs.copy_ns
+    assert machine.clock.now_ns == 2 * machine.costs.copy_ns
+
+
 def test_time_beyond_the_work_was_spent_waiting(machine):
     account = account_of(machine)
     account.begin("one")
