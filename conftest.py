@@ -6,7 +6,9 @@ be found, not explained.  HYPOTHESIS_PROFILE chooses another one.
 """
 
 import os
+import signal
 
+import pytest
 from hypothesis import Phase, settings
 
 from tests.docs.collect import collect_file
@@ -21,3 +23,10 @@ settings.load_profile(
 )
 
 pytest_collect_file = collect_file
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_is_heard() -> None:
+    """Whoever runs the suite in the background has Ctrl-C ignored; some tests press it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

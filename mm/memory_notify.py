@@ -53,12 +53,21 @@ class MemoryNotifiers:
         self._chain.remove(notifier)
 
     def ask(self, action: MemoryAction, cancel: MemoryAction, block: int) -> Errno:
-        """Tell everybody of a step that may be vetoed; after a veto, all that it is cancelled."""
-        for notifier in tuple(self._chain):
-            errno = notifier(action, block)
-            if errno is not Errno.OK:
+        """Tell everybody of a step that may be vetoed; after a veto, all that it is cancelled.
+
+        Raises:
+            BaseException: what a notifier raised, which is a veto as well.
+        """
+        agreed = False
+        try:
+            for notifier in tuple(self._chain):
+                errno = notifier(action, block)
+                if errno is not Errno.OK:
+                    return errno
+            agreed = True
+        finally:
+            if not agreed:
                 self.tell(cancel, block)
-                return errno
         return Errno.OK
 
     def tell(self, action: MemoryAction, block: int) -> None:

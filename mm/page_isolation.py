@@ -72,19 +72,23 @@ def start_isolate_page_range(buddy: Buddy, span: Span, has_unmovable: HasUnmovab
             f"and end by {pageblocks.nr_frames:#x}"
         )
     done: list[int] = []
-    for block in pageblocks.blocks_of_span(span):
-        frames = pageblocks.span(block)
-        blocker = frames.start
-        if pageblocks.migratetype[block] != MigrateType.ISOLATE:
-            blocker = has_unmovable(frames)
-        if blocker >= 0:
-            for earlier in done:
-                _restore(buddy, earlier)
-            return Isolation(Errno.EBUSY, blocker)
-        buddy.lock_acquisitions += 1
-        pageblocks.saved_type[block] = pageblocks.migratetype[block]
-        buddy.set_migratetype(block, MigrateType.ISOLATE)
-        done.append(block)
+    all_done = False
+    try:
+        for block in pageblocks.blocks_of_span(span):
+            frames = pageblocks.span(block)
+            blocker = frames.start
+            if pageblocks.migratetype[block] != MigrateType.ISOLATE:
+                blocker = has_unmovable(frames)
+            if blocker >= 0:
+                return Isolation(Errno.EBUSY, blocker)
+            buddy.lock_acquisitions += 1
+            pageblocks.saved_type[block] = pageblocks.migratetype[block]
+            buddy.set_migratetype(block, MigrateType.ISOLATE)
+            done.append(block)
+        all_done = True
+    finally:  # in the way, or interrupted while it was asked
+        for earlier in () if all_done else done:
+            _restore(buddy, earlier)
     return Isolation(Errno.OK)
 
 

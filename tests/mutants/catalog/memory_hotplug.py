@@ -38,13 +38,13 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "hotplug-veto-ignored", "offline step 4: GOING_OFFLINE may be vetoed", NOTIFY,
-        "            if errno is not Errno.OK:\n                self.tell(cancel, block)\n",
-        "            if errno is Errno.EEXIST:\n                self.tell(cancel, block)\n",
+        "                if errno is not Errno.OK:\n                    return errno\n",
+        "                if errno is Errno.EEXIST:\n                    return errno\n",
         f"{UNIT}::test_a_veto_leaves_all_as_it_was_and_everybody_hears_of_it",
     ),
     _hp(
         "hotplug-veto-is-not-cancelled", "offline step 4: everybody hears of a veto", NOTIFY,
-        "                self.tell(cancel, block)\n", "",
+        "                self.tell(cancel, block)\n", "                pass\n",
         f"{UNIT}::test_a_veto_leaves_all_as_it_was_and_everybody_hears_of_it",
     ),
     _hp(
