@@ -30,7 +30,7 @@ _RACES = [
      (FREED, T_EVACUATE)),
     ("range-stays-open-to-allocations", "R-23: isolate before anything else",
      "mm/page_isolation.py",
-     "        buddy.set_migratetype(block, MigrateType.ISOLATE)\n", "", (INSIDE, T_EVACUATE)),
+     "            buddy.set_migratetype(block, MigrateType.ISOLATE)\n", "", (INSIDE, T_EVACUATE)),
     ("any-range-may-be-evacuated", "E1", EVACUATE,
      "            if pageblocks.migratetype[block] != MigrateType.ISOLATE:\n",
      "            if pageblocks.migratetype[block] < 0:\n", (T_EVACUATE,)),
