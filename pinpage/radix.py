@@ -44,6 +44,7 @@ _Batched = list[tuple[int, tuple[int, int, Any]]]
 """Pins of a batch: (pfn, (tag, value, whatever the caller keeps there))."""
 
 _MIN_COLUMN_NR_PINS = 100  # a shorter batch is as fast pin by pin
+_NR_SAMPLES = 64  # of a batch: enough to tell a few leaves from many
 _MIN_RUN_NR_PAGES = 16  # a shorter run is as fast pin by pin
 
 
@@ -121,8 +122,8 @@ class Radix(RadixReads):
         """Whether a batch touches few dense leaves: columns pay for each of them."""
         if not self.dense:
             return True
-        blocks = {pfn >> PAGEBLOCK_ORDER for pfn in pfns}
-        return len(blocks & self.dense.keys()) * _MIN_RUN_NR_PAGES * 2 <= len(pfns)
+        some = {pfn >> PAGEBLOCK_ORDER for pfn in pfns[:: len(pfns) // _NR_SAMPLES]}
+        return len(some & self.dense.keys()) * _MIN_RUN_NR_PAGES <= _NR_SAMPLES
 
     def _add_columns(self, pfns: list[int], tags: Sequence[int], values: Sequence[int]) -> bool:
         column = np.array(pfns, dtype=np.int64)
