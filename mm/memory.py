@@ -24,6 +24,7 @@ from mm.mmap import mmput, zap_page_range
 from mm.paging import ANON_BITS, Paging, bit
 from mm.swap_state import read_swap_cache_async
 from pinpage.errors import PinpageError
+from pinpage.steps import run_out
 from pinpage.units import PAGE_SIZE
 
 __all__ = ["Memory"]
@@ -54,13 +55,7 @@ class Memory:
             without memory for the copies (-ENOMEM; nothing changed).
         Cost: a loop, about 1 us per page: a second mapping is a dict insert.
         """
-        steps = self.fork_steps(parent, name)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                child: AddressSpace | None = end.value
-                return child
+        return run_out(self.fork_steps(parent, name))
 
     def fork_steps(
         self, parent: AddressSpace, name: str

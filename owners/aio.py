@@ -42,6 +42,7 @@ from owners.aio_ring import (
 from pinpage.errors import PinpageError, require
 from pinpage.owner import Mode, Pin, PinOwner, Verdict
 from pinpage.registry import PinRegistry
+from pinpage.steps import run_out
 
 __all__ = ["AioContext", "AioRings"]
 
@@ -181,13 +182,7 @@ class AioRings(PinOwner):
 
     def get_events(self, ctx_id: int, nr_events: int) -> list[IoEvent] | Errno:
         """Up to `nr_events` completions, oldest first; EAGAIN while another reads or it moves."""
-        reading = self.read_steps(ctx_id, nr_events)
-        while True:
-            try:
-                next(reading)
-            except StopIteration as end:
-                answer: list[IoEvent] | Errno = end.value
-                return answer
+        return run_out(self.read_steps(ctx_id, nr_events))
 
     def read_steps(
         self, ctx_id: int, nr_events: int

@@ -35,6 +35,7 @@ from owners.gup_host import GupHost
 from owners.gup_longterm import is_longterm_pinnable, migrate_away
 from owners.gup_pinner import PinIds, Pinner
 from pinpage.errors import PinpageError, require
+from pinpage.steps import run_out
 from pinpage.units import Pfns
 
 __all__ = ["NR_TRIES", "Got", "Gup", "GupCounters", "GupStep", "Steps"]
@@ -166,7 +167,7 @@ class Gup:
     ) -> Got:
         pins: PinIds = []
         for at in range(vpn, vpn + nr_pages):
-            pin_id = _exhaust(self._pin(space, at, pinner, how))
+            pin_id = run_out(self._pin(space, at, pinner, how))
             if pin_id < 0:
                 return Got(pins, Errno(pin_id))
             pins.append(pin_id)
@@ -295,13 +296,7 @@ class Gup:
 
     def fork(self, parent: AddressSpace, name: str) -> AddressSpace | None:
         """`Memory.fork`, with pages that it copied early counted; returns and costs the same."""
-        steps = self.fork_steps(parent, name)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                child: AddressSpace | None = end.value
-                return child
+        return run_out(self.fork_steps(parent, name))
 
     def fork_steps(
         self, parent: AddressSpace, name: str
@@ -336,12 +331,3 @@ class Gup:
             home = max(frames.mapcount.item(pfn) + 1, 0)
             kept = frames.refcount.item(pfn)
             require(kept >= home + nr_references, "G3 pins without their references", pfn=pfn)
-
-
-def _exhaust(steps: Steps) -> int:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: int = end.value
-            return result

@@ -43,10 +43,10 @@ from owners.zswap_store import (
     NR_RECLAIM_RETRIES,
     ZswapCounters,
     ZswapStore,
-    run_out,
 )
 from pinpage.errors import PinpageError, require
 from pinpage.registry import PinRegistry
+from pinpage.steps import run_out
 
 __all__ = ["BLOB_HEADER_NR_BYTES", "NR_RECLAIM_RETRIES", "Zswap", "ZswapCounters"]
 

@@ -10,7 +10,6 @@ out of the pool and says what was kept and what was not.
 import threading
 import time
 from collections.abc import Generator
-from typing import TypeVar
 
 import numpy as np
 from attrs import define
@@ -27,8 +26,9 @@ from owners.zpool import Zpool, ZpoolCallback, ZpoolName, make_zpool, zpool_gfp
 from owners.zswap_entries import NO_ENTRY, ZswapEntries, ZswapTree
 from pinpage.errors import ContextError, PinpageError, require
 from pinpage.registry import PinRegistry
+from pinpage.steps import run_out
 
-__all__ = ["BLOB_HEADER_NR_BYTES", "NR_RECLAIM_RETRIES", "ZswapCounters", "ZswapStore", "run_out"]
+__all__ = ["BLOB_HEADER_NR_BYTES", "NR_RECLAIM_RETRIES", "ZswapCounters", "ZswapStore"]
 
 BLOB_HEADER_NR_BYTES = 8
 """The swap entry before the compressed bytes of each stored blob."""
@@ -36,7 +36,6 @@ NR_RECLAIM_RETRIES = 8
 """Pages that store asks zbud to try when the pool is full."""
 
 _NR_TRIES = 1000
-_T = TypeVar("_T")
 
 
 @define
@@ -292,20 +291,3 @@ def _wait_written(pool: Zpool, handle: int, data: bytes) -> None:
 
 def _under_move(handle: int) -> ContextError:
     return ContextError(f"zswap: handle {handle:#x} is under move and the mover waits for us")
-
-
-def run_out(steps: Generator[None, None, _T]) -> _T:
-    """Exhaust a generator of steps; what it returns.
-
-    >>> def steps():
-    ...     yield
-    ...     return 7
-    >>> run_out(steps())
-    7
-    """
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: _T = end.value
-            return result

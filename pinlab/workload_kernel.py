@@ -168,11 +168,7 @@ class HugePages(Workload):
     def actions(self) -> Iterator[Action]:
         """A user gets a page, reads it, or gives it back; one time in eight the pool shrinks."""
         while True:
-            which, slot, serial = (
-                self.below(8),
-                self.below(len(self.book.serials)),
-                self.book.draw(),
-            )
+            which, slot, serial = self.below(8), *self.any_slot()
             if self.book.serials.item(slot) == NOTHING:
                 yield self.act("use", done=self._use(slot, serial))
             elif which < 6:

@@ -50,11 +50,7 @@ class DentryChurn(Workload):
     def actions(self) -> Iterator[Action]:
         """A name that is missing is made; one that is there is looked up, held or removed."""
         while True:
-            which, slot, serial = (
-                self.below(8),
-                self.below(len(self.book.serials)),
-                self.book.draw(),
-            )
+            which, slot, serial = self.below(8), *self.any_slot()
             if self.book.serials.item(slot) == NOTHING:
                 yield self.act("create", done=self._create(slot, serial))
             elif which < 4:
@@ -136,11 +132,7 @@ class XArrayChurn(Workload):
     def actions(self) -> Iterator[Action]:
         """Half stores; else a load, or one time in eight an erase."""
         while True:
-            which, slot, serial = (
-                self.below(8),
-                self.below(len(self.book.serials)),
-                self.book.draw(),
-            )
+            which, slot, serial = self.below(8), *self.any_slot()
             if which < 4 or self.book.serials.item(slot) == NOTHING:
                 yield self.act("store", done=self._store(slot, serial))
             elif which < 7:

@@ -258,6 +258,10 @@ class Workload(abc.ABC):
         """A number in [0, limit), all alike."""
         return int(self.rng.integers(limit))
 
+    def any_slot(self) -> tuple[int, int]:
+        """A slot, all alike, and the serial of a page that it may get."""
+        return self.below(len(self.book.serials)), self.book.draw()
+
     def skewed(self, limit: int) -> int:
         """A number in [0, limit), small ones more often: a third of all in the first 4 %."""
         return int(limit * self.rng.random() ** 3)

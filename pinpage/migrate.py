@@ -23,7 +23,6 @@ v6.0 movable_operations; several owners per page as in the 2013 pin-page RFC.
 """
 
 from collections.abc import Generator
-from contextlib import closing
 
 from pinpage.errors import InvariantError
 from pinpage.moving import Move
@@ -31,7 +30,7 @@ from pinpage.owner import Mode
 from pinpage.registry import PinRegistry
 from pinpage.release import release_many, release_steps
 from pinpage.report import MoveReport, Refusal
-from pinpage.steps import GivenTargets, Memory, Reasons, Step, TargetSource
+from pinpage.steps import GivenTargets, Memory, Reasons, Step, TargetSource, run_out
 from pinpage.units import Pfns
 
 __all__ = [
@@ -92,11 +91,4 @@ def move_many(
     registry: PinRegistry, memory: Memory, sources: Pfns, targets: TargetSource, mode: Mode
 ) -> MoveReport:
     """Run `move_steps` to its end; arguments, errors and cost are the same."""
-    # Closed at once, not when a traceback is forgotten: before the caller takes its targets away.
-    with closing(move_steps(registry, memory, sources, targets, mode)) as steps:
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                report: MoveReport = end.value
-                return report
+    return run_out(move_steps(registry, memory, sources, targets, mode))

@@ -180,7 +180,7 @@ class PinRegistry(MoveSide):
         leaf = shard.dense.get(block)
         if leaf is not None:
             is_held = leaf.present[pfn & 511]
-        else:  # `SparseTable.may_hold` without the call
+        else:  # most frames have no record, and their hint says so
             hints, mask = shard.sparse.hint_view
             is_held = hints[pfn & mask] and shard.sparse.find(pfn) >= 0
         if is_held and (tag, value) in shard.radix.records_of(pfn):

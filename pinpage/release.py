@@ -9,7 +9,6 @@ quarantined: nobody else may have it while a pin is on it (M5).
 """
 
 from collections.abc import Generator
-from contextlib import closing
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from pinpage.ballot import Index, PinState
 from pinpage.errors import InvariantError
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
 from pinpage.registry import PinRegistry
-from pinpage.steps import Memory, Reasons, Step
+from pinpage.steps import Memory, Reasons, Step, run_out
 from pinpage.taking import Taking
 from pinpage.units import Pfns
 
@@ -70,13 +69,7 @@ def release_steps(
 
 def release_many(registry: PinRegistry, memory: Memory, pfns: Pfns, mode: Mode) -> Reasons:
     """Run `release_steps` to its end; arguments, errors and cost are the same."""
-    with closing(release_steps(registry, memory, pfns, mode)) as steps:
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                reasons: Reasons = end.value
-                return reasons
+    return run_out(release_steps(registry, memory, pfns, mode))
 
 
 class _Release(Taking):

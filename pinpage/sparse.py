@@ -77,7 +77,8 @@ class SparseTable:
     """An open-addressed table of (pfn, tag, value) in which a pageblock is a window.
 
     `view` bundles what a reader without the lock needs, so that it sees one table and not
-    halves of two; whether that is still true is for its sequence count to say.
+    halves of two, and `hint_view` the hints with their mask; whether that is still true is for the
+    node's sequence count to say.
 
     Invariants, run by `check`:
         S1 a record is found by probing from its home slot.
@@ -122,11 +123,6 @@ class SparseTable:
         return self.nr_used - self.nr_dead
 
     # One frame.
-
-    def may_hold(self, pfn: int) -> int:
-        """0: the frame has no record.  Safe without the lock."""
-        hints, mask = self.hint_view
-        return hints[pfn & mask]
 
     def _hint(self, pfn: int, change: int) -> None:
         hints, mask = self.hint_view

@@ -5,7 +5,8 @@ callback, which allocates destinations.
 """
 
 import enum
-from typing import Protocol
+from collections.abc import Generator
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns
 
-__all__ = ["GivenTargets", "Memory", "Reasons", "Step", "TargetSource"]
+__all__ = ["GivenTargets", "Memory", "Reasons", "Step", "TargetSource", "run_out"]
+
+_T = TypeVar("_T")
 
 Reasons = NDArray[np.uint8]
 """A column of `pinpage.owner.Reason` values, one per frame."""
@@ -147,3 +150,25 @@ class GivenTargets:
     def give_back(self, pfns: Pfns) -> None:
         """Put unused targets back in front."""
         self._pfns = np.concatenate([pfns, self._pfns])
+
+
+def run_out(steps: Generator[object, None, _T]) -> _T:
+    """Run a generator of steps to its end; what it returns.
+
+    Interrupted, it closes the generator at once and not when a traceback is forgotten: what
+    that undoes is undone before the caller goes on.
+
+    >>> def steps():
+    ...     yield
+    ...     return 7
+    >>> run_out(steps())
+    7
+    """
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        result: _T = end.value
+        return result
+    finally:
+        steps.close()

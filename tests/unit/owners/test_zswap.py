@@ -9,8 +9,9 @@ from mm.swapops import swp_entry
 from owners.compress import Compressor, compressor
 from owners.zbud import ZbudOps
 from owners.zswap import BLOB_HEADER_NR_BYTES, Zswap
-from owners.zswap_store import ZswapStore, run_out
+from owners.zswap_store import ZswapStore
 from pinpage.errors import ContextError, InvariantError, PinpageError
+from pinpage.steps import run_out
 from tests.unit.owners.worlds import PAGE, FewFrames, live_handles
 
 TYPE = 1
