@@ -26,10 +26,15 @@ from pinlab.requests.report import Attempt, RequestName, RequestOptions, Request
 from pinpage.errors import require
 from pinpage.units import Span
 
-__all__ = ["Account", "Subject"]
+__all__ = ["Account", "Subject", "machine_of"]
 
 Subject = Replayed | Machine
 """What is asked: a replayed recording, or a bare machine (then no bytes are read back)."""
+
+
+def machine_of(subject: Subject) -> Machine:
+    """The machine that serves."""
+    return subject.machine if isinstance(subject, Replayed) else subject
 
 
 class Account:
@@ -62,7 +67,7 @@ class Account:
             unit: what wanted and obtained count.
             bound: the most that any strategy can obtain, from the state before.
         """
-        self.machine = subject.machine if isinstance(subject, Replayed) else subject
+        self.machine = machine_of(subject)
         self.attempts: list[Attempt] = []
         self._subject = subject
         self._options = options

@@ -16,8 +16,7 @@ from mm.errno import Errno
 from mm.frames import FrameState
 from mm.machine import Machine
 from mm.patience import NR_CONTIG_TRIES, Patience
-from pinlab.replay import Replayed
-from pinlab.requests.account import Account, Subject
+from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
@@ -40,7 +39,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
 
     Cost: about 0.2 s for the usual sizes on a recorded area of 128 MiB.
     """
-    machine = subject.machine if isinstance(subject, Replayed) else subject
+    machine = machine_of(subject)
     area = _area_of(machine)
     bound = _bound(machine, area, options.mode)
     account = Account(subject, options, request="cma", unit="page", bound=bound)

@@ -15,8 +15,7 @@ frames and one by pageblocks would look at in memory as it was at first.
 from mm.errno import Errno
 from mm.gigantic import NR_PAGES_1_GIB, GiganticPages, GiganticWalk, Knowledge
 from mm.patience import NR_CONTIG_TRIES, Patience
-from pinlab.replay import Replayed
-from pinlab.requests.account import Account, Subject
+from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 
 __all__ = ["serve"]
@@ -31,7 +30,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     Raises:
         PinpageError: a size that no huge page has, or no such node; nothing has changed.
     """
-    machine = subject.machine if isinstance(subject, Replayed) else subject
+    machine = machine_of(subject)
     nr_pages = options.nr_pages or NR_PAGES_1_GIB
     pages, pool = machine.hugetlbs.gigantic_of(nr_pages), machine.hugetlbs.of(nr_pages)
     pool.nodes_for(options.node)

@@ -15,6 +15,8 @@ Of a zram device that the recorded machine swapped to, the pages are there but n
 what is swapped out now goes to a new device beside it.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mm.design import Answer
@@ -26,7 +28,7 @@ from owners.compress import compressor
 from owners.zram import Zram
 from owners.zram_swap import ZramSwap
 from pinlab.replay import Replayed
-from pinlab.requests.account import Account, Subject
+from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinpage.owner import Mode, Reason
 from pinpage.units import Span
@@ -44,17 +46,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
 
     Cost: two to ten seconds for a recorded GiB where much is swapped out, else one.
     """
-    machine = subject.machine if isinstance(subject, Replayed) else subject
-    machine.hugetlb.nodes_for(options.node)
-    account = _account(subject, options, machine)
-    before = _Work(machine)
-    if options.strategy == "plan":
-        obtained = _take_planned(machine, options, account)
-    else:
-        swap_to_zram(subject)
-        machine.start_daemons()
-        obtained = _take_one_by_one(machine, options, account, hard=True)
-    return _finish(account, machine, options, obtained, before)
+    return _serve(subject, options, _ask_at_once)
 
 
 def serve_compacted(subject: Subject, options: RequestOptions) -> RequestReport:
@@ -67,19 +59,38 @@ def serve_compacted(subject: Subject, options: RequestOptions) -> RequestReport:
 
     Cost: about a second for a recorded GiB.
     """
-    machine = subject.machine if isinstance(subject, Replayed) else subject
+    return _serve(subject, options, _compact_first)
+
+
+def _serve(
+    subject: Subject,
+    options: RequestOptions,
+    by_scan: Callable[[Subject, RequestOptions, Account], int],
+) -> RequestReport:
+    machine = machine_of(subject)
     machine.hugetlb.nodes_for(options.node)
     account = _account(subject, options, machine)
     before = _Work(machine)
     if options.strategy == "plan":
         obtained = _take_planned(machine, options, account)
     else:
-        account.begin("compact all memory", of=_wanted(machine, options) + 1)
-        report = machine.compact("scan", options.mode).report
-        machine.pcp.drain_all()
-        account.end(None, Errno.OK, pages_released=report.pages_released)
-        obtained = _take_one_by_one(machine, options, account, hard=False)
+        obtained = by_scan(subject, options, account)
     return _finish(account, machine, options, obtained, before)
+
+
+def _ask_at_once(subject: Subject, options: RequestOptions, account: Account) -> int:
+    swap_to_zram(subject)
+    account.machine.start_daemons()
+    return _take_one_by_one(account.machine, options, account, hard=True)
+
+
+def _compact_first(_subject: Subject, options: RequestOptions, account: Account) -> int:
+    machine = account.machine
+    account.begin("compact all memory", of=_wanted(machine, options) + 1)
+    report = machine.compact("scan", options.mode).report
+    machine.pcp.drain_all()
+    account.end(None, Errno.OK, pages_released=report.pages_released)
+    return _take_one_by_one(machine, options, account, hard=False)
 
 
 def swap_to_zram(subject: Subject) -> None:

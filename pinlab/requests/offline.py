@@ -22,8 +22,7 @@ from mm.memory_verdict import OfflineResult
 from mm.nodes import ZoneKind
 from mm.patience import Patience
 from mm.reasons import Refusals
-from pinlab.replay import Replayed
-from pinlab.requests.account import Account, Subject
+from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinpage.errors import require
 
@@ -45,7 +44,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     Cost: about 8 us of CPU per page moved, and 5 ms for each round over a block that a
         pinned page keeps from going.
     """
-    machine = subject.machine if isinstance(subject, Replayed) else subject
+    machine = machine_of(subject)
     hotplug = machine.hotplug
     if options.block_nr_pages is not None:
         hotplug.blocks.nr_pages = options.block_nr_pages

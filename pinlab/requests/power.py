@@ -15,8 +15,7 @@ from attrs import evolve
 from mm.machine import Machine
 from mm.patience import Patience
 from mm.power import GroupAttempt, PowerManagement, Watch
-from pinlab.replay import Replayed
-from pinlab.requests.account import Account, Subject
+from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 
 __all__ = ["IDLE_NS", "REGION_NR_PAGES", "serve"]
@@ -37,7 +36,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     Raises:
         PinpageError: a region size or interleaving that fits no machine; nothing has changed.
     """
-    machine = subject.machine if isinstance(subject, Replayed) else subject
+    machine = machine_of(subject)
     power = machine.power
     power.configure(
         options.region_nr_pages or _usual_region(machine),

@@ -21,7 +21,7 @@ from pinpage.errors import ContextError
 from pinpage.owner import Verdict
 from pinpage.testing.conformance import DATA_NR_BYTES, Subject
 from tests.conformance.machine_lab import MachineLab
-from tests.conformance.subjects_io import Completions, DirectIo, Pinned, RealIo
+from tests.conformance.subjects_io import Completions, DirectIo, Pinned, RealIo, WholePages
 from tests.conformance.subjects_more import HugePages, Locked, Names, OneCallback, Trees
 
 __all__ = ["SUBJECTS"]
@@ -36,33 +36,24 @@ def whole_page(data):
     return data + NOISE + bytes(PAGE - len(data) - len(NOISE))
 
 
-class Opaque(Subject):
+class Opaque(WholePages):
     """An owner of whose inside nothing is known: its users look at the page lock."""
 
     def __init__(self, lab):
         self.lab = lab
+        self.contents = lab.pages.contents
         self.owner = OpaqueOwner("opaque", movable=True, registry=lab.registry)
 
     def hold(self, data):
         pfn = self.lab.machine.alloc_page(Gfp.KERNEL)
         if pfn < 0:
             return None
-        self.lab.pages.contents.write(pfn, data)
+        self.contents.write(pfn, data)
         return int(self.owner.adopt(np.array([pfn]))[0])
 
     def _at(self, key):
         pfn = int(self.owner.pfn_of(np.array([key]))[0])
         return None if self.lab.is_under_move(pfn) else pfn
-
-    def read(self, key):
-        pfn = self._at(key)
-        return None if pfn is None else self.lab.pages.contents.read(pfn, 0, DATA_NR_BYTES)
-
-    def write(self, key, data):
-        pfn = self._at(key)
-        if pfn is not None:
-            self.lab.pages.contents.write(pfn, data)
-        return pfn is not None
 
     def let_go(self, key):
         pfn = self._at(key)
@@ -72,7 +63,7 @@ class Opaque(Subject):
         return pfn is not None
 
 
-class Ballooning(Subject):
+class Ballooning(WholePages):
     """The host keeps the data; the guest's balloon keeps the page."""
 
     def __init__(self, lab):
@@ -89,16 +80,6 @@ class Ballooning(Subject):
 
     def _at(self, key):
         return None if key in self.owner._isolated else self.owner._pfn.get(key)
-
-    def read(self, key):
-        pfn = self._at(key)
-        return None if pfn is None else self.contents.read(pfn, 0, DATA_NR_BYTES)
-
-    def write(self, key, data):
-        pfn = self._at(key)
-        if pfn is not None:
-            self.contents.write(pfn, data)
-        return pfn is not None
 
     def let_go(self, key):
         if key in self.owner._isolated:

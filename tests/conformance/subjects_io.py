@@ -20,12 +20,43 @@ from owners.odirect_time import Constant, EventQueue
 from pinpage.owner import Verdict
 from pinpage.testing.conformance import DATA_NR_BYTES, Subject
 
-__all__ = ["Completions", "DirectIo", "Pinned", "RealIo"]
+__all__ = ["Completions", "DirectIo", "Pinned", "RealIo", "WholePages"]
 
 PAGE = 4096
 
 
-class Pinned(Subject):
+class WholePages(Subject):
+    """Things that are the first bytes of a frame each; `_at` says which frame, None if not now."""
+
+    def read(self, key):
+        pfn = self._at(key)
+        return None if pfn is None else self.contents.read(pfn, 0, DATA_NR_BYTES)
+
+    def write(self, key, data):
+        pfn = self._at(key)
+        if pfn is not None:
+            self.contents.write(pfn, data)
+        return pfn is not None
+
+
+class Buffers(Subject):
+    """Things in registered buffers of a device, one page each."""
+
+    def hold(self, data):
+        if not self.unused:
+            return None
+        vpn = self.unused[0]
+        self.memory.write(self.space, vpn, bytes(PAGE))  # there is a page now
+        if self.device.register(self.space, vpn, 1) != 0:
+            return None
+        self.unused.pop(0)
+        if self.write(vpn, data):
+            return vpn
+        self.let_go(vpn)
+        return None
+
+
+class Pinned(WholePages):
     """A driver that keeps the addresses of a process's pages."""
 
     def __init__(self, lab):
@@ -45,22 +76,12 @@ class Pinned(Subject):
     def _at(self, key):
         return None if key in self.owner._quiet else self.owner.pfn_of(key)
 
-    def read(self, key):
-        pfn = self._at(key)
-        return None if pfn is None else self.contents.read(pfn, 0, DATA_NR_BYTES)
-
-    def write(self, key, data):
-        pfn = self._at(key)
-        if pfn is not None:
-            self.contents.write(pfn, data)
-        return pfn is not None
-
     def let_go(self, key):
         self.gup.put_user_pages(self.owner, [key], dirty=True)
         return True
 
 
-class DirectIo(Subject):
+class DirectIo(Buffers):
     """A disk that reads into registered buffers; time passes only when the kit says so."""
 
     def __init__(self, lab, policy):
@@ -76,19 +97,6 @@ class DirectIo(Subject):
         self.owner = self.device.pinner
         self.unused = list(range(16))
         self.in_flight = {}
-
-    def hold(self, data):
-        if not self.unused:
-            return None
-        vpn = self.unused[0]
-        self.memory.write(self.space, vpn, bytes(8))  # there is a page now
-        if self.device.register(self.space, vpn, 1) != 0:
-            return None
-        self.unused.pop(0)
-        if self.write(vpn, data):
-            return vpn
-        self.let_go(vpn)
-        return None
 
     def read(self, key):
         self._reap()
@@ -163,7 +171,7 @@ class Completions(Subject):
         return self.rings.destroy(key) == 0
 
 
-class RealIo(Subject):
+class RealIo(Buffers):
     """Registered buffers of a real file: what is to be kept is written there and read back by DMA.
 
     The file lies in the directory for temporary files, which must allow direct I/O.  One
@@ -185,19 +193,6 @@ class RealIo(Subject):
             )
         self.owner = self.device.pinner
         self.unused = list(range(16))
-
-    def hold(self, data):
-        if not self.unused:
-            return None
-        vpn = self.unused[0]
-        self.memory.write(self.space, vpn, bytes(PAGE))  # there is a page now
-        if self.device.register(self.space, vpn, 1) != 0:
-            return None
-        self.unused.pop(0)
-        if self.write(vpn, data):
-            return vpn
-        self.let_go(vpn)
-        return None
 
     def _is_quiet(self, vpn):
         """A request would wait for the mover, which is this very thread: so nobody submits one."""
