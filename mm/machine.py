@@ -140,9 +140,15 @@ class Machine:
         self.allocator.reclaim = self._reclaim
         self.allocator.reclaimable = self._nr_reclaimable
         self.mover.wait_on_page = self.paging.wait_on_page
+        self._wire_consumers()
+
+    def _wire_consumers(self) -> None:
+        """Those who need memory moved, over the one engine that empties ranges."""
         meter = Meter(self.counted, self.costs, self.clock)
         ours = (self.buddy, self.pcp, self.rmap, self.lru, self.mover, self.counters, meter)
-        huge = HugeEvictor(frames, pageblocks, contents, self.counters, [self.hugetlb])
+        huge = HugeEvictor(
+            self.frames, self.pageblocks, self.contents, self.counters, [self.hugetlb]
+        )
         self.evacuator = Evacuator(Parts(*ours, hugetlb=huge), self.allocator.alloc_pages)
         self.contig = Contig(self.evacuator)
         self.cma = Cma(self.contig, lambda: self.design, lambda *a: self.planned.census(*a)[0])

@@ -125,16 +125,30 @@ def render(
             nr_pages_per_block,
             i == 0,
         )
+    left_edge = 0.85 / width
     figure.text(
-        0.85 / width, 1 - 0.34 / height, title, size=15, weight="bold", color=_INK, va="center"
+        left_edge, 1 - 0.34 / height, title, size=15, weight="bold", color=_INK, va="center"
     )
+    heading = "worst owner of a pageblock, and in how many"
+    if len(panels) > 1:
+        heading += " (left map)"
+    _draw_legend(figure, handles, heading, (left_edge, (below - 0.36) / height), nr_legend_rows)
+    caption = _caption(taken, origin, nr_pages_per_block)
+    figure.text(left_edge, 0.22 / height, caption, size=8.5, color=_FAINT)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _draw_legend(
+    figure: Any, handles: Sequence[Any], heading: str, at: tuple[float, float], nr_rows: int
+) -> None:
+    """What the colours mean, in `nr_rows` rows below the maps."""
     legend = figure.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=(0.85 / width, (below - 0.36) / height),
-        ncols=-(-len(handles) // nr_legend_rows),
-        title="worst owner of a pageblock, and in how many"
-        + (" (left map)" if len(panels) > 1 else ""),
+        bbox_to_anchor=at,
+        ncols=-(-len(handles) // nr_rows),
+        title=heading,
         title_fontproperties={"size": 9},
         alignment="left",
         frameon=False,
@@ -147,15 +161,6 @@ def render(
         borderpad=0,
     )
     legend.get_title().set_color(_FAINT)
-    figure.text(
-        0.85 / width,
-        0.22 / height,
-        _caption(taken, origin, nr_pages_per_block),
-        size=8.5,
-        color=_FAINT,
-    )
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
 def _draw_map(
