@@ -71,7 +71,7 @@ class RadixReads:
         self.counts: NDArray[np.int16] = np.zeros(nr_blocks, dtype=np.int16)
         self.count_at = memoryview(self.counts.data)
         self.dense: dict[int, DenseLeaf] = {}
-        self.sparse = SparseTable(nr_frames=span.stop)
+        self.sparse = SparseTable(span)
         self.extras: dict[int, list[Record]] = {}
         self.nr_frames = 0
         self.nr_extra = 0

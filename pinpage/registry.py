@@ -180,9 +180,9 @@ class PinRegistry(MoveSide):
         leaf = shard.dense.get(block)
         if leaf is not None:
             is_held = leaf.present[pfn & 511]
-        else:  # most frames have no record, and their hint says so
-            hints, mask = shard.sparse.hint_view
-            is_held = hints[pfn & mask] and shard.sparse.find(pfn) >= 0
+        else:  # as in `SparseTable.find`: for most frames without a record that is all
+            words, rows = shard.sparse.view
+            is_held = words[rows[block] + (pfn * 362 & 1022)] != -1 and shard.sparse.find(pfn) >= 0
         if is_held and (tag, value) in shard.radix.records_of(pfn):
             del shard.claims[pfn]
             return self._pin_locked(shard, pfn, tag, value, wait)

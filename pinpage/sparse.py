@@ -15,14 +15,15 @@ other, so that a record costs one cache miss.
 Inside its row a frame's slot is its offset times an odd number: neighbours in memory are
 not neighbours in the row, or runs would pile up on runs.
 
-Most questions are about frames without a record.  For them there are hints: how many
-records have a pfn that ends in the same bits.  None is an answer, and it takes a fifth of
-the time that finding the place in the row takes.
+Where each row starts is written down, once per size of the table: to look it up takes half
+the time that computing it takes, and for most frames without a record the rest is one look
+at an empty slot.
 
 Owns:    (pfn -> tag, value) for the frames of sparse blocks; one record per frame.
 Ignores: which blocks are sparse, second pins of a frame, locks.
 Cost:    point operations about 1.2 slots, each one cache line; columns 20..60 ns per pfn;
-         18 bytes per slot and 3 to 6 slots per record: emptiness is what keeps probes short.
+         16 bytes per slot and 3 to 6 slots per record: emptiness is what keeps probes short;
+         4 bytes per block of the node.
 Kernel counterpart: none.  The 2013 patch hashed pfns into 1024 chains, which had to be
          walked in full; the xarray pays a node of 64 slots for a lone entry.
 """
@@ -32,7 +33,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from pinpage.errors import require
-from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Mask, Pfns
+from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Mask, Pfns, Span
 
 __all__ = ["MAX_NR_FRAMES", "NO_TAG", "NR_TAG_BITS", "Located", "SparseTable"]
 
@@ -77,28 +78,25 @@ class SparseTable:
     """An open-addressed table of (pfn, tag, value) in which a pageblock is a window.
 
     `view` bundles what a reader without the lock needs, so that it sees one table and not
-    halves of two, and `hint_view` the hints with their mask; whether that is still true is for the
-    node's sequence count to say.
+    halves of two: the words of all slots, and by block the word at which its row starts.
+    Whether that is still true is for the node's sequence count to say.
 
     Invariants, run by `check`:
         S1 a record is found by probing from its home slot.
         S2 `nr_used` and `nr_dead` count the slots that are not empty, and those without record.
         S3 no record is further than `reach` from its home slot.
         S4 the last slot is empty, so that every probe ends.
-        S5 each hint is the number of records whose pfn ends in its bits.
+        S5 each block's row starts where the columns look for it.
     """
 
-    def __init__(self, *, min_bits: int = 9, nr_frames: int = MAX_NR_FRAMES) -> None:
-        """An empty table.
+    def __init__(self, span: Span, *, min_bits: int = 9) -> None:
+        """An empty table for the frames of `span`.
 
         Args:
             min_bits: log2 of the slots (rows' ends not counted) of the smallest table.
-            nr_frames: frames that there are at most; decides how wide a hint has to be.
         """
+        self._span = span
         self._min_bits = min_bits
-        # Two bytes will do while a table of 2^17 slots holds fewer records than they count to,
-        # and fewer frames than that share the last 18 bits.
-        self._one = np.uint16(1) if nr_frames < 1 << 34 else np.uint32(1)
         self.nr_probes = 0
         self.nr_rebuilds = 0
         self._allocate(min_bits)
@@ -113,9 +111,18 @@ class SparseTable:
         self.nr_used = 0
         self.nr_dead = 0
         self.reach = 0
-        self.view: tuple[memoryview[int], int] = memoryview(words.data), 32 - bits
-        self._hints = np.zeros(1 << bits, dtype=self._one.dtype)
-        self.hint_view: tuple[memoryview[int], int] = memoryview(self._hints.data), (1 << bits) - 1
+        self.view: tuple[memoryview[int], memoryview[int]] = (
+            memoryview(words.data),
+            memoryview(self._rows(bits).data),
+        )
+
+    def _rows(self, bits: int) -> NDArray[np.uint32]:
+        """By block, the word at which its row starts, in a table of this size."""
+        first, stop = self._span.start >> PAGEBLOCK_ORDER, -(-self._span.stop >> PAGEBLOCK_ORDER)
+        rows = np.zeros(stop, dtype=np.uint32)  # what lies before the span costs no memory
+        blocks = np.arange(first, stop)
+        rows[first:] = ((blocks * _ROW_MULTIPLIER & 0xFFFFFFFF) >> (32 - bits)) * 2
+        return rows
 
     @property
     def nr_live(self) -> int:
@@ -124,14 +131,10 @@ class SparseTable:
 
     # One frame.
 
-    def _hint(self, pfn: int, change: int) -> None:
-        hints, mask = self.hint_view
-        hints[pfn & mask] += change
-
     def find(self, pfn: int) -> int:
         """The slot of the frame's record, or -1.  Safe without the lock."""
-        words, shift = self.view
-        at = ((((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift) + (pfn * 181 & 511)) * 2
+        words, rows = self.view
+        at = rows[pfn >> 9] + (pfn * 362 & 1022)
         key = words[at]
         while key != -1:
             if key >> 24 == pfn:
@@ -143,8 +146,8 @@ class SparseTable:
 
     def get(self, pfn: int) -> tuple[int, int] | None:
         """(tag, value) of the frame's record, or None.  Safe without the lock."""
-        words, shift = self.view
-        at = ((((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift) + (pfn * 181 & 511)) * 2
+        words, rows = self.view
+        at = rows[pfn >> 9] + (pfn * 362 & 1022)
         while (key := words[at]) >> 24 != pfn:
             if key == -1:
                 return None
@@ -153,14 +156,12 @@ class SparseTable:
 
     def put(self, pfn: int, tag: int, value: int) -> bool:
         """Store a record; False (and nothing stored) when the frame has one."""
-        words, shift = self.view
-        at = ((((pfn >> 9) * 0x9E3779B1 & 0xFFFFFFFF) >> shift) + (pfn * 181 & 511)) * 2
+        words, rows = self.view
+        at = rows[pfn >> 9] + (pfn * 362 & 1022)
         if words[at] == -1 and self.nr_used < self._limit:  # three times out of four
             self.nr_used += 1
             words[at + 1] = value
             words[at] = pfn << 24 | tag
-            hints, mask = self.hint_view
-            hints[pfn & mask] += 1
             return True
         return self._put_beyond(pfn, tag, value, at)
 
@@ -183,7 +184,6 @@ class SparseTable:
             self.nr_dead -= 1
         words[free + 1] = value
         words[free] = pfn << 24 | tag
-        self._hint(pfn, 1)
         if free - home > 2 * self.reach:
             self.reach = (free - home) // 2
         return True
@@ -206,7 +206,6 @@ class SparseTable:
         else:
             words[at] = _DEAD
             self.nr_dead += 1
-        self._hint(pfn, -1)
         self._shrink()
         return True
 
@@ -303,7 +302,6 @@ class SparseTable:
         if not won.all():
             at, was_empty, keys = at[won], was_empty[won], keys[won]
         self.values[at] = values[won] if len(at) < len(values) else values
-        np.add.at(self._hints, keys >> NR_TAG_BITS & self.hint_view[1], self._one)
         nr_fresh = int(np.count_nonzero(was_empty))
         self.nr_used += nr_fresh
         self.nr_dead -= len(at) - nr_fresh
@@ -314,7 +312,6 @@ class SparseTable:
 
     def remove_many(self, slots: NDArray[np.int64]) -> None:
         """Drop the records in distinct slots that `find_many` returned."""
-        np.subtract.at(self._hints, self.pfns_at(slots) & self.hint_view[1], self._one)
         self.keys[slots] = _DEAD
         self.nr_dead += len(slots)
         while slots.size:  # what lies before an empty slot need not be passed: empty it, too
@@ -367,7 +364,7 @@ class SparseTable:
         self.put_many(pfns, tags, values)
 
     def check(self) -> None:
-        """Run S1..S4.
+        """Run S1..S5.
 
         Raises:
             InvariantError: one does not hold.
@@ -384,8 +381,9 @@ class SparseTable:
         reach = int((live - self._homes(pfns)).max(initial=0))
         require(reach <= self.reach, "S3 a record out of reach", farthest=reach, reach=self.reach)
         require(self.keys[-1] == _EMPTY, "S4 the last slot is taken")
-        hints = np.bincount(pfns & self.hint_view[1], minlength=len(self._hints))
-        require(np.array_equal(hints, self._hints), "S5 a hint that miscounts")
+        rows = np.asarray(self.view[1])[self._span.start >> PAGEBLOCK_ORDER :]
+        starts = np.arange(self._span.start, self._span.stop, PAGEBLOCK_NR_PAGES)
+        require(np.array_equal(rows, 2 * self._homes(starts)), "S5 a row that starts elsewhere")
 
 
 def _first(ends: Mask, slots: NDArray[np.int64]) -> NDArray[np.int64]:

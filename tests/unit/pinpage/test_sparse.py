@@ -7,6 +7,9 @@ import pytest
 
 from pinpage import InvariantError
 from pinpage.sparse import SparseTable
+from pinpage.units import Span
+
+SPAN = Span(0, 1 << 22)
 
 
 def contents(table):
@@ -22,7 +25,7 @@ def contents(table):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_points_and_columns_equal_a_dict(seed):
-    rng, table, model = random.Random(seed), SparseTable(min_bits=3), {}
+    rng, table, model = random.Random(seed), SparseTable(SPAN, min_bits=3), {}
     universe = [block * 512 + offset for block in range(40) for offset in range(0, 512, 37)]
     for _ in range(150):
         absent = [pfn for pfn in universe if pfn not in model]
@@ -56,7 +59,7 @@ def test_points_and_columns_equal_a_dict(seed):
 
 def test_a_full_tail_grows_the_table():
     """Frames whose rows end at the end of the table, one by one."""
-    table = SparseTable(min_bits=11)
+    table = SparseTable(SPAN, min_bits=11)
     pfns = np.arange(1 << 21)
     last = pfns[np.argsort(table._homes(pfns))][-400:].tolist()
     for pfn in last:
@@ -66,7 +69,7 @@ def test_a_full_tail_grows_the_table():
 
 
 def test_a_block_is_a_window_and_nobody_else():
-    table = SparseTable(min_bits=2)
+    table = SparseTable(SPAN, min_bits=2)
     for block in range(60):
         for offset in (0, 1, 255, 511):
             table.put(block * 512 + offset, block, offset)
@@ -76,7 +79,7 @@ def test_a_block_is_a_window_and_nobody_else():
 
 
 def test_coming_and_going_leaves_no_graves_behind():
-    table = SparseTable()
+    table = SparseTable(SPAN)
     rng = np.random.default_rng(3)
     for _ in range(200):
         pfns = rng.choice(1 << 20, 100, replace=False)
@@ -86,7 +89,7 @@ def test_coming_and_going_leaves_no_graves_behind():
 
 
 def test_a_large_table_shrinks_when_it_empties():
-    table = SparseTable()
+    table = SparseTable(SPAN)
     pfns = np.arange(0, 1 << 22, 64)
     table.put_many(pfns, np.zeros(len(pfns), dtype=np.int32), pfns)
     large = len(table.keys)
@@ -102,12 +105,12 @@ def test_a_large_table_shrinks_when_it_empties():
         (lambda t: setattr(t, "nr_dead", 7), "S2 dead"),
         (lambda t: setattr(t, "nr_used", 7), "S2 used"),
         (lambda t: t.keys.__setitem__(-1, 5 << 24), "S"),
-        (lambda t: t.hint_view[0].__setitem__(7, 1), "S5"),
+        (lambda t: t.view[1].__setitem__(7, 1), "S5"),
         (lambda t: t.keys.__setitem__(t.find(512), 3 << 24), "S1"),
     ],
 )
 def test_check_notices(broken, match):
-    table = SparseTable()
+    table = SparseTable(SPAN)
     table.put(512, 1, 2)
     broken(table)
     with pytest.raises(InvariantError, match=match):

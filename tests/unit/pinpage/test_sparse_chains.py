@@ -3,6 +3,9 @@
 import numpy as np
 
 from pinpage.sparse import SparseTable
+from pinpage.units import Span
+
+SPAN = Span(0, 1 << 22)
 
 
 def _colliding_pfns(table: SparseTable, count: int) -> np.ndarray:
@@ -15,7 +18,7 @@ def _colliding_pfns(table: SparseTable, count: int) -> np.ndarray:
 
 
 def test_every_record_of_a_long_chain_is_found_in_one_batch():
-    table = SparseTable()
+    table = SparseTable(SPAN)
     pfns = _colliding_pfns(table, 100)
     table.put_many(pfns, np.zeros(100, dtype=np.int32), pfns)
     slots = table.find_many(pfns)
@@ -25,7 +28,7 @@ def test_every_record_of_a_long_chain_is_found_in_one_batch():
 
 
 def test_a_chain_grown_one_by_one_is_found_in_one_batch():
-    table = SparseTable()
+    table = SparseTable(SPAN)
     pfns = _colliding_pfns(table, 60)
     for pfn in pfns.tolist():
         assert table.put(pfn, 0, pfn)
