@@ -213,8 +213,8 @@ class Radix(RadixReads):
 
     def remove_many(self, pfns: Pfns) -> None:
         """Remove the only pin of each of these frames."""
-        slots = self.sparse.find_many(pfns)
-        self.sparse.remove_many(slots[slots >= 0])
+        found = self.sparse.locate(pfns)
+        self.sparse.remove_many(found.places[found.is_there])
         for leaf, _, offsets in self._by_leaf(pfns):
             leaf.remove_many(offsets)
         blocks = self._count(pfns, -1)
@@ -276,15 +276,15 @@ class Radix(RadixReads):
 
     def _densify(self, block: int, expected: Record | None = None) -> DenseLeaf:
         """Give a block a leaf of its own; `expected` is the record that most frames will have."""
-        slots = self.sparse.in_block(block) if self.count_at[block - self.first_block] else None
+        places = self.sparse.in_block(block) if self.count_at[block - self.first_block] else None
         self.nr_conversions += 1
-        if slots is None or not slots.size:
+        if places is None or not places.size:
             leaf = self.dense[block] = DenseLeaf(*(expected or (0, 0)))
             return leaf
-        tags, values = self.sparse.tags_at(slots), self.sparse.values[slots]
+        tags, values = self.sparse.tags_at(places), self.sparse.values_at(places)
         leaf = DenseLeaf(int(tags[0]), int(values[0]))
-        leaf.put_many(self.sparse.pfns_at(slots) & OFFSET_MASK, tags, values)
-        self.sparse.remove_many(slots)
+        leaf.put_many(self.sparse.pfns_at(places) & OFFSET_MASK, tags, values)
+        self.sparse.remove_many(places)
         self.dense[block] = leaf
         return leaf
 

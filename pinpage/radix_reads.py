@@ -103,8 +103,8 @@ class RadixReads:
 
         Safe with any pfns of the node, also unsorted ones and repeated ones (slower).
         """
-        slots = self.sparse.find_many(pfns)  # -1, the last slot, is empty: no tag
-        tags, values = self.sparse.tags_at(slots), self.sparse.values[slots]
+        places = self.sparse.locate(pfns).places  # of a frame without record, an empty slot
+        tags, values = self.sparse.tags_at(places), self.sparse.values_at(places)
         for leaf, rows, offsets in self._by_leaf(pfns):
             there = leaf.mask()[offsets]
             tags[rows[there]] = leaf.tags_at(offsets[there])
@@ -161,10 +161,10 @@ class RadixReads:
                 if not leaf.holds_run(lo & OFFSET_MASK, (lo & OFFSET_MASK) + hi - lo, tag, piece):
                     return False
                 continue
-            slots = self.sparse.find_many(np.arange(lo, hi))
-            if (slots < 0).any() or (self.sparse.tags_at(slots) != tag).any():
+            places = self.sparse.locate(np.arange(lo, hi)).places
+            if (self.sparse.tags_at(places) != tag).any():
                 return False
-            if (self.sparse.values[slots] != piece).any():
+            if (self.sparse.values_at(places) != piece).any():
                 return False
         return True
 
@@ -222,15 +222,15 @@ class RadixReads:
         table = self.sparse
         block = start >> PAGEBLOCK_ORDER
         if stop - start > PAGEBLOCK_NR_PAGES or block != stop - 1 >> PAGEBLOCK_ORDER:
-            slots = table.in_span(start, stop)
+            places = table.in_span(start, stop)
         elif block in self.dense or not self.count_at[block - self.first_block]:
-            slots = np.empty(0, dtype=np.int64)
+            places = np.empty(0, dtype=np.int64)
         else:
-            slots = table.in_block(block)
-        pfns = table.pfns_at(slots)
+            places = table.in_block(block)
+        pfns = table.pfns_at(places)
         order = np.argsort(pfns)
         order = order[(pfns[order] >= start) & (pfns[order] < stop)]
-        return pfns[order], table.tags_at(slots[order]), table.values[slots[order]]
+        return pfns[order], table.tags_at(places[order]), table.values_at(places[order])
 
     def next_pinned(self, start: int, stop: int) -> int | None:
         """The first pinned frame of [start, stop), or None."""
@@ -284,7 +284,7 @@ class RadixReads:
             InvariantError: one does not hold.
         """
         self.sparse.check()
-        live = self.sparse.pfns_at((self.sparse.keys >= 0).nonzero()[0])
+        live = self.sparse.pfns_at(self.sparse.live())
         require(
             ((live >= self.span.start) & (live < self.span.stop)).all(),
             "X5 a record outside the node",

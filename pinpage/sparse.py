@@ -10,7 +10,7 @@ and a bit; a whole column of scattered pfns is looked up and stored by a handful
 calls.
 
 A slot is two words side by side: pfn and tag in one (what a probe needs), the value in the
-other, so that a record costs one cache miss.
+other, so that a record costs one cache miss.  A *place* is the index of a slot's first word.
 
 Inside its row a frame's slot is its offset times an odd number: neighbours in memory are
 not neighbours in the row, or runs would pile up on runs.
@@ -51,8 +51,10 @@ _BLOCK_SHIFT = NR_TAG_BITS + PAGEBLOCK_ORDER
 _ROW_MULTIPLIER = 0x9E3779B1  # 2**32 / golden ratio: spreads consecutive blocks evenly
 _SLOT_MULTIPLIER = 181  # odd: spreads neighbours over their row
 _ROW_MASK = PAGEBLOCK_NR_PAGES - 1
-_NR_SINGLE_STEPS = 3  # of twenty chains one is longer
-_FIRST_WIDTH = 16
+_NR_SINGLE_STEPS = 3  # of a hundred frames two need more
+_FIRST_WIDTH = 8
+_MOST_NR_SINGLES = 32  # rows, below which one by one is quicker than columns
+_REBUILD_NR_PINS = 1 << 16  # at a time: what such a piece needs fits a cache
 _KEPT_BITS = 14  # a table of this size is not worth shrinking: coming and going would thrash
 _TAIL_NR_SLOTS = 256  # room for the last rows to spill into; a full tail grows the table
 
@@ -62,14 +64,12 @@ class Located:
     """Where the records of some frames are, or would go; true until the next change.
 
     Attributes:
-        homes: where probing started, int64[n].
-        slots: where it ended.
-        places: the first free slot on the way; -1 where there was none before the record.
+        homes: the places where probing started, int64[n].
+        places: where it ended: at the frame's record, or else at an empty slot.
         is_there: whether the slot holds the frame's record, bool[n].
     """
 
     homes: NDArray[np.int64]
-    slots: NDArray[np.int64]
     places: NDArray[np.int64]
     is_there: Mask
 
@@ -105,14 +105,14 @@ class SparseTable:
         nr_slots = (1 << bits) + PAGEBLOCK_NR_PAGES + _TAIL_NR_SLOTS
         self._bits = bits
         self._limit = (1 << bits) * 3 // 8
-        words = np.full(2 * nr_slots, _EMPTY, dtype=np.int64)
-        self.keys: NDArray[np.int64] = words[0::2]
-        self.values: NDArray[np.int64] = words[1::2]
+        # The last slot has no value, for it never has a record: clipped, a place too far is it.
+        self._words: NDArray[np.int64] = np.full(2 * nr_slots - 1, _EMPTY, dtype=np.int64)
+        self._keys: NDArray[np.int64] = self._words[0::2]
         self.nr_used = 0
         self.nr_dead = 0
         self.reach = 0
         self.view: tuple[memoryview[int], memoryview[int]] = (
-            memoryview(words.data),
+            memoryview(self._words.data),
             memoryview(self._rows(bits).data),
         )
 
@@ -129,16 +129,20 @@ class SparseTable:
         """Records."""
         return self.nr_used - self.nr_dead
 
+    def live(self) -> NDArray[np.int64]:
+        """The places of all records, ascending."""
+        return 2 * (self._keys >= 0).nonzero()[0]
+
     # One frame.
 
     def find(self, pfn: int) -> int:
-        """The slot of the frame's record, or -1.  Safe without the lock."""
+        """The place of the frame's record, or -1.  Safe without the lock."""
         words, rows = self.view
         at = rows[pfn >> 9] + (pfn * 362 & 1022)
         key = words[at]
         while key != -1:
             if key >> 24 == pfn:
-                return at >> 1
+                return at
             self.nr_probes += 1
             at += 2
             key = words[at]
@@ -175,8 +179,9 @@ class SparseTable:
                 free = at
             at += 2
         if free < 0:
-            if self.nr_used >= self._limit or at + 2 >= len(words):
-                self._rebuild(at if at + 2 >= len(words) else 1)
+            is_tail_full = at + 1 == len(words)
+            if self.nr_used >= self._limit or is_tail_full:
+                self._rebuild(len(self._keys) if is_tail_full else 1)
                 return self.put(pfn, tag, value)
             self.nr_used += 1
             free = at
@@ -190,13 +195,13 @@ class SparseTable:
 
     def replace(self, pfn: int, tag: int, value: int) -> None:
         """Write another record over that of a frame which has one."""
-        slot = self.find(pfn)
-        self.keys[slot] = pfn << NR_TAG_BITS | tag
-        self.values[slot] = value
+        at, words = self.find(pfn), self._words
+        words[at] = pfn << NR_TAG_BITS | tag
+        words[at + 1] = value
 
     def discard(self, pfn: int, tag: int, value: int) -> bool:
         """Drop the frame's record; False (and nothing dropped) when it is another or none."""
-        at = self.find(pfn) * 2
+        at = self.find(pfn)
         words, _ = self.view
         if at < 0 or words[at] & 0xFFFFFF != tag or words[at + 1] != value:
             return False
@@ -211,131 +216,136 @@ class SparseTable:
 
     # Many frames.
 
-    def pfns_at(self, slots: NDArray[np.int64]) -> Pfns:
-        """The frames of the records in these slots."""
-        return self.keys[slots] >> NR_TAG_BITS
+    def pfns_at(self, places: NDArray[np.int64]) -> Pfns:
+        """The frames of the records at these places."""
+        return self._words[places] >> NR_TAG_BITS
 
-    def tags_at(self, slots: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The tags of the records in these slots; NO_TAG where there is none."""
-        keys = self.keys[slots]
+    def tags_at(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The tags of the records at these places; NO_TAG where there is none."""
+        keys = self._words[places]
         return np.where(keys < 0, NO_TAG, keys & _TAG_MASK).astype(np.int32)
 
-    def find_many(self, pfns: Pfns) -> NDArray[np.int64]:
-        """The slot of each frame's record or -1, shape (n,)."""
-        found = self.locate(pfns)
-        return found.slots if found.is_there.all() else np.where(found.is_there, found.slots, -1)
+    def values_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The values of the records at these places; anything where there is none."""
+        return self._words.take(places + 1, mode="clip")
 
-    def locate(self, pfns: Pfns) -> "Located":
+    def locate(self, pfns: Pfns) -> Located:
         """Where the record of each frame is, or would go."""
         homes = self._homes(pfns)
-        seen = self.keys[homes]
+        # `take` is the quicker way to read a column, and quicker still without its check.
+        seen = self._words.take(homes, mode="clip")
         is_there: Mask = seen >> NR_TAG_BITS == pfns
-        found = Located(homes, homes.copy(), np.where(seen < 0, homes, -1), is_there)
-        todo = (~is_there & (seen != _EMPTY)).nonzero()[0]
-        for _ in range(_NR_SINGLE_STEPS):
-            if todo.size:
-                todo = self._look_next(found, todo, pfns[todo])
+        found = Located(homes, homes.copy(), is_there)
+        todo = ((seen != _EMPTY) ^ is_there).nonzero()[0]
+        if todo.size:
+            todo = self._step_on(found, todo, pfns[todo])
         width = _FIRST_WIDTH
         while todo.size:  # ever wider windows: few rounds, though some chains are long
             todo = self._look_on(found, todo, pfns[todo], width)
             width *= 4
         return found
 
-    def _look_next(
-        self, found: "Located", todo: NDArray[np.int64], pfns: Pfns
-    ) -> NDArray[np.int64]:
-        """Look at the next slot for some frames; returns those that need still more."""
-        self.nr_probes += todo.size
-        slots = found.slots[todo] + 1
-        found.slots[todo] = slots
-        seen = self.keys[slots]
-        hits = seen >> NR_TAG_BITS == pfns
-        found.is_there[todo] = hits
+    def _step_on(self, found: Located, todo: NDArray[np.int64], pfns: Pfns) -> NDArray[np.int64]:
+        """Look at the next slots for some frames, one by one; returns those that need more."""
         places = found.places[todo]
-        found.places[todo] = np.where((places < 0) & (seen < 0), slots, places)
-        further: NDArray[np.int64] = todo[(seen != _EMPTY) & ~hits]
-        return further
+        for _ in range(_NR_SINGLE_STEPS):
+            self.nr_probes += todo.size
+            places += 2
+            seen = self._words.take(places, mode="clip")
+            hits = seen >> NR_TAG_BITS == pfns
+            found.places[todo] = places
+            found.is_there[todo] = hits
+            further = ((seen != _EMPTY) ^ hits).nonzero()[0]
+            todo, pfns, places = todo[further], pfns[further], places[further]
+        return todo
 
     def _look_on(
-        self, found: "Located", todo: NDArray[np.int64], pfns: Pfns, width: int
+        self, found: Located, todo: NDArray[np.int64], pfns: Pfns, width: int
     ) -> NDArray[np.int64]:
         """Look at `width` more slots for some frames; returns those that need still more."""
         self.nr_probes += width * todo.size
-        start = found.slots[todo] + 1
-        window = self.keys[np.minimum(start[:, None] + np.arange(width), len(self.keys) - 1)]
-        hits = window >> NR_TAG_BITS == pfns[:, None]
-        at = free = _first(window < 0, start)
-        if hits.any() or (window == _DEAD).any():  # else the first free slot is the end
-            at = _first(hits | (window == _EMPTY), start)
-        places = found.places[todo]
-        found.places[todo] = np.where(places < 0, free, places)
-        ended = at >= 0
-        found.slots[todo] = np.where(ended, at, np.minimum(start + width - 1, len(self.keys) - 2))
-        found.is_there[todo] = ended & (self.keys[at] >> NR_TAG_BITS == pfns)
-        return todo[~ended]
+        start = found.places[todo] + 2
+        window = start[:, None] + np.arange(0, 2 * width, 2)
+        seen = self._words.take(window, mode="clip")
+        is_end = (seen == _EMPTY) | (seen >> NR_TAG_BITS == pfns[:, None])
+        places = start + 2 * is_end.argmax(axis=1)
+        seen = self._words.take(places, mode="clip")
+        hits = seen >> NR_TAG_BITS == pfns
+        has_ended = hits | (seen == _EMPTY)
+        found.places[todo] = np.where(has_ended, places, window[:, -1])
+        found.is_there[todo] = hits
+        return todo[~has_ended]
 
     def put_many(
         self,
         pfns: Pfns,
         tags: NDArray[np.int32],
         values: NDArray[np.int64],
-        found: "Located | None" = None,
+        found: Located | None = None,
     ) -> None:
         """Store a record for each of several distinct frames that have none.
+
+        Dead slots on the way stay dead, until the next record at their end goes or the table
+        is rebuilt: to look for them costs every column more than they do.
 
         Args:
             found: what `locate` has just said of them.
         """
+        if not len(pfns):
+            return
         if self.nr_used + len(pfns) > self._limit:
             self._rebuild(len(pfns))
             found = None
-        places = (found or self.locate(pfns)).places
-        if len(pfns) and int(places.max()) + 1 >= len(self.keys):
-            self._rebuild(len(self.keys))
+        found = found or self.locate(pfns)
+        places = found.places
+        if int(places.max()) + 1 == len(self._words):
+            self._rebuild(len(self._keys))
             self.put_many(pfns, tags, values)
             return
-        at = places
-        was_empty = self.keys[at] == _EMPTY
-        keys = pfns << NR_TAG_BITS | tags
-        self.keys[at] = keys
-        won = self.keys[at] == keys  # of several that want one slot, the last one has it now
-        if not won.all():
-            at, was_empty, keys = at[won], was_empty[won], keys[won]
-        self.values[at] = values[won] if len(at) < len(values) else values
-        nr_fresh = int(np.count_nonzero(was_empty))
-        self.nr_used += nr_fresh
-        self.nr_dead -= len(at) - nr_fresh
-        homes = found.homes if found is not None else self._homes(pfns)
-        self.reach = max(self.reach, int((places - homes).max(initial=0)))
-        if len(at) < len(pfns):
-            self.put_many(pfns[~won], tags[~won], values[~won])
+        self.reach = max(self.reach, int((places - found.homes).max()) >> 1)
+        keys = pfns << NR_TAG_BITS
+        keys |= tags
+        self._words[places] = keys
+        self._words[places + 1] = values
+        # Of several that want one slot, the last one has it now, with key and value.
+        lost = (self._words.take(places, mode="clip") != keys).nonzero()[0]
+        self.nr_used += len(pfns) - len(lost)
+        if len(lost) > _MOST_NR_SINGLES:
+            self.put_many(pfns[lost], tags[lost], values[lost])
+        else:
+            for row in lost.tolist():
+                self.put(int(pfns[row]), int(tags[row]), int(values[row]))
 
-    def remove_many(self, slots: NDArray[np.int64]) -> None:
-        """Drop the records in distinct slots that `find_many` returned."""
-        self.keys[slots] = _DEAD
-        self.nr_dead += len(slots)
-        while slots.size:  # what lies before an empty slot need not be passed: empty it, too
-            slots = slots[(self.keys[slots + 1] == _EMPTY) & (self.keys[slots] == _DEAD)]
-            self.keys[slots] = _EMPTY
-            self.nr_used -= len(slots)
-            self.nr_dead -= len(slots)
-            slots = slots[slots > 0] - 1
+    def remove_many(self, places: NDArray[np.int64]) -> None:
+        """Drop the records at distinct places."""
+        words = self._words
+        words[places] = _DEAD
+        self.nr_dead += len(places)
+        while places.size:  # what lies before an empty slot need not be passed: empty it, too
+            is_last = words.take(places + 2, mode="clip") == _EMPTY
+            places = places[is_last & (words.take(places) == _DEAD)]
+            words[places] = _EMPTY
+            self.nr_used -= len(places)
+            self.nr_dead -= len(places)
+            places = places[places > 0] - 2
         self._shrink()
 
     # Scans.
 
     def in_block(self, block: int) -> NDArray[np.int64]:
-        """The slots of a block's records, in no particular order."""
-        start = (block * _ROW_MULTIPLIER & 0xFFFFFFFF) >> (32 - self._bits)
-        window = self.keys[start : start + PAGEBLOCK_NR_PAGES + self.reach]
+        """The places of a block's records, in no particular order."""
+        start = self.view[1][block] >> 1
+        window = self._keys[start : start + PAGEBLOCK_NR_PAGES + self.reach]
         slots: NDArray[np.int64] = (window >> _BLOCK_SHIFT == block).nonzero()[0]
         slots += start
+        slots *= 2
         return slots
 
     def in_span(self, start: int, stop: int) -> NDArray[np.int64]:
-        """The slots of all records of frames in [start, stop), by reading the whole table."""
+        """The places of all records of frames in [start, stop), by reading the whole table."""
         low, high = start << NR_TAG_BITS, stop << NR_TAG_BITS
-        slots: NDArray[np.int64] = ((self.keys >= low) & (self.keys < high)).nonzero()[0]
+        slots: NDArray[np.int64] = ((self._keys >= low) & (self._keys < high)).nonzero()[0]
+        slots *= 2
         return slots
 
     # Growth.
@@ -346,6 +356,7 @@ class SparseTable:
         homes &= 0xFFFFFFFF
         homes >>= 32 - self._bits
         homes += pfns * _SLOT_MULTIPLIER & _ROW_MASK
+        homes *= 2
         return homes
 
     def _shrink(self) -> None:
@@ -354,14 +365,17 @@ class SparseTable:
 
     def _rebuild(self, nr_more: int) -> None:
         """Into a fresh table that is at most a quarter full with `nr_more` further records."""
-        live = (self.keys >= 0).nonzero()[0]
-        pfns, tags, values = self.pfns_at(live), self.tags_at(live), self.values[live]
+        words = self._words
+        live = self.live()
         bits = self._min_bits
         while (len(live) + nr_more) * 4 > 1 << bits:
             bits += 1
         self.nr_rebuilds += 1
         self._allocate(bits)
-        self.put_many(pfns, tags, values)
+        for start in range(0, len(live), _REBUILD_NR_PINS):
+            some = live[start : start + _REBUILD_NR_PINS]
+            keys, values = words[some], words[some + 1]
+            self.put_many(keys >> NR_TAG_BITS, (keys & _TAG_MASK).astype(np.int32), values)
 
     def check(self) -> None:
         """Run S1..S5.
@@ -369,24 +383,18 @@ class SparseTable:
         Raises:
             InvariantError: one does not hold.
         """
-        live = (self.keys >= 0).nonzero()[0]
+        live = self.live()
         pfns = self.pfns_at(live)
-        require(
-            np.array_equal(self.find_many(pfns), live), "S1 a record that probing does not find"
-        )
-        nr_dead = int(np.count_nonzero(self.keys == _DEAD))
+        found = self.locate(pfns)
+        is_found = found.is_there.all() and np.array_equal(found.places, live)
+        require(is_found, "S1 a record that probing does not find")
+        nr_dead = int(np.count_nonzero(self._keys == _DEAD))
         require(nr_dead == self.nr_dead, "S2 dead slots", counted=nr_dead, kept=self.nr_dead)
-        nr_used = int(np.count_nonzero(self.keys != _EMPTY))
+        nr_used = int(np.count_nonzero(self._keys != _EMPTY))
         require(nr_used == self.nr_used, "S2 used slots", counted=nr_used, kept=self.nr_used)
-        reach = int((live - self._homes(pfns)).max(initial=0))
+        reach = int((live - self._homes(pfns)).max(initial=0)) >> 1
         require(reach <= self.reach, "S3 a record out of reach", farthest=reach, reach=self.reach)
-        require(self.keys[-1] == _EMPTY, "S4 the last slot is taken")
+        require(self._keys[-1] == _EMPTY, "S4 the last slot is taken")
         rows = np.asarray(self.view[1])[self._span.start >> PAGEBLOCK_ORDER :]
         starts = np.arange(self._span.start, self._span.stop, PAGEBLOCK_NR_PAGES)
-        require(np.array_equal(rows, 2 * self._homes(starts)), "S5 a row that starts elsewhere")
-
-
-def _first(ends: Mask, slots: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Per row, the slot of the first end in a window that starts at `slots`, or -1."""
-    steps = ends.argmax(axis=1)
-    return np.where(ends[np.arange(len(ends)), steps], slots + steps, -1)
+        require(np.array_equal(rows, self._homes(starts)), "S5 a row that starts elsewhere")

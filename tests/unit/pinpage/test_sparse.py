@@ -17,7 +17,7 @@ def contents(table):
     rows = zip(
         table.pfns_at(slots).tolist(),
         table.tags_at(slots).tolist(),
-        table.values[slots].tolist(),
+        table.values_at(slots).tolist(),
         strict=True,
     )
     return {pfn: (tag, value) for pfn, tag, value in rows}
@@ -39,7 +39,7 @@ def test_points_and_columns_equal_a_dict(seed):
             model |= dict(zip(chosen, zip(tags, values, strict=True), strict=True))
         elif rng.random() < 0.5 and model:
             gone = rng.sample(sorted(model), min(len(model), rng.randrange(1, 30)))
-            table.remove_many(table.find_many(np.array(gone)))
+            table.remove_many(table.locate(np.array(gone)).places)
             for pfn in gone:
                 del model[pfn]
         else:
@@ -54,7 +54,7 @@ def test_points_and_columns_equal_a_dict(seed):
         assert contents(table) == model
         assert {pfn: table.get(pfn) for pfn in universe if table.get(pfn)} == model
         asked = np.array(universe)
-        assert (table.find_many(asked) >= 0).tolist() == [pfn in model for pfn in universe]
+        assert table.locate(asked).is_there.tolist() == [pfn in model for pfn in universe]
 
 
 def test_a_full_tail_grows_the_table():
@@ -84,7 +84,7 @@ def test_coming_and_going_leaves_no_graves_behind():
     for _ in range(200):
         pfns = rng.choice(1 << 20, 100, replace=False)
         table.put_many(pfns, np.zeros(100, dtype=np.int32), pfns)
-        table.remove_many(table.find_many(pfns))
+        table.remove_many(table.locate(pfns).places)
         assert table.nr_used == table.nr_live == table.nr_dead == 0
 
 
@@ -92,10 +92,10 @@ def test_a_large_table_shrinks_when_it_empties():
     table = SparseTable(SPAN)
     pfns = np.arange(0, 1 << 22, 64)
     table.put_many(pfns, np.zeros(len(pfns), dtype=np.int32), pfns)
-    large = len(table.keys)
-    table.remove_many(table.find_many(pfns[:-5]))
+    large = len(table._keys)
+    table.remove_many(table.locate(pfns[:-5]).places)
     table.check()
-    assert len(table.keys) < large / 4
+    assert len(table._keys) < large / 4
     assert sorted(contents(table)) == pfns[-5:].tolist()
 
 
@@ -104,9 +104,9 @@ def test_a_large_table_shrinks_when_it_empties():
     [
         (lambda t: setattr(t, "nr_dead", 7), "S2 dead"),
         (lambda t: setattr(t, "nr_used", 7), "S2 used"),
-        (lambda t: t.keys.__setitem__(-1, 5 << 24), "S"),
+        (lambda t: t._keys.__setitem__(-1, 5 << 24), "S"),
         (lambda t: t.view[1].__setitem__(7, 1), "S5"),
-        (lambda t: t.keys.__setitem__(t.find(512), 3 << 24), "S1"),
+        (lambda t: t._words.__setitem__(t.find(512), 3 << 24), "S1"),
     ],
 )
 def test_check_notices(broken, match):

@@ -21,9 +21,9 @@ def test_every_record_of_a_long_chain_is_found_in_one_batch():
     table = SparseTable(SPAN)
     pfns = _colliding_pfns(table, 100)
     table.put_many(pfns, np.zeros(100, dtype=np.int32), pfns)
-    slots = table.find_many(pfns)
-    assert (slots >= 0).all()
-    assert slots.tolist() == [table.find(pfn) for pfn in pfns.tolist()]
+    found = table.locate(pfns)
+    assert found.is_there.all()
+    assert found.places.tolist() == [table.find(pfn) for pfn in pfns.tolist()]
     table.check()
 
 
@@ -32,4 +32,4 @@ def test_a_chain_grown_one_by_one_is_found_in_one_batch():
     pfns = _colliding_pfns(table, 60)
     for pfn in pfns.tolist():
         assert table.put(pfn, 0, pfn)
-    assert (table.values[table.find_many(pfns)] == pfns).all()
+    assert (table.values_at(table.locate(pfns).places) == pfns).all()
