@@ -27,6 +27,7 @@ Cost:    point operations O(1); columns O(n), plus about 3 us per dense block to
 Kernel counterpart: the xarray (one size of node, one entry per index).
 """
 
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,8 +41,8 @@ from pinpage.units import PAGEBLOCK_ORDER, Pfns
 
 __all__ = ["Radix"]
 
-_Batched = list[tuple[int, tuple[int, int, Any]]]
-"""Pins of a batch: (pfn, (tag, value, whatever the caller keeps there))."""
+_Entry = tuple[int, int, Any]
+"""A pin of a batch: (tag, value, whatever the caller keeps there)."""
 
 _MIN_COLUMN_NR_PINS = 100  # a shorter batch is as fast pin by pin
 _NR_SAMPLES = 64  # of a batch: enough to tell a few leaves from many
@@ -71,8 +72,8 @@ class Radix(RadixReads):
         self.nr_frames += 1
         return True
 
-    def add_batch(self, rows: _Batched) -> _Batched:
-        """Add the pins of a batch, given as (pfn, (tag, value, ...)); returns those there."""
+    def add_batch(self, pfns: list[int], entries: list[_Entry]) -> list[tuple[int, _Entry]]:
+        """Add the pins of a batch, (tag, value, ...) each; returns those that are there."""
         refused = []
         dense, sparse_put, count_at, first = (
             self.dense.get,
@@ -80,36 +81,50 @@ class Radix(RadixReads):
             self.count_at,
             self.first_block,
         )
-        nr_frames, dense_above = len(rows), self.dense_above
-        for row in rows:
-            pfn, (tag, value, _) = row
+        nr_frames, dense_above = len(pfns), self.dense_above
+        for pfn, entry in zip(pfns, entries, strict=True):
+            tag, value, _ = entry
             block = pfn >> 9
             leaf = dense(block)
-            if leaf.put(pfn & 511, tag, value) if leaf is not None else sparse_put(pfn, tag, value):
+            if leaf is None:
+                is_first = sparse_put(pfn, tag, value)
+            else:  # as `DenseLeaf.put`; a call is a quarter of what this costs
+                offset = pfn & 511
+                values = leaf.values
+                if type(values) is array and leaf.tags == tag and not leaf.present[offset]:
+                    values[offset] = value
+                    leaf.present[offset] = 1
+                    is_first = True
+                else:
+                    is_first = leaf.put(offset, tag, value)
+            if is_first:
                 count_at[block - first] = count = count_at[block - first] + 1
                 if count > dense_above and leaf is None:
                     self._densify(block)
             else:
                 nr_frames -= 1
                 if not self._add_extra(pfn, tag, value):
-                    refused.append(row)
+                    refused.append((pfn, entry))
         self.nr_frames += nr_frames
         return refused
 
-    def add_bulk(self, pfns: list[int], tags: Sequence[int], values: Sequence[int]) -> bool:
+    def add_bulk(self, pfns: list[int], entries: list[_Entry]) -> bool:
         """Add the pins of a batch of distinct frames as a run or as columns.
+
+        Args:
+            entries: (tag, value, ...) of each.
 
         Returns:
             False, and nothing added: the batch is neither, or a frame has a pin already.
         """
         start, stop = pfns[0], pfns[-1] + 1
         if stop - start == len(pfns) >= _MIN_RUN_NR_PAGES and pfns == list(range(start, stop)):
+            tags, values, _ = zip(*entries, strict=True)
             return self._add_run(start, stop, tags, values)
-        return (
-            len(pfns) >= _MIN_COLUMN_NR_PINS
-            and self._suits_columns(pfns)
-            and self._add_columns(pfns, tags, values)
-        )
+        if len(pfns) < _MIN_COLUMN_NR_PINS or not self._suits_columns(pfns):
+            return False
+        tags, values, _ = zip(*entries, strict=True)
+        return self._add_columns(pfns, tags, values)
 
     def _add_run(self, start: int, stop: int, tags: Sequence[int], values: Sequence[int]) -> bool:
         """A run by one owner, as drivers make them."""

@@ -175,20 +175,18 @@ class PinRegistry(MoveSide):
         else:
             tag, value = self._hold(tag, private)
         entry = tag, value, batch
-        if seq & 1 or shard.claims.setdefault(pfn, entry) is not entry:
+        claims, pending = shard.claims, batch.pending
+        if seq & 1 or claims.setdefault(pfn, entry) is not entry:
             return self._pin_locked(shard, pfn, tag, value, wait)
+        if claims is not pending:
+            pending[pfn] = entry
         leaf = shard.dense.get(block)
         if leaf is not None:
             is_held = leaf.present[pfn & 511]
         else:  # as in `SparseTable.find`: for most frames without a record that is all
             words, rows = shard.sparse.view
             is_held = words[rows[block] + (pfn * 362 & 1022)] != -1 and shard.sparse.find(pfn) >= 0
-        if is_held and (tag, value) in shard.radix.records_of(pfn):
-            del shard.claims[pfn]
-            return self._pin_locked(shard, pfn, tag, value, wait)
-        pending = batch.pending
-        pending[pfn] = entry
-        if shard.seq != seq:
+        if shard.seq != seq or (is_held and (tag, value) in shard.radix.records_of(pfn)):
             return self._settle(shard, pfn, entry, wait)
         if len(pending) >= self._batch_nr_pins:
             shard.enter(self._thread.home)
@@ -199,7 +197,7 @@ class PinRegistry(MoveSide):
         return _YES
 
     def _settle(self, shard: Shard, pfn: int, entry: Entry, wait: bool) -> Verdict:
-        """Somebody was in the shard while this thread put `entry` in its batch: what came of it?"""
+        """The frame has this pin, or somebody was in the shard: what came of the new entry?"""
         shard.enter(self._thread.home)
         try:
             is_out = shard.withdraw(pfn, entry)
@@ -259,7 +257,7 @@ class PinRegistry(MoveSide):
         if pfn in pending:
             entry = pending.get(pfn)
             if entry and entry[:2] == (tag, value) and pending.pop(pfn, None) is not None:
-                del shard.claims[pfn]
+                shard.forget(pfn, entry)
                 batch.nr_annihilated += 1
                 self._drop(tag, value)
                 return

@@ -5,16 +5,20 @@ How a pin gets in without the lock, and why nobody misses it:
     pin                                    scanner, mover (holding the lock)
     1 read the sequence count (even)       1 make the count odd
     2 claim the frame (atomic setdefault)  2 mark frames, or start to watch
-    3 look: not stored yet                 3 drain every batch
-    4 append to the batch                  4 look up
+    3 append to the batch                  3 drain every batch
+    4 look: not stored yet                 4 look up
     5 read the count again
 
-If 5 reads what 1 read, no locked section has begun in between, so the append (4) came
-before any later drain: every scanner sees the pin.  If it reads something else, the pin
-takes the lock and settles what happened: its entry is still there (take it back and start
-over under the lock), was handed back (`refused`: it lost a race; start over), or was drained
-(it counts).  A drain hands back what has become untrue between 3 and 4: a pin that somebody
-stored meanwhile, a frame marked meanwhile by a mover that has drained already.
+If 5 reads what 1 read, no locked section has begun in between: the append (3) came before
+any later drain, so every scanner sees the pin, and what 4 saw is still so.  If it reads
+something else, or 4 found the same pin, the pin takes the lock and settles what happened: its
+entry is still there (take it back and start over under the lock), was handed back (`refused`:
+it lost a race; start over), or was drained (it counts).  A drain hands back what turned out
+untrue: a pin that is stored, a frame marked by a mover that has drained already.
+
+While one thread uses the shard, its batch is the table of claims as well, and 2 and 3 are one
+step.  The second thread that comes drains that batch and starts a table apart; being a locked
+section, it sends whoever is between 1 and 5 to settle.
 
 The count stays odd while anybody watches (a scanner works, frames are under move), so
 batching is bypassed for as long.
@@ -45,7 +49,8 @@ class Shard:
         dense, sparse: the two halves of `radix`, one step nearer for lookups.
         seq: the sequence count: odd while somebody writes or watches; changed by every
             locked section.
-        claims: the entry of each frame that has a pin in a batch or on its way into one.
+        claims: the entry of each frame that has a pin in a batch or on its way into one; the
+            very dict of the batch while there is one thread.
         moving: frames under move, and the thread that moves them.
         nr_watchers: scanners at work.
         closed: tags (owner numbers) that may not be stored any more.
@@ -134,12 +139,23 @@ class Shard:
 
     def adopt(self, batch: Batch) -> None:
         """Let drains know a new thread's batch; forget those of threads that ended."""
+        self._forget_ended()
+        if not self.batches and not self.claims:
+            self.claims = batch.pending
+        elif any(old.pending is self.claims for old in self.batches):
+            self.seq |= 1
+            self.drain_all()
+            self.claims = {}
+            self.seq += self._step
+        self.batches.append(batch)
+
+    def _forget_ended(self) -> None:
+        """Drop the empty batches of threads that ended."""
         for old in self.batches:
             if old.is_abandoned and not old.pending:
                 self._nr_annihilated_before += old.nr_annihilated
                 old.nr_annihilated = 0
         self.batches = [old for old in self.batches if old.pending or not old.is_abandoned]
-        self.batches.append(batch)
 
     def drain(self, batch: Batch) -> None:
         """Store what is in a batch."""
@@ -152,7 +168,7 @@ class Shard:
         if taken:
             self.nr_drains += 1
             taken.reverse()
-            self._store(taken)
+            self._store([pfn for pfn, _ in taken], [entry for _, entry in taken])
 
     def drain_own(self, batch: Batch) -> None:
         """`drain` for the thread that owns the batch: nobody adds to it meanwhile."""
@@ -161,22 +177,31 @@ class Shard:
         if not pfns:
             return
         self.nr_drains += 1
-        tags, values, _ = zip(*entries, strict=True)
-        is_plain = not self.moving and self.closed.isdisjoint(tags)
-        if is_plain and self.radix.add_bulk(pfns, tags, values):
+        is_plain = not self.moving and (not self.closed or self._is_open(entries))
+        if is_plain and self.radix.add_bulk(pfns, entries):
             self.nr_drained += len(pfns)
-            self._forget(pfns)
+            self._forget_all(pfns, entries)
         else:
-            self._store(list(zip(pfns, entries, strict=True)))
+            self._store(pfns, entries)
+        if not self.claims and self.claims is not batch.pending:
+            self._forget_ended()
+            if len(self.batches) == 1:  # alone again: nobody else can be on the way in
+                self.claims = batch.pending
 
-    def _forget(self, pfns: list[int]) -> None:
-        """Drop the claims of pins that have left their batch."""
-        if len(self.batches) == 1 and len(self.claims) == len(pfns):
-            self.claims.clear()  # of one thread, the one that is here
-            return
-        forget = self.claims.__delitem__
-        for pfn in pfns:
-            forget(pfn)
+    def _is_open(self, entries: list[Entry]) -> bool:
+        return self.closed.isdisjoint({entry[0] for entry in entries})
+
+    def _forget_all(self, pfns: list[int], entries: list[Entry]) -> None:
+        """`forget` for entries out of one batch."""
+        if self.claims is not entries[0][2].pending:
+            for pfn, entry in zip(pfns, entries, strict=True):
+                self.forget(pfn, entry)
+
+    def forget(self, pfn: int, entry: Entry) -> None:
+        """Drop the claim of an entry that the caller took out of its batch, if it has one."""
+        claims = self.claims
+        if claims.get(pfn) is entry:  # and stays: only who took the entry may drop it
+            del claims[pfn]
 
     def drain_all(self) -> None:
         """Store what is in any batch of this node."""
@@ -188,31 +213,29 @@ class Shard:
         """Store the pin of one frame, if it is in a batch."""
         entry = self.claims.get(pfn)
         if entry is not None and (taken := entry[2].pending.pop(pfn, None)) is not None:
-            self._store([(pfn, taken)])
+            self._store([pfn], [taken])
 
-    def _store(self, taken: list[tuple[int, Entry]]) -> None:
-        """Store entries that the caller took out of a batch; hand back what lost a race."""
-        valid = taken
+    def _store(self, pfns: list[int], entries: list[Entry]) -> None:
+        """Store entries that the caller took out of one batch; hand back what lost a race."""
+        valid, refused = (pfns, entries), []
         if self.moving or self.closed:
-            valid = [
-                (pfn, entry)
-                for pfn, entry in taken
-                if pfn not in self.moving and entry[0] not in self.closed
-            ]
-        refused = self.radix.add_batch(valid)
-        if len(valid) < len(taken):
-            refused += [pair for pair in taken if pair not in valid]
+            rows = list(zip(pfns, entries, strict=True))
+            refused = [row for row in rows if row[0] in self.moving or row[1][0] in self.closed]
+            kept = [row for row in rows if row not in refused] if refused else rows
+            valid = [pfn for pfn, _ in kept], [entry for _, entry in kept]
+        refused += self.radix.add_batch(*valid)
         for _, entry in refused:
             entry[2].refused.append(entry)
-        self.nr_drained += len(taken) - len(refused)
+        self.nr_drained += len(pfns) - len(refused)
         self.nr_refused += len(refused)
-        self._forget([pfn for pfn, _ in taken])
+        self._forget_all(pfns, entries)
 
     def withdraw(self, pfn: int, entry: Entry) -> bool:
         """Take a batched entry of the calling thread back; False when it counts already."""
         batch = entry[2]
         if batch.pending.get(pfn) is entry:
-            del batch.pending[pfn], self.claims[pfn]
+            del batch.pending[pfn]
+            self.forget(pfn, entry)
             return True
         for at, refused in enumerate(batch.refused):
             if refused is entry:
@@ -228,9 +251,9 @@ class Shard:
         taken = entry[2].pending.pop(pfn, None)
         if taken is not entry:
             if taken is not None:
-                self._store([(pfn, taken)])
+                self._store([pfn], [taken])
             return False
-        del self.claims[pfn]
+        self.forget(pfn, entry)
         return True
 
     # Moves and scanners.  All of these inside the section.

@@ -227,7 +227,8 @@ class SparseTable:
 
     def values_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """The values of the records at these places; anything where there is none."""
-        return self._words.take(places + 1, mode="clip")
+        values: NDArray[np.int64] = self._words.take(places + 1, mode="clip")
+        return values
 
     def locate(self, pfns: Pfns) -> Located:
         """Where the record of each frame is, or would go."""
@@ -274,7 +275,8 @@ class SparseTable:
         has_ended = hits | (seen == _EMPTY)
         found.places[todo] = np.where(has_ended, places, window[:, -1])
         found.is_there[todo] = hits
-        return todo[~has_ended]
+        further: NDArray[np.int64] = todo[~has_ended]
+        return further
 
     def put_many(
         self,

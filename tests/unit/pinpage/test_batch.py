@@ -1,11 +1,21 @@
 """Batches: what takes the lock, what does not, and what a drain hands back."""
 
 import threading
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import numpy as np
 import pytest
 
-from pinpage import InvariantError, OwnerError, PinOwner, PinRegistry, Topology, Verdict
+from pinpage import (
+    AlreadyPinnedError,
+    InvariantError,
+    NotPinnedError,
+    OwnerError,
+    PinOwner,
+    PinRegistry,
+    Topology,
+    Verdict,
+)
 
 
 @pytest.fixture
@@ -127,47 +137,154 @@ def test_a_drain_hands_back_what_lost_a_race(reg, owner):
 
 
 class Meanwhile(dict):
-    """A batch in which, at the first entry, another thread gets its turn."""
+    """A batch in which, at the first write, another thread gets its turn."""
 
     def __init__(self, turn) -> None:
         super().__init__()
         self.turn = turn
 
-    def __setitem__(self, pfn, entry):
+    def meanwhile(self):
         turn, self.turn = self.turn, None
         if turn:
             thread = threading.Thread(target=turn)
             thread.start()
             thread.join()
+
+    def __setitem__(self, pfn, entry):
+        self.meanwhile()
         super().__setitem__(pfn, entry)
 
+    def setdefault(self, pfn, entry):
+        self.meanwhile()
+        return super().setdefault(pfn, entry)
 
-def test_a_pin_notices_a_move_that_began_meanwhile(reg, owner):
+    def pop(self, pfn, default):
+        self.meanwhile()
+        return super().pop(pfn, default)
+
+
+@contextmanager
+def another_thread(reg):
+    """A thread that has used the registry, and lives until the end."""
+    came, stop = threading.Event(), threading.Event()
+    other = threading.Thread(target=lambda: (reg.run_on(0), came.set(), stop.wait(30)))
+    other.start()
+    came.wait(30)
+    try:
+        yield
+    finally:
+        stop.set()
+        other.join()
+
+
+@pytest.fixture(params=["alone", "one of several"])
+def meanwhile(request, reg, owner):
+    """Let another thread act in the middle of the next write of this one to its batch."""
+    others = ExitStack()
+    if request.param == "one of several":
+        others.enter_context(another_thread(reg))
+
+    def prepare(turn):
+        shard, batch = entry_of(reg)
+        assert (shard.claims is batch.pending) == (request.param == "alone")
+        pending = Meanwhile(turn)
+        pending.update(batch.pending)
+        if shard.claims is batch.pending:
+            shard.claims = pending
+        batch.pending = pending
+
+    with others:
+        yield prepare
+
+
+def test_a_pin_notices_a_move_that_began_meanwhile(reg, owner, meanwhile):
     """R-29: the mover looked before the entry was in the batch; so the pin may not stand."""
-    batch = entry_of(reg)[1]
-    batch.pending = Meanwhile(lambda: reg.begin_move(np.array([5])))
+    meanwhile(lambda: reg.begin_move(np.array([5])))
     assert reg.pin(5, owner, wait=False) is Verdict.AGAIN
     assert not reg.is_pinned(5)
     assert reg.statistics().nr_pending == 0
     reg.check()
 
 
-def test_a_pin_notices_a_scanner_that_came_meanwhile(reg, owner):
-    batch = entry_of(reg)[1]
+def test_a_pin_notices_a_scanner_that_came_meanwhile(reg, owner, meanwhile):
     scan = reg.scanning()
-    batch.pending = Meanwhile(scan.__enter__)
+    meanwhile(scan.__enter__)
     assert reg.pin(5, owner) is Verdict.YES
     assert reg.statistics().nr_pending == 0
     assert len(reg) == 1
 
 
-def test_a_pin_notices_that_its_owner_left_meanwhile(reg, owner):
-    batch = entry_of(reg)[1]
-    batch.pending = Meanwhile(lambda: reg.unregister(owner))
+def test_a_pin_notices_that_its_owner_left_meanwhile(reg, owner, meanwhile):
+    meanwhile(lambda: reg.unregister(owner))
     with pytest.raises(OwnerError, match="meanwhile"):
         reg.pin(5, owner)
     assert len(reg) == 0
     reg.check()
+
+
+def test_a_pin_notices_the_same_pin_of_another_thread(reg, owner, meanwhile):
+    meanwhile(lambda: reg.pin(5, owner, 1))
+    with pytest.raises(AlreadyPinnedError):
+        reg.pin(5, owner, 1)
+    assert len(reg) == 1
+    reg.check()
+
+
+def test_a_pin_stands_beside_one_of_another_thread(reg, owner, meanwhile):
+    meanwhile(lambda: reg.pin(5, owner, 1))
+    assert reg.pin(5, owner, 2) is Verdict.YES
+    assert {pin.private for pin in reg.pins(5)} == {1, 2}
+    reg.check()
+
+
+def test_an_unpin_in_the_batch_leaves_the_pin_of_another_thread(reg, owner, meanwhile):
+    """The frame was free for a moment, and somebody else claimed it."""
+    reg.pin(5, owner, 1)
+    meanwhile(lambda: reg.pin(5, owner, 2))
+    reg.unpin(5, owner, 1)
+    assert [pin.private for pin in reg.pins(5)] == [2]
+    reg.check()
+
+
+def test_two_threads_undo_one_batched_pin_once(reg, owner, meanwhile):
+    reg.pin(5, owner, 1)
+    meanwhile(lambda: reg.unpin(5, owner, 1))
+    with pytest.raises(NotPinnedError):
+        reg.unpin(5, owner, 1)
+    assert len(reg) == 0
+    reg.check()
+
+
+def test_a_pin_undone_in_its_batch_leaves_no_claim(reg, owner):
+    with another_thread(reg):
+        reg.pin(5, owner)
+        reg.unpin(5, owner)
+        reg.check()
+        assert reg.pin(5, owner) is Verdict.YES
+        assert reg.statistics().nr_pending == 1
+
+
+def test_a_thread_alone_again_has_one_table_again():
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=1 << 12), batch_nr_pins=4), PinOwner()
+    reg.register(owner)
+    reg.pin(1, owner)
+    shard, batch = entry_of(reg)
+    assert shard.claims is batch.pending
+    other = threading.Thread(target=lambda: reg.pin(2, owner))
+    other.start()
+    other.join()
+    assert shard.claims is not batch.pending
+    for pfn in range(100, 104):
+        reg.pin(pfn, owner)
+    reg.check()
+    assert shard.claims is not batch.pending  # the other one's pin waits in its batch
+    assert reg.pinned_mask(0, 1 << 12).sum() == 6  # and was stored by this question
+    for pfn in range(200, 204):
+        reg.pin(pfn, owner)
+    assert shard.claims is batch.pending
+    reg.pin(300, owner)
+    reg.check()
+    assert len(reg) == 11
 
 
 def test_a_lookup_sees_a_batched_pin(reg, owner):
@@ -181,7 +298,7 @@ def entry_of(reg):
 
 
 BREAKS = {
-    "H1 claims": lambda reg: entry_of(reg)[0].claims.clear(),
+    "H1 claims": lambda reg: setattr(entry_of(reg)[0], "claims", {}),
     "H2": lambda reg: entry_of(reg)[0].radix.add(5, 1, 0),
     "H3 a frame": lambda reg: entry_of(reg)[0].moving.__setitem__(5, 1),
     "H3 a pin in": lambda reg: setattr(entry_of(reg)[0], "nr_watchers", 1),
@@ -223,10 +340,14 @@ def test_a_full_batch_leaves_the_claims_of_other_threads_alone():
 
 
 @pytest.mark.parametrize("step", [1, 13], ids=["run", "columns"])
-def test_a_full_batch_leaves_no_claim_behind(step):
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "one of several"])
+def test_a_full_batch_leaves_no_claim_behind(step, is_alone):
     reg, owner = PinRegistry(Topology.uniform(nr_frames=1 << 14), batch_nr_pins=255), PinOwner()
     reg.register(owner)
-    for pfn in range(0, 300 * step, step):
-        reg.pin(pfn, owner)
-    reg.check()
-    assert reg.statistics().nr_pending == 300 - 255
+    with nullcontext() if is_alone else another_thread(reg):
+        for pfn in range(0, 300 * step, step):
+            reg.pin(pfn, owner)
+        shard, batch = entry_of(reg)
+        assert (shard.claims is batch.pending) == is_alone
+        reg.check()
+        assert reg.statistics().nr_pending == 300 - 255

@@ -54,12 +54,13 @@ def test_the_next_pin_moves_up_when_the_first_goes():
 
 def test_a_batch_that_is_a_run_is_stored_as_one():
     tree = radix()
-    rows = [(pfn, (2, pfn, None)) for pfn in range(1020, 1040)]
-    assert tree.add_batch(rows) == []
-    assert tree.first_pins(512, 2048)[2].tolist() == list(range(1020, 1040))
-    assert tree.add_batch(rows) == rows  # all there already: handed back
-    broken = [(1100, (2, 1, None)), *((1101 + i, (4, 1, None)) for i in range(19))]
-    assert tree.add_batch(broken) == []
+    pfns = list(range(1020, 1040))
+    entries = [(2, pfn, None) for pfn in pfns]
+    assert tree.add_batch(pfns, entries) == []
+    assert tree.first_pins(512, 2048)[2].tolist() == pfns
+    there = list(zip(pfns, entries, strict=True))
+    assert tree.add_batch(pfns, entries) == there  # handed back
+    assert tree.add_batch(list(range(1100, 1120)), [(2, 1, None)] + 19 * [(4, 1, None)]) == []
     assert tree.records_of(1100) == [(2, 1)]
     assert tree.records_of(1119) == [(4, 1)]
     tree.check()

@@ -50,14 +50,15 @@ def test_in_bulk_or_one_by_one(shape, nr_owners):
     pfns = _batch(whole, shape)
     tags = [2 * (pfn % nr_owners) + 8 for pfn in pfns]
     values = [pfn * 3 for pfn in pfns]
-    is_stored = whole.add_bulk(pfns, tags, values)
+    entries = list(zip(tags, values, tags, strict=True))
+    is_stored = whole.add_bulk(pfns, entries)
     assert is_stored == (not shape.startswith("run") or nr_owners == 1)
-    rows = list(zip(pfns, zip(tags, values, tags, strict=True), strict=True))
     if not is_stored:
-        assert whole.add_batch(rows) == []
+        assert whole.add_batch(pfns, entries) == []
     assert all(single.add(*pin) for pin in zip(pfns, tags, values, strict=True))
     _assert_equal(whole, single)
-    assert whole.add_batch(rows) == rows  # all there already: handed back
+    rows = list(zip(pfns, entries, strict=True))
+    assert whole.add_batch(pfns, entries) == rows  # all there already: handed back
 
 
 @pytest.mark.parametrize("at", [1100, 3000])
@@ -69,11 +70,11 @@ def test_nothing_is_stored_in_bulk_over_a_pin(at):
     run = list(range(at - 50, at + 150))
     apart = [at, *_free(whole, range(4096, NR_FRAMES))[::40][:300]]
     for pfns in (run, apart):
-        assert not whole.add_bulk(pfns, [8] * len(pfns), pfns)
+        assert not whole.add_bulk(pfns, [(8, pfn, None) for pfn in pfns])
     _assert_equal(whole, single)
 
 
 def test_a_short_batch_is_not_worth_it():
     radix = Radix(Span(0, NR_FRAMES))
-    assert not radix.add_bulk([5, 9], [2, 2], [0, 0])
+    assert not radix.add_bulk([5, 9], [(2, 0, None), (2, 0, None)])
     assert radix.nr_frames == 0
