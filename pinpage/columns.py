@@ -65,12 +65,13 @@ def _ascending(
 
 
 def _order(pfns: Pfns) -> NDArray[np.int64]:
-    """`argsort`, stable; below 2**32 by two passes of numpy's radix sort for 16 bits."""
-    if int(pfns.max()) >> 32:
+    """`argsort`, stable; below 2**32 by two passes of numpy's radix sort for 8 and 16 bits."""
+    nr_bits = int(pfns.max()).bit_length()
+    if nr_bits > 32:
         return np.argsort(pfns, kind="stable")
     order = np.argsort(pfns.astype(np.uint16), kind="stable")
-    high = (pfns >> 16).astype(np.uint16)[order]
-    return order[np.argsort(high, kind="stable")]
+    high = (pfns >> 16).astype(np.uint8 if nr_bits <= 24 else np.uint16)
+    return order[np.argsort(high[order], kind="stable")]
 
 
 def _look(

@@ -111,7 +111,7 @@ def _int_column(privates: NDArray[Any] | Sequence[Any]) -> NDArray[np.int64] | N
             and privates.max() > np.iinfo(np.int64).max
         ):
             return None
-        return privates.astype(np.int64)
+        return privates.astype(np.int64, copy=False)
     if isinstance(privates, range) or all(type(private) is int for private in privates):
         try:
             return np.array(privates, dtype=np.int64)

@@ -112,7 +112,7 @@ class Nodes:
         Raises:
             PfnError: names the first one.
         """
-        if len(pfns) and not (pfns.min() >= 0 and pfns.max() < self.topology.nr_frames):
+        if len(pfns) and pfns.view(np.uint64).max() >= self.topology.nr_frames:  # or negative
             self.topology.nodes_of(pfns)
 
     def parts(self, pfns: Pfns) -> list[Part]:

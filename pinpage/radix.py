@@ -220,9 +220,10 @@ class Radix(RadixReads):
                 in_table[rows] = False
             self.sparse.put_many(pfns[in_table], tags[in_table], values[in_table])
         blocks = self._count(pfns, 1)
-        crowded = self.counts[blocks] > self.dense_above
-        if crowded.any():
-            for block in (np.unique(blocks[crowded]) + self.first_block).tolist():
+        counts = self.counts[blocks]
+        if counts.max(initial=0) > self.dense_above:
+            crowded = blocks[counts > self.dense_above]
+            for block in (np.unique(crowded) + self.first_block).tolist():
                 if block not in self.dense:
                     self._densify(block)
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pinpage import columns
-from pinpage.batch import Entry
+from pinpage.batch import Batch, Entry
 from pinpage.errors import AlreadyPinnedError, NotPinnedError, OwnerError, PinpageError
 from pinpage.keys import Keys, as_pfns, keys_to_find, keys_to_store
 from pinpage.moveside import MoveSide
@@ -183,18 +183,24 @@ class PinRegistry(MoveSide):
         leaf = shard.dense.get(block)
         if leaf is not None:
             is_held = leaf.present[pfn & 511]
-        else:  # as in `SparseTable.find`: for most frames without a record that is all
+        else:  # as `SparseTable.find`, without a call
             words, rows = shard.sparse.view
-            is_held = words[rows[block] + (pfn * 362 & 1022)] != -1 and shard.sparse.find(pfn) >= 0
+            at = rows[block] + (pfn * 362 & 1022)
+            while (key := words[at]) != -1 and key >> 24 != pfn:
+                at += 2
+            is_held = key != -1
         if shard.seq != seq or (is_held and (tag, value) in shard.radix.records_of(pfn)):
             return self._settle(shard, pfn, entry, wait)
         if len(pending) >= self._batch_nr_pins:
-            shard.enter(self._thread.home)
-            try:
-                shard.drain_own(batch)
-            finally:
-                shard.leave()
+            self._drain(shard, batch)
         return _YES
+
+    def _drain(self, shard: Shard, batch: Batch) -> None:
+        shard.enter(self._thread.home)
+        try:
+            shard.drain_own(batch)
+        finally:
+            shard.leave()
 
     def _settle(self, shard: Shard, pfn: int, entry: Entry, wait: bool) -> Verdict:
         """The frame has this pin, or somebody was in the shard: what came of the new entry?"""

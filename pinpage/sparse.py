@@ -15,14 +15,13 @@ other, so that a record costs one cache miss.  A *place* is the index of a slot'
 Inside its row a frame's slot is its offset times an odd number: neighbours in memory are
 not neighbours in the row, or runs would pile up on runs.
 
-Where each row starts is written down, once per size of the table: to look it up takes half
-the time that computing it takes, and for most frames without a record the rest is one look
-at an empty slot.
+Where each row starts is written down, once per size of the table: half the time that
+computing it takes.  For most frames without a record the rest is one look at an empty slot.
 
 Owns:    (pfn -> tag, value) for the frames of sparse blocks; one record per frame.
 Ignores: which blocks are sparse, second pins of a frame, locks.
 Cost:    point operations about 1.2 slots, each one cache line; columns 20..60 ns per pfn;
-         16 bytes per slot and 3 to 6 slots per record: emptiness is what keeps probes short;
+         16 bytes per slot and 3 to 6 slots per record (emptiness keeps probes short), and
          4 bytes per block of the node.
 Kernel counterpart: none.  The 2013 patch hashed pfns into 1024 chains, which had to be
          walked in full; the xarray pays a node of 64 slots for a lone entry.
@@ -86,7 +85,7 @@ class SparseTable:
         S2 `nr_used` and `nr_dead` count the slots that are not empty, and those without record.
         S3 no record is further than `reach` from its home slot.
         S4 the last slot is empty, so that every probe ends.
-        S5 each block's row starts where the columns look for it.
+        S5 each block's row starts where its number says.
     """
 
     def __init__(self, span: Span, *, min_bits: int = 9) -> None:
@@ -111,18 +110,21 @@ class SparseTable:
         self.nr_used = 0
         self.nr_dead = 0
         self.reach = 0
+        starts = self._starts(bits)
+        first = self._span.start >> PAGEBLOCK_ORDER
+        # What lies before the span is never touched, and takes no memory.
+        self._rows: NDArray[np.uint32] = np.zeros(first + len(starts), dtype=np.uint32)
+        self._rows[first:] = starts
         self.view: tuple[memoryview[int], memoryview[int]] = (
             memoryview(self._words.data),
-            memoryview(self._rows(bits).data),
+            memoryview(self._rows.data),
         )
 
-    def _rows(self, bits: int) -> NDArray[np.uint32]:
-        """By block, the word at which its row starts, in a table of this size."""
+    def _starts(self, bits: int) -> NDArray[np.int64]:
+        """For each block of the span, the place where its row starts in a table of this size."""
         first, stop = self._span.start >> PAGEBLOCK_ORDER, -(-self._span.stop >> PAGEBLOCK_ORDER)
-        rows = np.zeros(stop, dtype=np.uint32)  # what lies before the span costs no memory
-        blocks = np.arange(first, stop)
-        rows[first:] = ((blocks * _ROW_MULTIPLIER & 0xFFFFFFFF) >> (32 - bits)) * 2
-        return rows
+        hashes = np.arange(first, stop) * _ROW_MULTIPLIER & 0xFFFFFFFF
+        return 2 * (hashes >> (32 - bits))
 
     @property
     def nr_live(self) -> int:
@@ -287,8 +289,7 @@ class SparseTable:
     ) -> None:
         """Store a record for each of several distinct frames that have none.
 
-        Dead slots on the way stay dead, until the next record at their end goes or the table
-        is rebuilt: to look for them costs every column more than they do.
+        Dead slots on the way stay dead until the table is rebuilt: looking for them costs more.
 
         Args:
             found: what `locate` has just said of them.
@@ -353,12 +354,9 @@ class SparseTable:
     # Growth.
 
     def _homes(self, pfns: Pfns) -> NDArray[np.int64]:
-        homes = pfns >> PAGEBLOCK_ORDER
-        homes *= _ROW_MULTIPLIER
-        homes &= 0xFFFFFFFF
-        homes >>= 32 - self._bits
-        homes += pfns * _SLOT_MULTIPLIER & _ROW_MASK
-        homes *= 2
+        homes = pfns * (2 * _SLOT_MULTIPLIER)
+        homes &= 2 * _ROW_MASK
+        homes += self._rows.take(pfns >> PAGEBLOCK_ORDER, mode="clip")
         return homes
 
     def _shrink(self) -> None:
@@ -397,6 +395,6 @@ class SparseTable:
         reach = int((live - self._homes(pfns)).max(initial=0)) >> 1
         require(reach <= self.reach, "S3 a record out of reach", farthest=reach, reach=self.reach)
         require(self._keys[-1] == _EMPTY, "S4 the last slot is taken")
-        rows = np.asarray(self.view[1])[self._span.start >> PAGEBLOCK_ORDER :]
-        starts = np.arange(self._span.start, self._span.stop, PAGEBLOCK_NR_PAGES)
-        require(np.array_equal(rows, self._homes(starts)), "S5 a row that starts elsewhere")
+        rows = self._rows[self._span.start >> PAGEBLOCK_ORDER :]
+        is_true = np.array_equal(rows, self._starts(self._bits))
+        require(is_true, "S5 a row that starts elsewhere")

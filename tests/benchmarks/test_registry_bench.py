@@ -34,12 +34,12 @@ FASTER_THAN_DICT = {
     ("contiguous", "unpin range 2 MiB"): 10,
     ("contiguous", "mask of a full block"): 10,
     ("contiguous", "pins of a full block"): 2.5,
-    ("contiguous", "pin"): 0.4,  # aim: 0.5
+    ("contiguous", "pin"): 0.5,
     ("contiguous", "unpin"): 0.5,
     ("contiguous", "lookup"): 0.5,
-    ("scattered", "pin many"): 2.3,  # aim: 4, reached before single pins got their hints
+    ("scattered", "pin many"): 4,
     ("scattered", "pin"): 0.5,
-    ("scattered", "unpin"): 0.45,  # aim: 0.5
+    ("scattered", "unpin"): 0.5,
     ("scattered", "lookup"): 0.5,
 }
 
