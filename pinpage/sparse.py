@@ -289,7 +289,7 @@ class SparseTable:
     ) -> None:
         """Store a record for each of several distinct frames that have none.
 
-        Dead slots on the way stay dead until the table is rebuilt: looking for them costs more.
+        Dead slots on the way are not used again here: looking for them costs more.
 
         Args:
             found: what `locate` has just said of them.
