@@ -90,26 +90,33 @@ class OwnerTable:
         Raises:
             OwnerError: nobody has this number.
         """
-        owner = self._owners.get(number) or self._leaving.get(number)
+        owner = self.find(number)
         if owner is None:
             raise OwnerError(f"no owner has number {number}")
         return owner
+
+    def find(self, number: int) -> PinOwner | None:
+        """The owner with a number, also one that is leaving; None for one that is gone."""
+        owner = self._owners.get(number)
+        return self._leaving.get(number) if owner is None else owner
 
     def start_leaving(self, owner: PinOwner) -> int:
         """From now on not registered, though still known by its number."""
         with self._changed:
             number = self.number(owner)
             del self.number_of[id(owner)], self.tag_of[id(owner)]
-            self._leaving[number] = self._owners.pop(number)
+            self._leaving[number] = self._owners[number]  # in one of the two at any moment
+            del self._owners[number]
             return number
 
     def stay(self, number: int) -> None:
         """Undo `start_leaving`."""
         with self._changed:
-            owner = self._leaving.pop(number)
+            owner = self._leaving[number]
             self._owners = dict(sorted({**self._owners, number: owner}.items()))
             self.number_of[id(owner)] = number
             self.tag_of[id(owner)] = number << 1
+            del self._leaving[number]
 
     def finish_leaving(self, number: int) -> None:
         """Wait until no other thread has a callback of this owner in flight, then forget it."""

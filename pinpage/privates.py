@@ -17,10 +17,11 @@ from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pinpage.errors import PinpageError, require
 
-__all__ = ["NONE_NUMBER", "Privates"]
+__all__ = ["NONE_NUMBER", "Privates", "Seen"]
 
 NONE_NUMBER = 0
 """The number of `None`, by far the commonest object; it is never counted."""
@@ -122,3 +123,40 @@ class Privates:
             counted=counted,
             kept=self._nr_users,
         )
+
+
+class Seen:
+    """Object privates of records that a reader has seen.
+
+    A number means its object only while a pin refers to it.  So this is called with the
+    records under the lock that keeps their pins in place, and asked for the objects later.
+    """
+
+    __slots__ = ("_object_at", "_privates")
+
+    def __init__(self, privates: Privates) -> None:
+        """Nothing seen yet."""
+        self._privates = privates
+        self._object_at: dict[int, Any] = {}
+
+    def __call__(self, tags: NDArray[np.int32], values: NDArray[np.int64]) -> None:
+        """Remember the objects of these records."""
+        for number in values[_is_object(tags)].tolist():
+            self._object_at[number] = self._privates.object_at(number)
+
+    def privates_of(
+        self, tags: NDArray[np.int32], values: NDArray[np.int64]
+    ) -> NDArray[np.int64] | list[Any]:
+        """The privates of records: int64[n] where all are ints, else a list."""
+        rows = np.flatnonzero(_is_object(tags)).tolist()
+        if not rows:
+            return values
+        privates: list[Any] = values.tolist()
+        for row in rows:
+            privates[row] = self._object_at[privates[row]]
+        return privates
+
+
+def _is_object(tags: NDArray[np.int32]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (tags & 1 == 1) & (tags >= 0)
+    return found

@@ -24,9 +24,8 @@ from pinpage.errors import PinpageError, require
 from pinpage.lifetimes import OwnerTable
 from pinpage.nodes import Nodes
 from pinpage.owner import Pin, PinOwner
-from pinpage.privates import NONE_NUMBER, Privates
+from pinpage.privates import NONE_NUMBER, Privates, Seen
 from pinpage.radix_reads import Record
-from pinpage.sparse import NO_TAG
 from pinpage.statistics import Statistics
 from pinpage.topology import Topology
 from pinpage.units import Mask, Pfns
@@ -147,14 +146,12 @@ class ReadSide:
             self._nodes.require_pfn(pfn)
         shard = self._shards[self._node_of_block[pfn >> 9]]
         seq = shard.seq
-        entry = shard.claims.get(pfn)
-        records = shard.radix.records_of(pfn)
-        if entry is not None or seq & 1 or shard.seq != seq:
-            with self._nodes.locked((shard,)):
-                records = shard.radix.records_of(pfn)
-        if len(records) > 1:
-            records.sort(key=_owner_number)
-        return [self._as_pin(pfn, tag, value) for tag, value in records]
+        if not seq & 1 and pfn not in shard.claims:
+            found = self._as_pins(pfn, shard.radix.records_of(pfn))
+            if shard.seq == seq:  # else a private may be gone that was in a record
+                return found
+        with self._nodes.locked((shard,)):
+            return self._as_pins(pfn, shard.radix.records_of(pfn))
 
     def pinned_mask(self, start: int, stop: int) -> Mask:
         """Which frames of [start, stop) are pinned.
@@ -185,8 +182,9 @@ class ReadSide:
             PfnError: the range leaves the topology.
         """
         self._nodes.require_span(start, stop)
-        pfns, tags, values = scans.records_in(self._nodes, start, stop)
-        return PinColumns(pfns, tags >> 1, self._privates_of(tags, values))
+        seen = Seen(self._privates)
+        pfns, tags, values = scans.records_in(self._nodes, start, stop, seen)
+        return PinColumns(pfns, tags >> 1, seen.privates_of(tags, values))
 
     def iter_pins(self, start: int = 0, stop: int | None = None) -> Iterator[Pin]:
         """All pins of [start, stop) in pfn order, a frame's own as in `pins`.
@@ -202,9 +200,15 @@ class ReadSide:
         return self._iter_pins(start, end)
 
     def _iter_pins(self, start: int, stop: int) -> Iterator[Pin]:
-        for columns in scans.all_records(self._nodes, start, stop):
-            for row in zip(*(column.tolist() for column in columns), strict=True):
-                yield self._as_pin(*row)
+        seen = Seen(self._privates)
+        for pfns, tags, values in scans.all_records(self._nodes, start, stop, seen):
+            ids, privates = (tags >> 1).tolist(), seen.privates_of(tags, values)
+            if not isinstance(privates, list):
+                privates = privates.tolist()
+            for pfn, owner_id, private in zip(pfns.tolist(), ids, privates, strict=True):
+                owner = self._owners.find(owner_id)
+                if owner is not None:  # else it was forced out meanwhile, with its pins
+                    yield Pin(pfn, owner, private)
 
     def next_pinned(self, pfn: int) -> int | None:
         """The first pinned frame from `pfn` on, or None.
@@ -215,12 +219,16 @@ class ReadSide:
         self._nodes.require_span(pfn, self._nr_frames)
         return scans.next_pinned(self._nodes, pfn)
 
-    def _as_pin(self, pfn: int, tag: int, value: int) -> Pin:
-        return Pin(
-            pfn,
-            self._owners.by_number(tag >> 1),
-            self._privates.object_at(value) if tag & 1 else value,
-        )
+    def _as_pins(self, pfn: int, records: list[Record]) -> list[Pin]:
+        """Pins by owner, leaving out those of owners that are gone; under the lock none is."""
+        if len(records) > 1:
+            records.sort(key=_owner_number)
+        pins = []
+        for tag, value in records:
+            owner = self._owners.find(tag >> 1)
+            if owner is not None:
+                pins.append(Pin(pfn, owner, self._privates.object_at(value) if tag & 1 else value))
+        return pins
 
     def __len__(self) -> int:
         """Pins, those in batches included."""
@@ -257,10 +265,11 @@ class ReadSide:
             PfnError: no such frame.
         """
         self._nodes.require_pfns(pfns)
-        tags, values, counts = scans.find(self._nodes, pfns)
+        seen = Seen(self._privates)
+        tags, values, counts = scans.find(self._nodes, pfns, seen)
         owner_ids = tags >> 1
         owner_ids[counts > 1] = SEVERAL_OWNERS_ID
-        return owner_ids, self._privates_of(np.where(counts == 1, tags, 0), values)
+        return owner_ids, seen.privates_of(np.where(counts == 1, tags, 0), values)
 
     def can_migrate_mask(self, pfns: Pfns) -> Mask:
         """Frames with a pin whose every owner can migrate and is not faulty, bool[n].
@@ -296,17 +305,6 @@ class ReadSide:
         shard = self._nodes.shard_of(pfn)
         with self._nodes.locked((shard,)):
             return shard.radix.records_of(pfn)
-
-    def _privates_of(
-        self, tags: NDArray[np.int32], values: NDArray[np.int64]
-    ) -> NDArray[np.int64] | list[Any]:
-        is_object = (tags & 1 == 1) & (tags != NO_TAG)
-        if not is_object.any():
-            return values
-        privates: list[Any] = values.tolist()
-        for row in np.flatnonzero(is_object).tolist():
-            privates[row] = self._privates.object_at(privates[row])
-        return privates
 
     # Scanners.
 

@@ -189,7 +189,7 @@ class PinRegistry(MoveSide):
             while (key := words[at]) != -1 and key >> 24 != pfn:
                 at += 2
             is_held = key != -1
-        if shard.seq != seq or (is_held and (tag, value) in shard.radix.records_of(pfn)):
+        if (is_held and (tag, value) in shard.radix.records_of(pfn)) or shard.seq != seq:
             return self._settle(shard, pfn, entry, wait)
         if len(pending) >= self._batch_nr_pins:
             self._drain(shard, batch)

@@ -4,6 +4,9 @@ Every function drains the batches of the nodes that it reads before it looks, un
 nodes' locks, so it sees each pin whose `pin` has returned (R-20).  What it returns is true
 when it looked; a scanner that needs it to stay true works inside `PinRegistry.scanning`.
 
+A number that stands for an object private is good only while its pin is there.  So whoever
+wants the objects gives a `see`, which is called with tags and values under the lock.
+
 Owns:    nothing.
 Ignores: owners and privates, except where a column of owner numbers is asked for.
 Cost:    one lock acquisition per node and call; 1 us per pageblock in a mask, a few ns per
@@ -11,7 +14,7 @@ Cost:    one lock acquisition per node and call; 1 us per pageblock in a mask, a
 Kernel counterpart: has_unmovable_pages and the compaction scanners.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,8 @@ from pinpage.units import PAGEBLOCK_NR_PAGES, Mask, Pfns
 __all__ = ["all_records", "find", "mask_of", "next_pinned", "records_in"]
 
 _CHUNK_NR_PAGES = 64 * PAGEBLOCK_NR_PAGES
+
+_See = Callable[[NDArray[np.int32], NDArray[np.int64]], None]
 
 
 def mask_of(nodes: Nodes, start: int, stop: int) -> Mask:
@@ -39,7 +44,7 @@ def mask_of(nodes: Nodes, start: int, stop: int) -> Mask:
 
 
 def records_in(
-    nodes: Nodes, start: int, stop: int
+    nodes: Nodes, start: int, stop: int, see: _See
 ) -> tuple[Pfns, NDArray[np.int32], NDArray[np.int64]]:
     """All pins of [start, stop): pfns ascending, tags, values; a frame's own in order of owners."""
     parts = []
@@ -53,6 +58,7 @@ def records_in(
                 ]
                 if rows:
                     part = _with_extras(part, rows)
+            see(part[1], part[2])
             parts.append(part)
     if len(parts) == 1:
         return parts[0]
@@ -75,12 +81,12 @@ def _with_extras(
 
 
 def all_records(
-    nodes: Nodes, start: int, stop: int
+    nodes: Nodes, start: int, stop: int, see: _See
 ) -> Iterator[tuple[Pfns, NDArray[np.int32], NDArray[np.int64]]]:
     """`records_in` in pieces of at most 64 pageblocks, without a lock between them."""
     while start < stop:
         border = min(stop, (start // _CHUNK_NR_PAGES + 1) * _CHUNK_NR_PAGES)
-        yield records_in(nodes, start, border)
+        yield records_in(nodes, start, border, see)
         start = border
 
 
@@ -95,7 +101,7 @@ def next_pinned(nodes: Nodes, pfn: int) -> int | None:
 
 
 def find(
-    nodes: Nodes, pfns: Pfns
+    nodes: Nodes, pfns: Pfns, see: _See | None = None
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
     """The first pin of each frame and how many pins it has: tags (NO_TAG none), values, counts.
 
@@ -112,6 +118,8 @@ def find(
         with nodes.locked([shard]):
             tags[rows], values[rows] = shard.radix.find_many(pfns[rows])
             counts[rows] = tags[rows] != NO_TAG
+            if see is not None:
+                see(tags[rows], values[rows])
             extras = shard.radix.extras
             if extras:
                 where = np.flatnonzero(

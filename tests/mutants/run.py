@@ -215,7 +215,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "names", nargs="*", metavar="NAME", help="name, guard or file; a part will do"
     )
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for one mutant")
+    parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one mutant")
     return parser.parse_args(arguments)
 
 

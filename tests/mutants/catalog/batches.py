@@ -8,9 +8,11 @@ MACHINE = "tests/property/test_registry_machine.py"
 BATCH = "tests/unit/pinpage/test_batch.py"
 BATCHES = "tests/unit/pinpage/test_radix_batches.py"
 RADIX_TEST = "tests/unit/pinpage/test_radix.py"
+SWITCHES = "tests/property/test_registry_switches.py::test_every_line"
 THREADS = "tests/property/test_registry_threads.py"
 
 RADIX, REGISTRY, SHARD = "pinpage/radix.py", "pinpage/registry.py", "pinpage/shard.py"
+PRIVATES, READSIDE, SCANS = "pinpage/privates.py", "pinpage/readside.py", "pinpage/scans.py"
 
 
 def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
@@ -154,5 +156,40 @@ MUTANTS: list[Mutant] = [
         BATCHES,
         RADIX_TEST,
         MACHINE,
+    ),
+    # What one thread sees of another.
+    _mutant(
+        "pin-reads-the-count-before-it-looks",
+        "R-29: a refused entry is noticed",
+        REGISTRY,
+        "(is_held and (tag, value) in shard.radix.records_of(pfn)) or shard.seq != seq:\n",
+        "shard.seq != seq or (is_held and (tag, value) in shard.radix.records_of(pfn)):\n",
+        f"{SWITCHES}[two, stored-pin]",
+    ),
+    _mutant(
+        "pins-resolved-when-they-may-be-gone",
+        "a private is what was pinned",
+        READSIDE,
+        "            if shard.seq == seq:  # else a private",
+        "            if True:  # else a private",
+        f"{SWITCHES}[two, stored-ask]",
+    ),
+    _mutant(
+        "columns-do-not-see-their-objects",
+        "a private is what was pinned",
+        SCANS,
+        "            see(part[1], part[2])\n",
+        "",
+        MACHINE,
+        "tests/unit/pinpage/test_registry.py",
+    ),
+    _mutant(
+        "single-pins-do-not-see-their-objects",
+        "a private is what was pinned",
+        SCANS,
+        "                see(tags[rows], values[rows])\n",
+        "                pass\n",
+        MACHINE,
+        "tests/unit/pinpage/test_registry.py",
     ),
 ]

@@ -73,8 +73,8 @@ MUTANTS: list[Mutant] = [
         "pin-does-not-look-again",
         "R-29",
         REGISTRY,
-        "        if shard.seq != seq or (is_held and",
-        "        if (is_held and",
+        "records_of(pfn)) or shard.seq != seq:\n            return self._settle",
+        "records_of(pfn)):\n            return self._settle",
         BATCH,
     ),
     _mutant(
@@ -141,8 +141,8 @@ MUTANTS: list[Mutant] = [
         "stored-pins-are-not-looked-at",
         "duplicates are refused at once",
         REGISTRY,
-        "        if shard.seq != seq or (is_held and (tag, value)",
-        "        if shard.seq != seq or (is_held < 0 and (tag, value)",
+        "        if (is_held and (tag, value) in",
+        "        if (is_held < 0 and (tag, value) in",
         MACHINE,
     ),
     # The registry.
