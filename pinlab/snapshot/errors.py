@@ -1,7 +1,7 @@
 """What is wrong with a snapshot, in one line that names the file, the field and the fix."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pinpage.errors import PinpageError
 
@@ -29,6 +29,6 @@ class SnapshotError(PinpageError):
         self.fix = fix
         super().__init__(" ".join(f"{path}: {field}: {problem}; {fix}".split()))
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, str, str, str]]:
-        """Pickled by its parts, so that it can come back from a forked run."""
-        return type(self), (self.path, self.field, self.problem, self.fix)
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str, str, str], dict[str, Any]]:
+        """Pickled by its parts, with its notes, so that it can come back from a forked run."""
+        return type(self), (self.path, self.field, self.problem, self.fix), self.__dict__

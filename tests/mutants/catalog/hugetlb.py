@@ -23,6 +23,7 @@ T_SERVED = tuple(
         "what_is_looked_at_either_way_is_counted",
         "a_plan_takes_the_cheapest_first_and_refuses_without_a_move",
         "a_signal_ends_it_and_the_report_is_partial",
+        "a_signal_inside_an_attempt_is_told",
         "a_node_of_its_own",
     )
 )

@@ -73,6 +73,15 @@ def test_a_signal_ends_it_and_the_report_is_partial():
     drawn.machine.check()
 
 
+def test_a_signal_inside_an_attempt_is_told():
+    answers = iter([False, True])
+    drawn = Ranged("aaaa....", "........", "........", "........")
+    report = served(drawn, count=1, interrupted=lambda: next(answers, True))
+    assert [a.errno for a in report.attempts] == ["EINTR"]
+    assert (report.partial, report.obtained) == (True, 0)
+    drawn.machine.check()
+
+
 def test_a_node_of_its_own():
     machine = small_machine(8, nr_nodes=2)
     report = serve(machine, RequestOptions(nr_pages=NR_PAGES, node=1))
