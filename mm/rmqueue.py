@@ -68,6 +68,8 @@ def take_whole_blocks(
     if order < 0 or not count >> order:
         return np.empty(0, dtype=np.int64)
     block = area.last_block(zone, migratetype, order)
+    if order > area.pageblocks.order and not _is_all_of(area, block, order, migratetype):
+        return np.empty(0, dtype=np.int64)
     span = area.pageblocks.span(block)
     heads = (
         np.flatnonzero(area.frames.order[span.start : span.stop] == order)[: count >> order]
@@ -75,6 +77,15 @@ def take_whole_blocks(
     )
     area.unlink_heads(block, order, heads)
     return heads if not order else (heads[:, None] + np.arange(1 << order)).ravel()
+
+
+def _is_all_of(area: FreeArea, block: int, order: int, migratetype: int) -> bool:
+    """Whether all pageblocks of a large free block have the type of the first, whose list it is on.
+
+    A pageblock of another type gets the request's when single requests come to it.
+    """
+    stop = block + (1 << order - area.pageblocks.order)
+    return bool((area.pageblocks.migratetype[block:stop] == migratetype).all())
 
 
 def _may_use_cma(area: FreeArea, migratetype: int, zone: int, flags: int) -> bool:

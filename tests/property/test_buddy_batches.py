@@ -1,7 +1,7 @@
 """Batch operations of the buddy allocator against loops of single ones."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mm.buddy import Buddy
@@ -42,6 +42,7 @@ def same(first, second):
 
 
 @given(SEEDS, SIZES, SHARES, REQUESTS, FLAGS, st.integers(0, 700))
+@example(3444, 8, 1.0, MigrateType.MOVABLE, AllocFlags.NONE, 20)  # a block over two types
 def test_alloc_many_is_that_many_allocations(seed, size, share, migratetype, flags, count):
     compare_allocations(
         world(seed, size, share), world(seed, size, share), migratetype, flags, count
