@@ -24,7 +24,7 @@ pytestmark = pytest.mark.benchmark
 
 NR_PINS = 1_000_000
 NR_FRAMES = 1 << 24  # 64 GiB
-NR_ROUNDS = 9
+NR_ROUNDS = 15
 NR_SINGLES, NR_MANY, NR_CALLS, NR_BLOCKS = 4000, 4096, 8, 64
 LAYOUTS = ("contiguous", "scattered")
 
