@@ -11,7 +11,7 @@ Owns:    every pin.  Nobody else caches "is it pinned?"; masks are derived when 
 Ignores: contents, zones, free lists, how long a pin is meant to last.
 Cost:    pin, unpin and lookup about as much as a dict under a lock, with one lock
          acquisition per 1023 pins; ranges 10 ns, scattered columns 100 ns per frame; memory 2
-         to 14 bytes per pin in runs and dense blocks, 45 to 90 scattered.
+         to 14 bytes per pin in runs and dense blocks, 45 to 120 scattered.
 Kernel counterpart: the 2013 pin-page patch (a hash of 1024 chains under one lock).
 """
 
