@@ -177,25 +177,11 @@ class Shard:
         if not pfns:
             return
         self.nr_drains += 1
-        is_plain = not self.moving and (not self.closed or self._is_open(entries))
-        if is_plain and self.radix.add_bulk(pfns, entries):
-            self.nr_drained += len(pfns)
-            self._forget_all(pfns, entries)
-        else:
-            self._store(pfns, entries)
+        self._store(pfns, entries)
         if not self.claims and self.claims is not batch.pending:
             self._forget_ended()
             if len(self.batches) == 1:  # alone again: nobody else can be on the way in
                 self.claims = batch.pending
-
-    def _is_open(self, entries: list[Entry]) -> bool:
-        return self.closed.isdisjoint({entry[0] for entry in entries})
-
-    def _forget_all(self, pfns: list[int], entries: list[Entry]) -> None:
-        """`forget` for entries out of one batch."""
-        if self.claims is not entries[0][2].pending:
-            for pfn, entry in zip(pfns, entries, strict=True):
-                self.forget(pfn, entry)
 
     def forget(self, pfn: int, entry: Entry) -> None:
         """Drop the claim of an entry that the caller took out of its batch, if it has one."""
@@ -217,18 +203,27 @@ class Shard:
 
     def _store(self, pfns: list[int], entries: list[Entry]) -> None:
         """Store entries that the caller took out of one batch; hand back what lost a race."""
-        valid, refused = (pfns, entries), []
-        if self.moving or self.closed:
-            rows = list(zip(pfns, entries, strict=True))
-            refused = [row for row in rows if row[0] in self.moving or row[1][0] in self.closed]
-            kept = [row for row in rows if row not in refused] if refused else rows
-            valid = [pfn for pfn, _ in kept], [entry for _, entry in kept]
-        refused += self.radix.add_batch(*valid)
+        refused: list[tuple[int, Entry]] = []
+        if self._are_all_welcome(entries):
+            if not self.radix.add_bulk(pfns, entries):
+                refused = self.radix.add_batch(pfns, entries)
+        else:
+            for pfn, entry in zip(pfns, entries, strict=True):
+                is_late = pfn in self.moving or entry[0] in self.closed
+                refused += [(pfn, entry)] if is_late else self.radix.add_batch([pfn], [entry])
         for _, entry in refused:
             entry[2].refused.append(entry)
         self.nr_drained += len(pfns) - len(refused)
         self.nr_refused += len(refused)
-        self._forget_all(pfns, entries)
+        if self.claims is not entries[0][2].pending:
+            for pfn, entry in zip(pfns, entries, strict=True):
+                self.forget(pfn, entry)
+
+    def _are_all_welcome(self, entries: list[Entry]) -> bool:
+        """Whether no mover is at work, and no owner among them has left."""
+        if self.moving:
+            return False
+        return not self.closed or self.closed.isdisjoint({entry[0] for entry in entries})
 
     def withdraw(self, pfn: int, entry: Entry) -> bool:
         """Take a batched entry of the calling thread back; False when it counts already."""

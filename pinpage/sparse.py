@@ -392,7 +392,7 @@ class SparseTable:
         require(nr_dead == self.nr_dead, "S2 dead slots", counted=nr_dead, kept=self.nr_dead)
         nr_used = int(np.count_nonzero(self._keys != _EMPTY))
         require(nr_used == self.nr_used, "S2 used slots", counted=nr_used, kept=self.nr_used)
-        reach = int((live - self._homes(pfns)).max(initial=0)) >> 1
+        reach = int((live - found.homes).max(initial=0)) >> 1
         require(reach <= self.reach, "S3 a record out of reach", farthest=reach, reach=self.reach)
         require(self._keys[-1] == _EMPTY, "S4 the last slot is taken")
         rows = self._rows[self._span.start >> PAGEBLOCK_ORDER :]

@@ -2,7 +2,7 @@
 
 from attrs import field, frozen
 
-__all__ = ["Mutant"]
+__all__ = ["Mutant", "planted"]
 
 
 @frozen
@@ -45,3 +45,8 @@ class Mutant:
                 f"mutant {self.name}: old occurs {count} times in {self.file}, not once"
             )
         return text.replace(self.old, self.new)
+
+
+def planted(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
+    """A mutant in one line of a catalogue."""
+    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)

@@ -1,6 +1,6 @@
 """Bugs planted in the batches of the registry: who claims a frame, who drains, who is told."""
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
@@ -14,14 +14,9 @@ THREADS = "tests/property/test_registry_threads.py"
 RADIX, REGISTRY, SHARD = "pinpage/radix.py", "pinpage/registry.py", "pinpage/shard.py"
 PRIVATES, READSIDE, SCANS = "pinpage/privates.py", "pinpage/readside.py", "pinpage/scans.py"
 
-
-def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
-    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
-
-
 MUTANTS: list[Mutant] = [
     # What takes the lock, and what is told.
-    _mutant(
+    planted(
         "count-stays-even-under-move",
         "H4",
         SHARD,
@@ -29,7 +24,7 @@ MUTANTS: list[Mutant] = [
         "            moving.setdefault(pfn, thread)\n",
         MACHINE,
     ),
-    _mutant(
+    planted(
         "count-stays-odd-after-a-move",
         "H4",
         SHARD,
@@ -37,7 +32,7 @@ MUTANTS: list[Mutant] = [
         "            del self.moving[pfn]\n",
         MACHINE,
     ),
-    _mutant(
+    planted(
         "run-by-its-first-owner",
         "a drain keeps pfn, tag and value together",
         RADIX,
@@ -45,7 +40,7 @@ MUTANTS: list[Mutant] = [
         "        if",
         BATCHES,
     ),
-    _mutant(
+    planted(
         "long-batch-mixes-up-its-columns",
         "a drain keeps pfn, tag and value together",
         RADIX,
@@ -54,7 +49,7 @@ MUTANTS: list[Mutant] = [
         BATCHES,
     ),
     # One table of claims, or one and a batch apart.
-    _mutant(
+    planted(
         "annihilated-pin-stays-claimed",
         "H1",
         REGISTRY,
@@ -62,7 +57,7 @@ MUTANTS: list[Mutant] = [
         "",
         BATCH,
     ),
-    _mutant(
+    planted(
         "claim-of-another-thread-is-dropped",
         "H1",
         SHARD,
@@ -70,24 +65,17 @@ MUTANTS: list[Mutant] = [
         "        if pfn in claims:  # and",
         BATCH,
     ),
-    _mutant(
+    planted(
         "drained-pin-stays-claimed",
         "H2",
         SHARD,
-        "        self.nr_refused += len(refused)\n        self._forget_all(pfns, entries)\n",
-        "        self.nr_refused += len(refused)\n",
+        "            for pfn, entry in zip(pfns, entries, strict=True):\n"
+        "                self.forget(pfn, entry)\n",
+        "            pass\n",
         BATCH,
         MACHINE,
     ),
-    _mutant(
-        "claims-outlive-their-batch",
-        "H1",
-        SHARD,
-        "            self.nr_drained += len(pfns)\n            self._forget_all(pfns, entries)\n",
-        "            self.nr_drained += len(pfns)\n",
-        BATCH,
-    ),
-    _mutant(
+    planted(
         "second-thread-claims-in-the-first-one's-batch",
         "H1",
         SHARD,
@@ -95,7 +83,7 @@ MUTANTS: list[Mutant] = [
         "            self.drain_all()\n",
         BATCH,
     ),
-    _mutant(
+    planted(
         "second-thread-does-not-drain",
         "H1",
         SHARD,
@@ -103,7 +91,7 @@ MUTANTS: list[Mutant] = [
         "            self.claims = {}\n",
         BATCH,
     ),
-    _mutant(
+    planted(
         "second-thread-comes-unnoticed",
         "R-29: whoever is on the way in settles",
         SHARD,
@@ -111,7 +99,7 @@ MUTANTS: list[Mutant] = [
         "            self.claims = {}\n            self.seq &= ~1\n",
         BATCH,
     ),
-    _mutant(
+    planted(
         "third-thread-shares-with-nobody",
         "H1",
         SHARD,
@@ -120,7 +108,7 @@ MUTANTS: list[Mutant] = [
         BATCH,
         THREADS,
     ),
-    _mutant(
+    planted(
         "alone-beside-a-thread-that-lives",
         "H1",
         SHARD,
@@ -129,7 +117,7 @@ MUTANTS: list[Mutant] = [
         BATCH,
         THREADS,
     ),
-    _mutant(
+    planted(
         "never-alone-again",
         "one table for one thread",
         SHARD,
@@ -137,7 +125,7 @@ MUTANTS: list[Mutant] = [
         "            if False:  # alone",
         BATCH,
     ),
-    _mutant(
+    planted(
         "batch-writes-over-a-leaf's-owner",
         "a drain keeps pfn, tag and value together",
         RADIX,
@@ -147,7 +135,7 @@ MUTANTS: list[Mutant] = [
         RADIX_TEST,
         MACHINE,
     ),
-    _mutant(
+    planted(
         "batch-writes-over-a-pin",
         "X3",
         RADIX,
@@ -158,7 +146,7 @@ MUTANTS: list[Mutant] = [
         MACHINE,
     ),
     # What one thread sees of another.
-    _mutant(
+    planted(
         "pin-reads-the-count-before-it-looks",
         "R-29: a refused entry is noticed",
         REGISTRY,
@@ -166,7 +154,7 @@ MUTANTS: list[Mutant] = [
         "shard.seq != seq or (is_held and (tag, value) in shard.radix.records_of(pfn)):\n",
         f"{SWITCHES}[two, stored-pin]",
     ),
-    _mutant(
+    planted(
         "pins-resolved-when-they-may-be-gone",
         "a private is what was pinned",
         READSIDE,
@@ -174,7 +162,7 @@ MUTANTS: list[Mutant] = [
         "            if True:  # else a private",
         f"{SWITCHES}[two, stored-ask]",
     ),
-    _mutant(
+    planted(
         "columns-do-not-see-their-objects",
         "a private is what was pinned",
         SCANS,
@@ -183,7 +171,7 @@ MUTANTS: list[Mutant] = [
         MACHINE,
         "tests/unit/pinpage/test_registry.py",
     ),
-    _mutant(
+    planted(
         "single-pins-do-not-see-their-objects",
         "a private is what was pinned",
         SCANS,
@@ -191,5 +179,21 @@ MUTANTS: list[Mutant] = [
         "                pass\n",
         MACHINE,
         "tests/unit/pinpage/test_registry.py",
+    ),
+    planted(
+        "drain-joins-frames-under-move-in-bulk",
+        "R-29",
+        SHARD,
+        "        if self.moving:\n            return False\n",
+        "",
+        BATCH,
+    ),
+    planted(
+        "drain-stores-for-an-owner-that-left",
+        "R-9",
+        SHARD,
+        "        return not self.closed or self.closed.isdisjoint(",
+        "        return True or self.closed.isdisjoint(",
+        BATCH,
     ),
 ]

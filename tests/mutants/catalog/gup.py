@@ -1,6 +1,6 @@
 """Bugs planted in get_user_pages, its pinners, and what of the move they brought to light."""
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
@@ -16,19 +16,14 @@ FORK = f"{RACE}::test_fork_leaves_a_page_to_the_parent_that_is_being_pinned"
 STAYS = f"{RACE}::test_a_pin_is_on_the_page_wherever_that_went"
 NESTED = "tests/property/test_nested_pins.py::test_every_event_after_every_step"
 
-
-def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
-    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
-
-
 MUTANTS: list[Mutant] = [
     # get_user_pages against a move
-    _mutant(
+    planted(
         "gup-does-not-look-again", "R-17", GUP,
         "has_moved = space.pte.item(vpn) != pinner.pfn_of(pin_id) + 1", "has_moved = False",
         f"{RACE}::test_a_frame_that_belongs_to_somebody_else_by_now_is_let_go_again",
     ),
-    _mutant(
+    planted(
         "gup-drops-references-before-the-registration", "G3, R-18", GUP,
         """        pinner.unregister(pin_id)
         yield GupStep.UNREGISTER
@@ -41,87 +36,87 @@ MUTANTS: list[Mutant] = [
         pinner.forget(pin_id)
 """, f"{RACE}::test_no_pin_outlives_the_references_that_it_stands_for",
     ),
-    _mutant(
+    planted(
         "gup-keeps-the-references-of-a-pin-that-was-refused", "G3", GUP,
         "            self._drop(*pinner.forget(pin_id))\n            return",
         "            pinner.forget(pin_id)\n            return", GUP_T,
     ),
     # references
-    _mutant(
+    planted(
         "gup-pin-is-one-reference", "gup: bias", FLAGS,
         "GUP_PIN_COUNTING_BIAS if is_pin else 1", "1", GUP_T,
     ),
-    _mutant(
+    planted(
         "gup-frozen-page-is-not-pinned", "gup: no false negatives", FRAMES,
         "np.abs(self.refcount[pfns])", "self.refcount[pfns]", GUP_T,
     ),
-    _mutant(
+    planted(
         "gup-pinner-accounts-for-one-reference-each", "G3", PINNER,
         "(known.get(i, 0) for i in ids)", "(min(known.get(i, 0), 1) for i in ids)", GUP_T,
     ),
-    _mutant(
+    planted(
         "gup-forgets-that-a-device-wrote", "gup: dirty", GUP,
         "            if dirty:\n", "            if dirty and pin_id < 0:\n", GUP_T,
     ),
-    _mutant(
+    planted(
         "holders-of-a-frame-unpinned-meanwhile", "R-20", "mm/design.py",
         "for pin in self._registry.pins(pfn)[:1]:", "for pin in [self._registry.pins(pfn)[0]]:",
         "tests/unit/mm/test_design.py",
     ),
     # shared pages, fork
-    _mutant(
+    planted(
         "gup-write-pin-of-a-shared-page", "gup: unshare", GUP,
         'return space.kind == "process" and bool(', 'return space.kind == "none" and bool(', GUP_T,
     ),
-    _mutant(
+    planted(
         "gup-fork-shares-pinned-pages", "gup: early copy", MEMORY,
         "if not space.has_pinned:", "if space.mm_id >= 0:", GUP_T,
     ),
-    _mutant(
+    planted(
         "gup-fork-heeds-false-positives-of-all", "gup: early copy", MEMORY,
         "if not space.has_pinned:", "if space.mm_id < 0:", GUP_T,
     ),
-    _mutant(
+    planted(
         "gup-pin-does-not-see-a-fork", "gup: fork's sequence count", GUP,
         "(how.is_pin and seq != space.write_protect_seq)", "seq < 0", FORK,
     ),
-    _mutant(
+    planted(
         "gup-looks-for-a-fork-too-late", "gup: fork's sequence count", GUP,
         "pte - 1, pinner, how, seq)", "pte - 1, pinner, how, space.write_protect_seq)",
         FORK,
     ),
-    _mutant(
+    planted(
         "gup-fork-out-of-memory-leaves-the-child", "gup: fork", MEMORY,
         "                    self.exit(child)\n", "", GUP_T,
     ),
     # long-term pins
-    _mutant(
+    planted(
         "gup-long-pin-in-cma", "R-24", LONGTERM,
         "(MigrateType.CMA, MigrateType.ISOLATE)", "(MigrateType.ISOLATE,)", LONG_T,
     ),
-    _mutant(
+    planted(
         "gup-long-pin-in-an-isolated-block", "R-24", LONGTERM,
         "(MigrateType.CMA, MigrateType.ISOLATE)", "(MigrateType.CMA,)", LONG_T,
     ),
-    _mutant(
+    planted(
         "gup-long-pin-in-the-movable-zone", "R-24", LONGTERM,
         "& ~is_movable_zone[host.frames.zone[pfns]]", "", LONG_T,
     ),
-    _mutant(
+    planted(
         "gup-keeps-its-pins-while-it-migrates", "R-24", GUP,
         "            self.put_user_pages(pinner, got.pins)\n            error = migrate_away",
         "            error = migrate_away", LONG_T,
     ),
-    _mutant(
+    planted(
         "gup-page-of-another-mover-is-no-memory", "R-24", LONGTERM,
         "        return Errno.EAGAIN\n    found", "        return Errno.ENOMEM\n    found", LONG_T,
     ),
     # pinners
-    _mutant(
+    planted(
         "gup-pinner-is-not-repointed", "G1", PINNER,
         "            self._pfn[pin.private] = target\n", "", GUP_T,
     ),
-    _mutant(
+    planted(
         "gup-pinner-stays-quiet-after-putback", "G2", PINNER,
         """        if pin.private in self._pfn:
             self._resume(pin.private)
@@ -130,33 +125,33 @@ MUTANTS: list[Mutant] = [
         """
     def _resume""", GUP_T,
     ),
-    _mutant(
+    planted(
         "gup-pinner-without-handler-can-migrate", "NO_CALLBACK", PINNER,
         "return self._handler is not None", "return self.registry is not None", GUP_T,
     ),
     # what nested pins brought to light in the move
-    _mutant(
+    planted(
         "move-names-swapped-when-bytes-come-back", "V2", MOVE,
         "            if source not in self._stands_for:\n", "            if source >= 0:\n",
         f"{NESTED}[1-Policy.CANCEL]", f"{NESTED}[4-Policy.CANCEL]",
     ),
-    _mutant(
+    planted(
         "move-rekey-forgets-the-names-of-frames-that-failed", "V2", MOVE,
         "                self._stands_for.pop(target, None)\n",
         "                self._stands_for.clear()\n"
         "        self._stands_for.clear()\n", DROPPED,
     ),
-    _mutant(
+    planted(
         "move-empty-source-can-be-referenced", "R-17", MOVE,
         "frames.refcount[sources] = 0  #", "frames.refcount[sources] = 1  #",
         f"{STAYS}[no callback]",
     ),
-    _mutant(
+    planted(
         "move-target-can-be-referenced", "R-17, M7", MOVE,
         "if count <= 0 or self._frames.state.item(pfn) != FrameState.USED:", "if count <= 0:",
         f"{RACE}::test_a_frame_that_was_freed_and_is_a_target_now_takes_no_reference",
     ),
-    _mutant(
+    planted(
         "move-forgets-what-was-written-by-one-who-left", "R-18, R-28", MOVING,
         "wrote = lost & self.ballot.has_left()", "wrote = lost & False",
         f"{IO_RACE}::test_also_when_a_partner_fails_half_way",

@@ -1,6 +1,6 @@
 """Bugs planted in hugetlb pages and locked memory as owners, and in the one-callback form."""
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
@@ -10,69 +10,64 @@ T = "tests/unit/owners"
 HUGETLB_T, MLOCK_T = f"{T}/test_hugetlb_pages.py", f"{T}/test_mlock.py"
 CALLBACK_T = f"{T}/test_callback_owner.py"
 
-
-def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
-    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
-
-
 MUTANTS: list[Mutant] = [
-    _mutant(
+    planted(
         "hugetlb-always-offers-release", "policy", HUGETLB,
         "return self.may_dissolve", "return True", HUGETLB_T,
     ),
-    _mutant(
+    planted(
         "mlock-holds-a-reference", "references", MLOCK,
         "np.zeros(len(pfns), dtype=np.int64)", "np.ones(len(pfns), dtype=np.int64)", MLOCK_T,
     ),
-    _mutant(
+    planted(
         "mlock-ignores-the-policy", "policy", MLOCK,
         "Verdict.YES if self.may_move else Verdict.BUSY", "Verdict.YES", MLOCK_T,
     ),
-    _mutant("mlock-always-can", "policy", MLOCK, "return self.may_move", "return True", MLOCK_T),
-    _mutant(
+    planted("mlock-always-can", "policy", MLOCK, "return self.may_move", "return True", MLOCK_T),
+    planted(
         "mlock-flag-goes-with-the-first-unlock", "ML2", MLOCK,
         "if not any(pin.owner is self for pin in self._registry.pins(pfn)):", "if True:", MLOCK_T,
     ),
-    _mutant(
+    planted(
         "mlock-flag-stays", "ML2", MLOCK,
         "                self._frames.clear_flag(pfns, flag)\n", "                pass\n", MLOCK_T,
     ),
-    _mutant(
+    planted(
         "mlock-keeps-what-it-locked-before-again", "all or none", MLOCK,
         "                self.unlock(space, fresh)\n", "", MLOCK_T,
     ),
-    _mutant(
+    planted(
         "mlock-pins-where-the-page-was", "ML1", MLOCK,
         "            if space.pte.item(vpn) == entry:\n", "            if entry:\n", MLOCK_T,
     ),
-    _mutant(
+    planted(
         "mlock-one-page-is-busy", "C8", MLOCK,
         "        return self._answer\n", "        return super().isolate(pin, mode)\n", MLOCK_T,
     ),
-    _mutant(
+    planted(
         "hugetlb-keeps-what-it-could-not-pin", "C14", HUGETLB,
         "        return verdict is Verdict.YES\n",
         "        return verdict is not None\n", HUGETLB_T,
     ),
-    _mutant(
+    planted(
         "hugetlb-uses-what-nobody-pinned", "C14", HUGETLB,
         "        if head in self._known:\n            return head\n",
         "        if head:\n            return head\n", HUGETLB_T,
     ),
-    _mutant(
+    planted(
         "mlock-counts-twice", "lock twice", MLOCK,
         "fresh = np.unique(vpns[~known])", "fresh = np.unique(vpns)", MLOCK_T,
     ),
-    _mutant(
+    planted(
         "callback-failure-is-success", "seed defect 6", OWNER,
         "Verdict.YES if self._callback(pin.pfn, pin.private) == 0 else Verdict.BUSY",
         "Verdict.YES if self._callback(pin.pfn, pin.private) != 0 else Verdict.BUSY", CALLBACK_T,
     ),
-    _mutant(
+    planted(
         "callback-liars-are-believed", "R-26", RELEASE,
         "        if len(kept):\n", "        if False:\n", CALLBACK_T,
     ),
-    _mutant(
+    planted(
         "callback-liars-are-asked-again", "R-26", RELEASE,
         "self.registry.fault(owner,", "(lambda *_: None)(owner,", CALLBACK_T,
     ),

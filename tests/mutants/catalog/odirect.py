@@ -1,6 +1,6 @@
 """Bugs planted in direct I/O, simulated and real."""
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
@@ -14,93 +14,88 @@ TIME_T = "tests/unit/owners/test_odirect_time.py"
 THREADS = "tests/races/test_odirect_threads.py"
 IO_RACE = "tests/races/test_io_completion_vs_move.py"
 
-
-def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
-    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
-
-
 MUTANTS: list[Mutant] = [
     # the simulated device
-    _mutant(
+    planted(
         "odirect-says-yes-while-it-transfers", "R-18, O2", DEVICE,
         "mode is not Mode.SYNC:\n            return False",
         "mode is not Mode.SYNC:\n            return True", DEVICE_T,
     ),
-    _mutant(
+    planted(
         "odirect-waits-in-every-mode", "Mode", DEVICE,
         "if self.policy is not Policy.WAIT or mode is not Mode.SYNC:",
         "if self.policy is not Policy.WAIT:", DEVICE_T,
     ),
-    _mutant(
+    planted(
         "odirect-waits-without-a-bound", "R-32", DEVICE,
         "if due_ns is None or due_ns > bound_ns:", "if due_ns is None:", DEVICE_T,
     ),
-    _mutant(
+    planted(
         "odirect-cancelled-request-ends-nevertheless", "R-18", DEVICE,
         "            self._events.cancel(request.event)\n", "", DEVICE_T,
     ),
-    _mutant(
+    planted(
         "odirect-held-request-starts", "O3", DEVICE,
         "            if request.nr_held:\n", "            if request.nr_held < 0:\n",
         DEVICE_T, IO_RACE,
     ),
-    _mutant(
+    planted(
         "odirect-goes-on-before-the-move-is-over", "R-28", DEVICE,
         "            self._events.after(0, self._go_on)\n", "            self._go_on()\n",
         DEVICE_T,
     ),
-    _mutant(
+    planted(
         "odirect-transfers-though-the-page-is-away", "R-18", DEVICE,
         "if not self._away.isdisjoint(request.pins):", "if self._away and not self._away:",
         DEVICE_T,
     ),
-    _mutant(
+    planted(
         "odirect-queue-without-a-depth", "O1", DEVICE,
         "while queued and self._nr_started < self._model.queue_depth:", "while queued:", DEVICE_T,
     ),
-    _mutant(
+    planted(
         "odirect-new-pin-is-nobodys", "R-8", DEVICE,
         "        if pin_id not in self._buffers:\n", "        if pin_id < 0:\n", DEVICE_T,
     ),
-    _mutant(
+    planted(
         "odirect-empty-registry-is-none", "NO_CALLBACK", DEVICE,
         "None if registry is None else self", "self if registry else None", DEVICE_T,
     ),
-    _mutant(
+    planted(
         "odirect-leaks-what-a-short-pin-got", "O5", DEVICE,
         "                self._gup.put_user_pages(self.pinner, got.pins)\n", "", DEVICE_T,
     ),
-    _mutant(
+    planted(
         "odirect-buffer-ends-later-than-it-does", "buffers", BUFFERS,
         "vpn + nr_pages <= first + len(pins)", "vpn < first + len(pins)", DEVICE_T,
     ),
     # time
-    _mutant(
+    planted(
         "odirect-cancelled-event-happens", "time", TIME,
         "return self._actions.pop(event_id, None) is not None",
         "return self._actions.get(event_id) is not None", TIME_T,
     ),
-    _mutant(
+    planted(
         "odirect-events-of-one-time-in-reverse", "time", TIME,
         "(self.clock.now_ns + delay_ns, event_id)", "(self.clock.now_ns + delay_ns, -event_id)",
         TIME_T,
     ),
-    _mutant(
+    planted(
         "odirect-histogram-without-its-weights", "latency", TIME,
         ", p=self.counts / self.counts.sum()", "", TIME_T,
     ),
     # the real one
-    _mutant(
+    planted(
         "odirect-thread-does-not-look-again", "R-17", REAL,
         "            if pfn_of(pin_id) != pfn:\n", "            if pfn < 0:\n",
         f"{THREADS}::test_a_page_that_moves_between_the_look_up_and_the_pin_is_looked_up_again",
     ),
-    _mutant(
+    planted(
         "odirect-thread-waits-while-it-holds", "R-30", REAL,
         "pin(pfn, flights, number, wait=False)", "pin(pfn, flights, number)",
         f"{THREADS}::test_a_thread_that_holds_a_page_does_not_wait_for_another",
     ),
-    _mutant(
+    planted(
         "odirect-lands-before-its-pin-is-gone", "D1", REAL,
         """            registry.unpin(pfn, self.flights, number)
             self.flights.land(number)
@@ -109,32 +104,32 @@ MUTANTS: list[Mutant] = [
             registry.unpin(pfn, self.flights, number)
 """, f"{THREADS}::test_a_page_lands_only_when_its_pin_is_gone",
     ),
-    _mutant(
+    planted(
         "odirect-short-transfer-is-fine", "R-18", REAL,
         "return 0 if nr_bytes == len(pfns) * PAGE_SIZE else -_EIO", "return 0",
         f"{THREADS}::test_an_error_of_the_disk_is_an_errno_of_the_request",
     ),
-    _mutant(
+    planted(
         "odirect-page-in-flight-may-move", "R-18, D2", FLIGHTS,
         "Verdict.YES if has_landed else Verdict.AGAIN", "Verdict.YES",
         f"{THREADS}::test_nobody_waits_unasked",
     ),
-    _mutant(
+    planted(
         "odirect-refuse-waits", "Mode", FLIGHTS,
         "self._policy is Policy.WAIT and mode is Mode.SYNC", "mode is Mode.SYNC",
         f"{THREADS}::test_nobody_waits_unasked",
     ),
-    _mutant(
+    planted(
         "odirect-nobody-is-woken", "R-9", FLIGHTS,
         "        if number in self._awaited:\n", "        if number < 0:\n",
         f"{THREADS}::test_whoever_waits_for_a_page_in_flight_is_woken_when_it_lands",
     ),
-    _mutant(
+    planted(
         "odirect-everybody-wakes-the-mover", "cost", FLIGHTS,
         "        if number in self._awaited:\n", "        if self._awaited:\n",
         f"{THREADS}::test_a_mover_is_woken_by_the_page_that_it_waits_for_and_by_no_other",
     ),
-    _mutant(
+    planted(
         "odirect-bound-for-each-page", "R-32", FLIGHTS,
         "left_s = deadline_s - time.monotonic()", "left_s = self._wait_bound_s",
         f"{THREADS}::test_the_bound_is_for_all_pages_of_one_question",

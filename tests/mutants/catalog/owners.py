@@ -1,6 +1,6 @@
 """Bugs planted in zbud, zswap, the 2013 design and the opaque owners."""
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
@@ -19,21 +19,16 @@ ZBUD_MACHINE = "tests/property/test_zbud_machine.py"
 ZSWAP_MACHINE = "tests/property/test_zswap_machine.py"
 AGREE = "tests/property/test_unuse_designs_agree.py"
 
-
-def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
-    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
-
-
 MUTANTS: list[Mutant] = [
     # zbud: layout, lists, references
-    _mutant(
+    planted(
         "zbud-keeps-a-page-that-it-could-not-pin", "Z7", OBJECTS,
         "        if self._registry is None or self._registry.pin(pfn, self.owner, private)"
         " is Verdict.YES:\n            return page_id\n",
         "        if self._registry is not None:\n"
         "            self._registry.pin(pfn, self.owner, private)\n        return page_id\n", ZBUD,
     ),
-    _mutant(
+    planted(
         "zbud-waits-with-the-pool-locked", "R-30", OBJECTS,
         "        if self._registry is None or self._registry.pin(pfn, self.owner, private)"
         " is Verdict.YES:\n            return page_id\n",
@@ -42,193 +37,193 @@ MUTANTS: list[Mutant] = [
         " not self._registry.pin(pfn, self.owner, private):\n"
         "                return page_id\n", ZBUD,
     ),
-    _mutant(
+    planted(
         "zbud-object-of-63-chunks", "T1", LAYOUT,
         "PAGE_SIZE - HEADER_NR_BYTES - CHUNK_NR_BYTES", "PAGE_SIZE - HEADER_NR_BYTES", ZBUD,
     ),
-    _mutant(
+    planted(
         "zbud-last-slot-decoded-as-first", "T1", HANDLES,
         "is_first = not (handle - HEADER_NR_BYTES) % PAGE_SIZE",
         "is_first = (handle - HEADER_NR_BYTES) % PAGE_SIZE < PAGE_SIZE // 2", HANDLES_T,
     ),
-    _mutant(
+    planted(
         "zbud-oldest-page-of-a-list-first", "T2", LISTS,
         "yield from reversed(pages)", "yield from pages", ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-worst-fit", "T2", LISTS,
         "for pages in self.unbuddied[chunks:]:", "for pages in self.unbuddied[:chunks - 1:-1]:",
         ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-alloc-leaves-the-lru-alone", "T2", LISTS,
         "        self.lru.move_to_end(page_id)\n", "", ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-adoption-in-reverse", "Z3", LISTS,
         "OrderedDict.fromkeys(page_ids.tolist())", "OrderedDict.fromkeys(page_ids.tolist()[::-1])",
         LISTS_T,
     ),
-    _mutant(
+    planted(
         "zbud-second-object-takes-no-reference", "Z2, T3", OBJECTS,
         "                    self.source.get_page(self.pages.pfn.item(page_id))\n", "",
         ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-emptied-page-stays-on-the-lru", "Z3", OBJECTS,
         "                del self.lists.lru[page_id]\n", "                pass\n",
         ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-freed-slot-filed-wrong", "Z4", OBJECTS,
         "self.lists.file(page_id, 0, left)", "self.lists.file(page_id, 0, 1)", ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-adopts-overlapping-objects", "Z5", POOL,
         "(total >= NCHUNKS).any()", "(total > NCHUNKS).any()", ZBUD,
     ),
-    _mutant(
+    planted(
         "zbud-pages-nr-never-falls", "Z6", PAGES,
         "        self._free_ids.append(page_id)\n        self.nr_pages -= 1\n",
         "        self._free_ids.append(page_id)\n", ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-pin-outlives-its-page", "Z7", OBJECTS,
         "                self._registry.unpin(pfn, self.owner, private)\n",
         "                pass\n", OWNER_T, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-typed-page-reaches-the-allocator", "Z2", OBJECTS,
         "            self.source.frames.mapcount[pfn] = MAPCOUNT_NONE\n", "", ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-adopted-page-with-one-reference", "Z2", POOL,
         "np.count_nonzero(chunks, axis=1).astype(np.int32) - 1", "0", ZBUD,
     ),
-    _mutant(
+    planted(
         "zbud-mapped-object-freed", "map", OBJECTS,
         "            if self.pages.nr_maps.item(page_id, slot):\n",
         "            if self.pages.nr_maps.item(page_id, 1 - slot):\n", ZBUD,
     ),
     # zbud: reclaim and its races
-    _mutant(
+    planted(
         "zbud-reclaim-holds-no-reference", "R-3", POOL,
         "        self.source.get_page(pages.pfn.item(page_id))\n", "", ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-page-dies-under-reclaim", "R-3", PAGES,
         "            or self.nr_reclaims.item(page_id)\n", "", ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-reclaim-trusts-its-snapshot", "R-4", POOL,
         "pages.generation.item(page_id, slot) == generation", "generation > 0", ZBUD,
     ),
-    _mutant(
+    planted(
         "zbud-generation-never-rises", "R-4", OBJECTS,
         "% _MAX_GENERATION + 1\n", "% _MAX_GENERATION\n", ZBUD,
     ),
-    _mutant(
+    planted(
         "zbud-exclusive-means-nothing", "R-5, R-6", OBJECTS,
         "not (self.exclusive and self.pages.nr_reclaims[page_id])", "not self.exclusive * 0", ZBUD,
     ),
-    _mutant(
+    planted(
         "zbud-failure-on-first-does-not-skip-last", "T4", POOL,
         "                self.nr_callback_failures += 1\n                break\n",
         "                self.nr_callback_failures += 1\n", ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-empty-lru-is-a-failure", "T3", POOL,
         "return Errno.EAGAIN if self.lists.lru else Errno.OK", "return Errno.EAGAIN", ZBUD,
     ),
-    _mutant(
+    planted(
         "zbud-reclaim-leaves-the-page-at-the-tail", "T4", POOL,
         "        self.lists.touch(page_id)\n", "", ZBUD, ZBUD_MACHINE,
     ),
     # zbud as an owner: moves
-    _mutant(
+    planted(
         "zbud-isolates-mapped-pages", "Z8", PAGES,
         "nr_users = self.nr_maps[page_ids].sum(axis=1) + self.nr_reclaims[page_ids]",
         "nr_users = self.nr_reclaims[page_ids]", OWNER_T, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-isolates-pages-under-reclaim", "R-5", PAGES,
         "nr_users = self.nr_maps[page_ids].sum(axis=1) + self.nr_reclaims[page_ids]",
         "nr_users = self.nr_maps[page_ids].sum(axis=1)", OWNER_T,
     ),
-    _mutant(
+    planted(
         "zbud-old-frame-still-leads-to-the-page", "Z1", PAGES,
         "        self._id_at[self.pfn[page_ids]] = 0\n", "", ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-pin-of-a-dead-page-names-the-next", "R-2", PAGES,
         "(self.life[page_ids] == privates >> _ID_BITS) & (self.pfn", "(self.pfn", OWNER_T,
     ),
-    _mutant(
+    planted(
         "zbud-reclaims-not-accounted-for", "references", PAGES,
         "        nr_references += self.nr_reclaims[page_ids]\n", "", OWNER_T,
     ),
-    _mutant(
+    planted(
         "zbud-allocates-into-a-page-under-move", "R-6", OBJECTS,
         "not self.pages.moving.item(page_id) and not", "not", ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-drops-frozen-references", "deferred drop", OBJECTS,
         "        if self._is_frozen(pfn):\n", "        if False:\n", ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-target-before-rekey-is-in-place", "deferred drop", OBJECTS,
         "refcount.item(pfn) <= 0 or frames.state.item(pfn) != _USED", "refcount.item(pfn) <= 0",
         ZBUD, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-migrated-page-stays-closed", "contract", OWNER,
         "            self._pages.repoint(page_ids[current], targets[current])\n"
         "            self._pages.moving[page_ids[current]] = False\n",
         "            self._pages.repoint(page_ids[current], targets[current])\n",
         OWNER_T, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-page-put-back-stays-closed", "R-33", OWNER,
         '        """The pages take objects and reclaims again."""\n',
         '        """The pages take objects and reclaims again."""\n        return\n',
         ZBUD, OWNER_T, ZBUD_MACHINE,
     ),
-    _mutant(
+    planted(
         "zbud-release-always-says-yes", "R-26", OWNER,
         "return Verdict.YES if self._reclaim(int(page_ids[0])) else Verdict.BUSY",
         "return Verdict.YES if [self._reclaim(int(page_ids[0]))] else Verdict.BUSY", OWNER_T,
     ),
     # zswap
-    _mutant(
+    planted(
         "zswap-older-copy-leaks", "E2", STORE,
         "left = self._entries.put(older) if older != NO_ENTRY else 1", "left = 1",
         ZSWAP_T, ZSWAP_MACHINE,
     ),
-    _mutant(
+    planted(
         "zswap-load-takes-no-reference", "R-16, E1", STORE,
         "                self._entries.get(row)\n", "                pass\n", ZSWAP_T,
     ),
-    _mutant(
+    planted(
         "zswap-writeback-drops-another-s-reference", "R-16", ZSWAP,
         "            if tree.rows.get(offset) == row:\n                del tree.rows[offset]\n",
         "            if tree.rows.pop(offset, row) >= 0:\n", ZSWAP_T,
     ),
-    _mutant(
+    planted(
         "zswap-writes-a-slot-that-changed-hands", "R-4", ZSWAP,
         "        if not is_current:", "        if False:", ZSWAP_T,
     ),
-    _mutant(
+    planted(
         "zswap-failed-writeback-leaks-a-reference", "E1", ZSWAP,
         "        if pfn < 0:\n            self._put_entry(tree, row)\n", "        if pfn < 0:\n",
         ZSWAP_T,
     ),
-    _mutant(
+    planted(
         "zswap-counts-cancelled-attempts", "T7", ZSWAP,
         "            return Errno.ECANCELED\n",
         "            self.counters.unused_pages += 1\n            return Errno.ECANCELED\n",
         ZSWAP_T, RECLAIM_T,
     ),
-    _mutant(
+    planted(
         "zswap-counts-successes-only", "T7", ZSWAP,
         "            return host.unuse(entry)\n        finally:\n"
         "            host.put_device(swp_type(entry))\n"
@@ -238,60 +233,60 @@ MUTANTS: list[Mutant] = [
         "        self.counters.unused_pages += not error\n        return error\n",
         ZSWAP_T, RECLAIM_T,
     ),
-    _mutant(
+    planted(
         "zswap-header-of-another-type", "E4", ZSWAP,
         "headers = (offsets + swp_entry(swap_type, 0)).astype(np.uint64)\n        write_words",
         "headers = offsets.astype(np.uint64)\n        write_words", ZSWAP_T,
     ),
-    _mutant(
+    planted(
         "zswap-adopts-an-offset-twice", "E3", ENTRIES,
         "if len(new) != len(offsets) or not tree.rows.keys().isdisjoint(new):",
         "if len(new) != len(offsets):", ZSWAP_T,
     ),
-    _mutant(
+    planted(
         "zswap-full-one-page-early", "pool limit", STORE,
         "for pool in self.pools) > self._max_nr_pages",
         "for pool in self.pools) >= self._max_nr_pages",
         ZSWAP_T,
     ),
-    _mutant(
+    planted(
         "zswap-cache-page-of-a-dead-slot", "writeback", HOST,
         "        if error != Errno.OK:\n            self._paging.source.free_page(pfn)\n",
         "        if error != Errno.OK:\n", HOST_T,
     ),
     # the 2013 design
-    _mutant(
+    planted(
         "zbud-reclaim-takes-what-others-isolated", "R-7", RECLAIM,
         "        reasons[frames.isolated[pfns]] = Reason.ALREADY_ISOLATED\n", "",
         RECLAIM_T,
     ),
-    _mutant(
+    planted(
         "zbud-reclaim-does-not-look-again", "R-1", RECLAIM,
         "        reasons[frames.mapcount[pfns] != MAPCOUNT_ZBUD] = Reason.NO_OWNER\n", "",
         RECLAIM_T,
     ),
-    _mutant(
+    planted(
         "zbud-reclaim-keeps-the-isolation-s-reference", "R-33", POOL,
         "freed[index] = self.source.put_page(pfn) or (", "freed[index] = (",
         RECLAIM_T, ZSWAP_MACHINE,
     ),
-    _mutant(
+    planted(
         "registry-unuse-skips-last", "equivalence", POOL,
         "            for slot in (FIRST, LAST)\n            if",
         "            for slot in (FIRST,)\n            if",
         AGREE, ZBUD,
     ),
     # opaque owners
-    _mutant(
+    planted(
         "opaque-moves-undeclared", "coverage", OPAQUE,
         "        verdict = Verdict.YES if self.movable else Verdict.BUSY\n",
         "        verdict = Verdict.YES\n", OPAQUE_T,
     ),
-    _mutant(
+    planted(
         "opaque-forgets-where-it-went", "contract", OPAQUE,
         "        self._pfn[_ids(privates)] = targets\n", "        pass\n", OPAQUE_T,
     ),
-    _mutant(
+    planted(
         "opaque-one-reference-each", "references", OPAQUE,
         "        return self._references[_ids(privates)]\n",
         "        return np.ones(len(pfns), dtype=np.int64)\n", OPAQUE_T,

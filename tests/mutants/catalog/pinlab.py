@@ -1,6 +1,6 @@
 """Bugs in replaying recordings, reading contents back, comparing, and running side by side."""
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, planted
 
 _UNIT = "tests/unit/pinlab"
 _REPLAY = f"{_UNIT}/test_replay.py"
@@ -9,13 +9,8 @@ _LEDGER = f"{_UNIT}/test_ledger.py"
 _COMPARE = f"{_UNIT}/test_compare.py"
 _FORKED = f"{_UNIT}/test_forked.py"
 
-
-def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
-    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
-
-
 _REPLAYED = [
-    _mutant(
+    planted(
         "replay-unknown-is-free",
         "unknown is never free",
         "pinlab/layout.py",
@@ -24,7 +19,7 @@ _REPLAYED = [
         "snapshot.state)\n",
         _SMALL,
     ),
-    _mutant(
+    planted(
         "replay-no-holes-at-the-end",
         "padding is holes",
         "pinlab/layout.py",
@@ -32,7 +27,7 @@ _REPLAYED = [
         "    frames.order[:n] = snapshot.order\n    frames.state[n:] = FrameState.RESERVED\n",
         _SMALL,
     ),
-    _mutant(
+    planted(
         "replay-pageblock-types-forgotten",
         "free lists by type",
         "pinlab/layout.py",
@@ -40,7 +35,7 @@ _REPLAYED = [
         "[: snapshot.nr_blocks][known] = 1",
         _SMALL,
     ),
-    _mutant(
+    planted(
         "replay-pin-without-references",
         "a pin has 1024 references",
         "pinlab/replay.py",
@@ -48,7 +43,7 @@ _REPLAYED = [
         "self._frames.refcount[pinned] += 1",
         f"{_REPLAY}::test_a_pinned_page_has_the_references_of_one_pin_and_of_its_mapping",
     ),
-    _mutant(
+    planted(
         "replay-one-process-only",
         "mappings as recorded",
         "pinlab/replay.py",
@@ -56,7 +51,7 @@ _REPLAYED = [
         "mapped = nr_mappings > process // 2",
         f"{_REPLAY}::test_a_page_that_several_processes_map_is_mapped_by_as_many",
     ),
-    _mutant(
+    planted(
         "replay-pcp-forgotten",
         "pcp pages are on lists",
         "pinlab/replay.py",
@@ -64,7 +59,7 @@ _REPLAYED = [
         "machine.pcp.adopt(pcp[:0], 0)",
         _SMALL,
     ),
-    _mutant(
+    planted(
         "replay-one-object-per-page",
         "objects as stored",
         "pinlab/replay.py",
@@ -72,7 +67,7 @@ _REPLAYED = [
         "return nr_pages",
         _SMALL,
     ),
-    _mutant(
+    planted(
         "replay-serials-shared",
         "no two frames alike",
         "pinlab/replay.py",
@@ -80,7 +75,7 @@ _REPLAYED = [
         "        return 0\n",
         f"{_REPLAY}::test_no_two_frames_hold_the_same_bytes",
     ),
-    _mutant(
+    planted(
         "replay-seed-ignored",
         "the seed decides",
         "pinlab/replay.py",
@@ -89,7 +84,7 @@ _REPLAYED = [
         f"{_UNIT}/test_compare.py::test_the_seed_changes_digests_and_nothing_that_is_about_frames",
         f"{_REPLAY}::test_the_seed_decides_about_contents_and_about_nothing_else",
     ),
-    _mutant(
+    planted(
         "replay-strangers-welcome",
         "unknown owners are named",
         "pinlab/replay.py",
@@ -97,7 +92,7 @@ _REPLAYED = [
         "strangers = sorted(movable - movable)",
         f"{_REPLAY}::test_a_stranger_is_named_with_those_that_exist",
     ),
-    _mutant(
+    planted(
         "replay-map-forgets-where-owners-went",
         "maps",
         "pinlab/replay.py",
@@ -108,7 +103,7 @@ _REPLAYED = [
 ]
 
 _READ_BACK = [
-    _mutant(
+    planted(
         "ledger-missing-is-nothing",
         "nothing is lost silently",
         "pinlab/ledger.py",
@@ -116,7 +111,7 @@ _READ_BACK = [
         "ReadBack(0, 0)",
         f"{_LEDGER}::test_a_page_table_entry_that_was_dropped_is_a_page_lost",
     ),
-    _mutant(
+    planted(
         "ledger-ousted-is-nothing",
         "nothing is lost silently",
         "pinlab/ledger.py",
@@ -124,7 +119,7 @@ _READ_BACK = [
         "ReadBack(0, 0)",
         f"{_LEDGER}::test_two_pages_that_name_one_slot_lose_one_of_them",
     ),
-    _mutant(
+    planted(
         "ledger-leftover-entries-are-nothing",
         "nothing is lost silently",
         "pinlab/ledger.py",
@@ -132,7 +127,7 @@ _READ_BACK = [
         "0)",
         f"{_LEDGER}::test_an_entry_that_zswap_forgot_is_lost",
     ),
-    _mutant(
+    planted(
         "ledger-blob-unread",
         "nothing is lost silently",
         "pinlab/ledger.py",
@@ -140,7 +135,7 @@ _READ_BACK = [
         "if len(found) == len(blob) or",
         f"{_LEDGER}::test_one_flipped_bit_in_a_pool_page_loses_the_object_there",
     ),
-    _mutant(
+    planted(
         "ledger-anew-is-lost",
         "no false alarm",
         "pinlab/ledger.py",
@@ -148,7 +143,7 @@ _READ_BACK = [
         "if found == blob:",
         f"{_LEDGER}::test_a_page_that_was_compressed_anew_is_not_lost",
     ),
-    _mutant(
+    planted(
         "ledger-disk-unread",
         "no false alarm",
         "pinlab/ledger.py",
@@ -156,7 +151,7 @@ _READ_BACK = [
         "return area.disk.get(-offset)",
         f"{_LEDGER}::test_a_page_written_to_disk_is_looked_for_there",
     ),
-    _mutant(
+    planted(
         "ledger-swap-cache-unread",
         "no false alarm",
         "pinlab/ledger.py",
@@ -164,7 +159,7 @@ _READ_BACK = [
         "",
         f"{_LEDGER}::test_a_page_in_the_swap_cache_is_looked_for_there",
     ),
-    _mutant(
+    planted(
         "ledger-objects-unread",
         "nothing is lost silently",
         "pinlab/ledger.py",
@@ -175,7 +170,7 @@ _READ_BACK = [
 ]
 
 _COMPARED = [
-    _mutant(
+    planted(
         "compare-checks-nothing-first",
         "refused before anything runs",
         "pinlab/compare.py",
@@ -183,7 +178,7 @@ _COMPARED = [
         "    check_runs(snapshot, runs[:0])\n",
         f"{_COMPARE}::test_a_run_that_cannot_be_made_is_refused_before_the_first_one_starts",
     ),
-    _mutant(
+    planted(
         "compare-any-strategy",
         "refused before anything runs",
         "pinlab/compare.py",
@@ -191,7 +186,7 @@ _COMPARED = [
         "if not run.strategy:",
         f"{_COMPARE}::test_a_run_that_cannot_be_made_is_refused_before_the_first_one_starts",
     ),
-    _mutant(
+    planted(
         "compare-whole-operation-counts",
         "measured",
         "pinlab/compare.py",
@@ -199,7 +194,7 @@ _COMPARED = [
         "pages_moved=measured.pgmigrate_fail if moved is None else moved",
         f"{_COMPARE}::test_where_the_phases_are_not_told_apart_the_whole_operation_counts",
     ),
-    _mutant(
+    planted(
         "compare-any-operation-is-measured",
         "measured",
         "pinlab/compare.py",
@@ -207,7 +202,7 @@ _COMPARED = [
         "",
         f"{_COMPARE}::test_nothing_was_measured_where_another_request_was_recorded",
     ),
-    _mutant(
+    planted(
         "compare-growth-forgotten",
         "growth is counted",
         "pinlab/compare.py",
@@ -215,7 +210,7 @@ _COMPARED = [
         "pages_grown = 0 * used_before",
         f"{_COMPARE}::test_only_reclaim_makes_memory_grow",
     ),
-    _mutant(
+    planted(
         "compare-memory-not-made-anew",
         "runs do not depend on each other",
         "pinlab/compare.py",
@@ -223,7 +218,7 @@ _COMPARED = [
         "    return",
         f"{_COMPARE}::test_where_nothing_forks_the_rows_are_the_same",
     ),
-    _mutant(
+    planted(
         "compare-none-is-an-owner",
         "coverage",
         "pinlab/compare.py",
@@ -231,7 +226,7 @@ _COMPARED = [
         "return owners",
         f"{_COMPARE}::test_a_coverage_by_name",
     ),
-    _mutant(
+    planted(
         "machine-callbacks-cost-nothing",
         "modelled time",
         "mm/machine.py",
@@ -239,7 +234,7 @@ _COMPARED = [
         "",
         f"{_COMPARE}::test_modelled_time_charges_what_a_callback_and_a_decompression_cost",
     ),
-    _mutant(
+    planted(
         "machine-decompression-costs-nothing",
         "modelled time",
         "mm/machine.py",
@@ -247,7 +242,7 @@ _COMPARED = [
         "",
         f"{_COMPARE}::test_modelled_time_charges_what_a_callback_and_a_decompression_cost",
     ),
-    _mutant(
+    planted(
         "forked-answers-out-of-order",
         "order of the tasks",
         "pinlab/forked.py",
@@ -255,7 +250,7 @@ _COMPARED = [
         "return list(results.values())",
         f"{_FORKED}::test_results_come_in_the_order_of_the_tasks",
     ),
-    _mutant(
+    planted(
         "forked-ctrl-c-reaches-children",
         "Ctrl-C",
         "pinlab/forked.py",
@@ -263,7 +258,7 @@ _COMPARED = [
         "signal.getsignal(signal.SIGINT)",
         f"{_FORKED}::test_a_child_ignores_the_ctrl_c_that_its_parent_answers",
     ),
-    _mutant(
+    planted(
         "forked-children-outlive-an-error",
         "nothing is left behind",
         "pinlab/forked.py",
@@ -271,7 +266,7 @@ _COMPARED = [
         "            pass\n",
         f"{_FORKED}::test_an_error_ends_the_other_children",
     ),
-    _mutant(
+    planted(
         "forked-child-cleans-up",
         "a child touches nothing of its parent's",
         "pinlab/forked.py",
@@ -279,7 +274,7 @@ _COMPARED = [
         "    raise SystemExit(0)\n",
         f"{_FORKED}::test_a_child_leaves_without_cleaning_up_what_is_its_parents",
     ),
-    _mutant(
+    planted(
         "forked-unpicklable-error-hangs-up",
         "errors arrive",
         "pinlab/forked.py",

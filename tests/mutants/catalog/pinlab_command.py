@@ -1,6 +1,6 @@
 """Bugs in tables, notes, progress, and the command."""
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, planted
 
 _UNIT = "tests/unit/pinlab"
 _TABLES = f"{_UNIT}/test_tables.py"
@@ -17,13 +17,8 @@ _NO_BAR = """\
     with _bar() as bar:
         task = bar.add_task(first"""
 
-
-def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
-    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
-
-
 _PRINTED = [
-    _mutant(
+    planted(
         "tables-never-stacked",
         "80 columns",
         "pinlab/tables.py",
@@ -31,7 +26,7 @@ _PRINTED = [
         "if width is None or width:",
         f"{_TABLES}::test_a_table_that_is_too_wide_is_stacked_not_wrapped",
     ),
-    _mutant(
+    planted(
         "tables-runs-look-alike",
         "80 columns",
         "pinlab/tables.py",
@@ -39,7 +34,7 @@ _PRINTED = [
         '""',
         f"{_TABLES}::test_a_stacked_table_tells_runs_of_one_design_apart",
     ),
-    _mutant(
+    planted(
         "notes-a-gain-is-a-loss",
         "what a callback buys",
         "pinlab/notes.py",
@@ -47,7 +42,7 @@ _PRINTED = [
         "gained = base.huge_pages - row.huge_pages",
         f"{_NOTES}::test_one_callback_that_buys_next_to_nothing_is_said",
     ),
-    _mutant(
+    planted(
         "notes-blames-the-bound-always",
         "what a callback buys",
         "pinlab/notes.py",
@@ -55,7 +50,7 @@ _PRINTED = [
         "if row.bound >= base.bound:",
         f"{_NOTES}::test_the_bound_is_blamed_only_where_it_is_to_blame",
     ),
-    _mutant(
+    planted(
         "notes-losses-unsaid",
         "bytes lost",
         "pinlab/notes.py",
@@ -63,7 +58,7 @@ _PRINTED = [
         "for row in rows if row.bytes_lost < 0]",
         f"{_NOTES}::test_lost_bytes_come_first",
     ),
-    _mutant(
+    planted(
         "output-bar-into-a-file",
         "only on a terminal",
         "pinlab/output.py",
@@ -74,7 +69,7 @@ _PRINTED = [
 ]
 
 _COMMAND = [
-    _mutant(
+    planted(
         "cli-parser-errors-in-a-box",
         "one line",
         "pinlab/cli.py",
@@ -82,7 +77,7 @@ _COMMAND = [
         'app(prog_name="pinpage")',
         _CALLS,
     ),
-    _mutant(
+    planted(
         "cli-usage-is-a-failure",
         "exit code 2",
         "pinlab/cli_common.py",
@@ -90,7 +85,7 @@ _COMMAND = [
         "    except PinpageError as error:\n        end(str(error), 1)\n",
         _CALLS,
     ),
-    _mutant(
+    planted(
         "cli-loads-numpy-for-help",
         "--help answers at once",
         "pinlab/cli.py",
@@ -98,7 +93,7 @@ _COMMAND = [
         "import numpy\nimport typer\n",
         f"{_ERRORS}::test_help_loads_nothing_heavy",
     ),
-    _mutant(
+    planted(
         "cli-permission-traceback",
         "one line",
         "pinlab/cli_common.py",
@@ -106,7 +101,7 @@ _COMMAND = [
         "    except BlockingIOError as error:\n",
         f"{_ERRORS}::test_a_file_that_may_not_be_read_is_named",
     ),
-    _mutant(
+    planted(
         "cli-interrupt-unsaid",
         "Ctrl-C",
         "pinlab/cli.py",
@@ -114,7 +109,7 @@ _COMMAND = [
         "    if code == -INTERRUPTED:\n",
         f"{_RECORD}::test_an_interrupt_leaves_the_old_file",
     ),
-    _mutant(
+    planted(
         "cli-map-before-the-picture-fails",
         "nothing half done",
         "pinlab/cli.py",
@@ -122,7 +117,7 @@ _COMMAND = [
         "        text = draw.text(snapshot, width)\n        typer.echo(text)\n",
         f"{_REPORT}::test_without_matplotlib_the_extra_is_named_and_nothing_is_printed",
     ),
-    _mutant(
+    planted(
         "form-directory-does-not-exist",
         "one clear line",
         "pinlab/snapshot/form.py",

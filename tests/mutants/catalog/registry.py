@@ -1,6 +1,6 @@
 """Bugs planted in the registry: its invariants, and the races that it must win."""
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
@@ -19,14 +19,9 @@ MOVESIDE, RADIX, READS = "pinpage/moveside.py", "pinpage/radix.py", "pinpage/rad
 READSIDE, REGISTRY, SCANS = "pinpage/readside.py", "pinpage/registry.py", "pinpage/scans.py"
 SHARD, SPARSE, PRIVATES = "pinpage/shard.py", "pinpage/sparse.py", "pinpage/privates.py"
 
-
-def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
-    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
-
-
 MUTANTS: list[Mutant] = [
     # Races.
-    _mutant(
+    planted(
         "mover-does-not-drain",
         "R-20",
         "pinpage/nodes.py",
@@ -34,7 +29,7 @@ MUTANTS: list[Mutant] = [
         "",
         BATCH,
     ),
-    _mutant(
+    planted(
         "scanner-does-not-drain",
         "R-20",
         SCANS,
@@ -42,7 +37,7 @@ MUTANTS: list[Mutant] = [
         "            shard.radix.fill_mask",
         BATCH,
     ),
-    _mutant(
+    planted(
         "scanner-skips-abandoned-batches",
         "R-20",
         SHARD,
@@ -51,7 +46,7 @@ MUTANTS: list[Mutant] = [
         "                if not batch.is_abandoned:\n                    self.drain(batch)\n",
         BATCH,
     ),
-    _mutant(
+    planted(
         "lookup-overlooks-batches",
         "R-20",
         READSIDE,
@@ -60,7 +55,7 @@ MUTANTS: list[Mutant] = [
         BATCH,
         MACHINE,
     ),
-    _mutant(
+    planted(
         "batch-refills-behind-a-scanner",
         "R-21",
         SHARD,
@@ -69,7 +64,7 @@ MUTANTS: list[Mutant] = [
         BATCH,
         THREADS,
     ),
-    _mutant(
+    planted(
         "pin-does-not-look-again",
         "R-29",
         REGISTRY,
@@ -77,7 +72,7 @@ MUTANTS: list[Mutant] = [
         "records_of(pfn)):\n            return self._settle",
         BATCH,
     ),
-    _mutant(
+    planted(
         "pin-joins-a-frame-under-move",
         "R-29",
         REGISTRY,
@@ -86,7 +81,7 @@ MUTANTS: list[Mutant] = [
         MACHINE,
         REGISTRY_TEST,
     ),
-    _mutant(
+    planted(
         "column-joins-a-frame-under-move",
         "R-29",
         "pinpage/nodes.py",
@@ -94,15 +89,15 @@ MUTANTS: list[Mutant] = [
         "            if blocker is None or True:\n",
         REGISTRY_TEST,
     ),
-    _mutant(
+    planted(
         "drain-joins-a-frame-under-move",
         "R-29",
         SHARD,
-        "if row[0] in self.moving or row[1][0] in self.closed]",
-        "if row[1][0] in self.closed]",
+        "                is_late = pfn in self.moving or entry[0] in self.closed\n",
+        "                is_late = entry[0] in self.closed\n",
         BATCH,
     ),
-    _mutant(
+    planted(
         "two-movers-have-one-frame",
         "R-7",
         SHARD,
@@ -111,7 +106,7 @@ MUTANTS: list[Mutant] = [
         MACHINE,
         REGISTRY_TEST,
     ),
-    _mutant(
+    planted(
         "nobody-wakes-who-waits",
         "R-29",
         SHARD,
@@ -119,7 +114,7 @@ MUTANTS: list[Mutant] = [
         "",
         THREADS + "::test_a_pin_waits_for_the_move_of_another_thread",
     ),
-    _mutant(
+    planted(
         "unregister-does-not-wait",
         "R-9",
         LIFETIMES,
@@ -128,7 +123,7 @@ MUTANTS: list[Mutant] = [
         "",
         THREADS,
     ),
-    _mutant(
+    planted(
         "claim-is-not-exclusive",
         "one of equal pins wins",
         REGISTRY,
@@ -137,7 +132,7 @@ MUTANTS: list[Mutant] = [
         MACHINE,
         THREADS,
     ),
-    _mutant(
+    planted(
         "stored-pins-are-not-looked-at",
         "duplicates are refused at once",
         REGISTRY,
@@ -146,7 +141,7 @@ MUTANTS: list[Mutant] = [
         MACHINE,
     ),
     # The registry.
-    _mutant(
+    planted(
         "forced-out-owner-leaves-pins",
         "R1",
         REGISTRY,
@@ -154,7 +149,7 @@ MUTANTS: list[Mutant] = [
         "                    shard.radix.holds(pfn)\n",
         REGISTRY_TEST,
     ),
-    _mutant(
+    planted(
         "unpin-keeps-the-private",
         "R2",
         REGISTRY,
@@ -163,7 +158,7 @@ MUTANTS: list[Mutant] = [
         REGISTRY_TEST,
         MACHINE,
     ),
-    _mutant(
+    planted(
         "refused-pin-keeps-the-private",
         "R2",
         REGISTRY,
@@ -172,7 +167,7 @@ MUTANTS: list[Mutant] = [
         REGISTRY_TEST,
         MACHINE,
     ),
-    _mutant(
+    planted(
         "merged-pin-keeps-the-private",
         "R2",
         MOVESIDE,
@@ -180,7 +175,7 @@ MUTANTS: list[Mutant] = [
         "            self._drop(0, value)\n        self._standing",
         REGISTRY_TEST,
     ),
-    _mutant(
+    planted(
         "length-forgets-batches",
         "R3",
         READSIDE,
@@ -188,7 +183,7 @@ MUTANTS: list[Mutant] = [
         "s.radix.nr_frames + s.radix.nr_extra",
         MACHINE,
     ),
-    _mutant(
+    planted(
         "private-never-leaves",
         "P1",
         PRIVATES,
@@ -196,7 +191,7 @@ MUTANTS: list[Mutant] = [
         "                self._object_at.pop(number)\n",
         REGISTRY_TEST,
     ),
-    _mutant(
+    planted(
         "private-counted-once",
         "P2",
         PRIVATES,
@@ -204,7 +199,7 @@ MUTANTS: list[Mutant] = [
         "1",
         REGISTRY_TEST,
     ),
-    _mutant(
+    planted(
         "owner-comes-back-last",
         "O1",
         LIFETIMES,
@@ -214,7 +209,7 @@ MUTANTS: list[Mutant] = [
         REGISTRY_TEST,
     ),
     # The radix.
-    _mutant(
+    planted(
         "columns-are-not-counted",
         "X1",
         RADIX,
@@ -223,7 +218,7 @@ MUTANTS: list[Mutant] = [
         MACHINE,
         RADIX_TEST,
     ),
-    _mutant(
+    planted(
         "leaf-made-and-table-kept",
         "X2",
         RADIX,
@@ -232,7 +227,7 @@ MUTANTS: list[Mutant] = [
         MACHINE,
         RADIX_TEST,
     ),
-    _mutant(
+    planted(
         "equal-pin-becomes-an-extra",
         "X3",
         RADIX,
@@ -241,7 +236,7 @@ MUTANTS: list[Mutant] = [
         MACHINE,
         RADIX_TEST,
     ),
-    _mutant(
+    planted(
         "empty-list-of-extras-stays",
         "X4",
         RADIX,
@@ -249,7 +244,7 @@ MUTANTS: list[Mutant] = [
         "",
         MACHINE,
     ),
-    _mutant(
+    planted(
         "last-pin-moves-up",
         "order of arrival",
         RADIX,
@@ -258,7 +253,7 @@ MUTANTS: list[Mutant] = [
         RADIX_TEST,
         MACHINE,
     ),
-    _mutant(
+    planted(
         "crowded-block-gets-no-leaf",
         "X6",
         RADIX,
@@ -266,7 +261,7 @@ MUTANTS: list[Mutant] = [
         "                if False:\n                    self._densify",
         MACHINE,
     ),
-    _mutant(
+    planted(
         "deserted-leaf-stays",
         "X6",
         RADIX,
@@ -276,7 +271,7 @@ MUTANTS: list[Mutant] = [
         MACHINE,
         RADIX_TEST,
     ),
-    _mutant(
+    planted(
         "mask-off-by-one",
         "pinned_mask",
         READSIDE,
@@ -285,7 +280,7 @@ MUTANTS: list[Mutant] = [
         MACHINE,
     ),
     # Leaves and the table.
-    _mutant(
+    planted(
         "column-widens-short",
         "L1",
         LEAF_FILE,
@@ -294,7 +289,7 @@ MUTANTS: list[Mutant] = [
         LEAF,
         MACHINE,
     ),
-    _mutant(
+    planted(
         "column-does-not-widen",
         "L1",
         LEAF_FILE,
@@ -302,7 +297,7 @@ MUTANTS: list[Mutant] = [
         "        if False:\n",
         LEAF,
     ),
-    _mutant(
+    planted(
         "run-marked-with-twos",
         "L2",
         LEAF_FILE,
@@ -310,7 +305,7 @@ MUTANTS: list[Mutant] = [
         '_ONES = b"\\2" * PAGEBLOCK_NR_PAGES',
         MACHINE,
     ),
-    _mutant(
+    planted(
         "removed-record-ends-a-probe",
         "S1",
         SPARSE,
@@ -318,7 +313,7 @@ MUTANTS: list[Mutant] = [
         "            words[at] = _EMPTY\n",
         SPARSE_TEST,
     ),
-    _mutant(
+    planted(
         "column-loser-is-forgotten",
         "S1",
         SPARSE,
@@ -326,7 +321,7 @@ MUTANTS: list[Mutant] = [
         "                pass\n",
         SPARSE_TEST,
     ),
-    _mutant(
+    planted(
         "reused-slot-counted-twice",
         "S2",
         SPARSE,
@@ -334,7 +329,7 @@ MUTANTS: list[Mutant] = [
         "",
         SPARSE_TEST,
     ),
-    _mutant(
+    planted(
         "reach-is-not-kept",
         "S3",
         SPARSE,
@@ -342,7 +337,7 @@ MUTANTS: list[Mutant] = [
         "            pass\n",
         SPARSE_TEST,
     ),
-    _mutant(
+    planted(
         "table-fills-up",
         "S4",
         SPARSE,
@@ -352,7 +347,7 @@ MUTANTS: list[Mutant] = [
         SPARSE_TEST,
     ),
     # Columns: all or none.
-    _mutant(
+    planted(
         "column-given-twice-goes-in",
         "all or none",
         COLUMNS,
@@ -361,7 +356,7 @@ MUTANTS: list[Mutant] = [
         REGISTRY_TEST,
         MACHINE,
     ),
-    _mutant(
+    planted(
         "column-unpinned-twice-goes-out",
         "all or none",
         COLUMNS,
@@ -369,7 +364,7 @@ MUTANTS: list[Mutant] = [
         "        if record not in radix.records_of(pfn):\n",
         MACHINE,
     ),
-    _mutant(
+    planted(
         "topology-accepts-the-end",
         "PfnError",
         "pinpage/topology.py",
@@ -377,7 +372,7 @@ MUTANTS: list[Mutant] = [
         "        outside = (pfns < 0) | (pfns > self.nr_frames)\n",
         TOPOLOGY_TEST,
     ),
-    _mutant(
+    planted(
         "long-batch-over-a-pin",
         "a drain loses no pin",
         RADIX,
@@ -385,7 +380,7 @@ MUTANTS: list[Mutant] = [
         "",
         BATCHES,
     ),
-    _mutant(
+    planted(
         "run-over-a-pin",
         "a drain loses no pin",
         RADIX,
@@ -393,7 +388,7 @@ MUTANTS: list[Mutant] = [
         ":\n            return False",
         BATCHES,
     ),
-    _mutant(
+    planted(
         "row-starts-of-another-size",
         "S5",
         SPARSE,
@@ -401,7 +396,7 @@ MUTANTS: list[Mutant] = [
         "        starts = self._starts(bits - 1)\n        first",
         SPARSE_TEST,
     ),
-    _mutant(
+    planted(
         "rows-of-the-first-node-only",
         "S5",
         SPARSE,
@@ -409,7 +404,7 @@ MUTANTS: list[Mutant] = [
         "        self._rows[: len(starts)] = starts\n",
         "tests/unit/pinpage/test_radix.py",
     ),
-    _mutant(
+    planted(
         "chain-ends-at-a-dead-slot",
         "S1",
         SPARSE,
@@ -418,7 +413,7 @@ MUTANTS: list[Mutant] = [
         SPARSE_TEST,
         "tests/unit/pinpage/test_sparse_chains.py",
     ),
-    _mutant(
+    planted(
         "first-owner-speaks-for-all",
         "several owners",
         READSIDE,
@@ -426,7 +421,7 @@ MUTANTS: list[Mutant] = [
         "",
         REGISTRY_TEST,
     ),
-    _mutant(
+    planted(
         "faulty-owner-is-asked-again",
         "R-26",
         READSIDE,

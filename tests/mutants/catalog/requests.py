@@ -1,6 +1,6 @@
 """Bugs in requests for memory: accounts, reports, reasons, time by step, and their commands."""
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
@@ -15,13 +15,8 @@ _SUM_UP = "tests/property/test_requests_sum_up.py"
 _STEPS = "tests/property/test_cost_steps.py"
 _CLI = "tests/cli/test_request.py"
 
-
-def _mutant(name: str, guards: str, file: str, old: str, new: str, *tests: str) -> Mutant:
-    return Mutant(name=name, guards=guards, file=file, old=old, new=new, tests=tests)
-
-
 _TIME = [
-    _mutant(
+    planted(
         "steps-forget-retries",
         "steps sum to the total",
         "mm/costs.py",
@@ -29,7 +24,7 @@ _TIME = [
         '"retry": 0,',
         _STEPS,
     ),
-    _mutant(
+    planted(
         "steps-book-flushes-as-copying",
         "latency by step",
         "mm/costs.py",
@@ -37,7 +32,7 @@ _TIME = [
         '            "copy": counters.flushes * self.flush_ns + counters.pages_copied',
         _STEPS,
     ),
-    _mutant(
+    planted(
         "account-charges-twice",
         "AC1",
         "pinlab/requests/account.py",
@@ -45,7 +40,7 @@ _TIME = [
         "machine.clock.advance(worked_ns)",
         _ACCOUNT,
     ),
-    _mutant(
+    planted(
         "account-loses-the-wait",
         "AC1",
         "pinlab/requests/account.py",
@@ -53,7 +48,7 @@ _TIME = [
         "waited_ns=0)",
         _ACCOUNT,
     ),
-    _mutant(
+    planted(
         "account-forgets-between-attempts",
         "attempts sum to the request",
         "pinlab/requests/account.py",
@@ -63,7 +58,7 @@ _TIME = [
         self._seen = self.machine.counted()""",
         _ACCOUNT,
     ),
-    _mutant(
+    planted(
         "account-attempts-nest",
         "AC2",
         "pinlab/requests/account.py",
@@ -71,7 +66,7 @@ _TIME = [
         "pass",
         _ACCOUNT,
     ),
-    _mutant(
+    planted(
         "percentile-one-rank-too-low",
         "latency CDF",
         "pinlab/requests/latency.py",
@@ -82,7 +77,7 @@ _TIME = [
 ]
 
 _SUMS = [
-    _mutant(
+    planted(
         "account-keeps-the-last-refusals-only",
         "reasons sum to the failures",
         "pinlab/requests/account.py",
@@ -90,7 +85,7 @@ _SUMS = [
         "self._refusals = refusals",
         _ACCOUNT,
     ),
-    _mutant(
+    planted(
         "report-owners-need-not-sum",
         "reasons sum to the failures",
         "pinlab/requests/report.py",
@@ -98,7 +93,7 @@ _SUMS = [
         "if by_owner.keys() != self.refused.keys():",
         _REPORT,
     ),
-    _mutant(
+    planted(
         "report-steps-need-not-sum",
         "steps sum to the total",
         "pinlab/requests/report.py",
@@ -106,7 +101,7 @@ _SUMS = [
         "if sum(self.steps_ns.values()) > self.modelled_ns + 1:",
         _REPORT,
     ),
-    _mutant(
+    planted(
         "reasons-filter-ignores-the-holder",
         "report reasons",
         "pinlab/reasons.py",
@@ -114,7 +109,7 @@ _SUMS = [
         "",
         _REASONS,
     ),
-    _mutant(
+    planted(
         "reasons-filter-ignores-the-reason",
         "report reasons",
         "pinlab/reasons.py",
@@ -125,7 +120,7 @@ _SUMS = [
 ]
 
 _EVERYWHERE = [
-    _mutant(
+    planted(
         "refusals-count-a-frame-too-many",
         "reasons sum to the failures, whoever asks",
         "mm/reasons.py",
@@ -133,7 +128,7 @@ _EVERYWHERE = [
         "] += count + 1",
         f"{_SUM_UP}::test_a_frame_is_counted_once_in_an_attempt",
     ),
-    _mutant(
+    planted(
         "attempts-are-blamed-for-earlier-ones",
         "reasons sum to the failures, whoever asks",
         "pinlab/requests/account.py",
@@ -141,7 +136,7 @@ _EVERYWHERE = [
         "refused=_named(self._refusals),",
         f"{_SUM_UP}::test_reasons_sum_to_the_failures_and_steps_to_the_time",
     ),
-    _mutant(
+    planted(
         "offline-fails-for-no-reason",
         "every failure has a reason",
         "pinlab/requests/offline.py",
@@ -152,7 +147,7 @@ _EVERYWHERE = [
 ]
 
 _INTERRUPTED = [
-    _mutant(
+    planted(
         "account-forgets-the-interruption",
         "a partial report",
         "pinlab/requests/account.py",
@@ -160,7 +155,7 @@ _INTERRUPTED = [
         "self._was_interrupted = self._options.interrupted()",
         _ACCOUNT,
     ),
-    _mutant(
+    planted(
         "account-asks-nobody-at-the-end",
         "a partial report",
         "pinlab/requests/account.py",
@@ -168,7 +163,7 @@ _INTERRUPTED = [
         "partial=self._was_interrupted,",
         _ACCOUNT,
     ),
-    _mutant(
+    planted(
         "account-takes-a-signal-for-a-refusal",
         "a partial report",
         "pinlab/requests/account.py",
@@ -176,7 +171,7 @@ _INTERRUPTED = [
         "self._was_interrupted = self._was_interrupted or errno is Errno.EAGAIN",
         _ACCOUNT,
     ),
-    _mutant(
+    planted(
         "account-checks-nothing",
         "check() after every request",
         "pinlab/requests/account.py",
@@ -184,7 +179,7 @@ _INTERRUPTED = [
         "",
         _ACCOUNT,
     ),
-    _mutant(
+    planted(
         "command-partial-looks-whole",
         "exit code 130",
         "pinlab/cli_request.py",
@@ -192,7 +187,7 @@ _INTERRUPTED = [
         "        pass\n",
         f"{_CLI}::test_a_person_sees_that_it_is_partial",
     ),
-    _mutant(
+    planted(
         "command-ignores-a-second-ctrl-c",
         "Ctrl-C",
         "pinlab/cli_common.py",
@@ -200,7 +195,7 @@ _INTERRUPTED = [
         "            return\n",
         f"{_CLI}::test_a_second_ctrl_c_does_not_wait",
     ),
-    _mutant(
+    planted(
         "command-keeps-ctrl-c",
         "Ctrl-C",
         "pinlab/cli_common.py",
@@ -208,7 +203,7 @@ _INTERRUPTED = [
         "        pass\n",
         f"{_CLI}::test_ctrl_c_ends_in_order_with_a_report_that_says_it_is_partial",
     ),
-    _mutant(
+    planted(
         "command-swallows-foreign-options",
         "options that concern nobody",
         "pinlab/cli_request.py",
@@ -219,7 +214,7 @@ _INTERRUPTED = [
 ]
 
 _MEMORY = [
-    _mutant(
+    planted(
         "described-pins-in-cma",
         "long-term pins leave CMA",
         "pinlab/described.py",
@@ -227,7 +222,7 @@ _MEMORY = [
         'self._give(("gup",), self._free_below(self._cma.stop))',
         _DESCRIBED,
     ),
-    _mutant(
+    planted(
         "described-scatters-everything",
         "grouping by mobility",
         "pinlab/described.py",
@@ -235,7 +230,7 @@ _MEMORY = [
         "int(count * self._scatter)",
         _DESCRIBED,
     ),
-    _mutant(
+    planted(
         "described-ignores-the-seed",
         "determinism",
         "pinlab/described.py",
@@ -243,7 +238,7 @@ _MEMORY = [
         "np.random.default_rng(), seed)",
         _DESCRIBED,
     ),
-    _mutant(
+    planted(
         "fidelity-counts-what-came-online-again",
         "fidelity",
         "pinlab/fidelity.py",
@@ -251,7 +246,7 @@ _MEMORY = [
         'name.startswith("o")',
         _FIDELITY,
     ),
-    _mutant(
+    planted(
         "fidelity-counts-failed-allocations",
         "fidelity",
         "pinlab/fidelity.py",
@@ -259,7 +254,7 @@ _MEMORY = [
         "}",
         _FIDELITY,
     ),
-    _mutant(
+    planted(
         "fidelity-bar-on-the-prediction",
         "fidelity",
         "pinlab/fidelity.py",

@@ -116,13 +116,15 @@ def test_another_thread_undoes_a_batched_pin(reg, owner):
 
 
 def test_a_drain_hands_back_what_lost_a_race(reg, owner):
-    """An entry on its way in, whose frame got the same pin, or a mover, meanwhile."""
+    """An entry whose frame got the same pin or a mover, or whose owner left, meanwhile."""
     shard, batch = reg._thread.batches[0]
-    for pfn, spoil in (
-        (3, lambda: shard.radix.add(3, 0, 1)),
-        (4, lambda: shard.begin_move([4], 1)),
+    for pfn, tag, spoil in (
+        (3, 0, lambda: shard.radix.add(3, 0, 1)),
+        (5, 8, lambda: shard.closed.add(8)),
+        (4, 0, lambda: shard.begin_move([4], 1)),
+        (6, 8, lambda: None),
     ):
-        entry = (0, 1, batch)
+        entry = (tag, 1, batch)
         shard.claims[pfn] = entry
         shard.enter(0)
         spoil()
@@ -132,7 +134,7 @@ def test_a_drain_hands_back_what_lost_a_race(reg, owner):
         assert batch.refused == [entry]
         assert shard.withdraw(pfn, entry)
         assert batch.refused == []
-    assert reg.statistics().nr_refused == 2
+    assert reg.statistics().nr_refused == 4
     assert len(reg) == 1
 
 
