@@ -68,7 +68,7 @@ class Move(Taking):
             targets = self._where[self.going]
             self.memory.copy(self.pfns, targets)
             # From here to rekey an owner may know either name of its frame, and let go by it.
-            self.registry.forward_many(self.pfns, targets)
+            self.registry.marks.forward_many(self.pfns, targets)
             yield Step.COPY
         for group in self.ballot.groups:
             self.refresh()
@@ -112,7 +112,7 @@ class Move(Taking):
     def _find_targets(self) -> None:
         found = self._targets.take(len(self.going))
         require(len(found) <= len(self.going), "M7 a target source gave more than was asked for")
-        ours = self.registry.begin_move(found)  # so that nobody pins it before it is whole
+        ours = self.registry.marks.begin_move(found)  # so that nobody pins it before it is whole
         require(bool(ours.all()), "M7 a target is under another move")
         self._where[self.going[: len(found)]] = found
         self.fail(self.going[len(found) :], Reason.NO_TARGET)
@@ -197,8 +197,8 @@ class Move(Taking):
         sources, targets = self.pfns, self._where[self.going]
         self.memory.rekey(sources, targets)
         self._rekeyed = True
-        self.registry.rekey_many(sources, targets)
-        self.registry.end_move(targets)  # whole from here on, and as free to go as any frame
+        self.registry.marks.rekey_many(sources, targets)
+        self.registry.marks.end_move(targets)  # whole from here on, and as free to go as any frame
         left = self.registry.owner_counts(sources) > 0
         for frame in self.going[left].tolist():
             self._lied[frame] = True
@@ -311,7 +311,7 @@ class Move(Taking):
         """Targets that were not needed; one that a broken owner may still use is set aside."""
         if not unused.any():
             return
-        self.registry.end_move(self._where[unused])
+        self.registry.marks.end_move(self._where[unused])
         if (suspect := unused & self._tainted).any():
             self.memory.quarantine(self._where[suspect])
         if (clean := unused & ~self._tainted).any():

@@ -9,9 +9,12 @@ Context: a thread that needs several nodes locks them in ascending order, and wa
 move only while it holds one lock, which the wait releases.
 """
 
+import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -31,31 +34,43 @@ Part = tuple[Shard, slice]
 """A shard and the rows of a sorted column that are its own."""
 
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
 class ThreadState(threading.local):
     """What the registry keeps for each thread.
 
     Attributes:
+        ident: as of `threading.get_ident`.
         home: the node that the thread says it runs on (0 unless told).
         batches: each node's shard, and the thread's batch for it.
     """
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         """Runs in each thread at its first use of the registry."""
+        self.ident = threading.get_ident()
         self.home = 0
         self.batches = tuple((shard, Batch()) for shard in shards)
         for shard, batch in self.batches:
-            with shard.lock:
-                shard.adopt(batch)
+            shard.run(self, shard.adopt, batch)
 
 
 class Nodes:
     """The shards of a topology."""
 
-    def __init__(self, topology: Topology, sparse_below: int, dense_above: int) -> None:
+    def __init__(
+        self, topology: Topology, welcome: set[int], *, sparse_below: int, dense_above: int
+    ) -> None:
         """One shard per node.
 
+        Args:
+            topology: which frame is on which node.
+            welcome: numbers of the owners that may pin.
+            sparse_below, dense_above: see `Radix`.
+
         Raises:
-            PinpageError: more than 256 nodes, or more than 2**39 frames.
+            PinpageError: more than 256 nodes, more than 2**39 frames, or thresholds that cross.
         """
         if topology.nr_nodes > _MAX_NR_NODES:
             raise PinpageError(
@@ -66,13 +81,63 @@ class Nodes:
                 f"topology: {topology.nr_frames} frames; at most 2**39 are supported"
             )
         self.topology = topology
+        self._nr_frames = topology.nr_frames
         self.shards = tuple(
-            Shard(node, Radix(span, dense_above=dense_above, sparse_below=sparse_below))
+            Shard(node, Radix(span, dense_above=dense_above, sparse_below=sparse_below), welcome)
             for node, span in enumerate(topology.spans)
         )
         starts = np.arange(0, topology.nr_frames, PAGEBLOCK_NR_PAGES, dtype=np.int64)
         self.of_block = topology.nodes_of(starts).astype(np.uint8).tobytes()
         self.thread = ThreadState(self.shards)
+        _all_nodes.add(self)
+
+    def run(
+        self, shards: Sequence[Shard], work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        """Call `work` with the locks of several shards held and their batches stored.
+
+        Args:
+            shards: in node order.
+            work: anything.
+            args, kwargs: for it.
+
+        Raises:
+            ContextError: see `Shard.run`.
+        """
+
+        def drained() -> _R:
+            for shard in shards:
+                shard.drain_all()
+            return work(*args, **kwargs)
+
+        return self.hold(shards, drained)
+
+    def hold(self, shards: Sequence[Shard], work: Callable[[], _R]) -> _R:
+        """`run`, but leave in the batches what is there.
+
+        Args:
+            shards: in node order.
+            work: anything.
+        """
+        if not shards:
+            return work()
+        within: Callable[[], _R] = partial(self.hold, shards[1:], work)
+        return shards[0].run(self.thread, within)
+
+    def is_interrupted(self, shard: Shard) -> bool:
+        """Whether this thread is in a section after which it must not wait for this shard.
+
+        A finalizer or signal handler is where that happens: in a section of the same node, or
+        of a later one, which would turn the order of locks round.
+        """
+        me = self.thread.ident
+        return any(other.holder == me for other in self.shards[shard.node :])
+
+    def after_fork(self) -> None:
+        """In a child process, in which the calling thread is the only one."""
+        thread = self.thread
+        for shard in self.shards:
+            shard.after_fork(thread)
 
     def shard_of(self, pfn: int) -> Shard:
         """The shard of a frame.
@@ -82,6 +147,23 @@ class Nodes:
         """
         self.require_pfn(pfn)
         return self.shards[self.of_block[pfn >> PAGEBLOCK_ORDER]]
+
+    def way_of(self, pfn: int) -> tuple[Shard, Batch]:
+        """The shard of a frame, and the calling thread's batch for it.
+
+        Raises:
+            PfnError: the topology has no such frame.
+        """
+        if not 0 <= pfn < self._nr_frames:
+            self.require_pfn(pfn)
+        return self.thread.batches[self.of_block[pfn >> PAGEBLOCK_ORDER]]
+
+    def shard_of_block(self, start: int, stop: int) -> Shard | None:
+        """The shard of a range that lies within one pageblock and is not empty, else None."""
+        block = start >> PAGEBLOCK_ORDER
+        if start < stop <= block + 1 << PAGEBLOCK_ORDER:
+            return self.shards[self.of_block[block]]
+        return None
 
     def require_pfn(self, pfn: int) -> None:
         """Refuse what is no frame.
@@ -138,50 +220,13 @@ class Nodes:
                 found.append((shard, lo, hi))
         return found
 
-    def enter(self, shards: Sequence[Shard]) -> None:
-        """Lock several shards, given in node order, and store what is in their batches."""
-        home = self.thread.home
-        for shard in shards:
-            shard.enter(home)
-        for shard in shards:
-            shard.drain_all()
 
-    def leave(self, shards: Sequence[Shard]) -> None:
-        """Unlock them."""
-        for shard in shards:
-            shard.leave()
+_all_nodes: "weakref.WeakSet[Nodes]" = weakref.WeakSet()
 
-    @contextmanager
-    def locked(self, shards: Sequence[Shard]) -> Iterator[None]:
-        """Hold the locks of several shards, given in node order; their batches are drained."""
-        self.enter(shards)
-        try:
-            yield
-        finally:
-            self.leave(shards)
 
-    def enter_unmoved(self, parts: Sequence[Part], pfns: Pfns, *, wait: bool) -> bool:
-        """`enter` when none of the frames is under move.
+def _after_fork() -> None:
+    for nodes in list(_all_nodes):
+        nodes.after_fork()
 
-        Args:
-            parts: of the column `pfns`.
-            wait: wait for moves of other threads to end.
 
-        Returns:
-            False, and no lock is held: a frame is under move, and the caller did not want
-            to wait or moves it itself.
-        """
-        shards = [shard for shard, _ in parts]
-        while True:
-            self.enter(shards)
-            blocker = next(
-                (s for s, rows in parts if s.moving and s.is_any_moving(pfns[rows])), None
-            )
-            if blocker is None:
-                return True
-            may_wait = wait and not blocker.is_any_moved_by(threading.get_ident(), pfns)
-            self.leave([shard for shard in shards if shard is not blocker or not may_wait])
-            if not may_wait:
-                return False
-            blocker.wait()
-            blocker.leave()
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,172 +1,254 @@
-"""Which frames of one NUMA node are pinned: block -> leaf, in block order.
+"""Which frames of one NUMA node are pinned, in two forms: a block has few pins, or many.
 
-The upper level is a column of counts, one per pageblock; the lower level adapts to what a
-block holds.
+==========  ==================================  =========================================
+frames      form                                where
+==========  ==================================  =========================================
+few         a record in a hash table            `pinpage.sparse`, one table per node
+many        two words per frame of the block    a column of the whole node, mapped and
+                                                touched only where a block is dense
+==========  ==================================  =========================================
 
-==========  ============================  ===========================================
-frames      leaf                          where
-==========  ============================  ===========================================
-0           none
-few         a row among others            `pinpage.sparse`, one table per node
-many        512 slots                     `pinpage.leaf`, one object per block
-a run       512 slots, constant columns   the same
-==========  ============================  ===========================================
+The column is addressed by pfn, as page_ext is, so no pattern of pins makes it slower than
+another.  A block turns dense when its pins would take as much memory as the column does, and
+is given back when few are left.
 
-A leaf holds the *first* pin of each frame.  Further pins (a GUP pin on a page that zram
-holds) are rare and live in a dict of lists, in order of arrival; when the first pin goes,
-the next moves up.  So all that is written for columns deals with one record per frame.
+A block holds the *first* pin of each frame.  Further pins (a GUP pin on a page that zram
+holds) are rare and live in a sorted dict of lists, in order of arrival; when the first pin
+goes, the next moves up.  So all that is written for columns deals with one record per frame.
 
 A record is a (tag, value) pair of ints, made by the registry: to this module, opaque.
+
+Every change writes before it wipes: a record that changes its place is in both for a moment,
+and `records` reads only the one that counts.  So whatever interrupts a change, `rebuilt` makes
+a radix of what was there before it.
 
 Owns:    the pins of one node.
 Ignores: owners, batches, moves, locks: the caller holds the node's lock for every write.
          Reads named "safe without the lock" never fail, but may be untrue while a writer
          works; the node's sequence count tells.
-Cost:    point operations O(1); columns O(n), plus about 3 us per dense block touched;
-         ranges 2 us per whole block; 2 bytes per block of the node, pinned or not.
-Kernel counterpart: the xarray (one size of node, one entry per index).
+Cost:    point operations O(1); columns 5..60 ns per frame; ranges 2 us per whole block; 16
+         bytes per frame of a dense block, 45..85 per scattered pin, 3 per block of the node.
+Kernel counterpart: page_ext for the dense form; the xarray (one size of node, one entry per
+         index) for the rest.
 """
 
-from array import array
-from collections.abc import Sequence
-from typing import Any
+import mmap
+from collections.abc import Iterable
+from typing import Self
 
 import numpy as np
+from attrs import frozen
 from numpy.typing import NDArray
+from sortedcontainers import SortedDict
 
-from pinpage.leaf import DenseLeaf
-from pinpage.radix_reads import OFFSET_MASK, RadixReads, Record, pieces
-from pinpage.sparse import Located
-from pinpage.units import PAGEBLOCK_ORDER, Pfns
+from pinpage.errors import PinpageError, require
+from pinpage.sparse import NO_TAG, SparseTable
+from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Mask, Pfns, Span
 
-__all__ = ["Radix"]
+__all__ = ["DENSE_ABOVE", "SPARSE_BELOW", "Found", "PinRows", "Radix", "Record", "joined"]
 
-_Entry = tuple[int, int, Any]
-"""A pin of a batch: (tag, value, whatever the caller keeps there)."""
+DENSE_ABOVE = 64
+"""Pinned frames of a block above which it turns dense: 126 bytes for each of 65."""
+SPARSE_BELOW = 16
+"""Pinned frames of a dense block below which it is given back: far enough from the other."""
 
-_MIN_COLUMN_NR_PINS = 100  # a shorter batch is as fast pin by pin
-_NR_SAMPLES = 64  # of a batch: enough to tell a few leaves from many
-_MIN_RUN_NR_PAGES = 16  # a shorter run is as fast pin by pin
+Record = tuple[int, int]
+"""(tag, value) of one pin."""
+
+_NR_BYTES = 16  # of a frame in the column: a word for the tag, one for the value
+_NR_BLOCKS_AT_A_TIME = 256  # turned dense: each is looked for frame by frame
+_NR_PINS_AT_A_TIME = 1 << 15
+_MAP_NORESERVE = 0x4000  # Linux; Python names it from 3.13 on
 
 
-class Radix(RadixReads):
-    """The pins of one node's frames: `RadixReads`, and the writes that keep X1..X6."""
+@frozen(eq=False)
+class PinRows:
+    """Some pins as columns, shape (n,) each.
+
+    Attributes:
+        pfns, tags, values: one row a pin; of several pins of a frame, in order of arrival.
+    """
+
+    pfns: Pfns
+    tags: NDArray[np.int32]
+    values: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, int, int]]) -> Self:
+        """Columns of (pfn, tag, value) rows."""
+        table = np.array(list(rows), dtype=np.int64).reshape(-1, 3)
+        return cls(table[:, 0], table[:, 1].astype(np.int32), table[:, 2])
+
+    def __len__(self) -> int:
+        """Pins."""
+        return len(self.pfns)
+
+    def at(self, rows: NDArray[np.int64] | Mask | slice) -> "PinRows":
+        """Some of the rows, by number, mask or slice."""
+        return PinRows(self.pfns[rows], self.tags[rows], self.values[rows])
+
+    def each(self) -> Iterable[tuple[int, int, int]]:
+        """The rows one by one, as plain ints."""
+        return zip(self.pfns.tolist(), self.tags.tolist(), self.values.tolist(), strict=True)
+
+
+@frozen(eq=False)
+class Found:
+    """What a radix said of a column of frames, shape (n,) each.
+
+    Attributes:
+        tags, values: of the first pin of each; `NO_TAG` where there is none.
+        places: where the table would put a pin of a frame that has none.
+        stamp: of the table, when it said so.
+    """
+
+    tags: NDArray[np.int32]
+    values: NDArray[np.int64]
+    places: NDArray[np.int64]
+    stamp: int
+
+    def at(self, rows: Mask | slice) -> "Found":
+        """What was said of some of the frames; for a slice, a view."""
+        return Found(self.tags[rows], self.values[rows], self.places[rows], self.stamp)
+
+
+class _Column:
+    """Two words for each frame of a node: 1 + the tag of its first pin (0: none), the value.
+
+    Private memory of which only what was written takes any.
+    """
+
+    def __init__(self, span: Span) -> None:
+        """All zero."""
+        self._memory = mmap.mmap(
+            -1,
+            max(span.nr_pages * _NR_BYTES, 1),
+            flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE,
+        )
+        # A huge page would be 256 blocks' worth of memory for the first block in it.
+        self._memory.madvise(mmap.MADV_NOHUGEPAGE)
+        self.words = memoryview(self._memory).cast("q")
+        self.rows: NDArray[np.int64] = np.frombuffer(self.words, dtype=np.int64).reshape(-1, 2)
+
+    def give_back(self, block: int, nr_blocks: int) -> None:
+        """Make a run of whole blocks zero and return their memory."""
+        nr_bytes = _NR_BYTES << PAGEBLOCK_ORDER
+        start = block * nr_bytes
+        stop = min(start + nr_blocks * nr_bytes, len(self._memory))
+        self._memory.madvise(mmap.MADV_DONTNEED, start, stop - start)
+
+
+class Radix:
+    """The pins of one node's frames.
+
+    Attributes:
+        counts: int16, shape (nr_blocks,), frames pinned in each block of the node.
+        is_dense: one byte per block of the node: whether the column has its records.
+        sparse: the records of all other blocks.
+        extras: pins of a frame beyond its first, by pfn, in pfn order.
+        nr_frames: frames that have a pin; `nr_extra`: pins beyond the first of a frame.
+
+    Invariants, run by `check`:
+        X1 `counts` says how many frames of each block have a record, and `nr_frames` adds up.
+        X2 a block has records in the column or in the table, never in both.
+        X3 a frame with extras has a first pin, and all its pins differ.
+        X4 `nr_extra` counts the extras, and no list of extras is empty.
+        X5 every record lies within the node and has a tag.
+        X6 dense blocks hold at least `sparse_below` frames, others at most `dense_above`.
+    """
+
+    def __init__(
+        self, span: Span, *, dense_above: int = DENSE_ABOVE, sparse_below: int = SPARSE_BELOW
+    ) -> None:
+        """An empty radix.
+
+        Args:
+            span: its frames; starts on a pageblock.
+            dense_above, sparse_below: pinned frames at which a block changes its form.
+
+        Raises:
+            PinpageError: the thresholds cross.
+        """
+        if not 1 <= sparse_below <= dense_above:
+            raise PinpageError(
+                f"sparse_below={sparse_below}, dense_above={dense_above}: "
+                f"want 1 <= sparse_below <= dense_above"
+            )
+        self.span = span
+        self.dense_above, self.sparse_below = dense_above, sparse_below
+        self._start = span.start
+        self.first_block = span.start >> PAGEBLOCK_ORDER
+        nr_blocks = (span.stop - 1 >> PAGEBLOCK_ORDER) - self.first_block + 1
+        self.counts: NDArray[np.int16] = np.zeros(nr_blocks, dtype=np.int16)
+        self._count_at = memoryview(self.counts.data)
+        self.is_dense = bytearray(nr_blocks)
+        self._dense: Mask = np.frombuffer(self.is_dense, dtype=np.bool_)
+        self._column = _Column(span)
+        self._words, self._rows = self._column.words, self._column.rows
+        self.sparse = SparseTable(span)
+        self.extras: SortedDict = SortedDict()
+        self.nr_frames = 0
+        self.nr_extra = 0
+        self.nr_conversions = 0
 
     # One frame.
 
+    def get(self, pfn: int) -> Record | None:
+        """The first pin of a frame, or None.  Safe without the lock."""
+        at = pfn - self._start
+        if not self.is_dense[at >> PAGEBLOCK_ORDER]:
+            return self.sparse.get(pfn)
+        tag = self._words[2 * at]
+        return (tag - 1, self._words[2 * at + 1]) if tag else None
+
+    def holds(self, pfn: int) -> bool:
+        """Whether the frame has a pin.  Safe without the lock."""
+        at = pfn - self._start
+        if self.is_dense[at >> PAGEBLOCK_ORDER]:
+            return self._words[2 * at] != 0
+        return self.sparse.find(pfn) >= 0
+
+    def records_of(self, pfn: int) -> list[Record]:
+        """All pins of a frame in order of arrival.  Safe without the lock."""
+        first = self.get(pfn)
+        if first is None:
+            return []
+        return [first, *self.extras.get(pfn, ())]
+
     def add(self, pfn: int, tag: int, value: int) -> bool:
         """Add one pin; False when the frame has exactly this one already."""
-        block = pfn >> 9
-        leaf = self.dense.get(block)
-        at = block - self.first_block
-        if leaf is not None:
-            if not leaf.put(pfn & 511, tag, value):
+        at = pfn - self._start
+        block = at >> PAGEBLOCK_ORDER
+        if self.is_dense[block]:
+            if self._words[2 * at]:
                 return self._add_extra(pfn, tag, value)
-            self.count_at[at] += 1
-        else:
-            if not self.sparse.put(pfn, tag, value):
-                return self._add_extra(pfn, tag, value)
-            self.count_at[at] = count = self.count_at[at] + 1
-            if count > self.dense_above:
-                self._densify(block)
+            self._words[2 * at + 1] = value
+            self._words[2 * at] = tag + 1
+        elif not self.sparse.put(pfn, tag, value):
+            return self._add_extra(pfn, tag, value)
         self.nr_frames += 1
-        return True
-
-    def add_batch(self, pfns: list[int], entries: list[_Entry]) -> list[tuple[int, _Entry]]:
-        """Add the pins of a batch, (tag, value, ...) each; returns those that are there."""
-        refused = []
-        dense, sparse_put, count_at, first = (
-            self.dense.get,
-            self.sparse.put,
-            self.count_at,
-            self.first_block,
-        )
-        nr_frames, dense_above = len(pfns), self.dense_above
-        for pfn, entry in zip(pfns, entries, strict=True):
-            tag, value, _ = entry
-            block = pfn >> 9
-            leaf = dense(block)
-            if leaf is None:
-                is_first = sparse_put(pfn, tag, value)
-            else:  # as `DenseLeaf.put`; a call is a quarter of what this costs
-                offset = pfn & 511
-                values = leaf.values
-                if type(values) is array and leaf.tags == tag and not leaf.present[offset]:
-                    values[offset] = value
-                    leaf.present[offset] = 1
-                    is_first = True
-                else:
-                    is_first = leaf.put(offset, tag, value)
-            if is_first:
-                count_at[block - first] = count = count_at[block - first] + 1
-                if count > dense_above and leaf is None:
-                    self._densify(block)
-            else:
-                nr_frames -= 1
-                if not self._add_extra(pfn, tag, value):
-                    refused.append((pfn, entry))
-        self.nr_frames += nr_frames
-        return refused
-
-    def add_bulk(self, pfns: list[int], entries: list[_Entry]) -> bool:
-        """Add the pins of a batch of distinct frames as a run or as columns.
-
-        Args:
-            entries: (tag, value, ...) of each.
-
-        Returns:
-            False, and nothing added: the batch is neither, or a frame has a pin already.
-        """
-        start, stop = pfns[0], pfns[-1] + 1
-        if stop - start == len(pfns) >= _MIN_RUN_NR_PAGES and pfns == list(range(start, stop)):
-            tags, values, _ = zip(*entries, strict=True)
-            return self._add_run(start, stop, tags, values)
-        if len(pfns) < _MIN_COLUMN_NR_PINS or not self._suits_columns(pfns):
-            return False
-        tags, values, _ = zip(*entries, strict=True)
-        return self._add_columns(pfns, tags, values)
-
-    def _add_run(self, start: int, stop: int, tags: Sequence[int], values: Sequence[int]) -> bool:
-        """A run by one owner, as drivers make them."""
-        if tags.count(tags[0]) < len(tags) or not self.is_clear(start, stop):
-            return False
-        self.add_range(start, stop, tags[0], np.array(values, dtype=np.int64))
-        return True
-
-    def _suits_columns(self, pfns: list[int]) -> bool:
-        """Whether a batch touches few dense leaves: columns pay for each of them."""
-        if not self.dense:
-            return True
-        some = {pfn >> PAGEBLOCK_ORDER for pfn in pfns[:: len(pfns) // _NR_SAMPLES]}
-        return len(some & self.dense.keys()) * _MIN_RUN_NR_PAGES <= _NR_SAMPLES
-
-    def _add_columns(self, pfns: list[int], tags: Sequence[int], values: Sequence[int]) -> bool:
-        column = np.array(pfns, dtype=np.int64)
-        pinned, found = self.look(column)
-        if pinned.any():
-            return False
-        tag_column = np.array(tags, dtype=np.int32)
-        self.add_many(column, tag_column, np.array(values, dtype=np.int64), found)
+        self._count_at[block] = count = self._count_at[block] + 1
+        if count > self.dense_above and not self.is_dense[block]:
+            self._densify(np.array([block]), np.array([count]))
         return True
 
     def discard(self, pfn: int, tag: int, value: int) -> bool:
         """Remove one pin; False when the frame does not have it."""
         if self.extras and pfn in self.extras:
             return self._discard_among(pfn, (tag, value))
-        block = pfn >> 9
-        leaf = self.dense.get(block)
-        at = block - self.first_block
-        if leaf is not None:
-            if not leaf.discard(pfn & 511, tag, value):
+        at = pfn - self._start
+        block = at >> PAGEBLOCK_ORDER
+        if self.is_dense[block]:
+            words = self._words
+            if words[2 * at] != tag + 1 or words[2 * at + 1] != value:
                 return False
-            self.count_at[at] = count = self.count_at[at] - 1
-            if count < self.sparse_below:
-                self._sparsify(block)
-        else:
-            if not self.sparse.discard(pfn, tag, value):
-                return False
-            self.count_at[at] -= 1
+            words[2 * at] = 0
+        elif not self.sparse.discard(pfn, tag, value):
+            return False
         self.nr_frames -= 1
+        self._count_at[block] = count = self._count_at[block] - 1
+        if count < self.sparse_below and self.is_dense[block]:
+            self._sparsify(np.array([block]))
         return True
 
     def _add_extra(self, pfn: int, tag: int, value: int) -> bool:
@@ -180,7 +262,8 @@ class Radix(RadixReads):
         """Remove one of several pins of a frame; the frame stays pinned."""
         extras = self.extras[pfn]
         if record == self.get(pfn):
-            self._replace_first(pfn, extras.pop(0))
+            self._replace_first(pfn, extras[0])
+            extras.pop(0)
         elif record in extras:
             extras.remove(record)
         else:
@@ -191,124 +274,494 @@ class Radix(RadixReads):
         return True
 
     def _replace_first(self, pfn: int, record: Record) -> None:
-        leaf = self.dense.get(pfn >> PAGEBLOCK_ORDER)
-        if leaf is not None:
-            leaf.replace(pfn & OFFSET_MASK, *record)
+        at = pfn - self._start
+        if self.is_dense[at >> PAGEBLOCK_ORDER]:
+            self._rows[at] = record[0] + 1, record[1]
         else:
             self.sparse.replace(pfn, *record)
 
-    # Columns of distinct frames.
+    # Columns of frames.
 
-    def add_many(
-        self,
-        pfns: Pfns,
-        tags: NDArray[np.int32],
-        values: NDArray[np.int64],
-        found: Located | None = None,
-    ) -> None:
+    def find_many(self, pfns: Pfns) -> "Found":
+        """The first pin of each frame.
+
+        Args:
+            pfns: any order, repetitions allowed.
+        """
+        found = Found(
+            np.empty(len(pfns), dtype=np.int32),
+            np.empty(len(pfns), dtype=np.int64),
+            np.zeros(len(pfns), dtype=np.int64),
+            self.sparse.stamp,
+        )
+        for piece in pieces(len(pfns)):
+            self._find_piece(pfns[piece], found.at(piece))
+        return found
+
+    def _find_piece(self, pfns: Pfns, found: "Found") -> None:
+        at = pfns - self._start
+        dense = self._dense[at >> PAGEBLOCK_ORDER]
+        if dense.any():
+            rows = self._rows.take(at, axis=0)
+            np.subtract(rows[:, 0], 1, out=found.tags, casting="same_kind")
+            found.values[:] = rows[:, 1]
+            if dense.all():
+                return
+        some = (~dense).nonzero()[0] if dense.any() else slice(None)
+        places = self.sparse.locate(pfns[some]).places
+        found.places[some] = places
+        found.tags[some] = self.sparse.tags_at(places)
+        found.values[some] = self.sparse.values_at(places)
+
+    def add_many(self, pins: PinRows, found: "Found | None" = None) -> None:
         """Add the first pin of frames that have none.
 
         Args:
-            found: what `look` has just said of all of them.
+            pins: of distinct frames, in any order.
+            found: what `find_many` said of them, if nothing has been removed since.
         """
-        if found is not None:
-            self.sparse.put_many(pfns, tags, values, found)
-        else:
-            in_table = np.ones(len(pfns), dtype=np.bool_)
-            for leaf, rows, offsets in self._by_leaf(pfns):
-                leaf.put_many(offsets, tags[rows], values[rows])
-                in_table[rows] = False
-            self.sparse.put_many(pfns[in_table], tags[in_table], values[in_table])
-        blocks = self._count(pfns, 1)
-        counts = self.counts[blocks]
-        if counts.max(initial=0) > self.dense_above:
-            crowded = blocks[counts > self.dense_above]
-            for block in (np.unique(crowded) + self.first_block).tolist():
-                if block not in self.dense:
-                    self._densify(block)
+        for piece in pieces(len(pins)):
+            self._add_piece(pins.at(piece), None if found is None else found.at(piece))
+
+    def _add_piece(self, pins: PinRows, found: "Found | None") -> None:
+        at = pins.pfns - self._start
+        blocks = at >> PAGEBLOCK_ORDER
+        before = self.counts[blocks]
+        np.add.at(self.counts, blocks, np.int16(1))
+        self.nr_frames += len(pins)
+        dense = self._dense[blocks]
+        crowded = ~dense & (self.counts[blocks] > self.dense_above)
+        if crowded.any():
+            new, first = np.unique(blocks[crowded], return_index=True)
+            self._densify(new, before[crowded][first])
+            dense = self._dense[blocks]
+        few: Mask | slice = slice(None)
+        if dense.any():
+            self._write(at[dense], pins.at(dense))
+            if dense.all():
+                return
+            few = ~dense
+            pins = pins.at(few)
+        is_true = found is not None and found.stamp == self.sparse.stamp
+        places = found.places[few] if found is not None and is_true else None
+        self.sparse.put_many(pins.pfns, pins.tags, pins.values, places)
+
+    def _write(self, at: NDArray[np.int64], pins: PinRows) -> None:
+        """Write records into the column, at these rows of it; what makes them count comes last."""
+        self._rows[at, 1] = pins.values
+        self._rows[at, 0] = pins.tags.astype(np.int64) + 1
 
     def remove_many(self, pfns: Pfns) -> None:
-        """Remove the only pin of each of these frames."""
-        found = self.sparse.locate(pfns)
-        self.sparse.remove_many(found.places[found.is_there])
-        for leaf, _, offsets in self._by_leaf(pfns):
-            leaf.remove_many(offsets)
-        blocks = self._count(pfns, -1)
-        if self.dense:
-            thin = blocks[self.counts[blocks] < self.sparse_below]
-            for block in (np.unique(thin) + self.first_block).tolist():
-                if block in self.dense:
-                    self._sparsify(block)
+        """Remove the only pin of each of these distinct frames."""
+        for piece in pieces(len(pfns)):
+            self._remove_piece(pfns[piece])
 
-    def _count(self, pfns: Pfns, change: int) -> NDArray[np.int64]:
-        """Count frames in or out; returns their blocks (0 the first), one per frame."""
-        blocks: NDArray[np.int64] = (pfns >> PAGEBLOCK_ORDER) - self.first_block
-        np.add.at(self.counts, blocks, np.int16(change))
-        self.nr_frames += len(pfns) * change
-        return blocks
+    def _remove_piece(self, pfns: Pfns) -> None:
+        at = pfns - self._start
+        blocks = at >> PAGEBLOCK_ORDER
+        dense = self._dense[blocks]
+        if dense.any():
+            self._rows[at[dense], 0] = 0
+        if not dense.all():
+            self.sparse.remove_many(self.sparse.locate(pfns[~dense]).places)
+        np.add.at(self.counts, blocks, np.int16(-1))
+        self.nr_frames -= len(pfns)
+        thin = dense & (self.counts[blocks] < self.sparse_below)
+        if thin.any():
+            self._sparsify(np.unique(blocks[thin]))
+
+    # Columns of pins: rows in pfn order, of one frame as many as you like.
+
+    def pins_of(self, pfns: Pfns) -> PinRows:
+        """All pins of these ascending, distinct frames; those of a frame in order of arrival."""
+        found = self.find_many(pfns)
+        held = found.tags != NO_TAG
+        firsts = PinRows(pfns[held], found.tags[held], found.values[held])
+        crowded = pfns[self.nr_extras_of(pfns) > 0].tolist()
+        if not crowded:
+            return firsts
+        extras = PinRows.of((pfn, *record) for pfn in crowded for record in self.extras[pfn])
+        pins = joined([firsts, extras])
+        return pins.at(np.argsort(pins.pfns, kind="stable"))
+
+    def has_pins(self, pins: PinRows) -> Mask:
+        """Which of these pins are there, bool[n]."""
+        found = self.find_many(pins.pfns)
+        there: Mask = (found.tags == pins.tags) & (found.values == pins.values)
+        for row in (~there & (self.nr_extras_of(pins.pfns) > 0)).nonzero()[0].tolist():
+            record = int(pins.tags[row]), int(pins.values[row])
+            there[row] = record in self.extras[int(pins.pfns[row])]
+        return there
+
+    def store(self, pins: PinRows, found: "Found | None" = None) -> None:
+        """Add pins none of which is there.
+
+        Args:
+            pins: ascending; several of one frame in order of arrival.
+            found: what `find_many` said of their frames, if nothing has changed since.
+        """
+        found = self.find_many(pins.pfns) if found is None else found
+        fresh = found.tags == NO_TAG
+        fresh[1:] &= pins.pfns[1:] != pins.pfns[:-1]
+        if fresh.all():
+            self.add_many(pins, found)
+            return
+        self.add_many(pins.at(fresh), found.at(fresh))
+        for row in pins.at(~fresh).each():
+            self.add(*row)
+
+    def remove(self, pins: PinRows) -> None:
+        """Remove pins all of which are there; ascending."""
+        alone = self.nr_extras_of(pins.pfns) == 0
+        if not alone.all():
+            for row in pins.at(~alone).each():
+                self.discard(*row)
+            pins = pins.at(alone)
+        self.remove_many(pins.pfns)
+
+    def nr_extras_of(self, pfns: Pfns) -> NDArray[np.int64]:
+        """Pins of each of these ascending frames beyond its first, int64[n]."""
+        nr_extras = np.zeros(len(pfns), dtype=np.int64)
+        if self.extras and len(pfns):
+            crowded = list(self.extras.irange(int(pfns[0]), int(pfns[-1])))
+            counts = np.array([len(self.extras[pfn]) for pfn in crowded], dtype=np.int64)
+            at = np.searchsorted(crowded, pfns).clip(max=max(len(crowded) - 1, 0))
+            if crowded:
+                nr_extras = np.where(np.array(crowded)[at] == pfns, counts[at], 0)
+        return nr_extras
 
     # Ranges.
+
+    def has_extras(self, start: int, stop: int) -> bool:
+        """Whether a frame of [start, stop) has several pins."""
+        return bool(self.extras) and any(True for _ in self.extras.irange(start, stop - 1))
+
+    def extras_in(self, start: int, stop: int) -> PinRows:
+        """The pins of the frames of [start, stop) beyond the first of each, ascending."""
+        if not self.extras:
+            return PinRows.of([])
+        frames = self.extras.irange(start, stop - 1)
+        return PinRows.of((pfn, *record) for pfn in frames for record in self.extras[pfn])
+
+    def _blocks_in(self, start: int, stop: int) -> slice:
+        """The blocks that a range, not empty, touches; 0 is the first of the node."""
+        first, last = start >> PAGEBLOCK_ORDER, stop - 1 >> PAGEBLOCK_ORDER
+        return slice(first - self.first_block, last + 1 - self.first_block)
+
+    def _blocks_of(self, start: int, stop: int) -> tuple[slice, NDArray[np.int16]]:
+        """The blocks of a range, and how many of its frames are in each."""
+        blocks = self._blocks_in(start, stop)
+        nr_frames = np.full(blocks.stop - blocks.start, PAGEBLOCK_NR_PAGES, dtype=np.int16)
+        nr_frames[0] -= start & PAGEBLOCK_NR_PAGES - 1
+        nr_frames[-1] -= -stop & PAGEBLOCK_NR_PAGES - 1
+        return blocks, nr_frames
+
+    def holds_range(self, start: int, stop: int, tag: int, values: int | NDArray[np.int64]) -> bool:
+        """Whether every frame of [start, stop) has exactly this as its first pin.
+
+        Args:
+            start, stop: a range that is not empty.
+            tag: of all.
+            values: one for all, or an array of shape (stop - start,).
+        """
+        blocks, nr_frames = self._blocks_of(start, stop)
+        if (self.counts[blocks] < nr_frames).any():
+            return False
+        if self._dense[blocks].all():
+            rows = self._rows[start - self._start : stop - self._start]
+            return bool((rows[:, 0] == tag + 1).all() and (rows[:, 1] == values).all())
+        found = self.find_many(np.arange(start, stop))
+        return bool((found.tags == tag).all() and (found.values == values).all())
 
     def add_range(self, start: int, stop: int, tag: int, values: int | NDArray[np.int64]) -> None:
         """Pin every frame of [start, stop), none of which is pinned, with one tag.
 
         Args:
+            start, stop: a range that is not empty.
+            tag: of all.
             values: one for all, or an array of shape (stop - start,).
         """
-        for lo, hi in pieces(start, stop):
-            block = lo >> PAGEBLOCK_ORDER
-            piece = values if isinstance(values, int) else values[lo - start : hi - start]
-            leaf = self.dense.get(block)
-            if leaf is None:
-                if self.count_at[block - self.first_block] + hi - lo <= self.dense_above:
-                    column = np.broadcast_to(np.asarray(piece, dtype=np.int64), hi - lo)
-                    self.add_many(np.arange(lo, hi), np.full(hi - lo, tag, dtype=np.int32), column)
-                    continue
-                leaf = self._densify(
-                    block, (tag, piece if isinstance(piece, int) else int(piece[0]))
-                )
-            leaf.put_run(lo & OFFSET_MASK, (lo & OFFSET_MASK) + hi - lo, tag, piece)
-            self.count_at[block - self.first_block] += hi - lo
-            self.nr_frames += hi - lo
+        blocks, nr_frames = self._blocks_of(start, stop)
+        before = self.counts[blocks].copy()
+        if (before + nr_frames <= self.dense_above).any() and not self._dense[blocks].all():
+            column = np.broadcast_to(np.asarray(values, dtype=np.int64), stop - start)
+            tags = np.full(stop - start, tag, dtype=np.int32)
+            self.add_many(PinRows(np.arange(start, stop), tags, column))
+            return
+        self.counts[blocks] += nr_frames
+        self.nr_frames += stop - start
+        new = ~self._dense[blocks]
+        if new.any():
+            self._densify(blocks.start + new.nonzero()[0], before[new])
+        rows = self._rows[start - self._start : stop - self._start]
+        rows[:, 1] = values
+        rows[:, 0] = tag + 1
 
     def remove_range(self, start: int, stop: int) -> None:
-        """Remove the only pin of every frame of [start, stop)."""
-        for lo, hi in pieces(start, stop):
-            block = lo >> PAGEBLOCK_ORDER
-            leaf = self.dense.get(block)
-            if leaf is None:
-                self.remove_many(np.arange(lo, hi))
-                continue
-            count = self.count_at[block - self.first_block] - (hi - lo)
-            self.count_at[block - self.first_block] = count
-            self.nr_frames -= hi - lo
-            leaf.remove_run(lo & OFFSET_MASK, (lo & OFFSET_MASK) + hi - lo)
-            if count < self.sparse_below:
-                self._sparsify(block)
+        """Remove the only pin of every frame of [start, stop), which is not empty."""
+        blocks, nr_frames = self._blocks_of(start, stop)
+        if not self._dense[blocks].all():
+            self.remove_many(np.arange(start, stop))
+            return
+        self._rows[start - self._start : stop - self._start, 0] = 0
+        self.counts[blocks] -= nr_frames
+        self.nr_frames -= stop - start
+        thin = self.counts[blocks] < self.sparse_below
+        if thin.any():
+            self._sparsify(blocks.start + thin.nonzero()[0])
 
     # Scans, over [start, stop) within the node.
 
-    # Adapting.
+    def is_clear(self, start: int, stop: int) -> bool:
+        """Whether no frame in [start, stop), which is not empty, is pinned."""
+        is_empty = not self.counts[self._blocks_in(start, stop)].any()
+        return is_empty or self.next_pinned(start, stop) is None
 
-    def _densify(self, block: int, expected: Record | None = None) -> DenseLeaf:
-        """Give a block a leaf of its own; `expected` is the record that most frames will have."""
-        places = self.sparse.in_block(block) if self.count_at[block - self.first_block] else None
-        self.nr_conversions += 1
-        if places is None or not places.size:
-            leaf = self.dense[block] = DenseLeaf(*(expected or (0, 0)))
-            return leaf
-        tags, values = self.sparse.tags_at(places), self.sparse.values_at(places)
-        leaf = DenseLeaf(int(tags[0]), int(values[0]))
-        leaf.put_many(self.sparse.pfns_at(places) & OFFSET_MASK, tags, values)
+    def fill_mask(self, start: int, stop: int, mask: Mask) -> None:
+        """Mark pinned frames.
+
+        Args:
+            start, stop: the range, not empty.
+            mask: shape (stop - start,), all False: its frames.
+        """
+        for lo, hi in self._dense_runs(start, stop):
+            rows = self._rows[lo - self._start : hi - self._start, 0]
+            np.not_equal(rows, 0, out=mask[lo - start : hi - start])
+        pfns = self.sparse.pfns_at(self._places_in(start, stop))
+        mask[pfns - start] = True
+
+    def mask_of_dense(self, start: int, stop: int) -> Mask | None:
+        """`fill_mask` of a part of one block that is dense, else None.  Safe without the lock."""
+        at = start - self._start
+        if not self.is_dense[at >> PAGEBLOCK_ORDER]:
+            return None
+        mask: Mask = self._rows[at : stop - self._start, 0] != 0
+        return mask
+
+    def first_pins(self, start: int, stop: int) -> PinRows:
+        """The first pin of each pinned frame of [start, stop), ascending."""
+        if start >= stop:
+            return PinRows.of([])
+        places = self._places_in(start, stop)
+        found = joined([self._at_places(places), *self._in_column(start, stop)])
+        return found if not len(places) else found.at(np.argsort(found.pfns))
+
+    def _in_column(self, start: int, stop: int) -> list[PinRows]:
+        """`first_pins` of the dense blocks, a part for each run of them."""
+        parts = []
+        for lo, hi in self._dense_runs(start, stop):
+            rows = self._rows[lo - self._start : hi - self._start]
+            at = rows[:, 0].nonzero()[0]
+            parts.append(PinRows(at + lo, (rows[at, 0] - 1).astype(np.int32), rows[at, 1]))
+        return parts
+
+    def next_pinned(self, start: int, stop: int) -> int | None:
+        """The first pinned frame of [start, stop), or None."""
+        while start < stop:
+            border = (start - self._start | PAGEBLOCK_NR_PAGES - 1) + 1 + self._start
+            if self._count_at[start - self._start >> PAGEBLOCK_ORDER]:
+                found = self.first_pins(start, min(border, stop)).pfns
+                if found.size:
+                    return int(found[0])
+                start = border
+            else:
+                start = self._next_block(start)
+        return None
+
+    def _next_block(self, pfn: int) -> int:
+        """The start of the first block from that of `pfn` on with a pin, or what is behind all."""
+        at, step = pfn - self._start >> PAGEBLOCK_ORDER, 64
+        while at < len(self.counts):
+            ahead = np.flatnonzero(self.counts[at : at + step])
+            if ahead.size:
+                return self._start + (at + int(ahead[0]) << PAGEBLOCK_ORDER)
+            at, step = at + step, step * 8
+        return self.span.stop
+
+    def _dense_runs(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The parts of a range that lie in dense blocks, neighbours together."""
+        first, last = (
+            start - self._start >> PAGEBLOCK_ORDER,
+            stop - 1 - self._start >> PAGEBLOCK_ORDER,
+        )
+        return [
+            (
+                max(start, self._start + (first + lo << PAGEBLOCK_ORDER)),
+                min(stop, self._start + (first + hi << PAGEBLOCK_ORDER)),
+            )
+            for lo, hi in _runs(self._dense[first : last + 1].nonzero()[0])
+        ]
+
+    def _places_in(self, start: int, stop: int) -> NDArray[np.int64]:
+        """The places in the table of the records of a range, in no particular order."""
+        first, last = (
+            start - self._start >> PAGEBLOCK_ORDER,
+            stop - 1 - self._start >> PAGEBLOCK_ORDER,
+        )
+        few = self.counts[first : last + 1] > 0
+        few &= ~self._dense[first : last + 1]
+        places = self._places_of(first + few.nonzero()[0])
+        if start - self._start & PAGEBLOCK_NR_PAGES - 1 or stop & PAGEBLOCK_NR_PAGES - 1:
+            pfns = self.sparse.pfns_at(places)
+            places = places[(pfns >= start) & (pfns < stop)]
+        return places
+
+    def _places_of(self, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The places in the table of the records of some blocks: frame by frame, or all records."""
+        if not len(blocks):
+            return np.empty(0, dtype=np.int64)
+        if len(blocks) * PAGEBLOCK_NR_PAGES < self.sparse.nr_slots:
+            found = [
+                self._places_among(blocks[at : at + _NR_BLOCKS_AT_A_TIME])
+                for at in range(0, len(blocks), _NR_BLOCKS_AT_A_TIME)
+            ]
+            return np.concatenate(found)
+        wanted = np.zeros(len(self.counts), dtype=np.bool_)
+        wanted[blocks] = True
+        live = self.sparse.live()
+        places: NDArray[np.int64] = live[
+            wanted[self.sparse.pfns_at(live) - self._start >> PAGEBLOCK_ORDER]
+        ]
+        return places
+
+    def _places_among(self, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+        offsets = (blocks << PAGEBLOCK_ORDER)[:, None] + np.arange(PAGEBLOCK_NR_PAGES)
+        found = self.sparse.locate(offsets.ravel() + self._start)
+        return found.places[found.is_there]
+
+    def _at_places(self, places: NDArray[np.int64]) -> PinRows:
+        table = self.sparse
+        return PinRows(table.pfns_at(places), table.tags_at(places), table.values_at(places))
+
+    # Changes of form.
+
+    def _densify(self, blocks: NDArray[np.int64], counts: NDArray[np.int16]) -> None:
+        """Move the records of some sparse blocks into the column.
+
+        Args:
+            blocks: ascending.
+            counts: how many records each has.
+        """
+        self.nr_conversions += len(blocks)
+        places = self._places_of(blocks[counts > 0])
+        pins = self._at_places(places)
+        self._write(pins.pfns - self._start, pins)
+        self._dense[blocks] = True
         self.sparse.remove_many(places)
-        self.dense[block] = leaf
-        return leaf
 
-    def _sparsify(self, block: int) -> None:
-        """Give a block's few records back to the table."""
-        leaf = self.dense.pop(block)
-        self.nr_conversions += 1
-        offsets = leaf.mask().nonzero()[0]
-        if offsets.size:
-            pfns = offsets + (block << PAGEBLOCK_ORDER)
-            self.sparse.put_many(pfns, leaf.tags_at(offsets), leaf.values_at(offsets))
+    def _sparsify(self, blocks: NDArray[np.int64]) -> None:
+        """Move the few records of some dense blocks, ascending, into the table."""
+        self.nr_conversions += len(blocks)
+        some = blocks[self.counts[blocks] > 0]
+        at = ((some << PAGEBLOCK_ORDER)[:, None] + np.arange(PAGEBLOCK_NR_PAGES)).ravel()
+        rows = self._rows[at[at < len(self._rows)]]
+        held = rows[:, 0].nonzero()[0]
+        self.sparse.put_many(
+            at[held] + self._start, (rows[held, 0] - 1).astype(np.int32), rows[held, 1]
+        )
+        self._dense[blocks] = False
+        for start, stop in _runs(blocks):
+            self._column.give_back(start, stop - start)
+
+    # Whole.
+
+    @property
+    def nr_pins(self) -> int:
+        """Pins."""
+        return self.nr_frames + self.nr_extra
+
+    @property
+    def nr_full_blocks(self) -> int:
+        """Blocks all of whose frames are pinned."""
+        return int(np.count_nonzero(self.counts == PAGEBLOCK_NR_PAGES))
+
+    def _firsts_by_form(self) -> PinRows:
+        """First pins, by what says where a block's records are and by nothing else."""
+        table = self._at_places(self.sparse.live())
+        parts = [table.at(~self._dense[table.pfns - self._start >> PAGEBLOCK_ORDER])]
+        parts += self._in_column(self.span.start, self.span.stop)
+        return joined(parts)
+
+    def rebuilt(self, added: PinRows, removed: PinRows) -> "Radix":
+        """A radix with what was here before a change that did not end.
+
+        Args:
+            added: pins that the change meant to add: none of them is in the result.
+            removed: pins that it meant to remove: all of them are.
+        """
+        fresh = Radix(self.span, dense_above=self.dense_above, sparse_below=self.sparse_below)
+        firsts = self._firsts_by_form()
+        touched = np.isin(firsts.pfns, np.concatenate((added.pfns, removed.pfns)))
+        fresh.add_many(firsts.at(~touched))
+        unwanted = set(added.each())
+        rows = [*firsts.at(touched).each(), *removed.each()]
+        # The dict below a sorted dict is whole even when its order is not.
+        rows += [(pfn, *record) for pfn, more in dict.items(self.extras) for record in more]
+        for row in rows:
+            if row not in unwanted:
+                fresh.add(*row)
+        fresh.nr_conversions = self.nr_conversions
+        fresh.sparse.nr_probes += self.sparse.nr_probes
+        fresh.sparse.nr_rebuilds += self.sparse.nr_rebuilds
+        return fresh
+
+    def check(self) -> None:
+        """Run X1..X6, and the invariants of the table.
+
+        Raises:
+            InvariantError: one does not hold.
+        """
+        self.sparse.check()
+        table = self._at_places(self.sparse.live()).pfns
+        in_node = (table >= self.span.start) & (table < self.span.stop)
+        require(in_node.all(), "X5 a record outside the node")
+        blocks = np.arange(len(self.counts))
+        counts = np.bincount(table - self._start >> PAGEBLOCK_ORDER, minlength=len(blocks))
+        require(not counts[self._dense].any(), "X2 a block in the table and in the column")
+        for lo, hi in self._dense_runs(self.span.start, self.span.stop):
+            at = self._rows[lo - self._start : hi - self._start, 0].nonzero()[0] + lo - self._start
+            counts += np.bincount(at >> PAGEBLOCK_ORDER, minlength=len(blocks))
+            require((self._rows[at, 0] > 0).all(), "X5 a record without a tag", start=lo)
+        require(np.array_equal(counts, self.counts), "X1 frames per block")
+        nr_frames = int(counts.sum())
+        require(nr_frames == self.nr_frames, "X1 frames", counted=nr_frames, kept=self.nr_frames)
+        least, most = counts[self._dense], counts[~self._dense]
+        require(least.size == 0 or least.min() >= self.sparse_below, "X6 a dense block of too few")
+        require(most.max(initial=0) <= self.dense_above, "X6 a crowded block that is not dense")
+        self._check_extras()
+
+    def _check_extras(self) -> None:
+        require(list(self.extras) == sorted(dict.keys(self.extras)), "X4 extras out of order")
+        for pfn, extras in self.extras.items():
+            records = self.records_of(pfn)
+            require(extras, "X4 an empty list of extras", pfn=pfn)
+            require(records, "X3 extras without a first pin", pfn=pfn)
+            require(len(set(records)) == len(records), "X3 a pin twice", pfn=pfn)
+        counted = sum(map(len, self.extras.values()))
+        require(counted == self.nr_extra, "X4 extras", counted=counted, kept=self.nr_extra)
+
+
+def pieces(count: int) -> list[slice]:
+    """`count` rows in pieces, each so short that what is computed of it stays in a cache."""
+    return [slice(at, at + _NR_PINS_AT_A_TIME) for at in range(0, count, _NR_PINS_AT_A_TIME)]
+
+
+def joined(parts: list[PinRows]) -> PinRows:
+    """Several columns of pins as one."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return PinRows.of([])
+    columns = zip(*((part.pfns, part.tags, part.values) for part in parts), strict=True)
+    pfns, tags, values = (np.concatenate(column) for column in columns)
+    return PinRows(pfns, tags, values)
+
+
+def _runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Ascending numbers as half-open runs."""
+    if not len(numbers):
+        return []
+    breaks = (np.diff(numbers) > 1).nonzero()[0]
+    starts = numbers[np.concatenate(([0], breaks + 1))].tolist()
+    stops = numbers[np.concatenate((breaks, [-1]))].tolist()
+    return [(start, stop + 1) for start, stop in zip(starts, stops, strict=True)]

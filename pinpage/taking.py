@@ -64,7 +64,7 @@ class Taking:
 
         Marking drains the batches: every pin there is shows, and none joins (R-20, R-29).
         """
-        self._marked = self.registry.begin_move(self.sources)
+        self._marked = self.registry.marks.begin_move(self.sources)
         self.fail(np.flatnonzero(~self._marked), Reason.ALREADY_ISOLATED)
         self.ballot = Ballot(self.registry, self.sources)
         for group in self.ballot.groups:
@@ -165,7 +165,7 @@ class Taking:
     def finish(self, frames: Index) -> None:
         """The registry may let pins join again."""
         if len(frames):
-            self.registry.end_move(self.sources[frames])
+            self.registry.marks.end_move(self.sources[frames])
             self.taken[frames] = False
             self._marked[frames] = False
 

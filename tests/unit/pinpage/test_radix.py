@@ -14,29 +14,29 @@ def radix():
 def test_a_crowded_block_gets_a_leaf_and_a_deserted_one_loses_it():
     tree = radix()
     for pfn in range(600, 605):
-        assert list(tree.dense) == []
+        assert not any(tree.is_dense)
         tree.add(pfn, 2, pfn)
-    assert list(tree.dense) == [1]
+    assert list(tree.is_dense) == [1, 0, 0]
     assert tree.sparse.nr_live == 0
     for pfn in range(600, 604):
-        assert list(tree.dense) == [1]
+        assert list(tree.is_dense) == [1, 0, 0]
         tree.discard(pfn, 2, pfn)
-    assert list(tree.dense) == []
+    assert not any(tree.is_dense)
     assert tree.records_of(604) == [(2, 604)]
     tree.check()
 
 
-def test_a_run_by_one_owner_is_a_leaf_of_constants():
+def test_a_range_makes_its_blocks_dense_and_gives_them_back():
     tree = radix()
     tree.add_range(1000, 1100, 2, 7)
-    assert sorted(tree.dense) == [1, 2]
-    assert all(leaf.is_run and isinstance(leaf.values, int) for leaf in tree.dense.values())
-    assert tree.nr_in_runs() == 100
+    assert list(tree.is_dense) == [1, 1, 0]
     tree.add(1200, 4, 7)
-    assert tree.nr_in_runs() == 24
     assert tree.holds_range(1000, 1100, 2, 7)
+    assert not tree.holds_range(1000, 1101, 2, 7)
+    assert not tree.holds_range(1000, 1100, 2, 8)
     tree.remove_range(1000, 1100)
-    assert tree.first_pins(512, 2048)[0].tolist() == [1200]
+    assert tree.first_pins(512, 2048).pfns.tolist() == [1200]
+    assert not any(tree.is_dense)
     tree.check()
 
 
@@ -49,20 +49,6 @@ def test_the_next_pin_moves_up_when_the_first_goes():
     assert tree.records_of(700) == [(2, 2), (2, 3)]
     assert tree.get(700) == (2, 2)
     assert not tree.discard(700, 2, 1)
-    tree.check()
-
-
-def test_a_batch_that_is_a_run_is_stored_as_one():
-    tree = radix()
-    pfns = list(range(1020, 1040))
-    entries = [(2, pfn, None) for pfn in pfns]
-    assert tree.add_batch(pfns, entries) == []
-    assert tree.first_pins(512, 2048)[2].tolist() == pfns
-    there = list(zip(pfns, entries, strict=True))
-    assert tree.add_batch(pfns, entries) == there  # handed back
-    assert tree.add_batch(list(range(1100, 1120)), [(2, 1, None)] + 19 * [(4, 1, None)]) == []
-    assert tree.records_of(1100) == [(2, 1)]
-    assert tree.records_of(1119) == [(4, 1)]
     tree.check()
 
 
@@ -89,7 +75,7 @@ BREAKS = {
     "X4 extras": lambda tree: setattr(tree, "nr_extra", 9),
     "X5": lambda tree: tree.sparse.put(100, 2, 1),
     "X6 a crowded": lambda tree: setattr(tree, "dense_above", 0),
-    "X6 a leaf of too few": lambda tree: setattr(tree, "sparse_below", 99),
+    "X6 a dense block of too few": lambda tree: setattr(tree, "sparse_below", 99),
 }
 
 
@@ -108,6 +94,6 @@ def test_unsorted_and_repeated_frames_can_be_asked_for():
     tree = radix()
     tree.add_range(1024, 1034, 2, np.arange(10))
     tree.add(600, 4, 5)
-    tags, values = tree.find_many(np.array([1030, 600, 601, 1030]))
-    assert tags.tolist() == [2, 4, -1, 2]
-    assert values[[0, 1, 3]].tolist() == [6, 5, 6]
+    found = tree.find_many(np.array([1030, 600, 601, 1030]))
+    assert found.tags.tolist() == [2, 4, -1, 2]
+    assert found.values[[0, 1, 3]].tolist() == [6, 5, 6]

@@ -1,0 +1,130 @@
+"""Reading the registry by ranges and by columns: for scanners, planners and movers.
+
+Every read drains the batches of the nodes that it reads before it looks, under the nodes'
+locks, so it sees each pin whose `pin` has returned (R-20).  What it returns is true when it
+looked; a scanner that needs it to stay true works inside `PinRegistry.scanning`.
+
+A number that stands for an object private is good only while its pin is there.  So whoever
+wants the objects gives a `see`, which is called with tags and values under the lock.
+
+Owns:    nothing.
+Ignores: owners and privates, except where a column of owner numbers is asked for.
+Cost:    one lock acquisition per node and call; 1 us per pageblock in a mask, a few ns per
+         frame in a column.
+Kernel counterpart: has_unmovable_pages and the compaction scanners.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpage.nodes import Nodes
+from pinpage.radix import PinRows, joined
+from pinpage.shard import Shard
+from pinpage.sparse import NO_TAG
+from pinpage.units import PAGEBLOCK_NR_PAGES, Mask, Pfns
+
+__all__ = ["Reads"]
+
+_CHUNK_NR_PAGES = 64 * PAGEBLOCK_NR_PAGES
+
+_See = Callable[[NDArray[np.int32], NDArray[np.int64]], None]
+
+
+class Reads:
+    """What a registry is asked about many frames."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        """Of these nodes."""
+        self._nodes = nodes
+
+    def mask(self, start: int, stop: int) -> Mask:
+        """Which frames of [start, stop) are pinned; a fresh array, shape (stop - start,)."""
+        mask = np.zeros(stop - start, dtype=np.bool_)
+        for shard, lo, hi in self._nodes.spans(start, stop):
+            self._nodes.run([shard], _fill, shard, lo, hi, mask[lo - start : hi - start])
+        return mask
+
+    def in_range(self, start: int, stop: int, see: _See | None = None) -> PinRows:
+        """All pins of a range, ascending; a frame's own in order of owners, then of arrival.
+
+        Args:
+            start, stop: the range.
+            see: called under the lock with tags and values.
+        """
+        spans = self._nodes.spans(start, stop)
+        return joined([self._nodes.run([s], _pins_in, s, lo, hi, see) for s, lo, hi in spans])
+
+    def in_chunks(self, start: int, stop: int, see: _See) -> Iterator[PinRows]:
+        """`in_range` in pieces of at most 64 pageblocks, without a lock between them."""
+        while (first := self.next_pinned(start, stop)) is not None:
+            start = min(stop, (first // _CHUNK_NR_PAGES + 1) * _CHUNK_NR_PAGES)
+            yield self.in_range(first, start, see)
+
+    def next_pinned(self, start: int, stop: int) -> int | None:
+        """The first pinned frame of [start, stop), or None."""
+        for shard, lo, hi in self._nodes.spans(start, stop):
+            found = self._nodes.run([shard], _next_in, shard, lo, hi)
+            if found is not None:
+                return found
+        return None
+
+    def find(
+        self, pfns: Pfns, see: _See | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+        """The first pin of each frame and how many pins it has: tags, values, counts.
+
+        Args:
+            pfns: any order, repetitions allowed; ascending is fastest.
+            see: called under the lock with tags and values.
+
+        Returns:
+            Shape (n,) each; the tag is NO_TAG where there is no pin.
+        """
+        order = None
+        if len(pfns) > 1 and (pfns[1:] < pfns[:-1]).any():
+            order = np.argsort(pfns, kind="stable")
+            pfns = pfns[order]
+        tags = np.full(len(pfns), NO_TAG, dtype=np.int32)
+        values = np.zeros(len(pfns), dtype=np.int64)
+        counts = np.zeros(len(pfns), dtype=np.int64)
+        for shard, rows in self._nodes.parts(pfns):
+            found = self._nodes.run([shard], _find_in, shard, pfns[rows], see)
+            tags[rows], values[rows], counts[rows] = found
+        if order is None:
+            return tags, values, counts
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return tags[back], values[back], counts[back]
+
+
+# Inside the section of a shard.
+
+
+def _fill(shard: Shard, start: int, stop: int, mask: Mask) -> None:
+    shard.radix.fill_mask(start, stop, mask)
+
+
+def _next_in(shard: Shard, start: int, stop: int) -> int | None:
+    return shard.radix.next_pinned(start, stop)
+
+
+def _pins_in(shard: Shard, start: int, stop: int, see: _See | None) -> PinRows:
+    pins, extras = shard.radix.first_pins(start, stop), shard.radix.extras_in(start, stop)
+    if len(extras):
+        pins = joined([pins, extras])
+        # Stable, so that pins of one owner stay in order of arrival.
+        pins = pins.at(np.lexsort((pins.tags >> 1, pins.pfns)))
+    if see is not None:
+        see(pins.tags, pins.values)
+    return pins
+
+
+def _find_in(
+    shard: Shard, pfns: Pfns, see: _See | None
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    found = shard.radix.find_many(pfns)
+    if see is not None:
+        see(found.tags, found.values)
+    return found.tags, found.values, (found.tags != NO_TAG) + shard.radix.nr_extras_of(pfns)
