@@ -14,11 +14,11 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from pinpage.batch import Batch
+from pinpage.batch import Batch, Thread
 from pinpage.errors import PfnError, PinpageError
 from pinpage.radix import Radix
 from pinpage.shard import Shard
@@ -34,7 +34,6 @@ Part = tuple[Shard, slice]
 """A shard and the rows of a sorted column that are its own."""
 
 
-_P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
@@ -42,22 +41,29 @@ class ThreadState(threading.local):
     """What the registry keeps for each thread.
 
     Attributes:
-        ident: as of `threading.get_ident`.
-        home: the node that the thread says it runs on (0 unless told).
-        batches: each node's shard, and the thread's batch for it.
+        thread: who it is.
+        batches: each node's shard, and the thread's batch for it; `only`: the first of them.
     """
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         """Runs in each thread at its first use of the registry."""
-        self.ident = threading.get_ident()
-        self.home = 0
-        self.batches = tuple((shard, Batch()) for shard in shards)
+        self.thread = Thread()
+        self.batches = tuple((shard, Batch(self.thread)) for shard in shards)
+        self.only = self.batches[0]
         for shard, batch in self.batches:
-            shard.run(self, shard.adopt, batch)
+            shard.run(self.thread, shard.adopt, batch)
 
 
 class Nodes:
-    """The shards of a topology."""
+    """The shards of a topology.
+
+    Attributes:
+        topology: which frame is on which node.
+        shards: one per node.
+        of_block: the node of each pageblock, a byte each.
+        local: what is kept for each thread.
+        way_of: by pfn, its shard and the calling thread's batch for it; raises PfnError.
+    """
 
     def __init__(
         self, topology: Topology, welcome: set[int], *, sparse_below: int, dense_above: int
@@ -81,25 +87,23 @@ class Nodes:
                 f"topology: {topology.nr_frames} frames; at most 2**39 are supported"
             )
         self.topology = topology
-        self._nr_frames = topology.nr_frames
         self.shards = tuple(
             Shard(node, Radix(span, dense_above=dense_above, sparse_below=sparse_below), welcome)
             for node, span in enumerate(topology.spans)
         )
         starts = np.arange(0, topology.nr_frames, PAGEBLOCK_NR_PAGES, dtype=np.int64)
         self.of_block = topology.nodes_of(starts).astype(np.uint8).tobytes()
-        self.thread = ThreadState(self.shards)
+        self.local = ThreadState(self.shards)
+        self.way_of = self._ways()
         _all_nodes.add(self)
 
-    def run(
-        self, shards: Sequence[Shard], work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _R:
+    def run(self, shards: Sequence[Shard], work: Callable[..., _R], *args: object) -> _R:
         """Call `work` with the locks of several shards held and their batches stored.
 
         Args:
             shards: in node order.
             work: anything.
-            args, kwargs: for it.
+            args: for it.
 
         Raises:
             ContextError: see `Shard.run`.
@@ -108,7 +112,7 @@ class Nodes:
         def drained() -> _R:
             for shard in shards:
                 shard.drain_all()
-            return work(*args, **kwargs)
+            return work(*args)
 
         return self.hold(shards, drained)
 
@@ -121,8 +125,15 @@ class Nodes:
         """
         if not shards:
             return work()
+        if len(shards) == 1:
+            return shards[0].run(self.thread, work)
         within: Callable[[], _R] = partial(self.hold, shards[1:], work)
         return shards[0].run(self.thread, within)
+
+    @property
+    def thread(self) -> Thread:
+        """The calling thread."""
+        return self.local.thread
 
     def is_interrupted(self, shard: Shard) -> bool:
         """Whether this thread is in a section after which it must not wait for this shard.
@@ -148,15 +159,26 @@ class Nodes:
         self.require_pfn(pfn)
         return self.shards[self.of_block[pfn >> PAGEBLOCK_ORDER]]
 
-    def way_of(self, pfn: int) -> tuple[Shard, Batch]:
-        """The shard of a frame, and the calling thread's batch for it.
+    def _ways(self) -> Callable[[int], tuple[Shard, Batch]]:
+        """`way_of`, as a function that looks up as little as possible."""
+        local, of_block, nr_frames = self.local, self.of_block, self.topology.nr_frames
 
-        Raises:
-            PfnError: the topology has no such frame.
-        """
-        if not 0 <= pfn < self._nr_frames:
-            self.require_pfn(pfn)
-        return self.thread.batches[self.of_block[pfn >> PAGEBLOCK_ORDER]]
+        def way_of(pfn: int) -> tuple[Shard, Batch]:
+            if 0 <= pfn < nr_frames:
+                return local.batches[of_block[pfn >> 9]]
+            raise self._no_such(pfn)
+
+        def only_way(pfn: int) -> tuple[Shard, Batch]:
+            if 0 <= pfn < nr_frames:
+                return local.only
+            raise self._no_such(pfn)
+
+        return way_of if len(self.shards) > 1 else only_way
+
+    def _no_such(self, pfn: int) -> PfnError:
+        return PfnError(
+            f"pfn {pfn:#x} is outside the topology (0..{self.topology.nr_frames - 1:#x})"
+        )
 
     def shard_of_block(self, start: int, stop: int) -> Shard | None:
         """The shard of a range that lies within one pageblock and is not empty, else None."""
@@ -172,9 +194,7 @@ class Nodes:
             PfnError: the topology has no such frame.
         """
         if not 0 <= pfn < self.topology.nr_frames:
-            raise PfnError(
-                f"pfn {pfn:#x} is outside the topology (0..{self.topology.nr_frames - 1:#x})"
-            )
+            raise self._no_such(pfn)
 
     def require_span(self, start: int, stop: int) -> None:
         """Refuse what is no range of frames.

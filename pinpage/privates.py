@@ -38,9 +38,11 @@ def as_int(private: Any) -> int | None:
 
     Bools and numpy's integers and bools are the ints that they equal.
     """
-    if isinstance(private, (int, np.integer, np.bool_)) and _INT64_MIN <= private <= _INT64_MAX:
-        return int(private)
-    return None
+    if type(private) is not int:
+        if not isinstance(private, (int, np.integer, np.bool_)):
+            return None
+        private = int(private)
+    return private if _INT64_MIN <= private <= _INT64_MAX else None
 
 
 class Privates:

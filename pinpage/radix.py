@@ -34,7 +34,7 @@ Kernel counterpart: page_ext for the dense form; the xarray (one size of node, o
 
 import mmap
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from attrs import frozen
@@ -112,6 +112,18 @@ class Found:
         return Found(self.tags[rows], self.values[rows], self.places[rows], self.stamp)
 
 
+class Counted(Protocol):
+    """A node as those see it who change its pins without its lock.
+
+    Attributes:
+        seq: its sequence count: odd while somebody is in the locked section or watches.
+        claims: by frame: pins on their way in.
+    """
+
+    seq: int
+    claims: dict[int, Any]
+
+
 class _Column:
     """Two words for each frame of a node: 1 + the tag of its first pin (0: none), the value.
 
@@ -122,7 +134,7 @@ class _Column:
         """All zero."""
         self._memory = mmap.mmap(
             -1,
-            max(span.nr_pages * _NR_BYTES, 1),
+            max(span.stop * _NR_BYTES, 1),
             flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE,
         )
         # A huge page would be 256 blocks' worth of memory for the first block in it.
@@ -146,15 +158,18 @@ class Radix:
         is_dense: one byte per block of the node: whether the column has its records.
         sparse: the records of all other blocks.
         extras: pins of a frame beyond its first, by pfn, in pfn order.
-        nr_frames: frames that have a pin; `nr_extra`: pins beyond the first of a frame.
+        thin: dense blocks that were left with few pins, one by one, since the last `trim`.
+        nr_extra: pins beyond the first of a frame.
+        nr_conversions: changes of a block's form.
 
     Invariants, run by `check`:
-        X1 `counts` says how many frames of each block have a record, and `nr_frames` adds up.
+        X1 `counts` says how many frames of each block have a record.
         X2 a block has records in the column or in the table, never in both.
         X3 a frame with extras has a first pin, and all its pins differ.
         X4 `nr_extra` counts the extras, and no list of extras is empty.
         X5 every record lies within the node and has a tag.
-        X6 dense blocks hold at least `sparse_below` frames, others at most `dense_above`.
+        X6 dense blocks hold at least `sparse_below` frames or are `thin`, others at most
+           `dense_above`.
     """
 
     def __init__(
@@ -176,18 +191,17 @@ class Radix:
             )
         self.span = span
         self.dense_above, self.sparse_below = dense_above, sparse_below
-        self._start = span.start
-        self.first_block = span.start >> PAGEBLOCK_ORDER
-        nr_blocks = (span.stop - 1 >> PAGEBLOCK_ORDER) - self.first_block + 1
+        # Addressed by pfn, so with room for the nodes before: never touched, it takes no memory.
+        nr_blocks = -(-span.stop >> PAGEBLOCK_ORDER)
         self.counts: NDArray[np.int16] = np.zeros(nr_blocks, dtype=np.int16)
         self._count_at = memoryview(self.counts.data)
-        self.is_dense = bytearray(nr_blocks)
-        self._dense: Mask = np.frombuffer(self.is_dense, dtype=np.bool_)
+        self._dense: Mask = np.zeros(nr_blocks, dtype=np.bool_)
+        self.is_dense = memoryview(self._dense.view(np.uint8).data)
         self._column = _Column(span)
         self._words, self._rows = self._column.words, self._column.rows
         self.sparse = SparseTable(span)
         self.extras: SortedDict = SortedDict()
-        self.nr_frames = 0
+        self.thin: list[int] = []
         self.nr_extra = 0
         self.nr_conversions = 0
 
@@ -195,17 +209,15 @@ class Radix:
 
     def get(self, pfn: int) -> Record | None:
         """The first pin of a frame, or None.  Safe without the lock."""
-        at = pfn - self._start
-        if not self.is_dense[at >> PAGEBLOCK_ORDER]:
+        if not self.is_dense[pfn >> PAGEBLOCK_ORDER]:
             return self.sparse.get(pfn)
-        tag = self._words[2 * at]
-        return (tag - 1, self._words[2 * at + 1]) if tag else None
+        tag = self._words[2 * pfn]
+        return (tag - 1, self._words[2 * pfn + 1]) if tag else None
 
     def holds(self, pfn: int) -> bool:
         """Whether the frame has a pin.  Safe without the lock."""
-        at = pfn - self._start
-        if self.is_dense[at >> PAGEBLOCK_ORDER]:
-            return self._words[2 * at] != 0
+        if self.is_dense[pfn >> PAGEBLOCK_ORDER]:
+            return self._words[2 * pfn] != 0
         return self.sparse.find(pfn) >= 0
 
     def records_of(self, pfn: int) -> list[Record]:
@@ -217,16 +229,14 @@ class Radix:
 
     def add(self, pfn: int, tag: int, value: int) -> bool:
         """Add one pin; False when the frame has exactly this one already."""
-        at = pfn - self._start
-        block = at >> PAGEBLOCK_ORDER
+        block = pfn >> PAGEBLOCK_ORDER
         if self.is_dense[block]:
-            if self._words[2 * at]:
+            if self._words[2 * pfn]:
                 return self._add_extra(pfn, tag, value)
-            self._words[2 * at + 1] = value
-            self._words[2 * at] = tag + 1
+            self._words[2 * pfn + 1] = value
+            self._words[2 * pfn] = tag + 1
         elif not self.sparse.put(pfn, tag, value):
             return self._add_extra(pfn, tag, value)
-        self.nr_frames += 1
         self._count_at[block] = count = self._count_at[block] + 1
         if count > self.dense_above and not self.is_dense[block]:
             self._densify(np.array([block]), np.array([count]))
@@ -236,19 +246,77 @@ class Radix:
         """Remove one pin; False when the frame does not have it."""
         if self.extras and pfn in self.extras:
             return self._discard_among(pfn, (tag, value))
-        at = pfn - self._start
-        block = at >> PAGEBLOCK_ORDER
+        block = pfn >> PAGEBLOCK_ORDER
         if self.is_dense[block]:
             words = self._words
-            if words[2 * at] != tag + 1 or words[2 * at + 1] != value:
+            if words[2 * pfn] != tag + 1 or words[2 * pfn + 1] != value:
                 return False
-            words[2 * at] = 0
+            words[2 * pfn] = 0
         elif not self.sparse.discard(pfn, tag, value):
             return False
-        self.nr_frames -= 1
         self._count_at[block] = count = self._count_at[block] - 1
         if count < self.sparse_below and self.is_dense[block]:
-            self._sparsify(np.array([block]))
+            self.thin += [block]
+        return True
+
+    # One frame of a dense block, without the lock.  There is no call from the look at the
+    # sequence count to the end, so under the GIL no other thread comes in between.
+
+    def add_at_once(self, pfn: int, tag: int, value: int, node: Counted, seq: int) -> bool:
+        """Add the first pin of a frame; False when it is not that simple.
+
+        Context: any thread, without the lock.
+
+        Args:
+            pfn: in the node.
+            tag, value: the pin.
+            node: whose pins these are.
+            seq: what its count was when the caller knew that it may pin.
+
+        Raises:
+            ValueError: the value has more than 64 bits; nothing has changed.
+        """
+        block, at = pfn >> 9, pfn + pfn
+        words = self._words
+        if (
+            not self.is_dense[block]
+            or words[at]
+            or seq & 1
+            or node.seq != seq
+            or pfn in node.claims
+        ):
+            return False
+        words[at + 1] = value
+        words[at] = tag + 1
+        self._count_at[block] += 1
+        return True
+
+    def discard_at_once(self, pfn: int, tag: int, value: int, node: Counted, seq: int) -> bool:
+        """Remove the only pin of a frame; False when it is not that simple.
+
+        Context: any thread, without the lock.
+
+        Args:
+            pfn: in the node.
+            tag, value: the pin.
+            node: whose pins these are.
+            seq: what its count was when the caller was given this radix.
+        """
+        block, at = pfn >> 9, pfn + pfn
+        words = self._words
+        if (
+            not self.is_dense[block]
+            or words[at] != tag + 1
+            or words[at + 1] != value
+            or seq & 1
+            or node.seq != seq
+            or pfn in self.extras
+        ):
+            return False
+        words[at] = 0
+        self._count_at[block] = count = self._count_at[block] - 1
+        if count < self.sparse_below:
+            self.thin += [block]
         return True
 
     def _add_extra(self, pfn: int, tag: int, value: int) -> bool:
@@ -274,9 +342,8 @@ class Radix:
         return True
 
     def _replace_first(self, pfn: int, record: Record) -> None:
-        at = pfn - self._start
-        if self.is_dense[at >> PAGEBLOCK_ORDER]:
-            self._rows[at] = record[0] + 1, record[1]
+        if self.is_dense[pfn >> PAGEBLOCK_ORDER]:
+            self._rows[pfn] = record[0] + 1, record[1]
         else:
             self.sparse.replace(pfn, *record)
 
@@ -299,10 +366,9 @@ class Radix:
         return found
 
     def _find_piece(self, pfns: Pfns, found: "Found") -> None:
-        at = pfns - self._start
-        dense = self._dense[at >> PAGEBLOCK_ORDER]
+        dense = self._dense[pfns >> PAGEBLOCK_ORDER]
         if dense.any():
-            rows = self._rows.take(at, axis=0)
+            rows = self._rows.take(pfns, axis=0)
             np.subtract(rows[:, 0], 1, out=found.tags, casting="same_kind")
             found.values[:] = rows[:, 1]
             if dense.all():
@@ -324,11 +390,9 @@ class Radix:
             self._add_piece(pins.at(piece), None if found is None else found.at(piece))
 
     def _add_piece(self, pins: PinRows, found: "Found | None") -> None:
-        at = pins.pfns - self._start
-        blocks = at >> PAGEBLOCK_ORDER
+        blocks = pins.pfns >> PAGEBLOCK_ORDER
         before = self.counts[blocks]
         np.add.at(self.counts, blocks, np.int16(1))
-        self.nr_frames += len(pins)
         dense = self._dense[blocks]
         crowded = ~dense & (self.counts[blocks] > self.dense_above)
         if crowded.any():
@@ -337,7 +401,7 @@ class Radix:
             dense = self._dense[blocks]
         few: Mask | slice = slice(None)
         if dense.any():
-            self._write(at[dense], pins.at(dense))
+            self._write(pins.at(dense))
             if dense.all():
                 return
             few = ~dense
@@ -346,10 +410,10 @@ class Radix:
         places = found.places[few] if found is not None and is_true else None
         self.sparse.put_many(pins.pfns, pins.tags, pins.values, places)
 
-    def _write(self, at: NDArray[np.int64], pins: PinRows) -> None:
-        """Write records into the column, at these rows of it; what makes them count comes last."""
-        self._rows[at, 1] = pins.values
-        self._rows[at, 0] = pins.tags.astype(np.int64) + 1
+    def _write(self, pins: PinRows) -> None:
+        """Write records into the column; what makes them count comes last."""
+        self._rows[pins.pfns, 1] = pins.values
+        self._rows[pins.pfns, 0] = pins.tags.astype(np.int64) + 1
 
     def remove_many(self, pfns: Pfns) -> None:
         """Remove the only pin of each of these distinct frames."""
@@ -357,15 +421,13 @@ class Radix:
             self._remove_piece(pfns[piece])
 
     def _remove_piece(self, pfns: Pfns) -> None:
-        at = pfns - self._start
-        blocks = at >> PAGEBLOCK_ORDER
+        blocks = pfns >> PAGEBLOCK_ORDER
         dense = self._dense[blocks]
         if dense.any():
-            self._rows[at[dense], 0] = 0
+            self._rows[pfns[dense], 0] = 0
         if not dense.all():
             self.sparse.remove_many(self.sparse.locate(pfns[~dense]).places)
         np.add.at(self.counts, blocks, np.int16(-1))
-        self.nr_frames -= len(pfns)
         thin = dense & (self.counts[blocks] < self.sparse_below)
         if thin.any():
             self._sparsify(np.unique(blocks[thin]))
@@ -444,9 +506,8 @@ class Radix:
         return PinRows.of((pfn, *record) for pfn in frames for record in self.extras[pfn])
 
     def _blocks_in(self, start: int, stop: int) -> slice:
-        """The blocks that a range, not empty, touches; 0 is the first of the node."""
-        first, last = start >> PAGEBLOCK_ORDER, stop - 1 >> PAGEBLOCK_ORDER
-        return slice(first - self.first_block, last + 1 - self.first_block)
+        """The blocks that a range, not empty, touches."""
+        return slice(start >> PAGEBLOCK_ORDER, (stop - 1 >> PAGEBLOCK_ORDER) + 1)
 
     def _blocks_of(self, start: int, stop: int) -> tuple[slice, NDArray[np.int16]]:
         """The blocks of a range, and how many of its frames are in each."""
@@ -468,7 +529,7 @@ class Radix:
         if (self.counts[blocks] < nr_frames).any():
             return False
         if self._dense[blocks].all():
-            rows = self._rows[start - self._start : stop - self._start]
+            rows = self._rows[start:stop]
             return bool((rows[:, 0] == tag + 1).all() and (rows[:, 1] == values).all())
         found = self.find_many(np.arange(start, stop))
         return bool((found.tags == tag).all() and (found.values == values).all())
@@ -489,11 +550,10 @@ class Radix:
             self.add_many(PinRows(np.arange(start, stop), tags, column))
             return
         self.counts[blocks] += nr_frames
-        self.nr_frames += stop - start
         new = ~self._dense[blocks]
         if new.any():
             self._densify(blocks.start + new.nonzero()[0], before[new])
-        rows = self._rows[start - self._start : stop - self._start]
+        rows = self._rows[start:stop]
         rows[:, 1] = values
         rows[:, 0] = tag + 1
 
@@ -503,9 +563,8 @@ class Radix:
         if not self._dense[blocks].all():
             self.remove_many(np.arange(start, stop))
             return
-        self._rows[start - self._start : stop - self._start, 0] = 0
+        self._rows[start:stop, 0] = 0
         self.counts[blocks] -= nr_frames
-        self.nr_frames -= stop - start
         thin = self.counts[blocks] < self.sparse_below
         if thin.any():
             self._sparsify(blocks.start + thin.nonzero()[0])
@@ -525,17 +584,16 @@ class Radix:
             mask: shape (stop - start,), all False: its frames.
         """
         for lo, hi in self._dense_runs(start, stop):
-            rows = self._rows[lo - self._start : hi - self._start, 0]
+            rows = self._rows[lo:hi, 0]
             np.not_equal(rows, 0, out=mask[lo - start : hi - start])
         pfns = self.sparse.pfns_at(self._places_in(start, stop))
         mask[pfns - start] = True
 
     def mask_of_dense(self, start: int, stop: int) -> Mask | None:
         """`fill_mask` of a part of one block that is dense, else None.  Safe without the lock."""
-        at = start - self._start
-        if not self.is_dense[at >> PAGEBLOCK_ORDER]:
+        if not self.is_dense[start >> PAGEBLOCK_ORDER]:
             return None
-        mask: Mask = self._rows[at : stop - self._start, 0] != 0
+        mask: Mask = self._rows[start:stop, 0] != 0
         return mask
 
     def first_pins(self, start: int, stop: int) -> PinRows:
@@ -550,7 +608,7 @@ class Radix:
         """`first_pins` of the dense blocks, a part for each run of them."""
         parts = []
         for lo, hi in self._dense_runs(start, stop):
-            rows = self._rows[lo - self._start : hi - self._start]
+            rows = self._rows[lo:hi]
             at = rows[:, 0].nonzero()[0]
             parts.append(PinRows(at + lo, (rows[at, 0] - 1).astype(np.int32), rows[at, 1]))
         return parts
@@ -558,8 +616,8 @@ class Radix:
     def next_pinned(self, start: int, stop: int) -> int | None:
         """The first pinned frame of [start, stop), or None."""
         while start < stop:
-            border = (start - self._start | PAGEBLOCK_NR_PAGES - 1) + 1 + self._start
-            if self._count_at[start - self._start >> PAGEBLOCK_ORDER]:
+            border = (start | PAGEBLOCK_NR_PAGES - 1) + 1
+            if self._count_at[start >> PAGEBLOCK_ORDER]:
                 found = self.first_pins(start, min(border, stop)).pfns
                 if found.size:
                     return int(found[0])
@@ -570,24 +628,24 @@ class Radix:
 
     def _next_block(self, pfn: int) -> int:
         """The start of the first block from that of `pfn` on with a pin, or what is behind all."""
-        at, step = pfn - self._start >> PAGEBLOCK_ORDER, 64
+        at, step = pfn >> PAGEBLOCK_ORDER, 64
         while at < len(self.counts):
             ahead = np.flatnonzero(self.counts[at : at + step])
             if ahead.size:
-                return self._start + (at + int(ahead[0]) << PAGEBLOCK_ORDER)
+                return at + int(ahead[0]) << PAGEBLOCK_ORDER
             at, step = at + step, step * 8
         return self.span.stop
 
     def _dense_runs(self, start: int, stop: int) -> list[tuple[int, int]]:
         """The parts of a range that lie in dense blocks, neighbours together."""
         first, last = (
-            start - self._start >> PAGEBLOCK_ORDER,
-            stop - 1 - self._start >> PAGEBLOCK_ORDER,
+            start >> PAGEBLOCK_ORDER,
+            stop - 1 >> PAGEBLOCK_ORDER,
         )
         return [
             (
-                max(start, self._start + (first + lo << PAGEBLOCK_ORDER)),
-                min(stop, self._start + (first + hi << PAGEBLOCK_ORDER)),
+                max(start, (first + lo << PAGEBLOCK_ORDER)),
+                min(stop, (first + hi << PAGEBLOCK_ORDER)),
             )
             for lo, hi in _runs(self._dense[first : last + 1].nonzero()[0])
         ]
@@ -595,13 +653,13 @@ class Radix:
     def _places_in(self, start: int, stop: int) -> NDArray[np.int64]:
         """The places in the table of the records of a range, in no particular order."""
         first, last = (
-            start - self._start >> PAGEBLOCK_ORDER,
-            stop - 1 - self._start >> PAGEBLOCK_ORDER,
+            start >> PAGEBLOCK_ORDER,
+            stop - 1 >> PAGEBLOCK_ORDER,
         )
         few = self.counts[first : last + 1] > 0
         few &= ~self._dense[first : last + 1]
         places = self._places_of(first + few.nonzero()[0])
-        if start - self._start & PAGEBLOCK_NR_PAGES - 1 or stop & PAGEBLOCK_NR_PAGES - 1:
+        if start & PAGEBLOCK_NR_PAGES - 1 or stop & PAGEBLOCK_NR_PAGES - 1:
             pfns = self.sparse.pfns_at(places)
             places = places[(pfns >= start) & (pfns < stop)]
         return places
@@ -619,14 +677,12 @@ class Radix:
         wanted = np.zeros(len(self.counts), dtype=np.bool_)
         wanted[blocks] = True
         live = self.sparse.live()
-        places: NDArray[np.int64] = live[
-            wanted[self.sparse.pfns_at(live) - self._start >> PAGEBLOCK_ORDER]
-        ]
+        places: NDArray[np.int64] = live[wanted[self.sparse.pfns_at(live) >> PAGEBLOCK_ORDER]]
         return places
 
     def _places_among(self, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
         offsets = (blocks << PAGEBLOCK_ORDER)[:, None] + np.arange(PAGEBLOCK_NR_PAGES)
-        found = self.sparse.locate(offsets.ravel() + self._start)
+        found = self.sparse.locate(offsets.ravel())
         return found.places[found.is_there]
 
     def _at_places(self, places: NDArray[np.int64]) -> PinRows:
@@ -645,9 +701,15 @@ class Radix:
         self.nr_conversions += len(blocks)
         places = self._places_of(blocks[counts > 0])
         pins = self._at_places(places)
-        self._write(pins.pfns - self._start, pins)
+        self._write(pins)
         self._dense[blocks] = True
         self.sparse.remove_many(places)
+
+    def trim(self) -> None:
+        """Give the thin blocks back."""
+        blocks = np.unique(np.array(self.thin, dtype=np.int64))
+        self._sparsify(blocks[self._dense[blocks] & (self.counts[blocks] < self.sparse_below)])
+        self.thin = []
 
     def _sparsify(self, blocks: NDArray[np.int64]) -> None:
         """Move the few records of some dense blocks, ascending, into the table."""
@@ -656,14 +718,17 @@ class Radix:
         at = ((some << PAGEBLOCK_ORDER)[:, None] + np.arange(PAGEBLOCK_NR_PAGES)).ravel()
         rows = self._rows[at[at < len(self._rows)]]
         held = rows[:, 0].nonzero()[0]
-        self.sparse.put_many(
-            at[held] + self._start, (rows[held, 0] - 1).astype(np.int32), rows[held, 1]
-        )
+        self.sparse.put_many(at[held], (rows[held, 0] - 1).astype(np.int32), rows[held, 1])
         self._dense[blocks] = False
         for start, stop in _runs(blocks):
             self._column.give_back(start, stop - start)
 
     # Whole.
+
+    @property
+    def nr_frames(self) -> int:
+        """Frames that have a pin; costs a look at each block's count."""
+        return int(self.counts.sum(dtype=np.int64))
 
     @property
     def nr_pins(self) -> int:
@@ -678,7 +743,7 @@ class Radix:
     def _firsts_by_form(self) -> PinRows:
         """First pins, by what says where a block's records are and by nothing else."""
         table = self._at_places(self.sparse.live())
-        parts = [table.at(~self._dense[table.pfns - self._start >> PAGEBLOCK_ORDER])]
+        parts = [table.at(~self._dense[table.pfns >> PAGEBLOCK_ORDER])]
         parts += self._in_column(self.span.start, self.span.stop)
         return joined(parts)
 
@@ -716,16 +781,16 @@ class Radix:
         in_node = (table >= self.span.start) & (table < self.span.stop)
         require(in_node.all(), "X5 a record outside the node")
         blocks = np.arange(len(self.counts))
-        counts = np.bincount(table - self._start >> PAGEBLOCK_ORDER, minlength=len(blocks))
+        counts = np.bincount(table >> PAGEBLOCK_ORDER, minlength=len(blocks))
         require(not counts[self._dense].any(), "X2 a block in the table and in the column")
         for lo, hi in self._dense_runs(self.span.start, self.span.stop):
-            at = self._rows[lo - self._start : hi - self._start, 0].nonzero()[0] + lo - self._start
+            at = self._rows[lo:hi, 0].nonzero()[0] + lo
             counts += np.bincount(at >> PAGEBLOCK_ORDER, minlength=len(blocks))
             require((self._rows[at, 0] > 0).all(), "X5 a record without a tag", start=lo)
         require(np.array_equal(counts, self.counts), "X1 frames per block")
-        nr_frames = int(counts.sum())
-        require(nr_frames == self.nr_frames, "X1 frames", counted=nr_frames, kept=self.nr_frames)
-        least, most = counts[self._dense], counts[~self._dense]
+        crowded = self._dense.copy()
+        crowded[self.thin] = False
+        least, most = counts[crowded], counts[~self._dense]
         require(least.size == 0 or least.min() >= self.sparse_below, "X6 a dense block of too few")
         require(most.max(initial=0) <= self.dense_above, "X6 a crowded block that is not dense")
         self._check_extras()

@@ -63,8 +63,6 @@ NO_OWNER_ID = -1
 SEVERAL_OWNERS_ID = -2
 """In a column of owner ids: the frame has several pins; ask `pins`."""
 
-_LEAST, _MOST = -(1 << 63) + 1, (1 << 63) - 1  # of an int64, but for the one without a twin
-_NONE = NONE_NUMBER
 _YES = Verdict.YES
 
 
@@ -137,7 +135,6 @@ class PinRegistry:
             topology, self._welcome, sparse_below=sparse_below, dense_above=dense_above
         )
         self._shards = self._nodes.shards
-        self._thread = self._nodes.thread
         self._way_of = self._nodes.way_of
         self._privates = Privates()
         self._reads = Reads(self._nodes)
@@ -221,7 +218,7 @@ class PinRegistry:
             raise PinpageError(
                 f"node {node}: the topology has nodes 0..{self.topology.nr_nodes - 1}"
             )
-        self._thread.home = node
+        self._nodes.thread.home = node
 
     def fault(self, owner: PinOwner, why: str) -> None:
         """Mark an owner that raised or lied: it is not asked any more, its frames refuse."""
@@ -268,12 +265,13 @@ class PinRegistry:
             tag = self._tag_of[id(owner)]
         except KeyError:
             tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
-        if private is None:
-            tag, value = tag | 1, _NONE
-        elif type(private) is int and _LEAST <= private <= _MOST:
-            value = private
-        else:
-            tag, value = self._hold(tag, private)
+        if type(private) is int:
+            try:
+                if shard.radix.add_at_once(pfn, tag, private, shard, seq):
+                    return _YES
+            except ValueError:  # an int of more than 64 bits is an object like any other
+                pass
+        tag, value = self._hold(tag, private)
         entry = tag, value, batch
         claims, pending = shard.claims, batch.pending
         try:
@@ -285,7 +283,7 @@ class PinRegistry:
             if is_held or shard.seq != seq:
                 return self._settle(shard, pfn, entry, wait)
             if len(pending) >= self._batch_nr_pins:
-                shard.run(self._thread, shard.drain_own, batch)
+                shard.run(batch.thread, shard.drain_own, batch)
         except BaseException as error:
             # Without a call as far as the entry goes, so that a second interrupt finds no gap.
             is_sure = isinstance(error, PinpageError)
@@ -301,15 +299,15 @@ class PinRegistry:
 
     def _settle(self, shard: Shard, pfn: int, entry: Entry, wait: bool) -> Verdict:
         """The frame has this pin, or somebody was in the shard: what came of the new entry?"""
-        if shard.run(self._thread, shard.withdraw, pfn, entry):
+        if shard.run(entry[2].thread, shard.withdraw, pfn, entry):
             return self._pin_locked(shard, pfn, entry, wait)
         return _YES
 
     def _pin_locked(self, shard: Shard, pfn: int, entry: Entry, wait: bool) -> Verdict:
         """`pin` under the lock."""
-        tag, value, _ = entry
+        tag, value, batch = entry
         while True:
-            ticket = shard.run(self._thread, shard.pin, pfn, tag, value, self._thread.ident)
+            ticket = shard.run(batch.thread, shard.pin, pfn, tag, value, batch.thread.ident)
             if ticket is None:
                 return _YES
             if not wait or ticket.is_mine:
@@ -318,7 +316,7 @@ class PinRegistry:
                 return Verdict.AGAIN
             ticket.wait()
 
-    def unpin(  # noqa: C901, PLR0912 - as `pin`
+    def unpin(  # noqa: C901 - as `pin`
         self, pfn: int, owner: PinOwner, private: Any = None
     ) -> None:
         """Take one pin back; when this returns, no later scanner sees it.
@@ -343,17 +341,18 @@ class PinRegistry:
         if type(pfn) is not int:
             pfn = as_pfn(pfn)
         shard, batch = self._way_of(pfn)
+        seq, pending = shard.seq, batch.pending
         try:
             tag = self._tag_of[id(owner)]
         except KeyError:
             tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
-        if private is None:
-            tag, value = tag | 1, _NONE
-        elif type(private) is int and _LEAST <= private <= _MOST:
-            value = private
-        else:
-            tag, value = self._known(tag, private, pfn)
-        pending = batch.pending
+        if (
+            type(private) is int
+            and pfn not in pending
+            and shard.radix.discard_at_once(pfn, tag, private, shard, seq)
+        ):
+            return
+        tag, value = self._known(tag, private, pfn)
         entry = pending.get(pfn)
         if entry is not None and entry[0] == tag and entry[1] == value and not shard.seq & 1:
             claims = shard.claims
@@ -369,11 +368,11 @@ class PinRegistry:
                 if tag & 1:
                     self._give_back({value: 1}, is_sure=True)
                 return
-        if self._nodes.is_interrupted(shard):
+        if shard.holder and self._nodes.is_interrupted(shard):
             self._unpin_late(shard, pfn, tag, value)
             return
         try:
-            is_out = shard.run(self._thread, shard.discard, pfn, tag, value)
+            is_out = shard.run(batch.thread, shard.discard, pfn, tag, value)
             if is_out and tag & 1:
                 self._give_back({value: 1}, is_sure=True)
         except BaseException:
@@ -403,10 +402,12 @@ class PinRegistry:
             if shard.discard(frame, tag, value) and tag & 1:
                 self._give_back({value: 1}, is_sure=True)
 
-        shard.unpin_late(self._thread, unpin)
+        shard.unpin_late(self._nodes.thread, unpin)
 
     def _hold(self, tag: int, private: Any) -> tuple[int, int]:
-        """Tag and value of a private that is not the commonest kind of int, with a user more."""
+        """Tag and value of a private; an object has a user more."""
+        if private is None:
+            return tag | 1, NONE_NUMBER
         value = as_int(private)
         if value is not None:
             return tag, value
@@ -418,6 +419,8 @@ class PinRegistry:
             raise
 
     def _known(self, tag: int, private: Any, pfn: int) -> tuple[int, int]:
+        if private is None:
+            return tag | 1, NONE_NUMBER
         value = as_int(private)
         if value is not None:
             return tag, value
@@ -739,7 +742,7 @@ class PinRegistry:
 
         Nests, and several threads may scan at a time.
         """
-        token = Watcher(self._thread.ident)
+        token = Watcher(self._nodes.thread.ident)
         try:
             for shard in self._shards:
                 self._nodes.run([shard], shard.watch, token)

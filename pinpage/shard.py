@@ -43,12 +43,12 @@ Kernel counterpart: zone->lock with per-CPU lists; lru_cache_disable for the byp
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from pinpage.batch import Batch, Entry
+from pinpage.batch import Batch, Entry, Thread
 from pinpage.errors import (
     AlreadyPinnedError,
     ContextError,
@@ -56,30 +56,17 @@ from pinpage.errors import (
     PinpageError,
     require,
 )
-from pinpage.radix import Found, PinRows, Radix, Record, joined
+from pinpage.radix import PinRows, Radix, Record, joined
 from pinpage.sparse import NO_TAG
 from pinpage.units import Pfns
 
-__all__ = ["Change", "Shard", "Thread", "Ticket", "Watcher", "apply"]
+__all__ = ["Change", "Shard", "Ticket", "Watcher", "apply"]
 
-_P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 _MIN_COLUMN_NR_PINS = 12  # a shorter batch is as fast pin by pin
 
 NO_PINS = PinRows.of([])
-
-
-class Thread(Protocol):
-    """What a section has to know of the thread that is in it.
-
-    Attributes:
-        ident: as of `threading.get_ident`.
-        home: the node that it runs on.
-    """
-
-    ident: int
-    home: int
 
 
 class Watcher:
@@ -156,7 +143,8 @@ class Shard:
         watchers: tokens of scanners at work; one that nobody has any more does not count.
         welcome: numbers of the owners that may pin; the registry's own set.
         late: unpins that a finalizer or signal handler made inside the section.
-        change: what is being done, or was when something was raised.
+        change: what is being done, or was when something was raised; for one pin only whether
+            it is added, and the pin.
 
     Invariants, run by `check` when no other thread is in the registry:
         H1 claims are exactly the entries of all batches, each under its pfn.
@@ -164,6 +152,31 @@ class Shard:
         H3 no frame under move has a pin in a batch, and no batch holds one while a scanner works.
         H4 leaving makes the count even, and leaves it odd while somebody watches.
     """
+
+    __slots__ = (
+        "_nr_annihilated_before",
+        "_step",
+        "_waiters",
+        "batches",
+        "change",
+        "claims",
+        "holder",
+        "late",
+        "lock",
+        "moving",
+        "node",
+        "nr_died",
+        "nr_direct",
+        "nr_drained",
+        "nr_drains",
+        "nr_refused",
+        "nr_remote",
+        "nr_waits",
+        "radix",
+        "seq",
+        "watchers",
+        "welcome",
+    )
 
     def __init__(self, node: int, radix: Radix, welcome: set[int]) -> None:
         """Nothing pinned.
@@ -184,58 +197,71 @@ class Shard:
         self.watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self.welcome = welcome
         self.late: deque[Callable[[], None]] = deque()
-        self.change: Change | None = None
+        self.change: Change | tuple[bool, int, int, int] | None = None
         self._waiters: list[threading.Lock] = []
         self._nr_annihilated_before = 0
         self._step = 1
-        self.nr_acquisitions = self.nr_remote = self.nr_waits = 0
+        self.nr_remote = self.nr_waits = 0
         self.nr_drains = self.nr_drained = self.nr_direct = self.nr_refused = self.nr_died = 0
 
     # The locked section.
 
-    def run(
-        self, thread: Thread, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _R:
+    def run(self, thread: Thread, work: Callable[..., _R], *args: object) -> _R:
         """Call `work` in the locked section, and return what it returns.
 
         Args:
             thread: the calling one.
             work: anything; what it raises goes on to the caller.
-            args, kwargs: for it.
+            args: for it.
 
         Raises:
             ContextError: the thread is in the section already: it was interrupted there by the
                 signal handler or finalizer that calls.
         """
-        me = thread.ident
-        if self.holder == me:
+        if self.holder == thread.ident:
             raise ContextError(
                 "this finalizer or signal handler interrupted the registry; from there it can "
                 "only unpin"
             )
         with self.lock:
-            self.holder = me
-            self.seq |= 1
+            self.holder = thread.ident
             try:
-                self.nr_acquisitions += 1
+                if self.seq & 1:
+                    self._set_right()
+                else:
+                    self.seq += 1
                 if thread.home != self.node:
                     self.nr_remote += 1
-                if self.change is not None:
-                    self._mend()
-                if self._step == 2:
-                    self._watch_or_not()
-                while self.late:
-                    self._catch_up()
-                result = work(*args, **kwargs)
-                while self.late:
-                    self._catch_up()
+                result = work(*args)
+                if self.late:
+                    self._unpin_late()
                 return result
             finally:
-                # No calls, so no interrupt, from here until the lock is released.
+                # No call, so no interrupt, from here until the lock is released.
                 self.seq = (self.seq | 1) + (
                     2 if self.change is not None or self.late else self._step
                 )
                 self.holder = 0
+
+    @property
+    def nr_acquisitions(self) -> int:
+        """Locked sections so far: each moves the count on by two, or by one and three."""
+        return self.seq // 2
+
+    def _set_right(self) -> None:
+        """Do what a section has to do first when the count was odd before it."""
+        change = self.change
+        if isinstance(change, tuple):
+            is_added, row = change[0], PinRows.of([change[1:]])
+            lost, kept = (row, NO_PINS) if is_added else (NO_PINS, row)
+            self.radix = self.radix.rebuilt(lost, kept)
+        elif change is not None and change.commit[0]:
+            self.finish(change)
+        elif change is not None:
+            self.radix = self.radix.rebuilt(change.added(), change.removed())
+        self.change = None
+        self._watch_or_not()
+        self._unpin_late()
 
     def unpin_late(self, thread: Thread, unpin: Callable[[], None]) -> None:
         """Have `unpin` called before the section ends that this thread was interrupted in.
@@ -252,25 +278,19 @@ class Shard:
             self.lock.release()
             self.run(thread, int)
 
-    def _catch_up(self) -> None:
-        self.late[0]()
-        self.late.popleft()
-
-    def _mend(self) -> None:
-        """Take back, or finish, the change of a section that something was raised in."""
-        change = self.change
-        if change is None:
-            return
-        if change.commit[0]:
-            self.finish(change)
-        else:
-            self.radix = self.radix.rebuilt(change.added(), change.removed())
-        self.change = None
+    def _unpin_late(self) -> None:
+        while self.late:
+            self.late[0]()
+            self.late.popleft()
 
     def finish(self, change: Change) -> None:
         """Take what was stored or refused out of the batches; as often as it is interrupted."""
-        refused = change.refused
-        for pfn, entry in change.drained.items():
+        drained, refused = change.drained, change.refused
+        pending = next(iter(drained.values()))[2].pending
+        if self.claims is pending and len(drained) == len(pending) and not refused:
+            # The one thread that there is has its batch stored: all of it, and by one call.
+            pending.clear()
+        for pfn, entry in drained.items():
             pending = entry[2].pending
             if pfn in pending and pending[pfn] is entry:
                 # Without a call in between: whoever comes finds all of this or nothing.
@@ -311,10 +331,10 @@ class Shard:
     def _forget_ended(self) -> None:
         """Drop the empty batches of threads that ended."""
         for old in self.batches:
-            if old.is_abandoned and not old.pending:
+            if old.thread.has_ended and not old.pending:
                 self._nr_annihilated_before += old.nr_annihilated
                 old.nr_annihilated = 0
-        self.batches = [old for old in self.batches if old.pending or not old.is_abandoned]
+        self.batches = [old for old in self.batches if old.pending or not old.thread.has_ended]
 
     def drain(self, batch: Batch) -> None:
         """Store what is in a batch."""
@@ -323,7 +343,7 @@ class Shard:
             self._store(dict(batch.pending))
 
     def drain_own(self, batch: Batch) -> None:
-        """`drain` for the thread that owns the batch."""
+        """`drain` for the thread that owns the batch: nobody adds to it meanwhile."""
         self.drain(batch)
         if not self.claims and self.claims is not batch.pending:
             self._forget_ended()
@@ -331,10 +351,14 @@ class Shard:
                 self.claims = batch.pending
 
     def drain_all(self) -> None:
-        """Store what is in any batch of this node."""
+        """Store what is in any batch of this node; give back what few pins do not need."""
         if self.claims:
             for batch in self.batches:
                 self.drain(batch)
+        if self.radix.thin:
+            self.change = Change()
+            self.radix.trim()
+            self.change = None
 
     def drain_frame(self, pfn: int) -> None:
         """Store the pin of one frame, if it is in a batch."""
@@ -344,48 +368,43 @@ class Shard:
 
     def _store(self, entries: dict[int, Entry]) -> None:
         """Store entries of batches, which leave them; hand back what lost a race."""
-        refused: dict[int, Entry] = {}
-        found: Found | None = None
-        if len(entries) < _MIN_COLUMN_NR_PINS or self.moving:
-            singles = entries
-        else:
-            pfns, (tags, values, _) = list(entries), zip(*entries.values(), strict=True)
-            strangers = {tag for tag in set(tags) if tag >> 1 not in self.welcome}
-            pins = PinRows(np.array(pfns), np.array(tags, np.int32), np.array(values, np.int64))
-            found = self.radix.find_many(pins.pfns)
-            crowded = found.tags != NO_TAG
-            if strangers:
-                crowded |= np.isin(pins.tags, list(strangers))
+        singles, columns, found = entries, NO_PINS, None
+        if len(entries) >= _MIN_COLUMN_NR_PINS and not self.moving:
+            tags, values, _ = zip(*entries.values(), strict=True)
+            columns = PinRows(
+                np.fromiter(entries, np.int64, len(entries)),
+                np.array(tags, dtype=np.int32),
+                np.array(values, dtype=np.int64),
+            )
+            found = self.radix.find_many(columns.pfns)
+            plain = found.tags == NO_TAG
+            for tag in set(tags):
+                if tag >> 1 not in self.welcome:
+                    plain &= columns.tags != tag
             singles = {}
-            if crowded.any():
-                singles = {pfn: entries[pfn] for pfn in pins.pfns[crowded].tolist()}
-                pins, found = pins.at(~crowded), found.at(~crowded)
-        for pfn, entry in singles.items():
-            tag, value, _ = entry
-            if (
-                tag >> 1 not in self.welcome
-                or pfn in self.moving
-                or (tag, value) in self.radix.records_of(pfn)
-            ):
-                refused[pfn] = entry
-        rows = [(pfn, tag, value) for pfn, (tag, value, _) in singles.items() if pfn not in refused]
-        change = Change(drained=entries, refused=refused)
-        if found is None:
-            change.added = lambda: PinRows.of(rows)
-            apply([(self, change)], self._add_each, rows)
-        else:
-            change.added = lambda: joined([pins, PinRows.of(rows)])
-            apply([(self, change)], self._add_both, pins, found, rows)
+            if not plain.all():
+                singles = {pfn: entries[pfn] for pfn in columns.pfns[~plain].tolist()}
+                columns, found = columns.at(plain), found.at(plain)
+        refused = {
+            pfn: entry
+            for pfn, entry in singles.items()
+            if entry[0] >> 1 not in self.welcome
+            or pfn in self.moving
+            or entry[:2] in self.radix.records_of(pfn)
+        }
+        rows = [(pfn, *entry[:2]) for pfn, entry in singles.items() if pfn not in refused]
+
+        def add_all() -> None:
+            self.radix.add_many(columns, found)
+            for row in rows:
+                self.radix.add(*row)
+
+        change = Change(
+            added=lambda: joined([columns, PinRows.of(rows)]), drained=entries, refused=refused
+        )
+        apply([(self, change)], add_all)
         self.nr_drained += len(entries) - len(refused)
         self.nr_refused += len(refused)
-
-    def _add_each(self, rows: Iterable[tuple[int, int, int]]) -> None:
-        for row in rows:
-            self.radix.add(*row)
-
-    def _add_both(self, pins: PinRows, found: Found, rows: list[tuple[int, int, int]]) -> None:
-        self.radix.add_many(pins, found)
-        self._add_each(rows)
 
     def withdraw(self, pfn: int, entry: Entry) -> bool:
         """Take a batched entry of the calling thread back; False when it counts already."""
@@ -412,8 +431,9 @@ class Shard:
         """Add one pin, wholly or not at all; False when the frame has exactly this one already."""
         if (tag, value) in self.radix.records_of(pfn):
             return False
-        row = pfn, tag, value
-        apply([(self, Change(added=lambda: PinRows.of([row])))], self.radix.add, *row)
+        self.change = True, pfn, tag, value
+        self.radix.add(pfn, tag, value)
+        self.change = None
         self.nr_direct += 1
         return True
 
@@ -458,16 +478,15 @@ class Shard:
 
     def discard(self, pfn: int, tag: int, value: int) -> bool:
         """Remove one pin, in a batch or stored; False when there is none such."""
-        entry = self.claims.get(pfn)
-        if entry is not None and entry[2].pending.get(pfn) is entry:
-            if entry[0] == tag and entry[1] == value:
-                self._drop_entry(pfn, entry)
-                return True
-            self._store({pfn: entry})
-        row = pfn, tag, value
-        self.change = change = Change(removed=lambda: PinRows.of([row]))
+        if pfn in self.claims:
+            entry = self.claims[pfn]
+            if entry[2].pending.get(pfn) is entry:
+                if entry[0] == tag and entry[1] == value:
+                    self._drop_entry(pfn, entry)
+                    return True
+                self._store({pfn: entry})
+        self.change = False, pfn, tag, value
         is_out = self.radix.discard(pfn, tag, value)
-        change.commit[0] = True
         self.change = None
         if is_out and pfn in self.moving:
             self.nr_died += 1

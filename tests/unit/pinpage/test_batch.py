@@ -118,7 +118,7 @@ def test_another_thread_undoes_a_batched_pin(reg, owner):
 
 def test_a_drain_hands_back_what_lost_a_race(reg, owner):
     """An entry whose frame got the same pin or a mover, or whose owner left, meanwhile."""
-    shard, batch = reg._thread.batches[0]
+    shard, batch = reg._nodes.local.batches[0]
     for pfn, tag, spoil in (
         (3, 0, lambda: shard.radix.add(3, 0, 1)),
         (5, 8, lambda: None),
@@ -128,7 +128,7 @@ def test_a_drain_hands_back_what_lost_a_race(reg, owner):
         shard.claims[pfn] = entry
         spoil()
         batch.pending[pfn] = entry
-        shard.run(reg._thread, shard.drain, batch)
+        shard.run(batch.thread, shard.drain, batch)
         assert batch.refused == [entry]
         assert shard.withdraw(pfn, entry)
         assert batch.refused == []
@@ -294,7 +294,7 @@ def test_a_lookup_sees_a_batched_pin(reg, owner):
 
 
 def entry_of(reg):
-    return reg._thread.batches[0]
+    return reg._nodes.local.batches[0]
 
 
 WATCHER = Watcher(0)
