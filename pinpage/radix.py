@@ -10,7 +10,7 @@ many        two words per frame of the block    a column of the whole node, mapp
 
 The column is addressed by pfn, as page_ext is, so no pattern of pins makes it slower than
 another.  A block turns dense when its pins would take as much memory as the column does, and
-is given back when few are left.
+is given back when few are left; its memory is, where some blocks in a row are.
 
 A block holds the *first* pin of each frame.  Further pins (a GUP pin on a page that zram
 holds) are rare and live in a sorted dict of lists, in order of arrival; when the first pin
@@ -58,6 +58,9 @@ Record = tuple[int, int]
 _NR_BYTES = 16  # of a frame in the column: a word for the tag, one for the value
 _NR_BLOCKS_AT_A_TIME = 256  # turned dense: each is looked for frame by frame
 _NR_PINS_AT_A_TIME = 1 << 15
+_MIN_NR_BLOCKS_BACK = 4  # returned at a time: a system call for each block costs too much
+_NR_BLOCKS_AHEAD = 1 << 16
+_NR_SLOTS_A_PROBE = 6  # that can be read in order in the time of one look-up
 _MAP_NORESERVE = 0x4000  # Linux; Python names it from 3.13 on
 
 
@@ -367,11 +370,11 @@ class Radix:
 
     def _find_piece(self, pfns: Pfns, found: "Found") -> None:
         dense = self._dense[pfns >> PAGEBLOCK_ORDER]
-        if dense.any():
+        if np.count_nonzero(dense):
             rows = self._rows.take(pfns, axis=0)
             np.subtract(rows[:, 0], 1, out=found.tags, casting="same_kind")
             found.values[:] = rows[:, 1]
-            if dense.all():
+            if np.count_nonzero(dense) == len(dense):
                 return
         some = (~dense).nonzero()[0] if dense.any() else slice(None)
         places = self.sparse.locate(pfns[some]).places
@@ -395,14 +398,14 @@ class Radix:
         np.add.at(self.counts, blocks, np.int16(1))
         dense = self._dense[blocks]
         crowded = ~dense & (self.counts[blocks] > self.dense_above)
-        if crowded.any():
+        if np.count_nonzero(crowded):
             new, first = np.unique(blocks[crowded], return_index=True)
             self._densify(new, before[crowded][first])
             dense = self._dense[blocks]
         few: Mask | slice = slice(None)
-        if dense.any():
+        if np.count_nonzero(dense):
             self._write(pins.at(dense))
-            if dense.all():
+            if np.count_nonzero(dense) == len(dense):
                 return
             few = ~dense
             pins = pins.at(few)
@@ -423,13 +426,13 @@ class Radix:
     def _remove_piece(self, pfns: Pfns) -> None:
         blocks = pfns >> PAGEBLOCK_ORDER
         dense = self._dense[blocks]
-        if dense.any():
+        if np.count_nonzero(dense):
             self._rows[pfns[dense], 0] = 0
-        if not dense.all():
+        if np.count_nonzero(dense) < len(dense):
             self.sparse.remove_many(self.sparse.locate(pfns[~dense]).places)
         np.add.at(self.counts, blocks, np.int16(-1))
         thin = dense & (self.counts[blocks] < self.sparse_below)
-        if thin.any():
+        if np.count_nonzero(thin):
             self._sparsify(np.unique(blocks[thin]))
 
     # Columns of pins: rows in pfn order, of one frame as many as you like.
@@ -465,7 +468,7 @@ class Radix:
         found = self.find_many(pins.pfns) if found is None else found
         fresh = found.tags == NO_TAG
         fresh[1:] &= pins.pfns[1:] != pins.pfns[:-1]
-        if fresh.all():
+        if np.count_nonzero(fresh) == len(fresh):
             self.add_many(pins, found)
             return
         self.add_many(pins.at(fresh), found.at(fresh))
@@ -475,7 +478,7 @@ class Radix:
     def remove(self, pins: PinRows) -> None:
         """Remove pins all of which are there; ascending."""
         alone = self.nr_extras_of(pins.pfns) == 0
-        if not alone.all():
+        if np.count_nonzero(alone) < len(alone):
             for row in pins.at(~alone).each():
                 self.discard(*row)
             pins = pins.at(alone)
@@ -526,13 +529,15 @@ class Radix:
             values: one for all, or an array of shape (stop - start,).
         """
         blocks, nr_frames = self._blocks_of(start, stop)
-        if (self.counts[blocks] < nr_frames).any():
+        if np.count_nonzero(self.counts[blocks] < nr_frames):
             return False
-        if self._dense[blocks].all():
+        if np.count_nonzero(self._dense[blocks]) == len(nr_frames):
             rows = self._rows[start:stop]
-            return bool((rows[:, 0] == tag + 1).all() and (rows[:, 1] == values).all())
+            same = (rows[:, 0] == tag + 1) & (rows[:, 1] == values)
+            return bool(np.count_nonzero(same) == len(same))
         found = self.find_many(np.arange(start, stop))
-        return bool((found.tags == tag).all() and (found.values == values).all())
+        same = (found.tags == tag) & (found.values == values)
+        return bool(np.count_nonzero(same) == len(same))
 
     def add_range(self, start: int, stop: int, tag: int, values: int | NDArray[np.int64]) -> None:
         """Pin every frame of [start, stop), none of which is pinned, with one tag.
@@ -543,37 +548,58 @@ class Radix:
             values: one for all, or an array of shape (stop - start,).
         """
         blocks, nr_frames = self._blocks_of(start, stop)
-        before = self.counts[blocks].copy()
-        if (before + nr_frames <= self.dense_above).any() and not self._dense[blocks].all():
-            column = np.broadcast_to(np.asarray(values, dtype=np.int64), stop - start)
-            tags = np.full(stop - start, tag, dtype=np.int32)
-            self.add_many(PinRows(np.arange(start, stop), tags, column))
+        before = self.counts[blocks]
+        few = ~self._dense[blocks] & (before + nr_frames <= self.dense_above)
+        lo, hi = self._without_ends(start, stop, few)
+        for first, last in ((start, lo), (hi, stop)):
+            if first < last:  # the end of a range in a block that stays sparse
+                column = np.asarray(values, dtype=np.int64)
+                some = column if column.ndim == 0 else column[first - start : last - start]
+                tags = np.full(last - first, tag, dtype=np.int32)
+                pfns = np.arange(first, last)
+                self._add_piece(PinRows(pfns, tags, np.broadcast_to(some, last - first)), None)
+        if lo >= hi:
             return
+        blocks, nr_frames = self._blocks_of(lo, hi)
+        before = self.counts[blocks].copy()
         self.counts[blocks] += nr_frames
-        new = ~self._dense[blocks]
-        if new.any():
-            self._densify(blocks.start + new.nonzero()[0], before[new])
-        rows = self._rows[start:stop]
-        rows[:, 1] = values
+        new = (~self._dense[blocks]).nonzero()[0]
+        if new.size:
+            self._densify(blocks.start + new, before[new])
+        rows = self._rows[lo:hi]
+        rows[:, 1] = values if isinstance(values, int) else values[lo - start : hi - start]
         rows[:, 0] = tag + 1
 
     def remove_range(self, start: int, stop: int) -> None:
         """Remove the only pin of every frame of [start, stop), which is not empty."""
-        blocks, nr_frames = self._blocks_of(start, stop)
-        if not self._dense[blocks].all():
-            self.remove_many(np.arange(start, stop))
+        blocks, _ = self._blocks_of(start, stop)
+        lo, hi = self._without_ends(start, stop, ~self._dense[blocks])
+        for first, last in ((start, lo), (hi, stop)):
+            if first < last:
+                self._remove_piece(np.arange(first, last))
+        if lo >= hi:
             return
-        self._rows[start:stop, 0] = 0
+        blocks, nr_frames = self._blocks_of(lo, hi)
+        self._rows[lo:hi, 0] = 0
         self.counts[blocks] -= nr_frames
-        thin = self.counts[blocks] < self.sparse_below
-        if thin.any():
-            self._sparsify(blocks.start + thin.nonzero()[0])
+        thin = (self.counts[blocks] < self.sparse_below).nonzero()[0]
+        if thin.size:
+            self._sparsify(blocks.start + thin)
+
+    @staticmethod
+    def _without_ends(start: int, stop: int, sparse: Mask) -> tuple[int, int]:
+        """A range without those of its first and last block that are sparse; others are not."""
+        if sparse[0]:
+            start = min(stop, (start | PAGEBLOCK_NR_PAGES - 1) + 1)
+        if sparse[-1]:
+            stop = max(start, stop - 1 & -PAGEBLOCK_NR_PAGES)
+        return start, stop
 
     # Scans, over [start, stop) within the node.
 
     def is_clear(self, start: int, stop: int) -> bool:
         """Whether no frame in [start, stop), which is not empty, is pinned."""
-        is_empty = not self.counts[self._blocks_in(start, stop)].any()
+        is_empty = not np.count_nonzero(self.counts[self._blocks_in(start, stop)])
         return is_empty or self.next_pinned(start, stop) is None
 
     def fill_mask(self, start: int, stop: int, mask: Mask) -> None:
@@ -668,7 +694,7 @@ class Radix:
         """The places in the table of the records of some blocks: frame by frame, or all records."""
         if not len(blocks):
             return np.empty(0, dtype=np.int64)
-        if len(blocks) * PAGEBLOCK_NR_PAGES < self.sparse.nr_slots:
+        if len(blocks) * PAGEBLOCK_NR_PAGES * _NR_SLOTS_A_PROBE < self.sparse.nr_slots:
             found = [
                 self._places_among(blocks[at : at + _NR_BLOCKS_AT_A_TIME])
                 for at in range(0, len(blocks), _NR_BLOCKS_AT_A_TIME)
@@ -720,8 +746,17 @@ class Radix:
         held = rows[:, 0].nonzero()[0]
         self.sparse.put_many(at[held], (rows[held, 0] - 1).astype(np.int32), rows[held, 1])
         self._dense[blocks] = False
+        self._rows[at[held], 0] = 0
         for start, stop in _runs(blocks):
-            self._column.give_back(start, stop - start)
+            if stop - start >= _MIN_NR_BLOCKS_BACK:
+                self._column.give_back(start, stop - start)
+
+    def border_after(self, start: int, nr_pins: int) -> int:
+        """Where to stop so that [start, stop) has about so many pinned frames, and not few."""
+        first = start >> PAGEBLOCK_ORDER
+        sums = np.cumsum(self.counts[first : first + _NR_BLOCKS_AHEAD], dtype=np.int64)
+        nr_blocks = int(np.searchsorted(sums, nr_pins)) + 1
+        return first + nr_blocks << PAGEBLOCK_ORDER
 
     # Whole.
 

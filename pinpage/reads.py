@@ -23,11 +23,11 @@ from pinpage.nodes import Nodes
 from pinpage.radix import PinRows, joined
 from pinpage.shard import Shard
 from pinpage.sparse import NO_TAG
-from pinpage.units import PAGEBLOCK_NR_PAGES, Mask, Pfns
+from pinpage.units import Mask, Pfns
 
 __all__ = ["Reads"]
 
-_CHUNK_NR_PAGES = 64 * PAGEBLOCK_NR_PAGES
+_CHUNK_NR_FRAMES = 1 << 15
 
 _See = Callable[[NDArray[np.int32], NDArray[np.int64]], None]
 
@@ -57,9 +57,15 @@ class Reads:
         return joined([self._nodes.run([s], _pins_in, s, lo, hi, see) for s, lo, hi in spans])
 
     def in_chunks(self, start: int, stop: int, see: _See) -> Iterator[PinRows]:
-        """`in_range` in pieces of at most 64 pageblocks, without a lock between them."""
+        """`in_range` of about 32,768 frames at a time, without a lock between them.
+
+        Args:
+            start, stop: the range.
+            see: as for `in_range`.
+        """
         while (first := self.next_pinned(start, stop)) is not None:
-            start = min(stop, (first // _CHUNK_NR_PAGES + 1) * _CHUNK_NR_PAGES)
+            radix = self._nodes.shard_of(first).radix
+            start = min(stop, radix.span.stop, radix.border_after(first, _CHUNK_NR_FRAMES))
             yield self.in_range(first, start, see)
 
     def next_pinned(self, start: int, stop: int) -> int | None:

@@ -612,7 +612,7 @@ class PinRegistry:
     def iter_pins(self, start: int = 0, stop: int | None = None) -> Iterator[Pin]:
         """All pins of [start, stop) in pfn order, a frame's own as in `pins`.
 
-        Reads 64 pageblocks at a time and holds no lock while the caller works, so pins that
+        Reads about 32,768 frames at a time and holds no lock while the caller works, so pins that
         come and go meanwhile may or may not be seen.
 
         Raises:

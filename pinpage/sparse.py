@@ -268,7 +268,7 @@ class SparseTable:
             places = None
         if places is None:
             places = self.locate(pfns).places
-        words, mask = self._words, self.view[2]
+        words = self._words
         taken = (words.take(places) != _EMPTY).nonzero()[0]  # since `locate` looked
         if taken.size:
             places = places.copy()
@@ -284,9 +284,7 @@ class SparseTable:
             places = self._next_empty(places[lost])
         slots = self.view[0]
         for key, value, place in zip(keys.tolist(), values.tolist(), places.tolist(), strict=True):
-            at = place
-            while slots[at] != _EMPTY:
-                at = at + 2 & mask
+            at = self._empty_from(place)
             slots[at + 1] = value
             slots[at] = key
 
@@ -295,10 +293,19 @@ class SparseTable:
         mask = self.view[2]
         places = places + 2 & mask
         todo = (self._words.take(places) != _EMPTY).nonzero()[0]
-        while todo.size:
+        while todo.size > _NR_SINGLES:
             places[todo] = further = places[todo] + 2 & mask
             todo = todo[self._words.take(further) != _EMPTY]
+        for row in todo.tolist():
+            places[row] = self._empty_from(int(places[row]))
         return places
+
+    def _empty_from(self, at: int) -> int:
+        """The first empty slot from a place on."""
+        words, _, mask = self.view
+        while words[at] != _EMPTY:
+            at = at + 2 & mask
+        return at
 
     def remove_many(self, places: NDArray[np.int64]) -> None:
         """Drop the records at distinct places."""

@@ -192,7 +192,7 @@ def _pins_by(radix: Radix, number: int) -> PinRows:
 
 def _ascending(pfns: Pfns, keys: Keys) -> tuple[Pfns, Keys]:
     """Rows in pfn order; those of one frame stay in the order given."""
-    if len(pfns) < 2 or (pfns[1:] >= pfns[:-1]).all():
+    if np.count_nonzero(pfns[1:] < pfns[:-1]) == 0:
         return pfns, keys
     order = np.argsort(pfns, kind="stable")
     return pfns[order], keys.at(order)
@@ -201,7 +201,7 @@ def _ascending(pfns: Pfns, keys: Keys) -> tuple[Pfns, Keys]:
 def _is_run(pfns: Pfns) -> bool:
     """Whether an ascending column is a range of frames."""
     is_as_long = len(pfns) > 0 and int(pfns[-1]) - int(pfns[0]) == len(pfns) - 1
-    return is_as_long and bool((pfns[1:] > pfns[:-1]).all())
+    return is_as_long and np.count_nonzero(pfns[1:] > pfns[:-1]) == len(pfns) - 1
 
 
 def _look(radix: Radix, pins: PinRows) -> Found:
@@ -211,15 +211,16 @@ def _look(radix: Radix, pins: PinRows) -> Found:
         AlreadyPinnedError: some pin is there, or is given twice.
     """
     found = radix.find_many(pins.pfns)
-    if not (found.tags != NO_TAG).any() and (pins.pfns[1:] != pins.pfns[:-1]).all():
+    twice = pins.pfns[1:] == pins.pfns[:-1]
+    if np.count_nonzero(found.tags != NO_TAG) == 0 and np.count_nonzero(twice) == 0:
         return found
     there = radix.has_pins(pins)
     if there.any():
         pfn = int(pins.pfns[there.argmax()])
         raise AlreadyPinnedError(f"pfn {pfn:#x} is pinned by this owner with the same private")
-    twice = _given_twice(pins)
-    if twice is not None:
-        raise AlreadyPinnedError(f"pfn {twice:#x} is given twice with the same private")
+    given = _given_twice(pins)
+    if given is not None:
+        raise AlreadyPinnedError(f"pfn {given:#x} is given twice with the same private")
     return found
 
 
