@@ -25,14 +25,17 @@ class Thread:
     Attributes:
         ident: as of `threading.get_ident`.
         home: the node that it says it runs on (0 unless told).
+        top: one more than the number of the node whose locked section it is in, the last
+            one that it entered; 0 outside.  What interrupts it there may enter later ones only.
     """
 
-    __slots__ = ("_thread", "home", "ident")
+    __slots__ = ("_thread", "home", "ident", "top")
 
     def __init__(self) -> None:
         """The calling one."""
         self.ident = threading.get_ident()
         self.home = 0
+        self.top = 0
         self._thread = weakref.ref(threading.current_thread())
 
     @property

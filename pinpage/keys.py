@@ -15,6 +15,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import ArrayLike, NDArray
 
+from pinpage.batch import Thread
 from pinpage.errors import InvariantError, PfnError, PinpageError
 from pinpage.privates import NONE_NUMBER, Privates, as_int
 from pinpage.radix import PinRows
@@ -97,6 +98,8 @@ def as_pfns(pfns: ArrayLike) -> Pfns:
     Raises:
         PfnError: not integers, or not one-dimensional.
     """
+    if isinstance(pfns, (list, tuple)) and not {bool, np.bool_}.isdisjoint(map(type, pfns)):
+        raise PfnError("pfns: want one column of integers, got a bool among them")
     column = np.asarray(pfns)
     if column.size == 0:
         column = column.astype(np.int64)
@@ -108,7 +111,7 @@ def as_pfns(pfns: ArrayLike) -> Pfns:
 
 
 def keys_to_store(
-    table: Privates, number: int, privates: Any, count: int, held: dict[int, int]
+    table: Privates, number: int, privates: Any, count: int, held: dict[int, int], thread: Thread
 ) -> Keys:
     """What to store for some pins of one owner; object privates get users.
 
@@ -119,11 +122,12 @@ def keys_to_store(
         count: of the pins.
         held: gets the uses of object privates, by number: the caller's to give back when the
             pins do not come about.
+        thread: the calling one.
 
     Raises:
         PinpageError: the number of privates is wrong, or one is not hashable.
     """
-    keys = _encode(number, privates, count, lambda private, n: table.hold(private, held, n))
+    keys = _encode(number, privates, count, lambda private, n: table.hold(private, held, thread, n))
     if keys is None:
         raise InvariantError("object privates that are held have numbers")
     return keys

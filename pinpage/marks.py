@@ -40,6 +40,23 @@ class Marks:
         self._privates = privates
         self.standing = Standing()
 
+    def marked_by(self, pfns: Pfns, thread: int) -> Mask:
+        """Frames under move in the name of a thread, bool[n].  Without a lock.
+
+        Args:
+            pfns: a column of frames.
+            thread: as `threading.get_ident` names it.
+
+        Raises:
+            PfnError: no such frame.
+        """
+        self._nodes.require_pfns(pfns)
+        marked = np.zeros(len(pfns), dtype=np.bool_)
+        for shard in self._nodes.shards:
+            if moving := shard.moving:
+                marked |= np.array([moving.get(p) == thread for p in pfns.tolist()], dtype=np.bool_)
+        return marked
+
     def begin_move(self, pfns: Pfns) -> Mask:
         """Put frames under move, in the name of the calling thread.
 
@@ -70,9 +87,9 @@ class Marks:
         """
         self._nodes.require_pfns(pfns)
         ascending = np.sort(pfns)
+        self.standing.remove(pfns)  # before the mark: the next move may give it another name
         for shard, rows in self._nodes.parts(ascending):
             self._nodes.run([shard], shard.end_move, ascending[rows].tolist())
-        self.standing.remove(pfns)
 
     def forward_many(self, sources: Pfns, targets: Pfns) -> None:
         """Until `rekey_many` or `end_move`, an unpin of a target means its source.
@@ -104,7 +121,7 @@ class Marks:
         shards = [shard for shard, _ in self._nodes.parts(both)]
         for tag, value in self._nodes.run(shards, self._rekey, sources, targets):
             if tag & 1 and value != NONE_NUMBER:
-                self._privates.drop(value)
+                self._privates.drop(value, self._nodes.thread)
         self.standing.remove(targets)
 
     def _rekey(self, sources: Pfns, targets: Pfns) -> list[tuple[int, int]]:
@@ -137,12 +154,18 @@ def _changes(
     old: Sequence[Part], gone: PinRows, new: Sequence[Part], come: PinRows
 ) -> list[tuple[Shard, Change]]:
     """One for each node: a node may lose some pins and gain others."""
-    changes: dict[Shard, Change] = {}
-    for shard, rows in old:
-        changes.setdefault(shard, Change()).removed = partial(gone.at, rows)
-    for shard, rows in new:
-        changes.setdefault(shard, Change()).added = partial(come.at, rows)
-    return list(changes.items())
+    frames: dict[Shard, list[Pfns]] = {}
+    for parts, pins in ((old, gone), (new, come)):
+        for shard, rows in parts:
+            frames.setdefault(shard, []).append(pins.pfns[rows])
+    changes = []
+    for shard, columns in frames.items():
+        concerned = np.unique(np.concatenate(columns))
+        had = shard.radix.pins_of(concerned)
+        changes.append(
+            (shard, Change(partial(np.asarray, concerned), partial(had.at, slice(None))))
+        )
+    return changes
 
 
 def _swap(old: Sequence[Part], gone: PinRows, new: Sequence[Part], come: PinRows) -> None:

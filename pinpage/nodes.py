@@ -123,26 +123,15 @@ class Nodes:
             shards: in node order.
             work: anything.
         """
-        if not shards:
-            return work()
-        if len(shards) == 1:
-            return shards[0].run(self.thread, work)
-        within: Callable[[], _R] = partial(self.hold, shards[1:], work)
-        return shards[0].run(self.thread, within)
+        thread = self.thread
+        for shard in reversed(shards):
+            work = partial(shard.run, thread, work)
+        return work()
 
     @property
     def thread(self) -> Thread:
         """The calling thread."""
         return self.local.thread
-
-    def is_interrupted(self, shard: Shard) -> bool:
-        """Whether this thread is in a section after which it must not wait for this shard.
-
-        A finalizer or signal handler is where that happens: in a section of the same node, or
-        of a later one, which would turn the order of locks round.
-        """
-        me = self.thread.ident
-        return any(other.holder == me for other in self.shards[shard.node :])
 
     def after_fork(self) -> None:
         """In a child process, in which the calling thread is the only one."""

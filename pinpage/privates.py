@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpage.batch import Thread
 from pinpage.errors import ContextError, PinpageError, require
 
 __all__ = ["NONE_NUMBER", "Privates", "Seen", "as_int"]
@@ -30,6 +31,7 @@ __all__ = ["NONE_NUMBER", "Privates", "Seen", "as_int"]
 NONE_NUMBER = 0
 """The number of `None`, by far the commonest object; it is never counted."""
 
+_TOP = 1 << 16  # the side table is entered last: after the sections of all nodes
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 
 
@@ -64,7 +66,6 @@ class Privates:
     def __init__(self) -> None:
         """A table that knows only None."""
         self._lock = threading.Lock()
-        self._holder = 0
         self._by_hash: dict[int, tuple[tuple[Any, int], ...]] = {}
         self._object_at: dict[int, tuple[int, Any]] = {}
         self._nr_users: dict[int, int] = {}
@@ -76,13 +77,14 @@ class Privates:
         """Objects in the table, None not among them."""
         return len(self._object_at)
 
-    def hold(self, private: Any, held: dict[int, int], count: int = 1) -> int:
+    def hold(self, private: Any, held: dict[int, int], thread: Thread, count: int = 1) -> int:
         """The number of an object private, with more users.
 
         Args:
             private: hashable.
             held: what the caller holds so far, by number; `count` more from now on, in the
                 same moment, so that whatever is raised later can be given back.
+            thread: the calling one.
             count: users more.
 
         Raises:
@@ -91,11 +93,11 @@ class Privates:
         """
         if private is None:
             return NONE_NUMBER
-        key, me = _hash_of(private), threading.get_ident()
-        if self._holder == me:
+        key, outer = _hash_of(private), thread.top
+        if outer == _TOP:
             raise ContextError("a private's __hash__ and __eq__ may not use the registry")
         with self._lock:
-            self._holder = me
+            thread.top = _TOP
             try:
                 number = self._find(key, private)
                 bucket = self._by_hash.get(key, ())
@@ -111,9 +113,9 @@ class Privates:
                     self._nr_users[number] = self._nr_users[number] + count
                 held[number] = more
             finally:
-                self._holder = 0
+                thread.top = outer
         if self._late:
-            self.drop(NONE_NUMBER)
+            self.drop(NONE_NUMBER, thread)
         return number
 
     def _find(self, key: int, private: Any) -> int | None:
@@ -130,23 +132,32 @@ class Privates:
         """
         return NONE_NUMBER if private is None else self._find(_hash_of(private), private)
 
-    def drop(self, number: int, count: int = 1) -> None:
-        """`count` users less; the last one takes the object out.
+    def drop(self, number: int, thread: Thread, count: int = 1) -> None:
+        """Users less; the last one takes the object out.
 
         Context: also a finalizer or signal handler that interrupted this table.
+
+        Args:
+            number: of the object.
+            thread: the calling one.
+            count: users less.
         """
         if number != NONE_NUMBER:
             self._late.append((number, count))
-        me = threading.get_ident()
-        if self._holder == me:
+        outer = thread.top
+        if outer == _TOP:
             return  # whoever was interrupted does it
         with self._lock:
-            self._holder = me
+            thread.top = _TOP
             try:
                 while self._late:
                     self._drop(*self._late.popleft())
             finally:
-                self._holder = 0
+                thread.top = outer
+
+    def after_fork(self) -> None:
+        """In a child: no other thread holds the table."""
+        self._lock = threading.Lock()
 
     def _drop(self, number: int, count: int) -> None:
         left = self._nr_users[number] - count

@@ -782,24 +782,24 @@ class Radix:
         parts += self._in_column(self.span.start, self.span.stop)
         return joined(parts)
 
-    def rebuilt(self, added: PinRows, removed: PinRows) -> "Radix":
+    def rebuilt(self, frames: Pfns, before: PinRows) -> "Radix":
         """A radix with what was here before a change that did not end.
 
         Args:
-            added: pins that the change meant to add: none of them is in the result.
-            removed: pins that it meant to remove: all of them are.
+            frames: those that the change concerned.
+            before: all pins that they had.
         """
         fresh = Radix(self.span, dense_above=self.dense_above, sparse_below=self.sparse_below)
         firsts = self._firsts_by_form()
-        touched = np.isin(firsts.pfns, np.concatenate((added.pfns, removed.pfns)))
-        fresh.add_many(firsts.at(~touched))
-        unwanted = set(added.each())
-        rows = [*firsts.at(touched).each(), *removed.each()]
+        fresh.add_many(firsts.at(~np.isin(firsts.pfns, frames)))
+        changed = set(frames.tolist())
         # The dict below a sorted dict is whole even when its order is not.
-        rows += [(pfn, *record) for pfn, more in dict.items(self.extras) for record in more]
-        for row in rows:
-            if row not in unwanted:
-                fresh.add(*row)
+        for pfn, more in dict.items(self.extras):
+            if pfn not in changed:
+                for record in more:
+                    fresh.add(pfn, *record)
+        for row in before.each():
+            fresh.add(*row)
         fresh.nr_conversions = self.nr_conversions
         fresh.sparse.nr_probes += self.sparse.nr_probes
         fresh.sparse.nr_rebuilds += self.sparse.nr_rebuilds

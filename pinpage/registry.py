@@ -24,6 +24,7 @@ Kernel counterpart: the 2013 pin-page patch (a hash of 1024 chains under one loc
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -286,13 +287,15 @@ class PinRegistry:
                 shard.run(batch.thread, shard.drain_own, batch)
         except BaseException as error:
             # Without a call as far as the entry goes, so that a second interrupt finds no gap.
+            # When a drain of it was interrupted, the count is odd, and the next section decides.
             is_sure = isinstance(error, PinpageError)
-            if pfn in pending and pending[pfn] is entry:
-                is_sure = True
+            is_in = pfn in pending and pending[pfn] is entry
+            if is_in and not shard.seq & 1:
+                is_sure, is_in = True, False
                 del pending[pfn]
-            if pfn in claims and claims[pfn] is entry:
+            if pfn in claims and claims[pfn] is entry and not is_in:
                 del claims[pfn]
-            if tag & 1:
+            if tag & 1 and not is_in:
                 self._give_back({value: 1}, is_sure=is_sure)
             raise
         return _YES
@@ -368,7 +371,7 @@ class PinRegistry:
                 if tag & 1:
                     self._give_back({value: 1}, is_sure=True)
                 return
-        if shard.holder and self._nodes.is_interrupted(shard):
+        if batch.thread.top > shard.node:
             self._unpin_late(shard, pfn, tag, value)
             return
         try:
@@ -399,10 +402,14 @@ class PinRegistry:
             raise NotPinnedError(f"pfn {pfn:#x} is not pinned by this owner with this private")
 
         def unpin() -> None:
-            if shard.discard(frame, tag, value) and tag & 1:
-                self._give_back({value: 1}, is_sure=True)
+            try:
+                if shard.discard(frame, tag, value) and tag & 1:
+                    self._give_back({value: 1}, is_sure=True)
+            except BaseException:
+                self._privates.is_exact &= not tag & 1
+                raise
 
-        shard.unpin_late(self._nodes.thread, unpin)
+        shard.unpin_late(unpin)
 
     def _hold(self, tag: int, private: Any) -> tuple[int, int]:
         """Tag and value of a private; an object has a user more."""
@@ -413,7 +420,7 @@ class PinRegistry:
             return tag, value
         held: dict[int, int] = {}
         try:
-            return tag | 1, self._privates.hold(private, held)
+            return tag | 1, self._privates.hold(private, held, self._nodes.thread)
         except BaseException:
             self._give_back(held, is_sure=True)
             raise
@@ -443,7 +450,7 @@ class PinRegistry:
             return
         try:
             for number, count in held.items():
-                self._privates.drop(number, count)
+                self._privates.drop(number, self._nodes.thread, count)
         except BaseException:
             self._privates.is_exact = False
             raise
@@ -515,7 +522,9 @@ class PinRegistry:
         number = self._owners.number(owner)
         held: dict[int, int] = {}
         try:
-            keys = keys_to_store(self._privates, number, privates, len(pfns), held)
+            keys = keys_to_store(
+                self._privates, number, privates, len(pfns), held, self._nodes.thread
+            )
         except BaseException:
             self._give_back(held, is_sure=True)
             raise
@@ -661,7 +670,7 @@ class PinRegistry:
 
     def _settled(self, shard: Shard) -> Radix:
         """The pins of a node; when the last change there did not end, what was there before."""
-        return shard.radix if shard.change is None else self._nodes.run([shard], shard.settled)
+        return self._nodes.run([shard], shard.settled) if shard.seq & 1 else shard.radix
 
     # For planners and movers: columns of frames, in any order.
 
@@ -771,10 +780,9 @@ class PinRegistry:
         Raises:
             InvariantError: one does not hold.
         """
-        self._nodes.hold(
-            self._shards,
-            lambda: accounts.check(self._shards, self._owners, self._privates, len(self)),
-        )
+        nr_pins = len(self)
+        books = partial(accounts.check, self._shards, self._owners, self._privates, nr_pins)
+        self._nodes.hold(self._shards, books)
 
 
 def _owner_number(record: Record) -> int:

@@ -56,7 +56,7 @@ from pinpage.errors import (
     PinpageError,
     require,
 )
-from pinpage.radix import PinRows, Radix, Record, joined
+from pinpage.radix import PinRows, Radix, Record
 from pinpage.sparse import NO_TAG
 from pinpage.units import Pfns
 
@@ -104,29 +104,36 @@ class Change:
     """What a section is about to do to the pins of a node.
 
     Attributes:
-        added, removed: the pins, as a function that makes columns of them.
+        frames: which frames it concerns, as a function that makes a column of them.
+        before: all pins that they had, as a function that makes columns of them.
         drained: entries that are stored by it, or refused: they leave their batches.
         refused: those of them that lost a race.
         commit: one cell, shared by the changes of all nodes that one operation concerns:
             True from the moment when it counts; see `apply`.
     """
 
-    __slots__ = ("added", "commit", "drained", "refused", "removed")
+    __slots__ = ("before", "commit", "drained", "frames", "refused")
 
     def __init__(
         self,
-        *,
-        added: Callable[[], PinRows] = lambda: NO_PINS,
-        removed: Callable[[], PinRows] = lambda: NO_PINS,
-        drained: dict[int, Entry] | None = None,
-        refused: dict[int, Entry] | None = None,
+        frames: Callable[[], Pfns] = lambda: NO_PINS.pfns,
+        before: Callable[[], PinRows] = lambda: NO_PINS,
     ) -> None:
-        """Nothing has happened yet; see the attributes."""
-        self.added = added
-        self.removed = removed
-        self.drained = drained or {}
-        self.refused = refused or {}
+        """Nothing has happened yet.
+
+        Args:
+            frames, before: see the attributes.
+        """
+        self.frames = frames
+        self.before = before
+        self.drained: dict[int, Entry] = {}
+        self.refused: dict[int, Entry] = {}
         self.commit = [False]
+
+    @classmethod
+    def of(cls, frames: Pfns, before: PinRows) -> "Change":
+        """A change of some frames that had these pins."""
+        return cls(lambda: frames, lambda: before)
 
 
 class Shard:
@@ -136,15 +143,14 @@ class Shard:
         radix: the pins; another object after a change was taken back.
         seq: the sequence count: odd while somebody writes or watches, or a change waits to be
             taken back; changed by every locked section.
-        holder: the thread in the locked section, or 0.
         claims: the entry of each frame that has a pin in a batch or on its way into one; the
             very dict of the batch while there is one thread.
         moving: frames under move, and the thread that moves them.
         watchers: tokens of scanners at work; one that nobody has any more does not count.
         welcome: numbers of the owners that may pin; the registry's own set.
-        late: unpins that a finalizer or signal handler made inside the section.
-        change: what is being done, or was when something was raised; for one pin only whether
-            it is added, and the pin.
+        late: unpins by finalizers and signal handlers that interrupted a section.
+        change: what is being done, or was when something was raised; for one frame only its
+            pfn and the pins that it had.
 
     Invariants, run by `check` when no other thread is in the registry:
         H1 claims are exactly the entries of all batches, each under its pfn.
@@ -154,13 +160,13 @@ class Shard:
     """
 
     __slots__ = (
+        "_is_waking",
         "_nr_annihilated_before",
         "_step",
         "_waiters",
         "batches",
         "change",
         "claims",
-        "holder",
         "late",
         "lock",
         "moving",
@@ -189,7 +195,6 @@ class Shard:
         self.node = node
         self.radix = radix
         self.lock = threading.Lock()
-        self.holder = 0
         self.seq = 0
         self.claims: dict[int, Entry] = {}
         self.batches: list[Batch] = []
@@ -197,10 +202,11 @@ class Shard:
         self.watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self.welcome = welcome
         self.late: deque[Callable[[], None]] = deque()
-        self.change: Change | tuple[bool, int, int, int] | None = None
+        self.change: Change | tuple[int, list[Record]] | None = None
         self._waiters: list[threading.Lock] = []
         self._nr_annihilated_before = 0
         self._step = 1
+        self._is_waking = False
         self.nr_remote = self.nr_waits = 0
         self.nr_drains = self.nr_drained = self.nr_direct = self.nr_refused = self.nr_died = 0
 
@@ -218,13 +224,14 @@ class Shard:
             ContextError: the thread is in the section already: it was interrupted there by the
                 signal handler or finalizer that calls.
         """
-        if self.holder == thread.ident:
+        outer = thread.top
+        if outer > self.node:
             raise ContextError(
                 "this finalizer or signal handler interrupted the registry; from there it can "
                 "only unpin"
             )
         with self.lock:
-            self.holder = thread.ident
+            thread.top = self.node + 1
             try:
                 if self.seq & 1:
                     self._set_right()
@@ -232,16 +239,16 @@ class Shard:
                     self.seq += 1
                 if thread.home != self.node:
                     self.nr_remote += 1
-                result = work(*args)
-                if self.late:
-                    self._unpin_late()
-                return result
+                try:
+                    return work(*args)
+                finally:
+                    if self.late and self.change is None:
+                        self._unpin_late()
             finally:
                 # No call, so no interrupt, from here until the lock is released.
-                self.seq = (self.seq | 1) + (
-                    2 if self.change is not None or self.late else self._step
-                )
-                self.holder = 0
+                is_untidy = self.change is not None or self.late or self._is_waking
+                self.seq = (self.seq | 1) + (2 if is_untidy else self._step)
+                thread.top = outer
 
     @property
     def nr_acquisitions(self) -> int:
@@ -252,31 +259,31 @@ class Shard:
         """Do what a section has to do first when the count was odd before it."""
         change = self.change
         if isinstance(change, tuple):
-            is_added, row = change[0], PinRows.of([change[1:]])
-            lost, kept = (row, NO_PINS) if is_added else (NO_PINS, row)
-            self.radix = self.radix.rebuilt(lost, kept)
+            pfn, records = change
+            before = PinRows.of((pfn, *record) for record in records)
+            self.radix = self.radix.rebuilt(np.array([pfn]), before)
         elif change is not None and change.commit[0]:
             self.finish(change)
         elif change is not None:
-            self.radix = self.radix.rebuilt(change.added(), change.removed())
+            self.radix = self.radix.rebuilt(change.frames(), change.before())
         self.change = None
+        if self._is_waking:
+            self._wake()
         self._watch_or_not()
         self._unpin_late()
 
-    def unpin_late(self, thread: Thread, unpin: Callable[[], None]) -> None:
-        """Have `unpin` called before the section ends that this thread was interrupted in.
+    def unpin_late(self, unpin: Callable[[], None]) -> None:
+        """Have something unpinned by the section that its thread is in, or else by the next.
 
-        Context: a finalizer or signal handler, inside any section of its own thread.
+        Whoever reads without the lock finds the count odd until then, and takes it.
+
+        Context: a finalizer or signal handler that interrupted any section of its thread.
 
         Args:
-            thread: the calling one.
-            unpin: called in the section of this shard.
+            unpin: called in the section of this shard; more than once, if it is interrupted.
         """
         self.late.append(unpin)
-        if self.holder != thread.ident and self.lock.acquire(blocking=False):
-            # Another node's section was interrupted, and nobody is in this one.
-            self.lock.release()
-            self.run(thread, int)
+        self.seq |= 1
 
     def _unpin_late(self) -> None:
         while self.late:
@@ -399,9 +406,10 @@ class Shard:
             for row in rows:
                 self.radix.add(*row)
 
-        change = Change(
-            added=lambda: joined([columns, PinRows.of(rows)]), drained=entries, refused=refused
-        )
+        held = np.array(sorted(singles), dtype=np.int64)
+        had = self.radix.pins_of(held)
+        change = Change(lambda: np.concatenate((columns.pfns, held)), lambda: had)
+        change.drained, change.refused = entries, refused
         apply([(self, change)], add_all)
         self.nr_drained += len(entries) - len(refused)
         self.nr_refused += len(refused)
@@ -429,9 +437,10 @@ class Shard:
 
     def add(self, pfn: int, tag: int, value: int) -> bool:
         """Add one pin, wholly or not at all; False when the frame has exactly this one already."""
-        if (tag, value) in self.radix.records_of(pfn):
+        records = self.radix.records_of(pfn)
+        if (tag, value) in records:
             return False
-        self.change = True, pfn, tag, value
+        self.change = pfn, records
         self.radix.add(pfn, tag, value)
         self.change = None
         self.nr_direct += 1
@@ -485,12 +494,15 @@ class Shard:
                     self._drop_entry(pfn, entry)
                     return True
                 self._store({pfn: entry})
-        self.change = False, pfn, tag, value
-        is_out = self.radix.discard(pfn, tag, value)
+        records = self.radix.records_of(pfn)
+        if (tag, value) not in records:
+            return False
+        self.change = pfn, records
+        self.radix.discard(pfn, tag, value)
         self.change = None
-        if is_out and pfn in self.moving:
+        if pfn in self.moving:
             self.nr_died += 1
-        return is_out
+        return True
 
     # Moves and scanners.  All of these inside the section.
 
@@ -528,11 +540,19 @@ class Shard:
         for pfn in pfns:
             if pfn not in self.moving:
                 raise PinpageError(f"end_move: pfn {pfn:#x} is not under move")
+        self._is_waking = True
         for pfn in pfns:
             del self.moving[pfn]
         self._watch_or_not()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let all go on that wait for a move; may be begun again."""
         while self._waiters:
-            self._waiters.pop().release()
+            if self._waiters[-1].locked():
+                self._waiters[-1].release()
+            self._waiters.pop()
+        self._is_waking = False
 
     def watch(self, token: Watcher) -> None:
         """One scanner more."""
@@ -547,7 +567,6 @@ class Shard:
     def after_fork(self, thread: Thread) -> None:
         """In a child: what other threads held, marked, claimed or watched, nobody has any more."""
         self.lock = threading.Lock()
-        self.holder = 0
         self._waiters = []
         me = thread.ident
         self.moving = {pfn: mover for pfn, mover in self.moving.items() if mover == me}
@@ -557,7 +576,8 @@ class Shard:
         if not any(batch.pending is self.claims for batch in self.batches):
             self.claims = claims
         self._watch_or_not()
-        self.seq = (self.seq | 1) + (2 if self.change is not None else self._step)
+        is_untidy = self.change is not None or self.late
+        self.seq = (self.seq | 1) + (2 if is_untidy else self._step)
 
     def check(self) -> None:
         """Run H1..H4 and the invariants of the radix.

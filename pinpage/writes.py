@@ -20,7 +20,7 @@ from pinpage.shard import Change, Shard, Ticket, apply
 from pinpage.sparse import NO_TAG
 from pinpage.units import Pfns
 
-__all__ = ["Writes"]
+__all__ = ["Writes", "change_of"]
 
 _Piece = tuple[Shard, int, int]
 """A shard and the part of a range that is its own."""
@@ -111,7 +111,13 @@ class Writes:
         if len(pins) and int(pins.tags[0]) >> 1 not in parts[0][0].welcome:
             raise OwnerError("the owner was unregistered meanwhile")
         looks = [_look(shard.radix, pins.at(rows)) for shard, rows in parts]
-        changes = [(shard, Change(added=partial(pins.at, rows))) for shard, rows in parts]
+        changes = []
+        for (shard, rows), found in zip(parts, looks, strict=True):
+            frames = pins.pfns[rows]
+            had = shard.radix.pins_of(np.unique(frames[found.tags != NO_TAG]))
+            changes.append(
+                (shard, Change(partial(np.asarray, frames), partial(had.at, slice(None))))
+            )
         apply(changes, self._store, parts, pins, looks)
         return None
 
@@ -123,7 +129,7 @@ class Writes:
     def _remove(self, parts: Sequence[Part], pins: PinRows) -> None:
         for shard, rows in parts:
             _look_for(shard.radix, pins.at(rows))
-        changes = [(shard, Change(removed=partial(pins.at, rows))) for shard, rows in parts]
+        changes = [(shard, change_of(shard.radix, pins.at(rows))) for shard, rows in parts]
         apply(changes, self._wipe, parts, pins)
 
     def _wipe(self, parts: Sequence[Part], pins: PinRows) -> None:
@@ -155,7 +161,7 @@ class Writes:
                 shard.radix.add_range(lo, hi, keys.tag, keys.values_of(lo - start, hi - start))
                 shard.nr_direct += hi - lo
 
-        changes = [(s, Change(added=partial(keys.rows, start, lo, hi))) for s, lo, hi in pieces]
+        changes = [(shard, Change(partial(np.arange, lo, hi))) for shard, lo, hi in pieces]
         apply(changes, store_all)
         return True
 
@@ -172,9 +178,25 @@ class Writes:
             for shard, lo, hi in pieces:
                 shard.radix.remove_range(lo, hi)
 
-        changes = [(s, Change(removed=partial(keys.rows, start, lo, hi))) for s, lo, hi in pieces]
+        changes = [
+            (shard, Change(partial(np.arange, lo, hi), partial(keys.rows, start, lo, hi)))
+            for shard, lo, hi in pieces
+        ]
         apply(changes, wipe_all)
         return True
+
+
+def change_of(radix: Radix, gone: PinRows) -> Change:
+    """What to note before pins are removed.
+
+    Args:
+        radix: where they are.
+        gone: the pins, ascending.
+    """
+    if np.count_nonzero(radix.nr_extras_of(gone.pfns)):
+        had = radix.pins_of(np.unique(gone.pfns))
+        return Change.of(had.pfns, had)
+    return Change.of(gone.pfns, gone)
 
 
 def _pins_by(radix: Radix, number: int) -> PinRows:
