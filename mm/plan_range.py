@@ -1,7 +1,7 @@
 """Which range to empty: contiguous allocation, hot-remove and 1 GiB pages, by plan.
 
-A range can be emptied if nothing stuck lies in it and there is room elsewhere for what has to
-leave.  `cheapest_ranges` looks at every candidate at once, through sums over pageblocks, and
+A range can be emptied if nothing stuck lies in it, each of its pageblocks may be isolated, and
+there is room elsewhere for what has to leave.  `cheapest_ranges` looks at every candidate at once, through sums over pageblocks, and
 chooses those with the fewest frames to move; a pure function from a census to a choice.
 Whoever executes it isolates `spans`, takes `targets` off the free lists and moves
 `sources[i]` to `targets[i]`, in any order and as far as it gets.
@@ -10,8 +10,8 @@ Why it is exact.  Let a range have n frames, its zones F free ones beyond a rese
 
 1. A range that is obtained is filled or switched off: it takes n free frames for good, and
    moving keeps the number of free ones.  So nobody gets more than F // n ranges, nor one with
-   a stuck frame in it, nor two that overlap.
-2. Take any k ranges of whole pageblocks without stuck frames, k n <= F.  They hold u frames to
+   a stuck frame or a pageblock that isolation refuses in it, nor two that overlap.
+2. Take any k ranges of whole pageblocks without those, k n <= F.  They hold u frames to
    move and k n - u free ones, so outside them there are F - (k n - u) >= u free frames: room
    for all, and none of it inside another chosen range.  So min(ranges, F // n) is reached,
    each frame moves once, and the emptiest first are the fewest moves.
@@ -139,7 +139,8 @@ def _look(census: Census, starts: Pfns, nr_pages: int, *, across_zones: bool) ->
     callbacks_in_block = np.count_nonzero(census.by_block(callbacks), axis=1).astype(np.int64)
     nr_movable = _count(census, census.movable, census.nr_movable, first, stop)
     nr_free = _count(census, census.free, census.nr_free, first, stop)
-    nr_stuck = nr_pages - nr_free - nr_movable
+    shut = (~census.isolable).astype(np.int64)
+    nr_stuck = nr_pages - nr_free - nr_movable + _between(shut, first_block, stop_block)
     zone_rows: _Rows = np.unique(census.zone, return_inverse=True)[1]
     pool_of_block = np.zeros(census.nr_blocks, dtype=np.int64) if across_zones else zone_rows
     one_zone = np.equal(_changes(zone_rows, first_block), _changes(zone_rows, stop_block - 1))

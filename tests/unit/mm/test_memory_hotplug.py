@@ -437,6 +437,19 @@ def test_plan_knows_when_there_is_no_room():
     assert (result.errno, result.report.pages_moved) == (Errno.ENOMEM, 0)
 
 
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+def test_a_block_with_cma_pageblocks_stays_and_the_verdict_knows(strategy):
+    world = drawn("a.......", FREE, FREE, FREE)
+    hotplug, design = world.machine.hotplug, world.machine.design
+    world.machine.buddy.set_migratetype(1, MigrateType.CMA)
+    assert hotplug.verdict(0, design).errno is Errno.EBUSY
+    assert hotplug.removable(design) == [1]
+    assert [span.start for span in hotplug.cheapest(design, want=None).spans] == [BLOCK]
+    result = offline(world, 0, strategy=strategy)
+    assert (result.errno, result.report.pages_moved) == (Errno.EBUSY, 0)
+    assert [obstacle.pfn for obstacle in result.obstacles.first(9)] == [8]
+
+
 def test_the_cheapest_block_goes_first_and_those_that_cannot_are_known():
     world = drawn("a.a....a", "aa......", "a.......", FREE, "#.......", FREE, FREE, FREE)
     plan = world.machine.hotplug.cheapest(world.machine.design, want=None)
