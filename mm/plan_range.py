@@ -140,6 +140,7 @@ def _look(census: Census, starts: Pfns, nr_pages: int, *, across_zones: bool) ->
     nr_movable = _count(census, census.movable, census.nr_movable, first, stop)
     nr_free = _count(census, census.free, census.nr_free, first, stop)
     shut = (~census.isolable).astype(np.int64)
+    nr_lent = census.nr_free * census.lends
     nr_stuck = nr_pages - nr_free - nr_movable + _between(shut, first_block, stop_block)
     zone_rows: _Rows = np.unique(census.zone, return_inverse=True)[1]
     pool_of_block = np.zeros(census.nr_blocks, dtype=np.int64) if across_zones else zone_rows
@@ -151,8 +152,8 @@ def _look(census: Census, starts: Pfns, nr_pages: int, *, across_zones: bool) ->
         nr_stuck=nr_stuck,
         clear=np.equal(nr_stuck, 0) & one_zone,
         pool=pool_of_block[first_block],
-        free_isolated=_between(census.nr_free, first_block, stop_block),
-        free_in_pool=_sum_by(pool_of_block, census.nr_free),
+        free_isolated=_between(nr_lent, first_block, stop_block),
+        free_in_pool=_sum_by(pool_of_block, nr_lent),
         first_block=first_block,
         stop_block=stop_block,
     )
@@ -243,7 +244,7 @@ def _moves(
     spare = _covered(
         census.nr_blocks, found.first_block[found.clear], found.stop_block[found.clear]
     )
-    targets = fill(census, sources, ~isolated, spare, across_zones=across_zones)
+    targets = fill(census, sources, census.lends & ~isolated, spare, across_zones=across_zones)
     return sources, targets
 
 

@@ -6,7 +6,9 @@ ends: docs/explanation/planner.md.
 
 import pytest
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from mm.pageblock import MigrateType
 from tests.property.monotone import CONSUMERS, UNIT, Case, World, coverages, gigantic
 
 LENT = Case(
@@ -72,10 +74,12 @@ def test_as_many_gigantic_pages_as_were_promised(case):
 
 
 @settings(max_examples=60, deadline=None)
-@example(case=LENT)
-@given(case=coverages())
-def test_a_memory_block_goes_if_and_only_if_the_verdict_says_so(case):
+@example(case=LENT, atomic={4})
+@given(case=coverages(), atomic=st.sets(st.integers(0, 9), max_size=3))
+def test_a_memory_block_goes_if_and_only_if_the_verdict_says_so(case, atomic):
     world = drawn_of(case)
+    for block in sorted(atomic & set(range(case.cma_blocks, len(case.blocks)))):
+        world.machine.buddy.set_migratetype(block, MigrateType.HIGHATOMIC)
     hotplug, design = world.machine.hotplug, world.machine.design
     hotplug.blocks.nr_pages = UNIT
     for block in range(len(case.blocks) // 2):

@@ -179,7 +179,9 @@ def test_a_page_that_somebody_references_keeps_its_region_on():
 
 def test_another_region_takes_the_place_of_one_that_resists():
     """Region 0 promises, region 1 would cost more: it is tried once region 0 has refused."""
-    drawn = Drawn("a#......", "........", "aaa.....", "........", "########", "####...a", movable=True)
+    drawn = Drawn(
+        *("a#......", "........", "aaa.....", "........"), "########", "####...a", movable=True
+    )
     picky = Picky("picky", movable=True, registry=drawn.machine.registry)
     picky.adopt(column(1))
     done = consolidate(drawn, reserve=8)
