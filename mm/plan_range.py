@@ -1,10 +1,10 @@
 """Which range to empty: contiguous allocation, hot-remove and 1 GiB pages, by plan.
 
 A range can be emptied if nothing stuck lies in it, each of its pageblocks may be isolated, and
-there is room elsewhere for what has to leave.  `cheapest_ranges` looks at every candidate at once, through sums over pageblocks, and
-chooses those with the fewest frames to move; a pure function from a census to a choice.
-Whoever executes it isolates `spans`, takes `targets` off the free lists and moves
-`sources[i]` to `targets[i]`, in any order and as far as it gets.
+there is room elsewhere for what has to leave.  `cheapest_ranges` looks at every candidate at
+once, through sums over pageblocks, and chooses those with the fewest frames to move; a pure
+function from a census to a choice.  Whoever executes it isolates `spans`, takes `targets` off
+the free lists and moves `sources[i]` to `targets[i]`, in any order and as far as it gets.
 
 Why it is exact.  Let a range have n frames, its zones F free ones beyond a reserve.
 

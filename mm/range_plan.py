@@ -136,7 +136,8 @@ class RangePlan:
     def in_the_way(self, span: Span) -> InTheWay:
         """Stuck frames of a range, and whose they are.
 
-        Of a pageblock that may not be isolated its first frame, as isolation names it.
+        Where nothing is, the first frame of each pageblock that may not be isolated: that is
+        the one that isolation names.
 
         Raises:
             PinpageError: the range leaves the census.
@@ -146,9 +147,9 @@ class RangePlan:
         if first < 0 or last > len(census.free):
             raise PinpageError(f"plan: {span} is not in the census this plan was made from")
         stuck = first + np.flatnonzero(~(census.free[first:last] | census.movable[first:last]))
-        blocks, size = blocks_of(census, first, last), census.nr_pages_per_block
-        shut = (blocks.start + np.flatnonzero(~census.isolable[blocks])) * size
-        stuck = np.union1d(stuck, shut)
+        if not len(stuck):
+            blocks, size = blocks_of(census, first, last), census.nr_pages_per_block
+            stuck = (blocks.start + np.flatnonzero(~census.isolable[blocks])) * size
         codes = np.zeros(len(stuck), np.int64) if census.owner is None else census.owner[stuck]
         counts = np.bincount(codes, minlength=len(census.owner_names))
         most_first = np.argsort(-counts, kind="stable")
