@@ -46,7 +46,7 @@ mutants: $(VENV)/.ready-dev
 	@$(RUN) tests.mutants.run
 
 bench: $(VENV)/.ready-dev
-	@$(RUN) pytest -q -m benchmark tests/benchmarks
+	@$(RUN) pytest -q -m benchmark tests
 
 slow: $(VENV)/.ready-dev
 	@$(RUN) pytest -q -m slow || [ $$? -eq 5 ] # 5: there is none

@@ -1,6 +1,7 @@
 """The catalogue applies, covers every race and property, and the harness tells the truth."""
 
 import ast
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.mutants.run import ROOT, Outcome, check_baseline, project_copy, run_a
 CATALOG = load()
 
 
+@functools.cache
 def names_in(path: Path) -> set[str]:
     """Every test function, test class and assigned name (`TestX = Machine.TestCase`) of a file."""
     found = set()
