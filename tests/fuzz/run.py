@@ -43,8 +43,9 @@ def hypothesis_files(root: Path = ROOT) -> list[str]:
 
 def nr_fuzzers(root: Path = ROOT) -> int:
     """How many functions share the fuzzers' half, roughly: parametrized ones count once."""
-    files = (root / FUZZERS).glob("test_*.py")
-    return sum(len(re.findall(r"^def test_", file.read_text(), re.MULTILINE)) for file in files)
+    texts = [path.read_text() for path in (root / FUZZERS).glob("test_*.py")]
+    fuzzers = [text for text in texts if re.search(r"^pytestmark = .*fuzz", text, re.MULTILINE)]
+    return sum(len(re.findall(r"^def test_", text, re.MULTILINE)) for text in fuzzers)
 
 
 def commands(seconds: float, seed: int, root: Path = ROOT) -> Iterator[Command]:

@@ -10,9 +10,11 @@ from tests.fuzz.run import commands, main
 
 @pytest.fixture
 def root(tmp_path):
-    """Two fuzzers, and three files of which two draw examples."""
+    """Two fuzzers and a test beside them, and three files of which two draw examples."""
+    two = "pytestmark = pytest.mark.fuzz\ndef test_one():\n    pass\ndef test_two():\n    pass\n"
     for name, text in (
-        ("fuzz/test_a.py", "def test_one():\n    pass\n\n\ndef test_two():\n    pass\n"),
+        ("fuzz/test_a.py", two),
+        ("fuzz/test_run.py", "def test_three():\n    pass\n"),
         ("property/test_b.py", "from hypothesis import given\n"),
         ("unit/test_c.py", "import hypothesis.strategies as st\n"),
         ("unit/test_d.py", "import pytest\n"),
