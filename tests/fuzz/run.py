@@ -22,6 +22,7 @@ __all__ = ["commands", "main"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FUZZERS = "tests/fuzz"
+MARKED = re.compile(r"^(?:pytestmark = |@pytest).*mark\.fuzz", re.MULTILINE)
 LEAST_S = 1.0
 """Less than this is no time for a fuzzer."""
 NOTHING_RUN = 5
@@ -44,7 +45,7 @@ def hypothesis_files(root: Path = ROOT) -> list[str]:
 def nr_fuzzers(root: Path = ROOT) -> int:
     """How many functions share the fuzzers' half, roughly: parametrized ones count once."""
     texts = [path.read_text() for path in (root / FUZZERS).glob("test_*.py")]
-    fuzzers = [text for text in texts if re.search(r"^pytestmark = .*fuzz", text, re.MULTILINE)]
+    fuzzers = filter(MARKED.search, texts)
     return sum(len(re.findall(r"^def test_", text, re.MULTILINE)) for text in fuzzers)
 
 
