@@ -8,12 +8,16 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint mutants bench slow format readme clean
+.PHONY: help demo test lint mutants bench slow fuzz format readme clean
 
 VENV ?= .venv
 CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable
 RUN := $(VENV)/bin/python -m
+# Each test process takes the next tests of whoever has most left: files differ in length.
+WORKERS ?= auto
+PARALLEL := -n $(WORKERS) --maxprocesses=8 --dist=worksteal
+SECONDS ?= 60
 
 help:
 	@echo "make demo     replay a recorded machine under each design and print the table"
@@ -22,6 +26,7 @@ help:
 	@echo "make mutants  plant every known bug and see a test fail"
 	@echo "make bench    benchmarks: work counted, time reported"
 	@echo "make slow     the long tests"
+	@echo "make fuzz     draw new examples for SECONDS=60, from SEED= or the clock"
 	@echo "make format   let ruff lay out the code"
 	@echo "make readme   refresh the demo's table in the README"
 	@echo "make clean    remove the virtual environment and every cache"
@@ -30,7 +35,7 @@ demo: $(VENV)/.ready-core
 	@$(VENV)/bin/pinpage compare
 
 test: lint
-	@$(RUN) pytest -q
+	@$(RUN) pytest -q $(PARALLEL)
 
 lint: $(VENV)/.ready-dev
 	@$(RUN) ruff check --quiet .
@@ -41,10 +46,13 @@ mutants: $(VENV)/.ready-dev
 	@$(RUN) tests.mutants.run
 
 bench: $(VENV)/.ready-dev
-	@$(RUN) pytest -q -m benchmark tests/benchmarks
+	@$(RUN) pytest -q -m benchmark tests
 
 slow: $(VENV)/.ready-dev
 	@$(RUN) pytest -q -m slow || [ $$? -eq 5 ] # 5: there is none
+
+fuzz: $(VENV)/.ready-dev
+	@$(RUN) tests.fuzz.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 format: $(VENV)/.ready-dev
 	@$(RUN) ruff check --quiet --fix .

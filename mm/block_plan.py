@@ -14,6 +14,7 @@ from mm.design import Design
 from mm.frames import FrameState
 from mm.hotplug_host import HotplugHost
 from mm.nodes import ZoneKind
+from mm.pageblock import MigrateType
 from mm.plan_range import RangePlan, cheapest_ranges
 from pinpage.owner import Mode
 from pinpage.units import Pfns
@@ -33,7 +34,8 @@ def plan_blocks(
     """Plan to empty memory blocks; isolates nothing and moves nothing.
 
     Frames that can only be released count as able to leave, and so do those of huge pages,
-    though a huge page in use needs one to go to.  The min watermark is kept.
+    though a huge page in use needs one to go to.  What the allocator gives to nobody who moves
+    a page is no room: HIGHATOMIC pageblocks, and each zone's min watermark and lowmem reserve.
 
     Args:
         host: the machine.
@@ -54,11 +56,17 @@ def plan_blocks(
         leaves = np.zeros(host.frames.nr_frames, dtype=np.bool_)
         leaves[used[huge.covers(used)]] = True
         census = evolve(census, movable=census.movable | leaves)
+    census = evolve(census, lends=host.pageblocks.migratetype != MigrateType.HIGHATOMIC)
     populated = [zone for zone in host.zones if zone.managed_nr_pages]
     concerned = [host.zones[zone] for zone in np.unique(host.frames.zone[starts]).tolist()]
-    across = len({zone.kind is ZoneKind.MOVABLE for zone in populated}) == 1
-    across |= all(zone.kind is ZoneKind.MOVABLE for zone in concerned)
-    marks = [zone.min for zone in (populated if across else concerned)]
+    from_movable = all(zone.kind is ZoneKind.MOVABLE for zone in concerned)
+    across = len({zone.kind is ZoneKind.MOVABLE for zone in populated}) == 1 or from_movable
+    highest = ZoneKind.MOVABLE if from_movable else ZoneKind.NORMAL
+    nr_lent = np.bincount(census.zone, census.nr_free * census.lends, len(host.zones))
+    marks = [
+        min(zone.min + zone.lowmem_reserve[highest], int(nr_lent[zone.index]))
+        for zone in (populated if across else concerned)
+    ]
     return cheapest_ranges(
         census,
         nr_pages,

@@ -42,6 +42,11 @@ class Census:
         zone: int64 (nr_blocks,), pages do not leave their zone.  All zero by default.
         in_movable: bool (nr_blocks,), MOVABLE or CMA pageblocks, the kernel's targets.
             All of them by default.
+        isolable: bool (nr_blocks,), pageblocks that may be isolated at all.  Those of CMA may
+            not, whatever is in them, by anybody but CMA.  All of them by default.
+        lends: bool (nr_blocks,), pageblocks whose free frames whoever executes the plan can
+            have.  All of them by default; without the HIGHATOMIC ones if the page allocator
+            chooses the targets.
         owner: uint8 (nr_frames,), index into `owner_names`; read where a frame is stuck.
         owner_names: names for the reasons that a plan gives.
 
@@ -58,6 +63,12 @@ class Census:
         default=Factory(lambda self: np.zeros(self.nr_blocks, dtype=np.int64), takes_self=True)
     )
     in_movable: Mask = field(
+        default=Factory(lambda self: np.ones(self.nr_blocks, dtype=np.bool_), takes_self=True)
+    )
+    isolable: Mask = field(
+        default=Factory(lambda self: np.ones(self.nr_blocks, dtype=np.bool_), takes_self=True)
+    )
+    lends: Mask = field(
         default=Factory(lambda self: np.ones(self.nr_blocks, dtype=np.bool_), takes_self=True)
     )
     owner: NDArray[np.uint8] | None = None
@@ -87,7 +98,7 @@ class Census:
                 raise PinpageError(
                     f"census: {name} has shape {column.shape}, not ({len(self.free)},)"
                 )
-        for name in ("zone", "in_movable"):
+        for name in ("zone", "in_movable", "isolable", "lends"):
             if getattr(self, name).shape != (self.nr_blocks,):
                 raise PinpageError(
                     f"census: {name} must have one row per pageblock ({self.nr_blocks})"
@@ -142,6 +153,7 @@ class Census:
             nr_pages_per_block=size,
             zone=zone.astype(np.int64),
             in_movable=(migratetype == MigrateType.MOVABLE) | (migratetype == MigrateType.CMA),
+            isolable=migratetype != MigrateType.CMA,
             owner=owner,
             owner_names=tuple(owner_names),
         )

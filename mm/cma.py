@@ -290,7 +290,8 @@ class Cma:
             self._parts.pcp.drain_all()
             census = self._census(self._design(), mode)
             self._parts.counters.pages_scanned_migrate += len(census.free)
-            census = evolve(census, movable=census.movable & ~failed)
+            ours = np.ones_like(census.isolable)  # the area's pageblocks are CMA's to isolate
+            census = evolve(census, movable=census.movable & ~failed, isolable=ours)
             made = cheapest_ranges(census, count, candidates=self._starts(area, count, align_order))
             if made.span is None:
                 self._refuse(made, mode, result)

@@ -1,17 +1,17 @@
 """Which range to empty: contiguous allocation, hot-remove and 1 GiB pages, by plan.
 
-A range can be emptied if nothing stuck lies in it and there is room elsewhere for what has to
-leave.  `cheapest_ranges` looks at every candidate at once, through sums over pageblocks, and
-chooses those with the fewest frames to move; a pure function from a census to a choice.
-Whoever executes it isolates `spans`, takes `targets` off the free lists and moves
-`sources[i]` to `targets[i]`, in any order and as far as it gets.
+A range can be emptied if nothing stuck lies in it, each of its pageblocks may be isolated, and
+there is room elsewhere for what has to leave.  `cheapest_ranges` looks at every candidate at
+once, through sums over pageblocks, and chooses those with the fewest frames to move; a pure
+function from a census to a choice.  Whoever executes it isolates `spans`, takes `targets` off
+the free lists and moves `sources[i]` to `targets[i]`, in any order and as far as it gets.
 
 Why it is exact.  Let a range have n frames, its zones F free ones beyond a reserve.
 
 1. A range that is obtained is filled or switched off: it takes n free frames for good, and
    moving keeps the number of free ones.  So nobody gets more than F // n ranges, nor one with
-   a stuck frame in it, nor two that overlap.
-2. Take any k ranges of whole pageblocks without stuck frames, k n <= F.  They hold u frames to
+   a stuck frame or a pageblock that isolation refuses in it, nor two that overlap.
+2. Take any k ranges of whole pageblocks without those, k n <= F.  They hold u frames to
    move and k n - u free ones, so outside them there are F - (k n - u) >= u free frames: room
    for all, and none of it inside another chosen range.  So min(ranges, F // n) is reached,
    each frame moves once, and the emptiest first are the fewest moves.
@@ -139,7 +139,9 @@ def _look(census: Census, starts: Pfns, nr_pages: int, *, across_zones: bool) ->
     callbacks_in_block = np.count_nonzero(census.by_block(callbacks), axis=1).astype(np.int64)
     nr_movable = _count(census, census.movable, census.nr_movable, first, stop)
     nr_free = _count(census, census.free, census.nr_free, first, stop)
-    nr_stuck = nr_pages - nr_free - nr_movable
+    shut = (~census.isolable).astype(np.int64)
+    nr_lent = census.nr_free * census.lends
+    nr_stuck = nr_pages - nr_free - nr_movable + _between(shut, first_block, stop_block)
     zone_rows: _Rows = np.unique(census.zone, return_inverse=True)[1]
     pool_of_block = np.zeros(census.nr_blocks, dtype=np.int64) if across_zones else zone_rows
     one_zone = np.equal(_changes(zone_rows, first_block), _changes(zone_rows, stop_block - 1))
@@ -150,8 +152,8 @@ def _look(census: Census, starts: Pfns, nr_pages: int, *, across_zones: bool) ->
         nr_stuck=nr_stuck,
         clear=np.equal(nr_stuck, 0) & one_zone,
         pool=pool_of_block[first_block],
-        free_isolated=_between(census.nr_free, first_block, stop_block),
-        free_in_pool=_sum_by(pool_of_block, census.nr_free),
+        free_isolated=_between(nr_lent, first_block, stop_block),
+        free_in_pool=_sum_by(pool_of_block, nr_lent),
         first_block=first_block,
         stop_block=stop_block,
     )
@@ -242,7 +244,7 @@ def _moves(
     spare = _covered(
         census.nr_blocks, found.first_block[found.clear], found.stop_block[found.clear]
     )
-    targets = fill(census, sources, ~isolated, spare, across_zones=across_zones)
+    targets = fill(census, sources, census.lends & ~isolated, spare, across_zones=across_zones)
     return sources, targets
 
 

@@ -1,7 +1,8 @@
 """Memory power management: emptying regions so that they can be switched off.
 
 Nobody has to have the memory; it is a gain if it is idle.  So nothing is retried and nothing
-is forced: a region that cannot be emptied stays on.
+is forced: a region that cannot be emptied stays on.  Where that was not foreseen, a plan is
+made again without it, for another may take its place.
 
     opportunistic     empty whatever can be emptied
     cost and benefit  only where the energy saved over the time that the memory is expected to
@@ -31,7 +32,7 @@ from mm.patience import EvacuationReport, Patience
 from mm.plan_fill import evacuation_ns
 from mm.plan_range import RangeOutcome, RangePlan, cheapest_ranges
 from mm.plan_run import planned_targets, refusals_in_the_way
-from mm.planned import PlannedCompaction
+from mm.planned import NR_PLAN_ROUNDS, PlannedCompaction
 from mm.power_map import PowerMap
 from mm.power_report import Consolidation, GroupAttempt, Watch
 from mm.range_walk import Parts
@@ -158,7 +159,8 @@ class PowerManagement:
         Args:
             design: asked about frames that mm cannot move by itself.
             strategy: "scan": group by group from the top, each as far as it gets; "plan": the
-                set of groups that costs the fewest moves, and nothing out of any other.
+                set of groups that costs the fewest moves, and nothing out of any other; one
+                that stays on all the same is planned around, up to four times.
             want: groups to switch off at most.
             expected_idle_ns: how long memory is expected to stay idle: the cost and benefit
                 rule; None: opportunistic.
@@ -182,10 +184,11 @@ class PowerManagement:
         self._parts.pcp.drain_all()
         self._is_consolidating = True
         try:
-            best = self._choose(now, self._candidates())
+            candidates = self._candidates()
+            best = self._choose(now, candidates)
             now.done.bound = off_before + best.bound * self._map.nr_interleaved
             if strategy == "plan":
-                self._by_plan(now, best)
+                self._by_plan(now, candidates, best)
             else:
                 self._by_scan(now)
         finally:
@@ -219,19 +222,40 @@ class PowerManagement:
         saved = self.energy.saved_pj(self._map.group_nr_pages, now.expected_idle_ns)
         return saved > self.energy.moving_pj(nr_moves, moving_ns)
 
-    def _by_plan(self, now: _Round, best: RangePlan) -> None:
-        """Empty the chosen set; name what is in the way of the others."""
-        self._parts.counters.pages_scanned_migrate += self._map.nr_frames
-        self._parts.meter.lap()
+    def _by_plan(self, now: _Round, candidates: Pfns, best: RangePlan) -> None:
+        """Empty the chosen set; name what is in the way of the others; plan around what resists."""
+        for _ in range(NR_PLAN_ROUNDS):
+            self._parts.counters.pages_scanned_migrate += self._map.nr_frames
+            self._parts.meter.lap()
+            made, passed_over = self._worthwhile(now, best)
+            if now.done.plan is None:
+                now.done.plan = made
+                self._name_the_stuck(now, best)
+            self._execute(now, made)
+            stays_on = [span.start for span in made.spans if not self._is_off(span)]
+            if not stays_on or now.patience.signal_pending():
+                return
+            candidates = np.setdiff1d(candidates, [*stays_on, *passed_over])
+            best = self._choose(now, candidates[~self.is_off[candidates // made.nr_pages]])
+
+    def _worthwhile(self, now: _Round, best: RangePlan) -> tuple[RangePlan, list[int]]:
+        """Of the groups that can be emptied those that pay, as many as are wanted.
+
+        Returns:
+            The plan for these, and the first pfns of those that do not pay.
+        """
         starts = [span.start for span in best.spans]
         worth = [s for s in starts if self._is_worth_it(now, best.moves_of(s), best.ns_of(s))]
-        now.done.nr_not_worth_it = len(starts) - len(worth)
-        chosen = worth[: now.want]
+        now.done.nr_not_worth_it += len(starts) - len(worth)
+        nr_off = sum(attempt.errno is Errno.OK for attempt in now.done.attempts)
+        chosen = worth if now.want is None else worth[: now.want - nr_off]
         made = best
         if len(chosen) < len(starts):  # what stays on is free to take what leaves
             made = self._choose(now, np.sort(np.array(chosen, dtype=np.int64)))
-        now.done.plan = made
-        self._name_the_stuck(now, best)
+        return made, sorted({*starts} - {*worth})
+
+    def _execute(self, now: _Round, made: RangePlan) -> None:
+        """Isolate every group of a plan, then empty one after the other."""
         isolated: list[Span] = []
         try:
             isolated.extend(span for span in made.spans if self._isolate(now, span))
@@ -305,8 +329,11 @@ class PowerManagement:
 
     def _open_unless_off(self, span: Span) -> None:
         """Whatever was thrown: nothing stays isolated that is not off."""
-        if self._off_since_ns[span.start // self._map.group_nr_pages] < 0:
+        if not self._is_off(span):
             self._evacuator.undo(span)
+
+    def _is_off(self, span: Span) -> bool:
+        return bool(self._off_since_ns[span.start // self._map.group_nr_pages] >= 0)
 
     # Switching on.
 

@@ -39,7 +39,7 @@ class Consolidation:
             the frames in the way.
         nr_regions_off: regions that are off now, those that were before included.
         bound: the most regions that any strategy can have off, from the state before.
-        plan: under `plan`.
+        plan: under `plan`, the first that was made.
         nr_not_worth_it: groups left alone by the cost and benefit rule.
         elapsed_ns: simulated time.
     """

@@ -24,7 +24,8 @@ class RangeOutcome(enum.IntEnum):
 
     CHOSEN = 0
     STUCK = 1
-    """Something in it cannot move; `RangePlan.in_the_way` says which frames and whose."""
+    """Something in it cannot move, or a pageblock of it may not be isolated;
+    `RangePlan.in_the_way` says which frames and whose."""
     TWO_ZONES = 2
     """It crosses the border between two zones."""
     NO_FREE_FRAMES = 3
@@ -35,7 +36,7 @@ class RangeOutcome(enum.IntEnum):
 
 @frozen(eq=False)
 class InTheWay:
-    """Frames of a range that cannot move.
+    """Frames that keep a range from being emptied.
 
     Attributes:
         pfns: int64 (n,), ascending.
@@ -62,13 +63,14 @@ class RangePlan:
         starts: int64 (nr_candidates,), first pfns of the candidates, ascending.
         costs_nr_moves: int64 (nr_candidates,), movable frames in each.
         costs_ns: int64 (nr_candidates,), simulated ns to empty each.
-        nr_stuck: int64 (nr_candidates,), stuck frames in each.
+        nr_stuck: int64 (nr_candidates,), stuck frames in each, and pageblocks that may not be
+            isolated.
         outcome: uint8 (nr_candidates,), a `RangeOutcome` each.
 
     Invariants, run by `check`:
         Q1 sources are exactly the movable frames of the chosen ranges; targets are free.
         Q2 no target lies in a pageblock that a chosen range touches, none occurs twice.
-        Q3 chosen ranges do not overlap, and nothing in them is stuck.
+        Q3 chosen ranges do not overlap, nothing in them is stuck, and they may be isolated.
     """
 
     spans: tuple[Span, ...]
@@ -134,6 +136,9 @@ class RangePlan:
     def in_the_way(self, span: Span) -> InTheWay:
         """Stuck frames of a range, and whose they are.
 
+        Where nothing is, the first frame of each pageblock that may not be isolated: that is
+        the one that isolation names.
+
         Raises:
             PinpageError: the range leaves the census.
         """
@@ -142,6 +147,9 @@ class RangePlan:
         if first < 0 or last > len(census.free):
             raise PinpageError(f"plan: {span} is not in the census this plan was made from")
         stuck = first + np.flatnonzero(~(census.free[first:last] | census.movable[first:last]))
+        if not len(stuck):
+            blocks, size = blocks_of(census, first, last), census.nr_pages_per_block
+            stuck = (blocks.start + np.flatnonzero(~census.isolable[blocks])) * size
         codes = np.zeros(len(stuck), np.int64) if census.owner is None else census.owner[stuck]
         counts = np.bincount(codes, minlength=len(census.owner_names))
         most_first = np.argsort(-counts, kind="stable")
@@ -177,6 +185,7 @@ class RangePlan:
             chosen[rows] = True
             isolated[blocks_of(census, rows.start, rows.stop)] = True
         require((census.free | census.movable)[chosen].all(), "Q3 a stuck frame in a chosen range")
+        require(census.isolable[isolated].all(), "Q3 a chosen range may not be isolated")
         leaving = np.flatnonzero(chosen & census.movable) + census.start
         require(np.array_equal(np.sort(self.sources), leaving), "Q1 sources are something else")
         target = self.targets - census.start

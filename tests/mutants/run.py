@@ -5,8 +5,10 @@
 Each worker has one copy of the project.  It changes the copy, runs the tests that the mutant
 names, and changes it back; the checkout itself is never touched.  Only a failing test is a
 catch.  A suite that cannot be collected, that runs no test or that does not end has proved
-nothing, and counts as a survivor.  First of all the same tests must pass without a mutant:
-a test that fails anyway would catch everything.
+nothing, and counts as a survivor.  A test that runs into its own time limit (pytest-timeout)
+does not end either: it says that something took long, not that anything was wrong, and on a
+slow machine it would catch everything.  First of all the same tests must pass without a
+mutant: a test that fails anyway would catch everything, too.
 """
 
 import argparse
@@ -38,6 +40,8 @@ __all__ = ["Outcome", "Result", "check_baseline", "main", "run_all", "run_one", 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("pinpage", "mm", "owners", "pinlab", "tests", "docs")
 COPIED_FILES = ("pyproject.toml", "conftest.py", "README.md", "Makefile")
+TIME_LIMIT = "++ Timeout ++"
+"""What pytest-timeout writes before it ends the process."""
 PYTEST_TESTS_FAILED = 1
 """The one exit code of pytest that says: collected, run, and a test failed."""
 
@@ -224,8 +228,12 @@ def _matches(mutant: Mutant, wanted: Sequence[str]) -> bool:
 
 
 def _pytest(tests: Sequence[str], copy: Path, timeout_s: float) -> tuple[int, str]:
-    """Exit code and output of pytest on `tests`; slow ones too, for they were named."""
+    """Exit code and output of pytest on `tests`; slow ones too, for they were named.
+
+    In one process: mutants are what runs side by side here.
+    """
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", ""]
+    command += ["-p", "no:xdist"]
     environment = os.environ | {
         "HYPOTHESIS_PROFILE": "mutant",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -247,6 +255,8 @@ def _pytest(tests: Sequence[str], copy: Path, timeout_s: float) -> tuple[int, st
 
 
 def _judge(code: int, output: str) -> tuple[Outcome, str]:
+    if TIME_LIMIT in output:
+        return Outcome.TIMEOUT, _tail(output, nr_lines=8)
     failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
     if code == PYTEST_TESTS_FAILED and failed:
         return Outcome.CAUGHT, failed[1]

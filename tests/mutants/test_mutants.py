@@ -1,6 +1,7 @@
 """The catalogue applies, covers every race and property, and the harness tells the truth."""
 
 import ast
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.mutants.run import ROOT, Outcome, check_baseline, project_copy, run_a
 CATALOG = load()
 
 
+@functools.cache
 def names_in(path: Path) -> set[str]:
     """Every test function, test class and assigned name (`TestX = Machine.TestCase`) of a file."""
     found = set()
@@ -66,6 +68,9 @@ def project(tmp_path):
         "def test_looks_away():\n    double(3)\n"
         "def test_fails_anyway():\n    assert double(3) == 7\n"
         "def test_waits():\n    time.sleep(double(0))\n"
+        "import pytest\n"
+        "@pytest.mark.timeout(1, method='thread')\n"
+        "def test_has_a_limit():\n    time.sleep(double(0))\n"
     )
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['.']\n")
     return tmp_path
@@ -87,12 +92,13 @@ def doubling(new, *tests, old="x + x", file="mm/double.py"):
         (doubling("x * x", "", old="y + y"), Outcome.BROKEN, "occurs 0 times"),
         (doubling("x * x", "", old="x"), Outcome.BROKEN, "occurs 3 times"),
         (doubling("9", "::test_waits"), Outcome.TIMEOUT, "no end"),
+        (doubling("9", "::test_has_a_limit"), Outcome.TIMEOUT, "Timeout"),
     ],
-    ids=["caught", "survives", "syntax", "no-such-test", "absent", "ambiguous", "hangs"],
+    ids=["caught", "survives", "syntax", "no-such-test", "absent", "ambiguous", "hangs", "limit"],
 )
 def test_only_a_failing_test_is_a_catch(project, mutant, outcome, detail):
     with project_copy(project) as copy:
-        result = run_one(mutant, copy, timeout_s=3.0 if outcome is Outcome.TIMEOUT else 60.0)
+        result = run_one(mutant, copy, timeout_s=5.0 if "waits" in str(mutant.tests) else 60.0)
         assert result.outcome is outcome
         assert detail in result.detail
         assert (copy / "mm" / "double.py").read_text() == "def double(x):\n    return x + x\n"

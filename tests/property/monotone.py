@@ -21,7 +21,7 @@ from owners.opaque import OpaqueOwner
 from pinpage.units import Span
 from tests.unit.mm.machines import small_machine
 
-__all__ = ["CONSUMERS", "OWNERS", "World", "coverages", "worlds"]
+__all__ = ["CONSUMERS", "OWNERS", "UNIT", "World", "coverages", "gigantic", "worlds"]
 
 SIZE = 8
 UNIT = 2 * SIZE
@@ -105,13 +105,17 @@ def offline(world, strategy):
     return sum(result.errno == 0 for result in results)
 
 
-def huge1g(world, strategy):
-    """Gigantic pages of two pageblocks, one after the other."""
+def gigantic(world):
+    """Pages of two pageblocks, as the machine would give those of 1 GiB."""
     machine = world.machine
-    pages = GiganticPages(
+    return GiganticPages(
         machine.contig, machine.planned, lambda: machine.zones, lambda: machine.design, UNIT
     )
-    obtained = 0
+
+
+def huge1g(world, strategy):
+    """Gigantic pages of two pageblocks, one after the other."""
+    pages, obtained = gigantic(world), 0
     while True:
         got = pages.alloc_planned()[0] if strategy == "plan" else pages.walk()
         if got.head < 0:

@@ -128,11 +128,24 @@ class Liar(OpaqueOwner):
         return np.full(len(pfns), Verdict.BUSY, dtype=np.uint8)
 
 
-def test_an_owner_that_says_yes_and_then_no():
-    """Each round believes it about one block more; then the rounds are over."""
-    lies = ["xaaaaaa."] * NR_PLAN_ROUNDS
-    blocks = (*lies, "aaaaaaaa", "#.....##")
-    for movable, expected in (((), 1), (("x",), 0)):
-        world = World(blocks, movable, owner=Liar)
-        assert CONSUMERS["huge2m"](world, "plan") == expected
+PAIRS = (*["xaaaaaaa", "aaaaaa.."] * NR_PLAN_ROUNDS, *["aaaaaaaa"] * 2, "#....###", "####....")
+SINGLES = (*["xaaaaaa."] * NR_PLAN_ROUNDS, "aaaaaaaa", "#.....##")
+
+
+@pytest.mark.parametrize(
+    ("consumer", "blocks", "obtained"),
+    [
+        ("huge2m", SINGLES, (1, 0)),
+        ("cma", (SINGLES[0], *SINGLES), (1, 0)),  # one of them takes what the others lose
+        ("power", PAIRS, (1, 0)),
+        ("huge1g", PAIRS, (1, 1)),  # planned again until no range is left
+        ("offline", PAIRS, (1, 1)),  # each block is asked for
+    ],
+)
+def test_an_owner_that_says_yes_and_then_no(consumer, blocks, obtained):
+    """Each round believes it about one range more; then, for most, the rounds are over."""
+    for movable, expected in zip(((), ("x",)), obtained, strict=True):
+        cma_blocks = len(blocks) - 1 if consumer == "cma" else 0
+        world = World(blocks, movable, cma_blocks=cma_blocks, owner=Liar)
+        assert CONSUMERS[consumer](world, "plan") == expected
         world.check()

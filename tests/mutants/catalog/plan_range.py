@@ -12,6 +12,8 @@ RANGE, FILL, VALUE, RUN = (
 )
 UNIT = "tests/unit/mm/test_plan_range.py"
 POWER = "tests/unit/mm/test_power.py"
+HOTPLUG = "tests/unit/mm/test_memory_hotplug.py"
+GIGANTIC = "tests/unit/mm/test_gigantic.py"
 OPTIMAL = "tests/property/test_plan_range_optimal.py"
 PROGRAM = f"{OPTIMAL}::test_as_good_as_the_integer_program"
 LOOPS = f"{OPTIMAL}::test_one_range_anywhere_against_plain_loops"
@@ -151,8 +153,56 @@ MUTANTS: list[Mutant] = [
         name="plan-fills-what-it-will-empty",
         guards="monotone: targets outside everything that is to be emptied",
         file=RANGE,
-        old="fill(census, sources, ~isolated, spare,",
+        old="fill(census, sources, census.lends & ~isolated, spare,",
         new="fill(census, sources, np.ones_like(isolated), spare,",
         tests=(MONOTONE, UNIT),
+    ),
+    Mutant(
+        name="plan-counts-on-cma-pageblocks",
+        guards="monotone: what is planned is what isolation lets pass",
+        file="mm/census.py",
+        old="            isolable=migratetype != MigrateType.CMA,\n",
+        new="",
+        tests=(MONOTONE, POWER, HOTPLUG, GIGANTIC),
+    ),
+    Mutant(
+        name="range-in-a-pageblock-that-may-not-be-isolated",
+        guards="Q3",
+        file=RANGE,
+        old=" + _between(shut, first_block, stop_block)",
+        new="",
+        tests=(MONOTONE, UNIT),
+    ),
+    Mutant(
+        name="range-not-isolable-names-nobody",
+        guards="an impossibility names the frames in the way",
+        file=VALUE,
+        old="        if not len(stuck):\n",
+        new="        if False:\n",
+        tests=(UNIT, HOTPLUG),
+    ),
+    Mutant(
+        name="offline-plan-counts-on-highatomic",
+        guards="a verdict is what the allocator can do",
+        file="mm/block_plan.py",
+        old="lends=host.pageblocks.migratetype != MigrateType.HIGHATOMIC",
+        new="lends=host.pageblocks.migratetype != MigrateType.ISOLATE",
+        tests=(HOTPLUG,),
+    ),
+    Mutant(
+        name="offline-plan-forgets-the-lowmem-reserve",
+        guards="a verdict is what the allocator can do",
+        file="mm/block_plan.py",
+        old="zone.min + zone.lowmem_reserve[highest]",
+        new="zone.min",
+        tests=(HOTPLUG,),
+    ),
+    Mutant(
+        name="range-fills-what-does-not-lend",
+        guards="targets that whoever moves can have",
+        file=RANGE,
+        old="fill(census, sources, census.lends & ~isolated, spare,",
+        new="fill(census, sources, ~isolated, spare,",
+        tests=(UNIT,),
     ),
 ]

@@ -118,4 +118,28 @@ MUTANTS: list[Mutant] = [
         new="    now, idle_ns = power.account(), IDLE_NS\n",
         tests=(SHOW,),
     ),
+    Mutant(
+        name="power-plans-once",
+        guards="what resists is planned around",
+        file=POWER,
+        old="            if not stays_on or now.patience.signal_pending():\n",
+        new="            if True:\n",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-plans-again-for-more-than-wanted",
+        guards="as many regions as are wanted",
+        file=POWER,
+        old="worth[: now.want - nr_off]",
+        new="worth[: now.want]",
+        tests=(UNIT,),
+    ),
+    Mutant(
+        name="power-plans-what-resisted-again",
+        guards="a region that resists stays on",
+        file=POWER,
+        old="np.setdiff1d(candidates, [*stays_on, *passed_over])",
+        new="np.setdiff1d(candidates, passed_over)",
+        tests=(UNIT,),
+    ),
 ]

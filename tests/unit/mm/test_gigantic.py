@@ -195,6 +195,17 @@ def test_a_range_that_refuses_when_its_turn_comes_costs_no_more_than_itself():
     drawn.machine.check()
 
 
+def test_a_plan_does_not_count_on_cma_pageblocks():
+    """Only CMA isolates them, so a walk tries the range in vain and a plan does not."""
+    drawn = Drawn("a.......", "........", "aaa.....", "........")
+    drawn.machine.buddy.set_migratetype(1, MigrateType.CMA)
+    walk, made = pages_of(drawn.machine).alloc_planned()
+    assert (walk.head, made.bound, len(walk.candidates)) == (16, 1, 1)
+    assert walk.report.pages_moved == 3
+    drawn.machine.check()
+    drawn.check_contents()
+
+
 def test_a_plan_keeps_the_min_watermark():
     blocks = ["........", "........", "aaaaaaaa", "........"]
     assert pages_of(Drawn(*blocks, marks=(8, 9, 10)).machine).alloc_planned()[0].head == 0

@@ -437,6 +437,53 @@ def test_plan_knows_when_there_is_no_room():
     assert (result.errno, result.report.pages_moved) == (Errno.ENOMEM, 0)
 
 
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+def test_a_block_with_cma_pageblocks_stays_and_the_verdict_knows(strategy):
+    world = drawn("a.......", FREE, FREE, FREE)
+    hotplug, design = world.machine.hotplug, world.machine.design
+    world.machine.buddy.set_migratetype(1, MigrateType.CMA)
+    assert hotplug.verdict(0, design).errno is Errno.EBUSY
+    assert hotplug.removable(design) == [1]
+    assert [span.start for span in hotplug.cheapest(design, want=None).spans] == [BLOCK]
+    result = offline(world, 0, strategy=strategy)
+    assert (result.errno, result.report.pages_moved) == (Errno.EBUSY, 0)
+    assert [obstacle.pfn for obstacle in result.obstacles.first(9)] == [8]
+
+
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+def test_highatomic_pageblocks_are_no_room_for_what_leaves(strategy):
+    """The allocator gives them to atomic requests alone; the block's own never were room."""
+    world = drawn("aaaa....", "a.......", FREE, FREE, "#.......", "########")
+    for block in (1, 2, 3):
+        world.machine.buddy.set_migratetype(block, MigrateType.HIGHATOMIC)
+    hotplug, design = world.machine.hotplug, world.machine.design
+    assert hotplug.verdict(0, design)
+    world.machine.buddy.set_migratetype(4, MigrateType.HIGHATOMIC)
+    assert hotplug.verdict(0, design).errno is Errno.ENOMEM
+    result = offline(world, 0, strategy=strategy)
+    assert (bool(result), result.report.pages_moved) == (False, 0)
+    assert hotplug.verdict(1, design)  # nothing in it
+    if strategy == "plan":
+        assert result.errno is Errno.ENOMEM
+
+
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+@pytest.mark.parametrize(("reserve", "goes"), [(5, True), (6, False)])
+def test_a_lowmem_reserve_is_no_room_for_what_leaves_zone_movable(strategy, reserve, goes):
+    world = drawn("########", FREE, FREE, FREE)
+    machine = world.machine
+    assert offline(world, 1)
+    assert machine.hotplug.online(1, kind="movable") is Errno.OK
+    pfns = column(*[machine.alloc_pages(0, Gfp.HIGHUSER_MOVABLE) for _ in range(3)])
+    machine.contents.set_tags(pfns, 1000 + pfns.astype(np.uint64))
+    world.map_anon(pfns)
+    machine.zones[0].lowmem_reserve = (0, 0, 0, reserve)  # 8 frames are free there
+    assert bool(machine.hotplug.verdict(1, machine.design)) == goes
+    result = offline(world, 1, strategy=strategy)
+    assert bool(result) == goes
+    assert goes or strategy == "scan" or result.report.pages_moved == 0
+
+
 def test_the_cheapest_block_goes_first_and_those_that_cannot_are_known():
     world = drawn("a.a....a", "aa......", "a.......", FREE, "#.......", FREE, FREE, FREE)
     plan = world.machine.hotplug.cheapest(world.machine.design, want=None)

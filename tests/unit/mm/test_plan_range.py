@@ -97,6 +97,42 @@ def test_a_range_does_not_cross_zones():
     assert planned.span == Span(8, 24)
 
 
+def test_a_pageblock_that_may_not_be_isolated_lends_and_is_not_emptied():
+    """Its first frame is what isolation would name."""
+    isolable = np.array([False, True, True, False])
+    census = census_of("m....... mm...... mmmmmmmm .......#", isolable=isolable)
+    planned = cheapest_ranges(census, 8, 8, want=None)
+    assert (planned.spans, planned.bound) == ((Span(8, 16), Span(16, 24)), 2)
+    assert planned.outcome_of(0) is RangeOutcome.STUCK
+    assert [planned.in_the_way(Span(at, at + 8)).pfns.tolist() for at in (0, 8, 24)] == [
+        [0],
+        [],
+        [31],
+    ]
+    assert planned.nearest == Span(8, 16)
+    assert set(planned.targets.tolist()) <= {*range(1, 8), *range(24, 31)}
+    planned.check()
+    everything = evolve(census, isolable=np.ones(4, dtype=bool))
+    with pytest.raises(InvariantError, match="Q3 a chosen range may not"):
+        evolve(cheapest_ranges(everything, 8, 8), census=census).check()
+
+
+def test_a_pageblock_that_does_not_lend_is_emptied_and_not_filled():
+    census = census_of("mm...... #....... #.......", lends=np.array([False, False, True]))
+    planned = cheapest_ranges(census, 8, 8)
+    assert (planned.span, planned.targets.tolist()) == (Span(0, 8), [17, 18])
+    planned.check()
+    nothing = evolve(census, lends=np.zeros(3, dtype=bool))
+    assert cheapest_ranges(nothing, 8, 8).outcome_of(0) is RangeOutcome.NO_FREE_FRAMES
+
+
+def test_a_range_may_begin_in_a_pageblock_that_may_not_be_isolated():
+    census = census_of("........ ........ ........", isolable=np.array([False, True, True]))
+    planned = cheapest_ranges(census, 8, 4)
+    assert planned.spans == (Span(8, 16),)
+    assert planned.in_the_way(Span(4, 12)).pfns.tolist() == [0]
+
+
 def test_zones_on_their_own():
     census = census_of("mmmm.... mmmm.... m....... ........", zone=np.array([0, 0, 1, 1]))
     planned = cheapest_ranges(census, 8, 8, want=None, across_zones=False)

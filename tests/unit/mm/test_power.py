@@ -177,6 +177,46 @@ def test_a_page_that_somebody_references_keeps_its_region_on():
         assert drawn.picture()[0][0] == "a"
 
 
+def test_another_region_takes_the_place_of_one_that_resists():
+    """Region 0 promises, region 1 would cost more: it is tried once region 0 has refused."""
+    drawn = Drawn(
+        *("a#......", "........", "aaa.....", "........"), "########", "####...a", movable=True
+    )
+    picky = Picky("picky", movable=True, registry=drawn.machine.registry)
+    picky.adopt(column(1))
+    done = consolidate(drawn, reserve=8)
+    assert done.bound == 1
+    assert drawn.machine.power.is_off.tolist() == [False, True, False]
+    assert [(a.group, a.errno.name) for a in done.attempts[1:]] == [(0, "EBUSY"), (1, "OK")]
+
+
+@pytest.mark.parametrize("want", [1, 2])
+def test_no_more_regions_than_wanted_when_planned_again(want):
+    drawn = Drawn(
+        *("#.......", "........", "a.......", "........"),
+        *("aa......", "........", "aaa.....", "........"),
+        *("########", "##......"),
+        movable=True,
+    )
+    picky = Picky("picky", movable=True, registry=drawn.machine.registry)
+    picky.adopt(column(0))
+    done = consolidate(drawn, want=want)
+    assert np.flatnonzero(drawn.machine.power.is_off).tolist() == [1, 2][:want]
+    assert done.nr_regions_off == want
+
+
+@pytest.mark.parametrize("strategy", ["plan", "scan"])
+def test_a_cma_pageblock_keeps_its_region_on(strategy):
+    """Isolation refuses it, so a plan neither counts on it nor moves anything out of it."""
+    drawn = Drawn("a.......", "........", "aaaa....", "........", "########", "###.....")
+    drawn.machine.buddy.set_migratetype(0, MigrateType.CMA)
+    done = consolidate(drawn, strategy=strategy)
+    assert drawn.machine.power.is_off.tolist() == [False, True, False]
+    assert (done.bound, done.pages_moved) == (1, 4)
+    errnos = {attempt.group: attempt.errno for attempt in done.attempts}
+    assert errnos[0] is Errno.EBUSY
+
+
 class Thrower(Watch):
     """Throws at the n-th call."""
 

@@ -439,6 +439,7 @@ def test_the_bundled_recording_is_what_the_kernel_did():
     assert wholly_free_after == measured.wholly_free_after_compaction == 12
 
 
+@pytest.mark.benchmark
 def test_the_bundled_recording_opens_at_once():
     bundled()  # imports and file cache
     start = time.perf_counter()
