@@ -45,7 +45,7 @@ from pinpage.errors import PinpageError, require
 from pinpage.sparse import NO_TAG, SparseTable
 from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Mask, Pfns, Span
 
-__all__ = ["DENSE_ABOVE", "SPARSE_BELOW", "Found", "PinRows", "Radix", "Record", "joined"]
+__all__ = ["DENSE_ABOVE", "SPARSE_BELOW", "PinRows", "Radix", "Record", "joined"]
 
 DENSE_ABOVE = 64
 """Pinned frames of a block above which it turns dense: 126 bytes for each of 65."""
@@ -93,26 +93,6 @@ class PinRows:
     def each(self) -> Iterable[tuple[int, int, int]]:
         """The rows one by one, as plain ints."""
         return zip(self.pfns.tolist(), self.tags.tolist(), self.values.tolist(), strict=True)
-
-
-@frozen(eq=False)
-class Found:
-    """What a radix said of a column of frames, shape (n,) each.
-
-    Attributes:
-        tags, values: of the first pin of each; `NO_TAG` where there is none.
-        places: where the table would put a pin of a frame that has none.
-        stamp: of the table, when it said so.
-    """
-
-    tags: NDArray[np.int32]
-    values: NDArray[np.int64]
-    places: NDArray[np.int64]
-    stamp: int
-
-    def at(self, rows: Mask | slice) -> "Found":
-        """What was said of some of the frames; for a slice, a view."""
-        return Found(self.tags[rows], self.values[rows], self.places[rows], self.stamp)
 
 
 class Counted(Protocol):
@@ -352,47 +332,35 @@ class Radix:
 
     # Columns of frames.
 
-    def find_many(self, pfns: Pfns) -> "Found":
-        """The first pin of each frame.
+    def find_many(self, pfns: Pfns) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The first pin of each frame: tags (`NO_TAG` where none) and values, shape (n,) each.
 
         Args:
             pfns: any order, repetitions allowed.
         """
-        found = Found(
-            np.empty(len(pfns), dtype=np.int32),
-            np.empty(len(pfns), dtype=np.int64),
-            np.zeros(len(pfns), dtype=np.int64),
-            self.sparse.stamp,
-        )
+        tags = np.empty(len(pfns), dtype=np.int32)
+        values = np.empty(len(pfns), dtype=np.int64)
         for piece in pieces(len(pfns)):
-            self._find_piece(pfns[piece], found.at(piece))
-        return found
+            tags[piece], values[piece] = self._find_piece(pfns[piece])
+        return tags, values
 
-    def _find_piece(self, pfns: Pfns, found: "Found") -> None:
+    def _find_piece(self, pfns: Pfns) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         dense = self._dense[pfns >> PAGEBLOCK_ORDER]
-        if np.count_nonzero(dense):
-            rows = self._rows.take(pfns, axis=0)
-            np.subtract(rows[:, 0], 1, out=found.tags, casting="same_kind")
-            found.values[:] = rows[:, 1]
-            if np.count_nonzero(dense) == len(dense):
-                return
-        some = (~dense).nonzero()[0] if dense.any() else slice(None)
-        places = self.sparse.locate(pfns[some]).places
-        found.places[some] = places
-        found.tags[some] = self.sparse.tags_at(places)
-        found.values[some] = self.sparse.values_at(places)
+        nr_dense = np.count_nonzero(dense)
+        if nr_dense == 0:
+            return self.sparse.find_many(pfns)
+        rows = self._rows.take(pfns, axis=0)
+        tags, values = rows[:, 0] - 1, rows[:, 1]
+        if nr_dense < len(pfns):
+            tags[~dense], values[~dense] = self.sparse.find_many(pfns[~dense])
+        return tags, values
 
-    def add_many(self, pins: PinRows, found: "Found | None" = None) -> None:
-        """Add the first pin of frames that have none.
-
-        Args:
-            pins: of distinct frames, in any order.
-            found: what `find_many` said of them, if nothing has been removed since.
-        """
+    def add_many(self, pins: PinRows) -> None:
+        """Add the first pin of distinct frames that have none, in any order."""
         for piece in pieces(len(pins)):
-            self._add_piece(pins.at(piece), None if found is None else found.at(piece))
+            self._add_piece(pins.at(piece))
 
-    def _add_piece(self, pins: PinRows, found: "Found | None") -> None:
+    def _add_piece(self, pins: PinRows) -> None:
         blocks = pins.pfns >> PAGEBLOCK_ORDER
         before = self.counts[blocks]
         np.add.at(self.counts, blocks, np.int16(1))
@@ -402,16 +370,13 @@ class Radix:
             new, first = np.unique(blocks[crowded], return_index=True)
             self._densify(new, before[crowded][first])
             dense = self._dense[blocks]
-        few: Mask | slice = slice(None)
-        if np.count_nonzero(dense):
+        nr_dense = np.count_nonzero(dense)
+        if nr_dense:
             self._write(pins.at(dense))
-            if np.count_nonzero(dense) == len(dense):
+            if nr_dense == len(pins):
                 return
-            few = ~dense
-            pins = pins.at(few)
-        is_true = found is not None and found.stamp == self.sparse.stamp
-        places = found.places[few] if found is not None and is_true else None
-        self.sparse.put_many(pins.pfns, pins.tags, pins.values, places)
+            pins = pins.at(~dense)
+        self.sparse.put_many(pins.pfns, pins.tags, pins.values)
 
     def _write(self, pins: PinRows) -> None:
         """Write records into the column; what makes them count comes last."""
@@ -439,9 +404,9 @@ class Radix:
 
     def pins_of(self, pfns: Pfns) -> PinRows:
         """All pins of these ascending, distinct frames; those of a frame in order of arrival."""
-        found = self.find_many(pfns)
-        held = found.tags != NO_TAG
-        firsts = PinRows(pfns[held], found.tags[held], found.values[held])
+        tags, values = self.find_many(pfns)
+        held = tags != NO_TAG
+        firsts = PinRows(pfns[held], tags[held], values[held])
         crowded = pfns[self.nr_extras_of(pfns) > 0].tolist()
         if not crowded:
             return firsts
@@ -451,27 +416,21 @@ class Radix:
 
     def has_pins(self, pins: PinRows) -> Mask:
         """Which of these pins are there, bool[n]."""
-        found = self.find_many(pins.pfns)
-        there: Mask = (found.tags == pins.tags) & (found.values == pins.values)
+        tags, values = self.find_many(pins.pfns)
+        there: Mask = (tags == pins.tags) & (values == pins.values)
         for row in (~there & (self.nr_extras_of(pins.pfns) > 0)).nonzero()[0].tolist():
             record = int(pins.tags[row]), int(pins.values[row])
             there[row] = record in self.extras[int(pins.pfns[row])]
         return there
 
-    def store(self, pins: PinRows, found: "Found | None" = None) -> None:
-        """Add pins none of which is there.
-
-        Args:
-            pins: ascending; several of one frame in order of arrival.
-            found: what `find_many` said of their frames, if nothing has changed since.
-        """
-        found = self.find_many(pins.pfns) if found is None else found
-        fresh = found.tags == NO_TAG
+    def store(self, pins: PinRows) -> None:
+        """Add pins none of which is there; ascending, of one frame in order of arrival."""
+        fresh = self.find_many(pins.pfns)[0] == NO_TAG
         fresh[1:] &= pins.pfns[1:] != pins.pfns[:-1]
         if np.count_nonzero(fresh) == len(fresh):
-            self.add_many(pins, found)
+            self.add_many(pins)
             return
-        self.add_many(pins.at(fresh), found.at(fresh))
+        self.add_many(pins.at(fresh))
         for row in pins.at(~fresh).each():
             self.add(*row)
 
@@ -535,9 +494,8 @@ class Radix:
             rows = self._rows[start:stop]
             same = (rows[:, 0] == tag + 1) & (rows[:, 1] == values)
             return bool(np.count_nonzero(same) == len(same))
-        found = self.find_many(np.arange(start, stop))
-        same = (found.tags == tag) & (found.values == values)
-        return bool(np.count_nonzero(same) == len(same))
+        tags, found = self.find_many(np.arange(start, stop))
+        return bool(np.count_nonzero((tags == tag) & (found == values)) == stop - start)
 
     def add_range(self, start: int, stop: int, tag: int, values: int | NDArray[np.int64]) -> None:
         """Pin every frame of [start, stop), none of which is pinned, with one tag.
@@ -557,7 +515,7 @@ class Radix:
                 some = column if column.ndim == 0 else column[first - start : last - start]
                 tags = np.full(last - first, tag, dtype=np.int32)
                 pfns = np.arange(first, last)
-                self._add_piece(PinRows(pfns, tags, np.broadcast_to(some, last - first)), None)
+                self._add_piece(PinRows(pfns, tags, np.broadcast_to(some, last - first)))
         if lo >= hi:
             return
         blocks, nr_frames = self._blocks_of(lo, hi)

@@ -130,7 +130,7 @@ def _pins_in(shard: Shard, start: int, stop: int, see: _See | None) -> PinRows:
 def _find_in(
     shard: Shard, pfns: Pfns, see: _See | None
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    found = shard.radix.find_many(pfns)
+    tags, values = shard.radix.find_many(pfns)
     if see is not None:
-        see(found.tags, found.values)
-    return found.tags, found.values, (found.tags != NO_TAG) + shard.radix.nr_extras_of(pfns)
+        see(tags, values)
+    return tags, values, (tags != NO_TAG) + shard.radix.nr_extras_of(pfns)

@@ -375,7 +375,7 @@ class Shard:
 
     def _store(self, entries: dict[int, Entry]) -> None:
         """Store entries of batches, which leave them; hand back what lost a race."""
-        singles, columns, found = entries, NO_PINS, None
+        singles, columns = entries, NO_PINS
         if len(entries) >= _MIN_COLUMN_NR_PINS and not self.moving:
             tags, values, _ = zip(*entries.values(), strict=True)
             columns = PinRows(
@@ -383,15 +383,14 @@ class Shard:
                 np.array(tags, dtype=np.int32),
                 np.array(values, dtype=np.int64),
             )
-            found = self.radix.find_many(columns.pfns)
-            plain = found.tags == NO_TAG
+            plain = self.radix.find_many(columns.pfns)[0] == NO_TAG
             for tag in set(tags):
                 if tag >> 1 not in self.welcome:
                     plain &= columns.tags != tag
             singles = {}
             if not plain.all():
                 singles = {pfn: entries[pfn] for pfn in columns.pfns[~plain].tolist()}
-                columns, found = columns.at(plain), found.at(plain)
+                columns = columns.at(plain)
         refused = {
             pfn: entry
             for pfn, entry in singles.items()
@@ -402,7 +401,7 @@ class Shard:
         rows = [(pfn, *entry[:2]) for pfn, entry in singles.items() if pfn not in refused]
 
         def add_all() -> None:
-            self.radix.add_many(columns, found)
+            self.radix.add_many(columns)
             for row in rows:
                 self.radix.add(*row)
 

@@ -79,7 +79,6 @@ class SparseTable:
     to say.
 
     Attributes:
-        stamp: changes whenever a record goes or moves: what `locate` said before is void.
         nr_probes: slots passed over because another frame's record was there.
         nr_rebuilds: times that it was copied into a larger or smaller one.
         nr_used, nr_dead: slots that are not empty; those among them without a record.
@@ -105,7 +104,6 @@ class SparseTable:
         self._min_bits = min_bits
         self.nr_probes = 0
         self.nr_rebuilds = 0
-        self.stamp = 0
         self._allocate(min_bits)
 
     def _allocate(self, bits: int) -> None:
@@ -192,7 +190,6 @@ class SparseTable:
         words, _, mask = self.view
         if at < 0 or words[at] & _TAG_MASK != tag or words[at + 1] != value:
             return False
-        self.stamp += 1
         if words[at + 2 & mask] == _EMPTY:
             words[at] = _EMPTY  # no probe has to pass here
             self.nr_used -= 1
@@ -248,31 +245,23 @@ class SparseTable:
             at = at + 2 & mask
         return at
 
-    def put_many(
-        self,
-        pfns: Pfns,
-        tags: NDArray[np.int32],
-        values: NDArray[np.int64],
-        places: NDArray[np.int64] | None = None,
-    ) -> None:
+    def find_many(self, pfns: Pfns) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The record of each frame: tags (NO_TAG where none) and values, shape (n,) each."""
+        found = self.locate(pfns)
+        keys = self._words.take(found.places)
+        return np.where(found.is_there, keys & _TAG_MASK, NO_TAG), self.values_at(found.places)
+
+    def put_many(self, pfns: Pfns, tags: NDArray[np.int32], values: NDArray[np.int64]) -> None:
         """Store a record for each of several distinct frames that have none.
 
         Dead slots on the way are not used again here: looking for them costs more.
 
         Args:
             pfns, tags, values: shape (n,) each.
-            places: what `locate` said of them, if `stamp` has not changed since.
         """
         if self.nr_used + len(pfns) > self._limit:
             self._rebuild(len(pfns))
-            places = None
-        if places is None:
-            places = self.locate(pfns).places
-        words = self._words
-        taken = (words.take(places) != _EMPTY).nonzero()[0]  # since `locate` looked
-        if taken.size:
-            places = places.copy()
-            places[taken] = self._next_empty(places[taken])
+        words, places = self._words, self.locate(pfns).places
         self.nr_used += len(pfns)
         keys = pfns << NR_TAG_BITS | tags
         while len(keys) > _NR_SINGLES:
@@ -310,7 +299,6 @@ class SparseTable:
     def remove_many(self, places: NDArray[np.int64]) -> None:
         """Drop the records at distinct places."""
         words, mask = self._words, self.view[2]
-        self.stamp += 1
         words[places] = _DEAD
         self.nr_dead += len(places)
         while places.size:  # what lies before an empty slot need not be passed: empty it, too
@@ -341,7 +329,6 @@ class SparseTable:
         keys, values = words[live], words[live + 1]
         fresh = copy(self)
         fresh.nr_rebuilds += 1
-        fresh.stamp += 1
         fresh._allocate(bits)
         fresh.put_many(keys >> NR_TAG_BITS, (keys & _TAG_MASK).astype(np.int32), values)
         # One call: nobody, interrupted or not, ever sees a table that is half the old one.

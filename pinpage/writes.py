@@ -15,7 +15,7 @@ import numpy as np
 from pinpage.errors import AlreadyPinnedError, NotPinnedError, OwnerError
 from pinpage.keys import Keys
 from pinpage.nodes import Nodes, Part
-from pinpage.radix import Found, PinRows, Radix, joined
+from pinpage.radix import PinRows, Radix, joined
 from pinpage.shard import Change, Shard, Ticket, apply
 from pinpage.sparse import NO_TAG
 from pinpage.units import Pfns
@@ -110,20 +110,18 @@ class Writes:
                 return shard.ticket(is_mine=shard.is_any_moved_by(me, pins.pfns))
         if len(pins) and int(pins.tags[0]) >> 1 not in parts[0][0].welcome:
             raise OwnerError("the owner was unregistered meanwhile")
-        looks = [_look(shard.radix, pins.at(rows)) for shard, rows in parts]
         changes = []
-        for (shard, rows), found in zip(parts, looks, strict=True):
-            frames = pins.pfns[rows]
-            had = shard.radix.pins_of(np.unique(frames[found.tags != NO_TAG]))
-            changes.append(
-                (shard, Change(partial(np.asarray, frames), partial(had.at, slice(None))))
-            )
-        apply(changes, self._store, parts, pins, looks)
+        for shard, rows in parts:
+            held = _look(shard.radix, pins.at(rows))
+            had = shard.radix.pins_of(np.unique(held))
+            changes.append((shard, Change.of(pins.pfns[rows], had)))
+        apply(changes, self._store, parts, pins)
         return None
 
-    def _store(self, parts: Sequence[Part], pins: PinRows, looks: Sequence[Found]) -> None:
-        for (shard, rows), found in zip(parts, looks, strict=True):
-            shard.radix.store(pins.at(rows), found)
+    @staticmethod
+    def _store(parts: Sequence[Part], pins: PinRows) -> None:
+        for shard, rows in parts:
+            shard.radix.store(pins.at(rows))
             shard.nr_direct += rows.stop - rows.start
 
     def _remove(self, parts: Sequence[Part], pins: PinRows) -> None:
@@ -132,7 +130,8 @@ class Writes:
         changes = [(shard, change_of(shard.radix, pins.at(rows))) for shard, rows in parts]
         apply(changes, self._wipe, parts, pins)
 
-    def _wipe(self, parts: Sequence[Part], pins: PinRows) -> None:
+    @staticmethod
+    def _wipe(parts: Sequence[Part], pins: PinRows) -> None:
         for shard, rows in parts:
             shard.radix.remove(pins.at(rows))
             if shard.moving:
@@ -226,16 +225,15 @@ def _is_run(pfns: Pfns) -> bool:
     return is_as_long and np.count_nonzero(pfns[1:] > pfns[:-1]) == len(pfns) - 1
 
 
-def _look(radix: Radix, pins: PinRows) -> Found:
-    """What is there, when none of these pins is.
+def _look(radix: Radix, pins: PinRows) -> Pfns:
+    """Those of their frames that have other pins, when none of these pins is there.
 
     Raises:
         AlreadyPinnedError: some pin is there, or is given twice.
     """
-    found = radix.find_many(pins.pfns)
-    twice = pins.pfns[1:] == pins.pfns[:-1]
-    if np.count_nonzero(found.tags != NO_TAG) == 0 and np.count_nonzero(twice) == 0:
-        return found
+    held: Pfns = pins.pfns[radix.find_many(pins.pfns)[0] != NO_TAG]
+    if len(held) == 0 and np.count_nonzero(pins.pfns[1:] == pins.pfns[:-1]) == 0:
+        return held
     there = radix.has_pins(pins)
     if there.any():
         pfn = int(pins.pfns[there.argmax()])
@@ -243,7 +241,7 @@ def _look(radix: Radix, pins: PinRows) -> Found:
     given = _given_twice(pins)
     if given is not None:
         raise AlreadyPinnedError(f"pfn {given:#x} is given twice with the same private")
-    return found
+    return held
 
 
 def _look_for(radix: Radix, pins: PinRows) -> None:
