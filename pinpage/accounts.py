@@ -26,8 +26,8 @@ def statistics(shards: Sequence[Shard], privates: Privates) -> Statistics:
         privates: its side table.
     """
     radixes = [shard.radix for shard in shards]
-    nr_sparse = sum(radix.sparse.nr_live for radix in radixes)
-    nr_runs = sum(PAGEBLOCK_NR_PAGES * radix.nr_full_blocks for radix in radixes)
+    nr_sparse = sum(radix.blocks.sparse.nr_live for radix in radixes)
+    nr_runs = sum(PAGEBLOCK_NR_PAGES * radix.blocks.nr_full_blocks for radix in radixes)
 
     def total(name: str) -> int:
         return sum(getattr(shard, name) for shard in shards)
@@ -36,10 +36,10 @@ def statistics(shards: Sequence[Shard], privates: Privates) -> Statistics:
         nr_pins=sum(radix.nr_pins for radix in radixes) + sum(len(s.claims) for s in shards),
         nr_pending=sum(len(shard.claims) for shard in shards),
         nr_sparse=nr_sparse,
-        nr_dense=sum(radix.nr_frames for radix in radixes) - nr_sparse - nr_runs,
+        nr_dense=sum(radix.blocks.nr_frames for radix in radixes) - nr_sparse - nr_runs,
         nr_runs=nr_runs,
         nr_extra=sum(radix.nr_extra for radix in radixes),
-        nr_leaves=sum(sum(radix.is_dense) for radix in radixes),
+        nr_leaves=sum(sum(radix.blocks.is_dense) for radix in radixes),
         nr_moving=sum(len(shard.moving) for shard in shards),
         nr_local=total("nr_acquisitions") - total("nr_remote"),
         nr_remote=total("nr_remote"),
@@ -50,9 +50,9 @@ def statistics(shards: Sequence[Shard], privates: Privates) -> Statistics:
         nr_refused=total("nr_refused"),
         nr_waits=total("nr_waits"),
         nr_died=total("nr_died"),
-        nr_probes=sum(radix.sparse.nr_probes for radix in radixes),
-        nr_rebuilds=sum(radix.sparse.nr_rebuilds for radix in radixes),
-        nr_conversions=sum(radix.nr_conversions for radix in radixes),
+        nr_probes=sum(radix.blocks.sparse.nr_probes for radix in radixes),
+        nr_rebuilds=sum(radix.blocks.sparse.nr_rebuilds for radix in radixes),
+        nr_conversions=sum(radix.blocks.nr_conversions for radix in radixes),
         nr_privates=len(privates),
     )
 
@@ -76,8 +76,7 @@ def check(shards: Sequence[Shard], owners: OwnerTable, privates: Privates, nr_pi
     for shard in shards:
         shard.check()
         radix = shard.radix
-        pins = [*radix.first_pins(radix.span.start, radix.span.stop).each()]
-        pins += radix.extras_in(radix.span.start, radix.span.stop).each()
+        pins = radix.pins_in(radix.span.start, radix.span.stop).each()
         records = [row[1:] for row in pins] + [entry[:2] for entry in shard.claims.values()]
         nr_found += len(records)
         strangers = {tag >> 1 for tag, _ in records} - registered

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from pinpage.batch import Thread
 from pinpage.errors import InvariantError, PfnError, PinpageError
 from pinpage.privates import NONE_NUMBER, Privates, as_int
-from pinpage.radix import PinRows
+from pinpage.rows import PinRows
 from pinpage.sparse import NO_TAG
 from pinpage.units import Pfns
 

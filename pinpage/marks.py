@@ -14,7 +14,7 @@ import numpy as np
 from pinpage.errors import PinpageError
 from pinpage.nodes import Nodes, Part
 from pinpage.privates import NONE_NUMBER, Privates
-from pinpage.radix import PinRows, joined
+from pinpage.rows import PinRows, joined
 from pinpage.shard import Change, Shard, apply
 from pinpage.standing import Standing
 from pinpage.units import Mask, Pfns

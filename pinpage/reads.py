@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpage.nodes import Nodes
-from pinpage.radix import PinRows, joined
+from pinpage.rows import PinRows, joined
 from pinpage.shard import Shard
 from pinpage.sparse import NO_TAG
 from pinpage.units import Mask, Pfns
@@ -65,7 +65,7 @@ class Reads:
         """
         while (first := self.next_pinned(start, stop)) is not None:
             radix = self._nodes.shard_of(first).radix
-            start = min(stop, radix.span.stop, radix.border_after(first, _CHUNK_NR_FRAMES))
+            start = min(stop, radix.span.stop, radix.blocks.border_after(first, _CHUNK_NR_FRAMES))
             yield self.in_range(first, start, see)
 
     def next_pinned(self, start: int, stop: int) -> int | None:
@@ -109,19 +109,17 @@ class Reads:
 
 
 def _fill(shard: Shard, start: int, stop: int, mask: Mask) -> None:
-    shard.radix.fill_mask(start, stop, mask)
+    shard.radix.blocks.fill_mask(start, stop, mask)
 
 
 def _next_in(shard: Shard, start: int, stop: int) -> int | None:
-    return shard.radix.next_pinned(start, stop)
+    return shard.radix.blocks.next_pinned(start, stop)
 
 
 def _pins_in(shard: Shard, start: int, stop: int, see: _See | None) -> PinRows:
-    pins, extras = shard.radix.first_pins(start, stop), shard.radix.extras_in(start, stop)
-    if len(extras):
-        pins = joined([pins, extras])
-        # Stable, so that pins of one owner stay in order of arrival.
-        pins = pins.at(np.lexsort((pins.tags >> 1, pins.pfns)))
+    pins = shard.radix.pins_in(start, stop)
+    # Stable, so that pins of one owner stay in order of arrival.
+    pins = pins.at(np.lexsort((pins.tags >> 1, pins.pfns))) if shard.radix.extras else pins
     if see is not None:
         see(pins.tags, pins.values)
     return pins
@@ -130,7 +128,7 @@ def _pins_in(shard: Shard, start: int, stop: int, see: _See | None) -> PinRows:
 def _find_in(
     shard: Shard, pfns: Pfns, see: _See | None
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    tags, values = shard.radix.find_many(pfns)
+    tags, values = shard.radix.blocks.find_many(pfns)
     if see is not None:
         see(tags, values)
     return tags, values, (tags != NO_TAG) + shard.radix.nr_extras_of(pfns)

@@ -33,6 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pinpage import accounts
 from pinpage.batch import Entry
+from pinpage.blocks import DENSE_ABOVE, SPARSE_BELOW
 from pinpage.errors import NotPinnedError, PinpageError
 from pinpage.keys import as_pfn, as_pfns, keys_to_find, keys_to_store, objects_of
 from pinpage.lifetimes import OwnerTable
@@ -40,8 +41,9 @@ from pinpage.marks import Marks
 from pinpage.nodes import Nodes
 from pinpage.owner import Pin, PinOwner, Verdict
 from pinpage.privates import NONE_NUMBER, Privates, Seen, as_int
-from pinpage.radix import DENSE_ABOVE, SPARSE_BELOW, Radix, Record
+from pinpage.radix import Radix
 from pinpage.reads import Reads
+from pinpage.rows import Record
 from pinpage.shard import Shard, Watcher
 from pinpage.statistics import Statistics
 from pinpage.topology import Topology
@@ -601,7 +603,7 @@ class PinRegistry:
         if shard is not None:  # one pageblock: read as `is_pinned` reads
             seq = shard.seq
             if not seq & 1 and not shard.claims:
-                mask = shard.radix.mask_of_dense(start, stop)
+                mask = shard.radix.blocks.mask_of_dense(start, stop)
                 if mask is not None and shard.seq == seq:
                     return mask
         return self._reads.mask(start, stop)

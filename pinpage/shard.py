@@ -56,7 +56,8 @@ from pinpage.errors import (
     PinpageError,
     require,
 )
-from pinpage.radix import PinRows, Radix, Record
+from pinpage.radix import Radix
+from pinpage.rows import NO_PINS, PinRows, Record
 from pinpage.sparse import NO_TAG
 from pinpage.units import Pfns
 
@@ -65,8 +66,6 @@ __all__ = ["Change", "Shard", "Ticket", "Watcher", "apply"]
 _R = TypeVar("_R")
 
 _MIN_COLUMN_NR_PINS = 12  # a shorter batch is as fast pin by pin
-
-NO_PINS = PinRows.of([])
 
 
 class Watcher:
@@ -362,9 +361,9 @@ class Shard:
         if self.claims:
             for batch in self.batches:
                 self.drain(batch)
-        if self.radix.thin:
+        if self.radix.blocks.thin:
             self.change = Change()
-            self.radix.trim()
+            self.radix.blocks.trim()
             self.change = None
 
     def drain_frame(self, pfn: int) -> None:
@@ -383,7 +382,7 @@ class Shard:
                 np.array(tags, dtype=np.int32),
                 np.array(values, dtype=np.int64),
             )
-            plain = self.radix.find_many(columns.pfns)[0] == NO_TAG
+            plain = self.radix.blocks.find_many(columns.pfns)[0] == NO_TAG
             for tag in set(tags):
                 if tag >> 1 not in self.welcome:
                     plain &= columns.tags != tag
@@ -401,7 +400,7 @@ class Shard:
         rows = [(pfn, *entry[:2]) for pfn, entry in singles.items() if pfn not in refused]
 
         def add_all() -> None:
-            self.radix.add_many(columns)
+            self.radix.blocks.add_many(columns)
             for row in rows:
                 self.radix.add(*row)
 

@@ -15,7 +15,8 @@ import numpy as np
 from pinpage.errors import AlreadyPinnedError, NotPinnedError, OwnerError
 from pinpage.keys import Keys
 from pinpage.nodes import Nodes, Part
-from pinpage.radix import PinRows, Radix, joined
+from pinpage.radix import Radix
+from pinpage.rows import PinRows, joined
 from pinpage.shard import Change, Shard, Ticket, apply
 from pinpage.sparse import NO_TAG
 from pinpage.units import Pfns
@@ -152,12 +153,14 @@ class Writes:
     def _add_plain(start: int, pieces: list[_Piece], keys: Keys) -> bool:
         for shard, lo, hi in pieces:
             is_welcome = keys.tag >> 1 in shard.welcome
-            if shard.moving or not is_welcome or not shard.radix.is_clear(lo, hi):
+            if shard.moving or not is_welcome or not shard.radix.blocks.is_clear(lo, hi):
                 return False
 
         def store_all() -> None:
             for shard, lo, hi in pieces:
-                shard.radix.add_range(lo, hi, keys.tag, keys.values_of(lo - start, hi - start))
+                shard.radix.blocks.add_range(
+                    lo, hi, keys.tag, keys.values_of(lo - start, hi - start)
+                )
                 shard.nr_direct += hi - lo
 
         changes = [(shard, Change(partial(np.arange, lo, hi))) for shard, lo, hi in pieces]
@@ -170,12 +173,12 @@ class Writes:
             radix, values = shard.radix, keys.values_of(lo - start, hi - start)
             if shard.moving or radix.has_extras(lo, hi):
                 return False
-            if not radix.holds_range(lo, hi, keys.tag, values):
+            if not radix.blocks.holds_range(lo, hi, keys.tag, values):
                 return False
 
         def wipe_all() -> None:
             for shard, lo, hi in pieces:
-                shard.radix.remove_range(lo, hi)
+                shard.radix.blocks.remove_range(lo, hi)
 
         changes = [
             (shard, Change(partial(np.arange, lo, hi), partial(keys.rows, start, lo, hi)))
@@ -205,10 +208,8 @@ def _pins_by(radix: Radix, number: int) -> PinRows:
         radix: of the node.
         number: of the owner.
     """
-    firsts = radix.first_pins(radix.span.start, radix.span.stop)
-    pins = joined([firsts, radix.extras_in(radix.span.start, radix.span.stop)])
-    pins = pins.at(pins.tags >> 1 == number)
-    return pins.at(np.argsort(pins.pfns, kind="stable"))
+    pins = radix.pins_in(radix.span.start, radix.span.stop)
+    return pins.at(pins.tags >> 1 == number)
 
 
 def _ascending(pfns: Pfns, keys: Keys) -> tuple[Pfns, Keys]:
@@ -231,7 +232,7 @@ def _look(radix: Radix, pins: PinRows) -> Pfns:
     Raises:
         AlreadyPinnedError: some pin is there, or is given twice.
     """
-    held: Pfns = pins.pfns[radix.find_many(pins.pfns)[0] != NO_TAG]
+    held: Pfns = pins.pfns[radix.blocks.find_many(pins.pfns)[0] != NO_TAG]
     if len(held) == 0 and np.count_nonzero(pins.pfns[1:] == pins.pfns[:-1]) == 0:
         return held
     there = radix.has_pins(pins)

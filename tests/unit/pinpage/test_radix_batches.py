@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pinpage.radix import PinRows, Radix
+from pinpage.radix import Radix
+from pinpage.rows import PinRows
 from pinpage.units import Span
 
 NR_FRAMES = 1 << 16
@@ -28,8 +29,8 @@ def _assert_equal(one: Radix, other: Radix) -> None:
     one.check()
     for pfn in range(NR_FRAMES):
         assert one.records_of(pfn) == other.records_of(pfn)
-    assert (one.counts == other.counts).all()
-    assert (one.nr_frames, one.nr_extra) == (other.nr_frames, other.nr_extra)
+    assert (one.blocks.counts == other.blocks.counts).all()
+    assert (one.blocks.nr_frames, one.nr_extra) == (other.blocks.nr_frames, other.nr_extra)
 
 
 def _batch(radix: Radix, shape: str) -> list[int]:
