@@ -311,15 +311,13 @@ class PinRegistry:
     def _pin_locked(self, shard: Shard, pfn: int, entry: Entry, wait: bool) -> Verdict:
         """`pin` under the lock."""
         tag, value, batch = entry
-        while True:
-            ticket = shard.run(batch.thread, shard.pin, pfn, tag, value, batch.thread.ident)
-            if ticket is None:
-                return _YES
-            if not wait or ticket.is_mine:
+        thread = batch.thread
+        while (ticket := shard.run(thread, shard.pin, pfn, tag, value, thread, wait)) is not None:
+            if not ticket.wait():
                 if tag & 1:
                     self._give_back({value: 1}, is_sure=True)
                 return Verdict.AGAIN
-            ticket.wait()
+        return _YES
 
     def unpin(  # noqa: C901 - as `pin`
         self, pfn: int, owner: PinOwner, private: Any = None

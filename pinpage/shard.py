@@ -81,22 +81,21 @@ class Watcher:
 
 
 class Ticket:
-    """A frame is under move: whose move it is, and how to wait for its end.
+    """What a pin gets whose frame is under move.
 
     Attributes:
-        is_mine: the calling thread's own: it must not wait.
-        ended: released when a move of the node has ended.
+        ended: released when a move of the node has ended; None for who does not wait.
     """
 
-    def __init__(self, *, is_mine: bool) -> None:
+    def __init__(self, *, waits: bool) -> None:
         """Not ended yet."""
-        self.is_mine = is_mine
-        self.ended = threading.Lock()
-        self.ended.acquire()
+        self.ended = threading.Lock() if waits else None
+        if self.ended is not None:
+            self.ended.acquire()
 
-    def wait(self) -> None:
-        """Until some move of that node has ended; outside every section."""
-        self.ended.acquire()
+    def wait(self) -> bool:
+        """Outside every section: until some move of that node has ended; False: not wanted."""
+        return self.ended is not None and self.ended.acquire()
 
 
 class Change:
@@ -306,14 +305,14 @@ class Shard:
                 if pfn in self.claims and self.claims[pfn] is entry:
                     del self.claims[pfn]
 
-    def ticket(self, *, is_mine: bool) -> "Ticket":
+    def ticket(self, *, waits: bool) -> Ticket:
         """Inside the section: what to wait with for the end of some move, outside.
 
         Args:
-            is_mine: the calling thread moves the frame itself: it must not wait.
+            waits: the caller wants to wait, and does not move the frame itself.
         """
-        ticket = Ticket(is_mine=is_mine)
-        if not is_mine:
+        ticket = Ticket(waits=waits)
+        if ticket.ended is not None:
             self._waiters.append(ticket.ended)
             self.nr_waits += 1
         return ticket
@@ -444,13 +443,14 @@ class Shard:
         self.nr_direct += 1
         return True
 
-    def pin(self, pfn: int, tag: int, value: int, thread: int) -> "Ticket | None":
+    def pin(self, pfn: int, tag: int, value: int, thread: Thread, wait: bool) -> Ticket | None:
         """Add one pin of a frame that is not under move.
 
         Args:
             pfn: the frame.
             tag, value: the pin.
             thread: the calling one.
+            wait: it wants to wait for a move by another thread.
 
         Returns:
             None when it is pinned; else what to wait for.
@@ -460,7 +460,7 @@ class Shard:
             AlreadyPinnedError: the frame has this pin.
         """
         if pfn in self.moving:
-            return self.ticket(is_mine=self.moving[pfn] == thread)
+            return self.ticket(waits=wait and self.moving[pfn] != thread.ident)
         if tag >> 1 not in self.welcome:
             raise OwnerError("the owner was unregistered meanwhile")
         self.drain_frame(pfn)

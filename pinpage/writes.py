@@ -58,13 +58,10 @@ class Writes:
         pins = PinRows(pfns, *keys.columns(len(pfns)))
         parts = self._nodes.parts(pfns)
         shards = [shard for shard, _ in parts]
-        while True:
-            ticket = self._nodes.run(shards, self._add, parts, pins)
-            if ticket is None:
-                return True
-            if not wait or ticket.is_mine:
+        while (ticket := self._nodes.run(shards, self._add, parts, pins, wait)) is not None:
+            if not ticket.wait():
                 return False
-            ticket.wait()
+        return True
 
     def remove(self, pfns: Pfns, keys: Keys) -> None:
         """Remove the pin of each row, all or none.
@@ -103,12 +100,12 @@ class Writes:
 
     # Inside the sections of all nodes concerned.
 
-    def _add(self, parts: Sequence[Part], pins: PinRows) -> Ticket | None:
+    def _add(self, parts: Sequence[Part], pins: PinRows, wait: bool) -> Ticket | None:
         """Look, then store; or what to wait for."""
         for shard, rows in parts:
             if shard.moving and shard.is_any_moving(pins.pfns[rows]):
                 me = self._nodes.thread.ident
-                return shard.ticket(is_mine=shard.is_any_moved_by(me, pins.pfns))
+                return shard.ticket(waits=wait and not shard.is_any_moved_by(me, pins.pfns))
         if len(pins) and int(pins.tags[0]) >> 1 not in parts[0][0].welcome:
             raise OwnerError("the owner was unregistered meanwhile")
         changes = []
