@@ -46,6 +46,10 @@ class OwnerTable:
         """Registered owners in registration order."""
         return tuple(self._owners.values())
 
+    def numbered(self) -> list[tuple[int, PinOwner]]:
+        """Registered owners and their numbers, in registration order."""
+        return list(self._owners.items())
+
     @property
     def nr_numbers(self) -> int:
         """Numbers given out so far."""

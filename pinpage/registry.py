@@ -43,7 +43,6 @@ from pinpage.owner import Pin, PinOwner, Verdict
 from pinpage.privates import NONE_NUMBER, Privates, Seen, as_int
 from pinpage.radix import Radix
 from pinpage.reads import Reads
-from pinpage.rows import Record
 from pinpage.shard import Shard, Watcher
 from pinpage.statistics import Statistics
 from pinpage.topology import Topology
@@ -140,7 +139,7 @@ class PinRegistry:
         self._shards = self._nodes.shards
         self._way_of = self._nodes.way_of
         self._privates = Privates()
-        self._reads = Reads(self._nodes)
+        self._reads = Reads(self._nodes, self._owners, self._privates)
         self._writes = Writes(self._nodes)
         self.marks = Marks(self._nodes, self._privates)
 
@@ -578,13 +577,10 @@ class PinRegistry:
         shard, _ = self._way_of(pfn)
         seq = shard.seq
         if not seq & 1 and pfn not in shard.claims:
-            found = self._as_pins(pfn, shard.radix.records_of(pfn))
+            found = self._reads.as_pins(pfn, shard.records_of(pfn))
             if shard.seq == seq:  # else a private may be gone that was in a record
                 return found
-        return self._nodes.run([shard], self._pins_in, shard, pfn)
-
-    def _pins_in(self, shard: Shard, pfn: int) -> list[Pin]:
-        return self._as_pins(pfn, shard.records_of(pfn))
+        return self._nodes.run([shard], self._reads.pins_in, shard, pfn)
 
     def pinned_mask(self, start: int, stop: int) -> Mask:
         """Which frames of [start, stop) are pinned.
@@ -614,9 +610,8 @@ class PinRegistry:
         """
         start, stop = as_pfn(start), as_pfn(stop)
         self._nodes.require_span(start, stop)
-        seen = Seen(self._privates)
-        pins = self._reads.in_range(start, stop, seen)
-        return PinColumns(pins.pfns, pins.tags >> 1, seen.privates_of(pins.tags, pins.values))
+        pins, privates = self._reads.with_privates(start, stop)
+        return PinColumns(pins.pfns, pins.tags >> 1, privates)
 
     def iter_pins(self, start: int = 0, stop: int | None = None) -> Iterator[Pin]:
         """All pins of [start, stop) in pfn order, a frame's own as in `pins`.
@@ -630,18 +625,7 @@ class PinRegistry:
         start = as_pfn(start)
         end = self.topology.nr_frames if stop is None else as_pfn(stop)
         self._nodes.require_span(start, end)
-        return self._iter_pins(start, end)
-
-    def _iter_pins(self, start: int, stop: int) -> Iterator[Pin]:
-        seen = Seen(self._privates)
-        for pins in self._reads.in_chunks(start, stop, seen):
-            ids, privates = (pins.tags >> 1).tolist(), seen.privates_of(pins.tags, pins.values)
-            if not isinstance(privates, list):
-                privates = privates.tolist()
-            for pfn, owner_id, private in zip(pins.pfns.tolist(), ids, privates, strict=True):
-                owner = self._owners.find(owner_id)
-                if owner is not None:  # else it was forced out meanwhile, with its pins
-                    yield Pin(pfn, owner, private)
+        return self._reads.each(start, end)
 
     def next_pinned(self, pfn: int) -> int | None:
         """The first pinned frame from `pfn` on, or None.
@@ -652,17 +636,6 @@ class PinRegistry:
         pfn, end = as_pfn(pfn), self.topology.nr_frames
         self._nodes.require_span(pfn, end)
         return self._reads.next_pinned(pfn, end)
-
-    def _as_pins(self, pfn: int, records: list[Record]) -> list[Pin]:
-        """Pins by owner, leaving out those of owners that are gone; under the lock none is."""
-        if len(records) > 1:
-            records.sort(key=_owner_number)
-        pins = []
-        for tag, value in records:
-            owner = self._owners.find(tag >> 1)
-            if owner is not None:
-                pins.append(Pin(pfn, owner, self._privates.object_at(value) if tag & 1 else value))
-        return pins
 
     def __len__(self) -> int:
         """Pins, those in batches included."""
@@ -728,20 +701,7 @@ class PinRegistry:
     def abilities(self, pfns: Pfns) -> tuple[Mask, Mask, NDArray[np.int64]]:
         """`can_migrate_mask`, `can_release_mask` and `owner_counts`, in one look-up."""
         self._nodes.require_pfns(pfns)
-        able = np.zeros((self._owners.nr_numbers + 1, 2), dtype=np.bool_)
-        for owner in self._owners.owners:  # the last row is nobody's: NO_TAG >> 1
-            if not self.is_faulty(owner):
-                able[self._owners.number(owner)] = owner.can_migrate, owner.can_release
-        tags, _, counts = self._reads.find(pfns)
-        both = able[tags >> 1]
-        for row in np.flatnonzero((counts > 1) & both.any(axis=1)).tolist():
-            rows = [tag >> 1 for tag, _ in self._records(int(pfns[row]))]
-            both[row] &= able[rows].all(axis=0)
-        return both[:, 0], both[:, 1], counts
-
-    def _records(self, pfn: int) -> list[Record]:
-        shard = self._nodes.shard_of(pfn)
-        return self._nodes.run([shard], shard.records_of, pfn)
+        return self._reads.abilities(pfns)
 
     # Scanners.
 
@@ -783,7 +743,3 @@ class PinRegistry:
         nr_pins = len(self)
         books = partial(accounts.check, self._shards, self._owners, self._privates, nr_pins)
         self._nodes.hold(self._shards, books)
-
-
-def _owner_number(record: Record) -> int:
-    return record[0] >> 1
