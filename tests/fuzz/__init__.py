@@ -1,0 +1,1 @@
+"""Attacks that draw new examples for as long as one chooses."""
