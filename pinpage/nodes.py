@@ -9,10 +9,8 @@ Context: a thread that needs several nodes locks them in ascending order, and wa
 move only while it holds one lock, which the wait releases.
 """
 
-import os
 import threading
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -20,6 +18,7 @@ import numpy as np
 
 from pinpage.batch import Batch, Thread
 from pinpage.errors import PfnError, PinpageError
+from pinpage.forks import tell_in_child
 from pinpage.radix import Radix
 from pinpage.shard import Shard
 from pinpage.sparse import MAX_NR_FRAMES
@@ -66,7 +65,7 @@ class Nodes:
     """
 
     def __init__(
-        self, topology: Topology, welcome: set[int], *, sparse_below: int, dense_above: int
+        self, topology: Topology, welcome: Container[int], *, sparse_below: int, dense_above: int
     ) -> None:
         """One shard per node.
 
@@ -95,7 +94,7 @@ class Nodes:
         self.of_block = topology.nodes_of(starts).astype(np.uint8).tobytes()
         self.local = ThreadState(self.shards)
         self.way_of = self._ways()
-        _all_nodes.add(self)
+        tell_in_child(self)
 
     def run(self, shards: Sequence[Shard], work: Callable[..., _R], *args: object) -> _R:
         """Call `work` with the locks of several shards held and their batches stored.
@@ -228,14 +227,3 @@ class Nodes:
             if lo < hi:
                 found.append((shard, lo, hi))
         return found
-
-
-_all_nodes: "weakref.WeakSet[Nodes]" = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for nodes in list(_all_nodes):
-        nodes.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork)

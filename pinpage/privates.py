@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from pinpage.batch import Thread
 from pinpage.errors import ContextError, PinpageError, require
+from pinpage.forks import tell_in_child
 
 __all__ = ["NONE_NUMBER", "Privates", "Seen", "as_int"]
 
@@ -72,6 +73,7 @@ class Privates:
         self._next_number = NONE_NUMBER + 1
         self._late: deque[tuple[int, int]] = deque()
         self.is_exact = True
+        tell_in_child(self)
 
     def __len__(self) -> int:
         """Objects in the table, None not among them."""

@@ -132,10 +132,8 @@ class PinRegistry:
         self._batch_nr_pins = batch_nr_pins
         self._owners = OwnerTable()
         self._tag_of = self._owners.tag_of
-        self._welcome: set[int] = set()
-        self._nodes = Nodes(
-            topology, self._welcome, sparse_below=sparse_below, dense_above=dense_above
-        )
+        welcome = self._owners.welcome
+        self._nodes = Nodes(topology, welcome, sparse_below=sparse_below, dense_above=dense_above)
         self._shards = self._nodes.shards
         self._way_of = self._nodes.way_of
         self._privates = Privates()
@@ -151,7 +149,7 @@ class PinRegistry:
         Raises:
             OwnerError: it is registered already, or is no `PinOwner`.
         """
-        self._welcome.add(self._owners.add(owner))
+        self._owners.add(owner)
 
     def unregister(self, owner: PinOwner, *, force: bool = False) -> None:
         """From now on this owner may not pin, and is not called any more.
@@ -166,15 +164,14 @@ class PinRegistry:
             OwnerError: it is not registered.
             PinpageError: it still has pins, and `force` was not given.  Nothing changed.
         """
-        number = self._owners.start_leaving(owner)
-        is_going = False
         try:
+            number = self._owners.start_leaving(owner)
             nr_left = self._nodes.run(self._shards, self._close, number, force)
-            is_going = not nr_left
-        finally:
-            if not is_going and number in self._welcome:
-                self._owners.stay(number)
+        except BaseException:
+            self._owners.stay(owner)
+            raise
         if nr_left:
+            self._owners.stay(owner)
             raise PinpageError(
                 f"owner {owner.name!r} still has {nr_left} pins; unpin them, or give force=True"
             )
@@ -185,8 +182,8 @@ class PinRegistry:
         if not force and (nr_left := self._writes.nr_pins_by(number)):
             return nr_left
         pins = self._writes.remove_owner(number)
+        self._owners.welcome.pop(number, None)
         self._give_back(objects_of(pins.tags, pins.values), is_sure=True)
-        self._welcome.discard(number)
         return 0
 
     @property
@@ -201,6 +198,10 @@ class PinRegistry:
             OwnerError: nobody has this id.
         """
         return self._owners.by_number(owner_id)
+
+    def find_owner(self, owner_id: int) -> PinOwner | None:
+        """`owner_by_id`, or None: nobody has this id any more."""
+        return self._owners.find(owner_id)
 
     def is_faulty(self, owner: PinOwner) -> bool:
         """Whether the owner was marked faulty since it registered."""

@@ -43,7 +43,7 @@ Kernel counterpart: zone->lock with per-CPU lists; lru_cache_disable for the byp
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -182,7 +182,7 @@ class Shard:
         "welcome",
     )
 
-    def __init__(self, node: int, radix: Radix, welcome: set[int]) -> None:
+    def __init__(self, node: int, radix: Radix, welcome: Container[int]) -> None:
         """Nothing pinned.
 
         Args:

@@ -155,7 +155,9 @@ class RegistryAgainstModel(RuleBasedStateMachine):
             return
         rest = [pfn for pfn in self.pool if pfn not in sources]
         targets = data.draw(st.permutations(rest))[: len(sources)]
-        self.real.marks.rekey_many(np.array(sources[: len(targets)]), np.array(targets, dtype=np.int64))
+        self.real.marks.rekey_many(
+            np.array(sources[: len(targets)]), np.array(targets, dtype=np.int64)
+        )
         self.model.rekey_many(sources[: len(targets)], targets)
 
     @rule()

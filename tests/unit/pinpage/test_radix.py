@@ -27,10 +27,10 @@ def test_a_crowded_block_turns_dense_and_a_deserted_one_is_given_back():
         tree.discard(pfn, 2, pfn)
     assert tree.records_of(604) == [(2, 604)]
     tree.check()
-    tree.trim()  # pin by pin they are only noted, so that coming and going does not thrash
+    tree.blocks.trim()  # pin by pin they are only noted, so that coming and going does not thrash
     assert not any(tree.blocks.is_dense)
     assert tree.records_of(604) == [(2, 604)]
-    assert tree.nr_conversions == 2
+    assert tree.blocks.nr_conversions == 2
     tree.check()
 
 
