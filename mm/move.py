@@ -242,6 +242,11 @@ class Mover:
         exact: Mask = self._frames.refcount[pfns] == -expected
         return exact
 
+    def references(self, pfns: Pfns) -> NDArray[np.int64]:
+        """References that page tables and the swap cache do not account for, frozen or not."""
+        counts: NDArray[np.int64] = np.abs(self._frames.refcount[pfns]).astype(np.int64)
+        return counts - self.home_references(pfns)
+
     def unfreeze(self, pfns: Pfns) -> None:
         """Give frozen frames their counts back."""
         self._frames.refcount[pfns] = np.abs(self._frames.refcount[pfns])
@@ -292,9 +297,12 @@ class Mover:
         self._counters.pages_freed += 1
         return True
 
-    def rekey(self, sources: Pfns, targets: Pfns) -> None:
+    def rekey(self, sources: Pfns, targets: Pfns) -> Mask:
         """Everything that mm knows of the sources is true of the targets from here on."""
         frames = self._frames
+        done: Mask = np.abs(frames.refcount[sources]) > 1
+        if not done.all():
+            sources, targets = sources[done], targets[done]
         frames.state[targets] = FrameState.USED
         frames.refcount[targets] = np.abs(frames.refcount[sources]) - 1
         frames.mapcount[targets] = mapcount = frames.mapcount[sources]
@@ -314,6 +322,7 @@ class Mover:
         if self._stands_for:  # (those of frames that fail go on: they are still to be brought back)
             for target in targets.tolist():
                 self._stands_for.pop(target, None)
+        return done
 
     def free(self, sources: Pfns) -> None:
         """Source frames back to the free lists, merged; their bytes are gone at once."""

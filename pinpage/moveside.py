@@ -29,6 +29,23 @@ class MoveSide(ReadSide):
         super().__init__(topology, sparse_below, dense_above)
         self._standing = Standing()
 
+    def marked_by(self, pfns: Pfns, thread: int) -> Mask:
+        """Frames under move in the name of a thread, bool[n].  Without a lock.
+
+        Args:
+            pfns: a column of frames.
+            thread: as `threading.get_ident` names it.
+
+        Raises:
+            PfnError: no such frame.
+        """
+        self._nodes.require_pfns(pfns)
+        marked = np.zeros(len(pfns), dtype=np.bool_)
+        for shard in self._nodes.shards:
+            if moving := shard.moving:
+                marked |= np.array([moving.get(p) == thread for p in pfns.tolist()], dtype=np.bool_)
+        return marked
+
     def begin_move(self, pfns: Pfns) -> Mask:
         """Put frames under move, in the name of the calling thread.
 
@@ -59,10 +76,10 @@ class MoveSide(ReadSide):
         """
         self._nodes.require_pfns(pfns)
         ascending = np.sort(pfns)
+        self._standing.remove(pfns)  # before the mark: the next move may give it another name
         for shard, rows in self._nodes.parts(ascending):
             with self._nodes.locked((shard,)):
                 shard.end_move(ascending[rows].tolist())
-        self._standing.remove(pfns)
 
     def forward_many(self, sources: Pfns, targets: Pfns) -> None:
         """Until `rekey_many` or `end_move`, an unpin of a target means its source.

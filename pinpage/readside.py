@@ -95,6 +95,10 @@ class ReadSide:
         """
         return self._owners.by_number(owner_id)
 
+    def find_owner(self, owner_id: int) -> PinOwner | None:
+        """`owner_by_id` for whoever reads while owners come and go: None for one that is gone."""
+        return self._owners.find(owner_id)
+
     def is_faulty(self, owner: PinOwner) -> bool:
         """Whether the owner was marked faulty since it registered."""
         return self._owners.why_faulty(owner) is not None
