@@ -324,6 +324,19 @@ class Mover:
                 self._stands_for.pop(target, None)
         return done
 
+    def hand_over(self, sources: Pfns, targets: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
+        """References that go with the target's name: the target is a used page that has no more."""
+        frames = self._frames
+        owed = self.references(sources) - 1 - pin_refs
+        done: Mask = owed > 0
+        sources, targets, owed = sources[done], targets[done], owed[done]
+        for target in targets.tolist():
+            self._stands_for.pop(target, None)
+        frames.state[targets] = FrameState.USED
+        frames.refcount[targets] = owed
+        frames.refcount[sources] += owed.astype(np.int32)  # frozen counts are kept negated
+        return done
+
     def free(self, sources: Pfns) -> None:
         """Source frames back to the free lists, merged; their bytes are gone at once."""
         self._contents.forget(sources)

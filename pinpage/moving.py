@@ -35,7 +35,6 @@ class Move(Undoing):
     ) -> None:
         super().__init__(registry, memory, sources, targets)
         self._mode = mode
-        self._row_refs = np.zeros(0, dtype=np.int64)
         self._held: Index = np.zeros(len(self.sources), dtype=np.int64)
         """References that pins and those who are letting go hold at most; it never rises."""
 
@@ -172,7 +171,7 @@ class Move(Undoing):
     def _count_references(self) -> None:
         """Ask each owner once how many references its pins stand for."""
         ballot = self.ballot
-        self._row_refs = np.zeros(len(ballot.frame), dtype=np.int64)
+        self.row_refs = np.zeros(len(ballot.frame), dtype=np.int64)
         for group in ballot.groups:
             if not len(rows := self.live(group)):
                 continue
@@ -181,11 +180,11 @@ class Move(Undoing):
             if isinstance(counts, Reason):
                 self.refuse(rows, group.owner, counts)
             else:
-                self._row_refs[rows] = counts
+                self.row_refs[rows] = counts
 
     def _pin_refs(self, frames: Index) -> Index:
         """References of live pins on some frames."""
-        return self.ballot.live_sums(self._row_refs, frames)
+        return self.ballot.live_sums(self.row_refs, frames)
 
     def _migrate(self, owner: PinOwner, rows: Index) -> None:
         ballot, frames = self.ballot, self.ballot.frame[rows]
@@ -210,18 +209,11 @@ class Move(Undoing):
         what is held lies between what the live pins stand for and what was held before; else
         the owner that was just called has kept one, or has dropped one and kept its pin.
         """
-        if not self.ballot.may_be_stale and self._still_exact(frames).all():
+        if self._still_exact(frames).all() and not self.ballot.may_be_stale:
             return
-        odd = frames[~self._lied[frames]]  # a lie that is known is not this owner's
-        while True:
-            self.refresh(odd, thorough=True)
-            odd = odd[self.reasons[odd] == PENDING]
-            live = self._pin_refs(odd)
-            held = self.memory.references(self.sources[odd]) - 1
-            self.refresh(odd, thorough=True)
-            if (live == self._pin_refs(odd)).all():  # else it was letting go right now
-                break
-        liars = odd[(held < live) | (held > self._held[odd])]
+        odd, live, held = self._look_closely(frames)
+        is_lie = ((held < live) | (held > self._held[odd])) & ~self._lied[odd]
+        liars = odd[is_lie]  # a lie that is known is not this owner's
         self._held[odd] = held
         if len(liars):
             self._lied[liars] = True
@@ -232,14 +224,29 @@ class Move(Undoing):
                 dict.fromkeys(liars.tolist(), Refusal(owner.name, Reason.OWNER_FAULTY))
             )
 
+    def _look_closely(self, frames: Index) -> tuple[Index, Index, Index]:
+        """Pins and references as they were at one moment.
+
+        Returns:
+            Those of the frames that are still going, the references that their live pins stand
+            for, and those that are held; home's and the mover's not among them.
+        """
+        while True:
+            self.refresh(frames, thorough=True)
+            frames = frames[self.reasons[frames] == PENDING]
+            live = self._pin_refs(frames)
+            held = self.memory.references(self.sources[frames]) - 1
+            self.refresh(frames, thorough=True)
+            if (live == self._pin_refs(frames)).all():  # else somebody let go right now
+                return frames, live, held
+
     def _still_exact(self, frames: Index) -> Mask:
         return self.memory.still_frozen(self.sources[frames], self._pin_refs(frames))
 
     def _rekey(self) -> None:
-        self.refresh(self.going)
-        exact = self._still_exact(self.going)
-        if self.ballot.any_dead or not exact.all():
-            self._drop_inexact(exact)
+        if not self._still_exact(self.going).all() or self.ballot.may_be_stale:
+            _, live, held = self._look_closely(self.going)
+            self._drop_inexact(live == held)
         going = self.going
 
         def note(done: Mask) -> None:

@@ -56,6 +56,7 @@ class Memory(Protocol):
         free --take--> (refused)
         used --take--> taken --freeze--> frozen --rekey--> nothing left --free--> free
                        taken <-unfreeze- frozen            nothing left --quarantine--> out
+                                         frozen --hand_over--> frozen, and a used target
                        taken --put--> used, or free if the mover held the last reference
 
     Dropping a reference is legal in every state, taking one is not while frozen.  From
@@ -108,6 +109,18 @@ class Memory(Protocol):
         Returns:
             Where that was done; False: the last reference but the mover's was dropped at this
             very moment, there is nobody to go to the target, and nothing has changed.
+        """
+
+    def hand_over(self, sources: Pfns, targets: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
+        """The move is undone; what is held by the target's name alone becomes the target's.
+
+        An owner that was told of its new place has unpinned there and is yet to drop its
+        reference.  Whatever a frozen source has beyond mover, home and `pin_refs` is such a
+        one: from here on the target is a used frame with nothing but these references, which
+        is free when they are dropped, and stands for itself.
+
+        Returns:
+            Where there were any; False: nothing has changed.
         """
 
     def free(self, sources: Pfns) -> None:

@@ -249,9 +249,3 @@ class Taking:
         if len(frames):
             self.registry.end_move(self.sources[frames])
             self._marked[frames] = False
-
-    def rows_in(self, group: Group, frames: Mask, state: PinState) -> Index:
-        """Rows of one owner, in `state`, on the frames of a mask bool[n]."""
-        rows = group.rows
-        chosen: Index = rows[frames[self.ballot.frame[rows]] & (self.ballot.state[rows] == state)]
-        return chosen

@@ -46,6 +46,8 @@ class Undoing(Taking):
         self._loose_marked, self._where_marked = np.zeros((2, nr), dtype=np.bool_)
         self._frozen, self._rekeyed, self._lied, self._tainted = np.zeros((4, nr), dtype=np.bool_)
         self._wrote, self._is_back = np.zeros((2, nr), dtype=np.bool_)
+        self.row_refs = np.zeros(0, dtype=np.int64)
+        """References that each pin stands for."""
         self._holds_still = np.zeros(0, dtype=np.bool_)
         self._nr_told = np.zeros(0, dtype=np.uint8)
 
@@ -62,6 +64,7 @@ class Undoing(Taking):
         for group in reversed(self.ballot.groups):
             if self._undo_group(group, lost):
                 yield Step.PUTBACK
+        self._hand_over(np.flatnonzero(lost & self._frozen & ~self._lied & (self._where >= 0)))
         self._thaw(np.flatnonzero(lost & self._frozen))
         self._return_targets(np.flatnonzero(lost & (self._where >= 0)))
         self.let_go()
@@ -83,15 +86,16 @@ class Undoing(Taking):
         That owner may have written there since; so it is asked to hold still once more.
         Its answer cannot change anything: there is no other way left.
         """
-        frames = np.flatnonzero(lost)
-        left = self.ballot.has(PinState.LEFT, frames)
-        self._wrote[frames[left]] = True  # before it let go there, too
         for group in self.ballot.groups:
-            rows = self.rows_in(group, lost, PinState.MIGRATED)
+            rows = self._look_at(group, lost)
+            rows = rows[self.ballot.state[rows] == PinState.MIGRATED]
             if len(rows):
                 self._wrote[self.ballot.frame[rows]] = True
                 self._suspect(group.owner, np.unique(self.ballot.frame[rows]), is_sure=False)
                 self._hold_still(group.owner, rows[~self._holds_still[rows]])
+        frames = np.flatnonzero(lost)
+        left = self.ballot.has(PinState.LEFT, frames)
+        self._wrote[frames[left]] = True  # before it let go there, too
         frames = np.flatnonzero(lost & self._wrote & ~self._is_back)
         if len(frames):
 
@@ -120,10 +124,7 @@ class Undoing(Taking):
     def _undo_group(self, group: Group, lost: Mask) -> bool:
         """Call one owner about what it did; False when it had done nothing."""
         ballot, owner = self.ballot, group.owner
-        rows = group.rows[lost[ballot.frame[group.rows]]]
-        if not len(rows):
-            return False
-        ballot.refresh(np.unique(ballot.frame[rows]), thorough=True)
+        rows = self._look_at(group, lost)
         state = ballot.state[rows].copy()
         migrated, isolated = rows[state == PinState.MIGRATED], rows[state == PinState.ISOLATED]
         doubtful = rows[state == PinState.DOUBT]
@@ -134,6 +135,13 @@ class Undoing(Taking):
         for row in doubtful.tolist():  # nobody knows how far it got: each on its own
             self._put_back(owner, np.array([row]))
         return bool(len(migrated) or len(isolated) or len(doubtful))
+
+    def _look_at(self, group: Group, lost: Mask) -> Index:
+        """The rows of one owner on frames of a mask, after a fresh look at their pins."""
+        rows = group.rows[lost[self.ballot.frame[group.rows]]]
+        if len(rows):
+            self.ballot.refresh(np.unique(self.ballot.frame[rows]), thorough=True)
+        return rows
 
     def _migrate_back(self, owner: PinOwner, rows: Index) -> None:
         ballot = self.ballot
@@ -224,6 +232,21 @@ class Undoing(Taking):
         return all(pin.owner is owner for pin in self.registry.pins(int(self.sources[frame])))
 
     # Frames.
+
+    def _hand_over(self, frames: Index) -> None:
+        """A target at which an owner has unpinned, and not dropped its reference, is its own."""
+        frames = frames[self.ballot.has(PinState.LEFT, frames)]
+        if not len(frames):
+            return
+        self.unmark_targets(frames)
+
+        def note(done: Mask) -> None:
+            self._where[frames[done]] = -1
+
+        self.ballot.refresh(frames, thorough=True)
+        live = self.ballot.live_sums(self.row_refs, frames)
+        hand_over = self.memory.hand_over
+        self.receipt.do(note, hand_over, self.sources[frames], self._where[frames], live)
 
     def _thaw(self, frames: Index) -> None:
         def note(_: object) -> None:

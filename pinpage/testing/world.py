@@ -228,6 +228,23 @@ class World:
         self.state, self.refcount, self.home = state, refcount, home
         return done
 
+    def hand_over(self, sources: Pfns, targets: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
+        """References that go with the target's name."""
+        owed = self.references(sources) - 1 - pin_refs
+        done: Mask = owed > 0
+        in_flight, frozen = dict(self.in_flight), dict(self.frozen)
+        state, refcount = list(self.state), list(self.refcount)
+        rows = zip(sources.tolist(), targets.tolist(), owed.tolist(), strict=True)
+        for source, target, count in rows:
+            if count > 0:
+                require(in_flight.pop(target) == source, "W4 handed over in no move", pfn=target)
+                frozen[source] -= count
+                refcount[source] -= count
+                state[target], refcount[target] = FrameIs.USED, count
+        self.in_flight, self.frozen = in_flight, frozen
+        self.state, self.refcount = state, refcount
+        return done
+
     def free(self, sources: Pfns) -> None:
         """Emptied sources."""
         for pfn in sources.tolist():
