@@ -18,10 +18,12 @@ from typing import Any
 
 from pinpage.errors import InvariantError
 
-__all__ = ["NR_TRIES", "Receipt", "see_through"]
+__all__ = ["NR_TRIES", "ROUNDS", "Receipt", "see_through"]
 
 NR_TRIES = 1_000
 """Interrupts that an undo survives before it gives up: nobody sends as many by hand."""
+ROUNDS = range(8)
+"""Times that a caller begins `see_through` again."""
 _NR_FAILURES = 3
 """Errors: what raised three times will raise again."""
 
@@ -77,8 +79,8 @@ def see_through(
     Raises:
         InvariantError: our own state contradicts itself.
         Exception: what the third try raised that failed by itself.
-    Context: an interrupt between two tries comes out of here.  The caller catches it and
-        calls once more, so that only a third one, there again, can get through.
+    Context: an interrupt between two tries comes out of here.  So the caller does this in a
+        loop, over `ROUNDS`: what gets through has to strike at its backward jump as well.
     """
     nr_failures = 0
     while nr_tries:

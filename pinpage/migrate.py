@@ -25,7 +25,7 @@ v6.0 movable_operations; several owners per page as in the 2013 pin-page RFC.
 from collections.abc import Generator
 
 from pinpage.errors import InvariantError
-from pinpage.interrupts import see_through
+from pinpage.interrupts import ROUNDS, see_through
 from pinpage.moving import Move
 from pinpage.owner import Mode
 from pinpage.registry import PinRegistry
@@ -83,12 +83,15 @@ def move_steps(
     except InvariantError:  # nobody knows any more what is true
         raise
     except BaseException as error:  # noqa: BLE001 - raised when all is put back
-        try:
-            last = see_through(move.abandon, error, move.nr_tries)
-        except InvariantError:
-            raise
-        except BaseException as another:  # noqa: BLE001 - struck between two tries
-            last = see_through(move.abandon, another, move.nr_tries)
+        last = error
+        for _ in ROUNDS:
+            try:
+                last = see_through(move.abandon, last, move.nr_tries)
+                break
+            except Exception:
+                raise
+            except BaseException as another:  # noqa: BLE001 - struck between two tries
+                last = another
         raise last  # noqa: B904 - it has its context
     return move.report()
 

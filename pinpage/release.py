@@ -15,7 +15,7 @@ import numpy as np
 from pinpage.asking import Call
 from pinpage.ballot import Index, PinState
 from pinpage.errors import InvariantError
-from pinpage.interrupts import see_through
+from pinpage.interrupts import ROUNDS, see_through
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.steps import Memory, Reasons, Step, run_out
@@ -62,12 +62,15 @@ def release_steps(
     except InvariantError:  # nobody knows any more what is true
         raise
     except BaseException as error:  # noqa: BLE001 - raised when all is put back
-        try:
-            last = see_through(giving.abandon, error, giving.nr_tries)
-        except InvariantError:
-            raise
-        except BaseException as another:  # noqa: BLE001 - struck between two tries
-            last = see_through(giving.abandon, another, giving.nr_tries)
+        last = error
+        for _ in ROUNDS:
+            try:
+                last = see_through(giving.abandon, last, giving.nr_tries)
+                break
+            except Exception:
+                raise
+            except BaseException as another:  # noqa: BLE001 - struck between two tries
+                last = another
         raise last  # noqa: B904 - it has its context
     return giving.reasons
 

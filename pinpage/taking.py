@@ -48,6 +48,7 @@ class Taking:
         refusals: position -> the owner that decided against it.
         receipt: makes the calls whose answer may not be lost.
         thread: in whose name the frames are marked.
+        nr_tries: interrupts after which an undo gives up.
     """
 
     def __init__(self, registry: PinRegistry, memory: Memory, sources: Pfns) -> None:
@@ -73,15 +74,11 @@ class Taking:
         self.refusals: dict[int, Refusal] = {}
         self.receipt = Receipt()
         self.thread = threading.get_ident()
+        self.nr_tries = NR_TRIES + 8 * len(column)
         self._marked: Mask = self.taken.copy()
         self._is_interrupted = False
         self._asked: tuple[Call, Index, Note] | None = None
         self.ballot: Ballot
-
-    @property
-    def nr_tries(self) -> int:
-        """Interrupts after which an undo gives up: more than its callbacks can make."""
-        return NR_TRIES + 8 * len(self._marked)
 
     def look_up(self, is_able: Callable[[PinOwner], bool]) -> None:
         """Mark the frames, read every pin, drop frames that cannot go.

@@ -154,9 +154,7 @@ def the_only_owner_lets_go_at_any_call():
     return bench.scenario(finish, mover=moving(bench, source), owner=bench.letting_go(zbud, "h"))
 
 
-@pytest.mark.parametrize(
-    "make", [an_owner_lets_go_at_any_call, the_only_owner_lets_go_at_any_call]
-)
+@pytest.mark.parametrize("make", [an_owner_lets_go_at_any_call, the_only_owner_lets_go_at_any_call])
 def test_letting_go_inside_a_step_is_as_good_as_between_two(make):
     explore(make, max_preemptions=2).require_none()
 
