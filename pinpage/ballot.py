@@ -222,7 +222,7 @@ class Ballot:
         gone = [
             row
             for row in rows[self.state[rows] < PinState.DEAD].tolist()
-            if waiting.pop(_key(self._owner(row), self._privates[row]), None) is None
+            if waiting.pop(_key(self.owner_of(row), self._privates[row]), None) is None
         ]
         joined = list(waiting.values())
         for row in gone:
@@ -240,12 +240,13 @@ class Ballot:
         whatever an `__eq__` does; a pin with a copy of its private is no other pin.
         """
         for place, pin in enumerate(pins):
-            if pin.owner is self._owner(row) and _equals(pin.private, self._privates[row]):
+            if pin.owner is self.owner_of(row) and _equals(pin.private, self._privates[row]):
                 del pins[place]
                 return True
         return False
 
-    def _owner(self, row: int) -> Any:
+    def owner_of(self, row: int) -> Any:
+        """The owner of one row; None if it was forced out before anybody was asked."""
         if not self._owners:
             owners: list[Any] = [None] * len(self.frame)
             for group in self.groups:

@@ -286,7 +286,10 @@ class Move(Undoing):
         """Empty sources to the free lists; one that somebody lied about, out of circulation."""
         frames = np.flatnonzero(self._rekeyed & self.taken)
         kept = self.memory.references(self.sources[frames]) != 0
-        self._lied[frames[kept]] = True
+        for frame in frames[kept & ~self._lied[frames]].tolist():
+            self._lied[frame] = True
+            why = f"migrate of pfn {int(self.sources[frame]):#x} left a reference"
+            self.blame(self.only_one_told(frame), frame, why)
         lied = self._lied[frames]
         self.reasons[frames] = Reason.MOVED
         self.reasons[frames[lied]] = Reason.OWNER_FAULTY

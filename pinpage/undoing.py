@@ -27,6 +27,7 @@ from pinpage.units import Mask, Pfns
 __all__ = ["Undoing"]
 
 _NR_TRIES_PER_PIN = 3
+_TOLD = (PinState.MIGRATED, PinState.LEFT, PinState.DOUBT)
 
 
 class Undoing(Taking):
@@ -210,17 +211,15 @@ class Undoing(Taking):
         Args:
             owner: has just been there.
             frames: where.
-            is_sure: the reference was not there before: else the owner is blamed only if
-                nobody else knows of the target.
+            is_sure: the reference was not there before; else somebody is blamed only if nobody
+                else knows of the target.
         """
         frames = frames[~self._tainted[frames]]
         kept = frames[self._is_kept(frames)]
         for frame in kept.tolist():
             self._tainted[frame] = True
-            if is_sure or self._is_alone(owner, frame):
-                why = f"migrate left a reference on the target {int(self._where[frame]):#x}"
-                self.registry.fault(owner, why)
-                self.refusals[frame] = Refusal(owner.name, Reason.OWNER_FAULTY)
+            why = f"migrate left a reference on the target {int(self._where[frame]):#x}"
+            self.blame(owner if is_sure else self.only_one_told(frame), frame, why)
 
     def _is_kept(self, frames: Index) -> Mask:
         """Frames whose target is referenced otherwise than when it came."""
@@ -228,8 +227,19 @@ class Undoing(Taking):
         kept: Mask = now != self._target_refs[frames]
         return kept
 
-    def _is_alone(self, owner: PinOwner, frame: int) -> bool:
-        return all(pin.owner is owner for pin in self.registry.pins(int(self.sources[frame])))
+    def blame(self, owner: PinOwner | None, frame: int, why: str) -> None:
+        """An owner broke its promise over one frame; None: it is not known which."""
+        if owner is not None:
+            self.registry.fault(owner, why)
+            self.refusals[frame] = Refusal(owner.name, Reason.OWNER_FAULTY)
+
+    def only_one_told(self, frame: int) -> PinOwner | None:
+        """The owner that was told of the target of a frame, if it is only one."""
+        ballot = self.ballot
+        rows = ballot.rows_of(np.array([frame]))
+        told = rows[np.isin(ballot.state[rows], _TOLD)].tolist()
+        owners = [ballot.owner_of(row) for row in told]
+        return owners[0] if owners and all(owner is owners[0] for owner in owners) else None
 
     # Frames.
 

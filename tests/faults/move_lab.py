@@ -77,7 +77,6 @@ class Honest(PinOwner):
 
     def putback(self, pin):
         self.quiet[pin.private] = False
-        self.lab.nr_put_back += 1
 
     def release(self, pin, mode):
         if self.lab.says(self, pin.private) is not Verdict.YES:
@@ -120,7 +119,7 @@ class MoveLab:
         self.owners = [Honest("a", self), Batchwise("b", self), Honest("c", self)]
         for owner in self.owners:
             self.registry.register(owner)
-        self.answers, self.value, self.faulty, self.nr_put_back = {}, {}, set(), 0
+        self.answers, self.value, self.faulty = {}, {}, set()
         frames = [self._populate(page) for page in range(draw.randrange(1, 5))]
         self.sources = np.array(draw.sample(frames, draw.randrange(1, len(frames) + 1)))
         self.is_release = draw.random() < 0.25
@@ -179,12 +178,8 @@ class MoveLab:
             return release_steps(*args, Mode.SYNC)
         return move_steps(*args, self.targets, Mode.SYNC)
 
-    def check(self, *, is_over=False):
-        """Everything is as if nobody had asked, or as if all had gone well.
-
-        Args:
-            is_over: it was not interrupted, so nobody is put back who was not asked.
-        """
+    def check(self):
+        """Everything is as if nobody had asked, or as if all had gone well."""
         world, registry = self.world, self.registry
         world.check()
         registry.check()
@@ -198,6 +193,8 @@ class MoveLab:
         assert FrameIs.QUARANTINED not in states, "a frame of honest owners was set aside"
         for owner in self.owners:
             self._check_owner(owner)
+        calls = registry._owners._in_flight.values()
+        assert not any(held._is_owned() for held in calls), "a callback is in flight for ever"
         stranger = PinOwner()  # no lock is held: whoever comes and goes gets through
         registry.register(stranger)
         registry.unregister(stranger)

@@ -1,5 +1,6 @@
 """A move or a release is interrupted, wherever that can be, and once more in its undo."""
 
+import contextlib
 import random
 
 import pytest
@@ -13,11 +14,8 @@ NR_SEEDS, NR_POINTS, NR_PAIRS = 12, 40, 25
 def interrupted(seed, *due):
     """How many points were passed and how many interrupts struck; everything is checked."""
     lab = MoveLab(seed)
-    with Interrupts(*due, files=MOVE_FILES) as points:
-        try:
-            lab.run()
-        except KeyboardInterrupt:
-            pass
+    with Interrupts(*due, files=MOVE_FILES) as points, contextlib.suppress(KeyboardInterrupt):
+        lab.run()
     try:
         lab.check()
     except AssertionError as error:
