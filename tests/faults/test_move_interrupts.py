@@ -9,6 +9,8 @@ from tests.faults.interrupts import Interrupts
 from tests.faults.move_lab import MOVE_FILES, MoveLab
 
 NR_SEEDS, NR_POINTS, NR_PAIRS = 12, 40, 25
+SMALL = (362, 377, 104)
+"""Few pages: a move that is undone, a release, a move that goes through."""
 
 
 def interrupted(seed, *due):
@@ -21,6 +23,15 @@ def interrupted(seed, *due):
     except AssertionError as error:
         raise AssertionError(f"MoveLab({seed}), interrupted at points {due}: {error}") from error
     return points
+
+
+@pytest.mark.parametrize("seed", SMALL)
+def test_an_interrupt_at_every_point_leaves_nothing_behind(seed):
+    at = nr_struck = 1
+    while nr_struck:
+        nr_struck = interrupted(seed, at).nr_struck
+        at += 1
+    assert at > 250
 
 
 @pytest.mark.parametrize("seed", range(NR_SEEDS))

@@ -31,7 +31,8 @@ _UNDO = [
      _point("contig-scan-interrupt a callback")),
     ("owner-interrupted-in-migrate-is-half-moved", "R-28: all pins of a frame or none", MOVING,
      "            ballot.state[rows[: call.nr_told]] = PinState.MIGRATED\n",
-     "            ballot.state[rows[: made * call.nr_told]] = PinState.MIGRATED\n",
+     ("            if call.nr_told == len(rows):\n"
+     "                ballot.state[rows] = PinState.MIGRATED\n"),
      _point("contig-scan-interrupt a callback")),
     ("interrupted-before-rekey-frees-the-source", "no byte is lost", MOVING,
      "        self.receipt.do(note, self.memory.rekey, self.pfns, self._where[going])\n",

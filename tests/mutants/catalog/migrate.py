@@ -50,8 +50,8 @@ MUTANTS: list[Mutant] = [
         name="references-not-counted",
         guards="M4",
         file=MOVING,
-        old="                self._row_refs[rows] = counts\n",
-        new="                self._row_refs[rows] = 1\n",
+        old="                self.row_refs[rows] = counts\n",
+        new="                self.row_refs[rows] = 1\n",
         tests=(UNIT,),
     ),
     Mutant(
