@@ -181,7 +181,7 @@ MUTANTS: list[Mutant] = [
         name="waiters-not-woken",
         guards="R-29",
         file=TAKING,
-        old="            self.registry.end_move(self.sources[frames])\n",
+        old="            self.registry.end_move(self.sources[ours])\n",
         new="",
         tests=(R29,),
     ),

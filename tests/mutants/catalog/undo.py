@@ -36,12 +36,12 @@ _INTERRUPTED = [
     ("marks-that-nobody-heard-of-stay", TAKING,
      "        self._marked = ~self.registry.marked_by(self.sources, self.thread)\n", "", STRUCK),
     ("mark-dropped-twice", TAKING,
-     "            frames = frames[self.registry.marked_by(self.sources[frames], self.thread)]\n",
+     "            ours = frames[self.registry.marked_by(self.sources[frames], self.thread)]\n",
      "            pass\n", STRUCK),
     ("targets-in-hand-forgotten", UNDOING, "        self._return_loose()\n        lost",
      "        lost", STRUCK),
     ("told-again-for-ever", UNDOING, "self._nr_told[row] > _NR_TRIES_PER_PIN",
-     "self._nr_told[row] > 200", T_UNDOING),
+     "self._nr_told[row] > 300", T_UNDOING),
     ("owner-interrupted-over-one-pin-forgets-the-others", UNDOING,
      "        if len(rows) > 1 and not self._is_interrupted:\n",
      "        if len(rows) > 1:\n", T_UNDOING),
@@ -94,7 +94,7 @@ _GIVEN_BACK = [
      ("        self.fail(going[~self._rekeyed[going]], Reason.UNACCOUNTED)"
      "  # dropped at this moment\n"), "", GIVEN),
     ("stepping-never-stops", STEPPING, "            self._baton.stop_before(name)\n",
-     "            pass\n", GIVEN),
+     "            pass\n", f"{UNIT}/test_stepping.py"),
 ]  # fmt: skip
 
 _GUILTY = [
