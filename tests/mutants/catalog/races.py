@@ -182,7 +182,7 @@ MUTANTS: list[Mutant] = [
         guards="R-29",
         file=TAKING,
         old="            self.registry.end_move(self.sources[ours])\n",
-        new="",
+        new="            pass\n",
         tests=(R29,),
     ),
 ]
