@@ -71,8 +71,8 @@ def move_steps(
         PinpageError: a source given twice, or not in the topology; nothing changed.
         InvariantError: our own state contradicts itself.
     Context: no core lock is held over a callback, none between steps.  A generator that is
-        closed half way puts everything back, and so does one that is interrupted: whatever a
-        target source raises, or KeyboardInterrupt out of a callback.
+        closed half way puts everything back, and so does one that is interrupted, wherever
+        that is and also while it puts things back: the last interrupt is raised at the end.
     Cost: with one pin per frame about 30 column operations per batch and owner.
     """
     move = Move(registry, memory, sources, targets, mode)

@@ -240,9 +240,9 @@ class Taking:
 
     def finish(self, frames: Index) -> None:
         """The registry may let pins join again."""
-        frames = frames[self._marked[frames]]
+        frames = ours = frames[self._marked[frames]]
         if self._is_interrupted:  # perhaps in here
-            frames = frames[self.registry.marks.marked_by(self.sources[frames], self.thread)]
-        if len(frames):
-            self.registry.marks.end_move(self.sources[frames])
-            self._marked[frames] = False
+            ours = frames[self.registry.marks.marked_by(self.sources[frames], self.thread)]
+        if len(ours):
+            self.registry.marks.end_move(self.sources[ours])
+        self._marked[frames] = False

@@ -72,12 +72,12 @@ class Undoing(Taking):
 
     def unmark_targets(self, frames: Index) -> None:
         """The targets of some frames are as free to go as any frame."""
-        frames = frames[self._where_marked[frames]]
-        if self._is_interrupted:
-            frames = frames[self.registry.marks.marked_by(self._where[frames], self.thread)]
-        if len(frames):
-            self.registry.marks.end_move(self._where[frames])
-            self._where_marked[frames] = False
+        frames = ours = frames[self._where_marked[frames]]
+        if self._is_interrupted:  # perhaps in here
+            ours = frames[self.registry.marks.marked_by(self._where[frames], self.thread)]
+        if len(ours):
+            self.registry.marks.end_move(self._where[ours])
+        self._where_marked[frames] = False
 
     # Contents.
 

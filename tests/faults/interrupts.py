@@ -77,4 +77,11 @@ class Interrupts:
 
 @cache
 def _places_of(code, opname):
-    return {i.offset for i in dis.get_instructions(code) if i.opname.startswith(opname)}
+    """Offsets of these instructions, and of the caches that follow them."""
+    places, is_inside = set(), False
+    for instruction in dis.get_instructions(code, show_caches=True):
+        if instruction.opname != "CACHE":
+            is_inside = instruction.opname.startswith(opname)
+        if is_inside:
+            places.add(instruction.offset)
+    return places

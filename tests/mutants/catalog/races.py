@@ -181,8 +181,8 @@ MUTANTS: list[Mutant] = [
         name="waiters-not-woken",
         guards="R-29",
         file=TAKING,
-        old="            self.registry.marks.end_move(self.sources[frames])\n",
-        new="",
+        old="            self.registry.marks.end_move(self.sources[ours])\n",
+        new="            pass\n",
         tests=(R29,),
     ),
 ]

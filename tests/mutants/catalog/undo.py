@@ -12,7 +12,7 @@ MOVE, STEPPING = "mm/move.py", "pinpage/testing/stepping.py"
 UNIT = "tests/unit/pinpage"
 T_ASKING, T_BALLOT = f"{UNIT}/test_asking.py", f"{UNIT}/test_ballot.py"
 T_INTERRUPTS, T_LIFETIMES = f"{UNIT}/test_interrupts.py", f"{UNIT}/test_lifetimes.py"
-T_UNDOING = f"{UNIT}/test_undoing.py"
+T_UNDOING, T_MOVE = f"{UNIT}/test_undoing.py", "tests/unit/mm/test_move.py"
 GIVEN = "tests/races/test_what_a_move_gives_back.py"
 STRUCK = "tests/faults/test_move_interrupts.py"
 LIARS = "tests/faults/test_move_liars.py"
@@ -36,12 +36,12 @@ _INTERRUPTED = [
     ("marks-that-nobody-heard-of-stay", TAKING,
      "        self._marked = ~self.registry.marks.marked_by(self.sources, self.thread)\n", "", STRUCK),
     ("mark-dropped-twice", TAKING,
-     "            frames = frames[self.registry.marks.marked_by(self.sources[frames], self.thread)]\n",
+     "            ours = frames[self.registry.marks.marked_by(self.sources[frames], self.thread)]\n",
      "            pass\n", STRUCK),
     ("targets-in-hand-forgotten", UNDOING, "        self._return_loose()\n        lost",
      "        lost", STRUCK),
     ("told-again-for-ever", UNDOING, "self._nr_told[row] > _NR_TRIES_PER_PIN",
-     "self._nr_told[row] > 200", T_UNDOING),
+     "self._nr_told[row] > 300", T_UNDOING),
     ("owner-interrupted-over-one-pin-forgets-the-others", UNDOING,
      "        if len(rows) > 1 and not self._is_interrupted:\n",
      "        if len(rows) > 1:\n", T_UNDOING),
@@ -94,7 +94,20 @@ _GIVEN_BACK = [
      ("        self.fail(going[~self._rekeyed[going]], Reason.UNACCOUNTED)"
      "  # dropped at this moment\n"), "", GIVEN),
     ("stepping-never-stops", STEPPING, "            self._baton.stop_before(name)\n",
-     "            pass\n", GIVEN),
+     "            pass\n", f"{UNIT}/test_stepping.py"),
+]  # fmt: skip
+
+_IN_MM = [
+    ("owed-reference-stays-with-the-source", MOVE,
+     ("        frames.refcount[sources] += owed.astype(np.int32)"
+     "  # frozen counts are kept negated\n"), "", T_MOVE),
+    ("handed-over-target-still-stands-for-its-source", MOVE,
+     ("        sources, targets, owed = sources[done], targets[done], owed[done]\n"
+     "        for target in targets.tolist():\n"),
+     ("        sources, targets, owed = sources[done], targets[done], owed[done]\n"
+     "        for target in ():\n"), T_MOVE),
+    ("nobody-goes-to-the-target", MOVE, "np.abs(frames.refcount[sources]) > 1",
+     "np.abs(frames.refcount[sources]) > 0", T_MOVE),
 ]  # fmt: skip
 
 _GUILTY = [
@@ -147,6 +160,7 @@ MUTANTS: list[Mutant] = [
     for guards, bugs in (
         ("M6 on every path: interrupts", _INTERRUPTED),
         ("M5, M7: what is given back is whole", _GIVEN_BACK),
+        ("M5: references go where their holders are", _IN_MM),
         ("R-26: only the guilty are faulty", _GUILTY),
         ("R-9: owners that leave are values", _OWNERS_LEAVE),
         ("one notion of equality, linear cost", _PINS),
