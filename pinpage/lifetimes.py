@@ -31,8 +31,7 @@ class OwnerTable:
 
     Attributes:
         number_of, tag_of: by identity of the owner: its number, and twice that.
-        welcome: numbers of owners that may have pins: until the last is dropped, not until
-            `unregister` returns.
+        welcome: numbers of owners that may have pins.
 
     Invariants, run by `check`:
         O1 both directions agree; numbers are in registration order.
@@ -125,25 +124,15 @@ class OwnerTable:
         return self._leaving.get(number) if owner is None else owner
 
     def start_leaving(self, owner: PinOwner) -> int:
-        """From now on not registered, though still known by its number."""
+        """From now on not registered and not welcome, though still known by its number."""
         key = id(owner)
         with self._lock:
             number = self.number(owner)
+            # No call from here on.
             del self.number_of[key], self.tag_of[key]
             self._leaving[number] = self._owners[number]  # in one of the two at any moment
-            del self._owners[number]
+            del self._owners[number], self.welcome[number]
             return number
-
-    def stay(self, owner: PinOwner) -> None:
-        """Undo `start_leaving`, if it happened and its pins are still welcome."""
-        with self._lock:
-            for number, leaving in list(self._leaving.items()):
-                if leaving is owner and number in self.welcome:
-                    key, owners = id(owner), dict(sorted({**self._owners, number: owner}.items()))
-                    self._owners = owners
-                    self.number_of[key] = number
-                    self.tag_of[key] = number << 1
-                    del self._leaving[number]
 
     def finish_leaving(self, number: int) -> None:
         """Wait until no other thread has a callback of this owner in flight, then forget it."""

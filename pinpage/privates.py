@@ -55,13 +55,13 @@ class Privates:
     same hash), as in a dict.  An int never equals an object private.
 
     Attributes:
-        is_exact: no operation on an object private was interrupted.  Else an object that no
-            pin refers to may stay in the table.
+        nr_doubts: operations on object privates that are under way, or were interrupted: of
+            each an object that no pin refers to may stay in the table.
 
     Invariants, run by `check`:
         P1 both directions agree and every object is referred to.
-        P2 the count of each object is the number of pins that refer to it, if `is_exact`, and
-           never less.
+        P2 the count of each object is the number of pins that refer to it, unless there are
+           doubts, and never less.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Privates:
         self._nr_users: dict[int, int] = {}
         self._next_number = NONE_NUMBER + 1
         self._late: deque[tuple[int, int]] = deque()
-        self.is_exact = True
+        self.nr_doubts = 0
         tell_in_child(self)
 
     def __len__(self) -> int:
@@ -195,7 +195,7 @@ class Privates:
         require(there.keys() == self._nr_users.keys(), "P1 an object that nobody refers to")
         counted = {number: count for number, count in nr_users.items() if number != NONE_NUMBER}
         kept = self._nr_users
-        if not self.is_exact:
+        if self.nr_doubts:
             kept = {number: min(kept.get(number, 0), count) for number, count in counted.items()}
         require(counted == kept, "P2 users of an object private", counted=counted, kept=kept)
 

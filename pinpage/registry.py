@@ -164,26 +164,23 @@ class PinRegistry:
             OwnerError: it is not registered.
             PinpageError: it still has pins, and `force` was not given.  Nothing changed.
         """
-        try:
-            number = self._owners.start_leaving(owner)
-            nr_left = self._nodes.run(self._shards, self._close, number, force)
-        except BaseException:
-            self._owners.stay(owner)
-            raise
+        number = self._owners.number(owner)
+        nr_left = self._nodes.run(self._shards, self._close, owner, number, force)
         if nr_left:
-            self._owners.stay(owner)
             raise PinpageError(
                 f"owner {owner.name!r} still has {nr_left} pins; unpin them, or give force=True"
             )
         self._owners.finish_leaving(number)
 
-    def _close(self, number: int, force: bool) -> int:
+    def _close(self, owner: PinOwner, number: int, force: bool) -> int:
         """In all sections: drop an owner's pins and let it make no more; or count them."""
         if not force and (nr_left := self._writes.nr_pins_by(number)):
             return nr_left
+        self._privates.nr_doubts += 1
         pins = self._writes.remove_owner(number)
-        self._owners.welcome.pop(number, None)
-        self._give_back(objects_of(pins.tags, pins.values), is_sure=True)
+        self._owners.start_leaving(owner)
+        self._give_back(objects_of(pins.tags, pins.values))
+        self._privates.nr_doubts -= 1
         return 0
 
     @property
@@ -237,9 +234,7 @@ class PinRegistry:
 
     # One pin.
 
-    def pin(  # noqa: C901, PLR0912 - in one piece, for a call is a tenth of what it costs
-        self, pfn: int, owner: PinOwner, private: Any = None, *, wait: bool = True
-    ) -> Verdict:
+    def pin(self, pfn: int, owner: PinOwner, private: Any = None, *, wait: bool = True) -> Verdict:
         """Register one pin; it is visible to every scanner when this returns.
 
         Args:
@@ -274,8 +269,33 @@ class PinRegistry:
                     return _YES
             except ValueError:  # an int of more than 64 bits is an object like any other
                 pass
-        tag, value = self._hold(tag, private)
-        entry = tag, value, batch
+        if private is None:
+            return self._pin_by_batch(shard, seq, pfn, (tag | 1, NONE_NUMBER, batch), wait)
+        value = as_int(private)
+        if value is not None:
+            return self._pin_by_batch(shard, seq, pfn, (tag, value, batch), wait)
+        held: dict[int, int] = {}
+        self._privates.nr_doubts += 1
+        try:
+            number = self._privates.hold(private, held, batch.thread)
+        except BaseException:
+            self._give_back(held)
+            self._privates.nr_doubts -= 1
+            raise
+        try:
+            verdict = self._pin_by_batch(shard, seq, pfn, (tag | 1, number, batch), wait)
+        except PinpageError:
+            self._give_back(held)
+            self._privates.nr_doubts -= 1
+            raise
+        if verdict is not _YES:
+            self._give_back(held)
+        self._privates.nr_doubts -= 1
+        return verdict
+
+    def _pin_by_batch(self, shard: Shard, seq: int, pfn: int, entry: Entry, wait: bool) -> Verdict:
+        """`pin`, by way of the batch of the calling thread."""
+        batch = entry[2]
         claims, pending = shard.claims, batch.pending
         try:
             if seq & 1 or claims.setdefault(pfn, entry) is not entry:
@@ -287,18 +307,15 @@ class PinRegistry:
                 return self._settle(shard, pfn, entry, wait)
             if len(pending) >= self._batch_nr_pins:
                 shard.run(batch.thread, shard.drain_own, batch)
-        except BaseException as error:
-            # Without a call as far as the entry goes, so that a second interrupt finds no gap.
-            # When a drain of it was interrupted, the count is odd, and the next section decides.
-            is_sure = isinstance(error, PinpageError)
+        except BaseException:
+            # By no call, so that a second interrupt finds no gap.  When a drain of it was
+            # interrupted, the count is odd, and the next section decides.
             is_in = pfn in pending and pending[pfn] is entry
             if is_in and not shard.seq & 1:
-                is_sure, is_in = True, False
+                is_in = False
                 del pending[pfn]
             if pfn in claims and claims[pfn] is entry and not is_in:
                 del claims[pfn]
-            if tag & 1 and not is_in:
-                self._give_back({value: 1}, is_sure=is_sure)
             raise
         return _YES
 
@@ -314,14 +331,10 @@ class PinRegistry:
         thread = batch.thread
         while (ticket := shard.run(thread, shard.pin, pfn, tag, value, thread, wait)) is not None:
             if not ticket.wait():
-                if tag & 1:
-                    self._give_back({value: 1}, is_sure=True)
                 return Verdict.AGAIN
         return _YES
 
-    def unpin(  # noqa: C901 - as `pin`
-        self, pfn: int, owner: PinOwner, private: Any = None
-    ) -> None:
+    def unpin(self, pfn: int, owner: PinOwner, private: Any = None) -> None:
         """Take one pin back; when this returns, no later scanner sees it.
 
         Of a frame under move, too: the move finds the pin gone and ends as "freed under us".
@@ -357,30 +370,25 @@ class PinRegistry:
             return
         tag, value = self._known(tag, private, pfn)
         entry = pending.get(pfn)
+        is_out = False
+        self._privates.nr_doubts += tag & 1
         if entry is not None and entry[0] == tag and entry[1] == value and not shard.seq & 1:
             claims = shard.claims
-            try:
+            with suppress(KeyError):  # another thread undid it at this moment
                 # By no call, so that a drain finds the entry in both places or in neither.
                 del pending[pfn]
                 if pfn in claims and claims[pfn] is entry:
                     del claims[pfn]
-            except KeyError:  # another thread undid it at this moment
-                pass
-            else:
+                is_out = True
                 batch.nr_annihilated += 1
-                if tag & 1:
-                    self._give_back({value: 1}, is_sure=True)
-                return
-        if batch.thread.top > shard.node:
+        if not is_out and batch.thread.top > shard.node:
             self._unpin_late(shard, pfn, tag, value)
+            self._privates.nr_doubts -= tag & 1
             return
-        try:
-            is_out = shard.run(batch.thread, shard.discard, pfn, tag, value)
-            if is_out and tag & 1:
-                self._give_back({value: 1}, is_sure=True)
-        except BaseException:
-            self._privates.is_exact &= not tag & 1
-            raise
+        is_out = is_out or shard.run(batch.thread, shard.discard, pfn, tag, value)
+        if is_out and tag & 1:
+            self._give_back({value: 1})
+        self._privates.nr_doubts -= tag & 1
         if not is_out:
             self._unpin_standing(pfn, owner, private)
 
@@ -402,28 +410,12 @@ class PinRegistry:
             raise NotPinnedError(f"pfn {pfn:#x} is not pinned by this owner with this private")
 
         def unpin() -> None:
-            try:
-                if shard.discard(frame, tag, value) and tag & 1:
-                    self._give_back({value: 1}, is_sure=True)
-            except BaseException:
-                self._privates.is_exact &= not tag & 1
-                raise
+            self._privates.nr_doubts += tag & 1
+            if shard.discard(frame, tag, value) and tag & 1:
+                self._give_back({value: 1})
+            self._privates.nr_doubts -= tag & 1
 
         shard.unpin_late(unpin)
-
-    def _hold(self, tag: int, private: Any) -> tuple[int, int]:
-        """Tag and value of a private; an object has a user more."""
-        if private is None:
-            return tag | 1, NONE_NUMBER
-        value = as_int(private)
-        if value is not None:
-            return tag, value
-        held: dict[int, int] = {}
-        try:
-            return tag | 1, self._privates.hold(private, held, self._nodes.thread)
-        except BaseException:
-            self._give_back(held, is_sure=True)
-            raise
 
     def _known(self, tag: int, private: Any, pfn: int) -> tuple[int, int]:
         if private is None:
@@ -438,22 +430,10 @@ class PinRegistry:
             )
         return tag | 1, value
 
-    def _give_back(self, held: dict[int, int], *, is_sure: bool) -> None:
-        """Uses of object privates by pins that are gone or never were.
-
-        Args:
-            held: uses by number.
-            is_sure: no pin has come of them.  Else it is not known: an object may stay for ever.
-        """
-        if not is_sure:
-            self._privates.is_exact = False
-            return
-        try:
-            for number, count in held.items():
-                self._privates.drop(number, self._nodes.thread, count)
-        except BaseException:
-            self._privates.is_exact = False
-            raise
+    def _give_back(self, held: dict[int, int]) -> None:
+        """Uses of object privates, by number, of pins that are gone or never were."""
+        for number, count in held.items():
+            self._privates.drop(number, self._nodes.thread, count)
 
     # Many pins.
 
@@ -521,21 +501,24 @@ class PinRegistry:
     def _add(self, pfns: Pfns, owner: PinOwner, privates: Any, wait: bool) -> Verdict:
         number = self._owners.number(owner)
         held: dict[int, int] = {}
+        self._privates.nr_doubts += 1
         try:
-            keys = keys_to_store(
-                self._privates, number, privates, len(pfns), held, self._nodes.thread
-            )
+            thread = self._nodes.thread
+            keys = keys_to_store(self._privates, number, privates, len(pfns), held, thread)
         except BaseException:
-            self._give_back(held, is_sure=True)
+            self._give_back(held)
+            self._privates.nr_doubts -= 1
             raise
         try:
             is_in = self._writes.add(pfns, keys, wait=wait)
         except BaseException as error:
-            if held:
-                self._give_back(held, is_sure=isinstance(error, PinpageError))
+            if isinstance(error, PinpageError) or not held:
+                self._give_back(held)
+                self._privates.nr_doubts -= 1
             raise
         if not is_in:
-            self._give_back(held, is_sure=True)
+            self._give_back(held)
+        self._privates.nr_doubts -= 1
         return _YES if is_in else Verdict.AGAIN
 
     def _remove(self, pfns: Pfns, owner: PinOwner, privates: Any) -> None:
@@ -543,12 +526,15 @@ class PinRegistry:
         if keys is None:
             raise NotPinnedError("unpin: a private that is in no pin at all")
         objects = keys.objects(len(pfns))
+        self._privates.nr_doubts += 1
         try:
             self._writes.remove(pfns, keys)
-            self._give_back(objects, is_sure=True)
         except BaseException as error:
-            self._privates.is_exact &= not objects or isinstance(error, PinpageError)
+            if isinstance(error, PinpageError) or not objects:
+                self._privates.nr_doubts -= 1
             raise
+        self._give_back(objects)
+        self._privates.nr_doubts -= 1
 
     # Looking.
 

@@ -292,7 +292,7 @@ class Shard:
         """Take what was stored or refused out of the batches; as often as it is interrupted."""
         drained, refused = change.drained, change.refused
         pending = next(iter(drained.values()))[2].pending
-        if self.claims is pending and len(drained) == len(pending) and not refused:
+        if self.claims is pending and drained == pending and not refused:
             # The one thread that there is has its batch stored: all of it, and by one call.
             pending.clear()
         for pfn, entry in drained.items():
@@ -525,12 +525,15 @@ class Shard:
         by then and that drain stored it, or they find the count changed and then the mark
         (R-29).
         """
-        moving = self.moving
-        marked = []
-        for pfn in pfns:
-            marked.append(pfn not in moving)
-            moving.setdefault(pfn, thread)
-        self._watch_or_not()
+        self._step = 2
+        marked = [pfn not in self.moving for pfn in pfns]
+        if len(set(pfns)) < len(pfns):
+            seen: set[int] = set()
+            for at, pfn in enumerate(pfns):
+                marked[at] &= pfn not in seen
+                seen.add(pfn)
+        # By one assignment, as in `end_move`: all of these frames, or none.
+        self.moving = {**dict.fromkeys(pfns, thread), **self.moving}
         return marked
 
     def end_move(self, pfns: list[int]) -> None:
@@ -539,8 +542,8 @@ class Shard:
             if pfn not in self.moving:
                 raise PinpageError(f"end_move: pfn {pfn:#x} is not under move")
         self._is_waking = True
-        for pfn in pfns:
-            del self.moving[pfn]
+        ended = set(pfns)
+        self.moving = {pfn: mover for pfn, mover in self.moving.items() if pfn not in ended}
         self._watch_or_not()
         self._wake()
 

@@ -255,18 +255,6 @@ def test_pins_of_a_frame_that_is_forced_out_in_the_middle_are_no_error():
     assert first.place[1] == lab.pfn
 
 
-def test_an_owner_that_is_about_to_leave_is_asked_later(monkeypatch):
-    """It is not registered any more, and has its pins still: the next pass will see."""
-    owner = Does("owner")
-    lab = Lab(owner)
-    lab.registry._owners.start_leaving(owner)
-    assert lab.move() is Reason.OWNER_AGAIN
-    assert not owner.quiet
-    lab.registry._owners.stay(owner)
-    lab.check()
-    assert lab.move() is Reason.MOVED
-
-
 def test_references_that_no_count_can_hold_are_nonsense():
     class Many(Does):
         def references(self, pfns, privates):
