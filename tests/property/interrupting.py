@@ -2,7 +2,7 @@
 
 CPython looks for signals when it enters a Python function, after a call, and when it jumps
 back.  Each of these places in `pinpage` is a *point*; an operation has as many of them as it
-passes.  `interrupted` raises at one of them, as a signal handler would there.
+passes.  `signalled` runs a handler at one of them, `interrupted` one that raises.
 """
 
 import dis
@@ -15,7 +15,7 @@ from typing import Any
 
 import pinpage
 
-__all__ = ["Interrupt", "Place", "interrupted", "places"]
+__all__ = ["Interrupt", "Place", "interrupted", "places", "signalled"]
 
 PACKAGE = str(Path(pinpage.__file__).parent)
 KIT = str(Path(pinpage.__file__).parent / "testing")
@@ -40,13 +40,21 @@ def _lets_in(code: CodeType) -> dict[int, bool]:
 
 
 class _Points:
-    """Counts points, and raises at one of them."""
+    """Counts points, and runs a handler at one of them."""
 
-    def __init__(self, at: int, error: type[BaseException]) -> None:
-        self.at, self.error = at, error
+    def __init__(self, at: int, handler: Callable[[], object]) -> None:
+        self.at, self.handler = at, handler
         self.seen: list[Place] = []
-        self.has_raised = False
+        self.where: str | None = None
         self._before: dict[FrameType, bool] = {}
+
+    def watch(self, work: Callable[[], Any]) -> None:
+        before = sys.gettrace()
+        sys.settrace(self.trace)
+        try:
+            work()
+        finally:
+            sys.settrace(before)
 
     def trace(self, frame: FrameType, event: str, _: Any) -> Any:
         name = frame.f_code.co_filename
@@ -69,41 +77,44 @@ class _Points:
     def _pass(self, frame: FrameType) -> None:
         self.seen.append((frame.f_code, frame.f_lasti))
         if len(self.seen) == self.at:
-            self.has_raised = True
-            raise self.error(f"at {frame.f_code.co_qualname}:{frame.f_lineno}")
+            self.where = f"at {frame.f_code.co_qualname}:{frame.f_lineno}"
+            self.handler()
+
+
+def signalled(work: Callable[[], Any], at: int, handler: Callable[[], object]) -> str | None:
+    """Call `work`, and `handler` at its point number `at` (the first is 1).
+
+    Returns:
+        Where it was; None when `work` passed fewer points.
+    """
+    points = _Points(at, handler)
+    points.watch(work)
+    return points.where
 
 
 def interrupted(
     work: Callable[[], Any], at: int, error: type[BaseException] = Interrupt
 ) -> str | None:
-    """Call `work`; raise at its point number `at` (the first is 1).
+    """Call `work`; raise at its point number `at`.
 
     Returns:
-        Where it was; None when `work` passed fewer points.  What `work` raises by itself
-        goes on to the caller.
+        As `signalled`.  What `work` raises by itself goes on to the caller.
     """
-    points = _Points(at, error)
-    before = sys.gettrace()
-    sys.settrace(points.trace)
+
+    def raising() -> None:
+        raise error
+
+    points = _Points(at, raising)
     try:
-        work()
-    except error as raised:
-        if not points.has_raised:
+        points.watch(work)
+    except error:
+        if points.where is None:
             raise
-        return str(raised)
-    finally:
-        sys.settrace(before)
-    # Swallowed where only the interpreter can: in a finalizer, or while a generator is closed.
-    return "swallowed" if points.has_raised else None
+    return points.where
 
 
 def places(work: Callable[[], Any]) -> list[Place]:
     """The points that `work` passes, in order."""
-    points = _Points(0, Interrupt)
-    before = sys.gettrace()
-    sys.settrace(points.trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
+    points = _Points(0, bool)
+    points.watch(work)
     return points.seen
