@@ -42,6 +42,10 @@ class EventQueue:
         """How many events are planned."""
         return len(self._actions)
 
+    def __contains__(self, event_id: int) -> bool:
+        """Whether an event is still to happen."""
+        return event_id in self._actions
+
     @property
     def next_ns(self) -> int | None:
         """When the next event is due; None if nothing is planned."""
@@ -50,7 +54,13 @@ class EventQueue:
         return self._heap[0][0] if self._heap else None
 
     def after(self, delay_ns: int, action: Callable[[], None]) -> int:
-        """Plan `action` in `delay_ns`; an id to cancel it by."""
+        """Plan `action` in `delay_ns`; an id to cancel it by.
+
+        Raises:
+            PinpageError: it would have happened already.
+        """
+        if not delay_ns >= 0:
+            raise PinpageError(f"events: delay_ns={delay_ns}: nothing is planned for the past")
         event_id = self._next_id
         self._next_id = event_id + 1
         self._actions[event_id] = action
