@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from mm.api import PageSource
 from mm.errno import Errno
 from mm.frames import MAPCOUNT_NONE, MAPCOUNT_ZBUD, FrameState
+from owners.forced_out import require_registered
 from owners.handles import HandleName, Handles
 from owners.zbud_layout import (
     CHUNK_NR_BYTES,
@@ -230,6 +231,7 @@ class ZbudPool(ZbudObjects):
         Cost: about 1 us per page, pins included.
         """
         chunks = self._require_adoptable(pfns, first_nr_bytes, last_nr_bytes)
+        require_registered(self._registry, self.owner)
         frames = self.source.frames
         with self.lock:
             page_ids = self.pages.add_many(pfns)
@@ -270,7 +272,7 @@ class ZbudPool(ZbudObjects):
         self.lists.check(with_objects, pages.chunks[with_objects])
         self._check_pins(ids)
         require(
-            bool((pages.is_quiet(ids) | ~pages.moving[ids]).all()),
+            self.is_forced_out or bool((pages.is_quiet(ids) | ~pages.moving[ids]).all()),
             "Z8 a page under move is mapped or under reclaim",
         )
 
@@ -306,7 +308,7 @@ class ZbudPool(ZbudObjects):
         return chunks.astype(np.uint8)
 
     def _check_pins(self, page_ids: NDArray[np.int64]) -> None:
-        if self._registry is None:
+        if self._registry is None or self.is_forced_out:
             return
         privates = self.pages.privates(page_ids).tolist()
         for pfn, private in zip(self.pages.pfn[page_ids].tolist(), privates, strict=True):
