@@ -14,7 +14,7 @@ import numpy as np
 
 from pinpage.errors import PinpageError
 
-__all__ = ["instance", "integer", "seconds"]
+__all__ = ["instance", "integer", "octets", "seconds"]
 
 _T = TypeVar("_T")
 
@@ -79,3 +79,21 @@ def seconds(who: str, what: str, value: object) -> float:
     if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         raise PinpageError(f"{who}: {what}={value!r}: give seconds, 0 or more")
     return float(value)
+
+
+def octets(who: str, what: str, value: object) -> bytes:
+    """`value` as bytes: bytes already, or a buffer of the caller's, copied.
+
+    Args:
+        who: begins the message.
+        what: the name of the argument.
+        value: what was given.
+
+    Raises:
+        PinpageError: it is neither (text is not, nor is a number a length).
+    """
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    raise PinpageError(f"{who}: {what}: give bytes, not {type(value).__name__}")
