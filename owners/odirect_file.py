@@ -84,8 +84,8 @@ class DirectFile:
         """Close it, whatever became of its descriptor; only the first call of any thread does."""
         with contextlib.suppress(IndexError, OSError):
             self._is_open.pop()
-            os.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1
+            os.close(fd)
 
 
 def _true_errno(error: OSError, *, is_aligned: bool) -> int:

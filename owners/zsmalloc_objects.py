@@ -274,11 +274,11 @@ class ZsObjects:
             self.zspages.nr_maps[zspage] = 1  # a mover that finds it half made hears Again
             page_ids = self.zspages.page_ids(zspage)
             privates = self.zspages.privates(page_ids)
-        registry, verdict = self._registry, Verdict.AGAIN
+        if self._registry is None:
+            return zspage
+        verdict = Verdict.AGAIN
         try:
-            verdict = Verdict.YES
-            if registry is not None:
-                verdict = registry.pin_many(pfns, self.owner, privates)
+            verdict = self._registry.pin_many(pfns, self.owner, privates)
         finally:
             if verdict is not Verdict.YES:
                 self._drop_zspage(zspage, pfns)
