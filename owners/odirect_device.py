@@ -24,8 +24,9 @@ import numpy as np
 
 from mm.address_space import AddressSpace
 from mm.contents import Contents, TagContents
+from mm.errno import Errno
 from owners.arguments import instance
-from owners.gup import Gup
+from owners.gup import Got, Gup
 from owners.gup_flags import Foll
 from owners.gup_pinner import PinIds, Pinner
 from owners.odirect import Completion, Op, Policy, check_request
@@ -163,18 +164,17 @@ class SimulatedDevice:
         if self.policy is Policy.RESTART:
             pins = self._buffers.find(space, vpn, nr_pages)
             return self._enlist(op, space, vpn, block, pins)
-        pins = []
+        got = Got([], Errno.OK)
         try:
             got = self._gup.get_user_pages(space, vpn, nr_pages, self.pinner, self._flags[op])
-            pins = got.pins
             if not got.error:
-                self.counters.nr_pins += nr_pages
-                return self._enlist(op, space, vpn, block, pins)
+                return self._enlist(op, space, vpn, block, got.pins)
+            self._gup.put_user_pages(self.pinner, got.pins)
         except BaseException:
-            if all(request.pins is not pins for request in self._in_flight.values()):
-                self._gup.put_user_pages(self.pinner, pins)
+            if all(request.pins is not got.pins for request in self._in_flight.values()):
+                left = [pin for pin in got.pins if pin in self.pinner]
+                self._gup.put_user_pages(self.pinner, left)
             raise
-        self._gup.put_user_pages(self.pinner, pins)
         return got.error
 
     def _enlist(self, op: Op, space: AddressSpace, vpn: int, block: int, pins: PinIds) -> int:
@@ -187,6 +187,7 @@ class SimulatedDevice:
         self._in_flight[request.request_id] = request
         if not is_registered:
             self._by_pin.update(dict.fromkeys(pins, request))
+            self.counters.nr_pins += len(pins)
         self.counters.nr_requests += 1
         self._parked.queued.append(request)
         self._start_queued()
@@ -279,7 +280,7 @@ class SimulatedDevice:
             if not self._events.step():
                 if self.pinner.is_forced_out:  # nobody will say that a move is over
                     self._go_on()
-                is_idle = self._in_flight and not len(self._events)
+                is_idle = self._in_flight and self._events.next_ns is None
                 require(not is_idle, "O4 a request waits and nothing is going to happen")
 
     def _take_up(self) -> None:

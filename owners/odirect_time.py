@@ -63,8 +63,8 @@ class EventQueue:
             raise PinpageError(f"events: delay_ns={delay_ns}: nothing is planned for the past")
         event_id = self._next_id
         self._next_id = event_id + 1
-        self._actions[event_id] = action
         heapq.heappush(self._heap, (self.clock.now_ns + delay_ns, event_id))
+        self._actions[event_id] = action  # from here on it is planned
         return event_id
 
     def cancel(self, event_id: int) -> bool:
@@ -76,9 +76,8 @@ class EventQueue:
         due_ns = self.next_ns
         if due_ns is None:
             return False
-        _, event_id = heapq.heappop(self._heap)
         self.clock.advance(max(0, due_ns - self.clock.now_ns))
-        self._actions.pop(event_id)()
+        self._actions.pop(self._heap[0][1])()  # (the heap forgets it at the next look)
         return True
 
     def run_until(self, time_ns: int) -> int:

@@ -323,14 +323,19 @@ def test_it_is_refused_before_anything_has_changed(name, tmp_path):
         before, nr_calls = subject.state(), 0
         for what, call in subject.calls():
             nr_calls += 1
-            try:
-                got = call()
-            except PinpageError as error:
-                assert "\n" not in str(error), what
-            else:
-                pytest.fail(f"{name}: {what} was not refused: {got!r}")
+            message = refusal(call, f"{name}: {what}")
+            assert "\n" not in message, what
             after = subject.state()
             assert after == before, f"{name}: {what} has changed something"
         assert nr_calls >= 2
     finally:
         getattr(subject, "close", lambda: None)()
+
+
+def refusal(call, what):
+    """The message of a call that must be refused."""
+    try:
+        got = call()
+    except PinpageError as error:
+        return str(error)
+    pytest.fail(f"{what} was not refused: {got!r}")
