@@ -256,7 +256,7 @@ class Gup:
         try:
             yield GupStep.REGISTER
         except BaseException:
-            self.put_user_pages(pinner, [pin_id])
+            run_out(self._let_go(pinner, pin_id))
             raise
         # The page may have moved since, pin and all: what counts is where the pin is now.
         has_moved = space.pte.item(vpn) != pinner.pfn_of(pin_id) + 1

@@ -8,6 +8,7 @@ Rule:   a request is in flight from one operation to one operation; what an inte
         half done the next call makes good; nothing that the threads have keeps the device.
 """
 
+import contextlib
 import errno
 import gc
 import itertools
@@ -15,6 +16,7 @@ import os
 import signal
 import threading
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +35,8 @@ from tests.unit.owners.io_worlds import IoWorld, block_bytes
 PAGE = 4096
 NR_BLOCKS = 32
 FILES = "owners/odirect_"
+MOST_S = 20.0
+"""A wait that takes longer never ends."""
 
 
 def page_of(block):
@@ -87,13 +91,11 @@ class World:
 
     def fds(self):
         """Descriptors of the file that this process has."""
-        found = []
-        for fd in os.listdir("/proc/self/fd"):
-            try:
-                found.append(os.readlink(f"/proc/self/fd/{fd}") == str(self.path))
-            except OSError:
-                continue
-        return sum(found)
+        found = 0
+        for link in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):  # of this very listing
+                found += link.readlink() == self.path
+        return found
 
     def move_all(self):
         """How many pages of the buffers a move gets anywhere else."""
@@ -111,7 +113,7 @@ class World:
     def end(self):
         """Nothing is left: no thread, descriptor, pin, reference."""
         self.gate.set()
-        self.device.drain()
+        ends(self.device.drain)
         self.device.close()
         self.device.check()
         self.device.unregister(self.space, 0)
@@ -172,14 +174,16 @@ def test_a_device_that_is_dropped_ends_by_itself_and_says_so(world):
     world.gate.clear()
     for n in range(4):
         dropped.submit(Op.WRITE, world.space, n, 1, n)
+    held = [dropped]
+    del dropped
     with pytest.warns(ResourceWarning, match="unclosed device 'disk'"):
-        del dropped
-        gc.collect()
+        held.clear()
     assert gone() is None
     world.gate.set()
     world.device.close()
     for thread in threads:
-        thread.join()
+        thread.join(MOST_S)
+    assert not world.threads()
     assert world.fds() == 0
     written = world.path.read_bytes()
     assert all(written[n * PAGE] == n + 1 for n in range(4)), "what was in flight was dropped"
@@ -196,10 +200,10 @@ def test_a_backing_file_that_is_dropped_closes_and_says_so(tmp_path):
     path = tmp_path / "backing"
     path.write_bytes(bytes(4 * PAGE))
     backing = FileBacking(path)
-    fd = backing._fd
+    fd, held = backing._fd, [backing]
+    del backing
     with pytest.warns(ResourceWarning, match="unclosed backing file"):
-        del backing
-        gc.collect()
+        held.clear()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
 
@@ -329,9 +333,7 @@ def test_a_request_larger_than_a_call_arrives_whole(tmp_path):
         device.submit(Op.READ, space, 0, count, 0)
         device.drain()
         assert [done.error for done in device.reap()] == [0]
-    assert all(
-        machine.memory.read(space, n)[:4] == n.to_bytes(4, "little") for n in range(count)
-    )
+    assert all(machine.memory.read(space, n)[:4] == n.to_bytes(4, "little") for n in range(count))
 
 
 def test_what_a_thread_runs_into_is_raised_where_somebody_sees_it(world, monkeypatch):
@@ -381,9 +383,26 @@ def every_line(run):
             return
 
 
+def ends(call):
+    """Run `call`, which may not hang."""
+    failed = []
+
+    def run():
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(MOST_S)
+    assert not thread.is_alive(), "it never ends"
+    assert not failed, failed
+
+
 def completed(device):
     """Ids of what has ended, each once."""
-    device.drain()
+    ends(device.drain)
     found = [done.request for done in device.reap()]
     assert len(set(found)) == len(found)
     return set(found)

@@ -26,8 +26,10 @@ MUTANTS: list[Mutant] = [
     planted(
         "gup-drops-references-before-the-registration", "G3, R-18", GUP,
         """        pinner.unregister(pin_id)
-        yield GupStep.UNREGISTER
-        self._drop(*pinner.forget(pin_id))
+        try:
+            yield GupStep.UNREGISTER
+        finally:
+            self._drop(*pinner.forget(pin_id))
 """,
         """        nr_references = pinner.references_of(pin_id)
         self._drop(pinner.pfn_of(pin_id), nr_references)
@@ -38,8 +40,8 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "gup-keeps-the-references-of-a-pin-that-was-refused", "G3", GUP,
-        "            self._drop(*pinner.forget(pin_id))\n            return",
-        "            pinner.forget(pin_id)\n            return", GUP_T,
+        "                self._drop(*pinner.forget(pin_id))\n        if",
+        "                pinner.forget(pin_id)\n        if", GUP_T,
     ),
     # references
     planted(

@@ -184,7 +184,7 @@ _OWNER = [
     ("user-stays-on-the-old-page", "HP2",
      "                self._users[user] = target\n", "                pass\n"),
     ("page-gone-stays-pinned", "R-10",
-     "self._registry.unpin_range(head, head + self._pool.nr_pages, self, head)", "pass"),
+     "unpin_range(self._registry, head, head + self._pool.nr_pages, self, head)", "pass"),
     ("second-frame-dissolves-another", "release", "return Verdict.YES  # dissolved already",
      "return Verdict.BUSY  # dissolved already"),
     ("page-gone-is-still-known", "HP1", "                self._known.remove(head)\n", ""),

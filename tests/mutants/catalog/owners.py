@@ -23,19 +23,16 @@ MUTANTS: list[Mutant] = [
     # zbud: layout, lists, references
     planted(
         "zbud-keeps-a-page-that-it-could-not-pin", "Z7", OBJECTS,
-        "        if self._registry is None or self._registry.pin(pfn, self.owner, private)"
-        " is Verdict.YES:\n            return page_id\n",
-        "        if self._registry is not None:\n"
-        "            self._registry.pin(pfn, self.owner, private)\n        return page_id\n", ZBUD,
+        "        finally:  # under a mover of our own, or forced out\n            if verdict",
+        "            verdict = Verdict.YES\n        finally:\n            if verdict", ZBUD,
     ),
     planted(
         "zbud-waits-with-the-pool-locked", "R-30", OBJECTS,
-        "        if self._registry is None or self._registry.pin(pfn, self.owner, private)"
-        " is Verdict.YES:\n            return page_id\n",
-        "        with self.lock:\n"
-        "            if self._registry is None or"
-        " not self._registry.pin(pfn, self.owner, private):\n"
-        "                return page_id\n", ZBUD,
+        "            verdict = Verdict.YES if registry is None else"
+        " registry.pin(pfn, self.owner, private)\n",
+        "            with self.lock:\n"
+        "                verdict = Verdict.YES if registry is None else"
+        " registry.pin(pfn, self.owner, private)\n", ZBUD,
     ),
     planted(
         "zbud-object-of-63-chunks", "T1", LAYOUT,
@@ -89,7 +86,7 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "zbud-pin-outlives-its-page", "Z7", OBJECTS,
-        "                self._registry.unpin(pfn, self.owner, private)\n",
+        "                unpin(self._registry, pfn, self.owner, private)\n",
         "                pass\n", OWNER_T, ZBUD_MACHINE,
     ),
     planted(
@@ -164,7 +161,8 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "zbud-allocates-into-a-page-under-move", "R-6", OBJECTS,
-        "not self.pages.moving.item(page_id) and not", "not", ZBUD, ZBUD_MACHINE,
+        "        if self.pages.moving.item(page_id) and", "        if page_id < 0 and",
+        ZBUD, ZBUD_MACHINE,
     ),
     planted(
         "zbud-drops-frozen-references", "deferred drop", OBJECTS,

@@ -120,11 +120,12 @@ class Restarting(Simulated):
 class Real:
     """A file of 16 blocks, with a buffer of three pages at vpn 0."""
 
-    def __init__(self, path):
+    def __init__(self, path, *, registered=True):
         self.path = path / "disk"
         self.path.write_bytes(b"".join(bytes([block + 1]) * PAGE for block in range(16)))
         self.machine = Machine.build(nr_pages=512)
         self.registry = self.machine.use_registry()
+        self.used = self.registry if registered else None
         self.gup = Gup(self.machine)
         self.device = self.make()
         self.space = self.machine.memory.mmap("p", 4)
@@ -134,7 +135,7 @@ class Real:
         try:
             return RealDevice(
                 "d", self.gup, options.pop("path", self.path),
-                **{"registry": self.registry, "nr_threads": 1} | options,
+                **{"registry": self.used, "nr_threads": 1} | options,
             )  # fmt: skip
         except PinpageError as error:
             if "Invalid argument" in str(error):
@@ -169,8 +170,8 @@ class Real:
 class Closed(Real):
     """The same, closed."""
 
-    def __init__(self, path):
-        super().__init__(path)
+    def __init__(self, path, **how):
+        super().__init__(path, **how)
         self.device.close()
 
     def calls(self):
@@ -309,7 +310,9 @@ SUBJECTS = {
     "simulated": lambda path: Simulated(),
     "restarting": lambda path: Restarting(),
     "real": Real,
+    "real, no registry": lambda path: Real(path, registered=False),
     "real, closed": Closed,
+    "real, closed, no registry": lambda path: Closed(path, registered=False),
     "completion rings": lambda path: Rings(),
     "zram": Disk,
     "get_user_pages": lambda path: Pins(),
