@@ -430,6 +430,8 @@ def test_submit_may_be_interrupted_anywhere(world):
 @pytest.mark.parametrize("second", [0, 2, 5])
 @pytest.mark.parametrize("what", ["drain", "reap"])
 def test_waiting_and_reaping_may_be_interrupted_anywhere_and_again(world, what, second):
+    lost = []
+
     def run(line):
         device = world.device
         known = {device.submit(Op.READ, world.space, n, 1, n) for n in range(4)}
@@ -445,11 +447,14 @@ def test_waiting_and_reaping_may_be_interrupted_anywhere_and_again(world, what, 
             assert device.nr_in_flight == 0
         left = completed(device)
         assert not left & set(seen)
-        assert left | set(seen) == known or (what == "reap" and was_cut)
+        if left | set(seen) != known:
+            lost.append(line)
         device.check()
         return was_cut
 
     every_line(run)
+    # Between the last two lines of `reap` no call lets a real interrupt in; a tracer gets there.
+    assert len(lost) <= (what == "reap"), lost
     world.end()
 
 

@@ -71,10 +71,10 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "odirect-short-call-begins-again", "short I/O", FILE,
-        "done += nr", "done += nr - nr % 8192", FILE_T,
+        "views, start + done)", "views, start)", FILE_T,
     ),
     planted(
-        "odirect-file-closed-twice", "fds", FILE, "            self._is_open.pop()\n", "", FILE_T,
+        "odirect-closed-file-keeps-its-number", "fds", FILE, "fd, self.fd = self.fd, -1", "fd = self.fd", FILE_T,
     ),
     # how it ends
     planted(
