@@ -74,7 +74,8 @@ MUTANTS: list[Mutant] = [
         "views, start + done)", "views, start)", FILE_T,
     ),
     planted(
-        "odirect-closed-file-keeps-its-number", "fds", FILE, "fd, self.fd = self.fd, -1", "fd = self.fd", FILE_T,
+        "odirect-closed-file-keeps-its-number", "fds", FILE,
+        "fd, self.fd = self.fd, -1", "fd = self.fd", FILE_T,
     ),
     # how it ends
     planted(
