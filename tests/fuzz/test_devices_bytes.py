@@ -1,10 +1,8 @@
 """Direct I/O of several pages while memory is compacted: every byte, against an obvious model.
 
-PINPAGE_FUZZ_SEED (0) is where it begins, PINPAGE_FUZZ_SECONDS (10) how long it goes on.  What is
-drawn depends on the seed alone; what the device's threads are doing meanwhile does not.
+What is drawn depends on the seed alone; what the device's threads are doing meanwhile does not.
 """
 
-import os
 import time
 
 import numpy as np
@@ -16,6 +14,7 @@ from owners.odirect import Op, Policy
 from owners.odirect_real import RealDevice
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
+from tests.fuzz.budget import SECONDS, SEED
 from tests.races.real_io import Churn
 
 pytestmark = pytest.mark.fuzz
@@ -23,8 +22,6 @@ pytestmark = pytest.mark.fuzz
 PAGE = 4096
 NR_BLOCKS = NR_BUFFERS = 64
 NR_HOLES = 600
-SEED = int(os.environ.get("PINPAGE_FUZZ_SEED", "0"))
-SECONDS = float(os.environ.get("PINPAGE_FUZZ_SECONDS", "10"))
 
 
 def filled(byte):

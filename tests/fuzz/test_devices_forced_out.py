@@ -1,10 +1,6 @@
-"""Devices whose owners are forced out at any moment of their threads' work, over and over.
-
-PINPAGE_FUZZ_SEED (0) is where it begins, PINPAGE_FUZZ_SECONDS (10) how long it goes on.
-"""
+"""Devices whose owners are forced out at any moment of their threads' work, over and over."""
 
 import errno
-import os
 import time
 
 import numpy as np
@@ -15,14 +11,13 @@ from owners.gup import Gup
 from owners.odirect import Op, Policy
 from owners.odirect_real import RealDevice
 from pinpage.errors import PinpageError
+from tests.fuzz.budget import SECONDS, SEED
 from tests.races.real_io import Churn
 
 pytestmark = pytest.mark.fuzz
 
 PAGE = 4096
 NR_PAGES = 256
-SEED = int(os.environ.get("PINPAGE_FUZZ_SEED", "0"))
-SECONDS = float(os.environ.get("PINPAGE_FUZZ_SECONDS", "10"))
 
 
 def one_life(path, rng):
