@@ -18,7 +18,7 @@ as a whole (see `mm.kswapd` and `mm.scan_hints`).
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -168,11 +168,18 @@ def measured_outcome(measured: Measured) -> int:
         return measured.huge_pages
     steps = measured.steps
     if measured.operation == "giga":
-        return int(steps["giga"]["obtained"])
+        return _told(steps.get("giga", {}), "obtained")
     good = {name: step for name, step in steps.items() if step.get("rc") == 0}
     if measured.operation == "offline":
         return sum(name.startswith("offline") for name in good)
-    return sum(int(step["pages"]) for name, step in good.items() if name.startswith("cma"))
+    return sum(_told(step, "pages") for name, step in good.items() if name.startswith("cma"))
+
+
+def _told(step: Mapping[str, Any], name: str) -> int:
+    count = step.get(name)
+    if type(count) is not int or count < 0:
+        raise PinpageError(f"the recording does not say how many {name} there were")
+    return count
 
 
 def options_of_kernel(snapshot: Snapshot) -> RequestOptions:
@@ -212,12 +219,17 @@ def replay_case(case: Case) -> Compared:
     if measured is None or measured.operation != case.request:
         problem = f"is no outcome of {case.request}"
         raise SnapshotError(case.path, "measured", problem, "take the file out of the folder")
+    try:
+        outcome = measured_outcome(measured)
+    except PinpageError as error:
+        fix = "take the file out of the folder"
+        raise SnapshotError(case.path, "measured", str(error), fix) from None
     return Compared(
         case=case.name,
         request=case.request,
         unit=_OBTAINED_UNIT[case.request],
         predicted=_predicted(case.request, snapshot),
-        measured=measured_outcome(measured),
+        measured=outcome,
     )
 
 
