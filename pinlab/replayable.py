@@ -13,12 +13,19 @@ from typing import Final
 
 import numpy as np
 
+from mm.frames import FrameState
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.image import Snapshot
 from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES
 
-__all__ = ["MAX_NR_FURTHER_MAPPINGS", "MAX_NR_PROCESSES", "check_replayable", "nr_swap_slots"]
+__all__ = [
+    "MAX_NR_FURTHER_MAPPINGS",
+    "MAX_NR_NODES",
+    "MAX_NR_PROCESSES",
+    "check_replayable",
+    "nr_swap_slots",
+]
 
 MAX_NR_PROCESSES: Final = 1 << 15
 """Processes of a replay, and so mappings of one anonymous page: the kernel's usual pid_max.
@@ -27,6 +34,9 @@ Merged pages (KSM) are mapped 256 times at most, unless somebody raises max_page
 """
 MAX_NR_FURTHER_MAPPINGS: Final = 1 << 22
 """Mappings of anonymous pages beyond the first of each, which cost an object each."""
+
+MAX_NR_NODES: Final = 256
+"""Nodes of a replay: frames have a byte for theirs."""
 
 _SLOTS_PER_PAGE: Final = 4
 
@@ -89,3 +99,22 @@ def _check_zones(snapshot: Snapshot) -> None:
             field = f"node {facts.node}, zone {facts.name}"
             problem = f"manages {facts.managed:,d} pages, of which {max(nr_inside, 0):,d} are there"
             _refuse(snapshot, field, problem, "record it again")
+        if facts.managed and facts.node >= MAX_NR_NODES:
+            problem = f"is of node {facts.node}, beyond the {MAX_NR_NODES} that are replayed"
+            _refuse(snapshot, f"zone {facts.name}", problem, "use a smaller machine's recording")
+    _check_homes(snapshot)
+
+
+def _check_homes(snapshot: Snapshot) -> None:
+    """Whatever can ever be free lies in a zone that has memory, rounded to whole pageblocks."""
+    home = np.zeros(-(-snapshot.nr_frames // PAGEBLOCK_NR_PAGES), dtype=np.bool_)
+    for facts in snapshot.zones:
+        if facts.managed:
+            stop = -(-(facts.start_pfn + facts.spanned) // PAGEBLOCK_NR_PAGES)
+            home[facts.start_pfn // PAGEBLOCK_NR_PAGES : stop] = True
+    may_be_free = np.isin(snapshot.state, (FrameState.FREE, FrameState.PCP, FrameState.USED))
+    pfns = np.flatnonzero(may_be_free)
+    homeless = pfns[~home[pfns // PAGEBLOCK_NR_PAGES]]
+    if len(homeless):
+        problem = f"puts pfn {int(homeless[0]):#x} outside of every zone that has memory"
+        _refuse(snapshot, "zones", problem, "record it with zoneinfo")
