@@ -202,12 +202,26 @@ def _unzipped(name: str) -> bytes:
 
 
 def _scenario(rng: random.Random, folder: Path) -> None:
-    shares = ["anon", "file", "slab", "gup", "zbud", "zram", "cma", "movable", "scatter", "reserved"]
+    shares = [
+        "anon",
+        "file",
+        "slab",
+        "gup",
+        "zbud",
+        "zram",
+        "cma",
+        "movable",
+        "scatter",
+        "reserved",
+    ]
     size = rng.choice(["4MiB", "8MiB", "12MiB", "16MiB", "3.9TiB", "1023TiB"])
-    fields = [size, *(f"{rng.choice(shares)}={rng.randrange(40)}%" for _ in range(3))]
+    fields = [
+        size,
+        *(f"{rng.choice(shares)}={rng.randrange(40)}%" for _ in range(rng.randrange(4))),
+    ]
     fields += rng.choice([[], ["nodes=2"], ["nodes=300"], ["scatter=1GiB"], ["anon=7MiB"]])
     text = ",".join(fields)
-    for _ in range(rng.choice([0, 1, 2])):
+    for _ in range(rng.choice([0, 0, 1, 2])):
         text = change_text(rng, text)
     if rng.random() < 0.3:
         rows = (field.partition("=") for field in fields[1:])

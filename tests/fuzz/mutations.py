@@ -52,8 +52,10 @@ def change_value(rng: random.Random, value: Any) -> Any:
     return rng.choice(_ODD)
 
 
-_BITS = ["0", "-1", "9" * 40, "1" * 5000, "ffffffffffffffff", " " * 3000, "\n" * 3000, "\x00", "é",
-         "\ud7ff", ",", "(", ")", ":", "%", "=", "TiB", "\t", "\r", "Node", "e9", ".", "²"]  # fmt: skip
+_BITS = [
+    "0", "-1", "9" * 40, "1" * 5000, "ffffffffffffffff", " " * 3000, "\n" * 3000, "\x00", "é",
+    "\ud7ff", ",", "(", ")", ":", "%", "=", "TiB", "\t", "\r", "Node", "e9", ".", "²",
+]  # fmt: skip
 
 
 def change_text(rng: random.Random, text: str) -> str:
@@ -143,7 +145,9 @@ def change_zip(rng: random.Random, path: Path) -> None:
     elif what == 5:
         kind = rng.choice([zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
     else:
-        members = [(n, change_bytes(rng, c[:200]) + c[200:] if n == name else c) for n, c in members]
+        members = [
+            (n, change_bytes(rng, c[:200]) + c[200:] if n == name else c) for n, c in members
+        ]
     with zipfile.ZipFile(path, "w", kind) as archive:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # a name used twice
             for member, inner in members:
