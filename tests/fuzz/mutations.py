@@ -145,13 +145,14 @@ def change_zip(rng: random.Random, path: Path) -> None:
     elif what == 5:
         kind = rng.choice([zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
     else:
-        members = [
-            (n, change_bytes(rng, c[:200]) + c[200:] if n == name else c) for n, c in members
-        ]
-    with zipfile.ZipFile(path, "w", kind) as archive:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # a name used twice
-            for member, inner in members:
-                archive.writestr(member, inner)
+        start = change_bytes(rng, content[:200])
+        members = [(n, start + c[200:] if n == name else c) for n, c in members]
+    with (
+        zipfile.ZipFile(path, "w", kind) as archive,
+        warnings.catch_warnings(action="ignore", category=UserWarning),  # a name used twice
+    ):
+        for member, inner in members:
+            archive.writestr(member, inner)
     if rng.random() < 0.3:  # sizes in the directory that are not so
         raw = bytearray(path.read_bytes())
         at = raw.rfind(b"PK\x01\x02")

@@ -160,6 +160,7 @@ def test_the_limit_of_the_process_counts_as_memory(tmp_path):
         (member("(3,)", data=bytes(25)), "says 24 bytes"),
         (member("(99999999999999,)"), "says 799,999,999,999,992 bytes"),
     ],
+    ids=range(11),
 )
 def test_a_member_that_is_no_array_or_of_another_size(tmp_path, content, words):
     refused(zipped(tmp_path / "a.npz", header=content), "array header", words)
