@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from attrs import frozen
 
+from pinlab.careful import one_line
 from pinlab.forked import run_forked
 from pinlab.holders import movable_owners
 from pinlab.requests import cma, huge1g, huge2m, offline
@@ -137,7 +138,11 @@ def find_cases(folder: Path, only: Sequence[Recorded] = ()) -> list[Case]:
     Raises:
         PinpageError: no such folder, or nothing in it that is asked for.
     """
-    if not folder.is_dir():
+    try:
+        is_folder = folder.is_dir()
+    except OSError as error:  # too long a name, or a folder above that may not be searched
+        raise PinpageError(one_line(f"{folder}: {error.strerror}; give another folder")) from None
+    if not is_folder:
         raise PinpageError(f"{folder}: is no folder; give one that holds recordings (.npz)")
     cases = []
     for path in sorted(folder.glob("*.npz")):

@@ -21,6 +21,7 @@ from pinlab.available import nr_bytes_available
 from pinlab.careful import awry, load_json, one_line, read_bytes
 from pinlab.corpus import Corpus
 from pinlab.described import describe_machine
+from pinlab.fidelity import find_cases
 from pinlab.layout import nr_frames_padded
 from pinlab.replay import replay
 from pinlab.replayable import (
@@ -428,3 +429,13 @@ def test_a_report_that_is_awry():
     for text in ("[" * 100_000, json.dumps({"refused_by_owner": {"\ud800": {"pinned": 1}}})):
         with pytest.raises(PinpageError, match=r"^a\.json: "):
             reasons.read(text, "a.json")
+
+
+def test_a_name_too_long_for_any_file_is_one_line():
+    name = "a" * 5000
+    with pytest.raises(SnapshotError, match="cannot be read"):
+        open_snapshot(name)
+    with pytest.raises(PinpageError, match="too long; give another folder"):
+        find_cases(Path(name))
+    with pytest.raises(PinpageError, match="too long; give the path"):
+        describe_machine(f"{name}.toml")
