@@ -47,8 +47,8 @@ _REPLAYED = [
         "replay-one-process-only",
         "mappings as recorded",
         "pinlab/replay.py",
-        "mapped = nr_mappings > process",
-        "mapped = nr_mappings > process // 2",
+        "mapped = mapped[nr_mappings[mapped] > process]",
+        "mapped = mapped[nr_mappings[mapped] > process // 2]",
         f"{_REPLAY}::test_a_page_that_several_processes_map_is_mapped_by_as_many",
     ),
     planted(
