@@ -48,12 +48,14 @@ def exits_are_raised() -> Iterator[None]:
     Code that has taken `_exit` out of `os` before is not stopped, nor is a signal.
     """
     me = os.getpid(), threading.get_ident()
+    is_nested = me in _held
     _held.add(me)
     os._exit = _raise_or_exit
     try:
         yield
     finally:
-        _held.discard(me)
+        if not is_nested:
+            _held.discard(me)
         if not _held:
             os._exit = _exit_at_once
 

@@ -399,7 +399,7 @@ class JottingSubject(PageSubject):
 
 
 class Caching(Good):
-    """Keeps up to two pages that nobody wants, and takes new ones as long as there are fewer."""
+    """Keeps up to four pages that nobody wants, and takes new ones as long as there are fewer."""
 
 
 class CachingSubject(PageSubject):
@@ -410,7 +410,7 @@ class CachingSubject(PageSubject):
         self.cache = []
 
     def hold(self, data):
-        if len(self.cache) == 2 and self.cache[0] not in self._quiet:
+        if len(self.cache) == 4 and self.cache[0] not in self._quiet:
             key = self.cache.pop(0)
             self._lab.write(self._pfn_of[key], data)
             return key
@@ -419,7 +419,7 @@ class CachingSubject(PageSubject):
     def let_go(self, key):
         if key in self._quiet:
             return False
-        if len(self.cache) == 2:
+        if len(self.cache) == 4:
             return super().let_go(key)
         self.cache.append(key)
         return True

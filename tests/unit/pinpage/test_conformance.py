@@ -12,10 +12,10 @@ from attrs import evolve
 
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, PinOwner, Verdict
-from pinpage.testing import conformance_escape
+from pinpage.testing import conformance, conformance_escape
 from pinpage.testing.conformance import Finding, PageSubject, Promise, Subject, WorldLab, check
 from pinpage.testing.conformance_accounts import Held
-from pinpage.testing.conformance_escape import exits_are_raised
+from pinpage.testing.conformance_escape import exits_are_raised, is_users
 from pinpage.testing.conformance_plan import FAULTS, Fault, Move, Release, User, drill, simpler
 from pinpage.testing.conformance_run import Session
 from pinpage.testing.conformance_search import Search, plans
@@ -213,6 +213,17 @@ def test_a_pin_that_has_to_wait_lets_the_mover_go_on():
     assert len(session.kept) == 1
 
 
+def test_a_mover_that_comes_second_does_not_end_the_move_of_the_first():
+    session = session_of(HOLD)
+    first = session.move_steps(Mode.SYNC)
+    while next(first) != "migrate":
+        pass
+    list(session.move_steps(Mode.ASYNC))
+    assert (session.watch.told, session.watch.moving) == ({15: 0}, {0})
+    list(first)
+    assert (session.watch.told, session.watch.moving) == ({}, set())
+
+
 def test_an_invariant_of_the_move_is_not_blamed_on_the_owner():
     session = session_of(HOLD)
     with pytest.raises(InvariantError, match="M7"):
@@ -354,29 +365,49 @@ def test_the_explorer_finds_what_needs_a_moment():
 # Ways out that are none.
 
 
-def test_the_user_s_interrupt_ends_the_search():
+def test_the_user_s_interrupt_ends_the_search(monkeypatch):
     """An owner's KeyboardInterrupt is a fault; one that arrives in the main thread is not."""
+    searches, nr_made = [], iter(range(1_000_000))
+
+    class Noted(Search):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            searches.append(self)
 
     def interrupting(lab):
-        interrupting.nr_made += 1
-        if interrupting.nr_made == 5:
+        if next(nr_made) == 5:
             _thread.interrupt_main()
         return plain(lab)
 
-    interrupting.nr_made = 0
-    before = threading.enumerate()
+    monkeypatch.setattr(conformance, "Search", Noted)
     with pytest.raises(KeyboardInterrupt):
         check(interrupting, nr_examples=10_000)
-    for thread in threading.enumerate():
-        if thread not in before:
-            thread.join()  # which it does, for nobody waits for what it finds
+    assert searches[0].is_over
+
+
+def test_a_search_that_is_over_begins_no_run():
+    search = Search(plain, nr_examples=1, seed=0)
+    search.is_over = True
+    with pytest.raises(PinpageError, match="given up"):
+        search._finding((HOLD,))
+
+
+def test_an_interrupt_is_the_user_s_in_the_main_thread_only():
+    seen = [is_users(KeyboardInterrupt()), is_users(SystemExit())]
+    other = threading.Thread(target=lambda: seen.append(is_users(KeyboardInterrupt())))
+    other.start()
+    other.join()
+    assert seen == [True, False, False]
 
 
 def test_an_exit_at_once_is_raised_in_this_thread_and_this_process_only(monkeypatch):
     real, left = os._exit, []
     monkeypatch.setattr(conformance_escape, "_exit_at_once", left.append)
     with exits_are_raised():
-        with exits_are_raised(), pytest.raises(SystemExit, match="3"):
+        for _ in range(2):
+            with exits_are_raised(), pytest.raises(SystemExit, match="3"):
+                os._exit(3)
+        with pytest.raises(SystemExit, match="3"):
             os._exit(3)
         other = threading.Thread(target=lambda: os._exit(4))
         other.start()
