@@ -202,6 +202,22 @@ MUTANTS: list[Mutant] = [
         "                self._entries.get(row)\n", "                pass\n", ZSWAP_T,
     ),
     planted(
+        "zswap-load-given-up-keeps-the-entry", "R-16", STORE,
+        "        finally:  # whatever ends it: a reference that stays keeps the object for ever\n"
+        "            self._put_entry(tree, row)\n        return page\n",
+        "        except ValueError:\n            raise\n"
+        "        self._put_entry(tree, row)\n        return page\n", ZSWAP_T,
+    ),
+    planted(
+        "zswap-store-given-up-keeps-the-object", "E2", STORE,
+        "            tree.pool.free(handle)\n            raise\n", "            raise\n", ZSWAP_T,
+    ),
+    planted(
+        "zswap-writeback-given-up-keeps-the-cache-page", "R-16", ZSWAP,
+        "            host.drop_cache_page(entry, pfn)\n            self._put_entry(tree, row)\n"
+        "            raise\n", "            raise\n", ZSWAP_T,
+    ),
+    planted(
         "zswap-writeback-drops-another-s-reference", "R-16", ZSWAP,
         "            if tree.rows.get(offset) == row:\n                del tree.rows[offset]\n",
         "            if tree.rows.pop(offset, row) >= 0:\n", ZSWAP_T,
