@@ -129,11 +129,10 @@ class HugePool(HugePages):
 
         Pages that somebody uses or holds a reference on stay.
         """
-        self.settle()
-        idle = [head for head in reversed(self.heads) if head not in self._nr_users][:count]
-        for head in idle:
+        free = [head for head in reversed(self.heads) if self.is_free(head)][:count]
+        for head in free:
             self.give_back(head)
-        return len(idle)
+        return len(free)
 
     def free_page(self, head: int) -> None:
         """Give back the page with this head.

@@ -155,6 +155,7 @@ class Machine:
         self.hugetlbs = HugeSizes(
             self.hugetlb, huge, self.contig, self.planned, lambda: self.zones, lambda: self.design
         )
+        self.mover.on_huge_put = self.hugetlbs.on_put
         self.power = PowerManagement(
             Parts(*ours), self.evacuator, self.planned, lambda: self.zones, self.costs
         )
