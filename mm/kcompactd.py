@@ -87,7 +87,7 @@ class Kcompactd:
         total = CompactReport(CompactResult.SKIPPED)
         for zone in self.zones:
             deferral = self._deferral(zone)
-            if deferral.is_deferred(order):
+            if deferral.defers(order):
                 total.result = max(total.result, CompactResult.DEFERRED)
                 continue
             if compaction_suitable(self._buddy, zone, order, mark=zone.min, highest=zone.kind):

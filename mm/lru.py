@@ -172,6 +172,14 @@ class Lru:
             places.start = place
         return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
+    def members(self, *, active: bool) -> Pfns:
+        """All pages of a list, the oldest first.
+
+        Cost: one pass over its places, stale ones included.
+        """
+        places = self._lists[active]
+        return self._live(places, places.start, places.stop, active)
+
     # Inside.
 
     def _live(self, places: _List, start: int, stop: int, active: bool) -> Pfns:

@@ -85,7 +85,7 @@ class MemoryHotplug:
     """
 
     def __init__(self, host: HotplugHost, block_nr_pages: int = MEMORY_BLOCK_NR_PAGES) -> None:
-        """Serve `host`; nothing is looked at before the first request.
+        """Serve `host`: what of its frames is no hole now is RAM.
 
         Args:
             host: the machine.

@@ -257,7 +257,7 @@ class PageAllocator:
         self, order: int, gfp: Gfp, zone: Zone, priority: CompactPriority
     ) -> CompactResult:
         deferral = self.deferral(zone)
-        if priority > CompactPriority.SYNC_FULL and deferral.is_deferred(order):
+        if priority > CompactPriority.SYNC_FULL and deferral.defers(order):
             return CompactResult.DEFERRED
         found = compaction_suitable(
             self._buddy, zone, order, mark=zone.min, highest=gfp_zone_kind(gfp)

@@ -102,7 +102,7 @@ class Reclaimer:
 
     def _clean(self, *, active: bool) -> Pfns:
         paging, lru = self._paging, self._paging.lru
-        pfns = lru.oldest(lru.nr_pages(active=active), active=active)
+        pfns = lru.members(active=active)
         clean: Pfns = pfns[is_clean_cache(paging.frames, paging.rmap, pfns)]
         return clean
 
