@@ -24,7 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mm.frames import Frames, FrameState, PageFlag
-from pinpage.errors import NotPinnedError, require
+from pinpage.errors import NotPinnedError, PinpageError, require, within
 from pinpage.units import Mask, Pfns
 
 __all__ = ["HugePages"]
@@ -143,7 +143,13 @@ class HugePages:
     # Changing.
 
     def adopt(self, head: int) -> None:
-        """Frames that were just allocated become a free page."""
+        """Frames that were just allocated become a free page.
+
+        Raises:
+            PinpageError: no page can start there, a frame of it is not allocated, or is some
+                page's already.
+        """
+        self._require_adoptable(head)
         frames = self.frames_of(head)
         self.frames.set_flag(frames, PageFlag.HUGE)
         self.frames.set_flag(frames[:1], PageFlag.COMPOUND_HEAD)
@@ -156,7 +162,11 @@ class HugePages:
         """A free page goes back to the allocator.
 
         A frame that a mover has taken meanwhile is left to it: its reference is the last one.
+
+        Raises:
+            NotPinnedError, PinpageError: no such page, or it is not free.
         """
+        self.require_free(head)
         self._idle[self.node_of(head)].remove(head)
         self.on_gone(head)
         self.heads.remove(head)
@@ -168,14 +178,24 @@ class HugePages:
         self._release(pfns[~taken] if taken.any() else pfns)
 
     def use(self, head: int) -> None:
-        """A user takes a page, free or in use: one reference on its head."""
+        """A user takes a page, free or in use: one reference on its head.
+
+        Raises:
+            NotPinnedError: no such page.
+        """
+        self.require_ours(head)
         if not self._nr_users[head]:
             self._idle[self.node_of(head)].remove(head)
         self._nr_users[head] += 1
         self.frames.refcount[head] += 1
 
     def unuse(self, head: int) -> None:
-        """A user drops a page in use; the last one frees it if nobody else holds it."""
+        """A user drops a page in use; the last one frees it if nobody else holds it.
+
+        Raises:
+            NotPinnedError, PinpageError: no such page, or nobody uses it.
+        """
+        self.require_used(head)
         self._nr_users[head] -= 1
         self.frames.refcount[head] -= 1
         if not self._nr_users[head]:
@@ -183,7 +203,14 @@ class HugePages:
             self._free_unless_held(head)
 
     def hand_over(self, head: int, target: int) -> None:
-        """The users of one page have another, a free one, from here on; the first is free."""
+        """The users of one page have another, a free one, from here on; the first is free.
+
+        Raises:
+            NotPinnedError, PinpageError: no such pages, nobody uses the first, or the other is
+                not free.
+        """
+        self.require_used(head)
+        self.require_free(target)
         users, self._nr_users[head] = self._nr_users[head], 0
         self._idle[self.node_of(target)].remove(target)
         self._idle[self.node_of(head)].append(head)
@@ -217,6 +244,40 @@ class HugePages:
         """
         if head not in self._nr_users:
             raise NotPinnedError(f"hugetlb: no huge page starts at pfn {head:#x}")
+
+    def require_used(self, head: int) -> None:
+        """Refuse a page without users.
+
+        Raises:
+            NotPinnedError, PinpageError: no such page, or nobody uses it.
+        """
+        self.require_ours(head)
+        if not self.nr_users(head):
+            raise PinpageError(f"hugetlb: nobody uses the page at pfn {head:#x}")
+
+    def require_free(self, head: int) -> None:
+        """Refuse a page that somebody has.
+
+        Raises:
+            NotPinnedError, PinpageError: no such page, or somebody uses or holds it.
+        """
+        self.require_ours(head)
+        if not self.is_free(head):
+            raise PinpageError(
+                f"hugetlb: the page at pfn {head:#x} has {self.nr_users(head)} users and "
+                f"{self.nr_foreign(head)} other references: drop them first"
+            )
+
+    def _require_adoptable(self, head: int) -> None:
+        within(self.frames.nr_frames - self.nr_pages + 1, "hugetlb: adopt", head=head)
+        rows = slice(head, head + self.nr_pages)
+        fits = self.frames.state[rows] == FrameState.USED
+        fits &= (self.frames.flags[rows] & PageFlag.HUGE.mask) == 0
+        if head % self.nr_pages or not fits.all():
+            raise PinpageError(
+                f"hugetlb: the {self.nr_pages} frames at pfn {head:#x} are no page: "
+                "allocate them, aligned"
+            )
 
     def check(self) -> None:
         """Run H1..H5.

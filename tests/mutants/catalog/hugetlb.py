@@ -58,6 +58,8 @@ _STATE = [
     ("freed-page-is-handed-out-last", "newest first",
      "        self._idle[node].append(head)\n        if self.",
      "        self._idle[node].insert(0, head)\n        if self.", T_LINGER),
+    ("used-page-freed", "pins are respected", "        if not self.is_free(head):\n",
+     "        if False:\n", T_NODES),
     ("flag-stays", "H2", "        self.frames.flags[pfns] = 0\n", "", T_NODES),
     ("mover-loses-its-frame", "R-1", "pfns[~taken] if taken.any() else pfns", "pfns", T_OWNER),
     ("mover-counts-as-a-user", "release", " - int(taken.sum())", "", T_OWNER),
@@ -96,8 +98,6 @@ _POOL = [
      T_NODES),
     ("lowest-node-first", "nearest first", "key=lambda other: (other != first, other)",
      "key=lambda other: other", T_NODES),
-    ("used-page-freed", "pins are respected", "        if not self.is_free(head):\n",
-     "        if False:\n", T_NODES),
     ("first-failure-of-a-node-ends-it", "node by node", "            given_up.add(node)\n",
      "            return -1\n", T_NODES),
 ]  # fmt: skip
