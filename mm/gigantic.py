@@ -41,7 +41,7 @@ from mm.plan_run import planned_targets, refusals_in_the_way
 from mm.planned import PlannedCompaction
 from mm.range_plan import RangePlan
 from mm.reasons import Refusals
-from pinpage.errors import PinpageError, one_of
+from pinpage.errors import PinpageError, at_least, one_of
 from pinpage.owner import Mode
 from pinpage.units import PAGE_SHIFT, Mask, Pfns, Span
 
@@ -307,7 +307,12 @@ class GiganticPages:
             node: the only node; None for all.
             mode: handed to the design.
             without: first pfns of ranges that are out of the question.
+
+        Raises:
+            PinpageError: a negative `want`, or no such node.
         """
+        if want is not None:
+            at_least(0, "gigantic pages", want=want)
         ours = {span.start for _, span in self.ranges(node)} - without
         census, _ = self._planned.census(self._design(), mode)
         return cheapest_ranges(
