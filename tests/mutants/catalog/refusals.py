@@ -4,7 +4,8 @@ from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
-_GUARDS, _MM = "callers' mistakes", "tests/refusals/test_mm_refuses.py"
+_GUARDS = "callers' mistakes"
+_MM, _OWNERS = "tests/refusals/test_mm_refuses.py", "tests/refusals/test_owners_refuse.py"
 
 MUTANTS: list[Mutant] = [
     planted(
@@ -54,11 +55,29 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "refusals-pins-are-forgotten-with-their-registry", _GUARDS, "mm/machine.py",
-        "        if self.registry is not None and len(self.registry):\n", "        if False:\n", _MM,
+        "        if self.registry is not None and len(self.registry):\n",
+        "        if False:\n", _MM,
     ),
     planted(
         "refusals-areas-adopted-by-half", _GUARDS, "mm/cma.py",
         "            self._refuse_unfit(CmaArea(span, order_per_bit), already)\n",
         "            pass\n", _MM,
+    ),
+    planted(
+        "refusals-balloon-deflates-by-a-negative-count", _GUARDS, "owners/balloon.py",
+        '        at_least(0, "balloon: deflate", nr_pages=nr_pages)\n', "", _OWNERS,
+    ),
+    planted(
+        "refusals-older-page-dropped-for-a-key-that-cannot-be", _GUARDS, "owners/zcache.py",
+        '        within(1 << 64, "zcache: put", inode=key.inode, index=key.index)\n', "", _OWNERS,
+    ),
+    planted(
+        "refusals-tree-that-no-node-can-name", _GUARDS, "owners/slab_xarray.py",
+        "tree=tree, index=index, value=value)", "index=index, value=value)", _OWNERS,
+    ),
+    planted(
+        "refusals-last-page-for-a-negative-one", _GUARDS, "owners/mlock.py",
+        '        within(space.nr_vpns, f"mlock: {space.name!r}", vpn=vpn)\n', "        pass\n",
+        _OWNERS,
     ),
 ]  # fmt: skip
