@@ -87,8 +87,8 @@ class PowerManagement:
         self._account = EnergyAccount()
         self._is_consolidating = False
         self.energy = EnergyModel()
-        nr_frames = parts.buddy.frames.nr_frames
-        self._map = PowerMap(nr_frames, nr_frames)
+        nr_frames, pageblocks = parts.buddy.frames.nr_frames, parts.buddy.pageblocks
+        self._map = PowerMap(nr_frames, pageblocks.nr_blocks * pageblocks.nr_pages_per_block)
         self._off_since_ns = np.full(1, -1, dtype=np.int64)
 
     @property
