@@ -48,6 +48,11 @@ _IS_TRANSIENT: Mask = np.isin(np.arange(len(Reason)), (Reason.OWNER_AGAIN, Reaso
 _TRAVELS = ~(PageFlag.LRU.mask | PageFlag.BUDDY.mask)
 """Flags that go with the contents; the two that say which list a frame is on do not."""
 _SWAPCACHE = PageFlag.SWAPCACHE.mask
+_LRU, _HUGE = int(PageFlag.LRU.mask), int(PageFlag.HUGE.mask)
+
+
+def _no_huge_pages(_pfn: int) -> None:
+    """The default `on_huge_put`: frames with that flag are nobody's."""
 
 
 def _nobody_ends_it(pfn: int, flag: PageFlag) -> None:
@@ -75,6 +80,8 @@ class Mover:
     Attributes:
         wait_on_page: called with a pfn and WRITEBACK where a move has to wait for the end of
             I/O (mode SYNC); returns once the flag is clear.
+        on_huge_put: called with a frame of a huge page after a reference of it was dropped; it
+            may be the moment at which the page becomes free.
 
     Invariants:
         V1 only a frame that was taken is put back (required by `put`).
@@ -109,6 +116,7 @@ class Mover:
         self._from_lru = np.zeros(frames.nr_frames, dtype=np.bool_)
         self._stands_for: dict[int, int] = {}
         self.wait_on_page: Callable[[int, PageFlag], None] = _nobody_ends_it
+        self.on_huge_put: Callable[[int], None] = _no_huge_pages
 
     # What the policies ask.
 
@@ -282,11 +290,15 @@ class Mover:
         if count < 0:  # frozen counts are kept negated; the mover's own is still in it
             self._frames.refcount[pfn] = count + nr_references
             return False
+        flags = self._frames.flags.item(pfn)
         if count > nr_references:
             self._frames.refcount[pfn] = count - nr_references
+            if flags & _HUGE:  # the pool's own reference is never the one that is dropped
+                self.on_huge_put(pfn)
+                return self._frames.refcount.item(pfn) == 0
             return False
         require(not self._frames.isolated[pfn], "V3 a mover's reference was dropped", pfn=pfn)
-        if self._frames.flags.item(pfn) & int(PageFlag.LRU.mask):
+        if flags & _LRU:
             self._lru.del_page(pfn)
         self._pcp.free(pfn)
         self._counters.pages_freed += 1

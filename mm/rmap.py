@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from mm.address_space import PTE_NONE, AddressSpace, SpaceKind, Vpns, pte_pfn
 from mm.frames import MAPCOUNT_NONE, Frames, FrameState
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PinpageError, at_least, require
 from pinpage.units import Mask, Pfns
 
 __all__ = ["AddressSpace", "Mapping", "Rmap", "SpaceKind", "Vpns"]
@@ -88,12 +88,17 @@ class Rmap:
             raise PinpageError(f"mm_id {mm_id}: no such address space")
         return found
 
+    def knows(self, space: AddressSpace) -> bool:
+        """Whether it is one of ours, and was not destroyed."""
+        return self._spaces.get(space.mm_id) is space
+
     def create(self, name: str, nr_vpns: int, kind: SpaceKind = "process") -> AddressSpace:
         """A new space of `nr_vpns` virtual pages, nothing mapped.
 
         Raises:
             PinpageError: `nr_vpns` is negative or beyond int32.
         """
+        at_least(0, "a space", nr_vpns=nr_vpns)
         if not 0 <= nr_vpns < 1 << 31:
             raise PinpageError(f"nr_vpns={nr_vpns}: must be in 0..{(1 << 31) - 1}")
         space = AddressSpace(self._next_mm_id, name, kind, np.zeros(nr_vpns, dtype=np.int64))
@@ -107,7 +112,7 @@ class Rmap:
         Raises:
             PinpageError: it still has PTEs, or is not ours.
         """
-        if self._spaces.get(space.mm_id) is not space or space.pte.any():
+        if not self.knows(space) or space.pte.any():
             raise PinpageError(f"space {space.name!r} is unknown or not empty: unmap it first")
         del self._spaces[space.mm_id]
 

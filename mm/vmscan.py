@@ -23,7 +23,7 @@ from mm.frames import PageFlag
 from mm.paging import Paging, bit
 from mm.pcp import PerCpuPages
 from mm.swap_state import swap_writepage
-from pinpage.errors import require
+from pinpage.errors import at_least, require
 from pinpage.units import Mask, Pfns
 
 __all__ = ["SWAP_CLUSTER_MAX", "Reclaimed", "Reclaimer", "shrink_active", "shrink_inactive"]
@@ -92,7 +92,11 @@ class Reclaimer:
         """Scan so many of the oldest pages; how many were freed.
 
         Nothing inside a reclaim that is running already.
+
+        Raises:
+            PinpageError: a negative number of pages.
         """
+        at_least(0, "shrink", nr_to_scan=nr_to_scan)
         if self._paging.in_reclaim:
             return 0
         if not self.may_swap:
@@ -102,7 +106,7 @@ class Reclaimer:
 
     def _clean(self, *, active: bool) -> Pfns:
         paging, lru = self._paging, self._paging.lru
-        pfns = lru.oldest(lru.nr_pages(active=active), active=active)
+        pfns = lru.members(active=active)
         clean: Pfns = pfns[is_clean_cache(paging.frames, paging.rmap, pfns)]
         return clean
 
@@ -124,8 +128,12 @@ def shrink_inactive(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> Recla
     Returns:
         The counts; all zero when reclaim is running already.
 
+    Raises:
+        PinpageError: a negative number of pages.
+
     Context: may call frontswap, which may allocate; never recurses.
     """
+    at_least(0, "shrink_inactive", nr_to_scan=nr_to_scan)
     done = Reclaimed()
     if paging.in_reclaim:
         return done
@@ -150,7 +158,11 @@ def shrink_active(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> int:
 
     Returns:
         How many.
+
+    Raises:
+        PinpageError: a negative number of pages.
     """
+    at_least(0, "shrink_active", nr_to_scan=nr_to_scan)
     pfns: Pfns = paging.lru.oldest(nr_to_scan, active=True)
     paging.lru.del_many(pfns)
     paging.frames.clear_flag(pfns, PageFlag.REFERENCED)

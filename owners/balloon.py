@@ -18,7 +18,7 @@ import threading
 from mm.api import PageSource
 from mm.gfp import Gfp
 from owners.forced_out import is_registered, unpin
-from pinpage.errors import require
+from pinpage.errors import at_least, require
 from pinpage.owner import Mode, Pin, PinOwner, Verdict
 from pinpage.registry import PinRegistry
 
@@ -61,7 +61,11 @@ class Balloon(PinOwner):
         """Give up to `nr_pages` pages to the host; how many there were.
 
         No lock is held here: allocating may compact, and so move pages of this balloon.
+
+        Raises:
+            PinpageError: a negative number of pages.
         """
+        at_least(0, "balloon: inflate", nr_pages=nr_pages)
         for inflated in range(nr_pages):
             pfn = self._source.alloc_page(Gfp.HIGHUSER_MOVABLE | Gfp.NORETRY | Gfp.NOWARN)
             if pfn < 0:
@@ -85,7 +89,12 @@ class Balloon(PinOwner):
         return verdict is Verdict.YES
 
     def deflate(self, nr_pages: int) -> int:
-        """Take up to `nr_pages` back, oldest first, none that is under move; how many."""
+        """Take up to `nr_pages` back, oldest first, none that is under move; how many.
+
+        Raises:
+            PinpageError: a negative number of pages.
+        """
+        at_least(0, "balloon: deflate", nr_pages=nr_pages)
         with self._lock:
             isolated = self._isolated if self._is_told else ()
             idle = [number for number in self._pfn if number not in isolated]

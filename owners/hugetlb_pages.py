@@ -163,13 +163,21 @@ class HugetlbPages(PinOwner):
             PinpageError: the user has none.
         """
         with self._lock:
-            if user not in self._users:
-                raise PinpageError(f"hugetlb: user {user} has no page")
+            self._require_user(user)
             self._pool.free_huge_page(self._users.pop(user))
 
     def head_of(self, user: int) -> int:
-        """Where the page of a user is now."""
+        """Where the page of a user is now.
+
+        Raises:
+            PinpageError: the user has none.
+        """
+        self._require_user(user)
         return self._users[user]
+
+    def _require_user(self, user: int) -> None:
+        if user not in self._users:
+            raise PinpageError(f"hugetlb: user {user} has no page")
 
     # What the pool tells.
 

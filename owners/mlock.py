@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mm.address_space import AddressSpace, Vpns
 from mm.frames import Frames, PageFlag
 from owners.forced_out import is_registered, require_registered, unpin
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PinpageError, require, within
 from pinpage.owner import Mode, Pin, PinOwner, Verdict, Verdicts
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
@@ -67,9 +67,11 @@ class Mlock(PinOwner):
             unmapped by another.
 
         Raises:
-            PinpageError: one is not present: fault it in first, as mlock() itself would.
+            PinpageError: one is outside of the space, or not present: fault it in first, as
+                mlock() itself would.
             OwnerError: the owner was forced out of the registry.
         """
+        _require_inside(space, vpns)
         require_registered(self._registry, self)
         known = np.array([_private(space, vpn) in self._locked for vpn in vpns.tolist()], np.bool_)
         fresh = np.unique(vpns[~known])
@@ -95,7 +97,12 @@ class Mlock(PinOwner):
         return False
 
     def unlock(self, space: AddressSpace, vpns: Vpns) -> None:
-        """Unlock pages; needed before they are unmapped.  Others are left as they are."""
+        """Unlock pages; needed before they are unmapped.  Others are left as they are.
+
+        Raises:
+            PinpageError: one is outside of the space.
+        """
+        _require_inside(space, vpns)
         for vpn in vpns.tolist():
             private = _private(space, vpn)
             if self._locked.pop(private, None) is not None:
@@ -166,6 +173,11 @@ class Mlock(PinOwner):
             held.add(pfn)
         flagged = np.flatnonzero(self._frames.flags & PageFlag.MLOCKED.mask)
         require(set(flagged.tolist()) == held, "ML2 the MLOCKED flag is on other frames")
+
+
+def _require_inside(space: AddressSpace, vpns: Vpns) -> None:
+    for vpn in vpns.tolist():
+        within(space.nr_vpns, f"mlock: {space.name!r}", vpn=vpn)
 
 
 def _private(space: AddressSpace, vpn: int) -> int:

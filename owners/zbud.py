@@ -145,7 +145,12 @@ class ZbudPool(ZbudObjects):
         Yields:
             At each point where the pool lock is free and others may run; the last value
             says whether our own put freed the frame.
+
+        Raises:
+            PinpageError: the pool has no such page.
         """
+        if not 0 <= page_id < len(self.pages.pfn) or self.pages.pfn.item(page_id) < 0:
+            raise PinpageError(f"zbud: reclaim: page {page_id} is none of this pool's")
         with self.lock:
             self._settle()
             snapshot = self._hold(page_id)

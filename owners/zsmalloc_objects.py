@@ -193,13 +193,14 @@ class ZsObjects:
     def is_under_own_move(self, handle: int) -> bool:
         """Whether this very thread has the object's pages under move: then nobody may wait.
 
+        Without the lock: only this thread could change a yes, or make one of a no.
+
         Raises:
             NoZsObjectError: the handle names no object.
         """
-        with self.lock:
-            _, zspage, _ = self.handles.decode(handle)
-            is_ours = self.zspages.mover.item(zspage) == threading.get_ident()
-            return is_ours and not self._in_place(zspage)
+        _, zspage, _ = self.handles.decode(handle)
+        is_ours = self.zspages.mover.item(zspage) == threading.get_ident()
+        return is_ours and not self._in_place(zspage)
 
     def holds(self, pfns: Pfns) -> Mask:
         """Which frames are this pool's, shape (n,)."""

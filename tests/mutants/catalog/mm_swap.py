@@ -285,4 +285,12 @@ MUTANTS: list[Mutant] = [
         new='        require(True, "W3',
         tests=SWAP,
     ),
+    Mutant(
+        name="swap-map-max-is-one-less",
+        guards="the kernel's swap_map",
+        file="mm/swapops.py",
+        old="SWAP_MAP_MAX = 0x3E\n",
+        new="SWAP_MAP_MAX = 0x3D\n",
+        tests=AREA,
+    ),
 ]

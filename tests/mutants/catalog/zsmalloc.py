@@ -236,8 +236,8 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "takes-every-move-for-its-own", "R-30", OBJECTS,
-        "            return is_ours and not self._in_place(zspage)\n",
-        "            return is_ours is not None and not self._in_place(zspage)\n",
+        "        return is_ours and not self._in_place(zspage)\n",
+        "        return is_ours is not None and not self._in_place(zspage)\n",
         f"{OWNER_T}::test_a_wait_for_another_thread_ends_with_its_move",
     ),
     _mutant(

@@ -85,6 +85,7 @@ def test_what_is_not_whole_may_not_go():
     machine = world.machine
     machine.frames.state[11] = FrameState.HOLE
     machine.frames.refcount[11] = 0
+    machine.hotplug.blocks.ram = [Span(0, 11), Span(12, machine.frames.nr_frames)]
     before = columns(machine)
     assert offline(world, 0).errno is Errno.EINVAL, "a hole"
     assert offline(world, 2).errno is Errno.EINVAL, "half of it lies beyond the machine"
