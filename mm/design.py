@@ -152,16 +152,16 @@ class RegistryDesign:
         Cost: one batched lookup of all pinned frames.
         """
         owners = self._registry.owners
-        code_of = {owner: code for code, owner in enumerate(owners, start=1)}
+        code_of = {id(owner): code for code, owner in enumerate(owners, start=1)}
         codes = np.zeros(nr_frames, dtype=np.uint8)
         pinned = np.flatnonzero(self._registry.pinned_mask(0, nr_frames))
         ids, _ = self._registry.single_pins(pinned)
         for owner_id in np.unique(ids[ids >= 0]).tolist():
-            owner = self._registry.owner_by_id(owner_id)
-            codes[pinned[ids == owner_id]] = code_of[owner]
+            owner = self._registry.find_owner(owner_id)  # one that came or went since is unknown
+            codes[pinned[ids == owner_id]] = code_of.get(id(owner), 0)
         for pfn in pinned[ids < 0].tolist():
             for pin in self._registry.pins(pfn)[:1]:  # none: dropped since by another thread
-                codes[pfn] = code_of[pin.owner]
+                codes[pfn] = code_of.get(id(pin.owner), 0)
         return codes, ("unknown", *(owner.name for owner in owners))
 
     def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:

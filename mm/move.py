@@ -250,6 +250,11 @@ class Mover:
         exact: Mask = self._frames.refcount[pfns] == -expected
         return exact
 
+    def references(self, pfns: Pfns) -> NDArray[np.int64]:
+        """References that page tables and the swap cache do not account for, frozen or not."""
+        counts: NDArray[np.int64] = np.abs(self._frames.refcount[pfns]).astype(np.int64)
+        return counts - self.home_references(pfns)
+
     def unfreeze(self, pfns: Pfns) -> None:
         """Give frozen frames their counts back."""
         self._frames.refcount[pfns] = np.abs(self._frames.refcount[pfns])
@@ -304,9 +309,12 @@ class Mover:
         self._counters.pages_freed += 1
         return True
 
-    def rekey(self, sources: Pfns, targets: Pfns) -> None:
+    def rekey(self, sources: Pfns, targets: Pfns) -> Mask:
         """Everything that mm knows of the sources is true of the targets from here on."""
         frames = self._frames
+        done: Mask = np.abs(frames.refcount[sources]) > 1
+        if not done.all():
+            sources, targets = sources[done], targets[done]
         frames.state[targets] = FrameState.USED
         frames.refcount[targets] = np.abs(frames.refcount[sources]) - 1
         frames.mapcount[targets] = mapcount = frames.mapcount[sources]
@@ -326,6 +334,20 @@ class Mover:
         if self._stands_for:  # (those of frames that fail go on: they are still to be brought back)
             for target in targets.tolist():
                 self._stands_for.pop(target, None)
+        return done
+
+    def hand_over(self, sources: Pfns, targets: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
+        """References that go with the target's name: the target is a used page that has no more."""
+        frames = self._frames
+        owed = self.references(sources) - 1 - pin_refs
+        done: Mask = owed > 0
+        sources, targets, owed = sources[done], targets[done], owed[done]
+        for target in targets.tolist():
+            self._stands_for.pop(target, None)
+        frames.state[targets] = FrameState.USED
+        frames.refcount[targets] = owed
+        frames.refcount[sources] += owed.astype(np.int32)  # frozen counts are kept negated
+        return done
 
     def free(self, sources: Pfns) -> None:
         """Source frames back to the free lists, merged; their bytes are gone at once."""

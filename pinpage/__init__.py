@@ -14,8 +14,7 @@ from pinpage.errors import (
     PinpageError,
 )
 from pinpage.owner import CallbackOwner, Mode, Pin, PinOwner, Reason, Verdict
-from pinpage.readside import NO_OWNER_ID, SEVERAL_OWNERS_ID, PinColumns
-from pinpage.registry import PinRegistry
+from pinpage.registry import NO_OWNER_ID, SEVERAL_OWNERS_ID, PinColumns, PinRegistry
 from pinpage.statistics import Statistics
 from pinpage.topology import Topology
 from pinpage.units import (

@@ -6,7 +6,9 @@ look can find fewer pins, never others; `refresh` finds out, and treats anything
 reason to stop.
 
 Owns:  the rows of one batch.  The registry stays the only truth about which pins exist.
-Cost:  one pin per frame by one owner, the common case: a few numpy calls for the batch.
+Cost:  one pin per frame by one owner, the common case: a few numpy calls for the batch.  A
+       look at some frames costs no more than their rows, so a batch is linear however many
+       of its pins go, and however many owners it has.
 """
 
 import enum
@@ -72,7 +74,9 @@ class Ballot:
     """
 
     __slots__ = (
+        "_by_frame",
         "_nr_died",
+        "_owners",
         "_privates",
         "_registry",
         "any_dead",
@@ -99,24 +103,32 @@ class Ballot:
         else:
             self.groups = self._read_mixed(owner_ids)
         self.state = np.zeros(len(self.frame), dtype=np.uint8)
+        self._by_frame: tuple[Index, Index] | None = None
+        self._owners: list[Any] = []
 
     def _group_single(self, owner_ids: NDArray[np.int32]) -> list[Group]:
-        """One group per owner of rows that are frames."""
-        if not len(owner_ids):
-            return []
-        by_id = self._registry.owner_by_id
-        first = int(owner_ids[0])
-        if bool((owner_ids == first).all()):
-            return [Group(by_id(first), self.frame)]
-        present = np.unique(owner_ids).tolist()
-        return self._in_order([Group(by_id(i), np.flatnonzero(owner_ids == i)) for i in present])
+        """One group per owner of rows that are frames; owners by number, None was forced out."""
+        present = [int(owner_ids[0])] if len(owner_ids) else []
+        if not bool((owner_ids == owner_ids[:1]).all()):
+            present = np.unique(owner_ids).tolist()
+        groups = []
+        for owner_id in present:
+            owner = self._registry.find_owner(owner_id)
+            rows = self.frame if len(present) == 1 else np.flatnonzero(owner_ids == owner_id)
+            if owner is None:
+                self.nr_live[rows] = 0
+            else:
+                groups.append(Group(owner, rows))
+        return groups
 
     def _read_mixed(self, owner_ids: NDArray[np.int32]) -> list[Group]:
         """Lay out rows and groups where some frames have no pin, or several."""
         pins: list[tuple[int, PinOwner, Any]] = []
         for frame, owner_id in enumerate(owner_ids.tolist()):
             if owner_id >= 0:
-                pins.append((frame, self._registry.owner_by_id(owner_id), self._privates[frame]))
+                owner = self._registry.find_owner(owner_id)
+                if owner is not None:  # else it was forced out meanwhile, with its pins
+                    pins.append((frame, owner, self._privates[frame]))
             elif owner_id == _SEVERAL:
                 found = self._registry.pins(int(self.pfns[frame]))
                 pins.extend((frame, pin.owner, pin.private) for pin in found)
@@ -132,9 +144,12 @@ class Ballot:
         )
 
     def _in_order(self, groups: list[Group]) -> list[Group]:
-        """By registration: one total order for every move, so that two never deadlock (R-30)."""
+        """By registration: one total order for every move, so that two never deadlock (R-30).
+
+        One that is leaving is not called any more; it comes last.
+        """
         rank = {id(owner): place for place, owner in enumerate(self._registry.owners)}
-        return sorted(groups, key=lambda group: rank[id(group.owner)])
+        return sorted(groups, key=lambda group: rank.get(id(group.owner), len(rank)))
 
     def privates(self, rows: Index) -> Privates:
         """The owner's keys of some rows, in their order."""
@@ -144,46 +159,54 @@ class Ballot:
             return self._privates[rows]
         return [self._privates[row] for row in rows.tolist()]
 
-    def sum_per_frame(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Sums of `values` (one per row) over the live rows of each frame, int64[n]."""
+    @property
+    def may_be_stale(self) -> bool:
+        """Whether the registry has heard of a pin that went, on whatever frame."""
+        return self._registry.nr_died != self._nr_died
+
+    def rows_of(self, frames: Index) -> Index:
+        """All rows of some frames, frame by frame."""
+        if self.is_single:
+            return frames
+        if self._by_frame is None:
+            order = np.argsort(self.frame, kind="stable")
+            starts = np.searchsorted(self.frame[order], np.arange(len(self.pfns) + 1))
+            self._by_frame = order, starts
+        order, starts = self._by_frame
+        nr_rows = starts[frames + 1] - starts[frames]
+        nth = np.arange(int(nr_rows.sum())) - np.repeat(np.cumsum(nr_rows) - nr_rows, nr_rows)
+        rows: Index = order[np.repeat(starts[frames], nr_rows) + nth]
+        return rows
+
+    def live_sums(self, values: NDArray[np.int64], frames: Index) -> NDArray[np.int64]:
+        """Sums of `values` (one per row) over the live rows of each of some frames."""
         if self.is_single and not self.any_dead:
-            return values
-        alive = self.state < PinState.DEAD
-        totals = np.zeros(len(self.pfns), dtype=np.int64)
-        np.add.at(totals, self.frame[alive], values[alive])
+            return values[frames]
+        rows = self.rows_of(frames)
+        rows = rows[self.state[rows] < PinState.DEAD]
+        place = np.searchsorted(frames, self.frame[rows])
+        totals = np.zeros(len(frames), dtype=np.int64)
+        np.add.at(totals, place, values[rows])
         return totals
 
-    def has_dead(self) -> Mask:
-        """Frames of which a pin was dropped during the move, bool[n]."""
-        return self._frames_with(self.state >= PinState.DEAD)
-
-    def has_left(self) -> Mask:
-        """Frames of which a pin was dropped by the name of the target, bool[n]."""
-        return self._frames_with(self.state == PinState.LEFT)
-
-    def willing(self) -> Mask:
-        """Frames of which at least one pin said yes, bool[n]."""
-        return self._frames_with(self.state == PinState.ISOLATED)
-
-    def _frames_with(self, rows: Mask) -> Mask:
-        mask = np.zeros(len(self.pfns), dtype=np.bool_)
-        mask[self.frame[rows]] = True
-        return mask
+    def has(self, state: PinState, frames: Index) -> Mask:
+        """Which of some frames have a pin in this state, shape of `frames`."""
+        rows = self.rows_of(frames)
+        return np.isin(frames, self.frame[rows[self.state[rows] == state]])
 
     def refresh(self, frames: Index, *, thorough: bool = False) -> tuple[Index, Index]:
         """Look which pins of `frames` have gone since the last look.
 
         Args:
+            frames: in ascending order.
             thorough: look even if the registry has not heard of any pin that went.
 
         Returns:
             (changed, joined): the frames that have fewer live pins now, and those on which
             a pin appeared that was never asked (R-29; the registry does not let it happen).
         """
-        nr_died = self._registry.nr_died
-        if nr_died == self._nr_died and not thorough:
+        if not (thorough or self.may_be_stale):
             return frames[:0], frames[:0]
-        self._nr_died = nr_died
         now = self._registry.owner_counts(self.pfns[frames])
         suspects = frames[now != self.nr_live[frames]]
         if not len(suspects):
@@ -193,25 +216,54 @@ class Ballot:
 
     def _reread(self, frame: int) -> bool:
         """Mark dead rows of one frame; False when a pin is there that has no row."""
-        rows = np.flatnonzero((self.frame == frame) & (self.state < PinState.DEAD)).tolist()
-        left = {self._key(pin) for pin in self._registry.pins(int(self.pfns[frame]))}
-        self.nr_live[frame] = len(left)
-        owner_of_row = {row: group.owner for group in self.groups for row in group.rows.tolist()}
-        for row in rows:
-            key = (id(owner_of_row[row]), _plain(self._privates[row]))
-            if key in left:
-                left.discard(key)
-            else:
+        rows = self.rows_of(np.array([frame]))
+        pins = self._registry.pins(int(self.pfns[frame]))
+        waiting = {_key(pin.owner, pin.private): pin for pin in pins}
+        gone = [
+            row
+            for row in rows[self.state[rows] < PinState.DEAD].tolist()
+            if waiting.pop(_key(self.owner_of(row), self._privates[row]), None) is None
+        ]
+        joined = list(waiting.values())
+        for row in gone:
+            if not self._is_among(row, joined):
                 told = self.state[row] == PinState.MIGRATED
-                self.state[row] = PinState.LEFT if told else PinState.DEAD
                 self.any_dead = True
-        return not left
+                self.state[row] = PinState.LEFT if told else PinState.DEAD
+        self.nr_live[frame] = len(pins)
+        return not joined
 
-    @staticmethod
-    def _key(pin: Pin) -> tuple[int, Any]:
-        return id(pin.owner), _plain(pin.private)
+    def _is_among(self, row: int, pins: list[Pin]) -> bool:
+        """Whether one of the pins that nothing is identical to equals this row's; it is taken out.
+
+        The registry hands out the very object that it keeps, so that identity tells pins apart,
+        whatever an `__eq__` does; a pin with a copy of its private is no other pin.
+        """
+        for place, pin in enumerate(pins):
+            if pin.owner is self.owner_of(row) and _equals(pin.private, self._privates[row]):
+                del pins[place]
+                return True
+        return False
+
+    def owner_of(self, row: int) -> Any:
+        """The owner of one row; None if it was forced out before anybody was asked."""
+        if not self._owners:
+            owners: list[Any] = [None] * len(self.frame)
+            for group in self.groups:
+                for mine in group.rows.tolist():
+                    owners[mine] = group.owner
+            self._owners = owners
+        return self._owners[row]
 
 
-def _plain(private: Any) -> Any:
-    """A numpy integer and the int that it equals are one private."""
-    return private.item() if isinstance(private, np.generic) else private
+def _key(owner: object, private: object) -> tuple[int, bool, int]:
+    """What tells two pins of a frame apart: a bool or a numpy integer is the int it equals."""
+    is_int = isinstance(private, (int, np.integer))
+    return id(owner), is_int, int(private) if is_int else id(private)  # type: ignore[call-overload]
+
+
+def _equals(one: object, other: object) -> bool:
+    try:
+        return type(one) is type(other) and hash(one) == hash(other) and bool(one == other)
+    except Exception:  # noqa: BLE001 - an `__eq__` of somebody else's
+        return False

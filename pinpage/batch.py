@@ -12,11 +12,37 @@ import threading
 import weakref
 from typing import TypeAlias
 
-__all__ = ["Batch", "Entry"]
+__all__ = ["Batch", "Entry", "Thread"]
 
 
 Entry: TypeAlias = "tuple[int, int, Batch]"
 """(tag, value, batch): one pin in a batch, known by identity (each pin makes its own)."""
+
+
+class Thread:
+    """A thread that uses a registry.
+
+    Attributes:
+        ident: as of `threading.get_ident`.
+        home: the node that it says it runs on (0 unless told).
+        top: one more than the number of the node whose locked section it is in, the last
+            one that it entered; 0 outside.  What interrupts it there may enter later ones only.
+    """
+
+    __slots__ = ("_thread", "home", "ident", "top")
+
+    def __init__(self) -> None:
+        """The calling one."""
+        self.ident = threading.get_ident()
+        self.home = 0
+        self.top = 0
+        self._thread = weakref.ref(threading.current_thread())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody will add to its batches any more."""
+        thread = self._thread()
+        return thread is None or not thread.is_alive()
 
 
 class Batch:
@@ -27,22 +53,17 @@ class Batch:
     of these is one atomic dict operation, so exactly one of them gets an entry.
 
     Attributes:
+        thread: whose it is.
         pending: entries by pfn; at most one per frame over all batches of a node.
         refused: entries that a drain found to have lost a race: handed back to the thread,
             which is still inside `pin` and looks here before it returns.
     """
 
-    __slots__ = ("_thread", "nr_annihilated", "pending", "refused")
+    __slots__ = ("nr_annihilated", "pending", "refused", "thread")
 
-    def __init__(self) -> None:
-        """An empty batch of the calling thread."""
+    def __init__(self, thread: Thread) -> None:
+        """An empty batch of this thread."""
+        self.thread = thread
         self.pending: dict[int, Entry] = {}
         self.refused: list[Entry] = []
         self.nr_annihilated = 0
-        self._thread = weakref.ref(threading.current_thread())
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether its thread has ended."""
-        thread = self._thread()
-        return thread is None or not thread.is_alive()

@@ -6,19 +6,23 @@ Cost:    an array of ints is taken as it is; a list is looked through once; ever
          private costs one look into the side table.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import ArrayLike, NDArray
 
+from pinpage.batch import Thread
 from pinpage.errors import InvariantError, PfnError, PinpageError
-from pinpage.privates import NONE_NUMBER, Privates
+from pinpage.privates import NONE_NUMBER, Privates, as_int
+from pinpage.rows import PinRows
 from pinpage.sparse import NO_TAG
 from pinpage.units import Pfns
 
-__all__ = ["Keys", "as_pfns", "keys_to_find", "keys_to_store"]
+__all__ = ["Keys", "as_pfn", "as_pfns", "keys_to_find", "keys_to_store", "objects_of"]
 
 _Values = int | NDArray[np.int64]
 
@@ -31,13 +35,11 @@ class Keys:
         tag: owner number and kind of private; NO_TAG when `tags` has one for each pin.
         tags: int32[n], or None when all are `tag`.
         values: one for all, or int64[n].
-        held: object privates that these keys use, by number: how many times.
     """
 
     tag: int
     tags: NDArray[np.int32] | None
     values: _Values
-    held: dict[int, int]
 
     def columns(self, count: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Tags and values as columns of `count` rows."""
@@ -45,10 +47,49 @@ class Keys:
         values = self.values
         return tags, np.full(count, values, dtype=np.int64) if isinstance(values, int) else values
 
-    def drop(self, privates: Privates) -> None:
-        """Give back the uses of object privates."""
-        for number, count in self.held.items():
-            privates.drop(number, count)
+    def objects(self, count: int) -> dict[int, int]:
+        """The object privates among them, by number: how many of `count` pins refer to each."""
+        if self.tags is None:
+            if not self.tag & 1 or not isinstance(self.values, int) or self.values == NONE_NUMBER:
+                return {}
+            return {self.values: count}
+        return objects_of(*self.columns(count))
+
+    def at(self, order: NDArray[np.int64]) -> "Keys":
+        """The keys in another order."""
+        tags = None if self.tags is None else self.tags[order]
+        values = self.values if isinstance(self.values, int) else self.values[order]
+        return Keys(self.tag, tags, values)
+
+    def values_of(self, start: int, stop: int) -> _Values:
+        """The values of some of the rows."""
+        return self.values if isinstance(self.values, int) else self.values[start:stop]
+
+    def rows(self, first: int, start: int, stop: int) -> PinRows:
+        """The pins of the frames of [start, stop), where row 0 is that of the frame `first`."""
+        values = np.asarray(self.values_of(start - first, stop - first), dtype=np.int64)
+        tags = np.full(stop - start, self.tag, dtype=np.int32)
+        return PinRows(np.arange(start, stop), tags, np.broadcast_to(values, stop - start))
+
+
+def objects_of(tags: NDArray[np.int32], values: NDArray[np.int64]) -> dict[int, int]:
+    """The object privates of some pins, by number: how many of the pins refer to each."""
+    numbers = values[tags & 1 == 1].tolist()
+    return Counter(number for number in numbers if number != NONE_NUMBER)
+
+
+def as_pfn(pfn: Any) -> int:
+    """A pfn as a plain int.
+
+    Raises:
+        PfnError: no integer; a bool is none.
+    """
+    if isinstance(pfn, (bool, np.bool_)):
+        raise PfnError(f"pfn: want an integer, got {pfn!r}")
+    try:
+        return index(pfn)
+    except TypeError:
+        raise PfnError(f"pfn: want an integer, got {type(pfn).__name__} {pfn!r}") from None
 
 
 def as_pfns(pfns: ArrayLike) -> Pfns:
@@ -57,6 +98,8 @@ def as_pfns(pfns: ArrayLike) -> Pfns:
     Raises:
         PfnError: not integers, or not one-dimensional.
     """
+    if isinstance(pfns, (list, tuple)) and not {bool, np.bool_}.isdisjoint(map(type, pfns)):
+        raise PfnError("pfns: want one column of integers, got a bool among them")
     column = np.asarray(pfns)
     if column.size == 0:
         column = column.astype(np.int64)
@@ -67,92 +110,24 @@ def as_pfns(pfns: ArrayLike) -> Pfns:
     return column.astype(np.int64, copy=False)
 
 
-def _encode(table: Privates, number: int, privates: Any, count: int, *, hold: bool) -> Keys | None:
-    """What to store for `count` pins of owner `number`.
+def keys_to_store(
+    table: Privates, number: int, privates: Any, count: int, held: dict[int, int], thread: Thread
+) -> Keys:
+    """What to store for some pins of one owner; object privates get users.
 
     Args:
+        table: of object privates.
+        number: of the owner.
         privates: None, one private for all, or one each (an array, list, tuple or range).
-        hold: use object privates, adding them to the side table; else only look them up.
-
-    Returns:
-        None, only without `hold`: some object private is in no pin at all.
+        count: of the pins.
+        held: gets the uses of object privates, by number: the caller's to give back when the
+            pins do not come about.
+        thread: the calling one.
 
     Raises:
         PinpageError: the number of privates is wrong, or one is not hashable.
     """
-    if not count and not isinstance(privates, (np.ndarray, list, tuple, range)):
-        return Keys(number << 1, None, 0, {})
-    if isinstance(privates, (np.ndarray, list, tuple, range)):
-        if len(privates) != count:
-            raise PinpageError(
-                f"privates: {len(privates)} given for {count} frames; give one each, or one for all"
-            )
-        column = _int_column(privates)
-        if column is not None:
-            return Keys(number << 1, None, column, {})
-        return _encode_each(table, number, privates, hold=hold)
-    value = table.as_int(privates)
-    if value is not None:
-        return Keys(number << 1, None, value, {})
-    at = table.hold(privates, count) if hold else table.number_of(privates)
-    if at is None:
-        return None
-    return Keys(number << 1 | 1, None, at, {at: count} if hold and at != NONE_NUMBER else {})
-
-
-def _int_column(privates: NDArray[Any] | Sequence[Any]) -> NDArray[np.int64] | None:
-    """The privates as int64, or None when some is not an int of 64 bits."""
-    if isinstance(privates, np.ndarray):
-        if privates.ndim != 1 or privates.dtype.kind not in "iub":
-            return None
-        if (
-            privates.dtype == np.uint64
-            and privates.size
-            and privates.max() > np.iinfo(np.int64).max
-        ):
-            return None
-        return privates.astype(np.int64, copy=False)
-    if isinstance(privates, range) or all(type(private) is int for private in privates):
-        try:
-            return np.array(privates, dtype=np.int64)
-        except OverflowError:
-            return None
-    return None
-
-
-def _encode_each(
-    table: Privates, number: int, privates: NDArray[Any] | Sequence[Any], *, hold: bool
-) -> Keys | None:
-    tags = np.empty(len(privates), dtype=np.int32)
-    values = np.empty(len(privates), dtype=np.int64)
-    keys = Keys(NO_TAG, tags, values, {})
-    try:
-        for row, private in enumerate(privates):
-            value = table.as_int(private)
-            tags[row] = number << 1 | (value is None)
-            if value is None:
-                value = table.hold(private) if hold else table.number_of(private)
-                if value is None:
-                    return None
-                if hold and value != NONE_NUMBER:
-                    keys.held[value] = keys.held.get(value, 0) + 1
-            values[row] = value
-    except PinpageError:
-        keys.drop(table)
-        raise
-    return keys
-
-
-def keys_to_store(table: Privates, number: int, privates: Any, count: int) -> Keys:
-    """What to store for `count` pins of owner `number`; object privates get users.
-
-    Args:
-        privates: None, one private for all, or one each (an array, list, tuple or range).
-
-    Raises:
-        PinpageError: the number of privates is wrong, or one is not hashable.
-    """
-    keys = _encode(table, number, privates, count, hold=True)
+    keys = _encode(number, privates, count, lambda private, n: table.hold(private, held, thread, n))
     if keys is None:
         raise InvariantError("object privates that are held have numbers")
     return keys
@@ -161,7 +136,56 @@ def keys_to_store(table: Privates, number: int, privates: Any, count: int) -> Ke
 def keys_to_find(table: Privates, number: int, privates: Any, count: int) -> Keys | None:
     """What is stored for such pins, or None: some object private is in no pin at all.
 
+    Args:
+        table, number, privates, count: as for `keys_to_store`.
+
     Raises:
-        PinpageError: the number of privates is wrong.
+        PinpageError: the number of privates is wrong, or one is not hashable.
     """
-    return _encode(table, number, privates, count, hold=False)
+    return _encode(number, privates, count, lambda private, _: table.number_of(private))
+
+
+def _encode(
+    number: int, privates: Any, count: int, number_of: Callable[[Any, int], int | None]
+) -> Keys | None:
+    """What is stored; `number_of` numbers an object private of so many pins, None ends it."""
+    if not isinstance(privates, (np.ndarray, list, tuple, range)):
+        value = as_int(privates)
+        if value is not None or not count:
+            return Keys(number << 1, None, value or 0)
+        at = number_of(privates, count)
+        return None if at is None else Keys(number << 1 | 1, None, at)
+    shape = privates.shape if isinstance(privates, np.ndarray) else (len(privates),)
+    if shape != (count,):
+        raise PinpageError(
+            f"privates: {' x '.join(map(str, shape))} given for {count} frames; "
+            "give one each, or one for all"
+        )
+    column = _int_column(privates)
+    if column is not None:
+        return Keys(number << 1, None, column)
+    rows = []
+    for private in privates:
+        value = as_int(private)
+        at = number_of(private, 1) if value is None else value
+        if at is None:
+            return None
+        rows.append((number << 1 | (value is None), at))
+    tags, values = zip(*rows, strict=True)
+    return Keys(NO_TAG, np.array(tags, dtype=np.int32), np.array(values, dtype=np.int64))
+
+
+def _int_column(privates: NDArray[Any] | Sequence[Any]) -> NDArray[np.int64] | None:
+    """The privates as int64, or None when some is not an int of 64 bits."""
+    if isinstance(privates, np.ndarray):
+        if privates.ndim != 1 or privates.dtype.kind not in "iub":
+            return None
+        if privates.dtype == np.uint64 and privates.max(initial=0) > np.iinfo(np.int64).max:
+            return None
+        return privates.astype(np.int64, copy=False)
+    if isinstance(privates, range) or all(type(private) is int for private in privates):
+        try:
+            return np.array(privates, dtype=np.int64)
+        except OverflowError:
+            return None
+    return None

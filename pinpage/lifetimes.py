@@ -2,16 +2,20 @@
 
 Owns:    owner <-> number, the mark "faulty", how many callbacks each thread has in flight.
 Ignores: pins; whether an owner still has some is for the registry to find out.
-Cost:    a lock and two dict operations per batch of callbacks; nothing per pin.
+Cost:    a lock and a dict look-up per batch of callbacks; nothing per pin.
 Kernel counterpart: try_module_get and the wait in unregister; SRCU around the callback.
+
+A callback in flight is a lock that its thread holds, one per owner and thread: a lock made
+in C is released whatever ends the callback, where a count might not be (`pinpage.interrupts`).
+For the same reason whatever belongs together is stored without a call in between.
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from pinpage.errors import OwnerError, require
+from pinpage.forks import tell_in_child
 from pinpage.owner import PinOwner
 from pinpage.sparse import NR_TAG_BITS
 
@@ -25,26 +29,42 @@ class OwnerTable:
 
     An owner is known by identity, whatever its `__eq__` says.
 
+    Attributes:
+        number_of, tag_of: by identity of the owner: its number, and twice that.
+        welcome: numbers of owners that may have pins.
+
     Invariants, run by `check`:
         O1 both directions agree; numbers are in registration order.
-        O2 a callback in flight belongs to an owner that is registered or leaving.
+        O2 a callback in flight belongs to an owner that was registered once.
     """
 
     def __init__(self) -> None:
         """No owners."""
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.RLock()
         self._owners: dict[int, PinOwner] = {}
         self.number_of: dict[int, int] = {}
         self.tag_of: dict[int, int] = {}
+        self.welcome: dict[int, bool] = {}
         self._leaving: dict[int, PinOwner] = {}
         self._faults: dict[int, str] = {}
-        self._in_flight: dict[tuple[int, int], int] = {}
+        self._in_flight: dict[tuple[int, int], AbstractContextManager[Any]] = {}
         self._next_number = 0
+        tell_in_child(self)
+
+    def after_fork(self) -> None:
+        """In the child of a fork, where they have ended: nobody waits for them."""
+        self._lock = threading.RLock()
+        me = threading.get_ident()
+        self._in_flight = {key: held for key, held in self._in_flight.items() if key[1] == me}
 
     @property
     def owners(self) -> tuple[PinOwner, ...]:
         """Registered owners in registration order."""
         return tuple(self._owners.values())
+
+    def numbered(self) -> list[tuple[int, PinOwner]]:
+        """Registered owners and their numbers, in registration order."""
+        return list(self._owners.items())
 
     @property
     def nr_numbers(self) -> int:
@@ -59,16 +79,19 @@ class OwnerTable:
         """
         if not isinstance(owner, PinOwner):
             raise OwnerError(f"owner: {owner!r} is no PinOwner; subclass PinOwner")
-        with self._changed:
-            if id(owner) in self.number_of:
+        key = id(owner)
+        with self._lock:
+            if key in self.number_of:
                 raise OwnerError(f"owner {owner.name!r} is registered already")
             number = self._next_number
             if number >= _MAX_NR_NUMBERS:
                 raise OwnerError(f"owner {owner.name!r} is one too many: {number} have registered")
+            # No call from here on: an interrupt finds an owner that is registered, or none.
             self._next_number += 1
             self._owners[number] = owner
-            self.number_of[id(owner)] = number
-            self.tag_of[id(owner)] = number << 1
+            self.welcome[number] = True
+            self.number_of[key] = number
+            self.tag_of[key] = number << 1
             return number
 
     def number(self, owner: Any) -> int:
@@ -101,50 +124,43 @@ class OwnerTable:
         return self._leaving.get(number) if owner is None else owner
 
     def start_leaving(self, owner: PinOwner) -> int:
-        """From now on not registered, though still known by its number."""
-        with self._changed:
+        """From now on not registered and not welcome, though still known by its number."""
+        key = id(owner)
+        with self._lock:
             number = self.number(owner)
-            del self.number_of[id(owner)], self.tag_of[id(owner)]
+            # No call from here on.
+            del self.number_of[key], self.tag_of[key]
             self._leaving[number] = self._owners[number]  # in one of the two at any moment
-            del self._owners[number]
+            del self._owners[number], self.welcome[number]
             return number
-
-    def stay(self, number: int) -> None:
-        """Undo `start_leaving`."""
-        with self._changed:
-            owner = self._leaving[number]
-            self._owners = dict(sorted({**self._owners, number: owner}.items()))
-            self.number_of[id(owner)] = number
-            self.tag_of[id(owner)] = number << 1
-            del self._leaving[number]
 
     def finish_leaving(self, number: int) -> None:
         """Wait until no other thread has a callback of this owner in flight, then forget it."""
         me = threading.get_ident()
-        with self._changed:
-            while any(n == number and thread != me for n, thread in self._in_flight):
-                self._changed.wait()
-            del self._leaving[number]
+        calls = [(key, held) for key, held in list(self._in_flight.items()) if key[0] == number]
+        try:
+            for (_, thread), held in calls:
+                if thread != me:
+                    with held:  # it is over, or has not begun and finds the owner gone
+                        pass
+        finally:
+            self._leaving.pop(number, None)
             self._faults.pop(number, None)
+            for key, _ in calls:
+                self._in_flight.pop(key, None)
 
-    @contextmanager
-    def calling(self, owner: PinOwner) -> Iterator[None]:
+    def calling(self, owner: PinOwner) -> AbstractContextManager[Any]:
         """While inside, the owner's `unregister` waits (unless it is this thread's own).
+
+        The owner may have left between this call and the entering: whoever is inside asks
+        once more before it calls it, and is given the very same.
 
         Raises:
             OwnerError: the owner is not registered: it must not be called any more.
         """
-        with self._changed:
-            key = self.number(owner), threading.get_ident()
-            self._in_flight[key] = self._in_flight.get(key, 0) + 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._in_flight[key] -= 1
-                if not self._in_flight[key]:
-                    del self._in_flight[key]
-                    self._changed.notify_all()
+        key = self.number(owner), threading.get_ident()
+        held = self._in_flight.get(key)
+        return self._in_flight.setdefault(key, threading.RLock()) if held is None else held
 
     def fault(self, owner: PinOwner, why: str) -> None:
         """Mark a registered owner faulty; the first reason stays.  One that left is past caring."""
@@ -165,7 +181,7 @@ class OwnerTable:
         back = {id(owner): number for number, owner in self._owners.items()}
         require(back == self.number_of, "O1 owners and their numbers differ")
         require(list(self._owners) == sorted(self._owners), "O1 owners out of registration order")
-        for number, _ in self._in_flight:
+        for number, _ in list(self._in_flight):
             # An owner that unregisters from inside its own callback is gone before it returns.
             require(
                 number < self._next_number,

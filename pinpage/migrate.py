@@ -25,6 +25,7 @@ v6.0 movable_operations; several owners per page as in the 2013 pin-page RFC.
 from collections.abc import Generator
 
 from pinpage.errors import InvariantError
+from pinpage.interrupts import ROUNDS, see_through
 from pinpage.moving import Move
 from pinpage.owner import Mode
 from pinpage.registry import PinRegistry
@@ -70,8 +71,8 @@ def move_steps(
         PinpageError: a source given twice, or not in the topology; nothing changed.
         InvariantError: our own state contradicts itself.
     Context: no core lock is held over a callback, none between steps.  A generator that is
-        closed half way puts everything back, and so does one that is interrupted: whatever a
-        target source raises, or KeyboardInterrupt out of a callback.
+        closed half way puts everything back, and so does one that is interrupted, wherever
+        that is and also while it puts things back: the last interrupt is raised at the end.
     Cost: with one pin per frame about 30 column operations per batch and owner.
     """
     move = Move(registry, memory, sources, targets, mode)
@@ -81,9 +82,17 @@ def move_steps(
         yield from move.undo()
     except InvariantError:  # nobody knows any more what is true
         raise
-    except BaseException:
-        move.abandon()
-        raise
+    except BaseException as error:  # noqa: BLE001 - raised when all is put back
+        last = error
+        for _ in ROUNDS:
+            try:
+                last = see_through(move.abandon, last, move.nr_tries)
+                break
+            except Exception:
+                raise
+            except BaseException as another:  # noqa: BLE001 - struck between two tries
+                last = another
+        raise last  # noqa: B904 - it has its context
     return move.report()
 
 

@@ -8,20 +8,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pinpage import asking
-from pinpage.ballot import Group, Index, PinState
+from pinpage.asking import Call, references
+from pinpage.ballot import Index, PinState
 from pinpage.errors import require
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.report import MoveReport, Refusal
 from pinpage.steps import Memory, Step, TargetSource
-from pinpage.taking import PENDING, Taking
+from pinpage.taking import PENDING
+from pinpage.undoing import Undoing
 from pinpage.units import Mask, Pfns
 
 __all__ = ["Move"]
 
 
-class Move(Taking):
+class Move(Undoing):
     """One batch on its way.  `going` shrinks at every refusal; `undo` is the only exit."""
 
     def __init__(
@@ -32,16 +33,10 @@ class Move(Taking):
         targets: TargetSource,
         mode: Mode,
     ) -> None:
-        super().__init__(registry, memory, sources)
-        self._targets = targets
+        super().__init__(registry, memory, sources, targets)
         self._mode = mode
-        nr = len(self.sources)
-        self._where: Pfns = np.full(nr, -1, dtype=np.int64)
-        self._frozen = np.zeros(nr, dtype=np.bool_)
-        self._lied = np.zeros(nr, dtype=np.bool_)
-        self._tainted = np.zeros(nr, dtype=np.bool_)
-        self._row_refs = np.zeros(0, dtype=np.int64)
-        self._rekeyed = False
+        self._held: Index = np.zeros(len(self.sources), dtype=np.int64)
+        """References that pins and those who are letting go hold at most; it never rises."""
 
     def prepare(self) -> Iterator[Step]:
         """Everything that can still be called off at no cost."""
@@ -51,8 +46,7 @@ class Move(Taking):
             self.take()
             yield Step.TAKE
         for group in self.ballot.groups:
-            self.refresh()
-            if len(rows := self.live(group)):
+            if len(rows := self.look_again(group)):
                 self._isolate(group.owner, rows)
                 yield Step.ISOLATE
         if len(self.going):
@@ -68,11 +62,10 @@ class Move(Taking):
             targets = self._where[self.going]
             self.memory.copy(self.pfns, targets)
             # From here to rekey an owner may know either name of its frame, and let go by it.
-            self.registry.forward_many(self.pfns, targets)
+            self.registry.marks.forward_many(self.pfns, targets)
             yield Step.COPY
         for group in self.ballot.groups:
-            self.refresh()
-            if len(rows := self.live(group)):
+            if len(rows := self.look_again(group)):
                 self._migrate(group.owner, rows)
                 yield Step.MIGRATE
         if len(self.going):
@@ -86,121 +79,191 @@ class Move(Taking):
         """How it ended."""
         return MoveReport(self.reasons, self._where, self.refusals)
 
+    def abandon(self) -> None:
+        """The caller wants no more of it: leave everything as if nobody had asked.
+
+        What has been rekeyed is through, and is made whole.  Whatever interrupts this, it can
+        be begun again.
+        """
+        self.recover()
+        if self._rekeyed.any():
+            self._make_whole()
+            self._free()
+        self.fail(self.going, Reason.OWNER_AGAIN)
+        self.drop_untaken()
+        for _ in self.undo():
+            pass
+
     # The steps.
 
     def _isolate(self, owner: PinOwner, rows: Index) -> None:
         ballot = self.ballot
-        ballot.state[rows] = PinState.DOUBT  # for as long as it is asked
-        verdicts = asking.isolate(
-            self.registry,
-            owner,
-            self.sources[ballot.frame[rows]],
-            ballot.privates(rows),
-            self._mode,
-        )
-        if verdicts is None:
-            self.refuse(rows, owner, Reason.OWNER_FAULTY)
+        pfns = self.sources[ballot.frame[rows]]
+        call = Call("isolate", owner, pfns, ballot.privates(rows), self._mode)
+
+        def note(call: Call, rows: Index) -> None:
+            verdicts = call.verdicts(self.registry)
+            if verdicts is None:
+                ballot.state[rows] = PinState.DOUBT
+                return
+            told = rows[: len(verdicts)]
+            ballot.state[told] = PinState.WAITING
+            ballot.state[told[verdicts == Verdict.YES]] = PinState.ISOLATED
+            ballot.state[rows[call.in_doubt]] = PinState.DOUBT
+
+        self.ask(call, rows, note)
+        if call.failure is not Reason.MOVED:
+            self._refuse_for(call, rows)
             return
-        if not verdicts.any():
-            ballot.state[rows] = PinState.ISOLATED
-            return
-        ballot.state[rows] = PinState.WAITING
-        ballot.state[rows[verdicts == Verdict.YES]] = PinState.ISOLATED
-        self.refuse(rows[verdicts == Verdict.AGAIN], owner, Reason.OWNER_AGAIN)
-        self.refuse(rows[verdicts == Verdict.BUSY], owner, Reason.OWNER_BUSY)
+        verdicts = call.verdicts(self.registry)
+        if verdicts is not None and verdicts.any():
+            self.refuse(rows[verdicts == Verdict.AGAIN], owner, Reason.OWNER_AGAIN)
+            self.refuse(rows[verdicts == Verdict.BUSY], owner, Reason.OWNER_BUSY)
+
+    def _refuse_for(self, call: Call, rows: Index) -> None:
+        """An owner was not told, or not of all these: it raised, or it has left meanwhile."""
+        if call.failure is Reason.OWNER_AGAIN:  # with its pins, unless it is about to stay
+            self.refresh(np.unique(self.ballot.frame[rows]), thorough=True)
+            rows = rows[self.ballot.state[rows] < PinState.DEAD]
+        self.refuse(rows, call.owner, call.failure)
 
     def _find_targets(self) -> None:
-        found = self._targets.take(len(self.going))
-        require(len(found) <= len(self.going), "M7 a target source gave more than was asked for")
-        ours = self.registry.begin_move(found)  # so that nobody pins it before it is whole
-        require(bool(ours.all()), "M7 a target is under another move")
-        self._where[self.going[: len(found)]] = found
-        self.fail(self.going[len(found) :], Reason.NO_TARGET)
+        nr_wanted = len(self.going)
+
+        def note(found: Pfns) -> None:
+            self._loose = found
+
+        self.receipt.do(note, self._targets.take, nr_wanted)
+        found = self._loose
+        require(len(found) <= nr_wanted, "M7 a target source gave more than was asked for")
+        # Marked, so that nobody pins it before it is whole.  One that is under another move was
+        # freed when that had found it in use: it is not ours before that mover has seen it.
+        self._loose_marked[: len(found)] = ~self.registry.marks.marked_by(found, self.thread)
+        ours = self.registry.marks.begin_move(found)
+        mine, others = found[ours], found[~ours]
+        rows, rest = self.going[: len(mine)], self.going[len(mine) :]
+        self._target_refs[rows] = self.memory.references(mine)
+        self._where[rows] = mine
+        self._where_marked[rows] = True
+        self._loose_marked[:] = False
+        self._loose = others
+        self._return_loose()
+        self.fail(rest, Reason.NO_TARGET)
 
     def _freeze(self) -> None:
-        self.refresh(thorough=True)
+        self.refresh(self.going, thorough=True)
         deserted = self.deserted()
         if len(deserted):  # R-2: whoever let go since we asked has made this a success
             freed = self.memory.only_ours(self.sources[deserted])
             self.fail(deserted[freed], Reason.FREED)
         self._count_references()
-        frozen = self.memory.freeze(self.pfns, self._pin_refs()[self.going])
-        self._frozen[self.going[frozen]] = True
+        going = self.going
+        self._held[going] = pin_refs = self._pin_refs(going)
+
+        def note(frozen: Mask) -> None:
+            self._frozen[going[frozen]] = True
+
+        self.receipt.do(note, self.memory.freeze, self.pfns, pin_refs)
+        frozen = self._frozen[going]
         if not frozen.all():
-            self.fail(self.going[~frozen], Reason.UNACCOUNTED)
+            self.fail(going[~frozen], Reason.UNACCOUNTED)
 
     def _count_references(self) -> None:
         """Ask each owner once how many references its pins stand for."""
         ballot = self.ballot
-        self._row_refs = np.zeros(len(ballot.frame), dtype=np.int64)
+        self.row_refs = np.zeros(len(ballot.frame), dtype=np.int64)
         for group in ballot.groups:
             if not len(rows := self.live(group)):
                 continue
             pfns = self.sources[ballot.frame[rows]]
-            counts = asking.references(self.registry, group.owner, pfns, ballot.privates(rows))
-            if counts is None:
-                self.refuse(rows, group.owner, Reason.OWNER_FAULTY)
+            counts = references(self.registry, group.owner, pfns, ballot.privates(rows))
+            if isinstance(counts, Reason):
+                self.refuse(rows, group.owner, counts)
             else:
-                self._row_refs[rows] = counts
+                self.row_refs[rows] = counts
 
-    def _pin_refs(self) -> Index:
-        """References of live pins, per frame of the batch."""
-        return self.ballot.sum_per_frame(self._row_refs)
+    def _pin_refs(self, frames: Index) -> Index:
+        """References of live pins on some frames."""
+        return self.ballot.live_sums(self.row_refs, frames)
 
     def _migrate(self, owner: PinOwner, rows: Index) -> None:
-        ballot = self.ballot
-        frames = ballot.frame[rows]
-        told = self._tell(owner, rows, self.sources[frames], self._where[frames])
+        ballot, frames = self.ballot, self.ballot.frame[rows]
+        pfns, targets = self.sources[frames], self._where[frames]
+        call = Call("migrate", owner, pfns, ballot.privates(rows), targets)
+
+        def note(call: Call, rows: Index) -> None:
+            ballot.state[rows[: call.nr_told]] = PinState.MIGRATED
+            ballot.state[rows[call.in_doubt]] = PinState.DOUBT
+
+        self.ask(call, rows, note)
+        told = call.nr_told
         if told < len(rows):
-            self.refuse(rows[told:], owner, Reason.OWNER_FAULTY)
+            self._refuse_for(call, rows[told:])
         if told:
             self._verify(owner, frames[:told] if ballot.is_single else np.unique(frames[:told]))
 
-    def _tell(self, owner: PinOwner, rows: Index, pfns: Pfns, targets: Pfns) -> int:
-        """Call migrate, and note how far the owner got even if it is interrupted."""
-        state, done = self.ballot.state, np.zeros(len(rows), dtype=np.bool_)
-        try:
-            privates = self.ballot.privates(rows)
-            asking.migrate(self.registry, owner, pfns, privates, targets, done)
-        finally:
-            told = int(np.count_nonzero(done))
-            state[rows[:told]] = PinState.MIGRATED
-            state[rows[told : told + 1]] = PinState.DOUBT
-        return told
-
     def _verify(self, owner: PinOwner, frames: Index) -> None:
-        """An owner that kept a reference of its own did not move (R-26)."""
-        exact = self._still_exact(frames)
-        if exact.all():
+        """An owner that kept a reference of its own did not move (R-26).
+
+        While a frame is frozen nobody takes a reference, and whoever lets go unpins first.  So
+        what is held lies between what the live pins stand for and what was held before; else
+        the owner that was just called has kept one, or has dropped one and kept its pin.
+        """
+        if self._still_exact(frames).all() and not self.ballot.may_be_stale:
             return
-        self.refresh()
-        odd = frames[~exact & ~self._lied[frames]]  # a lie that is known is not this owner's
-        odd = odd[(self.reasons[odd] == PENDING) & ~self._still_exact(odd)]
-        odd = odd[~self.ballot.has_dead()[odd]]  # it is letting go of it right now: no lie
-        if len(odd):
-            self._lied[odd] = True
+        odd, live, held = self._look_closely(frames)
+        is_lie = ((held < live) | (held > self._held[odd])) & ~self._lied[odd]
+        liars = odd[is_lie]  # a lie that is known is not this owner's
+        self._held[odd] = held
+        if len(liars):
+            self._lied[liars] = True
             self.registry.fault(
-                owner, f"migrate of pfn {int(self.sources[odd[0]]):#x} left a reference"
+                owner, f"migrate of pfn {int(self.sources[liars[0]]):#x} left a reference"
             )
             self.refusals.update(
-                dict.fromkeys(odd.tolist(), Refusal(owner.name, Reason.OWNER_FAULTY))
+                dict.fromkeys(liars.tolist(), Refusal(owner.name, Reason.OWNER_FAULTY))
             )
 
+    def _look_closely(self, frames: Index) -> tuple[Index, Index, Index]:
+        """Pins and references as they were at one moment.
+
+        Returns:
+            Those of the frames that are still going, the references that their live pins stand
+            for, and those that are held; home's and the mover's not among them.
+        """
+        while True:
+            self.refresh(frames, thorough=True)
+            frames = frames[self.reasons[frames] == PENDING]
+            live = self._pin_refs(frames)
+            held = self.memory.references(self.sources[frames]) - 1
+            self.refresh(frames, thorough=True)
+            if (live == self._pin_refs(frames)).all():  # else somebody let go right now
+                return frames, live, held
+
     def _still_exact(self, frames: Index) -> Mask:
-        return self.memory.still_frozen(self.sources[frames], self._pin_refs()[frames])
+        return self.memory.still_frozen(self.sources[frames], self._pin_refs(frames))
 
     def _rekey(self) -> None:
-        self.refresh()
-        exact = self._still_exact(self.going)
-        if self.ballot.any_dead or not exact.all():
-            self._drop_inexact(exact)
-        sources, targets = self.pfns, self._where[self.going]
-        self.memory.rekey(sources, targets)
-        self._rekeyed = True
-        self.registry.rekey_many(sources, targets)
-        self.registry.end_move(targets)  # whole from here on, and as free to go as any frame
+        if not self._still_exact(self.going).all() or self.ballot.may_be_stale:
+            _, live, held = self._look_closely(self.going)
+            self._drop_inexact(live == held)
+        going = self.going
+
+        def note(done: Mask) -> None:
+            self._rekeyed[going[done]] = True
+
+        self.receipt.do(note, self.memory.rekey, self.pfns, self._where[going])
+        self.fail(going[~self._rekeyed[going]], Reason.UNACCOUNTED)  # dropped at this moment
+        self._make_whole()
+
+    def _make_whole(self) -> None:
+        """The pins of frames that were rekeyed follow; then their targets may go on."""
+        frames = np.flatnonzero(self._rekeyed & self._where_marked)
+        sources, targets = self.sources[frames], self._where[frames]
+        self.registry.marks.rekey_many(sources, targets)
+        self.unmark_targets(frames)  # whole from here on, and as free to go as any frame
         left = self.registry.owner_counts(sources) > 0
-        for frame in self.going[left].tolist():
+        for frame in frames[left].tolist():
             self._lied[frame] = True
             for pin in self.registry.pins(int(self.sources[frame])):
                 self.registry.fault(pin.owner, f"pins pfn {pin.pfn:#x} after its move")
@@ -209,7 +272,7 @@ class Move(Taking):
         """Decide about frames on which a pin or a reference went while they were copied."""
         # Whoever unpinned and has not dropped its reference yet will do so by the name that it
         # knows: the target's goes forward with the frame, the source's stops it.
-        forward = (self._lied | self.ballot.has_left())[self.going]
+        forward = self._lied[self.going] | self.ballot.has(PinState.LEFT, self.going)
         nobody = self.ballot.nr_live[self.going] == 0
         if nobody.any():  # dropped while we copied: nothing to rekey, `let_go` looks again
             nobody &= ~self.memory.has_home(self.pfns)
@@ -221,102 +284,19 @@ class Move(Taking):
 
     def _free(self) -> None:
         """Empty sources to the free lists; one that somebody lied about, out of circulation."""
-        lied = self._lied[self.going]
-        self.reasons[self.going] = Reason.MOVED
-        if lied.any():
-            self.reasons[self.going[lied]] = Reason.OWNER_FAULTY
-            self.memory.quarantine(self.pfns[lied])
-        self.memory.free(self.pfns[~lied])
-        self.finish(self.going)
-        self.going = self.going[:0]
-
-    # The only way out for everything else.
-
-    def undo(self) -> Iterator[Step]:
-        """Put back what did not move: the last owner first, then the frame."""
-        lost = self.taken & (self.reasons != PENDING)
-        if not lost.any():
-            return
-        self._bring_back(lost)
-        for group in reversed(self.ballot.groups):
-            self.ballot.refresh(np.flatnonzero(lost), thorough=True)
-            if self._undo_group(group, lost):
-                yield Step.PUTBACK
-        frozen = lost & self._frozen
-        self.memory.unfreeze(self.sources[frozen])
-        self._frozen[frozen] = False
-        self._return_targets(lost & (self._where >= 0))
-        self.let_go()
-
-    def abandon(self) -> None:
-        """The caller wants no more of it: leave everything as if nobody had asked."""
-        if self._rekeyed:
-            self._free()
-        self.fail(self.going, Reason.OWNER_AGAIN)
-        self.drop_untaken()
-        for _ in self.undo():
-            pass
-
-    def _bring_back(self, lost: Mask) -> None:
-        """Contents to the source again, where some owner lives on the target already.
-
-        That owner may have written there since; so it is asked to hold still once more.
-        Its answer cannot change anything: there is no other way left.
-        """
-        wrote = lost & self.ballot.has_left()  # before it let go there, too
-        for group in self.ballot.groups:
-            rows = self.rows_in(group, lost, PinState.MIGRATED)
-            if len(rows):
-                frames = self.ballot.frame[rows]
-                privates = self.ballot.privates(rows)
-                asking.isolate(self.registry, group.owner, self._where[frames], privates, Mode.SYNC)
-                wrote[frames] = True
-        if wrote.any():
-            self.memory.copy(self._where[wrote], self.sources[wrote])
-
-    def _undo_group(self, group: Group, lost: Mask) -> bool:
-        """Call one owner about what it did; False when it had done nothing."""
-        ballot, owner = self.ballot, group.owner
-        migrated = self.rows_in(group, lost, PinState.MIGRATED)
-        if len(migrated):
-            frames = ballot.frame[migrated]
-            told = np.zeros(len(migrated), dtype=np.bool_)
-            try:
-                asking.migrate(
-                    self.registry,
-                    owner,
-                    self._where[frames],
-                    ballot.privates(migrated),
-                    self.sources[frames],
-                    told,
-                )
-            finally:
-                ballot.state[migrated[told]] = PinState.WAITING
-            self._tainted[frames[~told]] = True
-        isolated = self.rows_in(group, lost, PinState.ISOLATED)
-        if len(isolated):
-            pfns = self.sources[ballot.frame[isolated]]
-            asking.putback(self.registry, owner, pfns, ballot.privates(isolated))
-        doubtful = self.rows_in(group, lost, PinState.DOUBT)
-        for row in doubtful.tolist():  # nobody knows how far it got: each on its own
-            one = np.array([row])
-            frame = ballot.frame[one]
-            if not asking.putback(self.registry, owner, self.sources[frame], ballot.privates(one)):
-                self._tainted[frame] = True
-        done = np.concatenate([migrated, isolated, doubtful])
-        ballot.state[done] = PinState.WAITING
-        return len(done) > 0
-
-    def _return_targets(self, unused: Mask) -> None:
-        """Targets that were not needed; one that a broken owner may still use is set aside."""
-        if not unused.any():
-            return
-        self.registry.end_move(self._where[unused])
-        if (suspect := unused & self._tainted).any():
-            self.memory.quarantine(self._where[suspect])
-        if (clean := unused & ~self._tainted).any():
-            self._targets.give_back(self._where[clean])
-        self._where[unused] = -1
+        frames = np.flatnonzero(self._rekeyed & self.taken)
+        kept = self.memory.references(self.sources[frames]) != 0
+        for frame in frames[kept & ~self._lied[frames]].tolist():
+            self._lied[frame] = True
+            why = f"migrate of pfn {int(self.sources[frame]):#x} left a reference"
+            self.blame(self.only_one_told(frame), frame, why)
+        lied = self._lied[frames]
+        self.reasons[frames] = Reason.MOVED
+        self.reasons[frames[lied]] = Reason.OWNER_FAULTY
+        self._forget(self.memory.quarantine, frames[lied])
+        self.finish(np.flatnonzero(self._rekeyed))
+        self._forget(self.memory.free, frames[~lied])
+        self.going = self.going[self.reasons[self.going] == PENDING]
 
 
 def _can_migrate(owner: PinOwner) -> bool:

@@ -10,13 +10,15 @@ move only while it holds one lock, which the wait releases.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Sequence
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
-from pinpage.batch import Batch
+from pinpage.batch import Batch, Thread
 from pinpage.errors import PfnError, PinpageError
+from pinpage.forks import tell_in_child
 from pinpage.radix import Radix
 from pinpage.shard import Shard
 from pinpage.sparse import MAX_NR_FRAMES
@@ -31,31 +33,49 @@ Part = tuple[Shard, slice]
 """A shard and the rows of a sorted column that are its own."""
 
 
+_R = TypeVar("_R")
+
+
 class ThreadState(threading.local):
     """What the registry keeps for each thread.
 
     Attributes:
-        home: the node that the thread says it runs on (0 unless told).
-        batches: each node's shard, and the thread's batch for it.
+        thread: who it is.
+        batches: each node's shard, and the thread's batch for it; `only`: the first of them.
     """
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         """Runs in each thread at its first use of the registry."""
-        self.home = 0
-        self.batches = tuple((shard, Batch()) for shard in shards)
+        self.thread = Thread()
+        self.batches = tuple((shard, Batch(self.thread)) for shard in shards)
+        self.only = self.batches[0]
         for shard, batch in self.batches:
-            with shard.lock:
-                shard.adopt(batch)
+            shard.run(self.thread, shard.adopt, batch)
 
 
 class Nodes:
-    """The shards of a topology."""
+    """The shards of a topology.
 
-    def __init__(self, topology: Topology, sparse_below: int, dense_above: int) -> None:
+    Attributes:
+        topology: which frame is on which node.
+        shards: one per node.
+        of_block: the node of each pageblock, a byte each.
+        local: what is kept for each thread.
+        way_of: by pfn, its shard and the calling thread's batch for it; raises PfnError.
+    """
+
+    def __init__(
+        self, topology: Topology, welcome: Container[int], *, sparse_below: int, dense_above: int
+    ) -> None:
         """One shard per node.
 
+        Args:
+            topology: which frame is on which node.
+            welcome: numbers of the owners that may pin.
+            sparse_below, dense_above: see `Radix`.
+
         Raises:
-            PinpageError: more than 256 nodes, or more than 2**39 frames.
+            PinpageError: more than 256 nodes, more than 2**39 frames, or thresholds that cross.
         """
         if topology.nr_nodes > _MAX_NR_NODES:
             raise PinpageError(
@@ -67,12 +87,56 @@ class Nodes:
             )
         self.topology = topology
         self.shards = tuple(
-            Shard(node, Radix(span, dense_above=dense_above, sparse_below=sparse_below))
+            Shard(node, Radix(span, dense_above=dense_above, sparse_below=sparse_below), welcome)
             for node, span in enumerate(topology.spans)
         )
         starts = np.arange(0, topology.nr_frames, PAGEBLOCK_NR_PAGES, dtype=np.int64)
         self.of_block = topology.nodes_of(starts).astype(np.uint8).tobytes()
-        self.thread = ThreadState(self.shards)
+        self.local = ThreadState(self.shards)
+        self.way_of = self._ways()
+        tell_in_child(self)
+
+    def run(self, shards: Sequence[Shard], work: Callable[..., _R], *args: object) -> _R:
+        """Call `work` with the locks of several shards held and their batches stored.
+
+        Args:
+            shards: in node order.
+            work: anything.
+            args: for it.
+
+        Raises:
+            ContextError: see `Shard.run`.
+        """
+
+        def drained() -> _R:
+            for shard in shards:
+                shard.drain_all()
+            return work(*args)
+
+        return self.hold(shards, drained)
+
+    def hold(self, shards: Sequence[Shard], work: Callable[[], _R]) -> _R:
+        """`run`, but leave in the batches what is there.
+
+        Args:
+            shards: in node order.
+            work: anything.
+        """
+        thread = self.thread
+        for shard in reversed(shards):
+            work = partial(shard.run, thread, work)
+        return work()
+
+    @property
+    def thread(self) -> Thread:
+        """The calling thread."""
+        return self.local.thread
+
+    def after_fork(self) -> None:
+        """In a child process, in which the calling thread is the only one."""
+        thread = self.thread
+        for shard in self.shards:
+            shard.after_fork(thread)
 
     def shard_of(self, pfn: int) -> Shard:
         """The shard of a frame.
@@ -83,6 +147,34 @@ class Nodes:
         self.require_pfn(pfn)
         return self.shards[self.of_block[pfn >> PAGEBLOCK_ORDER]]
 
+    def _ways(self) -> Callable[[int], tuple[Shard, Batch]]:
+        """`way_of`, as a function that looks up as little as possible."""
+        local, of_block, nr_frames = self.local, self.of_block, self.topology.nr_frames
+
+        def way_of(pfn: int) -> tuple[Shard, Batch]:
+            if 0 <= pfn < nr_frames:
+                return local.batches[of_block[pfn >> 9]]
+            raise self._no_such(pfn)
+
+        def only_way(pfn: int) -> tuple[Shard, Batch]:
+            if 0 <= pfn < nr_frames:
+                return local.only
+            raise self._no_such(pfn)
+
+        return way_of if len(self.shards) > 1 else only_way
+
+    def _no_such(self, pfn: int) -> PfnError:
+        return PfnError(
+            f"pfn {pfn:#x} is outside the topology (0..{self.topology.nr_frames - 1:#x})"
+        )
+
+    def shard_of_block(self, start: int, stop: int) -> Shard | None:
+        """The shard of a range that lies within one pageblock and is not empty, else None."""
+        block = start >> PAGEBLOCK_ORDER
+        if start < stop <= block + 1 << PAGEBLOCK_ORDER:
+            return self.shards[self.of_block[block]]
+        return None
+
     def require_pfn(self, pfn: int) -> None:
         """Refuse what is no frame.
 
@@ -90,9 +182,7 @@ class Nodes:
             PfnError: the topology has no such frame.
         """
         if not 0 <= pfn < self.topology.nr_frames:
-            raise PfnError(
-                f"pfn {pfn:#x} is outside the topology (0..{self.topology.nr_frames - 1:#x})"
-            )
+            raise self._no_such(pfn)
 
     def require_span(self, start: int, stop: int) -> None:
         """Refuse what is no range of frames.
@@ -137,51 +227,3 @@ class Nodes:
             if lo < hi:
                 found.append((shard, lo, hi))
         return found
-
-    def enter(self, shards: Sequence[Shard]) -> None:
-        """Lock several shards, given in node order, and store what is in their batches."""
-        home = self.thread.home
-        for shard in shards:
-            shard.enter(home)
-        for shard in shards:
-            shard.drain_all()
-
-    def leave(self, shards: Sequence[Shard]) -> None:
-        """Unlock them."""
-        for shard in shards:
-            shard.leave()
-
-    @contextmanager
-    def locked(self, shards: Sequence[Shard]) -> Iterator[None]:
-        """Hold the locks of several shards, given in node order; their batches are drained."""
-        self.enter(shards)
-        try:
-            yield
-        finally:
-            self.leave(shards)
-
-    def enter_unmoved(self, parts: Sequence[Part], pfns: Pfns, *, wait: bool) -> bool:
-        """`enter` when none of the frames is under move.
-
-        Args:
-            parts: of the column `pfns`.
-            wait: wait for moves of other threads to end.
-
-        Returns:
-            False, and no lock is held: a frame is under move, and the caller did not want
-            to wait or moves it itself.
-        """
-        shards = [shard for shard, _ in parts]
-        while True:
-            self.enter(shards)
-            blocker = next(
-                (s for s, rows in parts if s.moving and s.is_any_moving(pfns[rows])), None
-            )
-            if blocker is None:
-                return True
-            may_wait = wait and not blocker.is_any_moved_by(threading.get_ident(), pfns)
-            self.leave([shard for shard in shards if shard is not blocker or not may_wait])
-            if not may_wait:
-                return False
-            blocker.wait()
-            blocker.leave()

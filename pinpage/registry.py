@@ -5,49 +5,105 @@ theirs.  It never calls an owner and never touches a page; the move (`pinpage.mi
 the first, the VM the second.
 
     pin, unpin ----> batch of this thread ----> shard of the frame's node ----> radix
-    columns, ranges, scans ------------------->   one lock, one count      (block -> leaf)
+    columns, ranges, scans ------------------->   one lock, one count      (sparse or dense)
+
+Point questions read without a lock and check the node's sequence count; when a writer was
+in between, they ask again under the lock.  Everything else drains the batches first, under
+the lock of each node that it reads.
+
+Whatever is raised on the way (MemoryError, a signal), a change has happened wholly or not at
+all, no lock stays held, and the next call finds everything in order.
 
 Owns:    every pin.  Nobody else caches "is it pinned?"; masks are derived when asked for.
 Ignores: contents, zones, free lists, how long a pin is meant to last.
 Cost:    pin, unpin and lookup about as much as a dict under a lock, with one lock
-         acquisition per 1023 pins; ranges 10 ns, scattered columns 100 ns per frame; memory 2
-         to 14 bytes per pin in runs and dense blocks, 45 to 120 scattered.
+         acquisition per 1023 pins; ranges 5 ns, columns 20 to 100 ns per frame, whatever their
+         pattern; memory 16 bytes per pin in runs and dense blocks, 45 to 85 scattered.
 Kernel counterpart: the 2013 pin-page patch (a hash of 1024 chains under one lock).
 """
 
-import threading
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from attrs import frozen
+from numpy.typing import ArrayLike, NDArray
 
-from pinpage import columns
-from pinpage.batch import Batch, Entry
-from pinpage.errors import AlreadyPinnedError, NotPinnedError, OwnerError, PinpageError
-from pinpage.keys import Keys, as_pfns, keys_to_find, keys_to_store
-from pinpage.moveside import MoveSide
-from pinpage.owner import PinOwner, Verdict
-from pinpage.privates import NONE_NUMBER
-from pinpage.radix_reads import DENSE_ABOVE, SPARSE_BELOW
-from pinpage.shard import Shard
+from pinpage import accounts
+from pinpage.batch import Entry
+from pinpage.blocks import DENSE_ABOVE, SPARSE_BELOW
+from pinpage.errors import NotPinnedError, PinpageError
+from pinpage.keys import as_pfn, as_pfns, keys_to_find, keys_to_store, objects_of
+from pinpage.lifetimes import OwnerTable
+from pinpage.marks import Marks
+from pinpage.nodes import Nodes
+from pinpage.owner import Pin, PinOwner, Verdict
+from pinpage.privates import NONE_NUMBER, Privates, Seen, as_int
+from pinpage.radix import Radix
+from pinpage.reads import Reads
+from pinpage.shard import Shard, Watcher
+from pinpage.statistics import Statistics
 from pinpage.topology import Topology
-from pinpage.units import Pfns
+from pinpage.units import Mask, Pfns
+from pinpage.writes import Writes
 
-__all__ = ["DEFAULT_BATCH_NR_PINS", "PinRegistry"]
+__all__ = [
+    "DEFAULT_BATCH_NR_PINS",
+    "NO_OWNER_ID",
+    "SEVERAL_OWNERS_ID",
+    "PinColumns",
+    "PinRegistry",
+]
 
 DEFAULT_BATCH_NR_PINS = 1023
 """Pins in a full batch.  The per-CPU page lists of 6.1 move 63 pages at a time; here a longer
 batch is stored as columns, which halves what a pin costs, and a scanner drains it all the same."""
-_LEAST, _MOST = -(1 << 63) + 1, (1 << 63) - 1  # of an int64, but for the one without a twin
+NO_OWNER_ID = -1
+"""In a column of owner ids: the frame is not pinned."""
+SEVERAL_OWNERS_ID = -2
+"""In a column of owner ids: the frame has several pins; ask `pins`."""
+
 _YES = Verdict.YES
 
 
-class PinRegistry(MoveSide):
+@frozen(eq=False)
+class PinColumns:
+    """Pins as columns, shape (n,) each.
+
+    Attributes:
+        pfns: ascending; the pins of one frame by owner, then in order of arrival.
+        owner_ids: see `PinRegistry.owner_by_id`.
+        privates: int64 when all are ints of 64 bits, else a list.
+    """
+
+    pfns: Pfns
+    owner_ids: NDArray[np.int32]
+    privates: NDArray[np.int64] | list[Any]
+
+    def __len__(self) -> int:
+        """Pins."""
+        return len(self.pfns)
+
+
+class PinRegistry:
     """Pins of all frames of a topology, by any number of owners and threads.
 
     Any method may be called from any thread, also from inside an owner's callback.  No
-    callback is ever called from here.  Invariants: R1..R3 of `ReadSide`.
+    callback is ever called from here.  From a finalizer or signal handler `unpin` may be
+    called at any moment; what else takes a lock is refused with a ContextError when it
+    interrupts the registry itself.
+
+    Attributes:
+        topology: the frames, by node.
+        marks: frames under move; for `pinpage.migrate` only.
+
+    Invariants, run by `check` when no other thread is in the registry (the shards, the
+    radix, the tables and the owners bring their own):
+        R1 every pin belongs to a registered owner.
+        R2 every object private in the side table is counted once for each of its pins.
+        R3 `len` is the number of pins that a scan of everything finds.
     """
 
     def __init__(
@@ -61,18 +117,29 @@ class PinRegistry(MoveSide):
         """An empty registry.
 
         Args:
+            topology: the frames, by node.
             batch_nr_pins: pins that a thread gathers per node before it takes the node's
                 lock; 0 switches batching off.
-            sparse_below, dense_above: pinned frames of a block at which its leaf changes
-                form (see `pinpage.radix`); small values let tests reach every form.
+            sparse_below, dense_above: pinned frames of a block at which it changes its form
+                (see `pinpage.radix`); small values let tests reach every form.
 
         Raises:
-            PinpageError: `batch_nr_pins` is negative.
+            PinpageError: `batch_nr_pins` is negative, or the thresholds cross.
         """
         if batch_nr_pins < 0:
             raise PinpageError(f"batch_nr_pins={batch_nr_pins}: must be 0 (no batching) or more")
-        super().__init__(topology, sparse_below, dense_above)
+        self.topology = topology
         self._batch_nr_pins = batch_nr_pins
+        self._owners = OwnerTable()
+        self._tag_of = self._owners.tag_of
+        welcome = self._owners.welcome
+        self._nodes = Nodes(topology, welcome, sparse_below=sparse_below, dense_above=dense_above)
+        self._shards = self._nodes.shards
+        self._way_of = self._nodes.way_of
+        self._privates = Privates()
+        self._reads = Reads(self._nodes, self._owners, self._privates)
+        self._writes = Writes(self._nodes)
+        self.marks = Marks(self._nodes, self._privates)
 
     # Owners.
 
@@ -90,41 +157,68 @@ class PinRegistry(MoveSide):
         Returns only after its callbacks in flight in other threads have ended (R-9).
 
         Args:
+            owner: a registered one.
             force: drop the pins that it still has.
 
         Raises:
             OwnerError: it is not registered.
             PinpageError: it still has pins, and `force` was not given.  Nothing changed.
         """
-        number = self._owners.start_leaving(owner)
-        shards = self._nodes.shards
-        with self._nodes.locked(shards):
-            left = [self._pins_by(shard, number) for shard in shards]
-            nr_left = sum(map(len, left))
-            if nr_left and not force:
-                self._owners.stay(number)
-                raise PinpageError(
-                    f"owner {owner.name!r} still has {nr_left} pins; unpin them, or give force=True"
-                )
-            for shard, pins in zip(shards, left, strict=True):
-                for pfn, tag, value in pins:
-                    shard.radix.discard(pfn, tag, value)
-                    shard.nr_died += pfn in shard.moving
-                    self._drop(tag, value)
-                shard.closed |= {number << 1, number << 1 | 1}
+        number = self._owners.number(owner)
+        nr_left = self._nodes.run(self._shards, self._close, owner, number, force)
+        if nr_left:
+            raise PinpageError(
+                f"owner {owner.name!r} still has {nr_left} pins; unpin them, or give force=True"
+            )
         self._owners.finish_leaving(number)
 
-    @staticmethod
-    def _pins_by(shard: Shard, number: int) -> list[tuple[int, int, int]]:
-        radix = shard.radix
-        pfns, tags, values = radix.first_pins(radix.span.start, radix.span.stop)
-        mine = tags >> 1 == number
-        found = list(
-            zip(pfns[mine].tolist(), tags[mine].tolist(), values[mine].tolist(), strict=True)
-        )
-        for pfn, records in radix.extras.items():
-            found += [(pfn, tag, value) for tag, value in records if tag >> 1 == number]
-        return found
+    def _close(self, owner: PinOwner, number: int, force: bool) -> int:
+        """In all sections: drop an owner's pins and let it make no more; or count them."""
+        if not force and (nr_left := self._writes.nr_pins_by(number)):
+            return nr_left
+        self._privates.nr_doubts += 1
+        pins = self._writes.remove_owner(number)
+        self._owners.start_leaving(owner)
+        self._give_back(objects_of(pins.tags, pins.values))
+        self._privates.nr_doubts -= 1
+        return 0
+
+    @property
+    def owners(self) -> tuple[PinOwner, ...]:
+        """Registered owners in registration order, which is the order of asking."""
+        return self._owners.owners
+
+    def owner_by_id(self, owner_id: int) -> PinOwner:
+        """The owner that a column of owner ids means.
+
+        Raises:
+            OwnerError: nobody has this id.
+        """
+        return self._owners.by_number(owner_id)
+
+    def find_owner(self, owner_id: int) -> PinOwner | None:
+        """`owner_by_id`, or None: nobody has this id any more."""
+        return self._owners.find(owner_id)
+
+    def is_faulty(self, owner: PinOwner) -> bool:
+        """Whether the owner was marked faulty since it registered."""
+        return self._owners.why_faulty(owner) is not None
+
+    def why_faulty(self, owner: PinOwner) -> str | None:
+        """What the owner did when it was first marked faulty; None for an honest one."""
+        return self._owners.why_faulty(owner)
+
+    def run_on(self, node: int) -> None:
+        """Say on which node the calling thread runs; `statistics` tells local from remote by it.
+
+        Raises:
+            PinpageError: the topology has no such node.
+        """
+        if not 0 <= node < self.topology.nr_nodes:
+            raise PinpageError(
+                f"node {node}: the topology has nodes 0..{self.topology.nr_nodes - 1}"
+            )
+        self._nodes.thread.home = node
 
     def fault(self, owner: PinOwner, why: str) -> None:
         """Mark an owner that raised or lied: it is not asked any more, its frames refuse."""
@@ -144,6 +238,8 @@ class PinRegistry(MoveSide):
         """Register one pin; it is visible to every scanner when this returns.
 
         Args:
+            pfn: the frame.
+            owner: who pins it.
             private: any hashable value; with ints of 64 bits and None nothing is allocated
                 for it.  One owner may pin a frame several times if its privates differ.
             wait: wait for a move of this frame by another thread to end.
@@ -159,81 +255,84 @@ class PinRegistry(MoveSide):
             AlreadyPinnedError: this owner pinned this frame with this private before.
             PinpageError: the private is not hashable.
         """
-        if not 0 <= pfn < self._nr_frames:
-            self._nodes.require_pfn(pfn)
-        block = pfn >> 9
-        shard, batch = self._thread.batches[self._node_of_block[block]]
+        if type(pfn) is not int:
+            pfn = as_pfn(pfn)
+        shard, batch = self._way_of(pfn)
         seq = shard.seq
         try:
             tag = self._tag_of[id(owner)]
         except KeyError:
             tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
+        if type(private) is int:
+            try:
+                if shard.radix.add_at_once(pfn, tag, private, shard, seq):
+                    return _YES
+            except ValueError:  # an int of more than 64 bits is an object like any other
+                pass
         if private is None:
-            tag, value = tag | 1, NONE_NUMBER
-        elif type(private) is int and _LEAST <= private <= _MOST:
-            value = private
-        else:
-            tag, value = self._hold(tag, private)
-        entry = tag, value, batch
-        claims, pending = shard.claims, batch.pending
-        if seq & 1 or claims.setdefault(pfn, entry) is not entry:
-            return self._pin_locked(shard, pfn, tag, value, wait)
-        if claims is not pending:
-            pending[pfn] = entry
-        leaf = shard.dense.get(block)
-        if leaf is not None:
-            is_held = leaf.present[pfn & 511]
-        else:  # as `SparseTable.find`, without a call
-            words, rows = shard.sparse.view
-            at = rows[block] + (pfn * 362 & 1022)
-            while (key := words[at]) != -1 and key >> 24 != pfn:
-                at += 2
-            is_held = key != -1
-        if (is_held and (tag, value) in shard.radix.records_of(pfn)) or shard.seq != seq:
-            return self._settle(shard, pfn, entry, wait)
-        if len(pending) >= self._batch_nr_pins:
-            self._drain(shard, batch)
-        return _YES
-
-    def _drain(self, shard: Shard, batch: Batch) -> None:
-        shard.enter(self._thread.home)
+            return self._pin_by_batch(shard, seq, pfn, (tag | 1, NONE_NUMBER, batch), wait)
+        value = as_int(private)
+        if value is not None:
+            return self._pin_by_batch(shard, seq, pfn, (tag, value, batch), wait)
+        held: dict[int, int] = {}
+        self._privates.nr_doubts += 1
         try:
-            shard.drain_own(batch)
-        finally:
-            shard.leave()
+            number = self._privates.hold(private, held, batch.thread)
+        except BaseException:
+            self._give_back(held)
+            self._privates.nr_doubts -= 1
+            raise
+        try:
+            verdict = self._pin_by_batch(shard, seq, pfn, (tag | 1, number, batch), wait)
+        except PinpageError:
+            self._give_back(held)
+            self._privates.nr_doubts -= 1
+            raise
+        if verdict is not _YES:
+            self._give_back(held)
+        self._privates.nr_doubts -= 1
+        return verdict
+
+    def _pin_by_batch(self, shard: Shard, seq: int, pfn: int, entry: Entry, wait: bool) -> Verdict:
+        """`pin`, by way of the batch of the calling thread."""
+        batch = entry[2]
+        claims, pending = shard.claims, batch.pending
+        try:
+            if seq & 1 or claims.setdefault(pfn, entry) is not entry:
+                return self._pin_locked(shard, pfn, entry, wait)
+            if claims is not pending:
+                pending[pfn] = entry
+            is_held = shard.radix.holds(pfn) and entry[:2] in shard.radix.records_of(pfn)
+            if is_held or shard.seq != seq:
+                return self._settle(shard, pfn, entry, wait)
+            if len(pending) >= self._batch_nr_pins:
+                shard.run(batch.thread, shard.drain_own, batch)
+        except BaseException:
+            # By no call, so that a second interrupt finds no gap.  When a drain of it was
+            # interrupted, the count is odd, and the next section decides.
+            is_in = pfn in pending and pending[pfn] is entry
+            if is_in and not shard.seq & 1:
+                is_in = False
+                del pending[pfn]
+            if pfn in claims and claims[pfn] is entry and not is_in:
+                del claims[pfn]
+            raise
+        return _YES
 
     def _settle(self, shard: Shard, pfn: int, entry: Entry, wait: bool) -> Verdict:
         """The frame has this pin, or somebody was in the shard: what came of the new entry?"""
-        shard.enter(self._thread.home)
-        try:
-            is_out = shard.withdraw(pfn, entry)
-        finally:
-            shard.leave()
-        return self._pin_locked(shard, pfn, entry[0], entry[1], wait) if is_out else Verdict.YES
+        if shard.run(entry[2].thread, shard.withdraw, pfn, entry):
+            return self._pin_locked(shard, pfn, entry, wait)
+        return _YES
 
-    def _pin_locked(self, shard: Shard, pfn: int, tag: int, value: int, wait: bool) -> Verdict:
-        """`pin` under the lock.  A failure gives back the use of an object private."""
-        is_in = False
-        shard.enter(self._thread.home)
-        try:
-            while (mover := shard.moving.get(pfn)) is not None:
-                if not wait or mover == threading.get_ident():
-                    return Verdict.AGAIN
-                shard.wait()
-            if tag in shard.closed:
-                raise OwnerError("the owner was unregistered meanwhile")
-            shard.drain_frame(pfn)
-            is_in = shard.radix.add(pfn, tag, value)
-            if not is_in:
-                raise AlreadyPinnedError(
-                    f"pfn {pfn:#x} is pinned by this owner with the same private"
-                )
-            shard.nr_direct += 1
-        finally:
-            shard.leave()
-            if not is_in:
-                self._drop(tag, value)
-        return Verdict.YES
+    def _pin_locked(self, shard: Shard, pfn: int, entry: Entry, wait: bool) -> Verdict:
+        """`pin` under the lock."""
+        tag, value, batch = entry
+        thread = batch.thread
+        while (ticket := shard.run(thread, shard.pin, pfn, tag, value, thread, wait)) is not None:
+            if not ticket.wait():
+                return Verdict.AGAIN
+        return _YES
 
     def unpin(self, pfn: int, owner: PinOwner, private: Any = None) -> None:
         """Take one pin back; when this returns, no later scanner sees it.
@@ -241,60 +340,87 @@ class PinRegistry(MoveSide):
         Of a frame under move, too: the move finds the pin gone and ends as "freed under us".
         An owner that was told its new place may use that name before the move has ended.
 
+        Context: anywhere, also in a finalizer or signal handler that interrupted the registry
+        (rule P): then it is done before that call of the registry returns.
+
+        Args:
+            pfn: the frame.
+            owner: who pinned it.
+            private: as it was pinned.
+
         Raises:
             PfnError: no such frame.
             OwnerError: the owner is not registered.
             NotPinnedError: this owner has no pin on this frame with this private.
+            PinpageError: the private is not hashable.
         """
-        if not 0 <= pfn < self._nr_frames:
-            self._nodes.require_pfn(pfn)
-        shard, batch = self._thread.batches[self._node_of_block[pfn >> 9]]
+        if type(pfn) is not int:
+            pfn = as_pfn(pfn)
+        shard, batch = self._way_of(pfn)
+        seq, pending = shard.seq, batch.pending
         try:
             tag = self._tag_of[id(owner)]
         except KeyError:
             tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
-        if private is None:
-            tag, value = tag | 1, NONE_NUMBER
-        elif type(private) is int and _LEAST <= private <= _MOST:
-            value = private
-        else:
-            tag, value = self._known(tag, private, pfn)
-        pending = batch.pending
-        if pfn in pending:
-            entry = pending.get(pfn)
-            if entry and entry[:2] == (tag, value) and pending.pop(pfn, None) is not None:
-                shard.forget(pfn, entry)
+        if (
+            type(private) is int
+            and pfn not in pending
+            and shard.radix.discard_at_once(pfn, tag, private, shard, seq)
+        ):
+            return
+        tag, value = self._known(tag, private, pfn)
+        entry = pending.get(pfn)
+        is_out = False
+        self._privates.nr_doubts += tag & 1
+        if entry is not None and entry[0] == tag and entry[1] == value and not shard.seq & 1:
+            claims = shard.claims
+            with suppress(KeyError):  # another thread undid it at this moment
+                # By no call, so that a drain finds the entry in both places or in neither.
+                del pending[pfn]
+                if pfn in claims and claims[pfn] is entry:
+                    del claims[pfn]
+                is_out = True
                 batch.nr_annihilated += 1
-                self._drop(tag, value)
-                return
-        shard.enter(self._thread.home)
-        try:
-            is_out = shard.undo(pfn, tag, value) or shard.radix.discard(pfn, tag, value)
-            if is_out and pfn in shard.moving:
-                shard.nr_died += 1
-        finally:
-            shard.leave()
+        if not is_out and batch.thread.top > shard.node:
+            self._unpin_late(shard, pfn, tag, value)
+            self._privates.nr_doubts -= tag & 1
+            return
+        is_out = is_out or shard.run(batch.thread, shard.discard, pfn, tag, value)
+        if is_out and tag & 1:
+            self._give_back({value: 1})
+        self._privates.nr_doubts -= tag & 1
         if not is_out:
             self._unpin_standing(pfn, owner, private)
-        elif tag & 1:
-            self._drop(tag, value)
 
     def _unpin_standing(self, pfn: int, owner: PinOwner, private: Any) -> None:
         """`unpin` of a frame without such a pin: perhaps a target that its owner knows already."""
-        source = self._standing.source_of(pfn)
+        source = self.marks.standing.source_of(pfn)
         if source is not None:
             for frame in (source, pfn):  # in this order: the pins may be rekeyed between the two
                 with suppress(NotPinnedError):
-                    self._unpin_column(np.array([frame]), owner, [private])
+                    self._remove(np.array([frame]), owner, [private])
                     return
         raise NotPinnedError(f"pfn {pfn:#x} is not pinned by {owner!r} with private {private!r}")
 
-    def _hold(self, tag: int, private: Any) -> tuple[int, int]:
-        value = self._privates.as_int(private)
-        return (tag, value) if value is not None else (tag | 1, self._privates.hold(private))
+    def _unpin_late(self, shard: Shard, pfn: int, tag: int, value: int) -> None:
+        """`unpin` by a finalizer or signal handler, inside a section of its own thread."""
+        names = [pfn, self.marks.standing.source_of(pfn)]
+        frame = next((f for f in names if f is not None and shard.has(f, tag, value)), None)
+        if frame is None:
+            raise NotPinnedError(f"pfn {pfn:#x} is not pinned by this owner with this private")
+
+        def unpin() -> None:
+            self._privates.nr_doubts += tag & 1
+            if shard.discard(frame, tag, value) and tag & 1:
+                self._give_back({value: 1})
+            self._privates.nr_doubts -= tag & 1
+
+        shard.unpin_late(unpin)
 
     def _known(self, tag: int, private: Any, pfn: int) -> tuple[int, int]:
-        value = self._privates.as_int(private)
+        if private is None:
+            return tag | 1, NONE_NUMBER
+        value = as_int(private)
         if value is not None:
             return tag, value
         value = self._privates.number_of(private)
@@ -304,6 +430,11 @@ class PinRegistry(MoveSide):
             )
         return tag | 1, value
 
+    def _give_back(self, held: dict[int, int]) -> None:
+        """Uses of object privates, by number, of pins that are gone or never were."""
+        for number, count in held.items():
+            self._privates.drop(number, self._nodes.thread, count)
+
     # Many pins.
 
     def pin_range(
@@ -312,6 +443,8 @@ class PinRegistry(MoveSide):
         """Pin every frame of [start, stop), or none.
 
         Args:
+            start, stop: the range.
+            owner: who pins it.
             privates: one for all, or one each (array, list, tuple or range).
             wait: as in `pin`, for the whole range.
 
@@ -321,61 +454,279 @@ class PinRegistry(MoveSide):
         Raises:
             PfnError, OwnerError, AlreadyPinnedError, PinpageError: as `pin`; nothing changed.
         """
-        self._nodes.require_span(start, stop)
-        number = self._owners.number(owner)
-        keys = keys_to_store(self._privates, number, privates, stop - start)
-        is_in = False
-        try:
-            is_in = columns.add_span(self._nodes, start, stop, keys, wait=wait)
-        finally:
-            if not is_in:
-                keys.drop(self._privates)
-        return Verdict.YES if is_in else Verdict.AGAIN
+        return self._add(self._span(start, stop), owner, privates, wait)
 
     def unpin_range(self, start: int, stop: int, owner: PinOwner, privates: Any = None) -> None:
         """Unpin every frame of [start, stop), or none; the twin of `pin_range`.
 
+        Args:
+            start, stop: the range.
+            owner: who pinned it.
+            privates: as they were pinned: one for all, or one each.
+
         Raises:
             PfnError, OwnerError, NotPinnedError, PinpageError: as `unpin`; nothing changed.
         """
-        self._nodes.require_span(start, stop)
-        keys = keys_to_find(self._privates, self._owners.number(owner), privates, stop - start)
-        if keys is None:
-            raise NotPinnedError(
-                f"span [{start:#x}, {stop:#x}): a private that is in no pin at all"
-            )
-        columns.remove_span(self._nodes, start, stop, keys)
-        self._drop_many(keys, stop - start)
+        self._remove(self.marks.standing.renamed(self._span(start, stop)), owner, privates)
 
     def pin_many(
         self, pfns: ArrayLike, owner: PinOwner, privates: Any = None, *, wait: bool = True
     ) -> Verdict:
-        """Pin every frame of a column, in any order, or none; otherwise as `pin_range`."""
+        """Pin every frame of a column, in any order, or none; otherwise as `pin_range`.
+
+        Args:
+            pfns: shape (n,), integers.
+            owner, privates, wait: as for `pin_range`.
+        """
         column = as_pfns(pfns)
         self._nodes.require_pfns(column)
-        keys = keys_to_store(self._privates, self._owners.number(owner), privates, len(column))
-        is_in = False
-        try:
-            is_in = columns.add_columns(self._nodes, column, *keys.columns(len(column)), wait=wait)
-        finally:
-            if not is_in:
-                keys.drop(self._privates)
-        return Verdict.YES if is_in else Verdict.AGAIN
+        return self._add(column, owner, privates, wait)
 
     def unpin_many(self, pfns: ArrayLike, owner: PinOwner, privates: Any = None) -> None:
-        """Unpin every frame of a column, in any order, or none; the twin of `pin_many`."""
-        self._unpin_column(self._standing.renamed(as_pfns(pfns)), owner, privates)
+        """Unpin every frame of a column, in any order, or none; the twin of `pin_many`.
 
-    def _unpin_column(self, column: Pfns, owner: PinOwner, privates: Any) -> None:
+        Args:
+            pfns: shape (n,), integers.
+            owner, privates: as for `unpin_range`.
+        """
+        column = self.marks.standing.renamed(as_pfns(pfns))
         self._nodes.require_pfns(column)
-        keys = keys_to_find(self._privates, self._owners.number(owner), privates, len(column))
-        if keys is None:
-            raise NotPinnedError("unpin_many: a private that is in no pin at all")
-        columns.remove_columns(self._nodes, column, *keys.columns(len(column)))
-        self._drop_many(keys, len(column))
+        self._remove(column, owner, privates)
 
-    def _drop_many(self, keys: Keys, count: int) -> None:
-        if keys.tags is None and (not keys.tag & 1 or keys.values is NONE_NUMBER):
-            return
-        for tag, value in zip(*(column.tolist() for column in keys.columns(count)), strict=True):
-            self._drop(tag, value)
+    def _span(self, start: int, stop: int) -> Pfns:
+        start, stop = as_pfn(start), as_pfn(stop)
+        self._nodes.require_span(start, stop)
+        return np.arange(start, stop)
+
+    def _add(self, pfns: Pfns, owner: PinOwner, privates: Any, wait: bool) -> Verdict:
+        number = self._owners.number(owner)
+        held: dict[int, int] = {}
+        self._privates.nr_doubts += 1
+        try:
+            thread = self._nodes.thread
+            keys = keys_to_store(self._privates, number, privates, len(pfns), held, thread)
+        except BaseException:
+            self._give_back(held)
+            self._privates.nr_doubts -= 1
+            raise
+        try:
+            is_in = self._writes.add(pfns, keys, wait=wait)
+        except BaseException as error:
+            if isinstance(error, PinpageError) or not held:
+                self._give_back(held)
+                self._privates.nr_doubts -= 1
+            raise
+        if not is_in:
+            self._give_back(held)
+        self._privates.nr_doubts -= 1
+        return _YES if is_in else Verdict.AGAIN
+
+    def _remove(self, pfns: Pfns, owner: PinOwner, privates: Any) -> None:
+        keys = keys_to_find(self._privates, self._owners.number(owner), privates, len(pfns))
+        if keys is None:
+            raise NotPinnedError("unpin: a private that is in no pin at all")
+        objects = keys.objects(len(pfns))
+        self._privates.nr_doubts += 1
+        try:
+            self._writes.remove(pfns, keys)
+        except BaseException as error:
+            if isinstance(error, PinpageError) or not objects:
+                self._privates.nr_doubts -= 1
+            raise
+        self._give_back(objects)
+        self._privates.nr_doubts -= 1
+
+    # Looking.
+
+    def is_pinned(self, pfn: int) -> bool:
+        """Whether anybody pins the frame.  Without a lock, unless somebody writes just now.
+
+        Raises:
+            PfnError: no such frame.
+        """
+        if type(pfn) is not int:
+            pfn = as_pfn(pfn)
+        shard, _ = self._way_of(pfn)
+        seq = shard.seq
+        found = pfn in shard.claims or shard.radix.holds(pfn)
+        if seq & 1 or shard.seq != seq:
+            return bool(self._nodes.run([shard], shard.records_of, pfn))
+        return found
+
+    def pins(self, pfn: int) -> list[Pin]:
+        """All pins of a frame, by owner in registration order, then in order of arrival.
+
+        Raises:
+            PfnError: no such frame.
+        """
+        if type(pfn) is not int:
+            pfn = as_pfn(pfn)
+        shard, _ = self._way_of(pfn)
+        seq = shard.seq
+        if not seq & 1 and pfn not in shard.claims:
+            found = self._reads.as_pins(pfn, shard.records_of(pfn))
+            if shard.seq == seq:  # else a private may be gone that was in a record
+                return found
+        return self._nodes.run([shard], self._reads.pins_in, shard, pfn)
+
+    def pinned_mask(self, start: int, stop: int) -> Mask:
+        """Which frames of [start, stop) are pinned.
+
+        Returns:
+            bool, shape (stop - start,); entry i speaks for pfn start + i.  A fresh array.
+
+        Raises:
+            PfnError: the range leaves the topology.
+        """
+        start, stop = as_pfn(start), as_pfn(stop)
+        self._nodes.require_span(start, stop)
+        shard = self._nodes.shard_of_block(start, stop)
+        if shard is not None:  # one pageblock: read as `is_pinned` reads
+            seq = shard.seq
+            if not seq & 1 and not shard.claims:
+                mask = shard.radix.blocks.mask_of_dense(start, stop)
+                if mask is not None and shard.seq == seq:
+                    return mask
+        return self._reads.mask(start, stop)
+
+    def pin_columns(self, start: int, stop: int) -> PinColumns:
+        """All pins of [start, stop), as columns; the batch form of `iter_pins`.
+
+        Raises:
+            PfnError: the range leaves the topology.
+        """
+        start, stop = as_pfn(start), as_pfn(stop)
+        self._nodes.require_span(start, stop)
+        pins, privates = self._reads.with_privates(start, stop)
+        return PinColumns(pins.pfns, pins.tags >> 1, privates)
+
+    def iter_pins(self, start: int = 0, stop: int | None = None) -> Iterator[Pin]:
+        """All pins of [start, stop) in pfn order, a frame's own as in `pins`.
+
+        Reads about 32,768 frames at a time and holds no lock while the caller works, so pins that
+        come and go meanwhile may or may not be seen.
+
+        Raises:
+            PfnError: the range leaves the topology.
+        """
+        start = as_pfn(start)
+        end = self.topology.nr_frames if stop is None else as_pfn(stop)
+        self._nodes.require_span(start, end)
+        return self._reads.each(start, end)
+
+    def next_pinned(self, pfn: int) -> int | None:
+        """The first pinned frame from `pfn` on, or None.
+
+        Raises:
+            PfnError: no such frame; the pfn one past the last is allowed, and has none.
+        """
+        pfn, end = as_pfn(pfn), self.topology.nr_frames
+        self._nodes.require_span(pfn, end)
+        return self._reads.next_pinned(pfn, end)
+
+    def __len__(self) -> int:
+        """Pins, those in batches included."""
+        return sum(self._settled(s).nr_pins + len(s.claims) for s in self._shards)
+
+    def _settled(self, shard: Shard) -> Radix:
+        """The pins of a node; when the last change there did not end, what was there before."""
+        return self._nodes.run([shard], shard.settled) if shard.seq & 1 else shard.radix
+
+    # For planners and movers: columns of frames, in any order.
+
+    @property
+    def nr_died(self) -> int:
+        """Pins dropped while their frame was under move: while it stays the same, none was.
+
+        Cost: one attribute per node; what lets a move skip its second looks.
+        """
+        return sum(shard.nr_died for shard in self._shards)
+
+    def owner_counts(self, pfns: Pfns) -> NDArray[np.int64]:
+        """Pins of each frame, int64[n].
+
+        Raises:
+            PfnError: no such frame.
+        """
+        self._nodes.require_pfns(pfns)
+        return self._reads.find(pfns)[2]
+
+    def single_pins(self, pfns: Pfns) -> tuple[NDArray[np.int32], NDArray[np.int64] | list[Any]]:
+        """The pin of each frame that has exactly one.
+
+        Returns:
+            owner_ids: int32[n]; NO_OWNER_ID for none, SEVERAL_OWNERS_ID for several.
+            privates: int64[n] when all those found are ints of 64 bits, else a list.
+                Meaningless where there is not exactly one pin.
+
+        Raises:
+            PfnError: no such frame.
+        """
+        self._nodes.require_pfns(pfns)
+        seen = Seen(self._privates)
+        tags, values, counts = self._reads.find(pfns, seen)
+        owner_ids = tags >> 1
+        owner_ids[counts > 1] = SEVERAL_OWNERS_ID
+        return owner_ids, seen.privates_of(np.where(counts == 1, tags, 0), values)
+
+    def can_migrate_mask(self, pfns: Pfns) -> Mask:
+        """Frames with a pin whose every owner can migrate and is not faulty, bool[n].
+
+        Raises:
+            PfnError: no such frame.
+        """
+        return self.abilities(pfns)[0]
+
+    def can_release_mask(self, pfns: Pfns) -> Mask:
+        """Frames with a pin whose every owner can release and is not faulty, bool[n].
+
+        Raises:
+            PfnError: no such frame.
+        """
+        return self.abilities(pfns)[1]
+
+    def abilities(self, pfns: Pfns) -> tuple[Mask, Mask, NDArray[np.int64]]:
+        """`can_migrate_mask`, `can_release_mask` and `owner_counts`, in one look-up."""
+        self._nodes.require_pfns(pfns)
+        return self._reads.abilities(pfns)
+
+    # Scanners.
+
+    @contextmanager
+    def scanning(self) -> Iterator[None]:
+        """While inside, no pin stays in a batch: what a scan has drained does not refill (R-21).
+
+        Nests, and several threads may scan at a time.
+        """
+        token = Watcher(self._nodes.thread.ident)
+        try:
+            for shard in self._shards:
+                self._nodes.run([shard], shard.watch, token)
+            yield
+        finally:
+            for shard in self._shards:
+                self._nodes.run([shard], shard.unwatch, token)
+
+    def flush(self) -> None:
+        """Store every pin that is in a batch of any thread."""
+        for shard in self._shards:
+            if shard.claims or shard.change is not None:
+                self._nodes.run([shard], shard.drain_all)
+
+    # Accounts.
+
+    def statistics(self) -> Statistics:
+        """What was counted so far; takes no lock, so figures of busy nodes may disagree."""
+        return accounts.statistics(self._shards, self._privates)
+
+    def check(self) -> None:
+        """Run R1..R3 and the invariants of every part.
+
+        Context: no other thread is in the registry.
+
+        Raises:
+            InvariantError: one does not hold.
+        """
+        nr_pins = len(self)
+        books = partial(accounts.check, self._shards, self._owners, self._privates, nr_pins)
+        self._nodes.hold(self._shards, books)

@@ -12,9 +12,10 @@ from collections.abc import Generator
 
 import numpy as np
 
-from pinpage import asking
+from pinpage.asking import Call
 from pinpage.ballot import Index, PinState
 from pinpage.errors import InvariantError
+from pinpage.interrupts import ROUNDS, see_through
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.steps import Memory, Reasons, Step, run_out
@@ -54,16 +55,23 @@ def release_steps(
             giving.take()
             yield Step.TAKE
         for group in giving.ballot.groups:
-            giving.refresh()
-            if len(rows := giving.live(group)):
-                giving.ask(group.owner, rows, mode)
+            if len(rows := giving.look_again(group)):
+                giving.ask_for_it(group.owner, rows, mode)
                 yield Step.RELEASE
         giving.settle()
     except InvariantError:  # nobody knows any more what is true
         raise
-    except BaseException:
-        giving.settle()
-        raise
+    except BaseException as error:  # noqa: BLE001 - raised when all is put back
+        last = error
+        for _ in ROUNDS:
+            try:
+                last = see_through(giving.abandon, last, giving.nr_tries)
+                break
+            except Exception:
+                raise
+            except BaseException as another:  # noqa: BLE001 - struck between two tries
+                last = another
+        raise last  # noqa: B904 - it has its context
     return giving.reasons
 
 
@@ -73,13 +81,15 @@ def release_many(registry: PinRegistry, memory: Memory, pfns: Pfns, mode: Mode) 
 
 
 class _Release(Taking):
-    def ask(self, owner: PinOwner, rows: Index, mode: Mode) -> None:
+    def ask_for_it(self, owner: PinOwner, rows: Index, mode: Mode) -> None:
         """One owner about all of its pins."""
         ballot = self.ballot
         pfns = self.sources[ballot.frame[rows]]
-        verdicts = asking.release(self.registry, owner, pfns, ballot.privates(rows), mode)
+        call = Call("release", owner, pfns, ballot.privates(rows), mode)
+        made = self.ask(call, rows, _nothing_to_note)
+        verdicts = call.verdicts(self.registry) if made else None
         if verdicts is None:
-            self.refuse(rows, owner, Reason.OWNER_FAULTY)
+            self.refuse(rows, owner, call.failure)
             return
         ballot.state[rows[verdicts == Verdict.YES]] = PinState.ISOLATED
         self.refuse(rows[verdicts == Verdict.AGAIN], owner, Reason.OWNER_AGAIN)
@@ -88,12 +98,17 @@ class _Release(Taking):
 
     def _find_liars(self, owner: PinOwner, rows: Index) -> None:
         """Yes means that the pin is gone (R-26)."""
-        self.refresh()
+        self.refresh(np.unique(self.ballot.frame[rows]))
         kept = rows[self.ballot.state[rows] == PinState.ISOLATED]
         if len(kept):
             pfn = int(self.sources[self.ballot.frame[kept[0]]])
             self.registry.fault(owner, f"release of pfn {pfn:#x} said yes and kept its pin")
             self.refuse(kept, owner, Reason.OWNER_FAULTY)
+
+    def abandon(self) -> None:
+        """The caller wants no more of it; can be begun again at any point."""
+        self.recover()
+        self.settle()
 
     def settle(self) -> None:
         """Let go of everything; what nobody holds any more is free, and a success."""
@@ -103,6 +118,10 @@ class _Release(Taking):
         self.drop_untaken()
         self.let_go()
         self.reasons[asked & (self.reasons == Reason.FREED)] = Reason.RELEASED
+
+
+def _nothing_to_note(call: Call, rows: Index) -> None:
+    """What an owner gave up is gone, whatever became of the call."""
 
 
 def _can_release(owner: PinOwner) -> bool:

@@ -56,11 +56,15 @@ class Memory(Protocol):
         free --take--> (refused)
         used --take--> taken --freeze--> frozen --rekey--> nothing left --free--> free
                        taken <-unfreeze- frozen            nothing left --quarantine--> out
+                                         frozen --hand_over--> frozen, and a used target
                        taken --put--> used, or free if the mover held the last reference
 
     Dropping a reference is legal in every state, taking one is not while frozen.  From
     `copy` to `rekey` or `unfreeze` the target stands for the source: an owner that was
     told of its new place and lets go drops a reference of the source.
+
+    A method that raises has changed nothing, whatever it raises: a move that is interrupted
+    goes by that, and calls again what has to be done.
     """
 
     def has_home(self, pfns: Pfns) -> Mask:
@@ -84,16 +88,39 @@ class Memory(Protocol):
         Asked after an owner has migrated: whoever kept a reference of its own shows here.
         """
 
+    def references(self, pfns: Pfns) -> NDArray[np.int64]:
+        """How many references each frame has that are not home's, the mover's among them.
+
+        Asked of frozen frames that are not exact, and of targets and of emptied sources before
+        they go back: nothing does unlooked at.
+        """
+
     def unfreeze(self, pfns: Pfns) -> None:
-        """Let frozen frames be referenced again."""
+        """Let frozen frames be referenced again; others are left alone."""
 
     def copy(self, sources: Pfns, targets: Pfns) -> None:
         """The contents, and nothing else."""
 
-    def rekey(self, sources: Pfns, targets: Pfns) -> None:
+    def rekey(self, sources: Pfns, targets: Pfns) -> Mask:
         """Home, flags and the frozen references live at `targets` from here on.
 
         The mover's reference is dropped and nothing is left on `sources`.
+
+        Returns:
+            Where that was done; False: the last reference but the mover's was dropped at this
+            very moment, there is nobody to go to the target, and nothing has changed.
+        """
+
+    def hand_over(self, sources: Pfns, targets: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
+        """The move is undone; what is held by the target's name alone becomes the target's.
+
+        An owner that was told of its new place has unpinned there and is yet to drop its
+        reference.  Whatever a frozen source has beyond mover, home and `pin_refs` is such a
+        one: from here on the target is a used frame with nothing but these references, which
+        is free when they are dropped, and stands for itself.
+
+        Returns:
+            Where there were any; False: nothing has changed.
         """
 
     def free(self, sources: Pfns) -> None:

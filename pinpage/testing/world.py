@@ -4,6 +4,11 @@
 an `InvariantError` at the first thing that real memory would only pay for later: a freed
 frame referenced, a reference dropped twice, a copy onto a frame in use.  Contents are one
 int per frame; a freed frame is poisoned, so whoever still reads it sees `POISON`.
+
+A method works out what is to be and then stores it without a call in between, so that an
+interrupt finds all of it done or nothing (`pinpage.interrupts`).
+
+Context: one thread at a time; with real threads, a lock around each method.
 """
 
 import enum
@@ -90,17 +95,18 @@ class World:
     def put_page(self, pfn: int) -> bool:
         """Drop a reference; True when it was the last and the frame is free."""
         pfn = self.in_flight.get(pfn, pfn)
-        require(self.refcount[pfn] > 0, "W2 a reference dropped that nobody held", pfn=pfn)
-        self.refcount[pfn] -= 1
+        left = self.refcount[pfn] - 1
+        require(left >= 0, "W2 a reference dropped that nobody held", pfn=pfn)
+        is_last = left == 0 and self.state[pfn] is FrameIs.USED
+        if is_last:
+            self._require_free_to_go(pfn)
+        self.refcount[pfn] = left
         if pfn in self.frozen:
             self.frozen[pfn] -= 1
-        if self.refcount[pfn] or self.state[pfn] is not FrameIs.USED:
-            return False
-        require(
-            pfn not in self.taken, "W3 the mover's reference was dropped by somebody else", pfn=pfn
-        )
-        self._to_free(pfn)
-        return True
+        if is_last:
+            self.state[pfn] = FrameIs.FREE
+            self.contents[pfn] = POISON
+        return is_last
 
     def sneak_reference(self, pfn: int) -> None:
         """A reference behind everybody's back, freeze or not: what a lying owner keeps."""
@@ -142,15 +148,19 @@ class World:
 
     def take(self, pfns: Pfns) -> Reasons:
         """A reference and the exclusive mark."""
-        return np.array([self._take(pfn) for pfn in pfns.tolist()], dtype=np.uint8)
+        taken, refcount = set(self.taken), list(self.refcount)
+        reasons = np.array([self._take(pfn) for pfn in pfns.tolist()], dtype=np.uint8)
+        for pfn in pfns[reasons == Reason.MOVED].tolist():
+            taken.add(pfn)
+            refcount[pfn] += 1
+        self.taken, self.refcount = taken, refcount
+        return reasons
 
     def _take(self, pfn: int) -> Reason:
         if pfn in self.taken:
             return Reason.ALREADY_ISOLATED
-        if self.state[pfn] is not FrameIs.USED or not self.get_page(pfn):
-            return Reason.RACED_FREE
-        self.taken.add(pfn)
-        return Reason.MOVED
+        is_used = self.state[pfn] is FrameIs.USED and self.refcount[pfn] > 0
+        return Reason.MOVED if is_used and pfn not in self.frozen else Reason.RACED_FREE
 
     def only_ours(self, pfns: Pfns) -> Mask:
         """Taken frames that only the mover references."""
@@ -161,9 +171,11 @@ class World:
         """Freeze those that are exactly accounted for."""
         self._require_taken(pfns)
         exact = self.still_frozen(pfns, pin_refs)
+        frozen = dict(self.frozen)
         for pfn in pfns[exact].tolist():
-            require(pfn not in self.frozen, "W3 frozen twice", pfn=pfn)
-            self.frozen[pfn] = self.refcount[pfn]
+            require(pfn not in frozen, "W3 frozen twice", pfn=pfn)
+            frozen[pfn] = self.refcount[pfn]
+        self.frozen = frozen
         return exact
 
     def still_frozen(self, pfns: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
@@ -171,59 +183,99 @@ class World:
         pairs = zip(pfns.tolist(), pin_refs.tolist(), strict=True)
         return _mask(self.refcount[pfn] == 1 + self.home[pfn] + refs for pfn, refs in pairs)
 
+    def references(self, pfns: Pfns) -> NDArray[np.int64]:
+        """All but those of page tables."""
+        return column(*(self.refcount[pfn] - self.home[pfn] for pfn in pfns.tolist()))
+
     def unfreeze(self, pfns: Pfns) -> None:
         """References may be taken again."""
-        for pfn in pfns.tolist():
-            del self.frozen[pfn]
-            self.in_flight = {t: s for t, s in self.in_flight.items() if s != pfn}
+        thawed = set(pfns.tolist())
+        frozen = {pfn: count for pfn, count in self.frozen.items() if pfn not in thawed}
+        in_flight = {t: s for t, s in self.in_flight.items() if s not in thawed}
+        self.frozen, self.in_flight = frozen, in_flight
 
     def copy(self, sources: Pfns, targets: Pfns) -> None:
         """Contents; forth while frozen, or back when a move is undone."""
+        in_flight, contents = dict(self.in_flight), list(self.contents)
         for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
-            if self.in_flight.get(source) != target:
+            if in_flight.get(source) != target:
                 require(source in self.frozen, "W4 copied while anybody may write", pfn=source)
                 require(
                     self.state[target] is FrameIs.TARGET,
                     "W1 copied onto a frame in use",
                     pfn=target,
                 )
-                self.in_flight[target] = source
-            self.contents[target] = self.contents[source]
-            self.nr_copies += 1
+                in_flight[target] = source
+            contents[target] = contents[source]
+        nr_copies = self.nr_copies + len(sources)
+        self.in_flight, self.contents, self.nr_copies = in_flight, contents, nr_copies
 
-    def rekey(self, sources: Pfns, targets: Pfns) -> None:
+    def rekey(self, sources: Pfns, targets: Pfns) -> Mask:
         """The frozen references, and the home, are the target's."""
-        for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
-            require(self.in_flight.pop(target) == source, "W4 rekeyed without a copy", pfn=source)
-            moved = self.frozen.pop(source)
-            require(moved > 1, "W2 a target that nobody references", pfn=source, target=target)
-            self.state[target] = FrameIs.USED
-            self.refcount[target] = moved - 1
-            self.home[target], self.home[source] = self.home[source], 0
-            self.refcount[source] -= moved
-            self.state[source] = FrameIs.EMPTY
-            self.taken.discard(source)
+        done = _mask(self.frozen[pfn] > 1 for pfn in sources.tolist())
+        in_flight, frozen, taken = dict(self.in_flight), dict(self.frozen), set(self.taken)
+        state, refcount, home = list(self.state), list(self.refcount), list(self.home)
+        for source, target in zip(sources[done].tolist(), targets[done].tolist(), strict=True):
+            require(in_flight.pop(target) == source, "W4 rekeyed without a copy", pfn=source)
+            moved = frozen.pop(source)
+            state[target] = FrameIs.USED
+            refcount[target] += moved - 1
+            home[target], home[source] = home[source], 0
+            refcount[source] -= moved
+            state[source] = FrameIs.EMPTY
+            taken.discard(source)
+        self.in_flight, self.frozen, self.taken = in_flight, frozen, taken
+        self.state, self.refcount, self.home = state, refcount, home
+        return done
+
+    def hand_over(self, sources: Pfns, targets: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
+        """References that go with the target's name."""
+        owed = self.references(sources) - 1 - pin_refs
+        done: Mask = owed > 0
+        in_flight, frozen = dict(self.in_flight), dict(self.frozen)
+        state, refcount = list(self.state), list(self.refcount)
+        rows = zip(sources.tolist(), targets.tolist(), owed.tolist(), strict=True)
+        for source, target, count in rows:
+            if count > 0:
+                require(in_flight.pop(target) == source, "W4 handed over in no move", pfn=target)
+                frozen[source] -= count
+                refcount[source] -= count
+                state[target], refcount[target] = FrameIs.USED, count
+        self.in_flight, self.frozen = in_flight, frozen
+        self.state, self.refcount = state, refcount
+        return done
 
     def free(self, sources: Pfns) -> None:
         """Emptied sources."""
         for pfn in sources.tolist():
             require(self.state[pfn] is FrameIs.EMPTY, "W1 freed while in use", pfn=pfn)
             require(self.refcount[pfn] == 0, "W1 freed while referenced", pfn=pfn)
-            self._to_free(pfn)
+            require(self.home[pfn] == 0, "W1 freed while mapped", pfn=pfn)
+        state, contents = list(self.state), list(self.contents)
+        for pfn in sources.tolist():
+            state[pfn], contents[pfn] = FrameIs.FREE, POISON
+        self.state, self.contents = state, contents
 
     def put(self, pfns: Pfns) -> None:
         """Undo take."""
         self._require_taken(pfns)
+        taken, refcount = self.taken.difference(pfns.tolist()), list(self.refcount)
+        state, contents = list(self.state), list(self.contents)
         for pfn in pfns.tolist():
             require(pfn not in self.frozen, "W3 put back while frozen", pfn=pfn)
-            self.taken.discard(pfn)
-            self.put_page(pfn)
+            refcount[pfn] -= 1
+            if refcount[pfn] == 0:
+                require(self.home[pfn] == 0, "W1 freed while mapped", pfn=pfn)
+                state[pfn], contents[pfn] = FrameIs.FREE, POISON
+        self.taken, self.refcount = taken, refcount
+        self.state, self.contents = state, contents
 
     def quarantine(self, pfns: Pfns) -> None:
         """Set aside for good."""
+        state, taken = list(self.state), self.taken.difference(pfns.tolist())
         for pfn in pfns.tolist():
-            self.state[pfn] = FrameIs.QUARANTINED
-            self.taken.discard(pfn)
+            state[pfn] = FrameIs.QUARANTINED
+        self.state, self.taken = state, taken
 
     # Itself.
 
@@ -243,11 +295,10 @@ class World:
             require(used or pfn not in self.taken, "W3 taken, but not used", pfn=pfn)
         require(self.frozen.keys() <= self.taken, "W3 frozen, but not taken")
 
-    def _to_free(self, pfn: int) -> None:
+    def _require_free_to_go(self, pfn: int) -> None:
+        message = "W3 the mover's reference was dropped by somebody else"
+        require(pfn not in self.taken, message, pfn=pfn)
         require(self.home[pfn] == 0, "W1 freed while mapped", pfn=pfn)
-        self.state[pfn] = FrameIs.FREE
-        self.refcount[pfn] = 0
-        self.contents[pfn] = POISON
 
     def _require_taken(self, pfns: Pfns) -> None:
         for pfn in pfns.tolist():
@@ -267,22 +318,23 @@ class WorldTargets:
 
     def take(self, count: int) -> Pfns:
         """Up to `count` free frames."""
-        found = self._world.free_pfns()[::-1][: min(count, self._left)].copy()
-        self._left -= len(found)
+        world = self._world
+        found = world.free_pfns()[::-1][: min(count, self._left)].copy()
+        state, left = list(world.state), self._left - len(found)
         for pfn in found.tolist():
-            self._world.state[pfn] = FrameIs.TARGET
+            state[pfn] = FrameIs.TARGET
+        self._left, world.state = left, state
         return found
 
     def give_back(self, pfns: Pfns) -> None:
         """Unused targets become free again."""
-        self._left += len(pfns)
+        world = self._world
+        state, contents, left = list(world.state), list(world.contents), self._left + len(pfns)
         for pfn in pfns.tolist():
-            require(
-                self._world.state[pfn] is FrameIs.TARGET, "W1 gave back a target in use", pfn=pfn
-            )
-            require(pfn not in self._world.in_flight, "W1 gave back a target in flight", pfn=pfn)
-            self._world.state[pfn] = FrameIs.FREE
-            self._world.contents[pfn] = POISON
+            require(state[pfn] is FrameIs.TARGET, "W1 gave back a target in use", pfn=pfn)
+            require(pfn not in world.in_flight, "W1 gave back a target in flight", pfn=pfn)
+            state[pfn], contents[pfn] = FrameIs.FREE, POISON
+        self._left, world.state, world.contents = left, state, contents
 
 
 def _mask(values: Iterable[bool]) -> Mask:

@@ -274,13 +274,13 @@ def move(arena, name):
     rng, registry = random.Random(f"{name} mover"), arena.registry
     while arena.goes_on:
         pfns = np.unique([rng.randrange(arena.nr_frames) for _ in range(3)])
-        pfns = pfns[registry.begin_move(pfns)]
+        pfns = pfns[registry.marks.begin_move(pfns)]
         looks = []
         for _ in range(2):
             time.sleep(0)
             looks.append(arena.pins_of(pin for pfn in pfns.tolist() for pin in registry.pins(pfn)))
         assert looks[1] <= looks[0], "a pin joined a frame under move"
-        registry.end_move(pfns)
+        registry.marks.end_move(pfns)
 
 
 def test_each_thread_finds_what_it_pinned_and_the_sum_is_the_registry():

@@ -50,11 +50,11 @@ class PinAgainstMove:
 
     def move(self) -> None:
         frames = np.array([3])
-        self.reg.begin_move(frames)
+        self.reg.marks.begin_move(frames)
         self.views.append(int(self.reg.owner_counts(frames)[0]))
         self.reg.flush()
         self.views.append(int(self.reg.owner_counts(frames)[0]))
-        self.reg.end_move(frames)
+        self.reg.marks.end_move(frames)
 
 
 class UnpinAgainstDrain:

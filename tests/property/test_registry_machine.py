@@ -22,7 +22,7 @@ class Named(PinOwner):
 
 
 class RegistryAgainstModel(RuleBasedStateMachine):
-    """One thread; every leaf form and batch size, by small thresholds."""
+    """One thread; both forms and every batch size, by small thresholds."""
 
     pool = TINY
     nr_frames = 1024
@@ -142,7 +142,7 @@ class RegistryAgainstModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def begin_move(self, data):
         pfns = self.some(data, max_size=3)
-        assert self.real.begin_move(np.array(pfns)).tolist() == self.model.begin_move(pfns)
+        assert self.real.marks.begin_move(np.array(pfns)).tolist() == self.model.begin_move(pfns)
 
     @precondition(lambda self: self.model.moving)
     @rule(data=st.data(), ends=st.booleans())
@@ -150,12 +150,14 @@ class RegistryAgainstModel(RuleBasedStateMachine):
         moving = sorted(self.model.moving)
         sources = data.draw(st.lists(st.sampled_from(moving), min_size=1, max_size=3, unique=True))
         if ends:
-            self.real.end_move(np.array(sources))
+            self.real.marks.end_move(np.array(sources))
             self.model.end_move(sources)
             return
         rest = [pfn for pfn in self.pool if pfn not in sources]
         targets = data.draw(st.permutations(rest))[: len(sources)]
-        self.real.rekey_many(np.array(sources[: len(targets)]), np.array(targets, dtype=np.int64))
+        self.real.marks.rekey_many(
+            np.array(sources[: len(targets)]), np.array(targets, dtype=np.int64)
+        )
         self.model.rekey_many(sources[: len(targets)], targets)
 
     @rule()
@@ -218,7 +220,7 @@ class RegistryAgainstModel(RuleBasedStateMachine):
 
 
 class OverSeveralBlocks(RegistryAgainstModel):
-    """Three blocks on two nodes, so that leaves change form under ranges and columns."""
+    """Three blocks on two nodes, so that blocks change form under ranges and columns."""
 
     pool = BLOCKS
     nr_frames = 1536

@@ -49,11 +49,11 @@ class World:
 
     def move(self):
         """While a frame is under move, none of its pins is new (R-29)."""
-        if not self.reg.begin_move(np.array([5])).all():
+        if not self.reg.marks.begin_move(np.array([5])).all():
             return True  # the other one moves it
         before = self.ask()
         after = self.ask()
-        self.reg.end_move(np.array([5]))
+        self.reg.marks.end_move(np.array([5]))
         return after <= before
 
     def scan(self):

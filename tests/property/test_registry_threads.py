@@ -138,12 +138,12 @@ def test_a_mover_sees_every_pin_that_returned_and_none_joins():
         frames = np.arange(8)
         for _ in range(150):
             before = set(returned)
-            assert reg.begin_move(frames).all()
+            assert reg.marks.begin_move(frames).all()
             seen = {pin.private for pin in reg.iter_pins(0, 8)}
             assert before <= seen
             assert int(reg.owner_counts(frames).sum()) == len(seen)
             assert {pin.private for pin in reg.iter_pins(0, 8)} == seen
-            reg.end_move(frames)
+            reg.marks.end_move(frames)
         stop.set()
 
     run(mover, *(lambda me=me: pinner(me) for me in range(2)))
@@ -176,7 +176,7 @@ def test_batching_stays_off_while_somebody_scans():
 
 def test_a_pin_waits_for_the_move_of_another_thread():
     reg, owner = registry()
-    reg.begin_move(np.array([5]))
+    reg.marks.begin_move(np.array([5]))
     order = []
 
     def pinner():
@@ -194,7 +194,7 @@ def test_a_pin_waits_for_the_move_of_another_thread():
     while reg.statistics().nr_waits < 2:
         pass
     order.append("ended")
-    reg.end_move(np.array([5]))
+    reg.marks.end_move(np.array([5]))
     for thread in threads:
         thread.join(5)
     assert order == ["ended", "pinned"]

@@ -177,14 +177,14 @@ def test_a_thread_that_holds_a_page_does_not_wait_for_another(path):
     registry = machine.use_registry()
     load = RealLoad(machine, path, np.random.default_rng(1), nr_buffers=64)
     marked = np.array([load.device.pinner.pfn_of(load.device._buffers.find(load.space, 1, 1)[0])])
-    registry.begin_move(marked)
+    registry.marks.begin_move(marked)
     load.device.submit(Op.READ, load.space, 0, 2, 0)
     deadline = time.monotonic() + 10
     while not registry.statistics().nr_waits and time.monotonic() < deadline:
         time.sleep(0.001)
     first = np.array([int(load.space.pte[0]) - 1])
     assert registry.owner_counts(first).tolist() == [1], "the thread waits while it holds a page"
-    registry.end_move(marked)
+    registry.marks.end_move(marked)
     load.device.drain()
     assert [done.error for done in load.device.reap()] == [0]
     load.device.close()

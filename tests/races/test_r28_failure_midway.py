@@ -13,7 +13,7 @@ from pinpage.testing.explore import Until, explore
 from tests.races.bench import Bench
 
 
-def several_owners(script, nr_owners=3, leaver=False):
+def several_owners(script, nr_owners=3, leaver=None):
     """`script` is what the second of the owners does; a user writes through the first."""
 
     def make():
@@ -39,8 +39,8 @@ def several_owners(script, nr_owners=3, leaver=False):
             assert owners[0].read(0) == written[0], "a write was lost"
 
         actors = {"mover": bench.mover(source), "user": user()}
-        if leaver:
-            actors["leaver"] = bench.letting_go(owners[-1], nr_owners - 1)
+        if leaver is not None:
+            actors["leaver"] = bench.letting_go(owners[leaver], leaver)
         return bench.scenario(finish, **actors)
 
     return make
@@ -58,7 +58,28 @@ class TestAllOrNone:
         explore(several_owners(script), max_preemptions=2).require_none()
 
     def test_nor_when_a_partner_lets_go_meanwhile(self, script):
-        explore(several_owners(script, leaver=True), max_preemptions=2).require_none()
+        explore(several_owners(script, leaver=2), max_preemptions=2).require_none()
+
+    def test_nor_when_the_first_lets_go_at_either_name(self, script):
+        """It is told of its new place, unpins there, and drops its reference when all is undone."""
+        explore(the_first_lets_go(script), max_preemptions=2).require_none()
+
+
+def the_first_lets_go(script):
+    def make():
+        bench = Bench()
+        owners = [bench.owner(f"o{n}", **(script if n == 1 else {})) for n in range(2)]
+        source = owners[0].keep(0, contents=1)
+        owners[1].share(1, source)
+
+        def finish():
+            assert owners[1].read(1) == 1
+            assert len(bench.world.free_pfns()) == bench.world.nr_frames - 1
+
+        leaver = bench.letting_go(owners[0], 0)
+        return bench.scenario(finish, mover=bench.mover(source), leaver=leaver)
+
+    return make
 
 
 def test_the_undo_runs_in_reverse():

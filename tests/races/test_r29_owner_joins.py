@@ -88,9 +88,9 @@ def test_a_pin_that_is_there_nevertheless_stops_its_frame(monkeypatch):
     zbud, gup = bench.owner("zbud"), bench.owner("gup")
     source = zbud.keep("h")
     steps = moving(bench, source, Step.ISOLATE)
-    bench.registry.end_move(column(source))
+    bench.registry.marks.end_move(column(source))
     gup.share("io", source)
-    assert bench.registry.begin_move(column(source)).all()
+    assert bench.registry.marks.begin_move(column(source)).all()
     assert finish(steps) is Reason.OWNER_AGAIN
     bench.at_rest()
 

@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 HOME, MOVE, MOVING = "mm/home_move.py", "mm/move.py", "pinpage/moving.py"
+UNDOING = "pinpage/undoing.py"
 ALL_OR_NOTHING = "R-33: everything is put back, on every path"
 
 
@@ -14,33 +15,37 @@ def _point(*cases: str) -> tuple[str, ...]:
 
 _UNDO = [
     ("move-deaf-to-interrupts", ALL_OR_NOTHING, "pinpage/migrate.py",
-     "        move.abandon()\n        raise\n", "        raise\n",
+     "                last = see_through(move.abandon, last, move.nr_tries)\n", "",
      _point("compact-scan-interrupt a callback", "compact-scan-kill between steps")),
     ("undone-when-the-traceback-goes", "targets are back before their source is gone",
      "pinpage/steps.py",
      "        steps.close()\n", "        pass\n",
      _point("compact-scan-kill between steps", "power-plan-kill between steps")),
     ("release-interrupted-keeps-its-frames", ALL_OR_NOTHING, "pinpage/release.py",
-     "    except BaseException:\n        giving.settle()\n", "    except BaseException:\n",
+     "                last = see_through(giving.abandon, last, giving.nr_tries)\n", "",
      _point("compact-scan-kill between steps")),
     ("owner-interrupted-in-isolate-waits-for-ever", "isolate is followed by putback", MOVING,
-     "        ballot.state[rows] = PinState.DOUBT  # for as long as it is asked\n", "",
+     ("            ballot.state[told[verdicts == Verdict.YES]] = PinState.ISOLATED\n"
+     "            ballot.state[rows[call.in_doubt]] = PinState.DOUBT\n"),
+     "            ballot.state[told[verdicts == Verdict.YES]] = PinState.ISOLATED\n",
      _point("contig-scan-interrupt a callback")),
     ("owner-interrupted-in-migrate-is-half-moved", "R-28: all pins of a frame or none", MOVING,
-     "        finally:\n            told = int(np.count_nonzero(done))\n",
-     ("        except OSError:\n            raise\n        if True:\n"
-     "            told = int(np.count_nonzero(done))\n"),
+     "            ballot.state[rows[: call.nr_told]] = PinState.MIGRATED\n",
+     ("            if call.nr_told == len(rows):\n"
+     "                ballot.state[rows] = PinState.MIGRATED\n"),
      _point("contig-scan-interrupt a callback")),
     ("interrupted-before-rekey-frees-the-source", "no byte is lost", MOVING,
-     "        self.memory.rekey(sources, targets)\n        self._rekeyed = True\n",
-     "        self._rekeyed = True\n        self.memory.rekey(sources, targets)\n",
+     "        self.receipt.do(note, self.memory.rekey, self.pfns, self._where[going])\n",
+     ("        self._rekeyed[going] = True\n"
+     "        self.receipt.do(note, self.memory.rekey, self.pfns, self._where[going])\n"),
      _point("contig-scan-kill in mm")),
-    ("one-putback-that-raises-forgets-the-others", "each pin is put back", "pinpage/asking.py",
-     "    for row in range(len(pfns)) if len(pfns) > 1 else ():\n", "    for row in ():\n",
+    ("one-putback-that-raises-forgets-the-others", "each pin is put back", UNDOING,
+     "        for row in rows.tolist():\n            one",
+     "        for row in ():\n            one",
      _point("compact-scan-raise", "contig-scan-raise", "huge1g-frames-raise", "cma-scan-raise",
             "power-scan-raise", "offline-scan-raise")),
-    ("abandoned-move-keeps-its-targets", "a target leaked", MOVING,
-     "            self._targets.give_back(self._where[clean])\n", "            pass\n",
+    ("abandoned-move-keeps-its-targets", "a target leaked", UNDOING,
+     "        self._part_with(self._targets.give_back, frames[~suspect])\n", "",
      _point("contig-scan-kill between steps", "contig-scan-raise")),
 ]  # fmt: skip
 

@@ -154,8 +154,8 @@ MUTANTS: list[Mutant] = [
         f"{RACE}::test_a_frame_that_was_freed_and_is_a_target_now_takes_no_reference",
     ),
     planted(
-        "move-forgets-what-was-written-by-one-who-left", "R-18, R-28", MOVING,
-        "wrote = lost & self.ballot.has_left()", "wrote = lost & False",
+        "move-forgets-what-was-written-by-one-who-left", "R-18, R-28", "pinpage/undoing.py",
+        "self._wrote[frames[left]] = True", "self._wrote[frames[:0]] = True",
         f"{IO_RACE}::test_also_when_a_partner_fails_half_way",
     ),
 ]  # fmt: skip

@@ -37,7 +37,7 @@ MUTANTS.append(
         name="targets-stay-under-move-after-rekey",
         guards="M7: a target is as free to go as any frame once it is whole",
         file="pinpage/moving.py",
-        old="        self.registry.end_move(targets)  # whole",
+        old="        self.unmark_targets(frames)  # whole",
         new="        pass  # whole",
         tests=("tests/property/test_balloon_machine.py",),
     )

@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 TAKING, MOVING, ASKING = "pinpage/taking.py", "pinpage/moving.py", "pinpage/asking.py"
+UNDOING = "pinpage/undoing.py"
 EXPLORE, SCRIPTED = "pinpage/testing/explore.py", "pinpage/testing/scripted.py"
 UNIT = "tests/unit/pinpage/test_migrate.py"
 UNIT_CALLBACK = "tests/unit/owners/test_callback_owner.py"
@@ -16,9 +17,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="unused-target-leaks",
         guards="M6",
-        file=MOVING,
-        old="            self._targets.give_back(self._where[clean])\n",
-        new="            pass\n",
+        file=UNDOING,
+        old="        self._part_with(self._targets.give_back, frames[~suspect])\n",
+        new="",
         tests=(UNIT, MODEL),
     ),
     Mutant(
@@ -49,15 +50,15 @@ MUTANTS: list[Mutant] = [
         name="references-not-counted",
         guards="M4",
         file=MOVING,
-        old="                self._row_refs[rows] = counts\n",
-        new="                self._row_refs[rows] = 1\n",
+        old="                self.row_refs[rows] = counts\n",
+        new="                self.row_refs[rows] = 1\n",
         tests=(UNIT,),
     ),
     Mutant(
         name="target-of-a-broken-owner-reused",
         guards="M5",
-        file=MOVING,
-        old="                self._tainted[frame] = True\n",
+        file=UNDOING,
+        old="                self._tainted[ballot.frame[one]] = True\n",
         new="                pass\n",
         tests=(UNIT,),
     ),

@@ -216,7 +216,7 @@ _REST = [
      "        reasons[nr_pins == 0] = Reason.NO_OWNER\n", "",
      (T_DESIGN,)),
     ("registry-holder-misnamed", "holders", DESIGN,
-     "codes[pfn] = code_of[pin.owner]", "codes[pfn] = 0", (T_DESIGN,)),
+     "codes[pfn] = code_of.get(id(pin.owner), 0)", "codes[pfn] = 0", (T_DESIGN,)),
     ("registry-claims-nothing", "pinned frames are claimed", DESIGN,
      "        return self._registry.pinned_mask(start, stop)\n",
      "        return np.zeros(stop - start, dtype=np.bool_)\n", (T_DESIGN,)),

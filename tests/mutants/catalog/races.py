@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 BALLOT, TAKING, MOVING = "pinpage/ballot.py", "pinpage/taking.py", "pinpage/moving.py"
+UNDOING = "pinpage/undoing.py"
 R01 = "tests/races/test_r01_free_vs_isolate.py"
 R02 = "tests/races/test_r02_free_after_isolate.py"
 R07 = "tests/races/test_r07_two_migrators.py"
@@ -20,7 +21,7 @@ MUTANTS: list[Mutant] = [
         name="callback-without-a-fresh-look",
         guards="R-1",
         file=BALLOT,
-        old="        if nr_died == self._nr_died and not thorough:\n",
+        old="        if not (thorough or self.may_be_stale):\n",
         new="        if not thorough:\n",
         tests=(R01,),
     ),
@@ -36,7 +37,7 @@ MUTANTS: list[Mutant] = [
         name="unpin-by-the-new-name-unknown",
         guards="R-1",
         file=MOVING,
-        old="            self.registry.forward_many(self.pfns, targets)\n",
+        old="            self.registry.marks.forward_many(self.pfns, targets)\n",
         new="",
         tests=(R01,),
     ),
@@ -44,8 +45,8 @@ MUTANTS: list[Mutant] = [
         name="owner-that-left-by-the-new-name-undone",
         guards="R-1",
         file=MOVING,
-        old="        forward = (self._lied | self.ballot.has_left())[self.going]\n",
-        new="        forward = self._lied[self.going]\n",
+        old="self._lied[self.going] | self.ballot.has(PinState.LEFT, self.going)",
+        new="self._lied[self.going]",
         tests=(R01,),
     ),
     Mutant(
@@ -92,7 +93,7 @@ MUTANTS: list[Mutant] = [
         name="unaccounted-reference-ignored",
         guards="R-8",
         file=MOVING,
-        old="            self.fail(self.going[~frozen], Reason.UNACCOUNTED)\n",
+        old="            self.fail(going[~frozen], Reason.UNACCOUNTED)\n",
         new="            pass\n",
         tests=(R08,),
     ),
@@ -100,8 +101,8 @@ MUTANTS: list[Mutant] = [
         name="callback-not-announced",
         guards="R-9",
         file="pinpage/asking.py",
-        old="        with registry.calling(owner):",
-        new="        if owner is not None:",
+        old="        with held:",
+        new="        if held is not None:",
         tests=(R09,),
     ),
     Mutant(
@@ -132,22 +133,22 @@ MUTANTS: list[Mutant] = [
         name="honest-partner-blamed",
         guards="R-26",
         file=MOVING,
-        old="frames[~exact & ~self._lied[frames]]",
-        new="frames[~exact]",
+        old=" & ~self._lied[odd]\n",
+        new="\n",
         tests=(R26,),
     ),
     Mutant(
         name="liars-frame-freed",
         guards="R-26",
         file=MOVING,
-        old="            self.memory.quarantine(self.pfns[lied])\n",
-        new="            self.memory.free(self.pfns[lied])\n",
+        old="        self._forget(self.memory.quarantine, frames[lied])\n",
+        new="        self._forget(self.memory.free, frames[lied])\n",
         tests=(R26,),
     ),
     Mutant(
         name="undo-in-the-order-of-asking",
         guards="R-28",
-        file=MOVING,
+        file=UNDOING,
         old="        for group in reversed(self.ballot.groups):\n",
         new="        for group in self.ballot.groups:\n",
         tests=(f"{R28}::test_the_undo_runs_in_reverse",),
@@ -155,7 +156,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="writes-at-the-target-forgotten",
         guards="R-28",
-        file=MOVING,
+        file=UNDOING,
         old="        self._bring_back(lost)\n",
         new="",
         tests=(f"{R28}::TestAllOrNone::test_nobody_is_left_behind",),
@@ -163,7 +164,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="migrated-partner-not-brought-back",
         guards="R-28",
-        file=MOVING,
+        file=UNDOING,
         old="        if len(migrated):\n",
         new="        if not len(ballot.frame):\n",
         tests=(f"{R28}::TestAllOrNone::test_nobody_is_left_behind",),
@@ -180,8 +181,8 @@ MUTANTS: list[Mutant] = [
         name="waiters-not-woken",
         guards="R-29",
         file=TAKING,
-        old="            self.registry.end_move(self.sources[frames])\n",
-        new="",
+        old="            self.registry.marks.end_move(self.sources[ours])\n",
+        new="            pass\n",
         tests=(R29,),
     ),
 ]

@@ -118,9 +118,8 @@ MUTANTS: list[Mutant] = [
         "unregister-does-not-wait",
         "R-9",
         LIFETIMES,
-        "            while any(n == number and thread != me for n, thread in self._in_flight):\n"
-        "                self._changed.wait()\n",
-        "",
+        "                if thread != me:\n",
+        "                if thread == 0:\n",
         THREADS,
     ),
     planted(
@@ -203,8 +202,8 @@ MUTANTS: list[Mutant] = [
         "owner-comes-back-last",
         "O1",
         LIFETIMES,
-        "            self._owners = dict(sorted({**self._owners, number: owner}.items()))\n",
-        "            self._owners[number] = owner\n",
+        "dict(sorted({**self._owners, number: owner}.items()))",
+        "{**self._owners, number: owner}",
         MACHINE,
         REGISTRY_TEST,
     ),

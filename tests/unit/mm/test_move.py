@@ -125,6 +125,46 @@ def test_pins_and_mappings_travel_together():
     assert [pin.owner for pin in drawn.machine.registry.pins(9)] == [gup]
 
 
+def test_what_is_owed_by_the_targets_name_goes_with_the_target():
+    """Of two references of pins one is to be dropped by the new name when the move is undone."""
+    drawn = Drawn("aa......", "........")
+    machine, mover = drawn.machine, drawn.machine.mover
+    source, target = column(1), column(9)
+    machine.buddy.take(target)
+    mover.get_page(1, 2)
+    mover.take(source)
+    assert mover.freeze(source, column(2)).all()
+    mover.copy(source, target)
+    assert mover.references(source).tolist() == [3], "home's is not among them"
+    assert mover.hand_over(source, target, column(2)).tolist() == [False]
+    assert mover.hand_over(source, target, column(1)).tolist() == [True]
+    assert mover.references(column(1, 9)).tolist() == [2, 1]
+    assert machine.put_page(9), "it stands for itself, and nothing else holds it"
+    mover.unfreeze(source)
+    mover.put(source)
+    assert machine.frames.refcount[1] == 2
+    assert not machine.put_page(1)
+    machine.check()
+
+
+def test_a_frame_that_everybody_let_go_of_is_not_rekeyed():
+    drawn = Drawn("a#......", "........")
+    mover, frames = drawn.machine.mover, drawn.machine.frames
+    source, target = column(0, 1), column(8, 9)
+    drawn.machine.buddy.take(target)
+    mover.take(source)
+    assert mover.freeze(source, column(0, 1)).all()
+    mover.copy(source, target)
+    mover.put_page(9)  # by the name that its owner was told
+    assert mover.rekey(source, target).tolist() == [True, False]
+    assert frames.refcount[[8, 1]].tolist() == [1, -1]
+    mover.unfreeze(column(1))
+    mover.put(column(1))
+    mover.free(column(0))
+    drawn.machine.buddy.put_taken(column(9))
+    drawn.machine.check()
+
+
 def test_counts_in_pages():
     drawn = Drawn("aaa.....", "........")
     migrate(drawn, [0, 1, 2], [8, 9, 10])

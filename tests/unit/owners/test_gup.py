@@ -359,7 +359,7 @@ def test_check_finds_a_pin_that_is_elsewhere(world):
 def test_while_a_move_has_the_frame_a_new_pin_waits_and_then_gives_up(world):
     space, driver = world.process(1), world.pinner()
     pfns = np.array([world.pfn(space)])
-    world.registry.begin_move(pfns)
+    world.registry.marks.begin_move(pfns)
     outcome = []
 
     def pinning():
@@ -368,6 +368,6 @@ def test_while_a_move_has_the_frame_a_new_pin_waits_and_then_gives_up(world):
     names = list(pinning())
     assert outcome == [Errno.EAGAIN]
     assert names.count(GupStep.WAIT) == 10
-    world.registry.end_move(pfns)
+    world.registry.marks.end_move(pfns)
     assert refcount(world, space) == 1
     assert world.gup.get_user_pages(space, 0, 1, driver, Foll.PIN).value == 1

@@ -54,10 +54,10 @@ def test_a_page_under_our_callers_own_move_is_adopted_later_and_used_by_nobody_b
         pool.owner.use(user)
     pool.machine.hugetlb.claim(1)
     marked = np.array([pool.machine.hugetlb.heads[-1] + 5])
-    pool.registry.begin_move(marked)
+    pool.registry.marks.begin_move(marked)
     assert pool.owner.adopt() == 0
     assert pool.owner.use(7) == Errno.ENOMEM
-    pool.registry.end_move(marked)
+    pool.registry.marks.end_move(marked)
     assert pool.owner.adopt() == 1
     assert pool.owner.use(7) == marked[0] - 5
     pool.check()

@@ -336,10 +336,10 @@ def test_a_fresh_page_under_our_callers_own_move_is_given_back():
     source = FewFrames(8)
     pool = ZbudPool(source, registry=registry)
     everything = np.arange(8)
-    registry.begin_move(everything)
+    registry.marks.begin_move(everything)
     assert pool.alloc(chunks(20)) == Errno.ENOMEM
     assert (pool.pages_nr, source.nr_free, len(registry)) == (0, 7, 0)
-    registry.end_move(everything)
+    registry.marks.end_move(everything)
     assert pool.alloc(chunks(20)) > 0
     assert len(registry) == 1
     pool.check()
@@ -349,7 +349,7 @@ def test_who_waits_for_a_move_does_not_hold_the_pool():
     registry = PinRegistry(Topology.uniform(nr_frames=8))
     pool = ZbudPool(FewFrames(8), registry=registry)
     everything = np.arange(8)
-    registry.begin_move(everything)
+    registry.marks.begin_move(everything)
     with ThreadPoolExecutor(1) as other:
         waiting = other.submit(pool.alloc, chunks(40))
         while not pool.pages_nr and not waiting.done():
@@ -358,7 +358,7 @@ def test_who_waits_for_a_move_does_not_hold_the_pool():
         if free:
             pool.lock._lock.release()
         is_waiting = not waiting.done()
-        registry.end_move(everything)
+        registry.marks.end_move(everything)
         assert waiting.result(timeout=10) > 0
     assert (free, is_waiting) == (True, True)
     pool.check()

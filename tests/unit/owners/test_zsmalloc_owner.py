@@ -308,10 +308,10 @@ def test_a_pool_grown_from_within_a_move_leaves_the_marked_frame_alone():
     """A frame can be free, and still under the mark of the move that we are called from."""
     world, model = world_of(count=1, nr_bytes=4096)
     pfns = world.pfns_of(*model)
-    world.registry.begin_move(column(7))
+    world.registry.marks.begin_move(column(7))
     while (world.machine.frames.state[7] != 6) and world.pool.alloc(4096) > 0:
         pass
-    world.registry.end_move(column(7))
+    world.registry.marks.end_move(column(7))
     assert not world.pool.holds(column(7))[0]
     assert world.pool.holds(pfns).all()
     world.check()

@@ -16,6 +16,7 @@ from pinpage import (
     Topology,
     Verdict,
 )
+from pinpage.shard import Watcher
 
 
 @pytest.fixture
@@ -117,24 +118,21 @@ def test_another_thread_undoes_a_batched_pin(reg, owner):
 
 def test_a_drain_hands_back_what_lost_a_race(reg, owner):
     """An entry whose frame got the same pin or a mover, or whose owner left, meanwhile."""
-    shard, batch = reg._thread.batches[0]
+    shard, batch = reg._nodes.local.batches[0]
     for pfn, tag, spoil in (
         (3, 0, lambda: shard.radix.add(3, 0, 1)),
-        (5, 8, lambda: shard.closed.add(8)),
+        (5, 8, lambda: None),
         (4, 0, lambda: shard.begin_move([4], 1)),
-        (6, 8, lambda: None),
     ):
         entry = (tag, 1, batch)
         shard.claims[pfn] = entry
-        shard.enter(0)
         spoil()
         batch.pending[pfn] = entry
-        shard.drain(batch)
-        shard.leave()
+        shard.run(batch.thread, shard.drain, batch)
         assert batch.refused == [entry]
         assert shard.withdraw(pfn, entry)
         assert batch.refused == []
-    assert reg.statistics().nr_refused == 4
+    assert reg.statistics().nr_refused == 3
     assert len(reg) == 1
 
 
@@ -160,9 +158,9 @@ class Meanwhile(dict):
         self.meanwhile()
         return super().setdefault(pfn, entry)
 
-    def pop(self, pfn, default):
+    def __delitem__(self, pfn):
         self.meanwhile()
-        return super().pop(pfn, default)
+        super().__delitem__(pfn)
 
 
 @contextmanager
@@ -201,7 +199,7 @@ def meanwhile(request, reg, owner):
 
 def test_a_pin_notices_a_move_that_began_meanwhile(reg, owner, meanwhile):
     """R-29: the mover looked before the entry was in the batch; so the pin may not stand."""
-    meanwhile(lambda: reg.begin_move(np.array([5])))
+    meanwhile(lambda: reg.marks.begin_move(np.array([5])))
     assert reg.pin(5, owner, wait=False) is Verdict.AGAIN
     assert not reg.is_pinned(5)
     assert reg.statistics().nr_pending == 0
@@ -296,15 +294,16 @@ def test_a_lookup_sees_a_batched_pin(reg, owner):
 
 
 def entry_of(reg):
-    return reg._thread.batches[0]
+    return reg._nodes.local.batches[0]
 
 
+WATCHER = Watcher(0)
 BREAKS = {
     "H1 claims": lambda reg: setattr(entry_of(reg)[0], "claims", {}),
     "H2": lambda reg: entry_of(reg)[0].radix.add(5, 1, 0),
     "H3 a frame": lambda reg: entry_of(reg)[0].moving.__setitem__(5, 1),
-    "H3 a pin in": lambda reg: setattr(entry_of(reg)[0], "nr_watchers", 1),
-    "H4": lambda reg: setattr(entry_of(reg)[0], "seq", 1),
+    "H3 a pin in": lambda reg: entry_of(reg)[0].watchers.add(WATCHER),
+    "H4": lambda reg: setattr(entry_of(reg)[0], "_step", 2),
 }
 
 
@@ -319,7 +318,7 @@ def test_check_notices(reg, owner, name):
 
 def test_a_move_stores_what_is_in_batches(reg, owner):
     reg.pin(5, owner, 1)
-    reg.begin_move(np.array([5]))
+    reg.marks.begin_move(np.array([5]))
     assert reg.statistics().nr_pending == 0
     assert reg.owner_counts(np.array([5])).tolist() == [1]
 

@@ -110,7 +110,7 @@ def test_the_lab_tells_who_reads_and_writes():
 def test_a_frame_that_is_still_under_move_is_not_kept():
     lab = WorldLab()
     subject = plain(lab)
-    lab.registry.begin_move(lab.targets().take(16))
+    lab.registry.marks.begin_move(lab.targets().take(16))
     for pfn in range(16):
         lab.world.state[pfn] = type(lab.world.state[pfn])("free")
     assert subject.hold(b"12345678") is None

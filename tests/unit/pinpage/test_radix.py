@@ -1,4 +1,4 @@
-"""Leaves take the form that fits, and `check` notices what does not fit."""
+"""Blocks take the form that fits, and `check` notices what does not fit."""
 
 import numpy as np
 import pytest
@@ -11,32 +11,40 @@ def radix():
     return Radix(Span(512, 2048), dense_above=4, sparse_below=2)
 
 
-def test_a_crowded_block_gets_a_leaf_and_a_deserted_one_loses_it():
+def dense_blocks(tree):
+    return [block for block, is_dense in enumerate(tree.blocks.is_dense) if is_dense]
+
+
+def test_a_crowded_block_turns_dense_and_a_deserted_one_is_given_back():
     tree = radix()
     for pfn in range(600, 605):
-        assert list(tree.dense) == []
+        assert not any(tree.blocks.is_dense)
         tree.add(pfn, 2, pfn)
-    assert list(tree.dense) == [1]
-    assert tree.sparse.nr_live == 0
+    assert dense_blocks(tree) == [1]
+    assert tree.blocks.sparse.nr_live == 0
     for pfn in range(600, 604):
-        assert list(tree.dense) == [1]
+        assert dense_blocks(tree) == [1]
         tree.discard(pfn, 2, pfn)
-    assert list(tree.dense) == []
     assert tree.records_of(604) == [(2, 604)]
+    tree.check()
+    tree.blocks.trim()  # pin by pin they are only noted, so that coming and going does not thrash
+    assert not any(tree.blocks.is_dense)
+    assert tree.records_of(604) == [(2, 604)]
+    assert tree.blocks.nr_conversions == 2
     tree.check()
 
 
-def test_a_run_by_one_owner_is_a_leaf_of_constants():
+def test_a_range_makes_its_blocks_dense_and_gives_them_back():
     tree = radix()
-    tree.add_range(1000, 1100, 2, 7)
-    assert sorted(tree.dense) == [1, 2]
-    assert all(leaf.is_run and isinstance(leaf.values, int) for leaf in tree.dense.values())
-    assert tree.nr_in_runs() == 100
+    tree.blocks.add_range(1000, 1100, 2, 7)
+    assert dense_blocks(tree) == [1, 2]
     tree.add(1200, 4, 7)
-    assert tree.nr_in_runs() == 24
-    assert tree.holds_range(1000, 1100, 2, 7)
-    tree.remove_range(1000, 1100)
-    assert tree.first_pins(512, 2048)[0].tolist() == [1200]
+    assert tree.blocks.holds_range(1000, 1100, 2, 7)
+    assert not tree.blocks.holds_range(1000, 1101, 2, 7)
+    assert not tree.blocks.holds_range(1000, 1100, 2, 8)
+    tree.blocks.remove_range(1000, 1100)
+    assert tree.blocks.first_pins(512, 2048).pfns.tolist() == [1200]
+    assert not any(tree.blocks.is_dense)
     tree.check()
 
 
@@ -47,31 +55,17 @@ def test_the_next_pin_moves_up_when_the_first_goes():
     assert not tree.add(700, 2, 2)
     assert tree.discard(700, 2, 1)
     assert tree.records_of(700) == [(2, 2), (2, 3)]
-    assert tree.get(700) == (2, 2)
+    assert tree.blocks.get(700) == (2, 2)
     assert not tree.discard(700, 2, 1)
-    tree.check()
-
-
-def test_a_batch_that_is_a_run_is_stored_as_one():
-    tree = radix()
-    pfns = list(range(1020, 1040))
-    entries = [(2, pfn, None) for pfn in pfns]
-    assert tree.add_batch(pfns, entries) == []
-    assert tree.first_pins(512, 2048)[2].tolist() == pfns
-    there = list(zip(pfns, entries, strict=True))
-    assert tree.add_batch(pfns, entries) == there  # handed back
-    assert tree.add_batch(list(range(1100, 1120)), [(2, 1, None)] + 19 * [(4, 1, None)]) == []
-    assert tree.records_of(1100) == [(2, 1)]
-    assert tree.records_of(1119) == [(4, 1)]
     tree.check()
 
 
 def test_next_pinned_jumps_over_empty_blocks():
     tree = Radix(Span(0, 512 * 700))
     tree.add(512 * 650 + 3, 2, 0)
-    assert tree.next_pinned(5, 512 * 700) == 512 * 650 + 3
-    assert tree.next_pinned(5, 512 * 650 + 3) is None
-    assert tree.next_pinned(512 * 650 + 4, 512 * 700) is None
+    assert tree.blocks.next_pinned(5, 512 * 700) == 512 * 650 + 3
+    assert tree.blocks.next_pinned(5, 512 * 650 + 3) is None
+    assert tree.blocks.next_pinned(512 * 650 + 4, 512 * 700) is None
 
 
 def add_extra(tree):
@@ -80,16 +74,15 @@ def add_extra(tree):
 
 
 BREAKS = {
-    "X1 frames per block": lambda tree: tree.counts.__setitem__(0, 9),
-    "X1 frames ": lambda tree: setattr(tree, "nr_frames", 9),
-    "X2": lambda tree: tree.sparse.put(1530, 2, 1),
+    "X1 frames per block": lambda tree: tree.blocks.counts.__setitem__(0, 9),
+    "X2": lambda tree: tree.blocks.sparse.put(1530, 2, 1),
     "X3 extras without": add_extra,
     "X3 a pin twice": lambda tree: tree.extras.__setitem__(600, [(2, 1)]),
     "X4 an empty": lambda tree: tree.extras.__setitem__(600, []),
     "X4 extras": lambda tree: setattr(tree, "nr_extra", 9),
-    "X5": lambda tree: tree.sparse.put(100, 2, 1),
-    "X6 a crowded": lambda tree: setattr(tree, "dense_above", 0),
-    "X6 a leaf of too few": lambda tree: setattr(tree, "sparse_below", 99),
+    "X5": lambda tree: tree.blocks.sparse.put(100, 2, 1),
+    "X6 a crowded": lambda tree: setattr(tree.blocks, "dense_above", 0),
+    "X6 a dense block of too few": lambda tree: setattr(tree.blocks, "sparse_below", 99),
 }
 
 
@@ -97,7 +90,7 @@ BREAKS = {
 def test_check_notices(name):
     tree = radix()
     tree.add(600, 2, 1)
-    tree.add_range(1024, 1034, 2, 1)
+    tree.blocks.add_range(1024, 1034, 2, 1)
     tree.check()
     BREAKS[name](tree)
     with pytest.raises(InvariantError, match=name):
@@ -106,8 +99,8 @@ def test_check_notices(name):
 
 def test_unsorted_and_repeated_frames_can_be_asked_for():
     tree = radix()
-    tree.add_range(1024, 1034, 2, np.arange(10))
+    tree.blocks.add_range(1024, 1034, 2, np.arange(10))
     tree.add(600, 4, 5)
-    tags, values = tree.find_many(np.array([1030, 600, 601, 1030]))
+    tags, values = tree.blocks.find_many(np.array([1030, 600, 601, 1030]))
     assert tags.tolist() == [2, 4, -1, 2]
     assert values[[0, 1, 3]].tolist() == [6, 5, 6]

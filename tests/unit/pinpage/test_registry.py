@@ -83,16 +83,20 @@ BAD_CALLS = {
     ),
     "no such node": (PinpageError, "nodes 0..1", lambda r, o: r.run_on(2)),
     "no such id": (OwnerError, "number 7", lambda r, o: r.owner_by_id(7)),
-    "end of no move": (PinpageError, "0x5 is not under", lambda r, o: r.end_move(np.array([5]))),
+    "end of no move": (
+        PinpageError,
+        "0x5 is not under",
+        lambda r, o: r.marks.end_move(np.array([5])),
+    ),
     "rekey of no move": (
         PinpageError,
         "begin_move",
-        lambda r, o: r.rekey_many(np.array([9]), np.array([10])),
+        lambda r, o: r.marks.rekey_many(np.array([9]), np.array([10])),
     ),
     "rekey onto itself": (
         PinpageError,
         "distinct",
-        lambda r, o: r.rekey_many(np.array([9]), np.array([9])),
+        lambda r, o: r.marks.rekey_many(np.array([9]), np.array([9])),
     ),
 }
 
@@ -178,9 +182,9 @@ def test_pins_travel_in_order_and_across_nodes(reg, owner):
         reg.pin(7, who, private)
     reg.pin(8, owner, "equal")
     reg.pin(3000, owner, "equal")
-    assert reg.begin_move(np.array([7, 8, 7])).tolist() == [True, True, False]
-    reg.rekey_many(np.array([8, 7]), np.array([3000, 3001]))
-    reg.end_move(np.array([7, 8]))
+    assert reg.marks.begin_move(np.array([7, 8, 7])).tolist() == [True, True, False]
+    reg.marks.rekey_many(np.array([8, 7]), np.array([3000, 3001]))
+    reg.marks.end_move(np.array([7, 8]))
     assert [(pin.owner, pin.private) for pin in reg.pins(3001)] == [
         (owner, 5),
         (owner, "x"),
@@ -193,24 +197,24 @@ def test_pins_travel_in_order_and_across_nodes(reg, owner):
 
 
 def test_the_mover_itself_is_told_to_come_again(reg, owner):
-    reg.begin_move(np.array([5]))
+    reg.marks.begin_move(np.array([5]))
     assert reg.pin(5, owner) is Verdict.AGAIN
     assert reg.pin(5, owner, "x") is Verdict.AGAIN
     assert reg.pin_many([5, 6], owner) is Verdict.AGAIN
     assert reg.pin_range(4, 6, owner, "x") is Verdict.AGAIN
     assert len(reg) == 0
-    reg.end_move(np.array([5]))
+    reg.marks.end_move(np.array([5]))
     assert reg.pin(5, owner) is Verdict.YES
     reg.check()
 
 
 def test_a_pin_dropped_under_move_does_not_travel(reg, owner):
     reg.pin_many([5, 6, 7], owner)
-    reg.begin_move(np.array([5, 6, 7]))
+    reg.marks.begin_move(np.array([5, 6, 7]))
     reg.unpin(5, owner)
     reg.unpin_many([6], owner)
     assert reg.statistics().nr_died == 2
-    reg.rekey_many(np.array([5, 6, 7]), np.array([15, 16, 17]))
+    reg.marks.rekey_many(np.array([5, 6, 7]), np.array([15, 16, 17]))
     assert [pin.pfn for pin in reg.iter_pins()] == [17]
 
 
@@ -254,7 +258,7 @@ def test_check_notices_pins_of_strangers(reg, owner):
 
 def test_check_notices_a_lost_private(reg, owner):
     reg.pin(5, owner, "x")
-    reg._privates.drop(1)
+    reg._privates.drop(1, reg._nodes.thread)
     with pytest.raises(InvariantError, match="P2"):
         reg.check()
 

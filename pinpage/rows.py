@@ -1,0 +1,84 @@
+"""Pins as columns, and columns in parts.
+
+Owns:    nothing; a value and the few things that are done to it.
+Ignores: where pins are kept, and what a tag and a value mean.
+Cost:    views where numpy gives views.
+Kernel counterpart: folio batches and sg lists: pages come in groups.
+"""
+
+from collections.abc import Iterable
+from typing import Self
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from pinpage.units import Mask, Pfns
+
+__all__ = ["NO_PINS", "PinRows", "Record", "joined", "pieces", "runs"]
+
+Record = tuple[int, int]
+"""(tag, value) of one pin."""
+
+_NR_PINS_AT_A_TIME = 1 << 15
+
+
+@frozen(eq=False)
+class PinRows:
+    """Some pins as columns, shape (n,) each.
+
+    Attributes:
+        pfns, tags, values: one row a pin; of several pins of a frame, in order of arrival.
+    """
+
+    pfns: Pfns
+    tags: NDArray[np.int32]
+    values: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, int, int]]) -> Self:
+        """Columns of (pfn, tag, value) rows."""
+        table = np.array(list(rows), dtype=np.int64).reshape(-1, 3)
+        return cls(table[:, 0], table[:, 1].astype(np.int32), table[:, 2])
+
+    def __len__(self) -> int:
+        """Pins."""
+        return len(self.pfns)
+
+    def at(self, rows: NDArray[np.int64] | Mask | slice) -> "PinRows":
+        """Some of the rows, by number, mask or slice."""
+        return PinRows(self.pfns[rows], self.tags[rows], self.values[rows])
+
+    def each(self) -> Iterable[tuple[int, int, int]]:
+        """The rows one by one, as plain ints."""
+        return zip(self.pfns.tolist(), self.tags.tolist(), self.values.tolist(), strict=True)
+
+
+NO_PINS = PinRows.of([])
+"""No pin at all."""
+
+
+def pieces(count: int) -> list[slice]:
+    """`count` rows in pieces, each so short that what is computed of it stays in a cache."""
+    return [slice(at, at + _NR_PINS_AT_A_TIME) for at in range(0, count, _NR_PINS_AT_A_TIME)]
+
+
+def joined(parts: list[PinRows]) -> PinRows:
+    """Several columns of pins as one."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return PinRows.of([])
+    columns = zip(*((part.pfns, part.tags, part.values) for part in parts), strict=True)
+    pfns, tags, values = (np.concatenate(column) for column in columns)
+    return PinRows(pfns, tags, values)
+
+
+def runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Ascending numbers as half-open runs."""
+    if not len(numbers):
+        return []
+    breaks = (np.diff(numbers) > 1).nonzero()[0]
+    starts = numbers[np.concatenate(([0], breaks + 1))].tolist()
+    stops = numbers[np.concatenate((breaks, [-1]))].tolist()
+    return [(start, stop + 1) for start, stop in zip(starts, stops, strict=True)]

@@ -1,0 +1,79 @@
+"""Actors that stop before each call: what happens inside a step is explored, too."""
+
+import pytest
+
+from pinpage.testing.explore import Scenario, explore
+from pinpage.testing.stepping import by_calls
+
+
+class Counter:
+    """Reads and writes, one call each."""
+
+    def __init__(self):
+        self.value = 0
+
+    def read(self):
+        return self.value
+
+    def write(self, value):
+        self.value = value
+
+
+def count(counter):
+    counter.write(counter.read() + 1)
+
+
+def scenario(names):
+    counter = Counter()
+
+    def finish():
+        assert counter.value == 2, "an increment was lost"
+
+    actors = {name: by_calls(count, counter, names=names) for name in ("one", "two")}
+    return Scenario(actors, finish=finish)
+
+
+def test_an_actor_stops_before_each_call_that_is_named():
+    steps = by_calls(count, Counter(), names={"read", "write"})
+    assert list(steps) == ["comes to read", "comes to write"]
+
+
+def test_what_is_not_named_happens_at_once():
+    explore(lambda: scenario({"read"})).require_none()
+
+
+def test_an_increment_that_others_get_in_between_of_is_found():
+    found = explore(lambda: scenario({"read", "write"}))
+    assert found.violation is not None
+    assert "comes to write" in str(found.violation)
+
+
+def test_what_it_returns_and_what_it_raises_comes_out():
+    def outcome(steps):
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+
+    assert outcome(by_calls(Counter.read, Counter(), names={"read"})) == 0
+    with pytest.raises(TypeError):
+        outcome(by_calls(len, Counter(), names={"read"}))
+
+
+def test_an_actor_that_is_closed_ends_its_thread():
+    ended = []
+
+    def work(counter):
+        try:
+            counter.read()
+        finally:
+            counter.write(7)  # an undo is not stopped again
+            ended.append(True)
+
+    counter = Counter()
+    steps = by_calls(work, counter, names={"read", "write"})
+    next(steps)
+    steps.close()
+    assert ended
+    assert counter.value == 7
