@@ -34,9 +34,11 @@ _INTERRUPTED = [
      "                last = another\n"),
      "            except GeneratorExit as another:\n                last = another\n", STRUCK),
     ("marks-that-nobody-heard-of-stay", TAKING,
-     "        self._marked = ~self.registry.marks.marked_by(self.sources, self.thread)\n", "", STRUCK),
+     "        self._marked = ~self.registry.marks.marked_by(self.sources, self.thread)\n",
+     "", STRUCK),
     ("mark-dropped-twice", TAKING,
-     "            ours = frames[self.registry.marks.marked_by(self.sources[frames], self.thread)]\n",
+     "            ours = frames[self.registry.marks.marked_by("
+     "self.sources[frames], self.thread)]\n",
      "            pass\n", STRUCK),
     ("targets-in-hand-forgotten", UNDOING, "        self._return_loose()\n        lost",
      "        lost", STRUCK),
