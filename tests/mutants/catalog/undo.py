@@ -37,8 +37,8 @@ _INTERRUPTED = [
      "        self._marked = ~self.registry.marks.marked_by(self.sources, self.thread)\n",
      "", STRUCK),
     ("mark-dropped-twice", TAKING,
-     "            ours = frames[self.registry.marks.marked_by("
-     "self.sources[frames], self.thread)]\n",
+     ("            ours = frames[self.registry.marks.marked_by("
+      "self.sources[frames], self.thread)]\n"),
      "            pass\n", STRUCK),
     ("targets-in-hand-forgotten", UNDOING, "        self._return_loose()\n        lost",
      "        lost", STRUCK),
