@@ -87,7 +87,7 @@ class Watch:
         lab.observer = self._access
         for name in (*_PINNING, *_UNPINNING, "unregister"):
             self._hook(lab.registry, name)
-        self._forbid_moves(lab.registry, "begin_move")
+        self._forbid_moves(lab.registry.marks, "begin_move")
         self._forbid_moves(lab.memory, "take")
 
     def broke(self, promise: Promise, detail: str) -> None:
