@@ -108,9 +108,8 @@ class Contig:
             How many of them somebody else still uses: those are not free, and a driver that
             gives such a page up too early has a bug (the kernel warns).
         """
-        mover = self.evacuator.parts.mover
-        freed = [mover.put_page(page) for page in range(pfn, pfn + nr_pages)]
-        return nr_pages - sum(freed)
+        freed = self.evacuator.parts.mover.refs.put_many(np.arange(pfn, pfn + nr_pages))
+        return nr_pages - int(np.count_nonzero(freed))
 
     def _take(self, span: Span) -> Errno:
         """Test that everything is free and nobody else's, and take it."""
