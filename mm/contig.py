@@ -118,9 +118,8 @@ class Contig:
         """
         at_least(1, "free_contig_range", nr_pages=nr_pages)
         self._require_used(Span(pfn, pfn + nr_pages))
-        mover = self.evacuator.parts.mover
-        freed = [mover.put_page(page) for page in range(pfn, pfn + nr_pages)]
-        return nr_pages - sum(freed)
+        freed = self.evacuator.parts.mover.refs.put_many(np.arange(pfn, pfn + nr_pages))
+        return nr_pages - int(np.count_nonzero(freed))
 
     def _take(self, span: Span) -> Errno:
         """Test that everything is free and nobody else's, and take it."""

@@ -42,6 +42,7 @@ from mm.plan import Plan
 from mm.planned import PlannedCompaction
 from mm.power import PowerManagement
 from mm.range_walk import Parts
+from mm.refs import Refs
 from mm.rmap import Rmap
 from mm.strategy import Strategy
 from mm.swap import Swap
@@ -83,7 +84,7 @@ class Machine:
 
     Attributes:
         frames, pageblocks, zones, contents: the columns.
-        buddy, pcp, rmap, lru, swap: the state over them.
+        buddy, pcp, rmap, lru, swap, refs: the state over them.
         mover, compaction, planned, allocator, hugetlb, evacuator, power, hotplug: the policies.
         paging, memory, swap_core: the process side: what faults and unuse share, processes,
             and what a compressed cache asks of swap.
@@ -122,8 +123,9 @@ class Machine:
         self.rmap = Rmap(frames)
         self.lru = Lru(frames)
         self.swap = Swap(frames, self.rmap)
+        self.refs = Refs(frames, self.lru, self.pcp.free, self.counters)
         self.mover = Mover(
-            frames, contents, self.buddy, self.rmap, self.lru, self.swap.cache, self.pcp,
+            frames, contents, self.buddy, self.rmap, self.lru, self.swap.cache, self.refs,
             counters=self.counters,
         )  # fmt: skip
         parts = (frames, pageblocks, self.buddy, self.mover, self.counters)
@@ -133,10 +135,10 @@ class Machine:
             self.zones, self.buddy, self.pcp, self.compaction, self.counters, lambda: self.design
         )
         self.hugetlb = HugePool(frames, self.buddy, BuddySource(self.buddy, self.allocator))
-        self.paging = Paging(self, self.rmap, self.lru, self.swap)
+        self.paging = Paging(self, self.refs, self.rmap, self.lru, self.swap)
         self.memory = Memory(self.paging)
         self.swap_core = SwapCore(self.paging)
-        self.reclaimer = Reclaimer(self.paging, self.pcp, self.counters)
+        self.reclaimer = Reclaimer(self.paging)
         self.allocator.reclaim = self._reclaim
         self.allocator.reclaimable = self._nr_reclaimable
         self.mover.wait_on_page = self.paging.wait_on_page
@@ -155,7 +157,7 @@ class Machine:
         self.hugetlbs = HugeSizes(
             self.hugetlb, huge, self.contig, self.planned, lambda: self.zones, lambda: self.design
         )
-        self.mover.on_huge_put = self.hugetlbs.on_put
+        self.refs.on_huge_put = self.hugetlbs.on_put
         self.power = PowerManagement(
             Parts(*ours), self.evacuator, self.planned, lambda: self.zones, self.costs
         )
@@ -254,13 +256,13 @@ class Machine:
             PinpageError: nobody holds the frame, or it is frozen for a move.
         """
         within(self.frames.nr_frames, "get_page", pfn=pfn)
-        if not self.mover.get_page(pfn):
+        if not self.refs.get_page(pfn):
             raise PinpageError(f"get_page: pfn {pfn:#x} is free or frozen")
 
     def put_page(self, pfn: int) -> bool:
         """One reference less; True when that was the last one and the frame is free now."""
         within(self.frames.nr_frames, "put_page", pfn=pfn)
-        return self.mover.put_page(pfn)
+        return self.refs.put_page(pfn)
 
     def _reclaim(self, nr_pages: int) -> int:
         """Direct reclaim for the allocator: pages that were off, or that it freed."""
@@ -368,7 +370,7 @@ class Machine:
             InvariantError: one does not hold.
         """
         parts: tuple[_Checked, ...] = (
-            self.frames, self.pageblocks, self.buddy, self.pcp, self.rmap, self.lru, self.swap,
+            self.frames, self.pageblocks, self.buddy, self.pcp, self.lru, self.rmap, self.swap,
             self.mover, self.hugetlbs, self.cma, self.power, self.hotplug,
             *self.zones,
         )  # fmt: skip

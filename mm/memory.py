@@ -183,7 +183,8 @@ class Memory:
         pfn = self._touch(space, vpn, write=True, whole=len(data) == PAGE_SIZE)
         if pfn < 0:
             return Errno(pfn)
-        self.paging.contents.write(pfn, data, offset)
+        for frame in self.paging.refs.copies_of(pfn):
+            self.paging.contents.write(frame, data, offset)
         return Errno.OK
 
     def read(self, space: AddressSpace, vpn: int) -> bytes | None:

@@ -63,7 +63,7 @@ class SwapCache:
         self._pfn_of[entry] = pfn
         self.entry_of[pfn] = entry
         frames = self.frames
-        frames.refcount[pfn] = frames.refcount.item(pfn) + 1
+        frames.add_reference(pfn, 1)
         frames.flags[pfn] = frames.flags.item(pfn) | _SWAPCACHE_BIT
 
     def delete(self, pfn: int) -> SwapEntry:
@@ -77,7 +77,7 @@ class SwapCache:
         del self._pfn_of[entry]
         self.entry_of[pfn] = -1
         frames = self.frames
-        frames.refcount[pfn] = frames.refcount.item(pfn) - 1
+        frames.add_reference(pfn, -1)
         frames.flags[pfn] = frames.flags.item(pfn) & ~_SWAPCACHE_BIT
         return entry
 

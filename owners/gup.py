@@ -238,7 +238,7 @@ class Gup:
         nr_references = how.nr_references
         if seq & 1 and how.is_pin:
             return Errno.EAGAIN
-        if not self.host.mover.get_page(pfn, nr_references):
+        if not self.host.refs.get_page(pfn, nr_references):
             return Errno.EAGAIN
         try:
             yield GupStep.REFERENCE
@@ -302,7 +302,7 @@ class Gup:
         for pin_id in pins:
             pfn, is_long = pinner.pfn_of(pin_id), pinner.references_of(pin_id) > 1
             if dirty:
-                self.host.frames.flags[pfn] |= PageFlag.DIRTY.mask
+                self.host.refs.set_flag(pfn, PageFlag.DIRTY)
             for _ in self._let_go(pinner, pin_id):
                 pass
             self.counters.nr_foll_pin_released += is_long
@@ -322,7 +322,7 @@ class Gup:
             self._drop(*pinner.forget(pin_id))
 
     def _drop(self, pfn: int, nr_references: int) -> None:
-        self.host.mover.put_page(pfn, nr_references)
+        self.host.refs.put_page(pfn, nr_references)
 
     # Fork.
 

@@ -243,7 +243,7 @@ class ZbudPool(ZbudObjects):
             self.pages.chunks[page_ids] = chunks
             self.lists.adopt(page_ids, chunks)
             frames.mapcount[pfns] = MAPCOUNT_ZBUD
-            frames.refcount[pfns] += np.count_nonzero(chunks, axis=1).astype(np.int32) - 1
+            frames.add_references(pfns, np.count_nonzero(chunks, axis=1) - 1)
         if self._registry is not None:
             self._registry.pin_many(pfns, self.owner, self.pages.privates(page_ids))
         first, last = (

@@ -217,6 +217,8 @@ class _Replay:
 
     def _map_pages(self) -> None:
         anon = self._pfns_of(FrameClass.ANON, FrameClass.GUP)
+        # A page on its way out of the swap cache says no more what it is; a process maps it here.
+        self._frames.flags[anon] |= PageFlag.ANON.mask | PageFlag.UPTODATE.mask
         nr_mappings = np.maximum(self._snapshot.mapcount[anon], 1)
         serials = self._fill("anon", anon)
         nr_swapped = self._nr_pool_objects()
@@ -248,7 +250,7 @@ class _Replay:
                 self._adopt(name, pfns, 1)
         pinned = self._pfns_of(FrameClass.GUP)
         if len(pinned):
-            self._frames.refcount[pinned] += GUP_PIN_COUNTING_BIAS
+            self._machine.refs.get_many(pinned, GUP_PIN_COUNTING_BIAS)
             self._adopt("gup", pinned, GUP_PIN_COUNTING_BIAS)
 
     def _adopt(self, name: str, pfns: Pfns, references: int) -> None:

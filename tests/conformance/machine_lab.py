@@ -78,7 +78,7 @@ class MachineLab:
         return FreeFrames(self.machine, limit)
 
     def get(self, pfn):
-        return self.machine.mover.get_page(pfn)
+        return self.machine.refs.get_page(pfn)
 
     def put(self, pfn):
         self.machine.put_page(pfn)

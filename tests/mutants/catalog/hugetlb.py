@@ -242,9 +242,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="huge-put-is-not-told",
         guards="a pool settles in one moment",
-        file="mm/move.py",
-        old="                self.on_huge_put(pfn)\n",
-        new="",
+        file="mm/refs.py",
+        old="                self.on_huge_put(pfn)\n                return frames",
+        new="                return frames",
         tests=(T_LINGER,),
     ),
     Mutant(

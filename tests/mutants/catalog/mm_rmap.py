@@ -25,7 +25,7 @@ MUTANTS: list[Mutant] = [
         name="rmap-further-map-takes-none",
         guards="A4",
         file="mm/rmap.py",
-        old="            self.frames.refcount[pfns[mapped]] += 1\n",
+        old="            self.frames.add_references(pfns[mapped], 1)\n",
         new="",
         tests=RMAP,
     ),

@@ -177,7 +177,7 @@ MUTANTS: list[Mutant] = [
         name="swap-cache-holds-no-reference",
         guards="W4",
         file="mm/swap_cache.py",
-        old="        frames.refcount[pfn] = frames.refcount.item(pfn) + 1\n",
+        old="        frames.add_reference(pfn, 1)\n",
         new="",
         tests=SWAP,
     ),

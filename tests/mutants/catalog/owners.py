@@ -95,7 +95,7 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "zbud-adopted-page-with-one-reference", "Z2", POOL,
-        "np.count_nonzero(chunks, axis=1).astype(np.int32) - 1", "0", ZBUD,
+        "np.count_nonzero(chunks, axis=1) - 1", "0", ZBUD,
     ),
     planted(
         "zbud-mapped-object-freed", "map", OBJECTS,

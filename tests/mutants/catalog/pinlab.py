@@ -39,8 +39,8 @@ _REPLAYED = [
         "replay-pin-without-references",
         "a pin has 1024 references",
         "pinlab/replay.py",
-        "self._frames.refcount[pinned] += GUP_PIN_COUNTING_BIAS",
-        "self._frames.refcount[pinned] += 1",
+        "refs.get_many(pinned, GUP_PIN_COUNTING_BIAS)",
+        "refs.get_many(pinned, 1)",
         f"{_REPLAY}::test_a_pinned_page_has_the_references_of_one_pin_and_of_its_mapping",
     ),
     planted(
