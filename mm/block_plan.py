@@ -16,6 +16,7 @@ from mm.hotplug_host import HotplugHost
 from mm.nodes import ZoneKind
 from mm.pageblock import MigrateType
 from mm.plan_range import RangePlan, cheapest_ranges
+from pinpage.errors import at_least
 from pinpage.owner import Mode
 from pinpage.units import Pfns
 
@@ -45,9 +46,14 @@ def plan_blocks(
         mode: handed to the design.
         want: how many at once; None: as many as can go.
 
+    Raises:
+        PinpageError: a negative `want`.
+
     Context: drains per-CPU lists and batches of pins.
     Cost: one look at every frame of the machine, counted as scanned.
     """
+    if want is not None:
+        at_least(0, "memory blocks", want=want)
     host.pcp.drain_all()
     census = host.planned.census(design, mode, with_released=True)[0]
     host.counters.pages_scanned_migrate += host.frames.nr_frames

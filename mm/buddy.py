@@ -13,7 +13,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.buddy_bulk import FREEABLE, group_by_block, mark_free, sorted_frames, strip
+from mm.buddy_bulk import (
+    FREEABLE,
+    group_by_block,
+    mark_free,
+    require_request,
+    sorted_frames,
+    strip,
+)
 from mm.buddy_check import check_buddy
 from mm.decompose import decompose_all, decompose_block, free_bits
 from mm.frames import MAPCOUNT_NONE, Frames, FrameState
@@ -21,13 +28,14 @@ from mm.free_area import MAX_ORDER, FreeArea
 from mm.gfp import AllocFlags
 from mm.merge import detach, merge, rebuild, retype
 from mm.nodes import Zone
-from mm.pageblock import NR_MIGRATETYPES, NR_PCPTYPES, MigrateType, Pageblocks
+from mm.pageblock import NR_MIGRATETYPES, MigrateType, Pageblocks
 from mm.rmqueue import rmqueue, take_whole_blocks
-from pinpage.errors import PfnError, PinpageError
+from pinpage.errors import PfnError, PinpageError, at_least, within
 from pinpage.units import Mask, Pfns
 
 __all__ = ["MAX_ORDER", "Buddy"]
 
+_FREE, _TAKEN = (np.arange(len(FREEABLE)) == state for state in (FrameState.FREE, FrameState.TAKEN))
 _SCALAR_FREES = 6
 """Up to so many frames of one pageblock, merging them one by one beats rebuilding it."""
 
@@ -159,9 +167,9 @@ class Buddy:
         Watermarks are the caller's to check.  Costs about 2 us.
 
         Raises:
-            PinpageError: an order or type that nobody may ask for.
+            PinpageError: an order or type that nobody may ask for, or no such zone.
         """
-        _require_request(order, migratetype)
+        require_request(order, migratetype, zone, len(self.zones))
         self.lock_acquisitions += 1
         pfn = rmqueue(self.area, order, migratetype, zone, alloc_flags)
         if pfn >= 0:
@@ -174,7 +182,7 @@ class Buddy:
         Raises:
             PinpageError: misaligned, or one of its frames is not allocated (a double free).
         """
-        if not 0 <= pfn <= self.frames.nr_frames - (1 << order) or not 0 <= order <= MAX_ORDER:
+        if not 0 <= order <= MAX_ORDER or not 0 <= pfn <= self.frames.nr_frames - (1 << order):
             raise PfnError(f"free: pfn {pfn:#x} of order {order} is outside the machine")
         if order:
             self._free_block(pfn, order)
@@ -218,9 +226,13 @@ class Buddy:
     ) -> Pfns:
         """Up to `count` single frames, as `count` calls of `alloc` would choose them; one lock.
 
+        Raises:
+            PinpageError: a negative count, a type that nobody may ask for, or no such zone.
+
         Costs about 0.1 us per frame where free blocks are many or large.
         """
-        _require_request(0, migratetype)
+        at_least(0, "alloc_many", count=count)
+        require_request(0, migratetype, zone, len(self.zones))
         self.lock_acquisitions += 1
         parts: list[Pfns] = []
         while count > 0:
@@ -254,8 +266,7 @@ class Buddy:
         Raises:
             PinpageError: a frame is not TAKEN or named twice; nothing was freed.
         """
-        taken = np.arange(len(FREEABLE)) == FrameState.TAKEN
-        self._free_sorted(sorted_frames(self.frames, pfns, taken, "put_taken"))
+        self._free_sorted(sorted_frames(self.frames, pfns, _TAKEN, "put_taken"))
 
     def _free_sorted(self, pfns: Pfns) -> None:
         if not len(pfns):
@@ -276,7 +287,11 @@ class Buddy:
         A free block that reaches beyond the pageblock, or beyond `limit`, is split.
         ISOLATE blocks are not exempt: contiguous allocation collects its range this way.
         Costs about 12 us, 30 us with a limit that bites.
+
+        Raises:
+            PfnError: no such pageblock.
         """
+        within(self.pageblocks.nr_blocks, "take_free_in", block=block)
         self.lock_acquisitions += 1
         nr_free = int(self.nr_free_in_block[block])
         if nr_free == 0 or (limit is not None and limit <= 0):
@@ -302,8 +317,7 @@ class Buddy:
         Raises:
             PinpageError: a frame is not FREE or named twice; nothing was taken.
         """
-        free = np.arange(len(FREEABLE)) == FrameState.FREE
-        pfns = sorted_frames(self.frames, pfns, free, "take")
+        pfns = sorted_frames(self.frames, pfns, _FREE, "take")
         groups = group_by_block(pfns, self._shift) if len(pfns) else []
         self._count_locks([block for block, _ in groups])
         self.frames.state[pfns] = FrameState.TAKEN
@@ -315,15 +329,18 @@ class Buddy:
         """TAKEN frames become allocated, with the reference they have.
 
         Raises:
-            PinpageError: a frame is not TAKEN; nothing changed.
+            PinpageError: a frame is not TAKEN or named twice; nothing changed.
         """
-        other = self.frames.state[pfns] != FrameState.TAKEN
-        if other.any():
-            raise PinpageError(f"taken_to_used: pfn {int(pfns[other.argmax()]):#x} is not TAKEN")
+        pfns = sorted_frames(self.frames, pfns, _TAKEN, "taken_to_used")
         self.frames.state[pfns] = FrameState.USED
 
     def claim_block(self, block: int) -> int:
-        """Allocate one wholly free pageblock: its first pfn, or -1 if it is not, or is isolated."""
+        """Allocate one wholly free pageblock: its first pfn, or -1 if it is not, or is isolated.
+
+        Raises:
+            PfnError: no such pageblock.
+        """
+        within(self.pageblocks.nr_blocks, "claim_block", block=block)
         self.lock_acquisitions += 1
         isolated = self.pageblocks.migratetype[block] == MigrateType.ISOLATE
         if isolated or self.nr_free_in_block[block] != self.pageblocks.nr_pages_per_block:
@@ -340,8 +357,9 @@ class Buddy:
         """Change a pageblock's type; its free pages move to the lists of the new one.  Costs 10 us.
 
         Raises:
-            PinpageError: no such type.
+            PinpageError: no such type, or no such pageblock.
         """
+        within(self.pageblocks.nr_blocks, "set_migratetype", block=block)
         if not 0 <= migratetype < NR_MIGRATETYPES:
             raise PinpageError(
                 f"set_migratetype: {migratetype} is no migratetype (0..{NR_MIGRATETYPES - 1})"
@@ -380,12 +398,3 @@ class Buddy:
     def _count_locks(self, blocks: Sequence[int]) -> None:
         zones = self.area.zone_of_block
         self.lock_acquisitions += len({int(zones[block]) for block in blocks}) if len(zones) else 0
-
-
-def _require_request(order: int, migratetype: int) -> None:
-    if not 0 <= order <= MAX_ORDER:
-        raise PinpageError(f"alloc: order={order}: must be 0..{MAX_ORDER}")
-    if not 0 <= migratetype < NR_PCPTYPES:
-        raise PinpageError(
-            f"alloc: migratetype={migratetype}: ask for UNMOVABLE, MOVABLE or RECLAIMABLE"
-        )

@@ -6,11 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.frames import MAPCOUNT_NONE, Frames, FrameState
-from mm.free_area import FreeArea
+from mm.free_area import MAX_ORDER, FreeArea
+from mm.pageblock import NR_PCPTYPES
 from pinpage.errors import PfnError, PinpageError
 from pinpage.units import Mask, Pfns
 
-__all__ = ["FREEABLE", "group_by_block", "mark_free", "sorted_frames", "strip", "take_heads"]
+__all__ = [
+    "FREEABLE",
+    "group_by_block",
+    "mark_free",
+    "require_request",
+    "sorted_frames",
+    "strip",
+    "take_heads",
+]
 
 FREEABLE: Mask = np.isin(
     np.arange(len(FrameState)), (FrameState.USED, FrameState.TAKEN, FrameState.PCP)
@@ -31,7 +40,10 @@ def sorted_frames(frames: Frames, pfns: Pfns, allowed: Mask, verb: str) -> Pfns:
         PfnError: a pfn is outside the machine.
         PinpageError: a frame is in another state, or named twice.
     """
-    pfns = np.sort(np.asarray(pfns, dtype=np.int64))
+    column = np.asarray(pfns)
+    if len(column) and column.dtype.kind not in "iu":
+        raise PfnError(f"{verb}: pfns of type {column.dtype}: give whole numbers")
+    pfns = np.sort(column.astype(np.int64))
     if not len(pfns):
         return pfns
     if pfns[0] < 0 or pfns[-1] >= frames.nr_frames:
@@ -118,3 +130,25 @@ def take_heads(area: FreeArea, heads: Pfns, order: int) -> Pfns:
     area.frames.state[pfns] = FrameState.TAKEN
     area.frames.refcount[pfns] = 1
     return pfns
+
+
+def require_request(order: int, migratetype: int, zone: int, nr_zones: int) -> None:
+    """Refuse what nobody may ask the free lists for.
+
+    Args:
+        order: of the block.
+        migratetype: of the request.
+        zone: where.
+        nr_zones: zones that there are.
+
+    Raises:
+        PinpageError: names the argument.
+    """
+    if not 0 <= order <= MAX_ORDER:
+        raise PinpageError(f"alloc: order={order}: must be 0..{MAX_ORDER}")
+    if not 0 <= migratetype < NR_PCPTYPES:
+        raise PinpageError(
+            f"alloc: migratetype={migratetype}: ask for UNMOVABLE, MOVABLE or RECLAIMABLE"
+        )
+    if not 0 <= zone < nr_zones:
+        raise PinpageError(f"alloc: zone={zone}: must be 0..{nr_zones - 1}")

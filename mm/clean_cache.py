@@ -11,8 +11,7 @@ VMAs that would remember which file it came from.
 import numpy as np
 
 from mm.frames import Frames, PageFlag
-from mm.lru import Lru
-from mm.pcp import PerCpuPages
+from mm.refs import Refs
 from mm.rmap import Rmap
 from pinpage.units import Mask, Pfns
 
@@ -49,20 +48,18 @@ def is_clean_cache(frames: Frames, rmap: Rmap, pfns: Pfns) -> Mask:
     return clean
 
 
-def reclaim_clean_pages(frames: Frames, rmap: Rmap, lru: Lru, pcp: PerCpuPages, pfns: Pfns) -> Mask:
+def reclaim_clean_pages(frames: Frames, rmap: Rmap, refs: Refs, pfns: Pfns) -> Mask:
     """Drop those that are clean page cache; which that were, bool[n].
 
     A frame of an isolated pageblock is free for good then: it goes past the per-CPU lists.
 
     Args:
-        frames, rmap, lru, pcp: the state.
+        frames, rmap, refs: the state.
         pfns: used frames without duplicates that nobody registered.
     """
     clean = is_clean_cache(frames, rmap, pfns)
     if clean.any():
         dropped = pfns[clean]
         rmap.unmap_many(dropped)
-        lru.del_many(dropped)
-        for pfn in dropped.tolist():
-            pcp.free(pfn)
+        refs.put_many(dropped)  # that of the mapping
     return clean

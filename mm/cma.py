@@ -31,7 +31,7 @@ from mm.plan_range import RangePlan, cheapest_ranges
 from mm.plan_run import planned_targets, refusals_in_the_way
 from mm.range_walk import nr_steps
 from mm.strategy import Strategy
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PinpageError, at_least, one_of, require
 from pinpage.migrate import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Pfns, Span
@@ -40,6 +40,8 @@ __all__ = ["MAX_CMA_AREAS", "NR_PLAN_ROUNDS", "Cma", "CmaArea", "CmaResult", "Ta
 
 MAX_CMA_AREAS = 7
 """Areas that a kernel has room for on a machine of one node (19 with NUMA)."""
+_NR_ALIGN_ORDERS = 63
+"""An alignment has to fit a pfn."""
 NR_PLAN_ROUNDS = 4
 """Ranges tried by plan: one that fails in spite of the plan costs a round."""
 
@@ -87,6 +89,7 @@ class Cma:
         CM1, CM2 of every area (`mm.cma_area`).
         CM3 areas do not overlap, and their pageblocks are CMA's at rest.
         CM4 a device's pages are used and have references.
+        CM5 a bit is set exactly if a device has one of its pages.
     """
 
     def __init__(self, contig: Contig, design: Callable[[], Design], census: TakeCensus) -> None:
@@ -105,50 +108,69 @@ class Cma:
         The pageblocks are free as at boot, or CMA already, as in a recording.
 
         Raises:
-            PinpageError: it is not whole pageblocks of one zone, overlaps another area, holds
-                pages that are not CMA's, or there are too many areas.  Nothing changed.
+            PinpageError: it is not whole pageblocks of one zone, overlaps another area, is
+                offline or isolated (emptied by somebody, or off), holds pages that are not
+                CMA's, or there are too many areas.  Nothing changed.
         """
         area = CmaArea(span, order_per_bit)
-        self._refuse_unfit(area)
-        pageblocks, buddy = self._parts.buddy.pageblocks, self._parts.buddy
+        self._refuse_unfit(area, len(self.areas))
+        self._refuse_occupied(span)
+        buddy = self._parts.buddy
         self._parts.pcp.drain_all()
-        for block in pageblocks.blocks_of_span(span):
-            free = buddy.nr_free_in_block[block] == pageblocks.nr_pages_per_block
-            if not free and pageblocks.migratetype[block] != MigrateType.CMA:
-                raise PinpageError(f"cma: pageblock {block} is in use: create areas at boot")
-        for block in pageblocks.blocks_of_span(span):
+        for block in buddy.pageblocks.blocks_of_span(span):
             buddy.set_migratetype(block, MigrateType.CMA)
         self.areas.append(area)
         return area
 
-    def _refuse_unfit(self, area: CmaArea) -> None:
+    def _refuse_unfit(self, area: CmaArea, nr_areas: int) -> None:
         span, buddy = area.span, self._parts.buddy
         size, where = buddy.pageblocks.nr_pages_per_block, f"[{span.start:#x}, {span.stop:#x})"
         if span.start % size or span.stop % size or span.stop > buddy.pageblocks.nr_frames:
             raise PinpageError(f"cma: {where} is not whole pageblocks: align it to {size} pages")
         blocks = buddy.pageblocks.blocks_of_span(span)
-        if len(set(buddy.area.zone_of_block[blocks.start : blocks.stop].tolist())) != 1:
+        zones = set(buddy.area.zone_of_block[blocks.start : blocks.stop].tolist())
+        if len(zones) != 1:
             raise PinpageError(f"cma: {where} crosses zones: an area lies in one")
+        if zones == {-1}:
+            raise PinpageError(f"cma: {where} is offline: bring it online first")
         if any(span.start < other.span.stop and other.span.start < span.stop
                for other in self.areas):  # fmt: skip
             raise PinpageError(f"cma: {where} overlaps an area")
-        if len(self.areas) == MAX_CMA_AREAS:
+        if nr_areas == MAX_CMA_AREAS:
             raise PinpageError(f"cma: there are {MAX_CMA_AREAS} areas already (MAX_CMA_AREAS)")
 
+    def _refuse_occupied(self, span: Span) -> None:
+        """What stands on a per-CPU list counts as free: it is drained before the blocks change."""
+        pageblocks, state = self._parts.buddy.pageblocks, self._parts.buddy.frames.state
+        for block in pageblocks.blocks_of_span(span):
+            if pageblocks.migratetype[block] == MigrateType.ISOLATE:
+                raise PinpageError(
+                    f"cma: pageblock {block} is isolated: somebody empties it, or has it off"
+                )
+            rows = pageblocks.span(block)
+            free = np.isin(state[rows.start : rows.stop], (FrameState.FREE, FrameState.PCP))
+            if pageblocks.migratetype[block] != MigrateType.CMA and not free.all():
+                raise PinpageError(f"cma: pageblock {block} is in use: create areas at boot")
+
     def adopt(self, order_per_bit: int = 0) -> list[CmaArea]:
-        """An area for every run of CMA pageblocks that has none, as a recording shows them."""
+        """An area for every run of CMA pageblocks that has none, as a recording shows them.
+
+        Raises:
+            PinpageError: as `create`, for one of the runs.  Nothing changed.
+        """
         pageblocks = self._parts.buddy.pageblocks
         is_cma = pageblocks.migratetype == MigrateType.CMA
         for area in self.areas:
             blocks = pageblocks.blocks_of_span(area.span)
             is_cma[blocks.start : blocks.stop] = False
         edges = np.flatnonzero(np.diff(np.concatenate(([0], is_cma, [0])).astype(np.int8)))
-        return [
-            self.create(
-                Span(pageblocks.span(first).start, pageblocks.span(stop - 1).stop), order_per_bit
-            )
+        spans = [
+            Span(pageblocks.span(first).start, pageblocks.span(stop - 1).stop)
             for first, stop in edges.reshape(-1, 2).tolist()
         ]
+        for already, span in enumerate(spans, len(self.areas)):
+            self._refuse_unfit(CmaArea(span, order_per_bit), already)
+        return [self.create(span, order_per_bit) for span in spans]
 
     def alloc(self, count: int, align_order: int = 0) -> int:
         """`count` contiguous pages of the first area: the first pfn, or -1 (cma_alloc)."""
@@ -175,13 +197,16 @@ class Cma:
             patience: for each range.
 
         Raises:
-            PinpageError: no pages are asked for, or there is no area.
+            PinpageError: no pages are asked for, an alignment or strategy that there is not, or
+                the area is none of ours.
         """
-        if count < 1 or align_order < 0 or not (area or self.areas):
+        is_ours = any(area in (None, ours) for ours in self.areas)
+        if count < 1 or not 0 <= align_order < _NR_ALIGN_ORDERS or not is_ours:
             raise PinpageError(
                 f"cma: count={count}, align_order={align_order}, {len(self.areas)} areas:"
                 " ask for a page or more of an area that exists"
             )
+        one_of(("scan", "plan"), "cma", strategy=strategy)
         area, patience = area or self.areas[0], patience or Patience()
         ask = self._walk if strategy == "scan" else self._by_plan
         result = ask(area, count, align_order, mode, patience)
@@ -195,13 +220,16 @@ class Cma:
         """Give pages back (cma_release); False where they are no area's.
 
         Pages that somebody else still references stay used until that ends.
+
+        Raises:
+            PinpageError: a count below 1, or pages of an area that no device has (any more).
         """
-        span = Span(pfn, pfn + count)
-        area = next((a for a in self.areas if span.start in a.span), None)
-        if area is None or span.stop > area.span.stop:
+        at_least(1, "cma: release", count=count)
+        area = next((a for a in self.areas if pfn in a.span), None)
+        if area is None or pfn + count > area.span.stop:
             return False
+        area.take_back(Span(pfn, pfn + count))
         self._contig.free_contig_range(pfn, count)
-        self._mark(area, span, on=False)
         return True
 
     # The walk.
@@ -260,7 +288,7 @@ class Cma:
         targets: TargetSource | None = None,
     ) -> Errno:
         """The bits first, so that nobody else walks into the range meanwhile."""
-        self._mark(area, span, on=True)
+        area.mark(span, on=True)
         obtained = False
         try:
             found = self._contig.alloc_contig_range(
@@ -270,13 +298,11 @@ class Cma:
             obtained = found.errno is Errno.OK
         finally:
             if not obtained:
-                self._mark(area, span, on=False)
+                area.mark(span, on=False)
+        if obtained:
+            area.hand_out(span)
         result.add(span, found)
         return found.errno
-
-    def _mark(self, area: CmaArea, span: Span, *, on: bool) -> None:
-        first = area.bit_of(span.start)
-        area.bitmap[first : first + area.bits_for(span.nr_pages)] = on
 
     # The plan.
 
@@ -322,7 +348,7 @@ class Cma:
             )
 
     def check(self) -> None:
-        """Run CM1..CM4.
+        """Run CM1..CM5.
 
         Raises:
             InvariantError: one does not hold.
@@ -337,5 +363,8 @@ class Cma:
             types = pageblocks.migratetype[blocks.start : blocks.stop]
             require((types == MigrateType.CMA).all(), "CM3 a pageblock of an area is not CMA's")
             taken = area.span.start + np.flatnonzero(area.bitmap) * (1 << area.order_per_bit)
+            taken = np.union1d(taken, area.span.start + np.flatnonzero(area.handed))
             used = frames.state[taken] == FrameState.USED
             require(used.all(), "CM4 a device's page is not used", nr_pages=int((~used).sum()))
+            same = np.array_equal(area.has_handed(), area.bitmap)
+            require(same, "CM5 the bits are not those of the pages that devices have")

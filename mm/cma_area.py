@@ -21,6 +21,7 @@ class CmaArea:
         span: its frames.
         order_per_bit: log2 of the pages that one bit stands for.
         bitmap: bool (nr_bits,), set where the pages are a device's, or about to be.
+        handed: bool (nr_pages,), the pages that a device has; a bit may be used in part.
 
     Invariants, run by `check`:
         CM1 the span is whole bits.
@@ -30,6 +31,7 @@ class CmaArea:
     span: Span
     order_per_bit: int = 0
     bitmap: Mask = field(init=False, repr=False)
+    handed: Mask = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """No page is a device's yet.
@@ -45,6 +47,7 @@ class CmaArea:
                 f" of order_per_bit={self.order_per_bit}"
             )
         self.bitmap = np.zeros(nr_pages // size, dtype=np.bool_)
+        self.handed = np.zeros(nr_pages, dtype=np.bool_)
 
     @property
     def nr_bits(self) -> int:
@@ -71,6 +74,35 @@ class CmaArea:
     def bit_of(self, pfn: int) -> int:
         """The bit that a frame of the area belongs to."""
         return (pfn - self.span.start) >> self.order_per_bit
+
+    def mark(self, span: Span, *, on: bool) -> None:
+        """Set or clear the bits of a range that is wanted, or was wanted in vain."""
+        first = self.bit_of(span.start)
+        self.bitmap[first : first + self.bits_for(span.nr_pages)] = on
+
+    def hand_out(self, span: Span) -> None:
+        """These pages are a device's; their bits are set."""
+        self.handed[span.start - self.span.start : span.stop - self.span.start] = True
+
+    def take_back(self, span: Span) -> None:
+        """They are not any more: a bit of which no page is a device's is clear.
+
+        Raises:
+            PinpageError: no device has one of them; nothing has changed.
+        """
+        rows = slice(span.start - self.span.start, span.stop - self.span.start)
+        if not self.handed[rows].all():
+            pfn = span.start + int(self.handed[rows].argmin())
+            raise PinpageError(f"cma: no device has pfn {pfn:#x}: released twice, or never had?")
+        self.handed[rows] = False
+        self.bitmap[self.bit_of(span.start) : self.bit_of(span.stop - 1) + 1] = False
+        self.bitmap[self.has_handed()] = True
+
+    def has_handed(self) -> Mask:
+        """By bit: whether a device has one of its pages."""
+        by_bit = self.handed.reshape(-1, 1 << self.order_per_bit)
+        has: Mask = np.logical_or.reduce(by_bit, axis=1)
+        return has
 
     def find(self, nr_bits: int, start: int, align_order: int) -> int:
         """The first run of clear bits from `start` on whose first pfn is aligned, or -1."""

@@ -17,17 +17,20 @@ from attrs import define, frozen
 from mm.design import Design
 from mm.errno import Errno
 from mm.evacuate import Evacuator
+from mm.frames import FrameState
 from mm.page_isolation import Isolation, first_not_isolated
 from mm.pageblock import MigrateType
 from mm.patience import EvacuationReport, Patience
 from mm.plan_run import refusals_in_the_way
 from mm.reasons import Refusals
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, at_least, one_of, within
 from pinpage.migrate import TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.units import Pfns, Span
 
 __all__ = ["Contig", "ContigResult"]
+
+_AT_REST = tuple(kind for kind in MigrateType if kind is not MigrateType.ISOLATE)
 
 
 @frozen
@@ -79,8 +82,10 @@ class Contig:
             targets: destinations; the page allocator by default.
 
         Raises:
-            PinpageError: the range is empty, leaves the machine or crosses zones.
+            PinpageError: the range is empty, leaves the machine, crosses zones or is offline, or
+                no pageblock can be of that type at rest.
         """
+        one_of(_AT_REST, "alloc_contig_range", migratetype=migratetype)
         span = Span(start, stop)
         self._require_one_zone(span)
         evacuator, meter = self.evacuator, self.evacuator.parts.meter
@@ -107,10 +112,14 @@ class Contig:
         Returns:
             How many of them somebody else still uses: those are not free, and a driver that
             gives such a page up too early has a bug (the kernel warns).
+
+        Raises:
+            PinpageError: no pages, or one that is not in use; nothing has changed.
         """
-        mover = self.evacuator.parts.mover
-        freed = [mover.put_page(page) for page in range(pfn, pfn + nr_pages)]
-        return nr_pages - sum(freed)
+        at_least(1, "free_contig_range", nr_pages=nr_pages)
+        self._require_used(Span(pfn, pfn + nr_pages))
+        freed = self.evacuator.parts.mover.refs.put_many(np.arange(pfn, pfn + nr_pages))
+        return nr_pages - int(np.count_nonzero(freed))
 
     def _take(self, span: Span) -> Errno:
         """Test that everything is free and nobody else's, and take it."""
@@ -123,10 +132,18 @@ class Contig:
         buddy.taken_to_used(pfns)
         return Errno.OK
 
+    def _require_used(self, span: Span) -> None:
+        frames = self.evacuator.parts.buddy.frames
+        within(frames.nr_frames - span.nr_pages + 1, "free_contig_range", pfn=span.start)
+        other = frames.state[span.start : span.stop] != FrameState.USED
+        if other.any():
+            pfn = span.start + int(other.argmax())
+            raise PinpageError(f"free_contig_range: pfn {pfn:#x} is not in use: freed twice?")
+
     def _require_one_zone(self, span: Span) -> None:
         buddy = self.evacuator.parts.buddy
         blocks = buddy.pageblocks.blocks_of_span(span)
-        if not span.nr_pages or blocks.stop > buddy.pageblocks.nr_blocks:
+        if not span.nr_pages or span.stop > buddy.frames.nr_frames:
             raise PinpageError(
                 f"alloc_contig_range: [{span.start:#x}, {span.stop:#x}) is empty or outside memory"
             )
@@ -135,6 +152,8 @@ class Contig:
             raise PinpageError(
                 f"alloc_contig_range: [{span.start:#x}, {span.stop:#x}) crosses zones"
             )
+        if zones == {-1}:
+            raise PinpageError(f"alloc_contig_range: [{span.start:#x}, {span.stop:#x}) is offline")
 
     def _why_not_isolated(self, found: Isolation, design: Design, mode: Mode) -> Refusals:
         parts, pfn = self.evacuator.parts, np.array([found.pfn])

@@ -31,7 +31,7 @@ class Deferral:
     considered: int = 0
     failed_order: int = NR_ORDERS
 
-    def is_deferred(self, order: int) -> bool:
+    def defers(self, order: int) -> bool:
         """Count an attempt; whether it is to be skipped."""
         if order < self.failed_order:
             return False

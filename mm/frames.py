@@ -106,7 +106,8 @@ class Frames:
         state: uint8, a `FrameState`.
         order: int8, the order of a free buddy block on its head frame, else -1.
         flags: uint64, bits at the positions of /proc/kpageflags.
-        refcount: int32, references (0 when free).
+        refcount: int32, references (0 when free); negated while a mover has them frozen, so
+            that nobody but `mm.refs` and `add_references` changes it.
         mapcount: int32, page tables that map it minus one (-1 none), or a marker.
         isolated: bool, the exclusive mark of a mover; at most one mover has a frame.
         node: uint8, NUMA node.
@@ -155,6 +156,23 @@ class Frames:
         """Which of the frames have the flag, shape (n,)."""
         mask: Mask = (self.flags[pfns] & flag.mask) != 0
         return mask
+
+    def add_references(self, pfns: Pfns, change: NDArray[np.int64] | int) -> None:
+        """Count homes that came or went: page tables, the swap cache.  Frees nothing.
+
+        A frozen count stays frozen: the VM may change a page's homes at any time.
+
+        Args:
+            pfns: frames without duplicates.
+            change: references more, or fewer, of each: one number, or a column.
+        """
+        counts = self.refcount[pfns]
+        self.refcount[pfns] = np.where(counts < 0, counts - change, counts + change)
+
+    def add_reference(self, pfn: int, change: int) -> None:
+        """`add_references` of one frame."""
+        count = self.refcount.item(pfn)
+        self.refcount[pfn] = count - change if count < 0 else count + change
 
     def maybe_dma_pinned(self, pfns: Pfns) -> Mask:
         """Which pages may be pinned for DMA, bool[n]: false positives, no false negatives.

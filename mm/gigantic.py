@@ -25,7 +25,7 @@ pageblock are ours; they are worked out from the columns when a walk needs them.
 
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from attrs import define, field, frozen
@@ -41,7 +41,7 @@ from mm.plan_run import planned_targets, refusals_in_the_way
 from mm.planned import PlannedCompaction
 from mm.range_plan import RangePlan
 from mm.reasons import Refusals
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, at_least, one_of
 from pinpage.owner import Mode
 from pinpage.units import PAGE_SHIFT, Mask, Pfns, Span
 
@@ -174,7 +174,15 @@ class GiganticPages:
 
         Args:
             node: the only node; None for all, each in turn.
+
+        Raises:
+            PinpageError: no such node.
         """
+        if node is not None:
+            one_of({zone.node for zone in self._zones()}, "gigantic pages", node=node)
+        return self._ranges(node)
+
+    def _ranges(self, node: int | None) -> Iterator[tuple[Zone, Span]]:
         zones = [z for z in self._zones() if z.kind < ZoneKind.MOVABLE and node in (None, z.node)]
         for zone in sorted(zones, key=lambda zone: (zone.node, -zone.kind)):
             first = -(-zone.span.start // self.nr_pages) * self.nr_pages
@@ -199,7 +207,11 @@ class GiganticPages:
 
         Returns:
             The walk; its page is used, one reference on each frame.
+
+        Raises:
+            PinpageError: no such node, or no such way to look.
         """
+        one_of(get_args(Knowledge), "gigantic pages", knowledge=knowledge)
         done, design = GiganticWalk(), self._design()
         for zone, span in self.ranges(node):
             seen = self._look(zone, span, knowledge, mode)
@@ -219,7 +231,12 @@ class GiganticPages:
         return done
 
     def survey(self, node: int | None = None, knowledge: Knowledge = "frames") -> int:
-        """What there is to look at until every range is judged; tries and changes nothing."""
+        """What there is to look at until every range is judged; tries and changes nothing.
+
+        Raises:
+            PinpageError: no such node, or no such way to look.
+        """
+        one_of(get_args(Knowledge), "gigantic pages", knowledge=knowledge)
         ranges = self.ranges(node)
         return sum(self._look(zone, span, knowledge, Mode.SYNC).probes for zone, span in ranges)
 
@@ -290,7 +307,12 @@ class GiganticPages:
             node: the only node; None for all.
             mode: handed to the design.
             without: first pfns of ranges that are out of the question.
+
+        Raises:
+            PinpageError: a negative `want`, or no such node.
         """
+        if want is not None:
+            at_least(0, "gigantic pages", want=want)
         ours = {span.start for _, span in self.ranges(node)} - without
         census, _ = self._planned.census(self._design(), mode)
         return cheapest_ranges(

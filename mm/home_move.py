@@ -1,6 +1,6 @@
 """Moving pages that only page tables and the swap cache hold: nobody has to be asked.
 
-    take -> freeze -> target -> copy -> rekey -> free
+    take -> freeze -> target -> look again -> copy -> rekey -> free
          whatever else happens: targets back, thawed, put back
 
 One pass over a batch; each step is a few column operations, whatever the number of frames.
@@ -29,6 +29,9 @@ class HomeMemory(Memory, Protocol):
     """What the mover lends to it."""
 
     def freeze(self, pfns: Pfns, pin_refs: NDArray[np.int64] | int) -> Mask:
+        """As always; no pin's references here, so 0."""
+
+    def still_frozen(self, pfns: Pfns, pin_refs: NDArray[np.int64] | int) -> Mask:
         """As always; no pin's references here, so 0."""
 
     def copy_contents(self, sources: Pfns, targets: Pfns) -> None:
@@ -74,9 +77,10 @@ class _HomeMove:
         self._pfns = pfns
         self._targets = targets
         nothing: _Index = np.zeros(0, dtype=np.int64)
-        self._taken = self._frozen = nothing  # rows; those frozen are among those taken
+        # Rows; those frozen, and those moved, are among those taken.
+        self._taken = self._frozen = self._moved = nothing
         self._destinations: Pfns = nothing
-        self._rekeyed = False
+        self._is_freed = False
 
     def run(self) -> None:
         """All steps."""
@@ -89,6 +93,7 @@ class _HomeMove:
             self._refuse(self._taken[~exact], Reason.UNACCOUNTED)
         self._destinations = self._targets.take(len(self._frozen))
         self._let_go_without_target()
+        self._look_again()
         if len(self._frozen):
             self._go()
 
@@ -100,27 +105,50 @@ class _HomeMove:
             self._frozen = self._frozen[:nr_targets]
             self._refuse(short, Reason.NO_TARGET)
 
+    def _look_again(self) -> None:
+        """Taking targets may have called others, and a process may have let go of its pages."""
+        memory, pfns = self._memory, self._pfns[self._frozen]
+        gone = memory.only_ours(pfns)
+        odd = ~gone & ~memory.still_frozen(pfns, 0)
+        if gone.any() or odd.any():
+            rows, odd_rows = self._frozen[gone], self._frozen[odd]
+            self._spare(gone | odd)
+            self._refuse(rows, Reason.FREED)
+            self._refuse(odd_rows, Reason.UNACCOUNTED)
+
+    def _spare(self, lost: Mask) -> None:
+        """Some of the frozen do not move: thawed, and their targets go back."""
+        self._memory.unfreeze(self._pfns[self._frozen[lost]])
+        self._frozen, spare = self._frozen[~lost], self._destinations[lost]
+        self._destinations = self._destinations[~lost]
+        self._targets.give_back(spare)
+
     def _refuse(self, rows: _Index, reason: Reason) -> None:
         self._memory.put(self._pfns[rows])
         self.reasons[rows] = reason
         self._taken = self._taken[self.reasons[self._taken] == Reason.MOVED]
 
     def _go(self) -> None:
-        sources = self._pfns[self._frozen]
-        self._memory.copy_contents(sources, self._destinations)
-        self._memory.rekey(sources, self._destinations)
-        self._rekeyed = True
-        self.where[self._frozen] = self._destinations
-        self._memory.free(sources)
+        memory, sources = self._memory, self._pfns[self._frozen]
+        memory.copy_contents(sources, self._destinations)
+        done = memory.rekey(sources, self._destinations)
+        self._moved = self._frozen[done]
+        self.where[self._moved] = self._destinations[done]
+        self._frozen, self._destinations = self._frozen[~done], self._destinations[~done]
+        memory.free(self._pfns[self._moved])
+        self._is_freed = True
+        if len(self._frozen):  # dropped at this very moment
+            rows = self._frozen
+            self._spare(np.ones(len(rows), dtype=np.bool_))
+            self._refuse(rows, Reason.FREED)
 
     def abandon(self) -> None:
         """The caller wants no more of it."""
-        if self._rekeyed:
-            self._memory.free(self._pfns[self._frozen])
-            return
-        if len(self._destinations):
-            self._targets.give_back(self._destinations)
-        if len(self._frozen):
+        try:  # a source that cannot take its targets back keeps none of our frames
+            if len(self._destinations):
+                self._targets.give_back(self._destinations)
+        finally:
             self._memory.unfreeze(self._pfns[self._frozen])
-        if len(self._taken):
-            self._memory.put(self._pfns[self._taken])
+            self._memory.put(self._pfns[np.setdiff1d(self._taken, self._moved)])
+            if not self._is_freed:
+                self._memory.free(self._pfns[self._moved])

@@ -21,7 +21,7 @@ from mm.frames import Frames
 from mm.hugetlb_source import HugeSource
 from mm.hugetlb_state import HugePages
 from mm.pageblock import MigrateType
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, at_least
 
 __all__ = ["HugePool"]
 
@@ -79,7 +79,7 @@ class HugePool(HugePages):
             count += self.nr_persistent - (self.nr_on(node) - self.nr_surplus[node])
         while self.nr_persistent < count and self._adjust_surplus(-1, nodes):
             pass
-        self.grow(count - self.nr_persistent, node=node, hard=hard)
+        self.grow(max(count - self.nr_persistent, 0), node=node, hard=hard)
         while self.nr_persistent > count and self._remove_one(nodes):
             pass
         while self.nr_persistent > count and self._adjust_surplus(1, nodes):
@@ -105,7 +105,11 @@ class HugePool(HugePages):
             hard: whether to compact and reclaim for them.
             given_up: nodes not to be pressed any more; those that fail are added.  Whoever
                 makes one request of several calls hands the same set to each.
+
+        Raises:
+            PinpageError: a negative count, or no such node.
         """
+        at_least(0, "hugetlb: grow", count=count)
         nodes = self.nodes_for(node)
         given_up = set() if given_up is None else given_up
         for obtained in range(count):
@@ -113,10 +117,17 @@ class HugePool(HugePages):
             if head < 0:
                 return obtained
             self.adopt(head)
-        return max(count, 0)
+        return count
 
     def claim(self, count: int) -> int:
-        """Take up to `count` wholly free pageblocks, lowest first; how many there were."""
+        """Take up to `count` wholly free pageblocks, lowest first; how many there were.
+
+        Raises:
+            PinpageError: a negative count, or the pool's pages are no pageblocks.
+        """
+        at_least(0, "hugetlb: claim", count=count)
+        if self.nr_pages != self.buddy.pageblocks.nr_pages_per_block:
+            raise PinpageError(f"hugetlb: claim: pages of {self.nr_pages} frames: walk for them")
         pageblocks = self.buddy.pageblocks
         isolated = pageblocks.migratetype == MigrateType.ISOLATE  # somebody else's range
         blocks = np.flatnonzero(self.buddy.wholly_free() & ~isolated)[:count]
@@ -128,12 +139,15 @@ class HugePool(HugePages):
         """Give up to `count` free pages back, newest first; how many.
 
         Pages that somebody uses or holds a reference on stay.
+
+        Raises:
+            PinpageError: a negative count.
         """
-        self.settle()
-        idle = [head for head in reversed(self.heads) if head not in self._nr_users][:count]
-        for head in idle:
+        at_least(0, "hugetlb: shrink", count=count)
+        free = [head for head in reversed(self.heads) if self.is_free(head)][:count]
+        for head in free:
             self.give_back(head)
-        return len(idle)
+        return len(free)
 
     def free_page(self, head: int) -> None:
         """Give back the page with this head.
@@ -143,11 +157,7 @@ class HugePool(HugePages):
             PinpageError: somebody uses it or holds a reference; nothing has changed.
         """
         self.require_ours(head)
-        if not self.is_free(head):
-            raise PinpageError(
-                f"hugetlb: the page at pfn {head:#x} has {self.nr_users(head)} users and "
-                f"{self.nr_foreign(head)} other references: drop them first"
-            )
+        self.require_free(head)
         self.give_back(head)
 
     # Its users.
@@ -156,6 +166,9 @@ class HugePool(HugePages):
         """A page for a user: a free one, of the given node first, else a surplus one; or -1.
 
         A surplus page beyond `nr_overcommit` is not made.
+
+        Raises:
+            PinpageError: no such node.
         """
         first = self.nodes[0] if node is None else self.nodes_for(node)[0]
         nearest = sorted(self.nodes, key=lambda other: (other != first, other))
@@ -180,7 +193,7 @@ class HugePool(HugePages):
         Raises:
             NotPinnedError, PinpageError: no such page, or nobody uses it.
         """
-        self._require_used(head)
+        self.require_used(head)
         self.use(head)
 
     def free_huge_page(self, head: int) -> None:
@@ -191,13 +204,7 @@ class HugePool(HugePages):
         Raises:
             NotPinnedError, PinpageError: no such page, or nobody uses it.
         """
-        self._require_used(head)
         self.unuse(head)
-
-    def _require_used(self, head: int) -> None:
-        self.require_ours(head)
-        if not self.nr_users(head):
-            raise PinpageError(f"hugetlb: nobody uses the page at pfn {head:#x}")
 
     # Node by node.
 

@@ -70,8 +70,8 @@ class HugeEvictor:
                 shrink where a page was free, as for hot-remove.
 
         Returns:
-            OK; ENOMEM: no page to take its place, or it is gigantic; EBUSY: somebody holds it.
-            Pages below the first that stays are gone.
+            OK; ENOMEM: no page to take its place, or it is gigantic; EBUSY: somebody holds it;
+            EAGAIN: somebody took it meanwhile.  Pages below the first that stays are gone.
         """
         for pool in self.pools:
             for head in pool.heads_in(span.start, span.stop):
@@ -83,25 +83,32 @@ class HugeEvictor:
         return Errno.OK
 
     def _clear(self, pool: HugePool, head: int, mode: Mode, *, keep: bool) -> Errno:
-        size = pool.nr_huge_pages
-        if not pool.is_free(head):
-            errno = self._move(pool, head, mode)
-            if errno is not Errno.OK:
-                return errno
-        if keep and pool.nr_huge_pages == size and self._fresh(pool, head) < 0:
-            return Errno.ENOMEM
-        pool.give_back(head)
-        return Errno.OK
+        made: list[int] = []
+        errno = Errno.OK if pool.is_free(head) else self._move(pool, head, mode, made)
+        if errno is Errno.OK and keep and not made and self._fresh(pool, head, made) < 0:
+            errno = Errno.ENOMEM
+        if errno is Errno.OK and pool.is_free(head):
+            pool.give_back(head)
+            return Errno.OK
+        # Others ran while memory was found: the page may have gone by now, or be somebody's.
+        for fresh in made:
+            if pool.is_free(fresh):
+                pool.give_back(fresh)
+        if not pool.has(head):
+            return Errno.OK
+        return Errno.EAGAIN if errno is Errno.OK else errno
 
-    def _move(self, pool: HugePool, head: int, mode: Mode) -> Errno:
+    def _move(self, pool: HugePool, head: int, mode: Mode, made: list[int]) -> Errno:
         """Contents and users to another page of the node."""
         if mode == Mode.ASYNC:
             return Errno.EAGAIN
-        if not pool.nr_users(head) or pool.nr_foreign(head):
+        if not _may_move(pool, head):
             return Errno.EBUSY
-        target = self._target_for(pool, head)
+        target = self._target_for(pool, head, made)
         if target < 0:
             return Errno.ENOMEM
+        if not _may_move(pool, head):  # any more: others ran
+            return Errno.EAGAIN
         self._contents.copy(pool.frames_of(head), pool.frames_of(target))
         self._counters.pages_copied += pool.nr_pages
         self._counters.flushes += 1
@@ -109,20 +116,26 @@ class HugeEvictor:
         pool.hand_over(head, target)
         return Errno.OK
 
-    def _target_for(self, pool: HugePool, head: int) -> int:
+    def _target_for(self, pool: HugePool, head: int, made: list[int]) -> int:
         """A free page of its node outside of isolated pageblocks, else a fresh one; or -1."""
         for other in reversed(pool.free_on(pool.node_of(head))):
             types = self._pageblocks.types_of(pool.frames_of(other))
             if not np.equal(types, MigrateType.ISOLATE).any():
                 return other
-        return -1 if self._is_gigantic(pool) else self._fresh(pool, head)
+        return -1 if self._is_gigantic(pool) else self._fresh(pool, head, made)
 
-    def _fresh(self, pool: HugePool, head: int) -> int:
-        """One page more in the pool, on the node of this one; or -1."""
+    def _fresh(self, pool: HugePool, head: int, made: list[int]) -> int:
+        """One page more in the pool, on the node of this one, noted in `made`; or -1."""
         fresh = pool.source.alloc(pool.node_of(head), hard=True)
         if fresh >= 0:
             pool.adopt(fresh)
+            made.append(fresh)
         return fresh
 
     def _is_gigantic(self, pool: HugePool) -> bool:
         return pool.nr_pages > self._pageblocks.nr_pages_per_block
+
+
+def _may_move(pool: HugePool, head: int) -> bool:
+    """Whether the page has users, and nobody else holds it."""
+    return pool.nr_users(head) > 0 and not pool.nr_foreign(head)

@@ -68,6 +68,11 @@ class HugeSizes:
             )
         return self.gigantic[nr_pages]
 
+    def on_put(self, pfn: int) -> None:
+        """Somebody dropped a reference of a frame that carries the HUGE flag (free_huge_page)."""
+        for pool in self.pools.values():
+            pool.on_put(pfn)
+
     def check(self) -> None:
         """Run every pool's invariants.
 

@@ -2,17 +2,21 @@
 
 A page of a pool is
 
-    free        on its node's list; handed out newest first
+    free        nobody uses or holds it; handed out newest first
     in use      some mapping has it: one reference on its head for each user
     lingering   no user has it any more, or never had, but somebody else holds a reference (a
-                pin, say); free once that is dropped
+                pin, say); free from the moment at which the last of these is dropped
 
 and only a free one is given back to the allocator or handed out.  A free page keeps one
 reference on each of its frames, the pool's own (the kernel keeps none); the reference of a
 mover that has taken a frame is not somebody else's.
 
-Kernel counterpart: the lists and counts of struct hstate, enqueue_huge_page and
-dequeue_huge_page_node_exact of mm/hugetlb.c (v6.1).
+Looking changes nothing.  A page becomes free in one of two moments, and only then is it asked
+whether it goes back to the allocator: its last user leaves (`unuse`), or the last reference of
+somebody else is dropped (`on_put`, which whoever drops references calls).
+
+Kernel counterpart: the lists and counts of struct hstate, enqueue_huge_page,
+dequeue_huge_page_node_exact and free_huge_page of mm/hugetlb.c (v6.1).
 """
 
 from collections.abc import Callable
@@ -20,7 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mm.frames import Frames, FrameState, PageFlag
-from pinpage.errors import NotPinnedError, require
+from pinpage.errors import NotPinnedError, PinpageError, require, within
 from pinpage.units import Mask, Pfns
 
 __all__ = ["HugePages"]
@@ -46,7 +50,7 @@ class HugePages:
     Invariants, run by `check`:
         H1 every huge page is aligned to its size.
         H2 its frames are used, carry the HUGE flag, and no other page's.
-        H3 a page is free or not, and a free one stands on the list of its node.
+        H3 a page has users, or stands on the list of its node.
         H4 no node has more surplus pages than pages.
         H5 the pool holds a reference on each frame, and one on the head for every user.
     """
@@ -77,8 +81,8 @@ class HugePages:
         self.on_gone: Callable[[int], None] = _nobody_minds
         self.on_moved: Callable[[int, int], None] = _nobody_minds
         self._release = release
-        self._free: dict[int, list[int]] = {node: [] for node in nodes}
-        self._nr_users: dict[int, int] = {}  # of all that are not free; lingering ones have 0
+        self._idle: dict[int, list[int]] = {node: [] for node in nodes}  # free or lingering
+        self._nr_users: dict[int, int] = {}  # of every page
         self.kin = kin
         kin.append(self)
 
@@ -95,14 +99,19 @@ class HugePages:
         return sum(len(self.free_on(node)) for node in self.nodes)
 
     def free_on(self, node: int) -> list[int]:
-        """Free pages of a node, the one that is handed out first last; a copy."""
-        self.settle()
-        return list(self._free[node])
+        """Free pages of a node, the one that is handed out first last; a copy.
+
+        Cost: about 3 us per 2 MiB page that is free or lingering.
+        """
+        return [head for head in self._idle[node] if not self.nr_foreign(head)]
+
+    def has(self, head: int) -> bool:
+        """Whether one of its pages starts there."""
+        return head in self._nr_users
 
     def is_free(self, head: int) -> bool:
-        """Whether the page can be handed out."""
-        self.settle()
-        return head not in self._nr_users
+        """Whether the pool has the page, and nobody uses it or holds a reference."""
+        return self._nr_users.get(head) == 0 and not self.nr_foreign(head)
 
     def node_of(self, head: int) -> int:
         """The node that a page lies on."""
@@ -134,22 +143,34 @@ class HugePages:
     # Changing.
 
     def adopt(self, head: int) -> None:
-        """Frames that were just allocated become a free page."""
+        """Frames that were just allocated become a free page.
+
+        Raises:
+            PinpageError: no page can start there, a frame of it is not allocated, or is some
+                page's already.
+        """
+        self._require_adoptable(head)
         frames = self.frames_of(head)
         self.frames.set_flag(frames, PageFlag.HUGE)
         self.frames.set_flag(frames[:1], PageFlag.COMPOUND_HEAD)
         self.frames.set_flag(frames[1:], PageFlag.COMPOUND_TAIL)
         self.heads.append(head)
-        self._free[self.node_of(head)].append(head)
+        self._nr_users[head] = 0
+        self._idle[self.node_of(head)].append(head)
 
     def give_back(self, head: int) -> None:
         """A free page goes back to the allocator.
 
         A frame that a mover has taken meanwhile is left to it: its reference is the last one.
+
+        Raises:
+            NotPinnedError, PinpageError: no such page, or it is not free.
         """
-        self._free[self.node_of(head)].remove(head)
+        self.require_free(head)
+        self._idle[self.node_of(head)].remove(head)
         self.on_gone(head)
         self.heads.remove(head)
+        del self._nr_users[head]
         pfns = self.frames_of(head)
         self.frames.flags[pfns] = 0
         taken = self.frames.isolated[pfns]
@@ -157,47 +178,63 @@ class HugePages:
         self._release(pfns[~taken] if taken.any() else pfns)
 
     def use(self, head: int) -> None:
-        """A user takes a page, free or in use: one reference on its head."""
-        if head not in self._nr_users:
-            self._free[self.node_of(head)].remove(head)
-        self._nr_users[head] = self.nr_users(head) + 1
+        """A user takes a page, free or in use: one reference on its head.
+
+        Raises:
+            NotPinnedError: no such page.
+        """
+        self.require_ours(head)
+        if not self._nr_users[head]:
+            self._idle[self.node_of(head)].remove(head)
+        self._nr_users[head] += 1
         self.frames.refcount[head] += 1
 
     def unuse(self, head: int) -> None:
-        """A user drops a page in use; the last one frees it if nobody else holds it."""
+        """A user drops a page in use; the last one frees it if nobody else holds it.
+
+        Raises:
+            NotPinnedError, PinpageError: no such page, or nobody uses it.
+        """
+        self.require_used(head)
         self._nr_users[head] -= 1
         self.frames.refcount[head] -= 1
-        self.settle()
+        if not self._nr_users[head]:
+            self._idle[self.node_of(head)].append(head)
+            self._free_unless_held(head)
 
     def hand_over(self, head: int, target: int) -> None:
-        """The users of one page have another, a free one, from here on; the first is free."""
-        users = self._nr_users.pop(head)
-        self._free[self.node_of(target)].remove(target)
-        self._free[self.node_of(head)].append(head)
+        """The users of one page have another, a free one, from here on; the first is free.
+
+        Raises:
+            NotPinnedError, PinpageError: no such pages, nobody uses the first, or the other is
+                not free.
+        """
+        self.require_used(head)
+        self.require_free(target)
+        users, self._nr_users[head] = self._nr_users[head], 0
+        self._idle[self.node_of(target)].remove(target)
+        self._idle[self.node_of(head)].append(head)
         self._nr_users[target] = users
         self.frames.refcount[head] -= users
         self.frames.refcount[target] += users
         self.on_moved(head, target)
 
-    def settle(self) -> None:
-        """Sort free pages from lingering ones, by the references that others hold now.
+    def on_put(self, pfn: int) -> None:
+        """Somebody dropped a reference of a frame; if it was the last on a page, that is free."""
+        head = pfn - pfn % self.nr_pages
+        if self._nr_users.get(head) == 0:
+            self._free_unless_held(head)
 
-        A page that becomes free goes back to the allocator where its node has surplus ones.
-        Cost: about 3 us per 2 MiB page that is free or lingering.
-        """
-        for head in [head for head, users in self._nr_users.items() if not users]:
-            if self.nr_foreign(head):
-                continue
-            del self._nr_users[head]
-            node = self.node_of(head)
-            self._free[node].append(head)
-            if self.nr_surplus[node]:
-                self.nr_surplus[node] -= 1
-                self.give_back(head)
-        for listed in self._free.values():
-            for head in [head for head in listed if self.nr_foreign(head)]:
-                listed.remove(head)
-                self._nr_users[head] = 0
+    def _free_unless_held(self, head: int) -> None:
+        """A page without users: the next to be handed out, or back where there is surplus."""
+        if self.nr_foreign(head):
+            return
+        node = self.node_of(head)
+        self._idle[node].remove(head)
+        self._idle[node].append(head)
+        if self.nr_surplus[node]:
+            self.nr_surplus[node] -= 1
+            self.give_back(head)
 
     def require_ours(self, head: int) -> None:
         """Refuse a pfn at which no page starts.
@@ -205,8 +242,42 @@ class HugePages:
         Raises:
             NotPinnedError: that is so.
         """
-        if head not in self.heads:
+        if head not in self._nr_users:
             raise NotPinnedError(f"hugetlb: no huge page starts at pfn {head:#x}")
+
+    def require_used(self, head: int) -> None:
+        """Refuse a page without users.
+
+        Raises:
+            NotPinnedError, PinpageError: no such page, or nobody uses it.
+        """
+        self.require_ours(head)
+        if not self.nr_users(head):
+            raise PinpageError(f"hugetlb: nobody uses the page at pfn {head:#x}")
+
+    def require_free(self, head: int) -> None:
+        """Refuse a page that somebody has.
+
+        Raises:
+            NotPinnedError, PinpageError: no such page, or somebody uses or holds it.
+        """
+        self.require_ours(head)
+        if not self.is_free(head):
+            raise PinpageError(
+                f"hugetlb: the page at pfn {head:#x} has {self.nr_users(head)} users and "
+                f"{self.nr_foreign(head)} other references: drop them first"
+            )
+
+    def _require_adoptable(self, head: int) -> None:
+        within(self.frames.nr_frames - self.nr_pages + 1, "hugetlb: adopt", head=head)
+        rows = slice(head, head + self.nr_pages)
+        fits = self.frames.state[rows] == FrameState.USED
+        fits &= (self.frames.flags[rows] & PageFlag.HUGE.mask) == 0
+        if head % self.nr_pages or not fits.all():
+            raise PinpageError(
+                f"hugetlb: the {self.nr_pages} frames at pfn {head:#x} are no page: "
+                "allocate them, aligned"
+            )
 
     def check(self) -> None:
         """Run H1..H5.
@@ -222,12 +293,12 @@ class HugePages:
         nr_huge = int(np.count_nonzero(self.frames.flags & PageFlag.HUGE.mask))
         expected = sum(len(pool.heads) * pool.nr_pages for pool in self.kin)
         require(nr_huge == expected, "H2 the HUGE flag on a strange frame", nr_huge=nr_huge)
-        listed = [head for heads in self._free.values() for head in heads]
-        known = sorted([*listed, *self._nr_users])
-        require(known == sorted(self.heads), "H3 free and used pages are not all pages")
-        for node, heads in self._free.items():
+        listed = [head for heads in self._idle.values() for head in heads]
+        known = sorted([*listed, *(head for head, users in self._nr_users.items() if users)])
+        require(known == sorted(self.heads), "H3 idle and used pages are not all pages")
+        for node, heads in self._idle.items():
             strays = [head for head in heads if self.node_of(head) != node]
-            require(not strays, "H3 a free page on a strange list", node=node, pfns=strays)
+            require(not strays, "H3 an idle page on a strange list", node=node, pfns=strays)
             fits = 0 <= self.nr_surplus[node] <= self.nr_on(node)
             require(fits, "H4 more surplus pages than pages", node=node)
 

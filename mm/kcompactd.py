@@ -21,10 +21,11 @@ from mm.compaction import Compaction
 from mm.defer import MAX_DEFER_SHIFT, Deferral
 from mm.design import Design
 from mm.fragindex import fragmentation_score_node, fragmentation_score_zone
+from mm.free_area import NR_ORDERS
 from mm.nodes import Zone
 from mm.pcp import PerCpuPages
 from mm.suitable import compaction_suitable
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, within
 
 __all__ = ["CHECK_INTERVAL_NS", "DEFAULT_PROACTIVENESS", "Kcompactd", "score_marks"]
 
@@ -82,12 +83,17 @@ class Kcompactd:
     # For an order.
 
     def run(self, order: int) -> CompactReport:
-        """Compact each zone that lacks a block of this order, unless that failed lately."""
+        """Compact each zone that lacks a block of this order, unless that failed lately.
+
+        Raises:
+            PinpageError: an order that there is none of.
+        """
+        within(NR_ORDERS, "kcompactd", order=order)
         self.nr_wakes += 1
         total = CompactReport(CompactResult.SKIPPED)
         for zone in self.zones:
             deferral = self._deferral(zone)
-            if deferral.is_deferred(order):
+            if deferral.defers(order):
                 total.result = max(total.result, CompactResult.DEFERRED)
                 continue
             if compaction_suitable(self._buddy, zone, order, mark=zone.min, highest=zone.kind):
@@ -117,11 +123,14 @@ class Kcompactd:
 
         Returns:
             What was done, or None if nothing was.
+
+        Raises:
+            PinpageError: `proactiveness` was set to no percentage.
         """
+        _, high = score_marks(self.proactiveness)
         if not self.proactiveness or now_ns < self.next_look_ns:
             return None
         self.next_look_ns = now_ns + CHECK_INTERVAL_NS
-        _, high = score_marks(self.proactiveness)
         before = self.score()
         if before <= high:
             return None

@@ -21,9 +21,11 @@ from attrs import define, field
 from mm.buddy import Buddy
 from mm.compaction import Compaction
 from mm.costs import CostModel, Counters
+from mm.free_area import NR_ORDERS
 from mm.kcompactd import Kcompactd
 from mm.nodes import Zone, watermark_ok
 from mm.suitable import compact_gap
+from pinpage.errors import within
 
 __all__ = ["DEF_PRIORITY", "MAX_FAILURES", "Kswapd", "Shrinker"]
 
@@ -84,7 +86,12 @@ class Kswapd:
         return self._run is not None
 
     def wake(self, order: int, zones: Sequence[Zone]) -> None:
-        """Somebody lacks a block of this order."""
+        """Somebody lacks a block of this order.
+
+        Raises:
+            PinpageError: an order that there is none of.
+        """
+        within(NR_ORDERS, "kswapd", order=order)
         self._asked = max(self._asked, order)
         if self._run is not None or self.nr_failures >= MAX_FAILURES:
             return

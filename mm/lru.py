@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.frames import Frames, FrameState, PageFlag
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PfnError, PinpageError, at_least, require
 from pinpage.units import Pfns
 
 __all__ = ["Lru"]
@@ -73,11 +73,10 @@ class Lru:
             active: which list.
 
         Raises:
-            PinpageError: one is on a list already.  Nothing has changed.
+            PinpageError: one is on a list already, is not used, or is named twice.  Nothing has
+                changed.
         """
-        if (self._stamp[pfns] >= 0).any():
-            pfn = int(pfns[(self._stamp[pfns] >= 0).argmax()])
-            raise PinpageError(f"lru: pfn {pfn:#x} is on a list already")
+        self._require_addable(pfns)
         places = self._lists[active]
         self._make_room(places, len(pfns), active)
         start = places.stop
@@ -92,6 +91,8 @@ class Lru:
 
     def add_page(self, pfn: int, *, active: bool = False) -> None:
         """`add_many` for one page."""
+        if self.frames.state.item(pfn) != FrameState.USED:
+            raise PinpageError(f"lru: pfn {pfn:#x} is not used")
         if self._stamp.item(pfn) >= 0:
             raise PinpageError(f"lru: pfn {pfn:#x} is on a list already")
         places = self._lists[active]
@@ -108,13 +109,14 @@ class Lru:
         """Isolate pages: off their lists, PG_lru cleared, PG_active kept.
 
         Raises:
-            PinpageError: one is on no list.  Nothing has changed.
+            PinpageError: one is on no list, or is named twice.  Nothing has changed.
         """
         if len(pfns) == 0:
             return
         stamps = self._stamp[pfns]
         if int(stamps.min()) < 0:
             raise PinpageError(f"lru: pfn {int(pfns[stamps.argmin()]):#x} is on no list")
+        self._require_distinct(pfns)
         nr_active = int((stamps & 1).sum())
         self._lists[True].nr_pages -= nr_active
         self._lists[False].nr_pages -= len(pfns) - nr_active
@@ -153,8 +155,12 @@ class Lru:
     def oldest(self, count: int, active: bool = False) -> Pfns:
         """Up to `count` pages, the oldest first; they stay on the list.
 
+        Raises:
+            PinpageError: a negative count.
+
         Cost: O(count) amortised; stale places are skipped once or compacted away.
         """
+        at_least(0, "lru: oldest", count=count)
         places = self._lists[active]
         if places.stop - places.start > 2 * places.nr_pages + _MIN_PLACES:
             self._compact(places, len(places.pfns), active)
@@ -172,7 +178,39 @@ class Lru:
             places.start = place
         return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
+    def members(self, *, active: bool) -> Pfns:
+        """All pages of a list, the oldest first.
+
+        Cost: one pass over its places, stale ones included.
+        """
+        places = self._lists[active]
+        return self._live(places, places.start, places.stop, active)
+
     # Inside.
+
+    def _require_addable(self, pfns: Pfns) -> None:
+        if len(pfns) == 0:
+            return
+        if int(pfns.min()) < 0 or int(pfns.max()) >= self.frames.nr_frames:
+            raise PfnError(f"lru: a pfn is outside the machine (0..{self.frames.nr_frames - 1:#x})")
+        listed = self._stamp[pfns] >= 0
+        if listed.any():
+            raise PinpageError(f"lru: pfn {int(pfns[listed.argmax()]):#x} is on a list already")
+        other = self.frames.state[pfns] != FrameState.USED
+        if other.any():
+            raise PinpageError(f"lru: pfn {int(pfns[other.argmax()]):#x} is not used")
+        self._require_distinct(pfns)
+
+    def _require_distinct(self, pfns: Pfns) -> None:
+        """Each frame keeps the last row that names it: a row that it has not kept is a double."""
+        if len(pfns) == 1 or (pfns[1:] > pfns[:-1]).all():  # the usual case
+            return
+        rows = np.arange(len(pfns), dtype=np.int32)
+        kept, self._stamp[pfns] = self._stamp[pfns], rows
+        twice = self._stamp[pfns] != rows
+        self._stamp[pfns] = kept
+        if twice.any():
+            raise PinpageError(f"lru: pfn {int(pfns[twice.argmax()]):#x} is named twice")
 
     def _live(self, places: _List, start: int, stop: int, active: bool) -> Pfns:
         pfns = places.places(start, stop)

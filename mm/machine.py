@@ -42,12 +42,13 @@ from mm.plan import Plan
 from mm.planned import PlannedCompaction
 from mm.power import PowerManagement
 from mm.range_walk import Parts
+from mm.refs import Refs
 from mm.rmap import Rmap
 from mm.strategy import Strategy
 from mm.swap import Swap
 from mm.swap_host import SwapCore
 from mm.vmscan import Reclaimer
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, at_least, one_of, within
 from pinpage.owner import Mode
 from pinpage.registry import DEFAULT_BATCH_NR_PINS, PinRegistry
 from pinpage.topology import Topology
@@ -83,7 +84,7 @@ class Machine:
 
     Attributes:
         frames, pageblocks, zones, contents: the columns.
-        buddy, pcp, rmap, lru, swap: the state over them.
+        buddy, pcp, rmap, lru, swap, refs: the state over them.
         mover, compaction, planned, allocator, hugetlb, evacuator, power, hotplug: the policies.
         paging, memory, swap_core: the process side: what faults and unuse share, processes,
             and what a compressed cache asks of swap.
@@ -122,8 +123,9 @@ class Machine:
         self.rmap = Rmap(frames)
         self.lru = Lru(frames)
         self.swap = Swap(frames, self.rmap)
+        self.refs = Refs(frames, self.lru, self.pcp.free, self.counters)
         self.mover = Mover(
-            frames, contents, self.buddy, self.rmap, self.lru, self.swap.cache, self.pcp,
+            frames, contents, self.buddy, self.rmap, self.lru, self.swap.cache, self.refs,
             counters=self.counters,
         )  # fmt: skip
         parts = (frames, pageblocks, self.buddy, self.mover, self.counters)
@@ -133,10 +135,10 @@ class Machine:
             self.zones, self.buddy, self.pcp, self.compaction, self.counters, lambda: self.design
         )
         self.hugetlb = HugePool(frames, self.buddy, BuddySource(self.buddy, self.allocator))
-        self.paging = Paging(self, self.rmap, self.lru, self.swap)
+        self.paging = Paging(self, self.refs, self.rmap, self.lru, self.swap)
         self.memory = Memory(self.paging)
         self.swap_core = SwapCore(self.paging)
-        self.reclaimer = Reclaimer(self.paging, self.pcp, self.counters)
+        self.reclaimer = Reclaimer(self.paging)
         self.allocator.reclaim = self._reclaim
         self.allocator.reclaimable = self._nr_reclaimable
         self.mover.wait_on_page = self.paging.wait_on_page
@@ -155,6 +157,7 @@ class Machine:
         self.hugetlbs = HugeSizes(
             self.hugetlb, huge, self.contig, self.planned, lambda: self.zones, lambda: self.design
         )
+        self.refs.on_huge_put = self.hugetlbs.on_put
         self.power = PowerManagement(
             Parts(*ours), self.evacuator, self.planned, lambda: self.zones, self.costs
         )
@@ -183,11 +186,14 @@ class Machine:
         """A machine of `nr_pages` free frames, one Normal zone per node.
 
         Raises:
-            PinpageError: not a positive multiple of a pageblock, or less than one per node.
+            PinpageError: not a positive multiple of a pageblock, or less than one per node; no
+                such contents.
 
         >>> Machine.build(nr_pages=1024, contents="tags").buddy.nr_free()
         1024
         """
+        one_of(("arena", "tags"), "machine", contents=contents)
+        at_least(1, "machine", nr_nodes=nr_nodes, nr_cpus=nr_cpus)
         if nr_pages < 1 or nr_pages % PAGEBLOCK_NR_PAGES:
             raise PinpageError(
                 f"machine: nr_pages={nr_pages} is not a multiple of a pageblock: "
@@ -201,7 +207,13 @@ class Machine:
         return cls(frames, Pageblocks(nr_pages), zones, holds, nr_cpus=nr_cpus)
 
     def use_registry(self, *, batch_nr_pins: int = DEFAULT_BATCH_NR_PINS) -> PinRegistry:
-        """Put the registry design in force; returns its registry, in which owners register."""
+        """Put the registry design in force; returns its registry, in which owners register.
+
+        Raises:
+            PinpageError: there is one in force, with pins: they would be forgotten.
+        """
+        if self.registry is not None and len(self.registry):
+            raise PinpageError(f"use_registry: {len(self.registry)} pins stand: go on with it")
         spans = tuple(_node_spans(self.zones, self.frames.nr_frames))
         self.registry = PinRegistry(Topology(spans), batch_nr_pins=batch_nr_pins)
         self.design = RegistryDesign(self.registry, self.mover)
@@ -230,6 +242,7 @@ class Machine:
         Raises:
             PinpageError: it is not allocated, or others hold references too.
         """
+        within(self.frames.nr_frames, "free_page", pfn=pfn)
         if self.frames.state[pfn] != FrameState.USED or self.frames.refcount[pfn] != 1:
             raise PinpageError(
                 f"free_page: pfn {pfn:#x} has {self.frames.refcount[pfn]} references, not 1"
@@ -242,12 +255,14 @@ class Machine:
         Raises:
             PinpageError: nobody holds the frame, or it is frozen for a move.
         """
-        if not self.mover.get_page(pfn):
+        within(self.frames.nr_frames, "get_page", pfn=pfn)
+        if not self.refs.get_page(pfn):
             raise PinpageError(f"get_page: pfn {pfn:#x} is free or frozen")
 
     def put_page(self, pfn: int) -> bool:
         """One reference less; True when that was the last one and the frame is free now."""
-        return self.mover.put_page(pfn)
+        within(self.frames.nr_frames, "put_page", pfn=pfn)
+        return self.refs.put_page(pfn)
 
     def _reclaim(self, nr_pages: int) -> int:
         """Direct reclaim for the allocator: pages that were off, or that it freed."""
@@ -296,8 +311,7 @@ class Machine:
         Raises:
             PinpageError: no such strategy or node, or a plan for one node.
         """
-        if strategy not in ("scan", "plan"):
-            raise PinpageError(f"compact: strategy={strategy!r}: it is 'scan' or 'plan'")
+        one_of(("scan", "plan"), "compact", strategy=strategy)
         if node is not None and (strategy == "plan" or node not in self.kcompactd):
             raise PinpageError(
                 f"compact: node={node} by {strategy}: "
@@ -356,7 +370,7 @@ class Machine:
             InvariantError: one does not hold.
         """
         parts: tuple[_Checked, ...] = (
-            self.frames, self.pageblocks, self.buddy, self.pcp, self.rmap, self.lru, self.swap,
+            self.frames, self.pageblocks, self.buddy, self.pcp, self.lru, self.rmap, self.swap,
             self.mover, self.hugetlbs, self.cma, self.power, self.hotplug,
             *self.zones,
         )  # fmt: skip

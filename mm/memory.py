@@ -18,6 +18,7 @@ from collections.abc import Generator
 import numpy as np
 
 from mm.address_space import PTE_NONE, AddressSpace, Vpns, pte_entry, pte_pfn, swap_pte
+from mm.contents import TagContents
 from mm.errno import Errno
 from mm.frames import PageFlag
 from mm.mmap import mmput, zap_page_range
@@ -41,8 +42,18 @@ class Memory:
 
     # Spaces.
 
+    def _require_process(self, space: AddressSpace) -> None:
+        if space.kind != "process":
+            raise PinpageError(f"{space.name!r} is a {space.kind}, not a process")
+        if not self.paging.rmap.knows(space):
+            raise PinpageError(f"process {space.name!r} has exited, or is another machine's")
+
     def mmap(self, name: str, nr_pages: int) -> AddressSpace:
-        """A new process with one anonymous mapping of `nr_pages` pages, none of them touched."""
+        """A new process with one anonymous mapping of `nr_pages` pages, none of them touched.
+
+        Raises:
+            PinpageError: a negative number of pages, or more than there can be.
+        """
         return self.paging.rmap.create(name, nr_pages)
 
     def fork(self, parent: AddressSpace, name: str) -> AddressSpace | None:
@@ -53,6 +64,9 @@ class Memory:
         Returns:
             The child, in the mmlist behind the parent if anything is swapped out; None
             without memory for the copies (-ENOMEM; nothing changed).
+
+        Raises:
+            PinpageError: not a process, or one that has exited.
         Cost: a loop, about 1 us per page: a second mapping is a dict insert.
         """
         return run_out(self.fork_steps(parent, name))
@@ -65,7 +79,7 @@ class Memory:
         A pin taken before the sharing shows in the page's references, and the page is copied;
         whoever pins meanwhile sees `write_protect_seq` change, and must look again.
         """
-        _require_process(parent)
+        self._require_process(parent)
         parent.write_protect_seq += 1
         child = self._share(parent, name)
         try:
@@ -104,8 +118,12 @@ class Memory:
         return child
 
     def exit(self, space: AddressSpace) -> None:
-        """The process itself lets go; the space goes with its last user."""
-        _require_process(space)
+        """A user lets go; the space goes with the last one, the process itself as a rule.
+
+        Raises:
+            PinpageError: not a process, or one that has exited.
+        """
+        self._require_process(space)
         mmput(self.paging, space)
 
     def dontneed(self, space: AddressSpace, vpns: Vpns) -> int:
@@ -115,10 +133,11 @@ class Memory:
             How many of them had a PTE.
 
         Raises:
-            PinpageError: a vpn is outside the space.
+            PinpageError: not a process, or one that has exited; a vpn is outside it, or named
+                twice.
         """
-        for vpn in vpns.tolist():
-            _require_vpn(space, vpn)
+        self._require_process(space)
+        _require_distinct(space, vpns)
         return zap_page_range(self.paging, space, vpns)
 
     # Accesses.
@@ -130,7 +149,7 @@ class Memory:
             The frame, present and (if `write`) private and dirty; or ENOMEM.
 
         Raises:
-            PinpageError: not a process, or the vpn is outside it (SIGSEGV).
+            PinpageError: not a process, one that has exited, or the vpn is outside it (SIGSEGV).
         """
         return self._touch(space, vpn, write=write)
 
@@ -138,7 +157,7 @@ class Memory:
         self, space: AddressSpace, vpn: int, *, write: bool = False, whole: bool = False
     ) -> int:
         """`touch`; `whole`: every byte is written next, so that a new page needs no zeroes."""
-        _require_process(space)
+        self._require_process(space)
         _require_vpn(space, vpn)
         pfn = self._fault_in(space, vpn, whole=whole)
         if pfn >= 0 and write:
@@ -154,22 +173,25 @@ class Memory:
             OK or ENOMEM.
 
         Raises:
-            PinpageError: the vpn is outside the space, the bytes outside the page, or the
-                machine's contents are tags.
+            PinpageError: as `touch`; the bytes lie outside the page, or the machine's contents
+                are tags.
         """
+        if isinstance(self.paging.contents, TagContents):
+            raise PinpageError("write: this machine keeps a tag per page, no bytes: set_tags")
         if offset < 0 or offset + len(data) > PAGE_SIZE:
             raise PinpageError(f"write of {len(data)} bytes at {offset}: beyond the page")
         pfn = self._touch(space, vpn, write=True, whole=len(data) == PAGE_SIZE)
         if pfn < 0:
             return Errno(pfn)
-        self.paging.contents.write(pfn, data, offset)
+        for frame in self.paging.refs.copies_of(pfn):
+            self.paging.contents.write(frame, data, offset)
         return Errno.OK
 
     def read(self, space: AddressSpace, vpn: int) -> bytes | None:
         """Load a page's bytes (8 of them where contents are tags); None for ENOMEM.
 
         Raises:
-            PinpageError: the vpn is outside the space.
+            PinpageError: as `touch`.
         """
         pfn = self.touch(space, vpn)
         return None if pfn < 0 else self.paging.save(pfn)
@@ -256,9 +278,13 @@ class Memory:
         return new_pfn
 
 
-def _require_process(space: AddressSpace) -> None:
-    if space.kind != "process":
-        raise PinpageError(f"{space.name!r} is a {space.kind}, not a process")
+def _require_distinct(space: AddressSpace, vpns: Vpns) -> None:
+    seen: set[int] = set()
+    for vpn in vpns.tolist():
+        _require_vpn(space, vpn)
+        if vpn in seen:
+            raise PinpageError(f"vpn {vpn:#x} of {space.name!r} is named twice: name it once")
+        seen.add(vpn)
 
 
 def _require_vpn(space: AddressSpace, vpn: int) -> None:

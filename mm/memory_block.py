@@ -11,7 +11,6 @@ entries of the resource tree, which walk_system_ram_range() counts.
 
 import enum
 from collections.abc import Iterable
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +42,7 @@ class MemoryBlocks:
     Attributes:
         nr_pages: pages in a block, a multiple of a pageblock.  May be set anew for as long
             as no block was added, removed or taken offline.
+        states: a `BlockState` per block; one that holds any RAM starts online.
 
     Invariants, run by `check`:
         MB1 every frame of a block that is offline or absent is a hole.
@@ -52,14 +52,14 @@ class MemoryBlocks:
     def __init__(
         self, frames: Frames, pageblocks: Pageblocks, nr_pages: int = MEMORY_BLOCK_NR_PAGES
     ) -> None:
-        """Blocks over frames as they are; which hold RAM is found out when first asked.
+        """Blocks over frames as they are now: whatever is no hole is RAM.
 
         Raises:
             PinpageError: the size is not a positive multiple of a pageblock.
         """
         self._frames = frames
         self._pageblocks = pageblocks
-        self._ram: tuple[Span, ...] | None = None
+        self._ram = _runs(frames.state != FrameState.HOLE)
         self._has_changed = False
         self._nr_pages: int = 0
         self.nr_pages = nr_pages
@@ -79,18 +79,17 @@ class MemoryBlocks:
         if self._has_changed and nr_pages != self._nr_pages:
             raise PinpageError("memory block: nr_pages: blocks have come or gone, their size stays")
         self._nr_pages = nr_pages
-        self.__dict__.pop("states", None)
+        self.states = self._as_found()
 
     @property
     def nr_blocks(self) -> int:
         """Memory blocks; the last one may reach beyond the machine."""
         return -(-self._frames.nr_frames // self._nr_pages)
 
-    @cached_property
-    def states(self) -> NDArray[np.uint8]:
-        """A `BlockState` per block; one that holds any RAM starts online."""
+    def _as_found(self) -> NDArray[np.uint8]:
+        """A block that holds any RAM starts online."""
         states = np.zeros(self.nr_blocks, dtype=np.uint8)
-        for span in self.ram:
+        for span in self._ram:
             states[span.start // self._nr_pages : -(-span.stop // self._nr_pages)] = (
                 BlockState.ONLINE
             )
@@ -131,15 +130,13 @@ class MemoryBlocks:
     @property
     def ram(self) -> tuple[Span, ...]:
         """Where there is RAM, online or not, as spans that ascend and do not touch."""
-        if self._ram is None:
-            self._ram = _runs(self._frames.state != FrameState.HOLE)
         return self._ram
 
     @ram.setter
     def ram(self, spans: Iterable[Span]) -> None:
         """Say so where frames cannot tell: a hole in a section counts as reserved there."""
         self._ram = _joined(spans)
-        self.__dict__.pop("states", None)
+        self.states = self._as_found()
 
     def nr_ram_pages(self, span: Span) -> int:
         """Pages of RAM in a span (walk_system_ram_range)."""

@@ -38,7 +38,7 @@ from mm.patience import EvacuationReport, Patience
 from mm.plan_range import RangeOutcome, RangePlan
 from mm.strategy import Strategy
 from mm.zone_resize import ZoneResizer, zone_for
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PinpageError, one_of, require
 from pinpage.owner import Mode
 from pinpage.units import Pfns, Span
 
@@ -85,7 +85,7 @@ class MemoryHotplug:
     """
 
     def __init__(self, host: HotplugHost, block_nr_pages: int = MEMORY_BLOCK_NR_PAGES) -> None:
-        """Serve `host`; nothing is looked at before the first request.
+        """Serve `host`: what of its frames is no hole now is RAM.
 
         Args:
             host: the machine.
@@ -280,8 +280,7 @@ class MemoryHotplug:
         Raises:
             PinpageError: no such block or kind.
         """
-        if kind not in ("kernel", "movable"):
-            raise PinpageError(f"online: kind={kind!r}: it is 'kernel' or 'movable'")
+        one_of(("kernel", "movable"), "online", kind=kind)
         if self.blocks.state(block) is not BlockState.OFFLINE:
             return Errno.EINVAL
         errno = self.notifiers.ask(MemoryAction.GOING_ONLINE, MemoryAction.CANCEL_ONLINE, block)
@@ -390,5 +389,4 @@ class MemoryHotplug:
 def _require_sense(patience: Patience, strategy: Strategy) -> None:
     if not patience.can_end:
         raise PinpageError("offline: nothing ends this patience: give timeout_ns or a signal")
-    if strategy not in ("scan", "plan"):
-        raise PinpageError(f"offline: strategy={strategy!r}: it is 'scan' or 'plan'")
+    one_of(("scan", "plan"), "offline", strategy=strategy)

@@ -27,7 +27,7 @@ from mm.design import Answer, Design
 from mm.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
 from mm.home_move import move_home
 from mm.lru import Lru
-from mm.pcp import PerCpuPages
+from mm.refs import Refs
 from mm.rmap import Rmap
 from mm.swap import SwapCache
 from pinpage.errors import require
@@ -73,14 +73,12 @@ class Mover:
     """Moves frames; implements `pinpage.migrate.Memory` over mm's columns.
 
     Attributes:
+        refs: the counts, which it freezes.
         wait_on_page: called with a pfn and WRITEBACK where a move has to wait for the end of
             I/O (mode SYNC); returns once the flag is clear.
 
     Invariants:
         V1 only a frame that was taken is put back (required by `put`).
-        V2 no reference is dropped that nobody held (required by `put_page`).
-        V3 while a mover has a frame its own reference is never the one that is dropped
-           (required by `put_page`).
         V4 at rest nothing is isolated or frozen, and no frame is in a mover's hands (run by
            `check`).
     """
@@ -93,7 +91,7 @@ class Mover:
         rmap: Rmap,
         lru: Lru,
         swap_cache: SwapCache,
-        pcp: PerCpuPages,
+        refs: Refs,
         *,
         counters: Counters,
     ) -> None:
@@ -104,10 +102,9 @@ class Mover:
         self._rmap = rmap
         self._lru = lru
         self._swap_cache = swap_cache
-        self._pcp = pcp
+        self.refs = refs
         self._counters = counters
         self._from_lru = np.zeros(frames.nr_frames, dtype=np.bool_)
-        self._stands_for: dict[int, int] = {}
         self.wait_on_page: Callable[[int, PageFlag], None] = _nobody_ends_it
 
     # What the policies ask.
@@ -204,16 +201,13 @@ class Mover:
     def take(self, pfns: Pfns) -> NDArray[np.uint8]:
         """A reference unless it is zero, and the exclusive mark, on each frame."""
         frames = self._frames
-        reasons = np.full(len(pfns), Reason.MOVED, dtype=np.uint8)
+        reasons = np.full(len(pfns), Reason.RACED_FREE, dtype=np.uint8)
         isolated = frames.isolated[pfns]
-        gone = (frames.state[pfns] != FrameState.USED) | (frames.refcount[pfns] <= 0)
-        lost = gone | isolated
-        taken = pfns
-        if lost.any():
-            reasons[gone] = Reason.RACED_FREE
-            reasons[isolated] = Reason.ALREADY_ISOLATED
-            taken = pfns[~lost]
-        frames.refcount[taken] += 1
+        rows = np.flatnonzero(~isolated)
+        rows = rows[self.refs.get_many(pfns[rows])]
+        taken = pfns[rows]
+        reasons[isolated] = Reason.ALREADY_ISOLATED
+        reasons[rows] = Reason.MOVED
         frames.isolated[taken] = True
         on_lru = frames.has_flag(taken, PageFlag.LRU)
         self._from_lru[taken] = on_lru
@@ -223,36 +217,24 @@ class Mover:
 
     def only_ours(self, pfns: Pfns) -> Mask:
         """Frames whose last reference is the mover's: freed under us."""
-        last: Mask = self._frames.refcount[pfns] == 1
+        last: Mask = self.refs.counts(pfns) == 1
         return last
 
     def freeze(self, pfns: Pfns, pin_refs: NDArray[np.int64] | int) -> Mask:
-        """Freeze frames whose references are exactly those accounted for.
+        """Freeze frames whose references are exactly those accounted for."""
+        return self.refs.freeze(pfns, 1 + self.home_references(pfns) + pin_refs)
 
-        A frozen count is kept negated, so that nobody's get-unless-zero succeeds.
-        """
-        refcount = self._frames.refcount[pfns]
-        exact: Mask = refcount == 1 + self.home_references(pfns) + pin_refs
-        self._frames.refcount[pfns] = np.where(exact, -refcount, refcount)
-        return exact
-
-    def still_frozen(self, pfns: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
+    def still_frozen(self, pfns: Pfns, pin_refs: NDArray[np.int64] | int) -> Mask:
         """Which frozen frames still count exactly what is accounted for."""
-        expected = 1 + self.home_references(pfns) + pin_refs
-        exact: Mask = self._frames.refcount[pfns] == -expected
-        return exact
+        return self.refs.are_frozen_at(pfns, 1 + self.home_references(pfns) + pin_refs)
 
     def references(self, pfns: Pfns) -> NDArray[np.int64]:
         """References that page tables and the swap cache do not account for, frozen or not."""
-        counts: NDArray[np.int64] = np.abs(self._frames.refcount[pfns]).astype(np.int64)
-        return counts - self.home_references(pfns)
+        return self.refs.counts(pfns).astype(np.int64) - self.home_references(pfns)
 
     def unfreeze(self, pfns: Pfns) -> None:
         """Give frozen frames their counts back."""
-        self._frames.refcount[pfns] = np.abs(self._frames.refcount[pfns])
-        if self._stands_for:
-            thawed = set(pfns.tolist())
-            self._stands_for = {t: s for t, s in self._stands_for.items() if s not in thawed}
+        self.refs.unfreeze(pfns)
 
     def copy(self, sources: Pfns, targets: Pfns) -> None:
         """The contents, once; until `rekey` or `unfreeze` a target stands for its source.
@@ -260,9 +242,7 @@ class Mover:
         Also back again, when a move is undone: the target still stands for its source then.
         """
         self.copy_contents(sources, targets)
-        for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
-            if source not in self._stands_for:
-                self._stands_for[target] = source
+        self.refs.stand_for(sources, targets)
 
     def copy_contents(self, sources: Pfns, targets: Pfns) -> None:
         """The contents, where nobody can know the target before `rekey`."""
@@ -271,40 +251,13 @@ class Mover:
         self._counters.pages_isolated += len(targets)
         self._counters.flushes += -(-len(sources) // COMPACT_CLUSTER_MAX)
 
-    def get_page(self, pfn: int, nr_references: int = 1) -> bool:
-        """Take references of a page in use whose count is not frozen; whether that worked."""
-        count = self._frames.refcount.item(pfn)
-        if count <= 0 or self._frames.state.item(pfn) != FrameState.USED:  # (TAKEN: a target)
-            return False
-        self._frames.refcount[pfn] = count + nr_references
-        return True
-
-    def put_page(self, pfn: int, nr_references: int = 1) -> bool:
-        """Drop references; whether the last one was among them, and the frame is free now."""
-        pfn = self._stands_for.get(pfn, pfn)
-        count = self._frames.refcount.item(pfn)
-        require(abs(count) >= nr_references, "V2 a reference is dropped that nobody held", pfn=pfn)
-        if count < 0:  # frozen counts are kept negated; the mover's own is still in it
-            self._frames.refcount[pfn] = count + nr_references
-            return False
-        if count > nr_references:
-            self._frames.refcount[pfn] = count - nr_references
-            return False
-        require(not self._frames.isolated[pfn], "V3 a mover's reference was dropped", pfn=pfn)
-        if self._frames.flags.item(pfn) & int(PageFlag.LRU.mask):
-            self._lru.del_page(pfn)
-        self._pcp.free(pfn)
-        self._counters.pages_freed += 1
-        return True
-
     def rekey(self, sources: Pfns, targets: Pfns) -> Mask:
         """Everything that mm knows of the sources is true of the targets from here on."""
         frames = self._frames
-        done: Mask = np.abs(frames.refcount[sources]) > 1
+        done = ~self.only_ours(sources)
         if not done.all():
             sources, targets = sources[done], targets[done]
-        frames.state[targets] = FrameState.USED
-        frames.refcount[targets] = np.abs(frames.refcount[sources]) - 1
+        self.refs.carry_over(sources, targets)
         frames.mapcount[targets] = mapcount = frames.mapcount[sources]
         frames.flags[targets] = flags = frames.flags[sources] & _TRAVELS
         mapped = mapcount >= 0
@@ -313,28 +266,18 @@ class Mover:
         cached = (flags & _SWAPCACHE) != 0
         if cached.any():
             self._swap_cache.move_many(sources[cached], targets[cached])
-        frames.refcount[sources] = 0  # until freed: a lookup that comes late gets no reference
         frames.mapcount[sources] = MAPCOUNT_NONE
         frames.flags[sources] = 0
         frames.isolated[sources] = False
         self._lru.putback_many(*_rows(self._from_lru[sources], targets))
         self._from_lru[sources] = False
-        if self._stands_for:  # (those of frames that fail go on: they are still to be brought back)
-            for target in targets.tolist():
-                self._stands_for.pop(target, None)
         return done
 
     def hand_over(self, sources: Pfns, targets: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
         """References that go with the target's name: the target is a used page that has no more."""
-        frames = self._frames
         owed = self.references(sources) - 1 - pin_refs
         done: Mask = owed > 0
-        sources, targets, owed = sources[done], targets[done], owed[done]
-        for target in targets.tolist():
-            self._stands_for.pop(target, None)
-        frames.state[targets] = FrameState.USED
-        frames.refcount[targets] = owed
-        frames.refcount[sources] += owed.astype(np.int32)  # frozen counts are kept negated
+        self.refs.split_off(sources[done], targets[done], owed[done])
         return done
 
     def free(self, sources: Pfns) -> None:
@@ -346,19 +289,11 @@ class Mover:
         """Undo `take`; a frame whose last reference that was is freed."""
         frames = self._frames
         require(bool(frames.isolated[pfns].all()), "V1 put of a frame that was not taken")
+        gone = self.only_ours(pfns)
         frames.isolated[pfns] = False
-        frames.refcount[pfns] -= 1
-        gone = frames.refcount[pfns] == 0
         self._lru.putback_many(pfns[~gone & self._from_lru[pfns]])
         self._from_lru[pfns] = False
-        if gone.any():
-            self.free_last(pfns[gone])
-
-    def free_last(self, pfns: Pfns) -> None:
-        """Free used frames that nobody references any more, to the per-CPU lists as put_page."""
-        for pfn in pfns.tolist():
-            self._pcp.free(pfn)
-        self._counters.pages_freed += len(pfns)
+        self.refs.put_many(pfns)
 
     def quarantine(self, pfns: Pfns) -> None:
         """Take frames that an owner lied about out of circulation for good."""
@@ -380,7 +315,7 @@ class Mover:
         held = frames.isolated | (frames.refcount < 0) | (frames.state == FrameState.TAKEN)
         held |= self._from_lru
         require(not held.any(), "V4 a mover still has a frame", pfn=int(held.argmax()))
-        require(not self._stands_for, "V4 a target still stands for its source")
+        require(not self.refs.nr_standing, "V4 a target still stands for its source")
 
 
 def _rows(which: Mask, *columns: Pfns) -> tuple[Pfns, ...]:

@@ -18,7 +18,7 @@ from typing import Protocol, Self
 from attrs import frozen
 
 from mm.alloc_retry import Retries
-from mm.buddy import Buddy
+from mm.buddy import MAX_ORDER, Buddy
 from mm.compact_control import COSTLY_ORDER
 from mm.compaction import Compaction, CompactPriority, CompactResult
 from mm.costs import Counters
@@ -29,6 +29,7 @@ from mm.nodes import Zone, ZoneKind, watermark_ok
 from mm.pageblock import MigrateType
 from mm.pcp import PerCpuPages
 from mm.suitable import EXTFRAG_THRESHOLD, compaction_ready, compaction_suitable
+from pinpage.errors import PinpageError, one_of
 
 __all__ = ["COSTLY_ORDER", "EXTFRAG_THRESHOLD", "MAX_DEFER_SHIFT", "Background", "PageAllocator"]
 
@@ -91,6 +92,7 @@ class PageAllocator:
         self._design = design
         self._deferrals = {zone.index: Deferral() for zone in zones}
         self._zonelists = _zonelists(self._zones)
+        self._nodes = {zone.node for zone in zones}
         self._requests: dict[tuple[Gfp, AllocFlags], _Request] = {}
         self._busy = False
         self.reclaim: Callable[[int], int] | None = None
@@ -101,10 +103,17 @@ class PageAllocator:
         """Background reclaim, where it runs."""
 
     def add_zone(self, zone: Zone) -> None:
-        """One zone more to serve requests from (build_all_zonelists)."""
+        """One zone more to serve requests from (build_all_zonelists).
+
+        Raises:
+            PinpageError: its index is not the next one.
+        """
+        if zone.index != len(self._zones):
+            raise PinpageError(f"add_zone: index={zone.index}: the next one is {len(self._zones)}")
         self._zones = (*self._zones, zone)
         self._deferrals[zone.index] = Deferral()
         self._zonelists = _zonelists(self._zones)
+        self._nodes.add(zone.node)
 
     def alloc_pages(self, order: int, gfp: Gfp, node: int | None = None) -> int:
         """One block of 2^order frames: its head, or -1 (-ENOMEM).
@@ -114,11 +123,17 @@ class PageAllocator:
             gfp: what the caller allows.
             node: the only node that may serve it (__GFP_THISNODE); None for any, nearest first.
 
+        Raises:
+            PinpageError: an order that nobody may ask for, or no such node.
+
         Context: may compact and reclaim if `gfp` has DIRECT_RECLAIM and no allocation of
             this allocator is doing so already (PF_MEMALLOC): the recursion ends there.
         """
+        if not 0 <= order <= MAX_ORDER:
+            raise PinpageError(f"alloc_pages: order={order}: give 0..{MAX_ORDER}")
         zones = self._zonelists[gfp_zone_kind(gfp)]
         if node is not None:
+            one_of(self._nodes, "alloc_pages", node=node)
             zones = [zone for zone in zones if zone.node == node]
         pfn = self._from_freelists(order, gfp, zones, lambda zone: zone.low, AllocFlags.NOFRAGMENT)
         if pfn < 0:
@@ -257,7 +272,7 @@ class PageAllocator:
         self, order: int, gfp: Gfp, zone: Zone, priority: CompactPriority
     ) -> CompactResult:
         deferral = self.deferral(zone)
-        if priority > CompactPriority.SYNC_FULL and deferral.is_deferred(order):
+        if priority > CompactPriority.SYNC_FULL and deferral.defers(order):
             return CompactResult.DEFERRED
         found = compaction_suitable(
             self._buddy, zone, order, mark=zone.min, highest=gfp_zone_kind(gfp)

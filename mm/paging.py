@@ -31,6 +31,7 @@ from mm.errno import Errno
 from mm.frames import Frames, FrameState, PageFlag
 from mm.gfp import Gfp
 from mm.lru import Lru
+from mm.refs import Refs
 from mm.rmap import Rmap
 from mm.swap import Swap
 from pinpage.errors import require
@@ -50,7 +51,7 @@ SHMEM_BITS = bit(PageFlag.SWAPBACKED, PageFlag.UPTODATE)
 """Flags of a shmem page with contents."""
 
 _LOCKED, _WRITEBACK = bit(PageFlag.LOCKED), bit(PageFlag.WRITEBACK)
-_SWAPCACHE, _DIRTY, _LRU = bit(PageFlag.SWAPCACHE), bit(PageFlag.DIRTY), bit(PageFlag.LRU)
+_SWAPCACHE, _DIRTY = bit(PageFlag.SWAPCACHE), bit(PageFlag.DIRTY)
 _ZERO_PAGE = bytes(PAGE_SIZE)
 
 
@@ -77,7 +78,8 @@ class Paging:
     """The process side of memory management.
 
     Attributes:
-        source: where pages come from and go to; its frames and contents are used here.
+        source: where pages come from; its frames and contents are used here.
+        refs: through which they are referenced, and where they go with the last reference.
         rmap, lru, swap: the state.
         wait: called with a pfn and the flag (LOCKED, WRITEBACK) that is to clear; with -1
             for a slot whose page is on its way into or out of the swap cache.
@@ -91,6 +93,7 @@ class Paging:
     """
 
     source: PageSource
+    refs: Refs
     rmap: Rmap
     lru: Lru
     swap: Swap
@@ -112,24 +115,12 @@ class Paging:
     # References.
 
     def get_page(self, pfn: int) -> None:
-        """One more reference on a page that has one."""
-        refcount = self.frames.refcount
-        refcount[pfn] = refcount.item(pfn) + 1
+        """One more reference on a page that the VM has at hand (`Refs.hold_page`)."""
+        self.refs.hold_page(pfn)
 
     def put_page(self, pfn: int) -> bool:
-        """One reference less; the last one takes the page off the LRU and frees it.
-
-        Returns:
-            Whether the frame is free now.
-        """
-        nr_references = self.frames.refcount.item(pfn)
-        if nr_references > 1:
-            self.frames.refcount[pfn] = nr_references - 1
-            return False
-        if self.frames.flags.item(pfn) & _LRU:
-            self.lru.del_page(pfn)
-        self.frames.flags[pfn] = 0
-        return self.source.put_page(pfn)
+        """One reference less; whether the frame is free now."""
+        return self.refs.put_page(pfn)
 
     def alloc_page(self) -> int:
         """A movable page for user memory, one reference, contents undefined; -1 for none."""

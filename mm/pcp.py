@@ -134,14 +134,17 @@ class PerCpuPages:
         the movable ones.  The page is USED with one reference.  Costs about 1 us.
 
         Raises:
-            PinpageError: a type that nobody may ask for.
+            PinpageError: a type that nobody may ask for, or no such zone or CPU.
         """
+        self._require_cpu(cpu)
         if migratetype == MigrateType.MOVABLE and not int(alloc_flags) & _USE_CMA:
             return self.buddy.alloc(0, migratetype, zone=zone, alloc_flags=alloc_flags)
         if not 0 <= migratetype < NR_PCPTYPES:
             raise PinpageError(
                 f"pcp: migratetype={migratetype}: has no per-CPU list (0..{NR_PCPTYPES - 1})"
             )
+        if not 0 <= zone < len(self._cpus):
+            raise PinpageError(f"pcp: zone={zone}: there are 0..{len(self._cpus) - 1}")
         mine = self._cpus[zone][cpu]
         pages = mine.lists[migratetype]
         mine.free_factor >>= 1
@@ -170,8 +173,9 @@ class PerCpuPages:
         pages stand among the movable ones.  Costs about 1 us.
 
         Raises:
-            PinpageError: it is not allocated (a double free).
+            PinpageError: it is not allocated (a double free), or no such CPU.
         """
+        self._require_cpu(cpu)
         frames = self.buddy.frames
         self._require_allocated(pfn)
         migratetype = int(self.buddy.pageblocks.migratetype[pfn >> self.buddy.pageblocks.order])
@@ -187,6 +191,10 @@ class PerCpuPages:
         mine.push(pfn, migratetype)
         if mine.nr_pages >= self.highs[zone]:
             self._drain(mine, self._nr_to_drain(mine, zone))
+
+    def _require_cpu(self, cpu: int) -> None:
+        if not 0 <= cpu < self.nr_cpus:
+            raise PinpageError(f"pcp: cpu={cpu}: there are 0..{self.nr_cpus - 1}")
 
     def _require_allocated(self, pfn: int) -> None:
         if not 0 <= pfn < self.buddy.frames.nr_frames:
@@ -276,9 +284,10 @@ class PerCpuPages:
             cpu: whose lists.
 
         Raises:
-            PinpageError: a frame is in another state, named twice or listed already; nothing
-                changed.
+            PinpageError: a frame is in another state, named twice or listed already, or no such
+                CPU; nothing changed.
         """
+        self._require_cpu(cpu)
         pfns = sorted_frames(self.buddy.frames, pfns, FREEABLE, "adopt")
         listed = np.isin(pfns, np.fromiter(self._members(), dtype=np.int64))
         if listed.any():

@@ -37,7 +37,7 @@ from mm.power_map import PowerMap
 from mm.power_report import Consolidation, GroupAttempt, Watch
 from mm.range_walk import Parts
 from mm.strategy import Strategy
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PinpageError, at_least, one_of, require
 from pinpage.migrate import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns, Span
@@ -87,8 +87,8 @@ class PowerManagement:
         self._account = EnergyAccount()
         self._is_consolidating = False
         self.energy = EnergyModel()
-        nr_frames = parts.buddy.frames.nr_frames
-        self._map = PowerMap(nr_frames, nr_frames)
+        nr_frames, pageblocks = parts.buddy.frames.nr_frames, parts.buddy.pageblocks
+        self._map = PowerMap(nr_frames, pageblocks.nr_blocks * pageblocks.nr_pages_per_block)
         self._off_since_ns = np.full(1, -1, dtype=np.int64)
 
     @property
@@ -104,6 +104,7 @@ class PowerManagement:
                 interleaved, or a region is off.
         """
         size = self._parts.buddy.pageblocks.nr_pages_per_block
+        at_least(1, "power", region_nr_pages=region_nr_pages, nr_interleaved=nr_interleaved)
         if region_nr_pages % size:
             raise PinpageError(f"power: region_nr_pages={region_nr_pages}: a multiple of {size}")
         if self.is_off.any():
@@ -171,10 +172,11 @@ class PowerManagement:
             watch: told of each group before and after it is tried.
 
         Raises:
-            PinpageError: no such strategy.
+            PinpageError: no such strategy, or a negative number.
         """
-        if strategy not in ("scan", "plan"):
-            raise PinpageError(f"power: strategy={strategy!r}: it is 'scan' or 'plan'")
+        one_of(("scan", "plan"), "power", strategy=strategy)
+        given = {"want": want, "expected_idle_ns": expected_idle_ns, "reserve": reserve}
+        at_least(0, "power", **{name: n for name, n in given.items() if n is not None})
         if reserve is None:
             reserve = sum(zone.high for zone in self._zones())
         patience = patience or Patience(nr_tries=1)
@@ -357,7 +359,11 @@ class PowerManagement:
 
         Returns:
             Pages gained.  None while regions are being emptied: what was gained would be lost.
+
+        Raises:
+            PinpageError: a negative number of pages.
         """
+        at_least(0, "power: relieve", nr_pages=nr_pages)
         gained = 0
         for group in [] if self._is_consolidating else np.flatnonzero(self.is_off).tolist():
             if gained >= nr_pages:

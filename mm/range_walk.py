@@ -216,12 +216,11 @@ class RangeWalk:
             return
         parts = self.parts
         clean = reclaim_clean_pages(
-            parts.buddy.frames, parts.rmap, parts.lru, parts.pcp, rows.pfns[alone]
+            parts.buddy.frames, parts.rmap, parts.mover.refs, rows.pfns[alone]
         )
         dropped = alone[clean]
         rows.answers[dropped], rows.reasons[dropped] = Answer.NO, Reason.FREED
         self.report.pages_dropped += len(dropped)
-        parts.counters.pages_freed += len(dropped)
 
     def _release(self, rows: _Row) -> None:
         chosen = np.flatnonzero(rows.answers == Answer.RELEASE)

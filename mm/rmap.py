@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.address_space import PTE_NONE, AddressSpace, SpaceKind, Vpns, pte_pfn
-from mm.frames import MAPCOUNT_NONE, Frames, FrameState
-from pinpage.errors import PinpageError, require
+from mm.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
+from pinpage.errors import PinpageError, at_least, require
 from pinpage.units import Mask, Pfns
 
 __all__ = ["AddressSpace", "Mapping", "Rmap", "SpaceKind", "Vpns"]
@@ -58,6 +58,9 @@ class Rmap:
         A3 mapcount + 1 is the number of mappings (a marker such as zbud's: none).
         A4 every mapping owns a reference.
         A5 only a frame with a first mapping has further ones.
+        A6 a page on the LRU is what its flags say: one that no file maps holds data (UPTODATE),
+           one that processes alone map is anonymous (ANON), one in the swap cache is of a kind
+           that can be swapped (SWAPBACKED).
     """
 
     def __init__(self, frames: Frames) -> None:
@@ -88,12 +91,17 @@ class Rmap:
             raise PinpageError(f"mm_id {mm_id}: no such address space")
         return found
 
+    def knows(self, space: AddressSpace) -> bool:
+        """Whether it is one of ours, and was not destroyed."""
+        return self._spaces.get(space.mm_id) is space
+
     def create(self, name: str, nr_vpns: int, kind: SpaceKind = "process") -> AddressSpace:
         """A new space of `nr_vpns` virtual pages, nothing mapped.
 
         Raises:
             PinpageError: `nr_vpns` is negative or beyond int32.
         """
+        at_least(0, "a space", nr_vpns=nr_vpns)
         if not 0 <= nr_vpns < 1 << 31:
             raise PinpageError(f"nr_vpns={nr_vpns}: must be in 0..{(1 << 31) - 1}")
         space = AddressSpace(self._next_mm_id, name, kind, np.zeros(nr_vpns, dtype=np.int64))
@@ -107,7 +115,7 @@ class Rmap:
         Raises:
             PinpageError: it still has PTEs, or is not ours.
         """
-        if self._spaces.get(space.mm_id) is not space or space.pte.any():
+        if not self.knows(space) or space.pte.any():
             raise PinpageError(f"space {space.name!r} is unknown or not empty: unmap it first")
         del self._spaces[space.mm_id]
 
@@ -133,7 +141,7 @@ class Rmap:
             for pfn, vpn in zip(pfns[mapped].tolist(), vpns[mapped].tolist(), strict=True):
                 self._further.setdefault(pfn, []).append((space.mm_id, vpn))
             self._shared[pfns[mapped]] = True
-            self.frames.refcount[pfns[mapped]] += 1
+            self.frames.add_references(pfns[mapped], 1)
             self.frames.mapcount[pfns[mapped]] += 1
             vpns, pfns = vpns[~mapped], pfns[~mapped]
         self.first_mm[pfns] = space.mm_id
@@ -150,7 +158,7 @@ class Rmap:
             return
         self._further.setdefault(pfn, []).append((space.mm_id, vpn))
         self._shared[pfn] = True
-        self.frames.refcount[pfn] += 1
+        self.frames.add_reference(pfn, 1)
         self.frames.mapcount[pfn] += 1
 
     def unmap_many(self, pfns: Pfns, ptes: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
@@ -194,7 +202,7 @@ class Rmap:
         if not self._shared.item(pfn):
             self.first_mm[pfn] = -1
             return pfn, True
-        self.frames.refcount[pfn] -= 1
+        self.frames.add_reference(pfn, -1)
         further = self._further[pfn]
         here = (space.mm_id, vpn)
         if here in further:
@@ -273,7 +281,7 @@ class Rmap:
         for mm_id, vpn in further:
             self._spaces[mm_id].pte[vpn] = pte
         self._shared[pfn] = False
-        self.frames.refcount[pfn] -= len(further)
+        self.frames.add_reference(pfn, -len(further))
         return len(further)
 
     def _forget_if_empty(self, pfn: int) -> None:
@@ -299,7 +307,7 @@ class Rmap:
             raise PinpageError(f"map_many: pfn {pfn:#x} is not a used, unmarked page")
 
     def check(self) -> None:
-        """Run A1..A5.
+        """Run A1..A6.
 
         Raises:
             InvariantError: one does not hold; names the frame.
@@ -321,6 +329,24 @@ class Rmap:
         expected = np.maximum(self.frames.mapcount.astype(np.int64) + 1, 0)
         self._require_none(nr_mappings != expected, "A3 mapcount is not the number of mappings - 1")
         self._require_none(self.frames.refcount < nr_mappings, "A4 a mapping without its reference")
+        self._check_kinds()
+
+    def _check_kinds(self) -> None:
+        frames = self.frames
+        pfns = np.flatnonzero(frames.flags & PageFlag.LRU.mask)
+        flags, mapped = frames.flags[pfns], self.first_mm[pfns] >= 0
+        odd = (flags & PageFlag.UPTODATE.mask) == 0
+        odd |= mapped & ((flags & PageFlag.ANON.mask) == 0)
+        files = [space.mm_id for space in self._spaces.values() if space.kind == "file"]
+        odd &= ~np.isin(self.first_mm[pfns], files)
+        for pfn in pfns[odd].tolist():
+            by_file = any(space.kind == "file" for space, _ in self.mappers(pfn))
+            flag_names = [flag.name for flag in PageFlag if frames.flags.item(pfn) & int(flag.mask)]
+            require(by_file, "A6 a page on the LRU of no kind", pfn=pfn, flags=flag_names)
+        strange = (flags & PageFlag.SWAPCACHE.mask) != 0
+        strange &= (flags & PageFlag.SWAPBACKED.mask) == 0
+        found = pfns[strange].tolist()
+        require(not found, "A6 a cached page that no swap takes", pfns=found[:4])
 
     def _check_space(self, space: AddressSpace, nr_named: NDArray[np.int64]) -> None:
         vpns = space.present()

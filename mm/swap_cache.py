@@ -7,8 +7,6 @@ Kernel counterpart: mm/swap_state.c, where page_private names the entry and an x
 64 MiB names the page.
 """
 
-import functools
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,8 +24,9 @@ class SwapCache:
     """entry -> pfn as a dict, pfn -> entry as a column; each page has a reference.
 
     Attributes:
-        entry_of: int64, shape (nr_frames,): the entry of a cached frame, -1 for others; made
-            when it is first looked at, for a machine that never swaps need not pay for it.
+        entry_of: int64, shape (nr_frames,): the entry of a cached frame, -1 for others.  Read
+            only; a view of one number until a page is cached, for a machine that never swaps
+            need not pay for it.
 
     Invariants, run by `check`:
         C1 the two directions agree.
@@ -37,11 +36,8 @@ class SwapCache:
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
         self._pfn_of: dict[SwapEntry, int] = {}
-
-    @functools.cached_property
-    def entry_of(self) -> NDArray[np.int64]:
-        """The column; see the class."""
-        return np.full(self.frames.nr_frames, -1, dtype=np.int64)
+        self._has_column = False
+        self.entry_of: NDArray[np.int64] = np.broadcast_to(np.int64(-1), frames.nr_frames)
 
     def __len__(self) -> int:
         return len(self._pfn_of)
@@ -62,10 +58,12 @@ class SwapCache:
         """
         alone = entry not in self._pfn_of and self.entry_of.item(pfn) < 0
         require(alone, "C1 cached twice", entry=entry, pfn=pfn)
+        if not self._has_column:
+            self.entry_of, self._has_column = self.entry_of.copy(), True
         self._pfn_of[entry] = pfn
         self.entry_of[pfn] = entry
         frames = self.frames
-        frames.refcount[pfn] = frames.refcount.item(pfn) + 1
+        frames.add_reference(pfn, 1)
         frames.flags[pfn] = frames.flags.item(pfn) | _SWAPCACHE_BIT
 
     def delete(self, pfn: int) -> SwapEntry:
@@ -79,7 +77,7 @@ class SwapCache:
         del self._pfn_of[entry]
         self.entry_of[pfn] = -1
         frames = self.frames
-        frames.refcount[pfn] = frames.refcount.item(pfn) - 1
+        frames.add_reference(pfn, -1)
         frames.flags[pfn] = frames.flags.item(pfn) & ~_SWAPCACHE_BIT
         return entry
 

@@ -33,9 +33,10 @@ from mm.swap import (
     swap_count,
     swp_entry,
     swp_offset,
+    swp_type,
 )
 from mm.swap_state import get_swap_cache_page, read_swap_cache_async, swap_writepage
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, at_least, within
 
 __all__ = [
     "Accounting",
@@ -104,11 +105,20 @@ def try_to_unuse_swp_entry(
         and the data is safe on disk.  EINTR, ENOMEM: see the steps; nothing is half done.
 
     Raises:
-        PinpageError: `start_mm` is not in the mmlist.
+        PinpageError: `start_mm` is not in the mmlist, the area is not this machine's (any
+            more), or the entry names no slot of it.
     Source: patch 2 of the August 2013 zbud series.
     """
+    _require_live(paging, area)
+    if swp_type(entry) != area.type or not 0 < swp_offset(entry) < area.nr_slots:
+        raise PinpageError(f"unuse: entry {entry:#x} names no slot of area {area.type}")
     error, start_mm, _ = _unuse_entry(paging, start_mm, area, entry, pending)
     return error, start_mm
+
+
+def _require_live(paging: Paging, area: SwapArea) -> None:
+    if paging.swap.areas.get(area.type) is not area:
+        raise PinpageError(f"unuse: swap area {area.type} is gone, or another machine's")
 
 
 def _unuse_entry(
@@ -290,8 +300,14 @@ def find_next_to_unuse(area: SwapArea, prev: int, *, frontswap: bool = False) ->
     """The next slot in use after `prev`, round the end once; 0 when there is none.
 
     Args:
+        area: whose slots.
+        prev: the slot to go on after; 0 to begin.
         frontswap: only slots whose page frontswap took.
+
+    Raises:
+        PinpageError: the area has no slot `prev`.
     """
+    within(area.nr_slots, "find_next_to_unuse", prev=prev)
     for start, stop in ((prev + 1, area.nr_slots), (1, prev + 1)):
         for at in range(start, stop, _SCAN_NR_SLOTS):
             window = slice(at, min(stop, at + _SCAN_NR_SLOTS))
@@ -325,7 +341,12 @@ def try_to_unuse(
 
     Returns:
         OK, or the first error.
+
+    Raises:
+        PinpageError: a negative budget, or an area that this machine has not (any more).
     """
+    at_least(0, "try_to_unuse", pages_to_unuse=pages_to_unuse)
+    _require_live(paging, area)
     start_mm = paging.swap.mmlist.init_mm
     start_mm.mm_users += 1
     offset, error = 0, Errno.OK

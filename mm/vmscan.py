@@ -17,13 +17,11 @@ from attrs import define
 
 from mm.address_space import AddressSpace
 from mm.clean_cache import is_clean_cache, reclaim_clean_pages
-from mm.costs import Counters
 from mm.errno import Errno
 from mm.frames import PageFlag
 from mm.paging import Paging, bit
-from mm.pcp import PerCpuPages
 from mm.swap_state import swap_writepage
-from pinpage.errors import require
+from pinpage.errors import at_least, require
 from pinpage.units import Mask, Pfns
 
 __all__ = ["SWAP_CLUSTER_MAX", "Reclaimed", "Reclaimer", "shrink_active", "shrink_inactive"]
@@ -66,11 +64,9 @@ class Reclaimer:
         nr_dropped: pages of clean page cache given up so far.
     """
 
-    def __init__(self, paging: Paging, pcp: PerCpuPages, counters: Counters) -> None:
-        """Work on `paging`; dropped pages go to the per-CPU lists and are counted as freed."""
+    def __init__(self, paging: Paging) -> None:
+        """Work on `paging`."""
         self._paging = paging
-        self._pcp = pcp
-        self._counters = counters
         self.nr_dropped = 0
 
     @property
@@ -92,7 +88,11 @@ class Reclaimer:
         """Scan so many of the oldest pages; how many were freed.
 
         Nothing inside a reclaim that is running already.
+
+        Raises:
+            PinpageError: a negative number of pages.
         """
+        at_least(0, "shrink", nr_to_scan=nr_to_scan)
         if self._paging.in_reclaim:
             return 0
         if not self.may_swap:
@@ -102,7 +102,7 @@ class Reclaimer:
 
     def _clean(self, *, active: bool) -> Pfns:
         paging, lru = self._paging, self._paging.lru
-        pfns = lru.oldest(lru.nr_pages(active=active), active=active)
+        pfns = lru.members(active=active)
         clean: Pfns = pfns[is_clean_cache(paging.frames, paging.rmap, pfns)]
         return clean
 
@@ -111,10 +111,9 @@ class Reclaimer:
         oldest = self._clean(active=False)[:count]
         if not len(oldest):
             oldest = self._clean(active=True)[:count]
-        dropped = reclaim_clean_pages(paging.frames, paging.rmap, paging.lru, self._pcp, oldest)
+        dropped = reclaim_clean_pages(paging.frames, paging.rmap, paging.refs, oldest)
         nr_dropped = int(dropped.sum())
         self.nr_dropped += nr_dropped
-        self._counters.pages_freed += nr_dropped
         return nr_dropped
 
 
@@ -124,16 +123,20 @@ def shrink_inactive(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> Recla
     Returns:
         The counts; all zero when reclaim is running already.
 
+    Raises:
+        PinpageError: a negative number of pages.
+
     Context: may call frontswap, which may allocate; never recurses.
     """
+    at_least(0, "shrink_inactive", nr_to_scan=nr_to_scan)
     done = Reclaimed()
     if paging.in_reclaim:
         return done
     paging.in_reclaim = True
     try:
         pfns = paging.lru.oldest(nr_to_scan)
+        pfns = pfns[paging.refs.get_many(pfns)]
         paging.lru.del_many(pfns)
-        paging.frames.refcount[pfns] += 1
         done.nr_scanned = len(pfns)
         going = _keep_some(paging, pfns, done)
         for at, pfn in enumerate(going.tolist()):
@@ -150,7 +153,11 @@ def shrink_active(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> int:
 
     Returns:
         How many.
+
+    Raises:
+        PinpageError: a negative number of pages.
     """
+    at_least(0, "shrink_active", nr_to_scan=nr_to_scan)
     pfns: Pfns = paging.lru.oldest(nr_to_scan, active=True)
     paging.lru.del_many(pfns)
     paging.frames.clear_flag(pfns, PageFlag.REFERENCED)
@@ -261,8 +268,6 @@ def _free_if_clean(paging: Paging, pfn: int) -> bool:
 
 def _putback(paging: Paging, pfns: Pfns) -> None:
     """Back to the LRU, our references dropped; what nobody else holds is freed."""
-    held = paging.frames.refcount[pfns] > 1
+    held = paging.refs.counts(pfns) > 1
     paging.lru.putback_many(pfns[held])
-    paging.frames.refcount[pfns[held]] -= 1
-    for pfn in pfns[~held].tolist():
-        paging.put_page(pfn)
+    paging.refs.put_many(pfns)

@@ -39,6 +39,8 @@ from owners.aio_ring import (
     nr_ring_events,
     nr_ring_pages,
 )
+from owners.arguments import instance, integer
+from owners.forced_out import is_registered, require_registered, unpin
 from pinpage.errors import PinpageError, require
 from pinpage.owner import Mode, Pin, PinOwner, Verdict
 from pinpage.registry import PinRegistry
@@ -72,7 +74,7 @@ class AioContext:
     tail: int = 0
     head: int = 0
     quiet: set[int] = field(factory=set)
-    deferred: deque[IoEvent] = field(factory=deque)
+    deferred: deque[bytes] = field(factory=deque)
     is_being_read: bool = False
 
     def private(self, index: int) -> int:
@@ -113,17 +115,23 @@ class AioRings(PinOwner):
 
         Raises:
             PinpageError: `nr_events` is not positive, or needs more than 2^16 pages.
+            OwnerError: the owner was forced out of the registry.
         """
-        nr_pages = nr_ring_pages(nr_events)
+        nr_pages = nr_ring_pages(integer("aio: setup", "nr_events", nr_events))
         if nr_events < 1 or nr_pages > 1 << _PAGE_BITS:
             raise PinpageError(f"aio: setup: nr_events={nr_events}: give 1 to {1 << 22}")
+        require_registered(self._registry, self)
         with self._lock:
             ctx_id, self._next_id = self._next_id, self._next_id + 1
         context = AioContext(ctx_id, [], nr_ring_events(nr_pages))
-        for index in range(nr_pages):
-            if not self._add_page(context, index):
-                self._let_go(context)
-                return Errno.ENOMEM
+        try:
+            for index in range(nr_pages):
+                if not self._add_page(context, index):
+                    self._let_go(context)
+                    return Errno.ENOMEM
+        except BaseException:  # forced out meanwhile, or interrupted
+            self._let_go(context)
+            raise
         header = RingHeader(ctx_id, context.nr_events)
         self._source.contents.write(context.pages[_HEADER_PAGE], header.pack())
         with self._lock:
@@ -135,13 +143,17 @@ class AioRings(PinOwner):
         pfn = self._source.alloc_page(Gfp.HIGHUSER_MOVABLE | Gfp.NOWARN)
         if pfn < 0:
             return False
-        registry = self._registry
-        pin = context.private(index)
-        if registry is not None and registry.pin(pfn, self, pin) is not Verdict.YES:
-            self._source.put_page(pfn)  # freed by a mover of our own that still has it
-            return False
-        context.pages.append(pfn)
-        return True
+        registry, verdict = self._registry, Verdict.AGAIN
+        try:
+            verdict = (
+                Verdict.YES if registry is None else registry.pin(pfn, self, context.private(index))
+            )
+        finally:
+            if verdict is not Verdict.YES:
+                self._source.put_page(pfn)  # freed by a mover of our own that still has it
+        if verdict is Verdict.YES:
+            context.pages.append(pfn)
+        return verdict is Verdict.YES
 
     def destroy(self, ctx_id: int) -> int:
         """Take a context down; EINVAL if there is none, EAGAIN while somebody reads it.
@@ -161,7 +173,7 @@ class AioRings(PinOwner):
     def _let_go(self, context: AioContext) -> None:
         for index, pfn in enumerate(context.pages):
             if self._registry is not None:
-                self._registry.unpin(pfn, self, context.private(index))
+                unpin(self._registry, pfn, self, context.private(index))
             self._source.put_page(pfn)
 
     def complete(self, ctx_id: int, event: IoEvent) -> int:
@@ -169,19 +181,29 @@ class AioRings(PinOwner):
 
         (The kernel admits no more requests than the ring holds; we tell whoever completes.)
         Never waits: while a page it needs is quiet, the event is kept beside the ring.
+
+        Raises:
+            PinpageError: the event is none, or has a value that its field cannot hold.
         """
+        data = instance("aio: complete", "event", event, IoEvent).pack()
         with self._lock:
             context = self._contexts.get(ctx_id)
             if context is None:
                 return Errno.EINVAL
+            self._settle(context)
             if not self._room(context):
                 return Errno.EAGAIN
-            context.deferred.append(event)  # behind those that wait already
+            context.deferred.append(data)  # behind those that wait already
             self._catch_up(context)
             return Errno.OK
 
     def get_events(self, ctx_id: int, nr_events: int) -> list[IoEvent] | Errno:
-        """Up to `nr_events` completions, oldest first; EAGAIN while another reads or it moves."""
+        """Up to `nr_events` completions, oldest first; EAGAIN while another reads or it moves.
+
+        Raises:
+            PinpageError: `nr_events` is no number of events.
+        """
+        nr_events = integer("aio: get_events", "nr_events", nr_events, least=0)
         return run_out(self.read_steps(ctx_id, nr_events))
 
     def read_steps(
@@ -196,6 +218,7 @@ class AioRings(PinOwner):
             context = self._contexts.get(ctx_id)
             if context is None:
                 return Errno.EINVAL
+            self._settle(context)
             if context.is_being_read or context.quiet:
                 return Errno.EAGAIN
             context.is_being_read = True
@@ -214,6 +237,14 @@ class AioRings(PinOwner):
         finally:
             context.is_being_read = False
         return events
+
+    def _settle(self, context: AioContext) -> None:
+        """Forced out, we are not told that a move is over: it is where the count is not frozen."""
+        if not context.quiet or self._registry is None or is_registered(self._registry, self):
+            return
+        for index in list(context.quiet):
+            if self._source.frames.refcount.item(context.pages[index]) > 0:
+                self._end_quiet(context, index)
 
     # The ring; under the lock, and never while the page in question is quiet.
 
@@ -251,9 +282,9 @@ class AioRings(PinOwner):
         while context.deferred and not self._is_away(context):
             self._put(context, context.deferred.popleft())
 
-    def _put(self, context: AioContext, event: IoEvent) -> None:
+    def _put(self, context: AioContext, event: bytes) -> None:
         index, offset = event_place(context.tail)
-        self._source.contents.write(context.pages[index], event.pack(), offset)
+        self._source.contents.write(context.pages[index], event, offset)
         context.tail = (context.tail + 1) % context.nr_events
         self._write_word(context, TAIL_OFFSET, context.tail)
 
@@ -312,6 +343,7 @@ class AioRings(PinOwner):
                 self._check(context)
 
     def _check(self, context: AioContext) -> None:
+        self._settle(context)
         require(
             context.quiet or not context.deferred,
             "AR3 events are kept beside a ring that is whole",

@@ -13,6 +13,7 @@ Kernel counterpart: struct aio_ring in fs/aio.c, struct io_event in uapi/linux/a
 import struct
 from typing import NamedTuple
 
+from pinpage.errors import PinpageError
 from pinpage.units import PAGE_SIZE
 
 __all__ = ["EVENT_NR_BYTES", "HEAD_OFFSET", "TAIL_OFFSET", "IoEvent", "RingHeader", "event_place",
@@ -42,8 +43,15 @@ class IoEvent(NamedTuple):
     res2: int = 0
 
     def pack(self) -> bytes:
-        """As it lies in the ring."""
-        return _EVENT.pack(*self)
+        """As it lies in the ring.
+
+        Raises:
+            PinpageError: a value that is no integer, or needs more bits than its field has.
+        """
+        try:
+            return _EVENT.pack(*self)
+        except struct.error as error:
+            raise PinpageError(f"aio: {self} is no event of the ring: {error}") from None
 
     @classmethod
     def unpack(cls, data: bytes) -> "IoEvent":

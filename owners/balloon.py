@@ -17,7 +17,8 @@ import threading
 
 from mm.api import PageSource
 from mm.gfp import Gfp
-from pinpage.errors import require
+from owners.forced_out import is_registered, unpin
+from pinpage.errors import at_least, require
 from pinpage.owner import Mode, Pin, PinOwner, Verdict
 from pinpage.registry import PinRegistry
 
@@ -51,29 +52,52 @@ class Balloon(PinOwner):
         """Pages in the balloon."""
         return len(self._pfn)
 
+    @property
+    def _is_told(self) -> bool:
+        """Whether it hears of the end of a move; forced out it does not."""
+        return self._registry is None or is_registered(self._registry, self)
+
     def inflate(self, nr_pages: int) -> int:
         """Give up to `nr_pages` pages to the host; how many there were.
 
         No lock is held here: allocating may compact, and so move pages of this balloon.
+
+        Raises:
+            PinpageError: a negative number of pages.
         """
+        at_least(0, "balloon: inflate", nr_pages=nr_pages)
         for inflated in range(nr_pages):
             pfn = self._source.alloc_page(Gfp.HIGHUSER_MOVABLE | Gfp.NORETRY | Gfp.NOWARN)
             if pfn < 0:
                 return inflated
             number = next(self._numbers)
-            registry = self._registry
-            if registry is not None and registry.pin(pfn, self, number) is not Verdict.YES:
-                self._source.put_page(pfn)  # freed by a mover of our own that still has it
+            if not self._pin(pfn, number):
                 return inflated
             with self._lock:
                 self._pfn[number] = pfn
                 self.host.add(pfn)
         return nr_pages
 
+    def _pin(self, pfn: int, number: int) -> bool:
+        """Whether it could be pinned; given back if not."""
+        registry, verdict = self._registry, Verdict.AGAIN
+        try:
+            verdict = Verdict.YES if registry is None else registry.pin(pfn, self, number)
+        finally:  # under a mover of our own, or forced out
+            if verdict is not Verdict.YES:
+                self._source.put_page(pfn)
+        return verdict is Verdict.YES
+
     def deflate(self, nr_pages: int) -> int:
-        """Take up to `nr_pages` back, oldest first, none that is under move; how many."""
+        """Take up to `nr_pages` back, oldest first, none that is under move; how many.
+
+        Raises:
+            PinpageError: a negative number of pages.
+        """
+        at_least(0, "balloon: deflate", nr_pages=nr_pages)
         with self._lock:
-            idle = [number for number in self._pfn if number not in self._isolated]
+            isolated = self._isolated if self._is_told else ()
+            idle = [number for number in self._pfn if number not in isolated]
             for number in idle[:nr_pages]:
                 self._let_go(number)
         return min(nr_pages, len(idle))
@@ -83,7 +107,7 @@ class Balloon(PinOwner):
         pfn = self._pfn.pop(number)
         self.host.remove(pfn)
         if self._registry is not None:
-            self._registry.unpin(pfn, self, number)
+            unpin(self._registry, pfn, self, number)
         self._source.put_page(pfn)
 
     def isolate(self, pin: Pin, mode: Mode) -> Verdict:
@@ -117,4 +141,8 @@ class Balloon(PinOwner):
     def check(self) -> None:
         """Run BA1 and BA2; raises InvariantError if one does not hold."""
         require(self.host == set(self._pfn.values()), "BA1 the host has other pages")
-        require(not self._isolated, "BA2 a page is marked isolated", marked=self._isolated)
+        require(
+            not (self._isolated and self._is_told),
+            "BA2 a page is marked isolated",
+            marked=self._isolated,
+        )

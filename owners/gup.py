@@ -30,6 +30,7 @@ from attrs import define, frozen
 from mm.address_space import AddressSpace
 from mm.errno import Errno
 from mm.frames import PageFlag
+from owners.arguments import instance, integer
 from owners.gup_flags import Foll, Wanted, wanted
 from owners.gup_host import GupHost
 from owners.gup_longterm import is_longterm_pinnable, migrate_away
@@ -143,9 +144,11 @@ class Gup:
             LONGTERM: ENOMEM and no pin at all if a page had to move first and did not.
 
         Raises:
-            PinpageError: flags that exclude each other, or no pages.
+            PinpageError: flags that exclude each other, no pages, or what is no number.
+            OwnerError: the pinner was forced out of its registry.
         """
-        how = wanted(flags)
+        how, vpn = self._wanted(space, vpn, pinner, flags)
+        nr_pages = integer("gup", "nr_pages", nr_pages)
         if nr_pages < 1:
             raise PinpageError(f"gup: nr_pages={nr_pages}: ask for at least one page")
         if not how.is_longterm:
@@ -162,23 +165,36 @@ class Gup:
             self.counters.nr_migrated += len(misplaced) if error == Errno.OK else 0
         return Got([], Errno.EAGAIN)
 
+    @staticmethod
+    def _wanted(space: AddressSpace, vpn: int, pinner: Pinner, flags: Foll) -> tuple[Wanted, int]:
+        """What is asked for, and where; mistakes are told before anything is pinned."""
+        how = wanted(instance("gup", "flags", flags, Foll))
+        instance("gup", "space", space, AddressSpace)
+        instance("gup", "pinner", pinner, Pinner).require_registered()
+        return how, integer("gup", "vpn", vpn)
+
     def _pin_range(
         self, space: AddressSpace, vpn: int, nr_pages: int, pinner: Pinner, how: Wanted
     ) -> Got:
         pins: PinIds = []
-        for at in range(vpn, vpn + nr_pages):
-            pin_id = run_out(self._pin(space, at, pinner, how))
-            if pin_id < 0:
-                return Got(pins, Errno(pin_id))
-            pins.append(pin_id)
+        try:
+            for at in range(vpn, vpn + nr_pages):
+                pin_id = run_out(self._pin(space, at, pinner, how))
+                if pin_id < 0:
+                    return Got(pins, Errno(pin_id))
+                pins.append(pin_id)
+        except BaseException:  # forced out half way, or interrupted: nobody has these pins
+            self.put_user_pages(pinner, pins)
+            raise
         return Got(pins, Errno.OK)
 
     def _misplaced(self, pfns: Pfns) -> Pfns:
         return np.unique(pfns[~is_longterm_pinnable(self.host, pfns)])
 
     def pin_steps(self, space: AddressSpace, vpn: int, pinner: Pinner, flags: Foll) -> Steps:
-        """One page, fast path first, step by step."""
-        return self._pin(space, vpn, pinner, wanted(flags))
+        """One page, fast path first, step by step; raises as `get_user_pages`, at once."""
+        how, vpn = self._wanted(space, vpn, pinner, flags)
+        return self._pin(space, vpn, pinner, how)
 
     def _pin(self, space: AddressSpace, vpn: int, pinner: Pinner, how: Wanted) -> Steps:
         if not 0 <= vpn < space.nr_vpns:
@@ -222,14 +238,26 @@ class Gup:
         nr_references = how.nr_references
         if seq & 1 and how.is_pin:
             return Errno.EAGAIN
-        if not self.host.mover.get_page(pfn, nr_references):
+        if not self.host.refs.get_page(pfn, nr_references):
             return Errno.EAGAIN
-        yield GupStep.REFERENCE
-        pin_id = pinner.hold(pfn, nr_references)
-        if not pinner.register(pin_id):
-            self._drop(*pinner.forget(pin_id))
+        try:
+            yield GupStep.REFERENCE
+        except BaseException:  # closed here: nobody has the reference
+            self._drop(pfn, nr_references)
+            raise
+        pin_id, is_registered = pinner.hold(pfn, nr_references), False
+        try:
+            is_registered = pinner.register(pin_id)
+        finally:
+            if not is_registered:  # under move, or the pinner was forced out this moment
+                self._drop(*pinner.forget(pin_id))
+        if not is_registered:
             return Errno.EAGAIN
-        yield GupStep.REGISTER
+        try:
+            yield GupStep.REGISTER
+        except BaseException:
+            run_out(self._let_go(pinner, pin_id))
+            raise
         # The page may have moved since, pin and all: what counts is where the pin is now.
         has_moved = space.pte.item(vpn) != pinner.pfn_of(pin_id) + 1
         if has_moved or (how.is_pin and seq != space.write_protect_seq):
@@ -267,12 +295,14 @@ class Gup:
             dirty: the pages were written to behind the page tables' back (DMA).
 
         Raises:
-            PinpageError: one is not held (any more); those before it are dropped.
+            PinpageError: one is not held (any more), or is given twice; none is dropped then.
         """
+        pins = list(pins)
+        _require_held(pinner, pins)
         for pin_id in pins:
             pfn, is_long = pinner.pfn_of(pin_id), pinner.references_of(pin_id) > 1
             if dirty:
-                self.host.frames.flags[pfn] |= PageFlag.DIRTY.mask
+                self.host.refs.set_flag(pfn, PageFlag.DIRTY)
             for _ in self._let_go(pinner, pin_id):
                 pass
             self.counters.nr_foll_pin_released += is_long
@@ -286,11 +316,13 @@ class Gup:
     def _let_go(self, pinner: Pinner, pin_id: int) -> Generator[GupStep, None, None]:
         """First the registration, so that nobody calls any more; then the references."""
         pinner.unregister(pin_id)
-        yield GupStep.UNREGISTER
-        self._drop(*pinner.forget(pin_id))
+        try:
+            yield GupStep.UNREGISTER
+        finally:
+            self._drop(*pinner.forget(pin_id))
 
     def _drop(self, pfn: int, nr_references: int) -> None:
-        self.host.mover.put_page(pfn, nr_references)
+        self.host.refs.put_page(pfn, nr_references)
 
     # Fork.
 
@@ -331,3 +363,11 @@ class Gup:
             home = max(frames.mapcount.item(pfn) + 1, 0)
             kept = frames.refcount.item(pfn)
             require(kept >= home + nr_references, "G3 pins without their references", pfn=pfn)
+
+
+def _require_held(pinner: Pinner, pins: PinIds) -> None:
+    """Refuse to let go of what is not there, while everything still is."""
+    for pin_id in pins:
+        pinner.pfn_of(pin_id)
+    if len(set(pins)) < len(pins):
+        raise PinpageError(f"pinner {pinner.name!r}: a pin is given twice")

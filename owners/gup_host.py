@@ -15,6 +15,7 @@ from mm.frames import Frames
 from mm.gfp import Gfp
 from mm.nodes import Zone
 from mm.pageblock import Pageblocks
+from mm.refs import Refs
 from pinpage.migrate import MoveReport, TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns
@@ -47,13 +48,7 @@ class Classified(Protocol):
 
 
 class PageMover(Protocol):
-    """References, and moves of used pages."""
-
-    def get_page(self, pfn: int, nr_references: int = 1) -> bool:
-        """Take references unless there is none, or the count is frozen; whether that worked."""
-
-    def put_page(self, pfn: int, nr_references: int = 1) -> bool:
-        """Drop references; whether the frame is free now."""
+    """Moves of used pages."""
 
     def classify(self, pfns: Pfns, design: Design, mode: Mode) -> Classified:
         """What would happen to these used frames; changes nothing."""
@@ -90,8 +85,12 @@ class GupHost(Protocol):
         """The processes."""
 
     @property
+    def refs(self) -> Refs:
+        """References."""
+
+    @property
     def mover(self) -> PageMover:
-        """References and moves."""
+        """Moves."""
 
     def alloc_page(self, gfp: Gfp) -> int:
         """One frame with one reference, or -1."""

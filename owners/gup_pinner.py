@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from owners.forced_out import is_registered, require_registered, unpin
 from pinpage.errors import PinpageError, require
 from pinpage.owner import Mode, Pin, PinOwner, Verdict
 from pinpage.registry import PinRegistry
@@ -59,9 +60,13 @@ class Pinner(PinOwner):
     The id is the pin's private, so several pins of one pinner on one frame (nesting) are
     several registrations.
 
+    Forced out of the registry it keeps its pins, whose references nothing accounts for from
+    then on: their pages stay where they are until they are let go of.
+
     Invariants, run by `check` between moves:
         G1 a pin of a registered pinner is registered, once, where the table says.
-        G2 no pin is held still by a move that is over.
+        G2 no pin is held still by a move that is over (of a registered pinner: it is not told
+           any more).
     """
 
     def __init__(
@@ -92,6 +97,10 @@ class Pinner(PinOwner):
         """How many pins it holds."""
         return len(self._pfn)
 
+    def __contains__(self, pin_id: int) -> bool:
+        """Whether it holds a pin (still)."""
+        return pin_id in self._pfn
+
     def pfn_of(self, pin_id: int) -> int:
         """Where the page of a pin is now.
 
@@ -116,6 +125,19 @@ class Pinner(PinOwner):
         for pin_id, pfn in self._pfn.items():
             yield pfn, self._nr_references[pin_id]
 
+    @property
+    def is_forced_out(self) -> bool:
+        """Whether it was registered once, and is not any more."""
+        return self.registry is not None and not is_registered(self.registry, self)
+
+    def require_registered(self) -> None:
+        """Refuse what would need a registration, before anything has been done about it.
+
+        Raises:
+            OwnerError: the pinner was forced out.
+        """
+        require_registered(self.registry, self)
+
     # For `owners.gup`: the two halves of taking a pin and of letting go.
 
     def hold(self, pfn: int, nr_references: int) -> int:
@@ -135,7 +157,7 @@ class Pinner(PinOwner):
     def unregister(self, pin_id: int) -> None:
         """Take the registration back: from here on nobody calls about this pin."""
         if self.registry is not None:
-            self.registry.unpin(self.pfn_of(pin_id), self, pin_id)
+            unpin(self.registry, self.pfn_of(pin_id), self, pin_id)
 
     def forget(self, pin_id: int) -> tuple[int, int]:
         """Strike a pin off the table; its frame and the references left to drop."""
@@ -187,6 +209,8 @@ class Pinner(PinOwner):
             InvariantError: one does not hold.
         Cost: one registry lookup per pin.
         """
+        if self.is_forced_out:
+            return
         if self.registry is not None:
             for pin_id, pfn in self._pfn.items():
                 pins = [(pin.owner, pin.private) for pin in self.registry.pins(pfn)]

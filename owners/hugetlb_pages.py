@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from mm.api import PageSource
 from mm.errno import Errno
+from owners.forced_out import require_registered, unpin_range
 from pinpage.errors import PinpageError, require
 from pinpage.owner import Mode, Pin, PinOwner, Verdict
 from pinpage.registry import PinRegistry
@@ -139,7 +140,9 @@ class HugetlbPages(PinOwner):
 
         Raises:
             PinpageError: the user has one.
+            OwnerError: the owner was forced out of the registry.
         """
+        require_registered(self._registry, self)
         with self._lock:
             if user in self._users:
                 raise PinpageError(f"hugetlb: user {user} has a page already")
@@ -160,13 +163,21 @@ class HugetlbPages(PinOwner):
             PinpageError: the user has none.
         """
         with self._lock:
-            if user not in self._users:
-                raise PinpageError(f"hugetlb: user {user} has no page")
+            self._require_user(user)
             self._pool.free_huge_page(self._users.pop(user))
 
     def head_of(self, user: int) -> int:
-        """Where the page of a user is now."""
+        """Where the page of a user is now.
+
+        Raises:
+            PinpageError: the user has none.
+        """
+        self._require_user(user)
         return self._users[user]
+
+    def _require_user(self, user: int) -> None:
+        if user not in self._users:
+            raise PinpageError(f"hugetlb: user {user} has no page")
 
     # What the pool tells.
 
@@ -175,7 +186,7 @@ class HugetlbPages(PinOwner):
             if head in self._known:
                 self._known.remove(head)
                 if self._registry is not None:
-                    self._registry.unpin_range(head, head + self._pool.nr_pages, self, head)
+                    unpin_range(self._registry, head, head + self._pool.nr_pages, self, head)
 
     def _follow(self, head: int, target: int) -> None:
         with self._lock:

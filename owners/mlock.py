@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from mm.address_space import AddressSpace, Vpns
 from mm.frames import Frames, PageFlag
-from pinpage.errors import PinpageError, require
+from owners.forced_out import is_registered, require_registered, unpin
+from pinpage.errors import PinpageError, require, within
 from pinpage.owner import Mode, Pin, PinOwner, Verdict, Verdicts
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
@@ -66,8 +67,12 @@ class Mlock(PinOwner):
             unmapped by another.
 
         Raises:
-            PinpageError: one is not present: fault it in first, as mlock() itself would.
+            PinpageError: one is outside of the space, or not present: fault it in first, as
+                mlock() itself would.
+            OwnerError: the owner was forced out of the registry.
         """
+        _require_inside(space, vpns)
+        require_registered(self._registry, self)
         known = np.array([_private(space, vpn) in self._locked for vpn in vpns.tolist()], np.bool_)
         fresh = np.unique(vpns[~known])
         self._mapped(space, fresh)  # a mistake is told before anything changes
@@ -88,16 +93,21 @@ class Mlock(PinOwner):
             if space.pte.item(vpn) == entry:
                 self._locked[private] = space
                 return True
-            self._registry.unpin(entry - 1, self, private)
+            unpin(self._registry, entry - 1, self, private)
         return False
 
     def unlock(self, space: AddressSpace, vpns: Vpns) -> None:
-        """Unlock pages; needed before they are unmapped.  Others are left as they are."""
+        """Unlock pages; needed before they are unmapped.  Others are left as they are.
+
+        Raises:
+            PinpageError: one is outside of the space.
+        """
+        _require_inside(space, vpns)
         for vpn in vpns.tolist():
             private = _private(space, vpn)
             if self._locked.pop(private, None) is not None:
                 pfn = int(self._mapped(space, np.array([vpn]))[0])
-                self._registry.unpin(pfn, self, private)
+                unpin(self._registry, pfn, self, private)
                 if not any(pin.owner is self for pin in self._registry.pins(pfn)):
                     self._set_flags(np.array([pfn]), locked=False)
 
@@ -154,15 +164,20 @@ class Mlock(PinOwner):
         Raises:
             InvariantError: one does not hold.
         """
-        held = set()
+        held, is_out = set(), not is_registered(self._registry, self)
         for private, space in self._locked.items():
             pfn = int(space.pte[private & ((1 << _VPN_BITS) - 1)]) - 1
             pins = self._registry.pins(pfn) if pfn >= 0 else []
-            mine = any(pin.owner is self and pin.private == private for pin in pins)
+            mine = is_out or any(pin.owner is self and pin.private == private for pin in pins)
             require(mine, "ML1 a locked page is not pinned where it is mapped", pfn=pfn)
             held.add(pfn)
         flagged = np.flatnonzero(self._frames.flags & PageFlag.MLOCKED.mask)
         require(set(flagged.tolist()) == held, "ML2 the MLOCKED flag is on other frames")
+
+
+def _require_inside(space: AddressSpace, vpns: Vpns) -> None:
+    for vpn in vpns.tolist():
+        within(space.nr_vpns, f"mlock: {space.name!r}", vpn=vpn)
 
 
 def _private(space: AddressSpace, vpn: int) -> int:

@@ -24,6 +24,7 @@ from typing import Protocol
 from attrs import frozen
 
 from mm.address_space import AddressSpace
+from owners.arguments import instance, integer
 from pinpage.errors import PinpageError
 from pinpage.registry import PinRegistry
 from pinpage.statistics import Statistics
@@ -108,17 +109,32 @@ class DirectDevice(Protocol):
         """Wait until nothing is in flight."""
 
 
-def check_request(device: DirectDevice, nr_pages: int, block: int) -> None:
-    """Refuse a request beyond the device.
+def check_request(
+    device: DirectDevice, op: Op, space: AddressSpace, vpn: int, nr_pages: int, block: int
+) -> tuple[int, int, int]:
+    """Refuse a request that is none, or goes beyond the device.
+
+    Args:
+        device: whose request it is.
+        op, space, vpn, nr_pages, block: as given to `DirectDevice.submit`.
+
+    Returns:
+        The last three, as ints.
 
     Raises:
-        PinpageError: it names blocks that are not there, or no page at all.
+        PinpageError: it names no direction or no process, blocks that are not there, or no
+            page at all.
     """
+    who = f"odirect {device.name!r}"
+    instance(who, "op", op, Op)
+    instance(who, "space", space, AddressSpace)
+    vpn = integer(who, "vpn", vpn)
+    nr_pages, block = integer(who, "nr_pages", nr_pages), integer(who, "block", block)
     if nr_pages < 1 or block < 0 or block + nr_pages > device.nr_blocks:
         raise PinpageError(
-            f"odirect {device.name!r}: blocks {block}..{block + nr_pages} "
-            f"are not within 0..{device.nr_blocks}"
+            f"{who}: blocks {block}..{block + nr_pages} are not within 0..{device.nr_blocks}"
         )
+    return vpn, nr_pages, block
 
 
 @frozen

@@ -5,6 +5,7 @@ Kernel counterpart: io_uring's registered buffers, RDMA memory regions (ib_umem_
 
 from mm.address_space import AddressSpace
 from mm.errno import Errno
+from owners.arguments import instance, integer
 from owners.gup import Gup
 from owners.gup_flags import Foll
 from owners.gup_pinner import PinIds, Pinner
@@ -37,7 +38,7 @@ class Buffers:
         Raises:
             PinpageError: a buffer is registered at this address already.
         """
-        key = (space.mm_id, vpn)
+        key = self._key(space, vpn)
         if key in self._pins:
             raise PinpageError(f"{self._pinner.name}: a buffer is registered at vpn {vpn:#x}")
         flags = Foll.PIN | Foll.LONGTERM | Foll.WRITE
@@ -55,21 +56,26 @@ class Buffers:
         Raises:
             PinpageError: none does.
         """
-        pins = self._pins.get((space.mm_id, vpn))
+        pins = self._pins.get(self._key(space, vpn))
         if pins is None:
             raise PinpageError(f"{self._pinner.name}: no buffer is registered at vpn {vpn:#x}")
         return pins
 
     def unregister(self, space: AddressSpace, vpn: int) -> None:
-        """Let go of a buffer; the device may have written to it.
+        """Let go of a buffer; the device may have written to it.  Interrupted, call it again.
 
         Raises:
             PinpageError: none begins there.
         """
         pins = self.at(space, vpn)
-        del self._pins[space.mm_id, vpn]
+        left = [pin for pin in pins if pin in self._pinner]
+        self._gup.put_user_pages(self._pinner, left, dirty=True)
         self._all.difference_update(pins)
-        self._gup.put_user_pages(self._pinner, pins, dirty=True)
+        del self._pins[self._key(space, vpn)]
+
+    def _key(self, space: AddressSpace, vpn: int) -> tuple[int, int]:
+        instance(self._pinner.name, "space", space, AddressSpace)
+        return space.mm_id, integer(self._pinner.name, "vpn", vpn)
 
     def find(self, space: AddressSpace, vpn: int, nr_pages: int) -> PinIds:
         """The pins of some pages within one buffer.

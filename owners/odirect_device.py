@@ -13,23 +13,26 @@ whoever owns the old frame now.
 A request that is queued holds its pages as a pin and nothing more: under any policy such a
 page moves, and the request waits until the move is over.
 
+Forced out of the registry, the device takes no more requests; those in flight end as they
+would have, and their pages stay where they are until then.
+
 Kernel counterpart: block/bio.c (pins per request), drivers/block/null_blk (a device that is
 only a delay).
 """
 
-from collections import deque
-
 import numpy as np
-from attrs import define, field
 
 from mm.address_space import AddressSpace
 from mm.contents import Contents, TagContents
-from owners.gup import Gup
+from mm.errno import Errno
+from owners.arguments import instance
+from owners.gup import Got, Gup
 from owners.gup_flags import Foll
 from owners.gup_pinner import PinIds, Pinner
 from owners.odirect import Completion, Op, Policy, check_request
 from owners.odirect_buffers import Buffers
 from owners.odirect_model import DeviceCounters, DeviceModel
+from owners.odirect_queue import Parked, SimulatedRequest
 from owners.odirect_time import EventQueue
 from pinpage.errors import PinpageError, require
 from pinpage.owner import Mode, Verdict
@@ -38,32 +41,6 @@ from pinpage.registry import PinRegistry
 __all__ = ["SimulatedDevice"]
 
 _DRAWS = 256
-
-
-@define(eq=False)
-class _Request:
-    request_id: int
-    op: Op
-    space: AddressSpace
-    vpn: int
-    block: int
-    pins: PinIds
-    is_registered: bool
-    submitted_ns: int
-    frames: list[int] | None = None
-    """The descriptor: set exactly while the device works on it."""
-    event: int = -1
-    nr_held: int = 0
-    """Pages of it that a move holds still."""
-    started_ns: int = 0
-
-
-@define
-class _Parked:
-    """Requests that are not at the device."""
-
-    queued: deque[_Request] = field(factory=deque)
-    faulted: list[_Request] = field(factory=list)
 
 
 class SimulatedDevice:
@@ -81,7 +58,9 @@ class SimulatedDevice:
         O4 between moves nothing is held still.
         O5 every pin of the device belongs to one request in flight or to one registered buffer.
 
-    Context: one thread.  Cost: a request of one page about 20 us.
+    Context: one thread.  It may be interrupted (KeyboardInterrupt) in any of the device's own
+        steps: a request was submitted or was not, and `drain` goes on with what was left.
+    Cost: a request of one page about 20 us.
     """
 
     def __init__(
@@ -109,10 +88,12 @@ class SimulatedDevice:
             policy: what to do when a page in flight is to move.
 
         Raises:
-            PinpageError: a disk of bytes for a machine of tags, or the other way round.
+            PinpageError: a disk of bytes for a machine of tags, or the other way round; a
+                policy that is none.
         """
-        self._is_tags = isinstance(gup.host.contents, TagContents)
-        if isinstance(disk, TagContents) != self._is_tags:
+        instance(f"odirect {name!r}", "policy", policy, Policy)
+        instance(f"odirect {name!r}", "model", model, DeviceModel)
+        if isinstance(disk, TagContents) != isinstance(gup.host.contents, TagContents):
             raise PinpageError(f"odirect {name!r}: disk: give it the machine's kind of contents")
         self.name = name
         self.policy = policy
@@ -124,10 +105,10 @@ class SimulatedDevice:
         self._model, self._rng = model, rng
         self._draws: list[int] = []
         self._flags = {Op.READ: model.flags | Foll.WRITE, Op.WRITE: model.flags}
-        self._in_flight: dict[int, _Request] = {}
+        self._in_flight: dict[int, SimulatedRequest] = {}
         self._nr_started = 0
-        self._parked = _Parked()
-        self._by_pin: dict[int, _Request] = {}
+        self._parked = Parked()
+        self._by_pin: dict[int, SimulatedRequest] = {}
         self._buffers = Buffers(gup, self.pinner)
         self._away: set[int] = set()  # pins of registered buffers, held still by a move
         self._done: list[Completion] = []
@@ -174,27 +155,39 @@ class SimulatedDevice:
             Its id, or an errno: then no page is pinned.
 
         Raises:
-            PinpageError: beyond the device; or RESTART on a buffer that is not registered.
+            PinpageError: beyond the device, or not an `Op`; or RESTART on a buffer that is not
+                registered.
+            OwnerError: the pinner was forced out of the registry.
         """
-        check_request(self, nr_pages, block)
-        is_registered = self.policy is Policy.RESTART
-        if is_registered:
+        vpn, nr_pages, block = check_request(self, op, space, vpn, nr_pages, block)
+        self.pinner.require_registered()
+        if self.policy is Policy.RESTART:
             pins = self._buffers.find(space, vpn, nr_pages)
-        else:
-            flags = self._flags[op]
-            got = self._gup.get_user_pages(space, vpn, nr_pages, self.pinner, flags)
-            if got.error:
-                self._gup.put_user_pages(self.pinner, got.pins)
-                return got.error
-            pins = got.pins
-            self.counters.nr_pins += nr_pages
-        request = _Request(
-            self._next_id, op, space, vpn, block, pins, is_registered, self._events.clock.now_ns
+            return self._enlist(op, space, vpn, block, pins)
+        got = Got([], Errno.OK)
+        try:
+            got = self._gup.get_user_pages(space, vpn, nr_pages, self.pinner, self._flags[op])
+            if not got.error:
+                return self._enlist(op, space, vpn, block, got.pins)
+            self._gup.put_user_pages(self.pinner, got.pins)
+        except BaseException:
+            if all(request.pins is not got.pins for request in self._in_flight.values()):
+                left = [pin for pin in got.pins if pin in self.pinner]
+                self._gup.put_user_pages(self.pinner, left)
+            raise
+        return got.error
+
+    def _enlist(self, op: Op, space: AddressSpace, vpn: int, block: int, pins: PinIds) -> int:
+        """From here on it is a request, and will end."""
+        is_registered, now_ns = self.policy is Policy.RESTART, self._events.clock.now_ns
+        request = SimulatedRequest(
+            self._next_id, op, space, vpn, block, pins, is_registered, now_ns
         )
         self._next_id += 1
         self._in_flight[request.request_id] = request
         if not is_registered:
             self._by_pin.update(dict.fromkeys(pins, request))
+            self.counters.nr_pins += len(pins)
         self.counters.nr_requests += 1
         self._parked.queued.append(request)
         self._start_queued()
@@ -203,16 +196,16 @@ class SimulatedDevice:
     def _start_queued(self) -> None:
         """Give the device what it has room for; requests held still keep their place."""
         queued = self._parked.queued
-        held: list[_Request] = []
+        held: list[SimulatedRequest] = []
         while queued and self._nr_started < self._model.queue_depth:
             request = queued.popleft()
-            if request.nr_held:
+            if request.nr_held and not self.pinner.is_forced_out:
                 held.append(request)
             else:
                 self._start(request)
         queued.extendleft(reversed(held))
 
-    def _start(self, request: _Request) -> None:
+    def _start(self, request: SimulatedRequest) -> None:
         """The descriptor is written: from here on the device uses these frames."""
         pfn_of = self.pinner.pfn_of
         request.frames = [] if request.is_registered else [pfn_of(pin) for pin in request.pins]
@@ -220,12 +213,12 @@ class SimulatedDevice:
         self._nr_started += 1
         self._schedule(request)
 
-    def _schedule(self, request: _Request) -> None:
+    def _schedule(self, request: SimulatedRequest) -> None:
         if not self._draws:
             self._draws = self._model.latency.draw(self._rng, _DRAWS).tolist()
         request.event = self._events.after(self._draws.pop(), lambda: self._end(request))
 
-    def _end(self, request: _Request) -> None:
+    def _end(self, request: SimulatedRequest) -> None:
         """The device has the data: transfer, unpin, tell, and go on with the next."""
         request.event = -1
         frames = self._translate(request)
@@ -233,38 +226,32 @@ class SimulatedDevice:
             self.counters.nr_restarted += 1
             self._parked.faulted.append(request)
             return
-        self._transfer(request, frames)
+        request.transfer(self.disk, self._gup.host.contents, frames)
+        request.has_ended = True
         self._nr_started -= 1
         request.frames = None
-        del self._in_flight[request.request_id]
-        if not request.is_registered:
-            for pin in request.pins:
-                del self._by_pin[pin]
-            self._gup.put_user_pages(self.pinner, request.pins, dirty=request.op is Op.READ)
-        self._tell(request)
+        self._finish(request)
         self._start_queued()
 
-    def _translate(self, request: _Request) -> list[int] | None:
+    def _finish(self, request: SimulatedRequest) -> None:
+        """Unpin, and tell; pins that an interrupted call has dropped are not there any more."""
+        if not request.is_registered:
+            left = [pin for pin in request.pins if pin in self.pinner]
+            for pin in request.pins:
+                self._by_pin.pop(pin, None)
+            self._gup.put_user_pages(self.pinner, left, dirty=request.op is Op.READ)
+        self._tell(request)
+        del self._in_flight[request.request_id]
+
+    def _translate(self, request: SimulatedRequest) -> list[int] | None:
         """Where the DMA goes; None if a page of a registered buffer is away at this moment."""
         if not request.is_registered:
             return request.frames
-        if not self._away.isdisjoint(request.pins):
+        if not self._away.isdisjoint(request.pins) and not self.pinner.is_forced_out:
             return None
         return [self.pinner.pfn_of(pin) for pin in request.pins]
 
-    def _transfer(self, request: _Request, frames: list[int]) -> None:
-        pfns = np.array(frames, dtype=np.int64)
-        blocks = np.arange(request.block, request.block + len(frames))
-        memory, disk = self._gup.host.contents, self.disk
-        into, at, out_of, where = (
-            (memory, pfns, disk, blocks) if request.op is Op.READ else (disk, blocks, memory, pfns)
-        )
-        if self._is_tags:
-            into.set_tags(at, out_of.tags(where))
-        else:
-            into.write_many(at, out_of.read_many(where))
-
-    def _tell(self, request: _Request) -> None:
+    def _tell(self, request: SimulatedRequest) -> None:
         self.counters.nr_completed += 1
         now_ns = self._events.clock.now_ns
         self._done.append(
@@ -276,17 +263,47 @@ class SimulatedDevice:
 
     def reap(self) -> list[Completion]:
         """Requests that have ended since the last call, in the order in which they did."""
-        done, self._done = self._done, []
+        done = self._done[:]
+        for completion in done:
+            self._in_flight.pop(completion.request, None)
+        del self._done[: len(done)]
         return done
 
     def drain(self) -> None:
-        """Let time pass until nothing is in flight.
+        """Let time pass until nothing is in flight; also what an interrupt left half done.
 
         Raises:
             InvariantError: a request waits for a move that nobody ends.
         """
+        self._take_up()
         while self._in_flight:
-            require(self._events.step(), "O4 a request waits and nothing is going to happen")
+            if not self._events.step():
+                if self.pinner.is_forced_out:  # nobody will say that a move is over
+                    self._go_on()
+                is_idle = self._in_flight and self._events.next_ns is None
+                require(not is_idle, "O4 a request waits and nothing is going to happen")
+
+    def _take_up(self) -> None:
+        """Requests that an interrupt dropped on their way."""
+        told = {done.request for done in self._done}
+        for request in list(self._in_flight.values()):
+            if request.request_id in told:
+                del self._in_flight[request.request_id]
+            elif request.has_ended:
+                self._finish(request)
+            elif not request.is_registered:
+                self._by_pin.update(dict.fromkeys(request.pins, request))
+        dropped = [
+            r
+            for r in self._in_flight.values()
+            if r.event not in self._events
+            if r not in self._parked
+        ]
+        self._parked.queued.extend(dropped)
+        for request in dropped:
+            request.frames = None
+        self._nr_started = sum(r.frames is not None for r in self._in_flight.values())
+        self._start_queued()
 
     # What it answers for a page (owners.gup_pinner.MoveHandler).
 
@@ -309,7 +326,7 @@ class SimulatedDevice:
         self._away.add(pin_id)
         return Verdict.YES
 
-    def _stop(self, request: _Request, mode: Mode) -> bool:
+    def _stop(self, request: SimulatedRequest, mode: Mode) -> bool:
         """Whether the device has stopped using the request's pages."""
         if self.policy is Policy.CANCEL:
             self._events.cancel(request.event)
@@ -322,7 +339,7 @@ class SimulatedDevice:
             return False
         return self._wait_for(request)
 
-    def _wait_for(self, request: _Request) -> bool:
+    def _wait_for(self, request: SimulatedRequest) -> bool:
         clock = self._events.clock
         began_ns = clock.now_ns
         bound_ns = began_ns + self._model.wait_bound_ns
@@ -364,6 +381,7 @@ class SimulatedDevice:
             InvariantError: one does not hold.
         """
         self.pinner.check()
+        is_out = self.pinner.is_forced_out  # a move that held a page of ours came to nothing
         started = [r for r in self._in_flight.values() if r.frames is not None]
         counted = len(started) == self._nr_started <= self._model.queue_depth
         require(counted, "O1 requests at the device", counted=self._nr_started)
@@ -373,8 +391,10 @@ class SimulatedDevice:
             if not request.is_registered:
                 pfns = [self.pinner.pfn_of(pin) for pin in request.pins]
                 require(request.frames == pfns, "O2 the device uses other frames than are pinned")
-                require(request.nr_held == 0, "O3 the device uses a page that is held still")
+                require(
+                    is_out or not request.nr_held, "O3 the device uses a page that is held still"
+                )
         is_held = self._away or any(r.nr_held for r in self._in_flight.values())
-        require(not is_held, "O4 a page is held still for a move that is over")
+        require(is_out or not is_held, "O4 a page is held still for a move that is over")
         nr_pins = len(self._by_pin) + len(self._buffers)
         require(len(self.pinner) == nr_pins, "O5 a pin of neither a request nor a buffer")

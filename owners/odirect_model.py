@@ -5,6 +5,7 @@ Kernel counterpart: the module parameters of drivers/block/null_blk, and iostat.
 
 from attrs import define, frozen
 
+from owners.arguments import instance, integer
 from owners.gup_flags import Foll, wanted
 from owners.odirect_time import Latency
 from pinpage.errors import PinpageError
@@ -23,7 +24,7 @@ class DeviceModel:
         flags: how pages are pinned for a request: GET as in 6.1, or PIN as since v6.5.
 
     Raises:
-        PinpageError: a queue depth below one, or flags that are no pin.
+        PinpageError: a queue depth below one, a bound in the past, or flags that are no pin.
     """
 
     latency: Latency
@@ -33,9 +34,10 @@ class DeviceModel:
 
     def __attrs_post_init__(self) -> None:
         """Refuse a device that could never do anything."""
-        wanted(self.flags)
-        if self.queue_depth < 1:
+        wanted(instance("odirect", "flags", self.flags, Foll))
+        if integer("odirect", "queue_depth", self.queue_depth) < 1:
             raise PinpageError(f"odirect: queue_depth={self.queue_depth}: must be at least 1")
+        integer("odirect", "wait_bound_ns", self.wait_bound_ns, least=0)
 
 
 @define

@@ -22,44 +22,54 @@ nobody's frame that matters (it accounts for no reference) and is taken back.
 
 A thread that holds one page of a request never waits for another: it lets go of all first.
 
+Forced out of the registry, the device takes no more requests.  Those at the file end as they
+would have; their pages stay where they are until then, for the buffers' owner (or, if that is
+out, a reference that no pin accounts for) says so.  Those not begun end with ENODEV.
+
+The threads are in `owners.odirect_threads`.
+
 Kernel counterpart: gup_fast and its recheck; io_uring's registered buffers.
 """
 
-import os
-import queue
-import threading
 import time
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from attrs import frozen
-
 from mm.address_space import AddressSpace
 from mm.contents import ArenaContents
+from owners.arguments import instance, integer, seconds
+from owners.forced_out import is_registered, require_registered
 from owners.gup import Gup
-from owners.gup_pinner import Idle, PinIds, Pinner
+from owners.gup_pinner import Pinner
 from owners.odirect import Completion, Op, Policy, check_request
 from owners.odirect_buffers import Buffers
+from owners.odirect_file import DirectFile
 from owners.odirect_flights import InFlight
+from owners.odirect_threads import IoRequest, IoThreads
 from pinpage.errors import PinpageError, require
-from pinpage.owner import Verdict
+from pinpage.owner import Mode, PinOwner, Verdict
 from pinpage.registry import PinRegistry
-from pinpage.units import PAGE_SIZE
 
 __all__ = ["RealDevice"]
 
-_EIO = 5
 
+class _Buffered:
+    """The handler of the buffers: nothing of theirs is at work that the flights do not know of."""
 
-@frozen
-class _Request:
-    request_id: int
-    op: Op
-    vpn: int
-    block: int
-    pins: PinIds
-    submitted_ns: int
+    def __init__(self, registry: PinRegistry, flights: InFlight) -> None:
+        self._registry = registry
+        self._flights = flights
+
+    def quiesce(self, pin_id: int, mode: Mode) -> Verdict:
+        """Yes: the flights were asked before.  Forced out they are not, and this answers."""
+        if len(self._flights) and not is_registered(self._registry, self._flights):
+            return Verdict.AGAIN
+        return Verdict.YES
+
+    def resume(self, pin_id: int) -> None:
+        """Nothing was stopped."""
 
 
 class RealDevice:
@@ -70,7 +80,9 @@ class RealDevice:
         flights: the owner that answers for requests; asked first.
         nr_retried: times that a page had moved between the look-up and the pin.
 
-    Context: everything but the threads' own work belongs to the machine's thread.
+    Context: everything but the threads' own work belongs to the machine's thread.  That may
+        be interrupted anywhere (KeyboardInterrupt), also twice: a request was submitted or was
+        not, what has ended is reaped later, and whatever was called may be called again.
     Cost: a page about 20 us with eight threads on a local disk; pinning is 2 to 3 us of it.
     """
 
@@ -85,10 +97,10 @@ class RealDevice:
         nr_threads: int = 8,
         wait_bound_s: float = 0.1,
     ) -> None:
-        """Open the file and start the threads.
+        """Open the file and start the threads.  Close it: see `close`.
 
         Args:
-            name: for people and for counters.
+            name: for people and for counters; two devices may have the same.
             gup: pins the buffers.
             path: a file whose size is a multiple of a page, on a file system with direct I/O.
             registry: where pins are registered; None: buffers are unexpected references, stay
@@ -99,55 +111,69 @@ class RealDevice:
 
         Raises:
             PinpageError: the machine has tags for contents; a policy that takes requests back;
-                a file that cannot be opened so.
+                no threads; no bound, or one in the past; a file that cannot be opened so.
         """
         contents = gup.host.contents
         if not isinstance(contents, ArenaContents):
             raise PinpageError(f'odirect {name!r}: needs bytes: build with contents="arena"')
-        if policy not in (Policy.REFUSE, Policy.WAIT):
+        who = f"odirect {name!r}"
+        if instance(who, "policy", policy, Policy) not in (Policy.REFUSE, Policy.WAIT):
             raise PinpageError(
-                f"odirect {name!r}: policy {policy.value}: a real disk takes no request back: "
+                f"{who}: policy {policy.value}: a real disk takes no request back: "
                 "choose refuse or wait"
             )
+        nr_threads = integer(who, "nr_threads", nr_threads, least=1)
+        wait_bound_s = seconds(who, "wait_bound_s", wait_bound_s)
         self.name = name
         self.policy = policy
-        self._fd, self._nr_blocks = _open_direct(name, path)
-        self._bytes = contents.pages.reshape(-1).data
         self._registry = registry
+        self._nr_submitted = 0
         self.flights = InFlight(name, policy, wait_bound_s)
-        if registry is not None:
-            registry.register(self.flights)
-        handler = Idle() if registry is not None else None
-        self.pinner = Pinner(f"{name} buffers", registry=registry, handler=handler)
-        self._buffers = Buffers(gup, self.pinner)
-        self._todo: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
-        self._ended: queue.SimpleQueue[Completion] = queue.SimpleQueue()
-        self._reaped: list[Completion] = []
-        self._nr_submitted = self._nr_received = 0
-        self._retries: list[int] = []
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True)
-            for n in range(nr_threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        handler = None if registry is None else _Buffered(registry, self.flights)
+        file = DirectFile(name, path)
+        try:
+            if registry is not None:
+                registry.register(self.flights)
+            self.pinner = Pinner(f"{name} buffers", registry=registry, handler=handler)
+            self._buffers = Buffers(gup, self.pinner)
+            memory = contents.pages.reshape(-1).data
+            self._io = IoThreads(file, memory, self.pinner, self.flights, registry)
+            self._io.start(name, nr_threads)
+        except BaseException:
+            if hasattr(self, "_io"):
+                self._io.close()
+            file.close()
+            self._retire(self.flights)
+            self._retire(getattr(self, "pinner", None))
+            raise
 
     @property
     def nr_blocks(self) -> int:
-        """Its size in pages."""
-        return self._nr_blocks
+        """Its size in pages, when it was opened."""
+        return self._io.file.nr_blocks
 
     @property
     def nr_in_flight(self) -> int:
         """Requests submitted and not ended."""
-        return self._nr_submitted - self._nr_received - self._ended.qsize()
+        return self._io.nr_in_flight
 
     @property
     def nr_retried(self) -> int:
         """Times that a page had moved between the look-up and the pin."""
-        return len(self._retries)
+        return self._io.nr_retried
 
-    # The machine's thread.
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes nothing any more."""
+        return self._io.is_closing
+
+    @property
+    def _fd(self) -> int:
+        return self._io.file.fd
+
+    @_fd.setter
+    def _fd(self, fd: int) -> None:
+        self._io.file.fd = fd
 
     def register(self, space: AddressSpace, vpn: int, nr_pages: int) -> int:
         """Pin a buffer for long: only such pages can be read into or written from.
@@ -156,12 +182,15 @@ class RealDevice:
             OK, or the errno of get_user_pages.
 
         Raises:
-            PinpageError: a buffer is registered at this address already.
+            PinpageError: a buffer is registered at this address already; or the device is
+                closed.
+            OwnerError: the buffers' owner was forced out.
         """
+        self._require_open()
         return self._buffers.register(space, vpn, nr_pages)
 
     def unregister(self, space: AddressSpace, vpn: int) -> None:
-        """Let go of a buffer.
+        """Let go of a buffer; of a closed device, too.
 
         Raises:
             PinpageError: none is registered there, or requests are in flight.
@@ -170,46 +199,58 @@ class RealDevice:
         if self.nr_in_flight:
             raise PinpageError(f"odirect {self.name!r}: a request is in flight: drain first")
         self._buffers.unregister(space, vpn)
+        self._retire_closed()
 
     def submit(self, op: Op, space: AddressSpace, vpn: int, nr_pages: int, block: int) -> int:
         """Hand a request to the threads; its id.
 
+        It may be larger than one system call can be.  Where the file gives or takes less than
+        all of it the completion says why, and some of it may have been done.
+
         Raises:
-            PinpageError: beyond the device, or pages of no registered buffer.
+            PinpageError: beyond the device, or pages of no registered buffer; not an `Op`;
+                or the device is closed.
+            OwnerError: it was forced out of the registry.
         """
-        check_request(self, nr_pages, block)
+        vpn, nr_pages, block = check_request(self, op, space, vpn, nr_pages, block)
         pins = self._buffers.find(space, vpn, nr_pages)
-        request_id = self._nr_submitted
-        self._nr_submitted += 1
-        self._todo.put(_Request(request_id, op, vpn, block, pins, time.monotonic_ns()))
+        self._require_open()
+        require_registered(self._registry, self.flights)
+        request_id, self._nr_submitted = self._nr_submitted, self._nr_submitted + 1
+        self._io.submit(IoRequest(request_id, op, vpn, block, pins, time.monotonic_ns()))
         return request_id
 
     def reap(self) -> list[Completion]:
         """Requests that have ended since the last call, in the order in which they did."""
-        for _ in range(self._ended.qsize()):
-            self._receive()
-        done, self._reaped = self._reaped, []
-        return done
+        return self._io.reap()
 
     def drain(self) -> None:
         """Wait until nothing is in flight."""
-        while self._nr_received < self._nr_submitted:
-            self._receive()
-
-    def _receive(self) -> None:
-        self._reaped.append(self._ended.get())
-        self._nr_received += 1
+        self._io.drain()
 
     def close(self) -> None:
-        """End the threads, after what is in flight, and close the file.  Buffers stay pinned."""
-        if self._fd < 0:
-            return
-        for _ in self._threads:
-            self._todo.put(None)
-        for thread in self._threads:
-            thread.join()
-        os.close(self._fd)
-        self._fd = -1
+        """End the threads, after what is in flight, and close the file.
+
+        Buffers stay pinned until they are unregistered.  A device that is dropped instead
+        ends its threads and closes its file by itself, and says so with a ResourceWarning.
+        """
+        self._io.close()
+        self._retire_closed()
+
+    def _require_open(self) -> None:
+        if self._io.is_closing:
+            raise PinpageError(f"odirect {self.name!r}: it is closed")
+
+    def _retire_closed(self) -> None:
+        """Leave the registry, as far as there is nothing more to answer for."""
+        if self._io.is_closing:
+            self._retire(self.flights)
+            self._retire(None if len(self.pinner) else self.pinner)
+
+    def _retire(self, owner: PinOwner | None) -> None:
+        registry = self._registry
+        if owner is not None and registry is not None and is_registered(registry, owner):
+            registry.unregister(owner)
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -224,99 +265,19 @@ class RealDevice:
         """Close."""
         self.close()
 
+    def __del__(self) -> None:
+        """Dropped: as a file of Python's does, warn if it was not closed, and close."""
+        threads = getattr(self, "_io", None)  # None: it never came to be
+        if threads is not None and not threads.is_closing:
+            threads.stop()
+            warnings.warn(f"unclosed device {self.name!r}", ResourceWarning, 2, source=self)
+
     def check(self) -> None:
         """D1 at rest: nothing in flight, nothing pinned for a request; and the buffers' own.
 
         Raises:
-            InvariantError: it does not hold.
+            InvariantError: it does not hold, or a thread has run into one.
         """
+        self._io.raise_failures()
         self.pinner.check()
         require(self.nr_in_flight or not len(self.flights), "D1 a number outlived its request")
-
-    # The threads.
-
-    def _work(self) -> None:
-        while (request := self._todo.get()) is not None:
-            began_ns = time.monotonic_ns()
-            if self._registry is None:
-                pfns = [self.pinner.pfn_of(pin) for pin in request.pins]
-                error = self._transfer(request, pfns)
-            else:
-                held = self._hold(self._registry, request.pins)
-                try:
-                    error = self._transfer(request, [pfn for pfn, _ in held])
-                finally:
-                    self._let_go(self._registry, held)
-            now_ns = time.monotonic_ns()
-            self._ended.put(
-                Completion(
-                    request.request_id, request.op, request.vpn, len(request.pins),
-                    request.block, error, now_ns - request.submitted_ns, now_ns - began_ns,
-                )
-            )  # fmt: skip
-
-    def _hold(self, registry: PinRegistry, pins: PinIds) -> list[tuple[int, int]]:
-        """Pin the frames of a request: (pfn, number) each, all of them."""
-        while True:
-            held = self._hold_at_rest(registry, pins)
-            if len(held) == len(pins):
-                return held
-            # Whoever holds a page must not wait for a mover: it may wait for that page.
-            self._let_go(registry, held)
-            self._wait_for(registry, pins[len(held)])
-
-    def _hold_at_rest(self, registry: PinRegistry, pins: PinIds) -> list[tuple[int, int]]:
-        """Look up, pin, look up again, up to the first frame that a mover has or had."""
-        flights, pfn_of, pin = self.flights, self.pinner.pfn_of, registry.pin
-        held: list[tuple[int, int]] = []
-        for pin_id in pins:
-            pfn, number = pfn_of(pin_id), flights.take_off()
-            if pin(pfn, flights, number, wait=False) is not Verdict.YES:
-                flights.land(number)
-                break
-            if pfn_of(pin_id) != pfn:
-                self._let_go(registry, [(pfn, number)])
-                self._retries.append(pin_id)
-                break
-            held.append((pfn, number))
-        return held
-
-    def _wait_for(self, registry: PinRegistry, pin_id: int) -> None:
-        """Until no mover has the frame, by a pin that has to wait."""
-        pfn, number = self.pinner.pfn_of(pin_id), self.flights.take_off()
-        if registry.pin(pfn, self.flights, number) is Verdict.YES:
-            registry.unpin(pfn, self.flights, number)
-        self.flights.land(number)
-
-    def _let_go(self, registry: PinRegistry, held: list[tuple[int, int]]) -> None:
-        for pfn, number in held:
-            registry.unpin(pfn, self.flights, number)
-            self.flights.land(number)
-
-    def _transfer(self, request: _Request, pfns: list[int]) -> int:
-        """Straight between the file and the frames; 0 or a negative errno."""
-        views = [self._bytes[pfn * PAGE_SIZE : (pfn + 1) * PAGE_SIZE] for pfn in pfns]
-        move = os.preadv if request.op is Op.READ else os.pwritev
-        try:
-            nr_bytes = move(self._fd, views, request.block * PAGE_SIZE)
-        except OSError as error:
-            return -(error.errno or _EIO)
-        return 0 if nr_bytes == len(pfns) * PAGE_SIZE else -_EIO
-
-
-def _open_direct(name: str, path: Path) -> tuple[int, int]:
-    """The descriptor and the size in pages."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_DIRECT)
-    except OSError as error:
-        raise PinpageError(
-            f"odirect {name!r}: {path} cannot be opened for direct I/O ({error.strerror}): "
-            "give a file on ext4, xfs or btrfs"
-        ) from error
-    nr_bytes = os.fstat(fd).st_size
-    if nr_bytes < PAGE_SIZE or nr_bytes % PAGE_SIZE:
-        os.close(fd)
-        raise PinpageError(
-            f"odirect {name!r}: {path} has {nr_bytes} bytes: give it a multiple of {PAGE_SIZE}"
-        )
-    return fd, nr_bytes // PAGE_SIZE

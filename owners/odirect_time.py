@@ -42,6 +42,10 @@ class EventQueue:
         """How many events are planned."""
         return len(self._actions)
 
+    def __contains__(self, event_id: int) -> bool:
+        """Whether an event is still to happen."""
+        return event_id in self._actions
+
     @property
     def next_ns(self) -> int | None:
         """When the next event is due; None if nothing is planned."""
@@ -50,11 +54,17 @@ class EventQueue:
         return self._heap[0][0] if self._heap else None
 
     def after(self, delay_ns: int, action: Callable[[], None]) -> int:
-        """Plan `action` in `delay_ns`; an id to cancel it by."""
+        """Plan `action` in `delay_ns`; an id to cancel it by.
+
+        Raises:
+            PinpageError: it would have happened already.
+        """
+        if not delay_ns >= 0:
+            raise PinpageError(f"events: delay_ns={delay_ns}: nothing is planned for the past")
         event_id = self._next_id
         self._next_id = event_id + 1
-        self._actions[event_id] = action
         heapq.heappush(self._heap, (self.clock.now_ns + delay_ns, event_id))
+        self._actions[event_id] = action  # from here on it is planned
         return event_id
 
     def cancel(self, event_id: int) -> bool:
@@ -66,9 +76,8 @@ class EventQueue:
         due_ns = self.next_ns
         if due_ns is None:
             return False
-        _, event_id = heapq.heappop(self._heap)
         self.clock.advance(max(0, due_ns - self.clock.now_ns))
-        self._actions.pop(event_id)()
+        self._actions.pop(self._heap[0][1])()  # (the heap forgets it at the next look)
         return True
 
     def run_until(self, time_ns: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, at_least, within
 from pinpage.owner import Mode, Pin, PinOwner, Verdict, Verdicts
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
@@ -43,6 +43,9 @@ class OpaqueOwner(PinOwner):
     ) -> None:
         """No frames yet; with a registry, registered there.
 
+        Raises:
+            PinpageError: a negative number of references.
+
         Args:
             name: for people and for counters.
             movable: whether isolate says Yes (else Busy).
@@ -50,6 +53,7 @@ class OpaqueOwner(PinOwner):
                 says otherwise for single frames.
             registry: where frames are pinned; None pins nothing.
         """
+        at_least(0, f"owner {name!r}", references=references)
         self.name = name
         self.movable = movable
         self._nr_references = references
@@ -72,7 +76,8 @@ class OpaqueOwner(PinOwner):
             references: page references per frame where they differ, shape (n,).
 
         Raises:
-            PinpageError: lengths differ, or the registry refuses; nothing has changed then.
+            PinpageError: lengths differ, a number of references is negative, or the registry
+                refuses; nothing has changed then.
         """
         if references is None:
             references = np.full(len(pfns), self._nr_references, dtype=np.int64)
@@ -80,6 +85,8 @@ class OpaqueOwner(PinOwner):
             raise PinpageError(
                 f"owner {self.name!r}: adopt: {len(references)} references for {len(pfns)} pfns"
             )
+        if len(references):
+            at_least(0, f"owner {self.name!r}: adopt", references=int(references.min()))
         ids = np.arange(len(self._pfn), len(self._pfn) + len(pfns), dtype=np.int64)
         if self._registry is not None:
             self._registry.pin_many(pfns, self, ids)
@@ -88,7 +95,13 @@ class OpaqueOwner(PinOwner):
         return ids
 
     def pfn_of(self, ids: ObjectIds) -> Pfns:
-        """Where objects are now, shape (n,); a fresh array."""
+        """Where objects are now, shape (n,); a fresh array.
+
+        Raises:
+            PinpageError: there is no such object.
+        """
+        for at in (int(ids.min()), int(ids.max())) if len(ids) else ():
+            within(len(self._pfn), f"owner {self.name!r}", object_id=at)
         return self._pfn[ids]
 
     # The contract.

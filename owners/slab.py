@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from mm.errno import Errno
 from mm.frames import FrameState, PageFlag
 from mm.gfp import Gfp
+from owners.forced_out import is_registered, unpin
 from owners.slab_objects import (
     BlockSource,
     Constructor,
@@ -109,7 +110,7 @@ class Slabs:
         """
         if cache.nr_objects:
             raise PinpageError(f"slab: {cache.name!r} still has {cache.nr_objects} objects")
-        if self._registry is not None:
+        if self._registry is not None and is_registered(self._registry, cache):
             self._registry.unregister(cache)
         del self._caches[cache.name]
 
@@ -231,10 +232,15 @@ class SlabCache(PinOwner):
             return None
         live = np.zeros(self.objects_per_slab, dtype=np.bool_)
         slab = Slab(next(self._ids), pfn, self.order, self.stride, live)
-        for at, frame in enumerate(slab.pfns):
-            if not self._pin(slab, frame):  # freed by a mover of our own that still has it
-                self._let_go(slab, nr_pinned=at)
-                return None
+        nr_pinned = 0
+        try:
+            for frame in slab.pfns:
+                if not self._pin(slab, frame):
+                    return None
+                nr_pinned += 1
+        finally:  # under a mover of our own, or forced out
+            if nr_pinned < len(slab.pfns):
+                self._let_go(slab, nr_pinned)
         if self._memory.is_flagged:
             source.frames.set_flag(np.array(slab.pfns), PageFlag.SLAB)
         if self._ctor is not None:
@@ -249,7 +255,7 @@ class SlabCache(PinOwner):
         """Pins of the first frames, and every reference; the frames are free then."""
         for at, frame in enumerate(slab.pfns):
             if self._registry is not None and at < nr_pinned:
-                self._registry.unpin(frame, self, slab.private(frame))
+                unpin(self._registry, frame, self, slab.private(frame))
             self._memory.source.put_page(frame)
 
     def _with_room(self) -> Iterator[Slab]:

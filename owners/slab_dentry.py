@@ -85,8 +85,9 @@ class Dentries:
         """Add one name below a parent that is there; ENOENT, EEXIST, ENOMEM.
 
         Raises:
-            PinpageError: an empty name, or one of more than 40 bytes.
+            PinpageError: an empty name, one of more than 40 bytes, or no such file system.
         """
+        self._require_mounted(sb)
         above, _, name = path.rpartition("/")
         if not 1 <= len(name.encode()) <= _NAME_NR_BYTES:
             raise PinpageError(f"dentry: name {name!r}: give 1 to {_NAME_NR_BYTES} bytes")
@@ -103,7 +104,12 @@ class Dentries:
             return Errno.OK
 
     def get(self, sb: int, path: str) -> int:
-        """The dentry's address, good until `put`; ENOENT, EAGAIN while its page is under move."""
+        """The dentry's address, good until `put`; ENOENT, EAGAIN while its page is under move.
+
+        Raises:
+            PinpageError: no such file system.
+        """
+        self._require_mounted(sb)
         with self._memory.lock:
             address = self._find(sb, path)
             if not address:
@@ -131,7 +137,12 @@ class Dentries:
             return self._read(address).name
 
     def unlink(self, sb: int, path: str) -> Errno:
-        """Drop one; EBUSY with users or children, EAGAIN under move, ENOENT."""
+        """Drop one; EBUSY with users or children, EAGAIN under move, ENOENT.
+
+        Raises:
+            PinpageError: no such file system.
+        """
+        self._require_mounted(sb)
         with self._memory.lock:
             address = self._find(sb, path)
             if not address or address == self._roots[sb]:
@@ -150,7 +161,11 @@ class Dentries:
 
         A page that a mover has is not read: it could be isolated only because nobody holds
         any dentry on it.
+
+        Raises:
+            PinpageError: no such file system.
         """
+        self._require_mounted(sb)
         with self._memory.lock:
             addresses = self._below(self._roots[sb])
             resting = [one for one in addresses if not self._memory.is_quiet(one)]
@@ -161,6 +176,10 @@ class Dentries:
                 self.cache.free(address)
             del self._roots[sb]
             return Errno.OK
+
+    def _require_mounted(self, sb: int) -> None:
+        if sb not in self._roots:
+            raise PinpageError(f"dentry: no file system {sb} is mounted")
 
     # Under the lock.
 

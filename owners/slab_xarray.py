@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from mm.errno import Errno
 from owners.slab import SlabCache, Slabs
-from pinpage.errors import PinpageError, require
+from pinpage.errors import require, within
 from pinpage.owner import Mode, Verdict
 
 __all__ = ["XArrays"]
@@ -90,11 +90,9 @@ class XArrays:
         Nodes are allocated beforehand without the lock, as xas_nomem() does: that may compact.
 
         Raises:
-            PinpageError: the value or the index is negative, or does not fit 62 bits.
+            PinpageError: the tree, the index or the value is negative, or does not fit 62 bits.
         """
-        for what, number in (("index", index), ("value", value)):
-            if not 0 <= number < 1 << 62:
-                raise PinpageError(f"xarray: {what}={number}: give 0 to 2^62 - 1")
+        within(1 << 62, "xarray", tree=tree, index=index, value=value)
         while True:
             with self._memory.lock:
                 ready = [node for node in self._reserve if not self._memory.is_quiet(node)]

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from mm.api import PageSource
 from mm.errno import Errno
 from mm.frames import MAPCOUNT_NONE, FrameState
+from owners.forced_out import require_registered
 from owners.handles import Handles
 from owners.z3fold_layout import (
     CHUNK_NR_BYTES,
@@ -155,6 +156,7 @@ class Z3foldPool(Z3foldObjects):
                 Nothing has changed then.
         """
         chunks = self._require_adoptable(pfns, nr_bytes)
+        require_registered(self._registry, self.owner)
         pages = self.pages
         with self.lock:
             page_ids = pages.add_many(pfns)
@@ -205,12 +207,12 @@ class Z3foldPool(Z3foldObjects):
             self._check_pins(ids)
             free_to_move = pages.is_quiet(ids) & ~pages.is_headless(ids)
             require(
-                bool((free_to_move | ~pages.moving[ids]).all()),
+                self.is_forced_out or bool((free_to_move | ~pages.moving[ids]).all()),
                 "T8 a page under move is mapped, headless or under reclaim",
             )
 
     def _check_pins(self, page_ids: PageIds) -> None:
-        if self._registry is None:
+        if self._registry is None or self.is_forced_out:
             return
         privates = self.pages.privates(page_ids).tolist()
         for pfn, private in zip(self.pages.pfn[page_ids].tolist(), privates, strict=True):

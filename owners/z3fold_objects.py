@@ -19,6 +19,7 @@ from mm.api import PageSource
 from mm.errno import Errno
 from mm.frames import FrameState
 from mm.gfp import Gfp
+from owners.forced_out import is_registered, unpin
 from owners.handles import Handles, NoObjectError
 from owners.z3fold_layout import (
     CHUNK_SHIFT,
@@ -259,8 +260,13 @@ class Z3foldObjects:
         pages.remove(page_id)
         self._needs_compacting.pop(page_id, None)
         if self._registry is not None:
-            self._registry.unpin(pfn, self.owner, private)
+            unpin(self._registry, pfn, self.owner, private)
         self.source.put_page(pfn)
+
+    @property
+    def is_forced_out(self) -> bool:
+        """Whether the pool's owner is not asked any more, nor told that a move is over."""
+        return self._registry is not None and not is_registered(self._registry, self.owner)
 
     def _settle(self) -> None:
         for page_id in list(self._needs_compacting):
@@ -320,17 +326,20 @@ class Z3foldObjects:
             page_id = self.pages.add(pfn)
             self.pages.nr_reclaims[page_id] = 1  # a mover that finds it half made hears Again
             private = self.pages.private(page_id)
-        if self._registry is None or self._registry.pin(pfn, self.owner, private) is Verdict.YES:
-            return page_id
-        with self.lock:  # called from within a move that has marked this frame
-            self.pages.nr_reclaims[page_id] = 0
-            self.pages.remove(page_id)
-        self.source.put_page(pfn)
-        return None
+        registry, verdict = self._registry, Verdict.AGAIN
+        try:
+            verdict = Verdict.YES if registry is None else registry.pin(pfn, self.owner, private)
+        finally:  # within a move that has marked this frame, or forced out
+            if verdict is not Verdict.YES:
+                with self.lock:
+                    self.pages.nr_reclaims[page_id] = 0
+                    self.pages.remove(page_id)
+                self.source.put_page(pfn)
+        return page_id if verdict is Verdict.YES else None
 
     def _in_place(self, page_id: int) -> bool:
         """Whether the page is under no move: neither isolated, nor at a target not whole yet."""
-        if self.pages.moving.item(page_id):
+        if self.pages.moving.item(page_id) and not self.is_forced_out:
             return False
         frames, pfn = self.source.frames, self.pages.pfn.item(page_id)
         return frames.refcount.item(pfn) > 0 and frames.state.item(pfn) == _USED

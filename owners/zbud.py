@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from mm.api import PageSource
 from mm.errno import Errno
 from mm.frames import MAPCOUNT_NONE, MAPCOUNT_ZBUD, FrameState
+from owners.forced_out import require_registered
 from owners.handles import HandleName, Handles
 from owners.zbud_layout import (
     CHUNK_NR_BYTES,
@@ -144,7 +145,12 @@ class ZbudPool(ZbudObjects):
         Yields:
             At each point where the pool lock is free and others may run; the last value
             says whether our own put freed the frame.
+
+        Raises:
+            PinpageError: the pool has no such page.
         """
+        if not 0 <= page_id < len(self.pages.pfn) or self.pages.pfn.item(page_id) < 0:
+            raise PinpageError(f"zbud: reclaim: page {page_id} is none of this pool's")
         with self.lock:
             self._settle()
             snapshot = self._hold(page_id)
@@ -230,13 +236,14 @@ class ZbudPool(ZbudObjects):
         Cost: about 1 us per page, pins included.
         """
         chunks = self._require_adoptable(pfns, first_nr_bytes, last_nr_bytes)
+        require_registered(self._registry, self.owner)
         frames = self.source.frames
         with self.lock:
             page_ids = self.pages.add_many(pfns)
             self.pages.chunks[page_ids] = chunks
             self.lists.adopt(page_ids, chunks)
             frames.mapcount[pfns] = MAPCOUNT_ZBUD
-            frames.refcount[pfns] += np.count_nonzero(chunks, axis=1).astype(np.int32) - 1
+            frames.add_references(pfns, np.count_nonzero(chunks, axis=1) - 1)
         if self._registry is not None:
             self._registry.pin_many(pfns, self.owner, self.pages.privates(page_ids))
         first, last = (
@@ -270,7 +277,7 @@ class ZbudPool(ZbudObjects):
         self.lists.check(with_objects, pages.chunks[with_objects])
         self._check_pins(ids)
         require(
-            bool((pages.is_quiet(ids) | ~pages.moving[ids]).all()),
+            self.is_forced_out or bool((pages.is_quiet(ids) | ~pages.moving[ids]).all()),
             "Z8 a page under move is mapped or under reclaim",
         )
 
@@ -306,7 +313,7 @@ class ZbudPool(ZbudObjects):
         return chunks.astype(np.uint8)
 
     def _check_pins(self, page_ids: NDArray[np.int64]) -> None:
-        if self._registry is None:
+        if self._registry is None or self.is_forced_out:
             return
         privates = self.pages.privates(page_ids).tolist()
         for pfn, private in zip(self.pages.pfn[page_ids].tolist(), privates, strict=True):

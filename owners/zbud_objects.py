@@ -19,6 +19,7 @@ from mm.api import PageSource
 from mm.errno import Errno
 from mm.frames import MAPCOUNT_NONE, MAPCOUNT_ZBUD, FrameState
 from mm.gfp import Gfp
+from owners.forced_out import is_registered, unpin
 from owners.handles import HandleForm, HandleName, Handles, NoObjectError, handle_form
 from owners.zbud_layout import CHUNK_SHIFT, FIRST, LAST, MAX_OBJECT_NR_BYTES, nr_chunks, slot_offset
 from owners.zbud_lists import ZbudLists
@@ -264,6 +265,11 @@ class ZbudObjects:
         with self.lock:
             self._settle()
 
+    @property
+    def is_forced_out(self) -> bool:
+        """Whether the pool's owner is not asked any more, nor told that a move is over."""
+        return self._registry is not None and not is_registered(self._registry, self.owner)
+
     # Under the lock.
 
     def _new_page(self, pfn: int) -> int | None:
@@ -281,14 +287,17 @@ class ZbudObjects:
             self.pages.nr_maps[page_id, FIRST] = 1  # a mover that finds it half-made hears Again
             frames.mapcount[pfn] = MAPCOUNT_ZBUD
             private = self.pages.private(page_id)
-        if self._registry is None or self._registry.pin(pfn, self.owner, private) is Verdict.YES:
-            return page_id
-        with self.lock:
-            self.pages.nr_maps[page_id, FIRST] = 0
-            self.pages.remove(page_id)
-            frames.mapcount[pfn] = MAPCOUNT_NONE
-        self.source.put_page(pfn)
-        return None
+        registry, verdict = self._registry, Verdict.AGAIN
+        try:
+            verdict = Verdict.YES if registry is None else registry.pin(pfn, self.owner, private)
+        finally:  # under a mover of our own, or forced out
+            if verdict is not Verdict.YES:
+                with self.lock:
+                    self.pages.nr_maps[page_id, FIRST] = 0
+                    self.pages.remove(page_id)
+                    frames.mapcount[pfn] = MAPCOUNT_NONE
+                self.source.put_page(pfn)
+        return page_id if verdict is Verdict.YES else None
 
     def _place(self, page_id: int, chunks: int) -> int:
         first, last = self.pages.chunks[page_id].tolist()
@@ -316,7 +325,7 @@ class ZbudObjects:
             private = self.pages.private(page_id)
             self.pages.remove(page_id)
             if self._registry is not None:
-                self._registry.unpin(pfn, self.owner, private)
+                unpin(self._registry, pfn, self.owner, private)
         return self.source.put_page(pfn)
 
     def _settle(self) -> None:
@@ -344,9 +353,9 @@ class ZbudObjects:
         return self.pages.pfn.item(page_id), slot_offset(slot, chunks) + offset
 
     def _in_place(self, page_id: int) -> bool:
-        return not self.pages.moving.item(page_id) and not self._is_frozen(
-            self.pages.pfn.item(page_id)
-        )
+        if self.pages.moving.item(page_id) and not self.is_forced_out:
+            return False
+        return not self._is_frozen(self.pages.pfn.item(page_id))
 
     def _is_open(self, page_id: int) -> bool:
         """Whether the page may take an object or be reclaimed."""

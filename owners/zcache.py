@@ -40,7 +40,7 @@ from owners.handles import NoObjectError
 from owners.zbud import ZbudOps, ZbudPool
 from owners.zbud_owner import Coverage
 from owners.zpool_extents import read_objects
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PinpageError, at_least, require, within
 from pinpage.registry import PinRegistry
 from pinpage.units import PAGE_SIZE
 
@@ -162,8 +162,10 @@ class Zcache:
         """Keep a clean page; False if it is not kept, and an older copy is gone either way.
 
         Raises:
-            PinpageError: no such pool, or not a whole page.
+            PinpageError: no such pool, an inode or index that does not fit 64 bits, or not a
+                whole page.
         """
+        within(1 << 64, "zcache: put", inode=key.inode, index=key.index)
         if len(page) != PAGE_SIZE:
             raise PinpageError(f"zcache: put: {len(page)} bytes are not a page of {PAGE_SIZE}")
         older = self._pop(key)
@@ -235,7 +237,12 @@ class Zcache:
     # What memory asks for.
 
     def shrink(self, nr_pages: int) -> int:
-        """Drop what was put longest ago until `nr_pages` frames are free; how many are."""
+        """Drop what was put longest ago until `nr_pages` frames are free; how many are.
+
+        Raises:
+            PinpageError: a negative number of pages.
+        """
+        at_least(0, "zcache: shrink", nr_pages=nr_pages)
         before = self.zbud.pages_nr
         while self.zbud.pages_nr > max(before - nr_pages, 0):
             if self.zbud.reclaim_lru_page(_NR_TRIES_TO_MAKE_ROOM) != Errno.OK:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mm.errno import Errno
 from mm.frames import MAPCOUNT_NONE, FrameState
+from owners.forced_out import require_registered
 from owners.handles import Handles
 from owners.zpool_extents import Extents
 from owners.zsmalloc import ZsPool
@@ -54,6 +55,7 @@ class ZsmallocZpool(ZsPool):
         chosen = [classes[index] for index in class_indexes.tolist()]
         counts = nr_objects.tolist()
         self._require_adoptable(pfns, chosen, counts)
+        require_registered(self._registry, self.owner)
         handles = []
         with self.lock:
             at = 0

@@ -24,6 +24,7 @@ import numpy as np
 
 from mm.api import PageSource
 from mm.errno import Errno
+from owners.arguments import integer, octets
 from owners.compress import Compressor
 from owners.zram_backing import BackingStore
 from owners.zram_stat import ZramBdStat, ZramIoStat, ZramMmStat
@@ -120,6 +121,7 @@ class Zram(ZramStore):
             PinpageError: no such page, or not a page of bytes.
         """
         self._require_slots(slot, 1)
+        page = octets("zram", "page", page)
         if len(page) != PAGE_SIZE:
             raise PinpageError(f"zram: write of {len(page)} bytes: a page has {PAGE_SIZE}")
         word = page[: _WORD.size]
@@ -161,6 +163,7 @@ class Zram(ZramStore):
 
     def is_stored(self, slot: int) -> bool:
         """Whether a page was written, and not discarded since."""
+        integer("zram", "slot", slot)
         return 0 <= slot < self.nr_pages and self._table.has(slot, SlotFlag.STORED)
 
     def reset(self) -> None:
@@ -195,7 +198,7 @@ class Zram(ZramStore):
             The number, or ENOSPC when the store is full before all are there.
 
         Raises:
-            PinpageError: there is no backing store, or no such `which`.
+            PinpageError: there is no backing store, no such `which`, or a limit below 0.
             OSError: the store failed; pages written so far have moved.
         """
         backing = self._backing
@@ -205,6 +208,8 @@ class Zram(ZramStore):
             raise PinpageError(
                 f"zram: writeback({which!r}): use one of {', '.join(_TO_WRITE_BACK)}"
             )
+        if limit is not None:
+            integer("zram: writeback", "limit", limit, least=0)
         nr_written = 0
         for slot in self._candidates(which):
             if limit is not None and nr_written >= limit:
@@ -331,6 +336,8 @@ class Zram(ZramStore):
         )
 
     def _require_slots(self, slot: int, count: int) -> None:
+        integer("zram", "slot", slot)
+        integer("zram", "count", count)
         if slot < 0 or count < 0 or slot + count > self.nr_pages:
             with self.lock:
                 self.counters.invalid_io += 1

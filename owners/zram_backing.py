@@ -3,9 +3,12 @@
 Kernel counterpart: backing_dev of drivers/block/zram, v6.1, with a bitmap of its blocks.
 """
 
+import errno
 import os
+import warnings
 from typing import Protocol, Self
 
+from owners.arguments import instance, integer, octets
 from pinpage.errors import PinpageError, require
 from pinpage.units import PAGE_SIZE
 
@@ -33,23 +36,37 @@ class BytesBacking:
         """As many blocks as `data` has room for.
 
         Raises:
-            PinpageError: not even one.
+            PinpageError: not even one, or bytes that cannot be written to.
         """
-        _require_blocks(len(data))
+        _require_blocks(len(instance("zram backing", "data", data, bytearray)))
         self.data = data
         self.nr_blocks = len(data) // PAGE_SIZE
 
     def read(self, block: int) -> bytes:
-        """One block."""
+        """One block.
+
+        Raises:
+            PinpageError: there is no such block.
+        """
+        _require_block(self, block)
         return bytes(self.data[block * PAGE_SIZE : (block + 1) * PAGE_SIZE])
 
     def write(self, block: int, page: bytes) -> None:
-        """Write one block."""
+        """Write one block.
+
+        Raises:
+            PinpageError: there is no such block, or it is not a page (which would move every
+                block behind it).
+        """
+        _require_block(self, block)
+        page = _require_page(page)
         self.data[block * PAGE_SIZE : (block + 1) * PAGE_SIZE] = page
 
 
 class FileBacking:
     """Blocks in a file, whose size says how many; a context manager.
+
+    Dropped without `close` it closes the file, and says so with a ResourceWarning.
 
     Context: thread-safe (pread, pwrite).
     """
@@ -74,27 +91,48 @@ class FileBacking:
         """One block.
 
         Raises:
-            OSError: the file gives less.
+            PinpageError: there is no such block, or the file is closed.
+            OSError: the file gives less (EIO), or the host says why not.
         """
+        self._require_open()
+        _require_block(self, block)
         page = os.pread(self._fd, PAGE_SIZE, block * PAGE_SIZE)
         if len(page) != PAGE_SIZE:
-            raise OSError(f"backing file: block {block} has {len(page)} bytes left")
+            raise OSError(errno.EIO, f"backing file: block {block} has {len(page)} bytes left")
         return page
 
     def write(self, block: int, page: bytes) -> None:
         """Write one block.
 
         Raises:
-            OSError: the file takes less.
+            PinpageError: there is no such block, it is not a page, or the file is closed.
+            OSError: the host says why not: ENOSPC, EFBIG and the like.
         """
-        if os.pwrite(self._fd, page, block * PAGE_SIZE) != PAGE_SIZE:
-            raise OSError(f"backing file: block {block} was not written whole")
+        self._require_open()
+        _require_block(self, block)
+        page = _require_page(page)
+        done = 0
+        while done < PAGE_SIZE:  # what was not written of it, until that is none, or refused
+            nr = os.pwrite(self._fd, page[done:], block * PAGE_SIZE + done)
+            if not nr:
+                raise OSError(errno.EIO, f"backing file: block {block} was not written whole")
+            done += nr
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _require_open(self) -> None:
+        if self._fd < 0:
+            raise PinpageError("zram backing: the file is closed")
+
+    def __del__(self) -> None:
+        """Dropped: as a file of Python's does, warn if it was not closed, and close."""
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+            warnings.warn("unclosed backing file of zram", ResourceWarning, 2, source=self)
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -144,3 +182,15 @@ def _require_blocks(nr_bytes: int) -> None:
         raise PinpageError(
             f"zram backing: {nr_bytes} bytes: give at least two pages, the first is not used"
         )
+
+
+def _require_block(store: BackingStore, block: int) -> None:
+    if not 0 <= integer("zram backing", "block", block) < store.nr_blocks:
+        raise PinpageError(f"zram backing: block {block} is not within 0..{store.nr_blocks - 1}")
+
+
+def _require_page(page: bytes) -> bytes:
+    data = octets("zram backing", "page", page)
+    if len(data) != PAGE_SIZE:
+        raise PinpageError(f"zram backing: {len(data)} bytes: a page has {PAGE_SIZE}")
+    return data

@@ -10,6 +10,7 @@ import io
 from typing import Any
 
 from mm.errno import Errno
+from owners.arguments import integer, octets
 from owners.zram import Zram
 from pinpage.errors import PinpageError
 from pinpage.units import PAGE_SHIFT, PAGE_SIZE
@@ -41,11 +42,12 @@ class ZramDisk(io.RawIOBase):
         """Bytes from `offset` on, fewer at the end of the disk.
 
         Raises:
-            PinpageError: a negative offset.
+            PinpageError: a negative offset or number of bytes; or the disk is closed.
             OSError: the backing store failed.
         """
-        if offset < 0:
-            raise PinpageError(f"zram disk: offset={offset}: give 0 or more")
+        self._require_open()
+        offset = integer("zram disk", "offset", offset, least=0)
+        nr_bytes = integer("zram disk", "nr_bytes", nr_bytes, least=0)
         stop, parts = min(offset + nr_bytes, self.nr_bytes), []
         while offset < stop:
             start = offset & _OFFSET_MASK
@@ -58,11 +60,12 @@ class ZramDisk(io.RawIOBase):
         """Write bytes at `offset`; how many: fewer at the end of the disk or of memory.
 
         Raises:
-            PinpageError: a negative offset.
+            PinpageError: a negative offset, or no bytes; or the disk is closed.
             OSError: ENOSPC, not a byte could be written; or the backing store failed.
         """
-        if offset < 0:
-            raise PinpageError(f"zram disk: offset={offset}: give 0 or more")
+        self._require_open()
+        offset = integer("zram disk", "offset", offset, least=0)
+        data = octets("zram disk", "data", data)
         nr_bytes, done = min(len(data), max(self.nr_bytes - offset, 0)), 0
         while done < nr_bytes:
             slot, start = (offset + done) >> PAGE_SHIFT, (offset + done) & _OFFSET_MASK
@@ -78,6 +81,10 @@ class ZramDisk(io.RawIOBase):
         if data and not done:
             raise OSError(errno.ENOSPC, "zram disk: no room for another byte")
         return done
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise PinpageError("zram disk: it is closed")
 
     # What io asks of a raw file.
 
@@ -97,8 +104,12 @@ class ZramDisk(io.RawIOBase):
         """Go to a byte; beyond the end is allowed, as in any file.
 
         Raises:
-            PinpageError: before the first byte.
+            PinpageError: before the first byte, or from no place; or the disk is closed.
         """
+        self._require_open()
+        offset = integer("zram disk", "offset", offset)
+        if whence not in (io.SEEK_SET, io.SEEK_CUR, io.SEEK_END):
+            raise PinpageError(f"zram disk: whence={whence!r}: use one of io.SEEK_*")
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.nr_bytes}[whence]
         if start + offset < 0:
             raise PinpageError(f"zram disk: seek to {start + offset}: give 0 or more")

@@ -9,6 +9,7 @@ import threading
 from mm.api import PageSource
 from mm.errno import Errno
 from mm.gfp import Gfp
+from owners.arguments import integer
 from owners.zram_backing import BackingStore, Blocks
 from owners.zram_stat import ZramCounters
 from owners.zram_table import NO_HANDLE, SlotFlag, ZramTable
@@ -51,7 +52,8 @@ class ZramStore:
         Raises:
             PinpageError: no pages, or a negative limit.
         """
-        if nr_pages < 1:
+        _mem_limit_pages(mem_limit)  # before a pool registers
+        if integer("zram", "nr_pages", nr_pages) < 1:
             raise PinpageError(f"zram: nr_pages={nr_pages}: a disk has at least one page")
         self.nr_pages = nr_pages
         self.pool = ZsPool(source, registry=registry, coverage=coverage, name=name)
@@ -73,9 +75,7 @@ class ZramStore:
 
     @mem_limit.setter
     def mem_limit(self, nr_bytes: int) -> None:
-        if nr_bytes < 0:
-            raise PinpageError(f"zram: mem_limit={nr_bytes}: give bytes, or 0 for no limit")
-        self._mem_limit_nr_pages = -(-nr_bytes >> PAGE_SHIFT)
+        self._mem_limit_nr_pages = _mem_limit_pages(nr_bytes)
 
     # Objects.
 
@@ -181,3 +181,9 @@ class ZramStore:
         require(
             kept == expected, "D3 counters are not the sums of the rows", kept=kept, rows=expected
         )
+
+
+def _mem_limit_pages(nr_bytes: int) -> int:
+    if integer("zram", "mem_limit", nr_bytes) < 0:
+        raise PinpageError(f"zram: mem_limit={nr_bytes}: give bytes, or 0 for no limit")
+    return -(-nr_bytes >> PAGE_SHIFT)

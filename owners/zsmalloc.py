@@ -204,7 +204,7 @@ class ZsPool(ZsObjects):
                 zspage=zspage,
             )
             require(
-                nr_maps == 0 or not zspages.moving[zspage].any(),
+                nr_maps == 0 or self.is_forced_out or not zspages.moving[zspage].any(),
                 "A8 a zspage under move is mapped",
                 zspage=zspage,
             )
@@ -221,7 +221,7 @@ class ZsPool(ZsObjects):
             self.groups.check(size_class, members)
 
     def _check_pins(self) -> None:
-        if self._registry is None:
+        if self._registry is None or self.is_forced_out:
             return
         page_ids = self.zspages.all_page_ids()
         pfns, privates = self.zspages.pfns_of(page_ids), self.zspages.privates(page_ids)

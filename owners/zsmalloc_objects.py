@@ -20,6 +20,7 @@ from mm.api import PageSource
 from mm.errno import Errno
 from mm.frames import FrameState
 from mm.gfp import Gfp
+from owners.forced_out import is_registered, unpin_many
 from owners.zbud_objects import PoolLock
 from owners.zsmalloc_bytes import Piece, pieces_of, read_pieces, write_pieces
 from owners.zsmalloc_classes import MAX_OBJECT_NR_BYTES, SizeClass, class_of, size_classes
@@ -192,13 +193,14 @@ class ZsObjects:
     def is_under_own_move(self, handle: int) -> bool:
         """Whether this very thread has the object's pages under move: then nobody may wait.
 
+        Without the lock: only this thread could change a yes, or make one of a no.
+
         Raises:
             NoZsObjectError: the handle names no object.
         """
-        with self.lock:
-            _, zspage, _ = self.handles.decode(handle)
-            is_ours = self.zspages.mover.item(zspage) == threading.get_ident()
-            return is_ours and not self._in_place(zspage)
+        _, zspage, _ = self.handles.decode(handle)
+        is_ours = self.zspages.mover.item(zspage) == threading.get_ident()
+        return is_ours and not self._in_place(zspage)
 
     def holds(self, pfns: Pfns) -> Mask:
         """Which frames are this pool's, shape (n,)."""
@@ -239,6 +241,11 @@ class ZsObjects:
         self.groups.refile(self.class_at(zspage), zspage, inuse, inuse + 1)
         return index
 
+    @property
+    def is_forced_out(self) -> bool:
+        """Whether the pool's owner is not asked any more, nor told that a move is over."""
+        return self._registry is not None and not is_registered(self._registry, self.owner)
+
     # Inside.
 
     def _place(self, size_class: SizeClass, zspage: int) -> int:
@@ -270,13 +277,20 @@ class ZsObjects:
             privates = self.zspages.privates(page_ids)
         if self._registry is None:
             return zspage
-        if self._registry.pin_many(pfns, self.owner, privates) is Verdict.YES:
-            return zspage
-        with self.lock:  # called from within a move that has marked one of these frames
+        verdict = Verdict.AGAIN
+        try:
+            verdict = self._registry.pin_many(pfns, self.owner, privates)
+        finally:
+            if verdict is not Verdict.YES:
+                self._drop_zspage(zspage, pfns)
+        return zspage if verdict is Verdict.YES else None
+
+    def _drop_zspage(self, zspage: int, pfns: Pfns) -> None:
+        """A new one whose frames a move has marked that we are called from, or forced out."""
+        with self.lock:
             self.zspages.nr_maps[zspage] = 0
             self.zspages.remove(zspage)
         self._put_pages(pfns)
-        return None
 
     def _alloc_pages(self, nr_pages: int, gfp: Gfp) -> Pfns | None:
         """All of them, or none."""
@@ -298,12 +312,12 @@ class ZsObjects:
         pfns, privates = self.zspages.pfns_of(page_ids), self.zspages.privates(page_ids)
         self.zspages.remove(zspage)
         if self._registry is not None:
-            self._registry.unpin_many(pfns, self.owner, privates)
+            unpin_many(self._registry, pfns, self.owner, privates)
         self._put_pages(pfns)
 
     def _in_place(self, zspage: int) -> bool:
         """Whether no page is under move: isolated, or at a target that is not whole yet."""
-        if self.zspages.moving[zspage].any():
+        if self.zspages.moving[zspage].any() and not self.is_forced_out:
             return False
         frames = self.source.frames
         return all(

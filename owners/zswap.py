@@ -124,7 +124,13 @@ class Zswap(ZswapStore):
             host.drop_cache_page(entry, pfn)
             self._put_entry(tree, row)
             return Errno.OK
-        host.write_page(entry, pfn, self._decompress(pool, row))
+        try:
+            page = self._decompress(pool, row)
+        except BaseException:
+            host.drop_cache_page(entry, pfn)
+            self._put_entry(tree, row)
+            raise
+        host.write_page(entry, pfn, page)
         self.counters.written_back_pages += 1
         yield
         with tree.lock:

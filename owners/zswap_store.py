@@ -189,7 +189,11 @@ class ZswapStore:
             counters.reject_alloc_fail += 1
             return Errno(handle)
         header = swp_entry(swap_type, offset).to_bytes(BLOB_HEADER_NR_BYTES, "little")
-        _wait_written(tree.pool, handle, header + compressed)
+        try:
+            _wait_written(tree.pool, handle, header + compressed)
+        except BaseException:
+            tree.pool.free(handle)
+            raise
         self._insert(tree, self._entries.add(swap_type, offset, handle, len(compressed)))
         return Errno.OK
 
@@ -199,10 +203,12 @@ class ZswapStore:
         row = self._find_and_get(tree, offset) if tree is not None else NO_ENTRY
         if tree is None or row == NO_ENTRY:
             return None
-        yield
-        page = self._decompress(tree.pool, row)
-        yield
-        self._put_entry(tree, row)
+        try:
+            yield
+            page = self._decompress(tree.pool, row)
+            yield
+        finally:  # whatever ends it: a reference that stays keeps the object for ever
+            self._put_entry(tree, row)
         return page
 
     # Inside.

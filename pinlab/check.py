@@ -12,6 +12,7 @@ from typing import Any
 
 from pinpage.errors import PinpageError
 from pinpage.testing.conformance import Factory, Report, check
+from pinpage.testing.conformance_escape import exits_are_raised, is_users, what_it_says
 
 __all__ = ["check_owner", "load_factory", "report_as_json"]
 
@@ -22,7 +23,9 @@ def check_owner(target: str, *, nr_examples: int, seed: int) -> Report:
     Raises:
         PinpageError: there is no such module or factory, or it gives no subject.
     """
-    return check(load_factory(target), nr_examples=nr_examples, seed=seed)
+    with exits_are_raised():
+        factory = load_factory(target)
+    return check(factory, nr_examples=nr_examples, seed=seed)
 
 
 def load_factory(target: str) -> Factory:
@@ -41,9 +44,10 @@ def load_factory(target: str) -> Factory:
         module = _load(module_name)
     except PinpageError:
         raise
-    except Exception as error:
-        first = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise PinpageError(f"{module_name} does not load: {first}") from error
+    except BaseException as error:  # a script that exits when it is imported, too
+        if is_users(error):
+            raise
+        raise PinpageError(f"{module_name} does not load: {what_it_says(error)}") from error
     factory = getattr(module, name, None)
     if not callable(factory):
         there = ", ".join(n for n, v in vars(module).items() if _is_own_callable(module, n, v))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from pinlab.careful import one_line
+
 if TYPE_CHECKING:
     from pinlab.snapshot.image import Snapshot
 
@@ -30,8 +32,8 @@ INTERRUPTED = 130
 
 
 def end(message: str, code: int) -> NoReturn:
-    """One line on stderr, and out."""
-    typer.echo(f"pinpage: {message}", err=True)
+    """One line on stderr, whatever the message quotes, and out."""
+    typer.echo(f"pinpage: {one_line(message)}", err=True)
     raise typer.Exit(code)
 
 

@@ -200,7 +200,7 @@ def reasons(
     from pinlab.output import terminal_width
 
     with failures():
-        text = sys.stdin.read() if file == "-" else _text_of(Path(file))
+        text = _text_of(file)
         runs = counting.read(text, "stdin" if file == "-" else file)
     with usage_errors():
         runs = counting.chosen(runs, reason=reason, owner=owner)
@@ -211,8 +211,15 @@ def reasons(
     typer.echo("\n\n".join(tables))
 
 
-def _text_of(path: Path) -> str:
+def _text_of(file: str) -> str:
+    from pinlab.careful import MOST_TEXT_NR_BYTES, read_bytes
+
     try:
-        return path.read_text(encoding="utf-8")
+        if file != "-":
+            return read_bytes(Path(file), pipes=True).decode("utf-8")
+        text = sys.stdin.read(MOST_TEXT_NR_BYTES + 1)
     except UnicodeDecodeError:
-        end(f"{path}: is not text; give what --json printed", 1)
+        end(f"{file}: is not text; give what --json printed", 1)
+    if len(text) > MOST_TEXT_NR_BYTES:
+        end("stdin: is larger than anything that --json prints", 1)
+    return text

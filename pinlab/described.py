@@ -30,11 +30,14 @@ from numpy.typing import NDArray
 from mm.frames import PageFlag
 from mm.nodes import Zone, setup_lowmem_reserve, setup_watermarks
 from mm.pageblock import MigrateType
+from pinlab.careful import one_line, read_bytes
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.facts import Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.infer import maximal_orders
+from pinlab.snapshot.limits import MAX_NR_ZONES
+from pinlab.snapshot.npz import require_frames
 from pinpage.errors import PinpageError
 from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, Pfns, Span
 
@@ -49,11 +52,15 @@ _CLASS = {
     name: FrameClass[name.upper()] for name in (*_UNMOVABLE, *_SPREAD, "gup") if name != "kernel"
 }
 _CLASS["kernel"] = FrameClass.OTHER
-_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*(%|KiB|MiB|GiB|TiB)")
+_AMOUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) *(%|KiB|MiB|GiB|TiB)")
 _UNIT = {"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
 _BORDER_NR_PAGES = 2 * PAGEBLOCK_NR_PAGES
 """Areas begin and end where the largest free blocks do."""
 _HALF = 2
+_MOST_FILE_NR_BYTES = 1 << 20
+_MOST_SHOWN = 100
+_MAX_NR_NODES = MAX_NR_ZONES - 1
+"""A zone each, and ZONE_MOVABLE."""
 
 
 @frozen
@@ -124,30 +131,35 @@ def _from_text(text: str) -> dict[str, object]:
             raise PinpageError(f"scenario: {entry!r}: write field=value, such as anon=30%")
         if name in given:
             raise PinpageError(f"scenario: {name}: is given twice; leave one out")
-        given[name] = int(value) if name == "nodes" and value.isdigit() else value
+        is_count = name == "nodes" and value.isascii() and value.isdecimal() and len(value) < 9
+        given[name] = int(value) if is_count else value
     return given
 
 
 def _from_file(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_bytes(path, _MOST_FILE_NR_BYTES).decode("utf-8"))
     except OSError as error:
         raise PinpageError(f"{path}: {error.strerror}; give the path of a TOML file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PinpageError(
-            f'{path}: is not TOML ({error}); write lines such as anon = "30%"'
+            one_line(f'{path}: is not TOML ({error}); write lines such as anon = "30%"')
         ) from None
 
 
 def _checked(given: Mapping[str, object]) -> Description:
     known = fields_dict(Description)
     for name, value in given.items():
+        shown = one_line(f"{name}={value}")[:_MOST_SHOWN]
         if name not in known:
-            raise PinpageError(f"scenario: {name}: is unknown; fields are {', '.join(known)}")
+            fields = ", ".join(known)
+            raise PinpageError(
+                f"scenario: {one_line(name)[:_MOST_SHOWN]}: is unknown; fields are {fields}"
+            )
         if name == "nodes" and (type(value) is not int or value < 1):
-            raise PinpageError(f"scenario: nodes={value}: give a whole number, 1 or more")
+            raise PinpageError(f"scenario: {shown}: give a whole number, 1 or more")
         if name != "nodes" and type(value) is not str:
-            raise PinpageError(f'scenario: {name}={value}: give a text such as "30%" or "128MiB"')
+            raise PinpageError(f'scenario: {shown}: give a text such as "30%" or "128MiB"')
     if "size" not in given:
         raise PinpageError(
             "scenario: size: is missing; begin with it, such as scenario:1GiB,anon=30%"
@@ -158,9 +170,13 @@ def _checked(given: Mapping[str, object]) -> Description:
 def _nr_pages(name: str, value: str, total: int) -> int:
     """Pages that an amount stands for; a share is of `total`, 0 where there is none to share."""
     found = _AMOUNT.fullmatch(value.strip())
-    if found is None or (found[2] == "%" and not total):
-        such = "1GiB" if name == "size" else "30% or 128MiB"
-        raise PinpageError(f"scenario: {name}={value!r}: give an amount such as {such}")
+    wrong_unit = found is not None and (
+        (found[2] == "%" and not total) or (found[2] != "%" and name == "scatter")
+    )
+    if found is None or wrong_unit:
+        such = {"size": "1GiB", "scatter": "5%"}.get(name, "30% or 128MiB")
+        shown = one_line(repr(value))[:_MOST_SHOWN]
+        raise PinpageError(f"scenario: {name}={shown}: give an amount such as {such}")
     number, unit = float(found[1]), found[2]
     if unit == "%":
         if number > 100:
@@ -178,6 +194,10 @@ class _Layout:
         self._nr = {
             name: _nr_pages(name, getattr(asked, name), total) for name in (*_CLASS, "reserved")
         }
+        for share, nr_pages in self._nr.items():
+            if nr_pages > total:
+                value = getattr(asked, share)
+                raise PinpageError(f"scenario: {share}={value!r}: is more than all; give less")
         self._scatter = _nr_pages("scatter", asked.scatter, 10_000) / 10_000
         pools = [name for name in ("zbud", "z3fold", "zsmalloc") if self._nr[name]]
         if len(pools) > 1:
@@ -203,6 +223,9 @@ class _Layout:
             raise PinpageError(
                 f"scenario: size={asked.size!r}: give a multiple of 4MiB, at least 4MiB per node"
             )
+        if asked.nodes > _MAX_NR_NODES:
+            raise PinpageError(f"scenario: nodes={asked.nodes}: give {_MAX_NR_NODES} at most")
+        require_frames(total, f"scenario:{asked.size}", "size")
         return total
 
     def _area(self, name: str, value: str, total: int) -> int:

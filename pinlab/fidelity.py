@@ -18,12 +18,13 @@ as a whole (see `mm.kswapd` and `mm.scan_hints`).
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from attrs import frozen
 
+from pinlab.careful import one_line
 from pinlab.forked import run_forked
 from pinlab.holders import movable_owners
 from pinlab.requests import cma, huge1g, huge2m, offline
@@ -137,7 +138,11 @@ def find_cases(folder: Path, only: Sequence[Recorded] = ()) -> list[Case]:
     Raises:
         PinpageError: no such folder, or nothing in it that is asked for.
     """
-    if not folder.is_dir():
+    try:
+        is_folder = folder.is_dir()
+    except OSError as error:  # too long a name, or a folder above that may not be searched
+        raise PinpageError(one_line(f"{folder}: {error.strerror}; give another folder")) from None
+    if not is_folder:
         raise PinpageError(f"{folder}: is no folder; give one that holds recordings (.npz)")
     cases = []
     for path in sorted(folder.glob("*.npz")):
@@ -168,11 +173,18 @@ def measured_outcome(measured: Measured) -> int:
         return measured.huge_pages
     steps = measured.steps
     if measured.operation == "giga":
-        return int(steps["giga"]["obtained"])
+        return _told(steps.get("giga", {}), "obtained")
     good = {name: step for name, step in steps.items() if step.get("rc") == 0}
     if measured.operation == "offline":
         return sum(name.startswith("offline") for name in good)
-    return sum(int(step["pages"]) for name, step in good.items() if name.startswith("cma"))
+    return sum(_told(step, "pages") for name, step in good.items() if name.startswith("cma"))
+
+
+def _told(step: Mapping[str, Any], name: str) -> int:
+    count = step.get(name)
+    if type(count) is not int or count < 0:
+        raise PinpageError(f"the recording does not say how many {name} there were")
+    return count
 
 
 def options_of_kernel(snapshot: Snapshot) -> RequestOptions:
@@ -212,12 +224,17 @@ def replay_case(case: Case) -> Compared:
     if measured is None or measured.operation != case.request:
         problem = f"is no outcome of {case.request}"
         raise SnapshotError(case.path, "measured", problem, "take the file out of the folder")
+    try:
+        outcome = measured_outcome(measured)
+    except PinpageError as error:
+        fix = "take the file out of the folder"
+        raise SnapshotError(case.path, "measured", str(error), fix) from None
     return Compared(
         case=case.name,
         request=case.request,
         unit=_OBTAINED_UNIT[case.request],
         predicted=_predicted(case.request, snapshot),
-        measured=measured_outcome(measured),
+        measured=outcome,
     )
 
 

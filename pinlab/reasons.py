@@ -4,12 +4,12 @@ The one taxonomy (`pinpage.owner.Reason`) is the same in every file: a request's
 by reason and holder, a comparison by reason alone, one count for each run.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from attrs import frozen
 
+from pinlab.careful import awry, load_json
 from pinlab.tables import lay_out
 from pinpage.errors import PinpageError
 from pinpage.owner import Reason
@@ -57,11 +57,13 @@ def read(text: str, source: str) -> list[Counted]:
         PinpageError: not JSON, or not one of ours; names the field.
     """
     try:
-        data = json.loads(text)
+        data = load_json(text)
     except ValueError as error:
         raise PinpageError(f"{source}: is not JSON ({error}); {_FIX}") from None
     if not isinstance(data, dict):
         raise PinpageError(f"{source}: is not a JSON object; {_FIX}")
+    if found := awry(data):
+        raise PinpageError(f"{source}: {found[0]}: {found[1]}; {_FIX}")
     if "refused_by_owner" in data:
         return [Counted(_name_of(data), _checked(data["refused_by_owner"], source))]
     rows = data.get("rows")

@@ -41,12 +41,13 @@ from pinlab.fill import fill_arena
 from pinlab.holders import CLASS_OF_OWNER, OPAQUE_OWNERS, ZPOOL_OF_CLASS, movable_owners, pool_class
 from pinlab.layout import frames_of, nr_frames_padded, pageblocks_of, zones_of
 from pinlab.ledger import Ledger
+from pinlab.replayable import check_replayable, nr_swap_slots
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot, count_classes
 from pinlab.stock import MOST_OBJECTS_PER_PAGE, stock
 from pinpage.errors import PinpageError
 from pinpage.registry import PinRegistry
-from pinpage.units import PAGE_SIZE, Pfns
+from pinpage.units import Pfns
 
 __all__ = ["Replayed", "class_counts", "replay"]
 
@@ -111,10 +112,12 @@ def replay(
         seed: of the contents, and of which zbud page holds two objects.
 
     Raises:
-        PinpageError: unknown design, or an owner that the recording does not have.
+        PinpageError: unknown design, an owner that the recording does not have, or a
+            recording that no replay can be made of: see `check_replayable`.
 
     Cost: about 1 s and 600 MB of touched memory for a full 1 GiB machine.
     """
+    check_replayable(snapshot)
     known = movable_owners(snapshot)
     strangers = sorted(movable - set(known))
     if strangers:
@@ -214,16 +217,19 @@ class _Replay:
 
     def _map_pages(self) -> None:
         anon = self._pfns_of(FrameClass.ANON, FrameClass.GUP)
+        # A page on its way out of the swap cache says no more what it is; a process maps it here.
+        self._frames.flags[anon] |= PageFlag.ANON.mask | PageFlag.UPTODATE.mask
         nr_mappings = np.maximum(self._snapshot.mapcount[anon], 1)
         serials = self._fill("anon", anon)
         nr_swapped = self._nr_pool_objects()
+        mapped = np.arange(len(anon))
         for process in range(int(nr_mappings.max(initial=1))):
-            mapped = nr_mappings > process
-            nr_vpns = int(mapped.sum()) + (nr_swapped if process == 0 else 0)
+            mapped = mapped[nr_mappings[mapped] > process]  # so all of it costs a step a mapping
+            nr_vpns = len(mapped) + (nr_swapped if process == 0 else 0)
             space = self._machine.rmap.create(f"process{process}", nr_vpns)
             expected = np.full(nr_vpns, -1, dtype=np.int64)
-            expected[: mapped.sum()] = serials[mapped]
-            self._machine.rmap.map_many(space, np.arange(mapped.sum()), anon[mapped])
+            expected[: len(mapped)] = serials[mapped]
+            self._machine.rmap.map_many(space, np.arange(len(mapped)), anon[mapped])
             self._done.ledger.spaces.append((space, expected))
         cache = self._pfns_of(FrameClass.FILE)
         space = self._machine.rmap.create("page cache", len(cache), kind="file")
@@ -244,7 +250,7 @@ class _Replay:
                 self._adopt(name, pfns, 1)
         pinned = self._pfns_of(FrameClass.GUP)
         if len(pinned):
-            self._frames.refcount[pinned] += GUP_PIN_COUNTING_BIAS
+            self._machine.refs.get_many(pinned, GUP_PIN_COUNTING_BIAS)
             self._adopt("gup", pinned, GUP_PIN_COUNTING_BIAS)
 
     def _adopt(self, name: str, pfns: Pfns, references: int) -> None:
@@ -292,9 +298,7 @@ class _Replay:
         """Adopt the pool's pages and make the objects in them swapped virtual pages."""
         machine, corpus = self._machine, self._corpus
         nr_objects = self._nr_pool_objects()
-        nr_slots = self._snapshot.workload.get("swap_size_kb", 0) * 1024 // PAGE_SIZE
-        nr_slots = max(nr_slots, nr_objects + nr_objects // 4 + 1)
-        area = machine.swap.swapon(nr_slots, zswap)
+        area = machine.swap.swapon(nr_swap_slots(self._snapshot, nr_objects), zswap)
         pool = zswap.init(area.type)
         held = stock(
             pool, pfns, corpus, self._stream(zswap.zpool),

@@ -6,6 +6,9 @@ it is a value (`pinpage.owner.Verdict`, `pinpage.owner.Reason`).  A caller's mis
 `InvariantError`, which nobody catches.
 """
 
+from collections.abc import Collection
+from typing import SupportsIndex
+
 __all__ = [
     "AlreadyPinnedError",
     "ContextError",
@@ -14,7 +17,10 @@ __all__ = [
     "OwnerError",
     "PfnError",
     "PinpageError",
+    "at_least",
+    "one_of",
     "require",
+    "within",
 ]
 
 
@@ -44,6 +50,52 @@ class ContextError(PinpageError):
 
 class InvariantError(AssertionError):
     """Our own state contradicts itself: a bug in this project, never caught."""
+
+
+def at_least(least: int, what: str, **values: object) -> None:
+    """Refuse arguments that are no whole numbers of at least `least`.
+
+    Args:
+        least: the smallest that there can be.
+        what: the call, for the message.
+        values: the arguments, by name.
+
+    Raises:
+        PinpageError: names the first that is not.
+    """
+    for name, value in values.items():
+        if type(value) is not int and not _is_whole(value):
+            raise PinpageError(f"{what}: {name}={value!r}: give a whole number, {least} or more")
+        if value < least:  # type: ignore[operator]  # a whole number, as was just seen
+            raise PinpageError(f"{what}: {name}={value}: give {least} or more")
+
+
+def within(stop: int, what: str, **values: object) -> None:
+    """Refuse arguments that are no whole numbers of 0..stop-1; arguments as of `at_least`.
+
+    Raises:
+        PfnError: names the first that is not.
+    """
+    for name, value in values.items():
+        if not _is_whole(value) or not 0 <= value < stop:  # type: ignore[operator]
+            raise PfnError(f"{what}: {name}={value!r}: give one of 0..{stop - 1}")
+
+
+def one_of(choices: Collection[object], what: str, **values: object) -> None:
+    """Refuse arguments that are none of the choices; arguments as of `at_least`.
+
+    Raises:
+        PinpageError: names the first that is not.
+    """
+    for name, value in values.items():
+        if value not in choices:
+            shown = " or ".join(repr(choice) for choice in choices)
+            raise PinpageError(f"{what}: {name}={value!r}: it is {shown}")
+
+
+def _is_whole(value: object) -> bool:
+    """An int, or what numpy has for one; True and False are none."""
+    return isinstance(value, SupportsIndex) and not isinstance(value, bool)
 
 
 def require(condition: object, message: str, **details: object) -> None:

@@ -291,6 +291,8 @@ class Shard:
     def finish(self, change: Change) -> None:
         """Take what was stored or refused out of the batches; as often as it is interrupted."""
         drained, refused = change.drained, change.refused
+        if not drained:
+            return
         pending = next(iter(drained.values()))[2].pending
         if self.claims is pending and drained == pending and not refused:
             # The one thread that there is has its batch stored: all of it, and by one call.
@@ -620,6 +622,5 @@ def apply(
     work(*args)
     commit[0] = True
     for shard, change in changes:
-        if change.drained:
-            shard.finish(change)
+        shard.finish(change)
         shard.change = None

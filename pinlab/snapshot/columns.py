@@ -99,7 +99,7 @@ def block_heads(order: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def check_consistent(column_of: _ColumnOf, nr_zones: int, path: Path | str) -> None:
-    """What `Snapshot` promises between the columns: S1..S7, by their numbers.
+    """What `Snapshot` promises of the columns: S1..S8, by their numbers.
 
     Raises:
         SnapshotError: names the column, the rule and the first pfn.
@@ -145,6 +145,8 @@ def check_consistent(column_of: _ColumnOf, nr_zones: int, path: Path | str) -> N
             name,
             "S6 holds a migratetype that does not exist",
         )
+    for name in ("refcount", "mapcount"):
+        refuse(column_of(name) < -1, name, "S8 is below -1")
     pins = column_of("pinned_pfns")
     refuse((pins < 0) | (pins >= len(state)), "pinned_pfns", "S7 names a pfn outside the recording")
     refuse(np.diff(pins) <= 0, "pinned_pfns", "S7 is not in ascending order")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Self
 
+from pinlab.careful import one_line
 from pinpage.errors import PinpageError
 
 __all__ = ["SnapshotError"]
@@ -27,7 +28,7 @@ class SnapshotError(PinpageError):
         self.field = field
         self.problem = problem
         self.fix = fix
-        super().__init__(" ".join(f"{path}: {field}: {problem}; {fix}".split()))
+        super().__init__(one_line(f"{path}: {field}: {problem}; {fix}"))
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, str, str, str], dict[str, Any]]:
         """Pickled by its parts, with its notes, so that it can come back from a forked run."""

@@ -10,47 +10,38 @@ import hashlib
 import json
 import os
 import secrets
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pinlab.careful import awry, load_json
+from pinlab.snapshot import npz
 from pinlab.snapshot.errors import SnapshotError
+from pinlab.snapshot.npz import Archive
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "Columns", "atomic_path", "read", "read_npz", "write"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "Columns", "atomic_path", "read", "write"]
 
 FORMAT: Final = "pinpage-snapshot"
 """The header's `format`: what makes an .npz one of ours."""
 FORMAT_VERSION: Final = 1
 """Goes up with every change that an older reader would misunderstand."""
 
-_DAMAGE: Final = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    KeyError,
-    MemoryError,  # an array header that claims an absurd shape
-    OSError,
-    OverflowError,
-    RuntimeError,  # "encrypted", "compression method not implemented"
-    SyntaxError,  # numpy reads the array header as a Python literal
-    TypeError,
-    UnicodeError,
-    ValueError,
-)
-"""What zipfile and numpy raise between them on a damaged file."""
-
 Columns = Mapping[str, NDArray[Any]]
 """Arrays by name."""
 
 _HEADER = "header"
 _HEADER_SUM = "header_sha256"
+_PER_FRAME = "state"
+"""The column that says how many frames there are."""
+_MOST_HEADER_NR_BYTES: Final = 4 << 20
+_MOST_NR_BYTES_OF_COLUMN: Final = 8
+"""A frame: kpageflags has a word for each, and pinned pfns may name each once."""
+_MOST_NR_BYTES_OF_ALL: Final = 48
+"""A frame, in all columns together, those per pageblock included."""
+_MOST_NR_BYTES_BESIDE: Final = 1 << 16
 _AGAIN = "copy or record it again"
 
 
@@ -99,6 +90,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         SnapshotError: the directory does not exist or cannot be written, or the disk is full.
     """
+    if not path.name:  # "", ".", "/"
+        raise SnapshotError(path, "output", "is a directory", "name a file in it")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.touch(exist_ok=False)
@@ -111,38 +104,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def read_npz(path: Path, names: frozenset[str] | None = None) -> dict[str, NDArray[Any]]:
-    """Every array of an .npz (or those of `names` that it has), nothing unpickled.
-
-    Raises:
-        SnapshotError: no such file, not an .npz, cut short, or damaged.
-    """
-    if not path.exists():
-        raise SnapshotError(path, "file", "does not exist", "check the path")
-    if not path.is_file():
-        raise SnapshotError(path, "file", "is not a regular file", "name a recording")
-    try:
-        # Opened here, for numpy leaves its own file open when it fails.
-        with path.open("rb") as file:
-            if zipfile.is_zipfile(file):
-                file.seek(0)
-                with np.load(file, allow_pickle=False) as archive:
-                    members = [name for name in archive.files if names is None or name in names]
-                    return {name: archive[name] for name in members}
-    except PermissionError as error:
-        raise SnapshotError(
-            path, "file", f"cannot be read ({error.strerror})", "allow it"
-        ) from None
-    except _DAMAGE as error:
-        problem = f"is damaged ({str(error) or type(error).__name__})"
-        raise SnapshotError(path, "file", problem, _AGAIN) from None
-    raise SnapshotError(
-        path, "file", "is cut short, or no .npz at all", "give it a whole recording"
-    )
-
-
-def _header_of(path: Path, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    text, digest = columns.pop(_HEADER, None), columns.pop(_HEADER_SUM, None)
+def _header_of(archive: Archive) -> dict[str, Any]:
+    path = archive.path
+    text, digest = (_header_array(archive, name) for name in (_HEADER, _HEADER_SUM))
     if text is None or text.dtype != np.uint8 or text.ndim != 1:
         raise SnapshotError(
             path, "header", "is not there, so this is no snapshot", "import or record it first"
@@ -150,9 +114,11 @@ def _header_of(path: Path, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:
     if digest is None or hashlib.sha256(text.tobytes()).digest() != digest.tobytes():
         raise SnapshotError(path, "header", "does not match its checksum", _AGAIN)
     try:
-        header = json.loads(text.tobytes())
+        header = load_json(text.tobytes())
     except ValueError as error:
         raise SnapshotError(path, "header", f"is not JSON ({error})", _AGAIN) from None
+    if found := awry(header):
+        raise SnapshotError(path, f"header {found[0]}", found[1], _AGAIN)
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise SnapshotError(
             path, "header format", f"is not {FORMAT!r}", "import or record it first"
@@ -166,32 +132,67 @@ def _header_of(path: Path, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:
     return header
 
 
+def _header_array(archive: Archive, name: str) -> NDArray[Any] | None:
+    if name not in archive.names:
+        return None
+    archive.require_at_most(name, _MOST_HEADER_NR_BYTES, "any header has")
+    return archive.read(name)
+
+
 def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Header and columns, each column as its description says and with its checksum intact.
 
+    The header is read first, and of each column its size; only if all of them are what the
+    header says, and no more than its frames justify, is anything else inflated.
+
     Raises:
-        SnapshotError: no such file, cut short, damaged, foreign, newer; names the field.
+        SnapshotError: no such file, cut short, damaged, foreign, newer, too large; names the
+            field.
     """
-    columns = read_npz(path)
-    header = _header_of(path, columns)
-    described = header.get("columns")
-    if not isinstance(described, dict):
-        raise SnapshotError(path, "header columns", "is missing", _AGAIN)
-    for name in sorted(set(described) | set(columns)):
-        if name not in columns:
-            raise SnapshotError(path, f"column {name}", "is missing from the file", _AGAIN)
-        if name not in described:
-            raise SnapshotError(path, f"column {name}", "is not in the header", _AGAIN)
-        _check_column(path, name, columns[name], described[name])
-    return header, columns
+    with npz.opened(path) as archive:
+        header = _header_of(archive)
+        described = header.get("columns")
+        if not isinstance(described, dict):
+            raise SnapshotError(path, "header columns", "is missing", _AGAIN)
+        there = archive.names - {_HEADER, _HEADER_SUM}
+        for name in sorted(described.keys() | there):
+            if name not in there:
+                raise SnapshotError(path, f"column {name}", "is missing from the file", _AGAIN)
+            if name not in described:
+                raise SnapshotError(path, f"column {name}", "is not in the header", _AGAIN)
+            _check_description(archive, name, described[name])
+        _check_sizes(archive, sorted(described))
+        return header, {name: _column(archive, name, described[name]) for name in described}
 
 
-def _check_column(path: Path, name: str, column: NDArray[Any], said: object) -> None:
+def _check_description(archive: Archive, name: str, said: object) -> None:
+    path, column = archive.path, archive.header(name)
     if not isinstance(said, dict):
         raise SnapshotError(path, f"header columns.{name}", "is not an object", _AGAIN)
+    if column.dtype.kind not in "biu":
+        raise SnapshotError(path, f"column {name}", f"is {column.dtype}, no numbers", _AGAIN)
     if column.dtype.str != said.get("dtype") or list(column.shape) != said.get("shape"):
         wanted = f"{said.get('dtype')}{said.get('shape')}"
         problem = f"is {column.dtype.str}{list(column.shape)}, the header says {wanted}"
         raise SnapshotError(path, f"column {name}", problem, _AGAIN)
+
+
+def _check_sizes(archive: Archive, names: Sequence[str]) -> None:
+    """No column beyond what a recording of so many frames can have, nor too many frames."""
+    shape = archive.header(_PER_FRAME).shape if _PER_FRAME in names else ()
+    nr_frames = shape[0] if len(shape) == 1 else 0
+    npz.require_frames(nr_frames, archive.path, f"column {_PER_FRAME}")
+    for name in names:
+        most = _MOST_NR_BYTES_OF_COLUMN * nr_frames + _MOST_NR_BYTES_BESIDE
+        archive.require_at_most(name, most, f"{nr_frames:,d} frames justify")
+    total = sum(archive.header(name).nr_bytes for name in names)
+    if total > _MOST_NR_BYTES_OF_ALL * nr_frames + _MOST_NR_BYTES_BESIDE:
+        problem = f"come to {total:,d} bytes, more than {nr_frames:,d} frames justify"
+        raise SnapshotError(archive.path, "columns", problem, _AGAIN)
+
+
+def _column(archive: Archive, name: str, said: Mapping[str, Any]) -> NDArray[Any]:
+    column = archive.read(name)
     if _sha256(column) != said.get("sha256"):
-        raise SnapshotError(path, f"column {name}", "does not match its checksum", _AGAIN)
+        raise SnapshotError(archive.path, f"column {name}", "does not match its checksum", _AGAIN)
+    return column

@@ -9,11 +9,13 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from mm.frames import FrameState
+from pinlab.careful import awry
 from pinlab.snapshot import form
 from pinlab.snapshot.classes import NR_CLASSES, FrameClass
 from pinlab.snapshot.columns import COLUMNS, check_consistent, check_shapes
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Measured, Provenance, ZoneFacts, decode, encode
+from pinlab.snapshot.limits import check_pageblock, check_ram, check_zones
 from pinpage.errors import PfnError
 from pinpage.units import PAGEBLOCK_NR_PAGES, Mask, Span
 
@@ -21,6 +23,8 @@ __all__ = ["AfterState", "Snapshot", "count_classes", "load", "save", "validate"
 
 _IN_MEMORY = "snapshot"
 """Stands for the file name in the errors of a snapshot that has none."""
+_PHASES = ("compact", "request")
+"""After what a recorder may have looked again."""
 
 
 def _tuple_of_zones(zones: Iterable[ZoneFacts]) -> tuple[ZoneFacts, ...]:
@@ -99,6 +103,9 @@ class Snapshot:
         S5 a zone is one of `zones`, or not known.
         S6 migratetypes exist, or are not known.
         S7 pinned pfns ascend and are in use.
+        S8 references and mappings are counted, or -1; pageblocks have a size that kernels have.
+        S9 zones manage what is present in what they span; watermarks are in order.
+        S10 RAM ascends.
     """
 
     state: NDArray[np.uint8] = field(repr=False)
@@ -169,11 +176,14 @@ class Snapshot:
         return mask
 
     def check(self, path: Path | str = _IN_MEMORY) -> None:
-        """Shapes, dtypes and S1..S7.
+        """Shapes, dtypes and S1..S10.
 
         Raises:
-            SnapshotError: names the column and the first row that is wrong.
+            SnapshotError: names the column and the first row, or the fact, that is wrong.
         """
+        check_pageblock(self.nr_pages_per_block, path)
+        check_zones(self.zones, path)
+        check_ram(self.ram, path)
 
         def column_of(name: str) -> NDArray[Any]:
             column: NDArray[Any] = getattr(self, name)
@@ -238,10 +248,7 @@ def _facts_of(header: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
         return value
 
     nr_pages_per_block = get("nr_pages_per_block", int)
-    if nr_pages_per_block < 1 or nr_pages_per_block & (nr_pages_per_block - 1):
-        raise SnapshotError(
-            path, "header nr_pages_per_block", "is not a power of two", "record it again"
-        )
+    check_pageblock(nr_pages_per_block, path)
     measured = header.get("measured")
     return {
         "zones": tuple(
@@ -272,7 +279,11 @@ def _after_of(
     phase = header.get("after")
     if phase is None:
         return None
-    if type(phase) is not str or not {"after_class_counts", "after_migratetype"} <= set(columns):
+    if phase not in _PHASES:
+        raise SnapshotError(
+            path, "header after", f"is none of {', '.join(_PHASES)}", "record it again"
+        )
+    if not {"after_class_counts", "after_migratetype"} <= set(columns):
         raise SnapshotError(path, "column after_class_counts", "is missing", "record it again")
     return AfterState(phase, columns["after_class_counts"], columns["after_migratetype"])
 
@@ -295,6 +306,8 @@ def save(snapshot: Snapshot, path: Path) -> None:
     """
     snapshot.check(path)
     header, columns = snapshot.to_form()
+    if found := awry(header):
+        raise SnapshotError(path, f"header {found[0]}", found[1], "say it in plain characters")
     form.write(path, header, columns)
 
 

@@ -6,21 +6,22 @@ what the kernel then gave.  `S0` is the state before the request, `S1` after com
 `S2` after the request.  Only what a snapshot keeps is read; the rest stays in the file.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pinlab.careful import awry, load_json, plain
+from pinlab.snapshot import npz
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Measured, Provenance, ZoneFacts
-from pinlab.snapshot.form import read_npz
 from pinlab.snapshot.image import AfterState, Snapshot, count_classes
 from pinlab.snapshot.infer import settle_orders
+from pinlab.snapshot.npz import Archive, ArrayHeader
 from pinlab.snapshot.text import kernel_release, parse_iomem, parse_zones
 from pinpage.units import PAGEBLOCK_NR_PAGES
 
@@ -67,6 +68,15 @@ _STATE_ARRAYS: Final = (
 _PHASES: Final = {"B0->S1": "compact", "B1->S2": "request", "B0->S2": "total"}
 _AFTER: Final = (("S1", "compact"), ("S2", "request"))
 _FIX: Final = "fetch the recording again"
+_BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
+    "flags": (0, (1 << 64) - 1),
+    "mapcount": (-1, (1 << 64) - 1),
+    "refcount": (-1, (1 << 31) - 1),
+    "order": (-128, 255),
+    "bits": (0, (256 << _ZONE_SHIFT) - 1),
+}
+"""Column -> least and greatest value; a byte where nothing is said."""
+_MOST_META_NR_BYTES: Final = 16 << 20
 
 _Arrays = Mapping[str, NDArray[Any]]
 
@@ -82,51 +92,83 @@ def load_recording(path: Path) -> Snapshot:
     """
     wanted = {f"S0_{name}" for name in _STATE_ARRAYS} | {"pinned_pfns", "meta_json"}
     optional = {f"{label}_{name}" for label, _ in _AFTER for name in ("class", "block_mt")}
-    arrays = read_npz(path, frozenset(wanted | optional))
-    if missing := sorted(wanted - set(arrays)):
-        raise SnapshotError(
-            path, f"array {missing[0]}", "is missing, so this is no such recording", _FIX
-        )
-    _check_shapes(arrays, path)
+    with npz.opened(path) as archive:
+        if missing := sorted(wanted - archive.names):
+            raise SnapshotError(
+                path, f"array {missing[0]}", "is missing, so this is no such recording", _FIX
+            )
+        present = sorted((wanted | optional) & archive.names)
+        _check_shapes(archive, present)
+        arrays = {name: archive.read(name) for name in present}
+    _check_values(arrays, path)
     meta = _meta_of(arrays["meta_json"], path)
     try:
         return _snapshot_of(arrays, meta, path)
-    except (KeyError, TypeError, AttributeError) as error:
+    except SnapshotError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise SnapshotError(path, "meta_json", f"lacks or garbles {error}", _FIX) from None
 
 
 def _meta_of(meta_json: NDArray[Any], path: Path) -> dict[str, Any]:
     try:
-        meta = json.loads(str(meta_json))
+        meta = load_json(str(meta_json))
     except ValueError as error:
         raise SnapshotError(path, "meta_json", f"is not JSON ({error})", _FIX) from None
     if not isinstance(meta, dict):
         raise SnapshotError(path, "meta_json", "is not an object", _FIX)
+    if found := awry(meta, lines=True):
+        raise SnapshotError(path, f"meta_json {found[0]}", found[1], _FIX)
     return meta
 
 
-def _check_shapes(arrays: _Arrays, path: Path) -> None:
-    nr_frames = len(np.atleast_1d(arrays["S0_class"]))
+def _check_shapes(archive: Archive, names: Sequence[str]) -> None:
+    """Dtypes and lengths, before anything but these is inflated."""
+    path = archive.path
+    shape = archive.header("S0_class").shape
+    nr_frames = shape[0] if len(shape) == 1 else 0
+    npz.require_frames(nr_frames, path, "array S0_class")
     nr_blocks = nr_frames // PAGEBLOCK_NR_PAGES
-    for name, array in arrays.items():
-        if name in {"meta_json", "pinned_pfns"}:
-            continue
-        # The recorder leaves out a partial last pageblock.
-        fits = (
-            (nr_blocks, -(-nr_frames // PAGEBLOCK_NR_PAGES))
-            if name.endswith("_block_mt")
-            else (nr_frames,)
-        )
-        if array.ndim != 1 or len(array) not in fits or array.dtype.kind not in "iu":
-            problem = f"is {array.dtype}{list(array.shape)}, not integers for {nr_frames} frames"
+    for name in names:
+        header = archive.header(name)
+        if name == "meta_json":
+            archive.require_at_most(name, _MOST_META_NR_BYTES, "any recording has")
+            fits = header.dtype.kind == "U" and not header.shape
+        elif name == "pinned_pfns":
+            fits = _is_column(header) and header.shape[0] <= nr_frames
+        elif name.endswith("_block_mt"):  # the recorder leaves out a partial last pageblock
+            lengths = (nr_blocks, -(-nr_frames // PAGEBLOCK_NR_PAGES))
+            fits = _is_column(header) and header.shape[0] in lengths
+        else:
+            fits = _is_column(header) and header.shape[0] == nr_frames
+        if not fits:
+            wanted = "a text" if name == "meta_json" else f"integers for {nr_frames} frames"
+            problem = f"is {header.dtype}{list(header.shape)}, not {wanted}"
             raise SnapshotError(path, f"array {name}", problem, _FIX)
-        if name.endswith("_class") and array.size and array.max() >= len(_CLASS_OF_CODE):
-            raise SnapshotError(
-                path,
-                f"array {name}",
-                f"holds the class code {array.max()}, which is not known",
-                _FIX,
-            )
+
+
+def _is_column(header: ArrayHeader) -> bool:
+    return header.dtype.kind in "iu" and len(header.shape) == 1
+
+
+def _check_values(arrays: _Arrays, path: Path) -> None:
+    """Every value within what its column holds later: a cast that wraps would misread it."""
+    nr_frames = len(arrays["S0_class"])
+    for name, array in arrays.items():
+        if name == "meta_json" or not array.size:
+            continue
+        _, _, column = name.partition("_")
+        lowest, highest = _BOUNDS.get(column, (0, 255))
+        if name == "pinned_pfns":
+            lowest, highest = 0, nr_frames - 1
+        for value in (int(array.min()), int(array.max())):
+            if column == "class" and value >= len(_CLASS_OF_CODE):
+                problem = f"holds the class code {value}, which is not known"
+            elif not lowest <= value <= highest:
+                problem = f"holds {value}, outside {lowest}..{highest}"
+            else:
+                continue
+            raise SnapshotError(path, f"array {name}", problem, _FIX)
 
 
 def _snapshot_of(arrays: _Arrays, meta: dict[str, Any], path: Path) -> Snapshot:
@@ -198,7 +240,7 @@ def _provenance_of(meta: dict[str, Any]) -> Provenance:
     return Provenance(
         source=f"recorded inside a guest running Linux {release}, with page_owner",
         kernel_release=release,
-        command_line=meta["cmdline"],
+        command_line=plain(meta["cmdline"]),
         scenario=meta["scenario"],
         variant=meta["variant"],
         seed=meta["seed"],

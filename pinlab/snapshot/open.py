@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from pinlab.snapshot import image, linux61
+from pinlab.snapshot import image, linux61, npz
 from pinlab.snapshot.bundled import BUNDLED_NAME, bundled
 from pinlab.snapshot.errors import SnapshotError
-from pinlab.snapshot.form import read_npz
 from pinlab.snapshot.image import Snapshot
 
 __all__ = ["open_snapshot"]
@@ -24,10 +23,11 @@ def open_snapshot(path_or_name: Path | str | None = None) -> Snapshot:
     if path_or_name is None or str(path_or_name) == BUNDLED_NAME:
         return bundled()
     path = Path(path_or_name)
-    members = read_npz(path, names=frozenset({"header", "meta_json"}))
-    if "header" in members:
+    with npz.opened(path) as archive:
+        names = archive.names
+    if "header" in names:
         return image.load(path)
-    if "meta_json" in members:
+    if "meta_json" in names:
         return linux61.load_recording(path)
     raise SnapshotError(
         path,

@@ -8,6 +8,7 @@ Not exported by any kernel: references, orders, owners of pages without a flag, 
 of single pageblocks, skip hints.  `pinlab.snapshot.infer` works out what can be worked out.
 """
 
+import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +19,14 @@ from attrs import evolve
 from numpy.typing import NDArray
 
 from mm.frames import FrameState
+from pinlab.careful import MOST_TEXT_NR_BYTES, plain, read_bytes
 from pinlab.snapshot import infer
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot, count_classes
+from pinlab.snapshot.npz import require_frames
 from pinlab.snapshot.text import kernel_release, parse_iomem, parse_zones
 from pinpage.units import Mask, Span
 
@@ -37,6 +40,8 @@ Progress = Callable[[str, int, int], None]
 
 _ENTRY_NR_BYTES: Final = 8
 _CHUNK_NR_PFNS: Final = 1 << 17
+_MOST_TEXT_NR_BYTES: Final = 4 << 20
+"""Of a text that has a line per zone or per span of addresses; zoneinfo has many per CPU."""
 
 
 def capture(proc: Path = PROC, progress: Progress | None = None) -> Snapshot:
@@ -52,10 +57,14 @@ def capture(proc: Path = PROC, progress: Progress | None = None) -> Snapshot:
     """
     ram = parse_iomem(_text(proc / "iomem"), proc / "iomem")
     nr_frames = ram[-1].stop
+    if not nr_frames:
+        problem = "ends before the first whole page"
+        raise SnapshotError(proc / "iomem", "System RAM", problem, "copy it again")
+    require_frames(nr_frames, proc / "iomem", "System RAM")
     flags = _read_entries(proc / "kpageflags", nr_frames, progress)
     mappings = _read_entries(proc / "kpagecount", nr_frames, progress)
     zones = parse_zones(
-        _text(proc / "zoneinfo"),
+        _text(proc / "zoneinfo", most_nr_bytes=MOST_TEXT_NR_BYTES),
         _text(proc / "buddyinfo"),
         _text(proc / "pagetypeinfo", ""),
         proc / "zoneinfo",
@@ -64,7 +73,7 @@ def capture(proc: Path = PROC, progress: Progress | None = None) -> Snapshot:
     provenance = Provenance(
         source=f"captured from /proc of Linux {release or 'of unknown release'}",
         kernel_release=release,
-        command_line=_text(proc / "cmdline", "").strip(),
+        command_line=plain(_text(proc / "cmdline", "").strip()),
         date=datetime.now(UTC).isoformat(timespec="seconds") if proc == PROC else "",
     )
     return columns_of(flags, mappings, ram, zones, provenance)
@@ -151,9 +160,11 @@ def _only_heads_marked(nr_marked: int, zones: tuple[ZoneFacts, ...]) -> bool:
     return abs(nr_marked - nr_blocks) < abs(nr_marked - nr_frames)
 
 
-def _text(path: Path, default: str | None = None) -> str:
+def _text(
+    path: Path, default: str | None = None, *, most_nr_bytes: int = _MOST_TEXT_NR_BYTES
+) -> str:
     try:
-        return path.read_text(errors="replace")
+        return read_bytes(path, most_nr_bytes).decode(errors="replace")
     except FileNotFoundError:
         if default is not None:
             return default
@@ -161,14 +172,15 @@ def _text(path: Path, default: str | None = None) -> str:
             path, "file", "does not exist", "mount /proc, or name a directory of copies"
         ) from None
     except OSError as error:
-        raise SnapshotError(
-            path, "file", f"cannot be read ({error.strerror})", "run it as root"
-        ) from None
+        fix = "run it as root" if isinstance(error, PermissionError) else "copy it again"
+        raise SnapshotError(path, "file", f"cannot be read ({error.strerror})", fix) from None
 
 
 def _read_entries(path: Path, nr_pfns: int, progress: Progress | None) -> NDArray[np.uint64]:
     """The first `nr_pfns` u64 of a file, shape (nr_pfns,), in the machine's byte order."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # (opening a pipe could wait for ever)
+            raise SnapshotError(path, "file", "is not a regular file", "name a copy of it")
         with path.open("rb", buffering=0) as file:
             entries = np.zeros(nr_pfns, dtype=np.uint64)
             done = 0

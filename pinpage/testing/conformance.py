@@ -20,6 +20,7 @@ from attrs import field, frozen
 
 from pinpage.errors import PinpageError
 from pinpage.testing.conformance_counts import Counts
+from pinpage.testing.conformance_escape import exits_are_raised
 from pinpage.testing.conformance_lab import (
     DATA_NR_BYTES,
     Factory,
@@ -107,28 +108,17 @@ def check(
         patience_s: seconds after which one run that has not ended is a promise broken (C10).
 
     Raises:
-        PinpageError: the factory returns no subject, or raises.
+        PinpageError: the factory returns no subject, raises, exits, or does not come back.
+        KeyboardInterrupt: the user's; one that the owner raises is a promise broken.
+    Context: while it runs, `os._exit` called by the owner in the thread of the run raises.
     """
-    subject = _try_factory(factory)
     search = Search(factory, nr_examples=nr_examples, seed=seed)
-    finding = _patiently(search, patience_s)
-    owner = subject.owner
-    return Report(owner.name, finding, search.counts, owner.can_migrate, owner.can_release)
-
-
-def _try_factory(factory: Factory) -> Subject:
-    """One subject, to see that there is one."""
     try:
-        lab: Lab = getattr(factory, "make_lab", WorldLab)()
-        subject = factory(lab)
-    except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        raise PinpageError(f"the factory raised {what}; it is called with a lab") from error
-    if not hasattr(subject, "owner") or not hasattr(subject, "hold"):
-        raise PinpageError(
-            f"the factory returned {type(subject).__name__}, not a Subject (owner and hooks)"
-        )
-    return subject
+        finding = _patiently(search, patience_s)
+    finally:  # found, interrupted, or stuck: nobody waits for the rest of it
+        search.is_over = True
+    name, can_migrate, can_release = search.offers
+    return Report(name, finding, search.counts, can_migrate, can_release)
 
 
 def _patiently(search: Search, patience_s: float) -> Finding | None:
@@ -138,27 +128,32 @@ def _patiently(search: Search, patience_s: float) -> Finding | None:
 
     def run() -> None:
         try:
-            outcome.append(search.first())
+            with exits_are_raised():
+                outcome.append(search.first())
         except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
             errors.append(error)
 
     thread = threading.Thread(target=run, name="conformance", daemon=True)
     thread.start()
-    watched, nr_waits = search.session, 0
+    watched, nr_waits = search.nr_runs, 0
     while thread.is_alive():
         thread.join(_LOOK_EVERY_S)
-        if search.session is not watched:
-            watched, nr_waits = search.session, 0
+        if search.nr_runs != watched:
+            watched, nr_waits = search.nr_runs, 0
         nr_waits += 1
-        if nr_waits * _LOOK_EVERY_S > patience_s and watched is not None and thread.is_alive():
-            return _stuck(watched, thread, patience_s)
-    if errors:
-        raise errors[0]
-    return outcome[0]
+        if nr_waits * _LOOK_EVERY_S > patience_s and thread.is_alive():
+            return _stuck(search.session, thread, patience_s)
+    return search.ended_by(errors[0]) if errors else outcome[0]
 
 
-def _stuck(session: Session, thread: threading.Thread, patience_s: float) -> Finding:
-    """Where a run hangs, in the words of the contract."""
+def _stuck(session: Session | None, thread: threading.Thread, patience_s: float) -> Finding:
+    """Where a run hangs, in the words of the contract.
+
+    Raises:
+        PinpageError: in the factory, which has promised nothing.
+    """
+    if session is None:
+        raise PinpageError(f"the factory has not come back for {patience_s:g} s")
     frame = sys._current_frames().get(thread.ident or 0)
     stack = traceback.extract_stack(frame) if frame is not None else []
     callback = session.watch.inside

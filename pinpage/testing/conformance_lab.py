@@ -24,7 +24,8 @@ _NR_FRAMES = 16
 _CELL = 16  # bytes of one frame's int, room for the sign of the poison
 
 Observer = Callable[[int, str], None]
-"""Called with the pfn and "reads" or "writes" before an owner's access happens."""
+"""Called with the pfn and "reads", "writes" or "references" before an owner does that to a
+frame, and with "allocates" when it has got one."""
 
 
 class Lab(Protocol):
@@ -32,7 +33,8 @@ class Lab(Protocol):
 
     Attributes:
         registry: where the owner registers and pins.
-        observer: to be called at every access that an owner makes through the lab.
+        observer: to be called at every access that an owner makes through the lab; what is
+            not told cannot be judged (a lab that is silent about allocations never finds C18).
     """
 
     observer: Observer
@@ -108,7 +110,7 @@ class WorldLab:
 
     def __init__(self, nr_frames: int = _NR_FRAMES) -> None:
         """All frames free, nobody registered."""
-        self.world = World(nr_frames)
+        self.world = _ObservedWorld(nr_frames, lambda pfn: self.observer(pfn, "allocates"))
         self.registry = PinRegistry(Topology.uniform(nr_frames=nr_frames))
         self.observer: Observer = lambda _pfn, _does: None
 
@@ -125,6 +127,7 @@ class WorldLab:
 
     def get(self, pfn: int) -> bool:
         """One reference more, unless the frame is free or frozen."""
+        self.observer(pfn, "references")
         return self.world.get_page(pfn)
 
     def put(self, pfn: int) -> None:
@@ -163,6 +166,20 @@ class WorldLab:
         """Run the world's invariants and the registry's."""
         self.world.check()
         self.registry.check()
+
+
+class _ObservedWorld(World):
+    """Tells of every page that is allocated, by whichever name."""
+
+    def __init__(self, nr_frames: int, tell: Callable[[int], None]) -> None:
+        super().__init__(nr_frames)
+        self._tell = tell
+
+    def alloc_page(self, contents: int = 0, pfn: int | None = None) -> int:
+        got = super().alloc_page(contents, pfn)
+        if got >= 0:
+            self._tell(got)
+        return got
 
 
 class PageSubject(Subject):

@@ -5,9 +5,10 @@ means "modulo the things there are"; an action that finds nothing to act on does
 """
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Literal, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pinpage.owner import Mode
 
@@ -23,6 +24,7 @@ __all__ = [
     "User",
     "UserWord",
     "drill",
+    "simpler",
     "twin_plans",
 ]
 
@@ -100,6 +102,9 @@ Action: TypeAlias = User | Move | Release
 Plan: TypeAlias = tuple[Action, ...]
 
 _NR_STEPS = 9
+_NR_RELEASE_STEPS = 3
+_PHASES = (0, 2, 4, 6, 8)
+"""Steps after which an owner is in another state: asked, quiesced, frozen, told, moved."""
 _HOLD, _READ, _TICK = User("hold"), User("read"), User("tick")
 _WRITE, _LET_GO = User("write"), User("let go")
 
@@ -120,14 +125,35 @@ FAULTS: tuple[Fault, ...] = tuple(
 """Everything that goes wrong in another owner, or happens inside its callbacks."""
 
 
-def drill() -> Iterator[Plan]:
-    """Every fault at every step, once, with one thing kept; the shortest first."""
+def drill(*, has_time: bool = True) -> Iterator[Plan]:
+    """Every fault at every step, once, with one thing kept; the shortest first.
+
+    Args:
+        has_time: whether anything happens to the owner by itself, so that it can be begun at
+            one step and end at another.
+    """
+    yield from _plain()
+    if has_time:
+        yield from _in_flight()
+    yield from _disturbed()
+
+
+def _plain() -> Iterator[Plan]:
+    """Nothing goes wrong."""
     yield (_HOLD, _READ, _WRITE, _READ, _LET_GO)
     yield (*_MANY, _WRITE, _LET_GO)
+    yield (_HOLD, _LET_GO, Move(), _HOLD)  # what is let go of may be in a cache
+    yield (_HOLD, _LET_GO, Release(), _HOLD, _HOLD)
     for mode in reversed(Mode):
         yield (_HOLD, Move(mode))
+    yield (_HOLD, _WRITE, Move(), _WRITE)
+    yield (_HOLD, _HOLD, Move())
     yield (_HOLD, Move(nr_targets=0))
     yield (_HOLD, Release())
+
+
+def _disturbed() -> Iterator[Plan]:
+    """One thing happens, or goes wrong, at each step."""
     for does in (_WRITE, _READ, _TICK, _LET_GO, _HOLD):
         for step in range(_NR_STEPS):
             yield (_HOLD, Move(meanwhile=((step, does),)))
@@ -138,10 +164,21 @@ def drill() -> Iterator[Plan]:
         yield (_HOLD, Move(abandon_at=step))
     yield (_HOLD, Release(Mode.ASYNC))
     for does in (_WRITE, _READ, _LET_GO, _HOLD):
-        for step in range(3):
+        for step in range(_NR_RELEASE_STEPS):
             yield (_HOLD, Release(meanwhile=((step, does),)))
     yield (*_MANY, Move(nr_targets=1), Move())
     yield (*_MANY, Move(), _LET_GO, Move(), _WRITE, Release(), _HOLD, Move())
+
+
+def _in_flight() -> Iterator[Plan]:
+    """Begun at one step and ended at a later one, in every pair."""
+    for begun, ended in combinations(_PHASES, 2):
+        yield (_HOLD, Move(meanwhile=((begun, _WRITE), (ended, _TICK))))
+    for begun, ended in combinations(range(_NR_RELEASE_STEPS), 2):
+        yield (_HOLD, Release(meanwhile=((begun, _WRITE), (ended, _TICK))))
+    for step in _PHASES:  # nobody wants it any more when it ends
+        yield (_HOLD, Move(meanwhile=((0, _WRITE), (step, _LET_GO))), _TICK)
+    yield (_HOLD, Release(meanwhile=((0, _WRITE), (0, _LET_GO))), _TICK)
 
 
 _MANY: Plan = (_HOLD,) * 3
@@ -155,3 +192,13 @@ def twin_plans() -> Iterator[Plan]:
     yield (*_MANY, Move(nr_targets=1), Move(nr_targets=0), Move())
     yield (*_MANY, Move(fault=Fault("migrate", "raise", "after")), Move())
     yield (*_MANY, Release())
+
+
+def simpler(plan: Plan) -> Iterator[Plan]:
+    """The plan without one of its actions, or without one thing that happens during one."""
+    for at, action in enumerate(plan):
+        yield plan[:at] + plan[at + 1 :]
+        if not isinstance(action, User):
+            for number in range(len(action.meanwhile)):
+                fewer = action.meanwhile[:number] + action.meanwhile[number + 1 :]
+                yield (*plan[:at], evolve(action, meanwhile=fewer), *plan[at + 1 :])

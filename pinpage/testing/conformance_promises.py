@@ -71,6 +71,27 @@ class Promise(enum.Enum):
         "What is kept is kept",
         "what an owner was given it gives back unchanged until it is told to let go, moved or not",
     )
+    C17 = (
+        "A callback moves nothing",
+        (
+            "from inside a callback an owner neither moves frames nor has them released: whoever "
+            "asks may be in the middle of both"
+        ),
+    )
+    C18 = (
+        "Only release allocates",
+        (
+            "isolate, migrate, putback and `references` take no new frame: whoever asks may be the "
+            "allocator, short of memory"
+        ),
+    )
+    C19 = (
+        "What is let go goes back",
+        (
+            "told to let go of everything, an owner keeps no page and no reference but those that "
+            "it uses again"
+        ),
+    )
 
     @property
     def title(self) -> str:

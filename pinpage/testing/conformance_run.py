@@ -15,8 +15,10 @@ from pinpage.migrate import MoveReport, move_steps
 from pinpage.owner import Mode, Reason
 from pinpage.release import release_steps
 from pinpage.steps import Reasons, Step
-from pinpage.testing.conformance_books import NR_PASSES, Books
+from pinpage.testing.conformance_accounts import Held
+from pinpage.testing.conformance_books import NR_PASSES, Books, has_time
 from pinpage.testing.conformance_counts import Counts
+from pinpage.testing.conformance_escape import is_users
 from pinpage.testing.conformance_lab import Factory
 from pinpage.testing.conformance_partner import Partner
 from pinpage.testing.conformance_plan import Action, Fault, Move, Plan, User
@@ -78,6 +80,7 @@ class Session(Books):
         self._rides: list[_Ride] = []
         self.watch.attach(use_batch_forms=use_batch_forms)
         self.watch.finish_moves = self._finish_moves
+        self.held_at_first = self.held
 
     # Actions.
 
@@ -112,7 +115,72 @@ class Session(Books):
         for number, _ in self.kept.values():
             self.watch.broke(Promise.C16, f"it does not let go of thing {number}")
         self.at_rest()
+        self._let_time_pass()
+        self._require_no_strays()
         self.check_lab()
+
+    @property
+    def held(self) -> Held:
+        """What the owner holds now."""
+        return self.accounts.held(self._pins())
+
+    @property
+    def is_excused(self) -> bool:
+        """Whether pages were lost by a partner that lied."""
+        return bool(self._excused)
+
+    def where_lost(self) -> tuple[str, int]:
+        """A page that is held, and the line of the log after which nobody wanted it."""
+        return self.accounts.where_lost(self._pins())
+
+    def uses_again(self, nr_per_page: int) -> bool:
+        """Whether the pages that are left hold all that they have room for: then none is lost.
+
+        Args:
+            nr_per_page: things that a page has room for.
+        """
+        before = self.held
+        if before.nr_references > before.nr_pages:  # some may be lost: only repetition tells
+            return False
+        nr_things = before.nr_pages * nr_per_page
+        try:
+            for _ in range(nr_things):
+                self.user(User("hold"))
+            hold_all = len(self.kept) == nr_things and self.held.nr_pages <= before.nr_pages
+            self.close()
+        except BrokenPromiseError:  # a plan of its own shows it
+            return True
+        return hold_all and not self.held.is_more_than(before)
+
+    def can_hold(self) -> bool:
+        """Whether it would keep one thing more, and lets go of that again."""
+        self.user(User("hold"))
+        can = bool(self.kept)
+        self.close()
+        return can
+
+    def _let_time_pass(self) -> None:
+        """Some free what they were told to only when a worker comes by."""
+        before: tuple[Held, list[int]] | None = None
+        while has_time(self._subject):
+            held = self.held
+            if not held.is_more_than(self.held_at_first) and not self._strays():
+                break
+            left = held, self._strays()
+            if left == before:
+                break
+            before = left
+            self.user(User("tick"))
+
+    def _strays(self) -> list[int]:
+        return [pfn for pfn in self.accounts.strays(self._pins()) if pfn not in self._excused]
+
+    def _require_no_strays(self) -> None:
+        for pfn in self._strays()[:1]:
+            step = self.watch.allocated_at.get(pfn, len(self.log))
+            what = f"pfn {pfn:#x}, allocated in step {step}, has no pin and was not given back"
+            self.watch.broke(Promise.C14, what)
+        self.watch.require_kept()
 
     def user(self, action: User) -> None:
         """What the owner's users do; also from inside another owner's callback."""
@@ -122,7 +190,9 @@ class Session(Books):
             self._user(action)
         except BrokenPromiseError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the owner's code raised it
+        except BaseException as error:
+            if is_users(error):
+                raise
             self._went_wrong(action.does, error)
         finally:
             self.watch.doing = outer
@@ -154,6 +224,7 @@ class Session(Books):
                 self._say_user(f"lets go of thing {number}", done)
                 if done:
                     del self.kept[key]
+                    self.accounts.let_go(number)
 
     def _hold(self) -> None:
         number = self._nr_things
@@ -223,7 +294,8 @@ class Session(Books):
         finally:
             self._rides.remove(ride)
             steps.close()
-            self.watch.end_of_move(pfns.tolist())
+            another = ride.reasons == Reason.ALREADY_ISOLATED  # then it is under move still
+            self.watch.end_of_move((pfns[~another] if len(another) else pfns).tolist())
         self.watch.require_kept()
         reasons = ride.reasons
         self._counts.add(reasons)
@@ -231,6 +303,7 @@ class Session(Books):
         self.log.append(f"vm     done: {', '.join(told) or 'nothing to do'}")
         if nr_actions == self._nr_actions:
             self._blame(pfns, reasons)
+        self._require_not_faulty()
         return reasons
 
     def _finish_moves(self) -> bool:
@@ -268,6 +341,8 @@ class Session(Books):
     def _require_moved(self, reasons: Reasons) -> None:
         """Left alone, a movable owner's frames move."""
         if not self._owner.can_migrate or not len(reasons):
+            return
+        if (reasons == Reason.NO_TARGET).all():  # the lab is full: not the owner's answer
             return
         if not (reasons <= Reason.RELEASED).any():
             was_put_back = "putback" in self.watch.last.values()

@@ -17,7 +17,10 @@ from random import Random
 
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
+from pinpage.testing.conformance_accounts import Held
+from pinpage.testing.conformance_books import has_time, make_lab, make_subject
 from pinpage.testing.conformance_counts import Counts
+from pinpage.testing.conformance_escape import is_users, what_it_says
 from pinpage.testing.conformance_lab import Factory
 from pinpage.testing.conformance_plan import (
     FAULTS,
@@ -28,6 +31,7 @@ from pinpage.testing.conformance_plan import (
     User,
     UserWord,
     drill,
+    simpler,
     twin_plans,
 )
 from pinpage.testing.conformance_promises import Finding, Promise
@@ -47,6 +51,10 @@ _MOST_HELD = 5
 """Things that a random plan starts with at most."""
 _MOST_PREEMPTIONS = 2
 _NR_SCHEDULES_PER_EXAMPLE = 2
+_MOST_ROUNDS = 40
+_MOST_QUIET_ROUNDS = 3
+"""Times in a row that a plan takes no page more, and what it has left counts as a cache: one
+for each thing that a page was seen to hold, for a lost thing leaves room for the others."""
 _WORDS: tuple[UserWord, ...] = ("hold", "read", "write", "let go", "tick")
 
 
@@ -75,19 +83,34 @@ class Search:
 
     Attributes:
         counts: what has been covered so far.
-        session: the run of this moment (another thread may look).
+        session: the run of this moment, None while it is made (another thread may look).
+        nr_runs: runs begun.
+        offers: the owner's name, whether it can migrate, whether it can release.
+        is_over: set by whoever does not wait any more; the next run does not begin.
     """
 
     def __init__(self, factory: Factory, *, nr_examples: int, seed: int) -> None:
         """Nothing has run yet."""
         self.counts = Counts()
         self.session: Session | None = None
+        self.nr_runs = 0
+        self.offers = ("", False, False)
+        self.is_over = False
+        self._has_time = True
+        self._most_per_page = 1
         self._factory = factory
         self._nr_examples = nr_examples
         self._seed = seed
 
     def first(self) -> Finding | None:
-        """Search until something is found; None when every promise was kept."""
+        """Search until something is found; None when every promise was kept.
+
+        Raises:
+            PinpageError: the factory gives no subject.
+        """
+        subject = make_subject(self._factory, make_lab(self._factory))
+        owner, self._has_time = subject.owner, has_time(subject)
+        self.offers = owner.name, owner.can_migrate, owner.can_release
         searches: list[Callable[[], Finding | None]] = [
             self._drill,
             self._twins,
@@ -97,7 +120,7 @@ class Search:
         return next((finding for search in searches if (finding := search())), None)
 
     def _drill(self) -> Finding | None:
-        for plan in drill():
+        for plan in drill(has_time=self._has_time):
             finding = self._finding(plan)
             if finding is not None:
                 return self._shorten(plan, finding)
@@ -105,10 +128,10 @@ class Search:
 
     def _twins(self) -> Finding | None:
         for plan in twin_plans():
-            if self._finding(plan, use_batch_forms=True) is not None:
+            if self._run(plan, use_batch_forms=True) is not None:
                 continue  # the other searches show why
             batch = self._events()
-            single_finding = self._finding(plan, use_batch_forms=False)
+            single_finding = self._run(plan, use_batch_forms=False)
             single = self._events()
             for at, (one, other) in enumerate(zip(batch, single, strict=False)):
                 if one != other:
@@ -181,33 +204,98 @@ class Search:
         )
 
     def _started(self, nr_things: int) -> Session:
-        self.session = session = Session(self._factory, self.counts)
+        session = self._session()
         for _ in range(nr_things):
             session.user(User("hold"))
         return session
 
+    def ended_by(self, error: BaseException) -> Finding:
+        """An exit that neither a hook nor a callback raised: a property, a hash, a name did.
+
+        Raises:
+            BaseException: it is no exit, or the user's; then it is not the owner's.
+        """
+        if isinstance(error, Exception) or is_users(error):
+            raise error
+        detail = f"its code raised {what_it_says(error)}"
+        return Finding(Promise.C16, detail, self._log())
+
     # One plan.
 
-    def _finding(self, plan: Plan, *, use_batch_forms: bool = True) -> Finding | None:
+    def _finding(self, plan: Plan) -> Finding | None:
+        """Run a plan; if pages are left of it, find out whether they are lost."""
+        return self._run(plan) or self._leak(plan)
+
+    def _run(self, plan: Plan, *, use_batch_forms: bool = True) -> Finding | None:
         self.counts.nr_plans += 1
-        self.session = Session(self._factory, self.counts, use_batch_forms=use_batch_forms)
+        session = self._session(use_batch_forms=use_batch_forms)
         try:
-            self.session.run(plan)
+            session.run(plan)
         except BrokenPromiseError as broken:
             return broken.finding
+        except BaseException as error:  # noqa: BLE001 - raised again, or a finding
+            return self.ended_by(error)
         return None
 
+    def _leak(self, plan: Plan) -> Finding | None:
+        """Whether the pages that the last run has left are more and more if it is repeated."""
+        session = self.session
+        assert session is not None
+        self._most_per_page = max(self._most_per_page, session.most_per_page)
+        if session.is_excused or not session.held.is_more_than(session.held_at_first):
+            return None
+        what, line = session.where_lost()
+        trace = tuple(session.log[:line])
+        if session.uses_again(self._most_per_page):
+            return None
+        grown = self._repeated(session, plan)
+        if grown is None:
+            return None
+        nr_rounds, held = grown
+        detail = (
+            f"{what}, is not given back after step {line}; the same again, {nr_rounds} times, and "
+            f"{held.nr_pages} pages with {held.nr_references} references are kept for nothing"
+        )
+        return Finding(Promise.C19, detail, trace)
+
+    def _repeated(self, session: Session, plan: Plan) -> tuple[int, Held] | None:
+        """What is held once there is no more to be had, and after how many rounds.
+
+        None: it takes no more than it has, and that counts as a cache.
+        """
+        first = most = session.held
+        nr_rounds = nr_quiet = 0
+        while nr_rounds < _MOST_ROUNDS:
+            nr_rounds += 1
+            try:
+                session.run(plan)
+                if most.is_more_than(first) and not session.can_hold():
+                    break
+            except BrokenPromiseError:  # of a lab that is full; else a plan of its own shows it
+                break
+            nr_quiet = 0 if session.held.is_more_than(most) else nr_quiet + 1
+            if nr_quiet == min(self._most_per_page, _MOST_QUIET_ROUNDS):
+                return None
+            if not nr_quiet:
+                most = session.held
+        return (nr_rounds, most) if most.is_more_than(first) else None
+
+    def _session(self, *, use_batch_forms: bool = True) -> Session:
+        if self.is_over:
+            raise PinpageError("the search was given up")
+        self.nr_runs += 1
+        self.session = None
+        self.session = Session(self._factory, self.counts, use_batch_forms=use_batch_forms)
+        return self.session
+
     def _shorten(self, plan: Plan, finding: Finding) -> Finding:
-        """Leave out actions one by one as long as the same promise breaks."""
-        at = 0
-        while at < len(plan):
-            shorter = plan[:at] + plan[at + 1 :]
+        """Leave out whatever can go as long as the same promise breaks."""
+        untried = simpler(plan)
+        while (shorter := next(untried, None)) is not None:
             without = self._finding(shorter)
             if without is not None and without.promise is finding.promise:
-                plan, finding = shorter, without
-                at = 0  # what was needed by the one left out may go now
-            else:
-                at += 1
+                finding = without
+                untried = simpler(shorter)  # what was needed by what has gone may go now
         return finding
 
     def _events(self) -> list[Event]:

@@ -15,8 +15,11 @@ import numpy as np
 
 from pinpage.owner import Mode, Pin, PinOwner, Verdict
 from pinpage.registry import PinRegistry
+from pinpage.testing.conformance_columns import is_verdict, pfns_of, plain, thing
+from pinpage.testing.conformance_escape import contained, is_users, what_it_says
 from pinpage.testing.conformance_lab import Lab
 from pinpage.testing.conformance_promises import Finding, Promise
+from pinpage.units import Pfns
 
 __all__ = ["BrokenPromiseError", "Event", "Watch"]
 
@@ -25,6 +28,7 @@ Event = tuple[str, int, Any, str]
 
 _CALLBACKS = ("isolate", "migrate", "putback", "release")
 _ANSWERED = ("isolate", "release")
+_COUNTING = "references"
 _PINNING = ("pin", "pin_range", "pin_many")
 _UNPINNING = ("unpin", "unpin_range", "unpin_many")
 
@@ -51,7 +55,8 @@ class Watch:
             place, "left" and "left again" of the old one, "putback".
         inside: the callback that runs, or "".
         doing: what a user of the owner does at the moment, or "".
-        touched: the frame of the last access.
+        touched, reached: the frame of the last access; those since somebody cleared the set.
+        allocated_at: pfn -> the line of the log, from 1, in which it was allocated last.
         moving: sources of moves on their way.
         nr_other_references: references of a frame that the kit's own partners hold.
         finish_moves: runs the moves that are on their way to their ends, as they would while
@@ -68,17 +73,22 @@ class Watch:
         self.told: dict[int, int] = {}
         self.last: dict[int, str] = {}
         self.touched = -1
+        self.reached: set[int] = set()
+        self.allocated_at: dict[int, int] = {}
         self.inside = ""
         self.doing = ""
         self.moving: set[int] = set()
         self.nr_other_references: Callable[[int], int] = lambda _pfn: 0
         self.finish_moves: Callable[[], bool] = lambda: False
+        self._gone: set[int] = set()
         self._still: set[int] = set()
         self._lab = lab
         self._owner = owner
         lab.observer = self._access
         for name in (*_PINNING, *_UNPINNING, "unregister"):
             self._hook(lab.registry, name)
+        self._forbid_moves(lab.registry.marks, "begin_move")
+        self._forbid_moves(lab.memory, "take")
 
     def broke(self, promise: Promise, detail: str) -> None:
         """Note a broken promise; the first one stays."""
@@ -98,7 +108,7 @@ class Watch:
         """Find what was written to quiesced frames past the observer (C1)."""
         for (pfn, private), before in self.quiet.items():
             if self._is_quiet(pfn) and self._lab.snapshot(pfn) != before:
-                self.broke(Promise.C1, f"pfn {pfn:#x} changed while {_thing(private)} was quiesced")
+                self.broke(Promise.C1, f"pfn {pfn:#x} changed while {thing(private)} was quiesced")
 
     def end_of_move(self, pfns: Iterable[int]) -> None:
         """These frames are not under move any more; nobody stands in for them."""
@@ -125,6 +135,7 @@ class Watch:
                 setattr(owner, many, self._one_by_one(getattr(PinOwner, many), batch))
             elif has_batch_form:
                 setattr(owner, many, self._batch(name, batch))
+        setattr(owner, _COUNTING, self._counting(owner.references))
 
     def _hook(self, registry: PinRegistry, name: str) -> None:
         method = getattr(registry, name)
@@ -135,9 +146,40 @@ class Watch:
 
             if name in _PINNING:
                 return self._pin(call, name, args, kwargs.get("wait", True))
-            return self._unpin(call) if name in _UNPINNING else self._unregister(call, args)
+            if name in _UNPINNING:
+                return self._unpin(call, name, args)
+            return self._unregister(call, args)
 
         setattr(registry, name, hooked)
+
+    def _forbid_moves(self, subject: object, name: str) -> None:
+        """C17: every way to move frames, or to have them released, comes by here."""
+        method = getattr(subject, name)
+
+        def hooked(pfns: Pfns, *args: Any) -> Any:
+            if self.inside and len(pfns):
+                what = f"{self.inside} has pfn {int(pfns[0]):#x} moved or released"
+                self.broke(Promise.C17, what)
+            return method(pfns, *args)
+
+        setattr(subject, name, hooked)
+
+    def _counting(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(pfns: Any, privates: Any) -> Any:
+            if self.inside:
+                return call(pfns, privates)
+            self.inside = "references"
+            try:
+                return call(pfns, privates)
+            except BaseException as error:
+                if is_users(error):
+                    raise
+                self.broke(Promise.C6, f"references raised {what_it_says(error)}")
+                raise contained(error) from error
+            finally:
+                self.inside = ""
+
+        return counted
 
     def _single(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(pin: Pin, *rest: Any) -> Any:
@@ -165,7 +207,7 @@ class Watch:
         def watched(pfns: Any, privates: Any, *rest: Any) -> Any:
             if self.inside:
                 return call(pfns, privates, *rest)
-            pins = list(zip(np.asarray(pfns).tolist(), _plain(privates), strict=True))
+            pins = list(zip(np.asarray(pfns).tolist(), plain(privates), strict=True))
             targets = np.asarray(rest[0]).tolist() if name == "migrate" else []
             return self._observe(name, pins, targets, rest, lambda: call(pfns, privates, *rest))
 
@@ -183,9 +225,11 @@ class Watch:
         self.inside = name
         try:
             answer = call()
-        except Exception as error:
+        except BaseException as error:
+            if is_users(error):
+                raise
             self._raised(name, pins, targets, error)
-            raise
+            raise contained(error) from error
         finally:
             self.inside = ""
         if name in _ANSWERED:
@@ -214,9 +258,9 @@ class Watch:
             self.last.update((pfn, name) for pfn, _ in pins)
 
     def _raised(
-        self, name: str, pins: list[tuple[int, Any]], targets: list[int], error: Exception
+        self, name: str, pins: list[tuple[int, Any]], targets: list[int], error: BaseException
     ) -> None:
-        what = f"{type(error).__name__}: {error}".partition("\n")[0]
+        what = what_it_says(error)
         self._say(name, pins, targets, f"raises {what}")
         promise = {"migrate": Promise.C3, "putback": Promise.C5}.get(name, Promise.C11)
         if targets and self.last[targets[0]] == "back":
@@ -224,8 +268,8 @@ class Watch:
         self.broke(promise, f"{name} raised {what}")
 
     def _answered(self, name: str, pins: list[tuple[int, Any]], mode: Mode, answer: Any) -> None:
-        answers = _plain(answer)
-        if len(answers) != len(pins) or not all(map(_is_verdict, answers)):
+        answers = plain(answer)
+        if len(answers) != len(pins) or not all(map(is_verdict, answers)):
             self._say(name, pins, [], f"{mode.name} -> {answer!r}")
             self.broke(Promise.C11, f"{name} of {len(pins)} pins answered {answers!r}")
             return
@@ -258,26 +302,54 @@ class Watch:
     def _released(self, pin: tuple[int, Any]) -> None:
         pfn, private = pin
         if self._has(pin):
-            self.broke(Promise.C9, f"release of {_thing(private)} said Yes and kept its pin")
+            self.broke(Promise.C9, f"release of {thing(private)} said Yes and kept its pin")
             return
         left = self._lab.references(pfn) - 1 - self.nr_other_references(pfn)
         if left > 0 and not self.owns(pfn):
             self.broke(
-                Promise.C9, f"release of {_thing(private)} said Yes and kept {left} references"
+                Promise.C9, f"release of {thing(private)} said Yes and kept {left} references"
             )
 
     def _access(self, pfn: int, does: str) -> None:
-        self.touched = pfn
+        if does == "allocates":
+            self._allocated(pfn)
+            return
+        if does == "references":
+            self._referenced(f"the owner takes a reference of pfn {pfn:#x}", pfn)
+            return
         what = f"the owner {does} pfn {pfn:#x}"
+        self.touched = pfn
+        self.reached.add(pfn)
         if self.quiet and self._is_quiet(pfn):
             self.log.append(f"owner  {does} pfn {pfn:#x}")
             self.broke(Promise.C1, f"{what} after it said Yes and before migrate or putback")
         elif pfn in self.told.values() and self.inside != "migrate":
             self.broke(Promise.C2, f"{what}, which it was told to leave")
-        elif self.doing not in ("hold", "write") and not (self.owns(pfn) or pfn in self.told):
-            left = {"left": Promise.C2, "left again": Promise.C13}.get(self.last.get(pfn, ""))
-            why = "which it was told to leave" if left else "on which it has no pin"
-            self.broke(left or Promise.C12, f"{what}, {why}")
+        elif not (self.owns(pfn) or pfn in self.told):
+            self._has_no_business(what, pfn, "on which it has no pin")
+
+    def _has_no_business(self, what: str, pfn: int, why: str) -> None:
+        """C14 before its first pin on the frame; after its last one, C12 or what it was told."""
+        left = {"left": Promise.C2, "left again": Promise.C13}.get(self.last.get(pfn, ""))
+        self.log.append(what.replace("the owner", "owner ", 1))
+        if left:
+            self.broke(left, f"{what}, which it was told to leave")
+        elif self.doing in ("hold", "write") and pfn not in self._gone:
+            self.broke(Promise.C14, f"{what}, which it has not pinned")
+        else:
+            self.broke(Promise.C12, f"{what}, {why}")
+
+    def _allocated(self, pfn: int) -> None:
+        self.last.pop(pfn, None)
+        self._gone.discard(pfn)
+        self.allocated_at[pfn] = len(self.log) + 1  # the one that says what it was done for
+        if self.inside and self.inside != "release":
+            self.broke(Promise.C18, f"{self.inside} allocated pfn {pfn:#x}")
+
+    def _referenced(self, what: str, pfn: int) -> None:
+        """Whoever finds a frame by a table of his own that is up to date finds no free one."""
+        if not (self._lab.references(pfn) or pfn in self.told or self.owns(pfn)):
+            self._has_no_business(what, pfn, "which is free")
 
     def _pin(self, call: Callable[..., Any], name: str, args: Sequence[Any], wait: object) -> Any:
         """A pin by anybody; one that has to wait for a mover lets the mover go on."""
@@ -287,19 +359,22 @@ class Watch:
         if verdict is Verdict.AGAIN and wait and not self.inside and self.finish_moves():
             verdict = call()
         if not self.inside and verdict is Verdict.YES:
-            for pfn in _pfns_of(name, args):
+            for pfn in pfns_of(name, args):
                 self.last.pop(pfn, None)  # whatever it was before, it is somebody's anew
+                self._gone.discard(pfn)
         return verdict
 
     def _pinned_inside(self, name: str, args: Sequence[Any]) -> None:
         """C7; a frame freed under its move may come back from the allocator: then Again is all."""
-        for pfn in sorted(_pfns_of(name, args) & (self.moving | self.told.keys())):
+        for pfn in sorted(pfns_of(name, args) & (self.moving | self.told.keys())):
             if pfn in self.moving and not self.owns(pfn):
                 continue
             self.broke(Promise.C7, f"{self.inside} pinned pfn {pfn:#x}, which is under move")
 
-    def _unpin(self, call: Callable[..., Any]) -> Any:
+    def _unpin(self, call: Callable[..., Any], name: str, args: Sequence[Any]) -> Any:
         call()
+        if args[2 if name == "unpin_range" else 1] is self._owner:
+            self._gone |= {pfn for pfn in pfns_of(name, args) if not self.owns(pfn)}
         self.quiet = {pin: held for pin, held in self.quiet.items() if self._has(pin)}
         self._look_who_is_still()
 
@@ -319,27 +394,4 @@ class Watch:
             to = f" to {targets[at]:#x}" if targets else ""
             self.events.append((name, pfn, private, end))
             self.lines.append(len(self.log) + 1)
-            self.log.append(f"owner  {name} of pfn {pfn:#x}{to}, {_thing(private)} {end}".rstrip())
-
-
-def _pfns_of(name: str, args: Sequence[Any]) -> set[int]:
-    """The frames that a pin, pin_range or pin_many is about."""
-    if name == "pin_range":
-        return set(range(args[0], args[1]))
-    return set(np.atleast_1d(np.asarray(args[0])).tolist())
-
-
-def _is_verdict(answer: Any) -> bool:
-    return isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer <= Verdict.BUSY
-
-
-def _plain(column: Any) -> list[Any]:
-    if isinstance(column, np.ndarray):
-        return list(column.tolist()) if column.ndim else [column.item()]
-    if not isinstance(column, Sequence):
-        return [column]
-    return [x.item() if isinstance(x, np.generic) else x for x in column]
-
-
-def _thing(private: Any) -> str:
-    return f"private {private!r}"
+            self.log.append(f"owner  {name} of pfn {pfn:#x}{to}, {thing(private)} {end}".rstrip())

@@ -9,6 +9,7 @@ __all__ = [
     "EXTRAS",
     "FORBIDDEN_REACH",
     "LAZY_OWN_IMPORTS",
+    "MAY_COUNT",
     "MAY_IMPORT",
     "MM_LAYERS",
     "MOST_CODE_LINES_PER_FILE",
@@ -54,6 +55,7 @@ MM_LAYERS: dict[str, tuple[str, ...]] = {
         "reasons",
         "power_map",
         "rmap",
+        "refs",
         "rmqueue",
         "strategy",
         "swap",
@@ -151,6 +153,10 @@ MAY_USE_THE_KIT = ("pinlab.check",)
 LAZY_OWN_IMPORTS = ("pinlab.cli",)
 """Modules (by prefix) that may import our own code inside a function: the command answers
 --help before it loads numpy."""
+
+MAY_COUNT = {"mm.refs", "mm.frames", "mm.hugetlb_state"}
+"""Who changes counts of references: the one place, the column it rests on, and huge pages, whose
+frames no mover ever freezes."""
 
 MOST_CODE_LINES_PER_FILE = 400
 MOST_LINES_PER_FUNCTION = 60

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.arch import imports, surface, tidy
+from tests.arch import counts, imports, surface, tidy
 from tests.arch.project import Project
 from tests.arch.test_architecture import RULES
 
@@ -112,6 +112,14 @@ PLANTED = [
     (surface.facade_is_for_others, "pinpage/owner.py", "from pinpage import Span, x", "the façade"),
     (facade, "pinpage/__init__.py", "__all__ = ['Span', 'Pin']", "Pin is missing"),
     (facade, "docs/index.md", "| `Pan` | a typo |", "Pan is not in"),
+    (counts.references_have_one_place, "owners/zbud.py", "frames.refcount[1] += 1", "by hand"),
+    (
+        counts.references_have_one_place,
+        "mm/compaction.py",
+        "x, f.g.refcount[p] = 1, f.refcount[p] - 1",
+        "by hand",
+    ),
+    (counts.references_have_one_place, "mm/compaction.py", "b._refcount[0] = 2", "by hand"),
     (tidy.files_are_short, "mm/frames.py", "x = 1\n" * 401, "lines"),
     (tidy.functions_are_short, "mm/frames.py", lines(62), "_long has 62 lines"),
     (kernel_map, "mm/lru.py", '"""D."""', "mm/lru.py is missing"),
@@ -171,6 +179,11 @@ def test_only_what_an_assignment_binds_is_public(tmp_path):
     )
     found = list(surface.all_is_what_is_public(plant(tmp_path, "mm/frames.py", text)))
     assert found == ["mm/frames.py:1: LEFT is public but not in __all__"]
+
+
+def test_frames_are_born_and_die_anywhere_and_other_columns_are_their_owners(tmp_path):
+    text = "frames.refcount[p] = 0\nframes.refcount[p] = 1\nself.refcount[row] += 1"
+    assert not list(counts.references_have_one_place(plant(tmp_path, "owners/zbud.py", text)))
 
 
 def test_a_function_is_measured_without_its_docstring(tmp_path):

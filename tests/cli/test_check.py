@@ -31,6 +31,12 @@ def owners(tmp_path):
         "    owner = Hasty()\n"
         "    return PageSubject(lab, owner, owner.pfn_of)\n"
         "def empty(lab): return None\n"
+        "def exits(lab): raise SystemExit(0)\n"
+        "class Quitter(Hasty):\n"
+        "    def isolate(self, pin, mode): raise SystemExit(0)\n"
+        "def quitter(lab):\n"
+        "    owner = Quitter()\n"
+        "    return PageSubject(lab, owner, owner.pfn_of)\n"
         "number = 7\n"
     )
     return path
@@ -81,6 +87,7 @@ def test_a_broken_promise_as_json(pinpage, owners):
         ("no.such.module:ring", "no.such.module does not load: ModuleNotFoundError"),
         ("docs/tutorial/ring.py:rings", "has no callable 'rings'; it has Ring, ring"),
         ("{owners}:number", "has no callable 'number'; it has Hasty, hasty, empty"),
+        ("{owners}:exits", "the factory raised SystemExit: 0"),
         ("{owners}:empty", "the factory returned NoneType, not a Subject"),
         ("pinpage.owner:PinOwner", "the factory raised TypeError"),
     ],
@@ -91,6 +98,37 @@ def test_a_mistake_is_one_line_and_exit_code_2(pinpage, owners, target, says):
     assert (code, out) == (2, "")
     assert says in err
     assert err.count("\n") == 1
+
+
+def test_an_owner_that_exits_does_not_end_the_command(pinpage, owners):
+    ended = pinpage("check", f"{owners}:quitter")
+    assert (ended.code, ended.err) == (1, "")
+    assert "=> isolate raised SystemExit: 0" in ended.out
+
+
+def test_ctrl_c_ends_the_command_in_one_line(pinpage, tmp_path):
+    path = tmp_path / "patient.py"
+    path.write_text(
+        "import _thread\n"
+        "from tests.conformance.broken import good\n"
+        "nr_made = 0\n"
+        "def patient(lab):\n"
+        "    global nr_made\n"
+        "    nr_made += 1\n"
+        "    if nr_made == 5: _thread.interrupt_main()\n"
+        "    return good(lab)\n"
+    )
+    ended = pinpage("check", f"{path}:patient", "--examples", "100000")
+    assert (ended.code, ended.out, ended.err) == (130, "", "pinpage: interrupted\n")
+
+
+def test_a_module_that_exits_does_not_load(pinpage, tmp_path):
+    for number, code in enumerate(("raise SystemExit(0)", "import os; os._exit(0)")):
+        path = tmp_path / f"script{number}.py"
+        path.write_text(f"{code}\n")
+        ended = pinpage("check", f"{path}:owner")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == f"pinpage: {path} does not load: SystemExit: 0\n"
 
 
 def test_a_module_that_does_not_load_says_why(tmp_path):

@@ -41,9 +41,23 @@ class Pages:
     def __init__(self, machine, observe):
         self._machine = machine
         self.contents = WatchedContents(machine.contents, observe)
+        self._observe = observe
 
     def __getattr__(self, name):
         return getattr(self._machine, name)
+
+    def alloc_page(self, gfp):
+        return self.alloc_pages(0, gfp)
+
+    def alloc_pages(self, order, gfp):
+        pfn = self._machine.alloc_pages(order, gfp)
+        if pfn >= 0:
+            self._observe(range(pfn, pfn + (1 << order)), "allocates")
+        return pfn
+
+    def get_page(self, pfn):
+        self._observe([pfn], "references")
+        return self._machine.get_page(pfn)
 
 
 class MachineLab:
@@ -64,7 +78,7 @@ class MachineLab:
         return FreeFrames(self.machine, limit)
 
     def get(self, pfn):
-        return self.machine.mover.get_page(pfn)
+        return self.machine.refs.get_page(pfn)
 
     def put(self, pfn):
         self.machine.put_page(pfn)
@@ -74,6 +88,8 @@ class MachineLab:
         refcount[pfn] += -1 if refcount[pfn] < 0 else 1  # a frozen count is kept negated
 
     def references(self, pfn):
+        if not self.machine.frames.refcount[pfn]:
+            return 0
         column = np.array([pfn])
         home = int(self.machine.mover.home_references(column)[0])
         return abs(int(self.machine.frames.refcount[pfn])) - home
@@ -87,8 +103,7 @@ class MachineLab:
         return bool(frames.isolated[pfn]) or frames.state[pfn] != FrameState.USED
 
     def check(self):
-        self.machine.check()
-        self.registry.check()
+        self.machine.check()  # and its registry's
 
 
 class FreeFrames:

@@ -48,8 +48,9 @@ class Opaque(WholePages):
         pfn = self.lab.machine.alloc_page(Gfp.KERNEL)
         if pfn < 0:
             return None
+        key = int(self.owner.adopt(np.array([pfn]))[0])
         self.contents.write(pfn, data)
-        return int(self.owner.adopt(np.array([pfn]))[0])
+        return key
 
     def _at(self, key):
         pfn = int(self.owner.pfn_of(np.array([key]))[0])

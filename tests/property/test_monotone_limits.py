@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mm.gfp import Gfp
+from mm.paging import ANON_BITS
 from mm.planned import NR_PLAN_ROUNDS
 from owners.opaque import OpaqueOwner
 from pinlab.compare import compare
@@ -90,6 +91,7 @@ class Expander(PinOwner):
             return Verdict.BUSY
         vpns = np.arange(self._nr_vpns, self._nr_vpns + 2)
         self._nr_vpns += 2
+        self._machine.frames.flags[fresh] = ANON_BITS
         self._machine.rmap.map_many(self._back, vpns, column(*fresh))
         self._machine.lru.add_many(np.sort(column(*fresh)))
         self._machine.registry.unpin(pin.pfn, self, pin.private)

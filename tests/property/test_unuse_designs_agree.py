@@ -30,7 +30,7 @@ class Swapped:
         self.machine = Machine.build(nr_pages=512)
         registry = self.machine.use_registry()
         machine = self.machine
-        paging = Paging(machine, machine.rmap, machine.lru, machine.swap)
+        paging = Paging(machine, machine.refs, machine.rmap, machine.lru, machine.swap)
         self.memory = Memory(paging)
         self.zswap = Zswap(
             machine,

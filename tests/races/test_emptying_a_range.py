@@ -18,6 +18,7 @@ from mm.frames import FrameState
 from mm.gfp import Gfp
 from mm.page_isolation import first_not_isolated
 from mm.pageblock import MigrateType
+from mm.paging import ANON_BITS
 from mm.patience import Patience
 from pinpage.owner import Mode, Reason, Verdict
 from pinpage.testing.explore import Scenario, explore
@@ -88,6 +89,7 @@ class Bench:
     def _map(self, pfn):
         world, vpn = self.world, int(np.flatnonzero(self.world.space.pte == 0)[-1])
         world.machine.contents.set_tags(column(pfn), np.array([1000 + vpn], dtype=np.uint64))
+        world.machine.frames.flags[pfn] = ANON_BITS
         world.machine.rmap.map_many(world.space, column(vpn), column(pfn))
         world.machine.lru.add_many(column(pfn))
 

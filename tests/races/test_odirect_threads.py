@@ -144,11 +144,11 @@ def test_a_page_that_moves_between_the_look_up_and_the_pin_is_looked_up_again(be
         return pin(pfn, owner, private, wait=wait)
 
     monkeypatch.setattr(registry, "pin", pin_late)
-    held = device._hold(registry, [pin_id])
+    held = device._io.hold(registry, [pin_id])
     assert [pfn for pfn, _ in held] == [int(load.space.pte[3]) - 1]
     assert device.nr_retried == 1
     assert len(device.flights) == 1
-    device._let_go(registry, held)
+    device._io.let_go(registry, held)
 
 
 def test_a_page_in_flight_is_refused_or_waited_for_with_a_bound(path):
@@ -158,14 +158,14 @@ def test_a_page_in_flight_is_refused_or_waited_for_with_a_bound(path):
         load = RealLoad(
             machine, path, np.random.default_rng(1), policy=policy, nr_buffers=64, wait_bound_s=0.01
         )
-        held = load.device._hold(registry, load.device._buffers.find(load.space, 0, 2))
+        held = load.device._io.hold(registry, load.device._buffers.find(load.space, 0, 2))
         before = load.space.pte[:2].tolist()
         churn = Churn(machine, np.random.default_rng(1))
         churn.step(load.space)
         assert load.space.pte[:2].tolist() == before
         assert load.device.flights.nr_waited >= nr_waited
         assert load.device.flights.nr_refused >= 20
-        load.device._let_go(registry, held)
+        load.device._io.let_go(registry, held)
         churn.step(load.space)
         assert load.space.pte[:2].tolist() != before
         load.close(path)
@@ -305,7 +305,7 @@ def test_a_page_lands_only_when_its_pin_is_gone(bench, monkeypatch):
         unpin(pfn, owner, private)
 
     monkeypatch.setattr(registry, "unpin", unpin_and_look)
-    held = load.device._hold(registry, load.device._buffers.find(load.space, 0, 2))
-    load.device._let_go(registry, held)
+    held = load.device._io.hold(registry, load.device._buffers.find(load.space, 0, 2))
+    load.device._io.let_go(registry, held)
     assert seen == [True, True]
     assert len(flights) == 0

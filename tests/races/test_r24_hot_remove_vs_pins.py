@@ -123,7 +123,7 @@ def test_pages_that_nobody_can_move_are_not_taken_for_gone(world):
 
     def becomes_a_kernel_page():
         pfn = world.pfn(space, 1)
-        machine.mover.get_page(pfn)
+        machine.refs.get_page(pfn)
         world.memory.dontneed(space, np.array([1]))
         machine.lru.del_many(np.array([pfn]))
         got.append(pfn)

@@ -87,12 +87,12 @@ MUTANTS: list[Mutant] = [
     _mutant("full-ring-looks-empty", "capacity", "context.nr_events - 1\n", "context.nr_events\n"),
     _mutant(
         "setup-leaks-its-first-pages", "R-10",
-        "                self._let_go(context)\n                return Errno.ENOMEM",
-        "                return Errno.ENOMEM",
+        "                    self._let_go(context)\n                    return Errno.ENOMEM",
+        "                    return Errno.ENOMEM",
     ),
     _mutant(
         "destroy-keeps-its-pins", "R-10",
-        "                self._registry.unpin(pfn, self, context.private(index))\n",
+        "                unpin(self._registry, pfn, self, context.private(index))\n",
         "                pass\n", UNIT, RACES,
     ),
     _mutant(

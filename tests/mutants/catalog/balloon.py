@@ -15,7 +15,7 @@ def _mutant(name: str, guards: str, old: str, new: str, *tests: str) -> Mutant:
 MUTANTS: list[Mutant] = [
     _mutant(
         "deflates-what-a-mover-has", "R-2",
-        "for number in self._pfn if number not in self._isolated]", "for number in self._pfn]",
+        "for number in self._pfn if number not in isolated]", "for number in self._pfn]",
         UNIT, RACES,
     ),
     _mutant(
@@ -47,7 +47,7 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "deflates-without-unpinning", "R-10",
-        "            self._registry.unpin(pfn, self, number)\n", "            pass\n", UNIT,
+        "            unpin(self._registry, pfn, self, number)\n", "            pass\n", UNIT,
     ),
     _mutant(
         "keeps-a-page-that-it-could-not-pin", "R-29",

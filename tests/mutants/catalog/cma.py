@@ -7,6 +7,7 @@ __all__ = ["MUTANTS"]
 AREA, CMA, T_CMA = "mm/cma_area.py", "mm/cma.py", "tests/unit/mm/test_cma.py"
 REQUEST, T_REQUEST = "pinlab/requests/cma.py", "tests/unit/pinlab/test_request_cma.py"
 PINS = "tests/unit/mm/test_cma_pins.py"
+REFUSALS = "tests/refusals/test_mm_refuses.py"
 RANGES = "tests/property/test_contig_ranges.py"
 LOOP = f"{T_CMA}::test_the_first_run_is_that_of_the_plain_loop"
 FOREGONE = f"{RANGES}::test_foregone_ranges_would_have_failed"
@@ -39,7 +40,7 @@ _AREA = [
 
 _WALK = [
     ("bits-set-too-late", "bits first", CMA,
-     "        self._mark(area, span, on=True)\n        obtained = False\n",
+     "        area.mark(span, on=True)\n        obtained = False\n",
      "        obtained = False\n", (T_CMA,)),
     ("bits-stay-set", "-EBUSY clears", CMA,
      "            if not obtained:\n", "            if obtained is None:\n", (T_CMA,)),
@@ -68,12 +69,17 @@ _WALK = [
     ("blocks-become-movable", "the given type", CMA,
      "migratetype=MigrateType.CMA, mode=mode", "mode=mode", (T_CMA,)),
     ("release-keeps-the-bits", "released pages are lent again", CMA,
-     "        self._mark(area, span, on=False)\n        return True\n", "        return True\n",
-     (T_CMA,)),
+     "        area.take_back(Span(pfn, pfn + count))\n", "", (T_CMA,)),
+    ("released-twice", "callers' mistakes", AREA,
+     "        if not self.handed[rows].all():\n", "        if False:\n", (REFUSALS,)),
+    ("bit-of-a-page-still-had-is-clear", "CM5", AREA,
+     "        self.bitmap[self.has_handed()] = True\n", "", (REFUSALS,)),
+    ("bits-of-nobodys-pages-pass", "CM5", CMA,
+     "            require(same,", "            require(True,", (REFUSALS,)),
     ("release-frees-nothing", "released pages are lent again", CMA,
      "        self._contig.free_contig_range(pfn, count)\n", "", (T_CMA, PINS)),
     ("release-beyond-the-area", "pages of the area", CMA,
-     "        if area is None or span.stop > area.span.stop:\n", "        if area is None:\n",
+     "        if area is None or pfn + count > area.span.stop:\n", "        if area is None:\n",
      (T_CMA,)),
 ]  # fmt: skip
 
@@ -82,12 +88,16 @@ _AREAS = [
      "            raise PinpageError(f\"cma: {where} overlaps an area\")\n", "            pass\n",
      (T_CMA,)),
     ("area-across-zones", "one zone", CMA,
-     ".tolist())) != 1:\n", ".tolist())) < 1:\n", (T_CMA,)),
+     "        if len(zones) != 1:\n            raise PinpageError(f\"cma:",
+     "        if len(zones) < 1:\n            raise PinpageError(f\"cma:", (T_CMA,)),
+    ("area-over-memory-that-is-off", "W1", CMA,
+     "            if pageblocks.migratetype[block] == MigrateType.ISOLATE:\n",
+     "            if False:\n", (REFUSALS,)),
     ("area-in-use", "free as at boot", CMA,
-     "            if not free and pageblocks", "            if free is None and pageblocks",
+     "MigrateType.CMA and not free.all():", "MigrateType.CMA and free is None:",
      (T_CMA,)),
     ("any-number-of-areas", "MAX_CMA_AREAS", CMA,
-     "        if len(self.areas) == MAX_CMA_AREAS:\n", "        if len(self.areas) < 0:\n",
+     "        if nr_areas == MAX_CMA_AREAS:\n", "        if nr_areas < 0:\n",
      (T_CMA,)),
     ("area-adopted-twice", "one area per run", CMA,
      "            is_cma[blocks.start : blocks.stop] = False\n", "            pass\n", (T_CMA,)),

@@ -203,7 +203,7 @@ _SLOW_PATH = [
 
 _DAEMONS = [
     ("kcompactd-never-deferred", "deferral is everybody's", KCOMPACTD,
-     "            if deferral.is_deferred(order):\n", "            if False:\n", (T_KCOMPACTD,)),
+     "            if deferral.defers(order):\n", "            if False:\n", (T_KCOMPACTD,)),
     ("kcompactd-fails-unnoticed", "a failure defers the zone", KCOMPACTD,
      "                deferral.fail(order)\n", "                pass\n", (T_KCOMPACTD,)),
     ("kcompactd-compacts-every-node", "one per node", KCOMPACTD,

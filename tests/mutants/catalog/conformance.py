@@ -1,6 +1,6 @@
 """A weakened suite must be noticed: each check that goes lets one broken owner pass."""
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
@@ -12,11 +12,19 @@ SEARCH = "pinpage/testing/conformance_search.py"
 LAB = "pinpage/testing/conformance_lab.py"
 FRONT = "pinpage/testing/conformance.py"
 CHECK = "pinlab/check.py"
+COLUMNS = "pinpage/testing/conformance_columns.py"
+ESCAPE = "pinpage/testing/conformance_escape.py"
+ACCOUNTS = "pinpage/testing/conformance_accounts.py"
 UNIT = "tests/unit/pinpage/test_conformance.py"
 
 
+_OWNERS = "tests/conformance/test_broken_owners.py"
+HONEST = f"{_OWNERS}::test_who_breaks_none_is_not_blamed"
+POOLS = f"{_OWNERS}::test_the_right_sentence_about_a_pool"
+
+
 def _caught_by(*names: str) -> tuple[str, ...]:
-    owners = "tests/conformance/test_broken_owners.py::test_the_right_sentence"
+    owners = f"{_OWNERS}::test_the_right_sentence"
     return tuple(f"{owners}[{name}]" for name in names)
 
 
@@ -105,8 +113,8 @@ MUTANTS = [
         "kit-compares-the-batch-form-with-itself",
         "C8",
         SEARCH,
-        "self._finding(plan, use_batch_forms=False)",
-        "self._finding(plan, use_batch_forms=True)",
+        "self._run(plan, use_batch_forms=False)",
+        "self._run(plan, use_batch_forms=True)",
         _caught_by("twofaced"),
     ),
     Mutant(
@@ -144,7 +152,7 @@ MUTANTS = [
     Mutant(
         "kit-takes-any-answer-for-a-verdict",
         "C11",
-        WATCH,
+        COLUMNS,
         "    return isinstance(answer, int) and",
         "    return answer is None or isinstance(answer, int) and",
         _caught_by("mumbling"),
@@ -249,9 +257,204 @@ MUTANTS = [
         "kit-shows-the-whole-plan",
         "C11",
         SEARCH,
-        "        while at < len(plan):",
-        "        while at < 0:",
+        "        untried = simpler(plan)\n",
+        "        untried = simpler(())\n",
         (f"{UNIT}::test_a_plan_is_shortened_to_what_is_needed",),
+    ),
+    planted(
+        "kit-lets-a-callback-leave-the-process",
+        "C5",
+        WATCH,
+        "            self._raised(name, pins, targets, error)\n            raise contained(error)",
+        "            if not isinstance(error, Exception):\n                raise\n"
+        "            self._raised(name, pins, targets, error)\n            raise contained(error)",
+        *_caught_by("leaver", "closing"),
+    ),
+    planted(
+        "kit-lets-a-user-of-the-owner-leave-the-process",
+        "C16",
+        RUN,
+        "            self._went_wrong(action.does, error)",
+        "            if isinstance(error, SystemExit):\n                raise\n"
+        "            self._went_wrong(action.does, error)",
+        *_caught_by("leavinguser"),
+    ),
+    planted(
+        "kit-takes-the-owner-s-interrupt-for-the-user-s",
+        "C11",
+        ESCAPE,
+        "    return isinstance(error, KeyboardInterrupt) and at_the_keyboard",
+        "    return isinstance(error, KeyboardInterrupt) or at_the_keyboard",
+        f"{UNIT}::test_an_interrupt_is_the_user_s_in_the_main_thread_only",
+    ),
+    planted(
+        "kit-lets-a-property-leave-the-process",
+        "C16",
+        SEARCH,
+        "        if isinstance(error, Exception) or is_users(error):\n            raise error",
+        "        if not isinstance(error, GeneratorExit):\n            raise error",
+        *_caught_by("nameless"),
+    ),
+    planted(
+        "kit-raises-the-exits-of-others",
+        "C11",
+        ESCAPE,
+        "    if (os.getpid(), threading.get_ident()) in _held:",
+        "    if _held:",
+        f"{UNIT}::test_an_exit_at_once_is_raised_in_this_thread_and_this_process_only",
+    ),
+    planted(
+        "kit-goes-on-when-the-user-has-gone",
+        "Ctrl-C",
+        SEARCH,
+        "        if self.is_over:",
+        "        if self.is_over is None:",
+        f"{UNIT}::test_a_search_that_is_over_begins_no_run",
+    ),
+    planted(
+        "kit-does-not-say-that-the-user-has-gone",
+        "Ctrl-C",
+        FRONT,
+        "        search.is_over = True\n",
+        "        pass\n",
+        f"{UNIT}::test_the_user_s_interrupt_ends_the_search",
+    ),
+    planted(
+        "kit-blames-a-run-that-has-not-begun",
+        "C10",
+        FRONT,
+        '    if session is None:\n        raise PinpageError(f"the factory',
+        '    if not thread.is_alive():\n        raise PinpageError(f"the factory',
+        f"{UNIT}::test_a_factory_that_does_not_come_back",
+    ),
+    planted(
+        "kit-forgets-the-fault-for-what-came-of-it",
+        "C18",
+        BOOKS,
+        "        self.watch.require_kept()  # else it is what came of an earlier fault\n",
+        "",
+        f"{UNIT}::test_what_came_of_an_earlier_fault_is_not_another",
+    ),
+    planted(
+        "kit-lets-callbacks-move",
+        "C17",
+        WATCH,
+        "            if self.inside and len(pfns):",
+        "            if not self.inside and not len(pfns):",
+        *_caught_by("mover", "moverinbatch", "evictor"),
+    ),
+    planted(
+        "kit-lets-callbacks-allocate",
+        "C18",
+        WATCH,
+        'if self.inside and self.inside != "release":',
+        'if self.inside == "release":',
+        *_caught_by("allocator", "allocatorinbatch", "allocatorinputback"),
+    ),
+    planted(
+        "kit-forbids-release-to-allocate",
+        "C18",
+        WATCH,
+        'if self.inside and self.inside != "release":',
+        "if self.inside:",
+        f"{HONEST}[free]",
+    ),
+    planted(
+        "kit-lets-a-page-be-used-before-its-pin",
+        "C14",
+        WATCH,
+        "        elif not (self.owns(pfn) or pfn in self.told):\n            self._has",
+        '        elif not (self.owns(pfn) or pfn in self.told or self.doing == "hold"):\n'
+        "            self._has",
+        *_caught_by("early"),
+    ),
+    planted(
+        "kit-lets-free-pages-be-referenced",
+        "C12",
+        WATCH,
+        '            self._has_no_business(what, pfn, "which is free")',
+        "            pass",
+        f"{POOLS}[stalecache]",
+    ),
+    planted(
+        "kit-ends-the-move-of-another",
+        "C2",
+        RUN,
+        "pfns[~another] if len(another) else pfns",
+        "pfns",
+        f"{UNIT}::test_a_mover_that_comes_second_does_not_end_the_move_of_the_first",
+    ),
+    planted(
+        "kit-begins-and-ends-nothing",
+        "C1",
+        PLAN,
+        "    if has_time:\n",
+        "    if not has_time:\n",
+        f"{POOLS}[goeson]",
+    ),
+    planted(
+        "kit-shows-what-happened-beside-it",
+        "C1",
+        PLAN,
+        "            for number in range(len(action.meanwhile)):",
+        "            for number in range(0):",
+        f"{UNIT}::test_a_plan_can_go_without_any_of_its_parts",
+    ),
+    planted(
+        "kit-does-not-count-what-nobody-pins",
+        "C14",
+        RUN,
+        "        for pfn in self._strays()[:1]:",
+        "        for pfn in self._strays()[:0]:",
+        *_caught_by("jotting"),
+    ),
+    planted(
+        "kit-takes-every-leak-for-a-cache",
+        "C19",
+        SEARCH,
+        "        if session.uses_again(self._most_per_page):",
+        "        if session.uses_again(0):",
+        *_caught_by("hoarder", "postponing"),
+    ),
+    planted(
+        "kit-takes-every-cache-for-a-leak",
+        "C19",
+        SEARCH,
+        "            if nr_quiet == min(self._most_per_page, _MOST_QUIET_ROUNDS):",
+        "            if nr_quiet == _MOST_ROUNDS:",
+        f"{_OWNERS}::test_who_keeps_pages_for_the_next_one_loses_none[caching]",
+    ),
+    planted(
+        "kit-counts-what-was-there-before",
+        "C14",
+        ACCOUNTS,
+        "        self._at_first = self._references()\n",
+        "        self._at_first = 0 * self._references()\n",
+        f"{_OWNERS}::test_who_keeps_pages_for_the_next_one_loses_none[endowed]",
+    ),
+    planted(
+        "kit-does-not-wait-for-the-worker",
+        "C19",
+        RUN,
+        '            before = left\n            self.user(User("tick"))\n',
+        "            break\n",
+        f"{_OWNERS}::test_who_keeps_pages_for_the_next_one_loses_none[lazy]",
+    ),
+    planted(
+        "kit-names-the-last-step-for-every-page",
+        "C19",
+        ACCOUNTS,
+        "            self._left_at[private] = self._last_let_go",
+        "            pass",
+        f"{UNIT}::test_the_page_that_was_lost_is_named_and_the_step",
+    ),
+    planted(
+        "kit-counts-pages-and-no-references",
+        "C19",
+        RUN,
+        "        if before.nr_references > before.nr_pages:",
+        "        if before.nr_references < before.nr_pages:",
+        f"{UNIT}::test_references_that_pile_up_on_a_cached_page_are_lost",
     ),
     Mutant(
         "check-says-nothing-by-exit-code",

@@ -5,8 +5,8 @@ from tests.mutants.mutant import Mutant, planted
 __all__ = ["MUTANTS"]
 
 GUP, FLAGS, PINNER = "owners/gup.py", "owners/gup_flags.py", "owners/gup_pinner.py"
-MEMORY, FRAMES = "mm/memory.py", "mm/frames.py"
-LONGTERM, MOVE, MOVING = "owners/gup_longterm.py", "mm/move.py", "pinpage/moving.py"
+MEMORY, FRAMES, REFS = "mm/memory.py", "mm/frames.py", "mm/refs.py"
+LONGTERM, MOVING = "owners/gup_longterm.py", "pinpage/moving.py"
 
 GUP_T, LONG_T = "tests/unit/owners/test_gup.py", "tests/unit/owners/test_gup_longterm.py"
 RACE = "tests/races/test_pin_during_move.py"
@@ -26,8 +26,10 @@ MUTANTS: list[Mutant] = [
     planted(
         "gup-drops-references-before-the-registration", "G3, R-18", GUP,
         """        pinner.unregister(pin_id)
-        yield GupStep.UNREGISTER
-        self._drop(*pinner.forget(pin_id))
+        try:
+            yield GupStep.UNREGISTER
+        finally:
+            self._drop(*pinner.forget(pin_id))
 """,
         """        nr_references = pinner.references_of(pin_id)
         self._drop(pinner.pfn_of(pin_id), nr_references)
@@ -38,8 +40,8 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "gup-keeps-the-references-of-a-pin-that-was-refused", "G3", GUP,
-        "            self._drop(*pinner.forget(pin_id))\n            return",
-        "            pinner.forget(pin_id)\n            return", GUP_T,
+        "                self._drop(*pinner.forget(pin_id))\n        if",
+        "                pinner.forget(pin_id)\n        if", GUP_T,
     ),
     # references
     planted(
@@ -131,24 +133,24 @@ MUTANTS: list[Mutant] = [
     ),
     # what nested pins brought to light in the move
     planted(
-        "move-names-swapped-when-bytes-come-back", "V2", MOVE,
-        "            if source not in self._stands_for:\n", "            if source >= 0:\n",
+        "move-names-swapped-when-bytes-come-back", "V2", REFS,
+        "            if source not in self._source_of:\n", "            if source >= 0:\n",
         f"{NESTED}[1-Policy.CANCEL]", f"{NESTED}[4-Policy.CANCEL]",
     ),
     planted(
-        "move-rekey-forgets-the-names-of-frames-that-failed", "V2", MOVE,
-        "                self._stands_for.pop(target, None)\n",
-        "                self._stands_for.clear()\n"
-        "        self._stands_for.clear()\n", DROPPED,
+        "move-rekey-forgets-the-names-of-frames-that-failed", "V2", REFS,
+        "        if self._target_of:  # (those",
+        "        self._source_of.clear()\n        if self._target_of:  # (those", DROPPED,
     ),
     planted(
-        "move-empty-source-can-be-referenced", "R-17", MOVE,
+        "move-empty-source-can-be-referenced", "R-17", REFS,
         "frames.refcount[sources] = 0  #", "frames.refcount[sources] = 1  #",
         f"{STAYS}[no callback]",
     ),
     planted(
-        "move-target-can-be-referenced", "R-17, M7", MOVE,
-        "if count <= 0 or self._frames.state.item(pfn) != FrameState.USED:", "if count <= 0:",
+        "move-target-can-be-referenced", "R-17, M7", REFS,
+        "if count <= 0 or self._frames.state.item(pfn) != _USED or pfn in self._source_of:",
+        "if count <= 0:",
         f"{RACE}::test_a_frame_that_was_freed_and_is_a_target_now_takes_no_reference",
     ),
     planted(

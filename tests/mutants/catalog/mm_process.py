@@ -117,10 +117,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="freed-page-stays-on-the-lru",
         guards="L2",
-        file="mm/paging.py",
-        old=(
-            "        if self.frames.flags.item(pfn) & _LRU:\n            self.lru.del_page(pfn)\n"
-        ),
+        file="mm/refs.py",
+        old="        if frames.flags.item(pfn) & _LRU:\n            self._lru.del_page(pfn)\n",
         new="",
         tests=MEMORY,
     ),
@@ -210,8 +208,8 @@ MUTANTS: list[Mutant] = [
         name="reclaim-keeps-its-references",
         guards="W4",
         file="mm/vmscan.py",
-        old="    paging.frames.refcount[pfns[held]] -= 1\n",
-        new="",
+        old="    paging.refs.put_many(pfns)\n",
+        new="    paging.refs.put_many(pfns[~held])\n",
         tests=VMSCAN,
     ),
 ]

@@ -177,7 +177,7 @@ MUTANTS: list[Mutant] = [
         name="swap-cache-holds-no-reference",
         guards="W4",
         file="mm/swap_cache.py",
-        old="        frames.refcount[pfn] = frames.refcount.item(pfn) + 1\n",
+        old="        frames.add_reference(pfn, 1)\n",
         new="",
         tests=SWAP,
     ),
@@ -284,5 +284,13 @@ MUTANTS: list[Mutant] = [
         old='        require(listed or not nr_swapped, "W3',
         new='        require(True, "W3',
         tests=SWAP,
+    ),
+    Mutant(
+        name="swap-map-max-is-one-less",
+        guards="the kernel's swap_map",
+        file="mm/swapops.py",
+        old="SWAP_MAP_MAX = 0x3E\n",
+        new="SWAP_MAP_MAX = 0x3D\n",
+        tests=AREA,
     ),
 ]

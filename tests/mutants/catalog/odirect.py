@@ -7,7 +7,8 @@ __all__ = ["MUTANTS"]
 DEVICE, TIME, BUFFERS = (
     "owners/odirect_device.py", "owners/odirect_time.py", "owners/odirect_buffers.py",
 )  # fmt: skip
-REAL, FLIGHTS = "owners/odirect_real.py", "owners/odirect_flights.py"
+RUN, FLIGHTS = "owners/odirect_threads.py", "owners/odirect_flights.py"
+FILE = "owners/odirect_file.py"
 
 DEVICE_T = "tests/unit/owners/test_odirect_device.py"
 TIME_T = "tests/unit/owners/test_odirect_time.py"
@@ -36,7 +37,7 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "odirect-held-request-starts", "O3", DEVICE,
-        "            if request.nr_held:\n", "            if request.nr_held < 0:\n",
+        "            if request.nr_held and not", "            if request.nr_held < 0 and not",
         DEVICE_T, IO_RACE,
     ),
     planted(
@@ -46,7 +47,8 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "odirect-transfers-though-the-page-is-away", "R-18", DEVICE,
-        "if not self._away.isdisjoint(request.pins):", "if self._away and not self._away:",
+        "if not self._away.isdisjoint(request.pins) and not",
+        "if self._away and not self._away and not",
         DEVICE_T,
     ),
     planted(
@@ -63,7 +65,7 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "odirect-leaks-what-a-short-pin-got", "O5", DEVICE,
-        "                self._gup.put_user_pages(self.pinner, got.pins)\n", "", DEVICE_T,
+        "            self._gup.put_user_pages(self.pinner, got.pins)\n", "", DEVICE_T,
     ),
     planted(
         "odirect-buffer-ends-later-than-it-does", "buffers", BUFFERS,
@@ -86,27 +88,27 @@ MUTANTS: list[Mutant] = [
     ),
     # the real one
     planted(
-        "odirect-thread-does-not-look-again", "R-17", REAL,
+        "odirect-thread-does-not-look-again", "R-17", RUN,
         "            if pfn_of(pin_id) != pfn:\n", "            if pfn < 0:\n",
         f"{THREADS}::test_a_page_that_moves_between_the_look_up_and_the_pin_is_looked_up_again",
     ),
     planted(
-        "odirect-thread-waits-while-it-holds", "R-30", REAL,
-        "pin(pfn, flights, number, wait=False)", "pin(pfn, flights, number)",
+        "odirect-thread-waits-while-it-holds", "R-30", RUN,
+        "self._pin(registry, pfn, wait=False)", "self._pin(registry, pfn, wait=True)",
         f"{THREADS}::test_a_thread_that_holds_a_page_does_not_wait_for_another",
     ),
     planted(
-        "odirect-lands-before-its-pin-is-gone", "D1", REAL,
-        """            registry.unpin(pfn, self.flights, number)
-            self.flights.land(number)
+        "odirect-lands-before-its-pin-is-gone", "D1", RUN,
+        """            unpin(registry, pfn, self._flights, number)
+            self._flights.land(number)
 """,
-        """            self.flights.land(number)
-            registry.unpin(pfn, self.flights, number)
+        """            self._flights.land(number)
+            unpin(registry, pfn, self._flights, number)
 """, f"{THREADS}::test_a_page_lands_only_when_its_pin_is_gone",
     ),
     planted(
-        "odirect-short-transfer-is-fine", "R-18", REAL,
-        "return 0 if nr_bytes == len(pfns) * PAGE_SIZE else -_EIO", "return 0",
+        "odirect-short-transfer-is-fine", "R-18", FILE,
+        "return -errno.EIO  # the file", "return 0  # the file",
         f"{THREADS}::test_an_error_of_the_disk_is_an_errno_of_the_request",
     ),
     planted(

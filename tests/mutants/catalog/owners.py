@@ -23,19 +23,16 @@ MUTANTS: list[Mutant] = [
     # zbud: layout, lists, references
     planted(
         "zbud-keeps-a-page-that-it-could-not-pin", "Z7", OBJECTS,
-        "        if self._registry is None or self._registry.pin(pfn, self.owner, private)"
-        " is Verdict.YES:\n            return page_id\n",
-        "        if self._registry is not None:\n"
-        "            self._registry.pin(pfn, self.owner, private)\n        return page_id\n", ZBUD,
+        "        finally:  # under a mover of our own, or forced out\n            if verdict",
+        "            verdict = Verdict.YES\n        finally:\n            if verdict", ZBUD,
     ),
     planted(
         "zbud-waits-with-the-pool-locked", "R-30", OBJECTS,
-        "        if self._registry is None or self._registry.pin(pfn, self.owner, private)"
-        " is Verdict.YES:\n            return page_id\n",
-        "        with self.lock:\n"
-        "            if self._registry is None or"
-        " not self._registry.pin(pfn, self.owner, private):\n"
-        "                return page_id\n", ZBUD,
+        "            verdict = Verdict.YES if registry is None else"
+        " registry.pin(pfn, self.owner, private)\n",
+        "            with self.lock:\n"
+        "                verdict = Verdict.YES if registry is None else"
+        " registry.pin(pfn, self.owner, private)\n", ZBUD,
     ),
     planted(
         "zbud-object-of-63-chunks", "T1", LAYOUT,
@@ -89,7 +86,7 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "zbud-pin-outlives-its-page", "Z7", OBJECTS,
-        "                self._registry.unpin(pfn, self.owner, private)\n",
+        "                unpin(self._registry, pfn, self.owner, private)\n",
         "                pass\n", OWNER_T, ZBUD_MACHINE,
     ),
     planted(
@@ -98,7 +95,7 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "zbud-adopted-page-with-one-reference", "Z2", POOL,
-        "np.count_nonzero(chunks, axis=1).astype(np.int32) - 1", "0", ZBUD,
+        "np.count_nonzero(chunks, axis=1) - 1", "0", ZBUD,
     ),
     planted(
         "zbud-mapped-object-freed", "map", OBJECTS,
@@ -164,7 +161,8 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "zbud-allocates-into-a-page-under-move", "R-6", OBJECTS,
-        "not self.pages.moving.item(page_id) and not", "not", ZBUD, ZBUD_MACHINE,
+        "        if self.pages.moving.item(page_id) and", "        if page_id < 0 and",
+        ZBUD, ZBUD_MACHINE,
     ),
     planted(
         "zbud-drops-frozen-references", "deferred drop", OBJECTS,
@@ -202,6 +200,22 @@ MUTANTS: list[Mutant] = [
     planted(
         "zswap-load-takes-no-reference", "R-16, E1", STORE,
         "                self._entries.get(row)\n", "                pass\n", ZSWAP_T,
+    ),
+    planted(
+        "zswap-load-given-up-keeps-the-entry", "R-16", STORE,
+        "        finally:  # whatever ends it: a reference that stays keeps the object for ever\n"
+        "            self._put_entry(tree, row)\n        return page\n",
+        "        except ValueError:\n            raise\n"
+        "        self._put_entry(tree, row)\n        return page\n", ZSWAP_T,
+    ),
+    planted(
+        "zswap-store-given-up-keeps-the-object", "E2", STORE,
+        "            tree.pool.free(handle)\n            raise\n", "            raise\n", ZSWAP_T,
+    ),
+    planted(
+        "zswap-writeback-given-up-keeps-the-cache-page", "R-16", ZSWAP,
+        "            host.drop_cache_page(entry, pfn)\n            self._put_entry(tree, row)\n"
+        "            raise\n", "            raise\n", ZSWAP_T,
     ),
     planted(
         "zswap-writeback-drops-another-s-reference", "R-16", ZSWAP,

@@ -120,9 +120,9 @@ _COMMAND = [
     planted(
         "form-directory-does-not-exist",
         "one clear line",
-        "pinlab/snapshot/form.py",
-        "    if not path.exists():\n",
-        "    if not path.is_file():\n",
+        "pinlab/snapshot/npz.py",
+        "        if not path.exists():\n",
+        "        if not path.is_file():\n",
         f"{_ERRORS}::test_a_file_that_cannot_be_used_is_named_with_what_is_wrong",
     ),
 ]

@@ -15,6 +15,14 @@ SHOW = "tests/unit/pinlab/test_request_power.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        name="power-region-of-part-of-a-pageblock",
+        guards="a region is whole pageblocks",
+        file=POWER,
+        old="PowerMap(nr_frames, pageblocks.nr_blocks * pageblocks.nr_pages_per_block)",
+        new="PowerMap(nr_frames, nr_frames)",
+        tests=(UNIT,),
+    ),
+    Mutant(
         name="power-off-though-not-empty",
         guards="W1",
         file=POWER,

@@ -7,7 +7,7 @@ __all__ = ["MUTANTS"]
 ASKING, BALLOT, INTERRUPTS = "pinpage/asking.py", "pinpage/ballot.py", "pinpage/interrupts.py"
 LIFETIMES, MOVESIDE, MOVING = "pinpage/lifetimes.py", "pinpage/moveside.py", "pinpage/moving.py"
 TAKING, UNDOING, MIGRATE = "pinpage/taking.py", "pinpage/undoing.py", "pinpage/migrate.py"
-MOVE, STEPPING = "mm/move.py", "pinpage/testing/stepping.py"
+MOVE, REFS, STEPPING = "mm/move.py", "mm/refs.py", "pinpage/testing/stepping.py"
 
 UNIT = "tests/unit/pinpage"
 T_ASKING, T_BALLOT = f"{UNIT}/test_asking.py", f"{UNIT}/test_ballot.py"
@@ -34,9 +34,11 @@ _INTERRUPTED = [
      "                last = another\n"),
      "            except GeneratorExit as another:\n                last = another\n", STRUCK),
     ("marks-that-nobody-heard-of-stay", TAKING,
-     "        self._marked = ~self.registry.marks.marked_by(self.sources, self.thread)\n", "", STRUCK),
+     "        self._marked = ~self.registry.marks.marked_by(self.sources, self.thread)\n",
+     "", STRUCK),
     ("mark-dropped-twice", TAKING,
-     "            ours = frames[self.registry.marks.marked_by(self.sources[frames], self.thread)]\n",
+     ("            ours = frames[self.registry.marks.marked_by("
+      "self.sources[frames], self.thread)]\n"),
      "            pass\n", STRUCK),
     ("targets-in-hand-forgotten", UNDOING, "        self._return_loose()\n        lost",
      "        lost", STRUCK),
@@ -98,16 +100,13 @@ _GIVEN_BACK = [
 ]  # fmt: skip
 
 _IN_MM = [
-    ("owed-reference-stays-with-the-source", MOVE,
-     ("        frames.refcount[sources] += owed.astype(np.int32)"
-     "  # frozen counts are kept negated\n"), "", T_MOVE),
-    ("handed-over-target-still-stands-for-its-source", MOVE,
-     ("        sources, targets, owed = sources[done], targets[done], owed[done]\n"
-     "        for target in targets.tolist():\n"),
-     ("        sources, targets, owed = sources[done], targets[done], owed[done]\n"
-     "        for target in ():\n"), T_MOVE),
-    ("nobody-goes-to-the-target", MOVE, "np.abs(frames.refcount[sources]) > 1",
-     "np.abs(frames.refcount[sources]) > 0", T_MOVE),
+    ("owed-reference-stays-with-the-source", REFS,
+     "        frames.add_references(sources, -owed)\n", "", T_MOVE),
+    ("handed-over-target-still-stands-for-its-source", REFS,
+     ("            self._source_of.pop(target, None)\n"
+     "            self._target_of.pop("), "            self._target_of.pop(", T_MOVE),
+    ("nobody-goes-to-the-target", MOVE,
+     "done = ~self.only_ours(sources)\n", "done = sources >= 0\n", T_MOVE),
 ]  # fmt: skip
 
 _GUILTY = [

@@ -90,7 +90,7 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "pin-outlives-its-page", "T7", OBJECTS,
-        "            self._registry.unpin(pfn, self.owner, private)\n", "            pass\n",
+        "            unpin(self._registry, pfn, self.owner, private)\n", "            pass\n",
     ),
     _mutant(
         "emptied-page-is-kept", "T6", OBJECTS,
@@ -126,7 +126,7 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "allocates-into-a-page-under-move", "R-6", OBJECTS,
-        "        if self.pages.moving.item(page_id):\n            return False\n", "",
+        "        if self.pages.moving.item(page_id) and", "        if page_id < 0 and",
     ),
     _mutant(
         "migrated-page-stays-closed", "contract", OWNER,

@@ -139,7 +139,8 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "only-the-first-page-counts-as-moving", "A8", OBJECTS,
-        "if self.zspages.moving[zspage].any():", "if self.zspages.moving[zspage, 0]:", OWNER_T,
+        "if self.zspages.moving[zspage].any() and", "if self.zspages.moving[zspage, 0] and",
+        OWNER_T,
     ),
     _mutant(
         "mapped-at-a-target-that-is-not-whole", "contract", OBJECTS,
@@ -197,24 +198,24 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "unpinned-pages-keep-their-reference", "R-2", OBJECTS,
-        "            self._registry.unpin_many(pfns, self.owner, privates)\n"
+        "            unpin_many(self._registry, pfns, self.owner, privates)\n"
         "        self._put_pages(pfns)\n",
-        "            self._registry.unpin_many(pfns, self.owner, privates)\n", EMPTIED, POOL_T,
+        "            unpin_many(self._registry, pfns, self.owner, privates)\n", EMPTIED, POOL_T,
     ),
     _mutant(
         "a-pin-that-stays", "A7", OBJECTS,
-        "            self._registry.unpin_many(pfns, self.owner, privates)\n",
-        "            self._registry.unpin_many(pfns[1:], self.owner, privates[1:])\n", POOL_T,
+        "            unpin_many(self._registry, pfns, self.owner, privates)\n",
+        "            unpin_many(self._registry, pfns[1:], self.owner, privates[1:])\n", POOL_T,
     ),
     _mutant(
         "a-page-without-pin", "A7", OBJECTS,
-        "if self._registry.pin_many(pfns, self.owner, privates) is Verdict.YES:",
-        "if self._registry.pin_many(pfns[:1], self.owner, privates[:1]) is Verdict.YES:", POOL_T,
+        "self._registry.pin_many(pfns, self.owner, privates)",
+        "self._registry.pin_many(pfns[:1], self.owner, privates[:1])", POOL_T,
     ),
     _mutant(
         "pages-that-a-move-has-marked", "A7", OBJECTS,
-        "if self._registry.pin_many(pfns, self.owner, privates) is Verdict.YES:",
-        "if self._registry.pin_many(pfns, self.owner, privates) in Verdict:",
+        "verdict = self._registry.pin_many(pfns, self.owner, privates)\n",
+        "self._registry.pin_many(pfns, self.owner, privates)\n            verdict = Verdict.YES\n",
         f"{OWNER_T}::test_a_pool_grown_from_within_a_move_leaves_the_marked_frame_alone",
     ),
     _mutant(
@@ -235,8 +236,8 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "takes-every-move-for-its-own", "R-30", OBJECTS,
-        "            return is_ours and not self._in_place(zspage)\n",
-        "            return is_ours is not None and not self._in_place(zspage)\n",
+        "        return is_ours and not self._in_place(zspage)\n",
+        "        return is_ours is not None and not self._in_place(zspage)\n",
         f"{OWNER_T}::test_a_wait_for_another_thread_ends_with_its_move",
     ),
     _mutant(

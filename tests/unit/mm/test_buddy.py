@@ -286,7 +286,7 @@ def test_mistakes_are_refused_and_change_nothing():
         (lambda: buddy.free_many(np.array([8, 4])), "pfn 0x4 is FREE"),
         (lambda: buddy.take(np.array([5, 8])), "pfn 0x8 is USED"),
         (lambda: buddy.put_taken(np.array([2, 8])), "pfn 0x8 is USED"),
-        (lambda: buddy.taken_to_used(np.array([2, 8])), "pfn 0x8 is not TAKEN"),
+        (lambda: buddy.taken_to_used(np.array([2, 8])), "pfn 0x8 is USED, not one of TAKEN"),
         (lambda: buddy.alloc(11, M), "order=11"),
         (lambda: buddy.alloc(0, CMA), "migratetype=4"),
         (lambda: buddy.set_migratetype(0, 6), "6 is no migratetype"),

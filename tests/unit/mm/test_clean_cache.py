@@ -11,9 +11,8 @@ from tests.unit.mm.ranges import Ranged
 
 def drop(world, *pfns):
     machine = world.machine
-    return reclaim_clean_pages(
-        machine.frames, machine.rmap, machine.lru, machine.pcp, column(*pfns)
-    ).tolist()
+    dropped = reclaim_clean_pages(machine.frames, machine.rmap, machine.refs, column(*pfns))
+    return dropped.tolist()
 
 
 def test_clean_pages_of_the_cache_go_and_nothing_else_does():

@@ -6,8 +6,9 @@ import pytest
 from mm.design import Answer
 from mm.errno import Errno
 from mm.evacuate import NR_CONTIG_TRIES, Patience
-from mm.frames import FrameState, PageFlag
+from mm.frames import FrameState
 from mm.pageblock import MigrateType
+from mm.paging import ANON_BITS
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Mode, Reason
@@ -335,7 +336,7 @@ def test_with_a_callback_of_the_pinner_it_moves():
     pfn = world.machine.alloc_page(1 << 3)
     world.machine.rmap.map_many(world.space, column(0), column(pfn))
     world.machine.contents.set_tags(column(pfn), np.array([1000], dtype=np.uint64))
-    world.machine.frames.set_flag(column(pfn), PageFlag.ANON)
+    world.machine.frames.flags[pfn] = ANON_BITS
     world.machine.lru.add_many(column(pfn))
     world.machine.get_page(pfn)
     world.owner.adopt(column(pfn))

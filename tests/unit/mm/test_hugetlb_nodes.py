@@ -232,14 +232,14 @@ def test_h3_h4_and_h5():
     machine = two_nodes()
     pool = machine.hugetlb
     pool.set_max(2)
-    pool._free[0].remove(0)
+    pool._idle[0].remove(0)
     with pytest.raises(InvariantError, match="H3"):
         pool.check()
-    pool._free[1].append(0)
-    with pytest.raises(InvariantError, match="H3 a free page on a strange list"):
+    pool._idle[1].append(0)
+    with pytest.raises(InvariantError, match="H3 an idle page on a strange list"):
         pool.check()
-    pool._free[1].remove(0)
-    pool._free[0].append(0)
+    pool._idle[1].remove(0)
+    pool._idle[0].append(0)
     pool.nr_surplus[0] = 2
     with pytest.raises(InvariantError, match="H4"):
         pool.check()

@@ -6,6 +6,7 @@ import pytest
 from mm.errno import Errno
 from mm.frames import PageFlag
 from mm.memory import Memory
+from mm.mmap import mmput
 from mm.paging import bit
 from mm.shmem import shmem_create, shmem_getpage
 from mm.swapfile import read_swap_cache_async
@@ -169,8 +170,10 @@ def test_a_space_lives_as_long_as_it_has_users() -> None:
     assert world.read(a, 0) == b"one"
     world.memory.exit(a)
     assert world.rmap.spaces == ()
-    with pytest.raises(InvariantError, match="without users"):
+    with pytest.raises(PinpageError, match="has exited"):
         world.memory.exit(a)
+    with pytest.raises(InvariantError, match="without users"):
+        mmput(world.paging, a)
 
 
 def test_no_memory_is_a_refusal_and_changes_nothing() -> None:

@@ -85,6 +85,7 @@ def test_what_is_not_whole_may_not_go():
     machine = world.machine
     machine.frames.state[11] = FrameState.HOLE
     machine.frames.refcount[11] = 0
+    machine.hotplug.blocks.ram = [Span(0, 11), Span(12, machine.frames.nr_frames)]
     before = columns(machine)
     assert offline(world, 0).errno is Errno.EINVAL, "a hole"
     assert offline(world, 2).errno is Errno.EINVAL, "half of it lies beyond the machine"
@@ -150,7 +151,7 @@ def test_a_page_freed_before_is_drained_before_anybody_looks():
 def pinned(*blocks, **how):
     """Like `drawn`; the frame at pfn 0 has a reference that nobody accounts for."""
     world = drawn(*blocks, **how)
-    assert world.machine.mover.get_page(0)
+    assert world.machine.refs.get_page(0)
     return world
 
 
@@ -228,7 +229,7 @@ def test_with_a_callback_the_pinned_page_moves_at_once():
     world = drawn("a.aa....", FREE, FREE, FREE, movable=False)
     machine = world.machine
     gup = OpaqueOwner("gup", movable=True, references=1, registry=machine.registry)
-    assert machine.mover.get_page(0)
+    assert machine.refs.get_page(0)
     gup.adopt(column(0))
     result = offline(world, 0)
     assert (result.errno, result.nr_rounds, result.report.pages_moved) == (Errno.OK, 1, 3)
@@ -239,7 +240,7 @@ def test_a_pinner_without_a_callback_is_named_when_the_time_is_over():
     world = drawn("a.aa....", FREE, FREE, FREE, movable=False)
     machine = world.machine
     gup = OpaqueOwner("gup", movable=False, references=1, registry=machine.registry)
-    assert machine.mover.get_page(0)
+    assert machine.refs.get_page(0)
     gup.adopt(column(0))
     result = offline(world, 0, patience=Patience(nr_tries=None, timeout_ns=10**6))
     assert (result.errno, result.report.timed_out) == (Errno.EINTR, True)
@@ -352,7 +353,7 @@ def test_a_huge_page_in_use_moves_as_a_whole():
 def test_a_huge_page_that_somebody_has_pinned_keeps_it_going(patience):
     world, pool, head = huge(FREE, "aaaaaaaa", FREE, FREE, FREE, FREE)
     pool.alloc_huge_page()
-    world.machine.mover.get_page(head)
+    world.machine.refs.get_page(head)
     result = offline(world, 0, patience=Patience(**patience))
     if patience["nr_tries"]:
         assert (result.errno, result.nr_rounds) == (Errno.EBUSY, 4)

@@ -131,7 +131,7 @@ def test_what_is_owed_by_the_targets_name_goes_with_the_target():
     machine, mover = drawn.machine, drawn.machine.mover
     source, target = column(1), column(9)
     machine.buddy.take(target)
-    mover.get_page(1, 2)
+    machine.refs.get_page(1, 2)
     mover.take(source)
     assert mover.freeze(source, column(2)).all()
     mover.copy(source, target)
@@ -155,7 +155,7 @@ def test_a_frame_that_everybody_let_go_of_is_not_rekeyed():
     mover.take(source)
     assert mover.freeze(source, column(0, 1)).all()
     mover.copy(source, target)
-    mover.put_page(9)  # by the name that its owner was told
+    drawn.machine.put_page(9)  # by the name that its owner was told
     assert mover.rekey(source, target).tolist() == [True, False]
     assert frames.refcount[[8, 1]].tolist() == [1, -1]
     mover.unfreeze(column(1))
@@ -306,10 +306,10 @@ def test_a_frozen_frame_gives_no_references_and_loses_them_to_the_right_count():
     mover.take(pfn)
     assert mover.freeze(pfn, column(1)).tolist() == [True]
     assert mover.still_frozen(pfn, column(1)).tolist() == [True]
-    assert not mover.get_page(0)
+    assert not mover.refs.get_page(0)
     targets = targets_of(drawn, 8)
     mover.copy(pfn, targets.take(1))
-    assert not mover.put_page(8)  # the owner knows its frame by the new name already
+    assert not mover.refs.put_page(8)  # the owner knows its frame by the new name already
     assert mover.still_frozen(pfn, column(0)).tolist() == [True]
     assert mover.still_frozen(pfn, column(1)).tolist() == [False]
     mover.unfreeze(pfn)
@@ -325,6 +325,66 @@ def test_freeze_takes_exact_counts_only():
     assert drawn.machine.frames.refcount[[0, 1]].tolist() == [-2, 3]
 
 
+class Calling(GivenTargets):
+    """Targets that are hard to get: others run meanwhile, as they do under reclaim."""
+
+    def __init__(self, drawn, pfns, meanwhile):
+        drawn.machine.buddy.take(pfns)
+        super().__init__(pfns)
+        self._meanwhile = meanwhile
+
+    def take(self, count):
+        self._meanwhile()
+        return super().take(count)
+
+
+def test_a_page_that_its_process_drops_while_targets_are_sought_is_freed_not_moved():
+    drawn = Drawn("aaa.....", "........")
+    machine = drawn.machine
+    child = machine.memory.fork(drawn.space, "child")
+
+    def meanwhile():
+        machine.memory.dontneed(drawn.space, column(0, 1))  # the child maps them still
+        machine.memory.dontneed(child, column(1, 2))
+
+    targets = Calling(drawn, column(8, 9, 10), meanwhile)
+    report = machine.mover.move_home(column(0, 1, 2), targets)
+    assert [Reason(reason).name for reason in report.reasons] == ["MOVED", "FREED", "MOVED"]
+    assert (report.targets.tolist(), targets.remaining.tolist()) == ([8, -1, 10], [9])
+    machine.buddy.put_taken(targets.remaining)
+    machine.check()
+    assert machine.frames.state[[1, 9]].tolist() == [FrameState.PCP, FrameState.FREE]
+    assert [int(child.pte[0]) - 1, int(drawn.space.pte[2]) - 1] == [8, 10]
+    assert machine.frames.refcount[[8, 10]].tolist() == [1, 1]
+
+
+def test_a_reference_that_shows_up_while_targets_are_sought_stops_the_frame_only():
+    drawn = Drawn("aa......", "........")
+    machine = drawn.machine
+    targets = Calling(drawn, column(8, 9), lambda: machine.refs.hold_page(1))
+    report = machine.mover.move_home(column(0, 1), targets)
+    assert [Reason(reason).name for reason in report.reasons] == ["MOVED", "UNACCOUNTED"]
+    machine.buddy.put_taken(targets.remaining)
+    machine.check()
+    assert machine.frames.refcount[1] == 2
+
+
+def test_a_source_that_takes_nothing_back_keeps_no_frame_taken():
+    drawn = Drawn("aa......", "........")
+    machine = drawn.machine
+
+    class Broken(GivenTargets):
+        def give_back(self, pfns):
+            raise KeyboardInterrupt
+
+    machine.buddy.take(column(8, 9))
+    machine.mover.copy_contents = lambda sources, targets: 1 / 0
+    with pytest.raises(KeyboardInterrupt):
+        machine.mover.move_home(column(0, 1), Broken(column(8, 9)))
+    machine.buddy.put_taken(column(8, 9))
+    machine.check()
+
+
 # Invariants.
 
 
@@ -337,7 +397,7 @@ def test_v1_put_of_a_frame_that_was_not_taken():
 def test_v2_a_reference_that_nobody_held():
     drawn = Drawn("a.......")
     with pytest.raises(InvariantError, match="V2"):
-        drawn.machine.mover.put_page(5)
+        drawn.machine.refs.put_page(5)
 
 
 def test_v3_the_movers_own_reference():
@@ -346,6 +406,28 @@ def test_v3_the_movers_own_reference():
     drawn.machine.put_page(0)
     with pytest.raises(InvariantError, match="V3"):
         drawn.machine.put_page(0)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_v3_the_movers_own_reference_also_while_it_is_frozen(many):
+    drawn = Drawn("x.......", movable=True)
+    mover, refs, pfn = drawn.machine.mover, drawn.machine.refs, column(0)
+    mover.take(pfn)
+    mover.freeze(pfn, column(1))
+    with pytest.raises(InvariantError, match="V3"):
+        _ = refs.put_many(pfn, 2) if many else refs.put_page(0, 2)
+    assert mover.still_frozen(pfn, column(1)).tolist() == [True]
+
+
+def test_v5_nobodys_references_are_not_carried_over():
+    drawn = Drawn("x.......", movable=True)
+    mover, pfn = drawn.machine.mover, column(0)
+    mover.take(pfn)
+    mover.freeze(pfn, column(1))
+    drawn.machine.put_page(0)
+    with pytest.raises(InvariantError, match="V5"):
+        mover.refs.carry_over(pfn, targets_of(drawn, 4).take(1))
+    assert drawn.machine.frames.state[4] == FrameState.TAKEN
 
 
 @pytest.mark.parametrize("what", ["isolated", "frozen", "target", "alias"])

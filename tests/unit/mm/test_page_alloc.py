@@ -40,10 +40,10 @@ class Recorder:
 class NeverDeferred:
     """Compaction as if it had never failed."""
 
-    def is_deferred(self, order):
+    def defers(self, order):
         return False
 
-    is_restarting = is_deferred
+    is_restarting = defers
 
     def fail(self, order):
         """Forget it."""
@@ -334,8 +334,8 @@ def test_after_63_skipped_the_64th_attempt_runs():
     for shift in range(1, MAX_DEFER_SHIFT + 3):
         deferral.fail(2)
         nr_skipped = min(1 << shift, 1 << MAX_DEFER_SHIFT) - 1
-        assert [deferral.is_deferred(2) for _ in range(nr_skipped)] == [True] * nr_skipped
-        assert not deferral.is_deferred(2)
+        assert [deferral.defers(2) for _ in range(nr_skipped)] == [True] * nr_skipped
+        assert not deferral.defers(2)
         assert deferral.is_restarting(2) == (shift >= MAX_DEFER_SHIFT)
 
 
@@ -343,11 +343,11 @@ def test_only_orders_that_failed_are_deferred():
     deferral = PageAllocator(*[[Zone(0, "Normal", 0, Span(0, 8))], *[None] * 5])._deferrals[0]
     deferral.fail(3)
     deferral.fail(2)
-    assert not deferral.is_deferred(1)
-    assert deferral.is_deferred(2)
+    assert not deferral.defers(1)
+    assert deferral.defers(2)
     deferral.expect(2)
-    assert not deferral.is_deferred(2)
-    assert deferral.is_deferred(3)
+    assert not deferral.defers(2)
+    assert deferral.defers(3)
     deferral.succeed(3)
     assert (deferral.shift, deferral.considered, deferral.failed_order) == (0, 0, 4)
 

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
+from mm.contents import TagContents
 from mm.energy import EnergyAccount, EnergyModel
 from mm.errno import Errno
+from mm.frames import Frames, FrameState
 from mm.gfp import Gfp
-from mm.pageblock import MigrateType
+from mm.machine import Machine
+from mm.nodes import place_frames, zones_for
+from mm.pageblock import MigrateType, Pageblocks
 from mm.patience import Patience
 from mm.plan_run import refusals_in_the_way
 from mm.power import Watch
@@ -373,3 +377,15 @@ def test_reasons_of_frames_in_the_way():
     }
     nothing = refusals_in_the_way(machine.frames, machine.mover, machine.design, column())
     assert nothing.total == 0
+
+
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+def test_memory_that_ends_within_a_pageblock_is_one_region_that_stays_on(strategy):
+    frames = Frames(3 * SIZE + 5)
+    frames.state[:] = FrameState.FREE
+    zones = zones_for(frames.nr_frames, 1, nr_pages_per_block=SIZE)
+    place_frames(frames, zones)
+    contents = TagContents(frames.nr_frames)
+    machine = Machine(frames, Pageblocks(frames.nr_frames, SIZE), zones, contents)
+    assert machine.power.consolidate(machine.design, strategy=strategy).nr_regions_off == 0
+    machine.check()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm.frames import MAPCOUNT_ZBUD, Frames, FrameState
+from mm.frames import MAPCOUNT_ZBUD, Frames, FrameState, PageFlag
 from mm.rmap import AddressSpace, Rmap
 from pinpage.errors import InvariantError, PinpageError
 
@@ -210,4 +210,43 @@ def test_check_sees_the_damage(rmap: Rmap, damage: object, invariant: str) -> No
     rmap.check()
     damage(rmap, a)  # type: ignore[operator]  # one of the functions above
     with pytest.raises(InvariantError, match=invariant):
+        rmap.check()
+
+
+ANON = (PageFlag.LRU, PageFlag.UPTODATE, PageFlag.ANON, PageFlag.SWAPBACKED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "is_fine"),
+    [
+        ("process", ANON, True),
+        ("process", ANON[:3], True),  # lazily freed
+        ("process", (*ANON, PageFlag.SWAPCACHE), True),
+        ("process", (PageFlag.LRU,), False),
+        ("process", (PageFlag.LRU, PageFlag.UPTODATE, PageFlag.SWAPBACKED), False),
+        ("process", (PageFlag.LRU, PageFlag.ANON, PageFlag.SWAPBACKED), False),
+        ("process", (*ANON[:3], PageFlag.SWAPCACHE), False),
+        ("file", (PageFlag.LRU,), True),  # being read
+        ("file", (PageFlag.LRU, PageFlag.UPTODATE, PageFlag.SWAPBACKED), True),  # shmem
+        ("process first", (PageFlag.LRU, PageFlag.UPTODATE, PageFlag.SWAPBACKED), True),
+        (None, ANON, True),  # unmapped while somebody holds it
+        (None, (PageFlag.LRU, PageFlag.UPTODATE), True),
+        (None, (PageFlag.LRU,), False),
+        (None, (), True),
+    ],
+)
+def test_a6_a_page_on_the_lru_is_what_its_flags_say(
+    rmap: Rmap, kind: str | None, flags: tuple[PageFlag, ...], is_fine: bool
+) -> None:
+    process, file = rmap.create("process", 4), rmap.create("file", 4, kind="file")
+    for flag in flags:
+        rmap.frames.set_flag(np.array([3]), flag)
+    if kind == "process first":
+        rmap.map_page(process, 0, 3)
+    if kind is not None:
+        rmap.map_page(process if kind == "process" else file, 0, 3)
+    if is_fine:
+        rmap.check()
+        return
+    with pytest.raises(InvariantError, match="A6"):
         rmap.check()

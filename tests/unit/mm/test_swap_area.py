@@ -5,6 +5,7 @@ import pytest
 
 from mm.errno import Errno
 from mm.swap import (
+    COUNT_CONTINUED,
     SWAP_HAS_CACHE,
     SWAP_MAP_BAD,
     SWAP_MAP_MAX,
@@ -24,6 +25,25 @@ def column(*values: int) -> np.ndarray:
 
 
 # Entries and slots.
+
+
+def test_the_byte_of_a_slot_is_the_kernels() -> None:
+    """As include/linux/swap.h of v6.1 defines SWAP_MAP_MAX and its neighbours."""
+    assert SWAP_MAP_MAX == 0x3E
+    assert SWAP_MAP_BAD == 0x3F
+    assert SWAP_HAS_CACHE == 0x40
+    assert COUNT_CONTINUED == 0x80
+    assert SWAP_MAP_SHMEM == 0xBF
+
+
+def test_the_count_fits_the_byte_up_to_62_users() -> None:
+    area = SwapArea(0, 4)
+    offset = area.alloc_slot(usage=1)
+    for _ in range(61):
+        assert area.duplicate(offset) is Errno.OK
+    assert (area.map_byte(offset), area.count(offset)) == (62, 62)
+    assert area.duplicate(offset) is Errno.OK
+    assert (area.map_byte(offset), area.count(offset)) == (62 | 0x80, 63)
 
 
 def test_an_entry_is_type_and_offset() -> None:

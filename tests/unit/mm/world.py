@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mm.contents import ArenaContents, Contents, TagContents
+from mm.costs import Counters
 from mm.errno import Errno
 from mm.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
 from mm.gfp import Gfp
@@ -12,6 +13,7 @@ from mm.lru import Lru
 from mm.memory import Memory
 from mm.mmap import mmput
 from mm.paging import Paging
+from mm.refs import Refs
 from mm.rmap import AddressSpace, Rmap
 from mm.swap import Swap, SwapArea
 from mm.swapfile import Pending, no_signal, try_to_unuse_swp_entry
@@ -89,10 +91,16 @@ class StackSource:
         assert self._frames.refcount[pfn] >= 0
         if self._frames.refcount[pfn]:
             return False
+        self.release(pfn)
+        return True
+
+    def release(self, pfn: int) -> None:
+        """The frame of a page whose last reference is gone."""
         assert self._frames.mapcount[pfn] == MAPCOUNT_NONE
+        self._frames.refcount[pfn] = 0
+        self._frames.flags[pfn] = 0
         self._frames.state[pfn] = FrameState.FREE
         self.free.append(pfn)
-        return True
 
 
 class World:
@@ -106,8 +114,10 @@ class World:
         self.source = StackSource(self.frames, self.contents)
         self.rmap = Rmap(self.frames)
         self.lru = Lru(self.frames)
+        self.counters = Counters()
+        self.refs = Refs(self.frames, self.lru, self.source.release, self.counters)
         self.swap = Swap(self.frames, self.rmap)
-        self.paging = Paging(self.source, self.rmap, self.lru, self.swap)
+        self.paging = Paging(self.source, self.refs, self.rmap, self.lru, self.swap)
         self.memory = Memory(self.paging)
         self.front = DictFrontSwap()
         self.area: SwapArea = self.swap.swapon(nr_slots, self.front if frontswap else None)

@@ -203,10 +203,10 @@ def test_fork_leaves_pages_shared_that_nobody_pinned(world):
 
 def test_fork_of_a_process_that_never_pinned_takes_no_notice_of_false_positives(world):
     parent = world.process(1)
-    world.machine.mover.get_page(world.pfn(parent), GUP_PIN_COUNTING_BIAS)
+    world.machine.refs.get_page(world.pfn(parent), GUP_PIN_COUNTING_BIAS)
     child = world.gup.fork(parent, "child")
     assert world.pfn(child) == world.pfn(parent)
-    world.machine.mover.put_page(world.pfn(parent), GUP_PIN_COUNTING_BIAS)
+    world.machine.refs.put_page(world.pfn(parent), GUP_PIN_COUNTING_BIAS)
 
 
 def test_fork_without_memory_for_the_copies_undoes_itself(world):

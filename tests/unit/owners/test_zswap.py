@@ -283,6 +283,30 @@ def test_a_load_of_a_page_under_our_own_move_is_a_mistake(bench):
     with pytest.raises(ContextError, match="under move"):
         bench.zswap.load(TYPE, 5)
     bench.pool.pages.moving[0] = False
+    bench.zswap.invalidate_page(TYPE, 5)
+    assert (bench.counters.stored_pages, bench.pool.pages_nr) == (0, 0)
+
+
+def test_a_store_that_is_given_up_keeps_no_object(bench, monkeypatch):
+    monkeypatch.setattr(bench.pool, "write", lambda *_: Errno.EAGAIN)
+    with pytest.raises(ContextError, match="under move"):
+        bench.zswap.store(TYPE, 5, page(5))
+    assert (bench.counters.stored_pages, bench.pool.pages_nr) == (0, 0)
+
+
+def test_a_writeback_that_is_given_up_keeps_neither_page_nor_entry(bench):
+    bench.zswap.store(TYPE, 5, page(5))
+
+    def begin_to_move(_entry):
+        bench.pool.pages.moving[0] = True
+
+    bench.host.on_cache_page = begin_to_move
+    with pytest.raises(ContextError, match="under move"):
+        bench.writeback(5)
+    assert bench.host.events[-1] == ("drop", swp_entry(TYPE, 5))
+    bench.pool.pages.moving[0] = False
+    bench.zswap.invalidate_page(TYPE, 5)
+    assert (bench.counters.stored_pages, bench.pool.pages_nr) == (0, 0)
 
 
 # Unuse

@@ -302,3 +302,46 @@ def test_every_recording_imports(path):
         assert obtained is not None
         assert possible is not None
         assert abs(obtained - possible) <= max(2, 0.025 * possible)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("S0_class", -1),
+        ("S0_bits", 256 << 6),
+        ("S0_gfpmt", 256),
+        ("S0_mov", -253),
+        ("S0_order", -256),
+        ("S0_block_mt", -1),
+        ("S0_refcount", 1 << 31),
+        ("S0_flags", -1),
+        ("pinned_pfns", -1),
+    ],
+)
+def test_a_value_that_would_wrap_is_named(world, name, value):
+    path, arrays, meta = world
+    arrays[name] = arrays[name].astype(np.int64)
+    arrays[name][0] = value
+    with pytest.raises(SnapshotError, match=f"array {name}: holds {value}, outside"):
+        load_recording(recorded(path, arrays, meta))
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("S0/swaps", "Filename\n/dev/vda partition\n"),
+        ("S0/swaps", "Filename\n/dev/vda partition many few -2\n"),
+        ("S0/zram_mm_stat", "1 2 x"),
+        ("S0/zswap_stored_pages", "²"),
+        ("S0/zswap_stored_pages", "1" * 5000),
+        ("S0/buddyinfo", "Node 0, zone DMA32 x"),
+        ("S0/zoneinfo", 7),
+    ],
+)
+def test_a_text_that_is_none_of_the_kernel_s_is_one_line(world, key, text):
+    path, arrays, meta = world
+    meta["text"][key] = text
+    with pytest.raises(SnapshotError) as caught:
+        load_recording(recorded(path, arrays, meta))
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)

@@ -3,6 +3,7 @@
 import gzip
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -280,6 +281,45 @@ def test_a_zone_without_a_watermark(raw):
     text = (raw / "zoneinfo").read_text()
     (raw / "zoneinfo").write_text(text.replace("        low      979\n", ""))
     refused(raw, "zoneinfo", "Node 0, zone DMA32: low", "is missing")
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "kpageflags", "kpagecount"])
+def test_a_pipe_in_place_of_a_text(raw, name):
+    """Nobody writes to it, so whoever opened it would wait for ever."""
+    (raw / name).unlink()
+    os.mkfifo(raw / name)
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits for a writer"))
+    signal.alarm(20)
+    try:
+        refused(raw, name, "is not a regular file")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("name", ["iomem", "zoneinfo", "kpageflags"])
+def test_a_directory_in_place_of_a_file(raw, name):
+    (raw / name).unlink()
+    (raw / name).mkdir()
+    refused(raw, name, "is not a regular file")
+
+
+def test_texts_of_any_bytes(raw):
+    for name in ("version", "cmdline", "pagetypeinfo"):
+        (raw / name).write_bytes(b"Linux version \xff\x00\x1b[31m\n" * 9)
+    snapshot = proc.capture(raw)
+    assert snapshot.provenance.command_line.isprintable()
+    assert snapshot.provenance.kernel_release == "\ufffd??[31m"
+    with (raw / "iomem").open("ab") as file:
+        file.truncate(5 << 20)
+    refused(raw, "iomem", "larger than the 4,194,304 bytes")
+
+
+def test_ram_beyond_what_is_read(raw):
+    (raw / "iomem").write_text("00001000-ffffffffffffffff : System RAM\n")
+    refused(raw, "iomem", "System RAM", "more than the 536,870,912 that are read")
+    (raw / "iomem").write_text("00000000-00000020 : System RAM\n")
+    refused(raw, "iomem", "ends before the first whole page")
 
 
 def test_no_proc(tmp_path):

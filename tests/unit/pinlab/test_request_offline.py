@@ -62,7 +62,7 @@ def test_where_two_are_enough_plan_takes_the_cheapest(strategy, tried):
 
 def pinned():
     world = Drawn("aa......", FREE, FREE, FREE)
-    world.machine.mover.get_page(0)
+    world.machine.refs.get_page(0)
     return world
 
 

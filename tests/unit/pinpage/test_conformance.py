@@ -1,13 +1,22 @@
 """The parts of the owner kit: promises, plans, the watch, reports, searches."""
 
+import _thread
+import os
+import sys
+import threading
+
 import hypothesis
+import numpy as np
 import pytest
 from attrs import evolve
 
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, PinOwner, Verdict
+from pinpage.testing import conformance, conformance_escape
 from pinpage.testing.conformance import Finding, PageSubject, Promise, Subject, WorldLab, check
-from pinpage.testing.conformance_plan import FAULTS, Fault, Move, Release, User, drill
+from pinpage.testing.conformance_accounts import Held
+from pinpage.testing.conformance_escape import exits_are_raised, is_users
+from pinpage.testing.conformance_plan import FAULTS, Fault, Move, Release, User, drill, simpler
 from pinpage.testing.conformance_run import Session
 from pinpage.testing.conformance_search import Search, plans
 from pinpage.testing.conformance_watch import BrokenPromiseError
@@ -60,7 +69,7 @@ def callbacks(session):
 
 
 def test_promises_are_numbered_without_gaps_and_say_each_thing_once():
-    assert [promise.name for promise in Promise] == [f"C{n}" for n in range(1, 17)]
+    assert [promise.name for promise in Promise] == [f"C{n}" for n in range(1, 20)]
     assert len({promise.title for promise in Promise}) == len(Promise)
     assert not [promise for promise in Promise if promise.meaning.endswith(".")]
 
@@ -88,7 +97,10 @@ def test_the_lab_tells_who_reads_and_writes():
     pfn = lab.alloc(b"12345678")
     lab.write(pfn, b"abcdefgh")
     assert lab.read(pfn) == b"abcdefgh"
-    assert seen == [(pfn, "writes"), (pfn, "reads")]
+    assert lab.get(pfn)
+    assert [does for _, does in seen] == ["allocates", "writes", "reads", "references"]
+    assert {at for at, _ in seen} == {pfn}
+    lab.put(pfn)
     assert lab.references(pfn) == 1
     lab.put(pfn)
     assert lab.references(pfn) == 0
@@ -123,6 +135,29 @@ def test_the_drill_tries_every_fault_and_every_step():
     assert meanwhile >= {(step, does) for step in range(9) for does in ("write", "let go", "tick")}
     assert {move.abandon_at for move in moves} >= set(range(9))
     assert any(isinstance(action, Release) for plan in drill() for action in plan)
+
+
+def test_the_drill_begins_and_ends_in_every_pair_of_phases():
+    pairs = {
+        tuple(step for step, _ in action.meanwhile)
+        for plan in drill()
+        for action in plan
+        if isinstance(action, Move)
+        and [user.does for _, user in action.meanwhile] == ["write", "tick"]
+    }
+    assert pairs == {(a, b) for a in range(0, 9, 2) for b in range(a + 2, 9, 2)}
+    still = [plan for plan in drill(has_time=False) if len(getattr(plan[1], "meanwhile", ())) > 1]
+    assert still == []
+
+
+def test_a_plan_can_go_without_any_of_its_parts():
+    plan = (HOLD, Move(nr_targets=0, meanwhile=((1, WRITE), (2, LET_GO))))
+    assert list(simpler(plan)) == [
+        plan[1:],
+        plan[:1],
+        (HOLD, Move(nr_targets=0, meanwhile=((2, LET_GO),))),
+        (HOLD, Move(nr_targets=0, meanwhile=((1, WRITE),))),
+    ]
 
 
 @hypothesis.given(plans())
@@ -176,6 +211,17 @@ def test_a_pin_that_has_to_wait_lets_the_mover_go_on():
     session = session_of(HOLD, plan)
     assert "vm     goes on to the end, for a pin waits for it" in session.log
     assert len(session.kept) == 1
+
+
+def test_a_mover_that_comes_second_does_not_end_the_move_of_the_first():
+    session = session_of(HOLD)
+    first = session.move_steps(Mode.SYNC)
+    while next(first) != "migrate":
+        pass
+    list(session.move_steps(Mode.ASYNC))
+    assert (session.watch.told, session.watch.moving) == ({15: 0}, {0})
+    list(first)
+    assert (session.watch.told, session.watch.moving) == ({}, set())
 
 
 def test_an_invariant_of_the_move_is_not_blamed_on_the_owner():
@@ -316,9 +362,144 @@ def test_the_explorer_finds_what_needs_a_moment():
     assert "which it was told to leave" in finding.detail
 
 
+# Ways out that are none.
+
+
+def test_the_user_s_interrupt_ends_the_search(monkeypatch):
+    """An owner's KeyboardInterrupt is a fault; one that arrives in the main thread is not."""
+    searches, nr_made = [], iter(range(1_000_000))
+
+    class Noted(Search):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            searches.append(self)
+
+    def interrupting(lab):
+        if next(nr_made) == 5:
+            _thread.interrupt_main()
+        return plain(lab)
+
+    monkeypatch.setattr(conformance, "Search", Noted)
+    with pytest.raises(KeyboardInterrupt):
+        check(interrupting, nr_examples=10_000)
+    assert searches[0].is_over
+
+
+def test_a_search_that_is_over_begins_no_run():
+    search = Search(plain, nr_examples=1, seed=0)
+    search.is_over = True
+    with pytest.raises(PinpageError, match="given up"):
+        search._finding((HOLD,))
+
+
+def test_an_interrupt_is_the_user_s_in_the_main_thread_only():
+    seen = [is_users(KeyboardInterrupt()), is_users(SystemExit())]
+    other = threading.Thread(target=lambda: seen.append(is_users(KeyboardInterrupt())))
+    other.start()
+    other.join()
+    assert seen == [True, False, False]
+
+
+def test_an_exit_at_once_is_raised_in_this_thread_and_this_process_only(monkeypatch):
+    real, left = os._exit, []
+    monkeypatch.setattr(conformance_escape, "_exit_at_once", left.append)
+    with exits_are_raised():
+        for _ in range(2):
+            with exits_are_raised(), pytest.raises(SystemExit, match="3"):
+                os._exit(3)
+        with pytest.raises(SystemExit, match="3"):
+            os._exit(3)
+        other = threading.Thread(target=lambda: os._exit(4))
+        other.start()
+        other.join()
+        monkeypatch.setattr(os, "getpid", lambda: -1)  # as a child has another
+        os._exit(5)
+        monkeypatch.undo()
+    assert left == [4, 5]
+    assert os._exit is real
+
+
+def test_a_factory_that_does_not_come_back():
+    stuck = threading.Event()
+    with pytest.raises(PinpageError, match=r"the factory has not come back for 0\.2 s"):
+        check(lambda lab: stuck.wait(), patience_s=0.2)
+    stuck.set()
+
+
+def test_what_came_of_an_earlier_fault_is_not_another():
+    session = session_of(HOLD)
+    session.watch.broke(Promise.C18, "it has allocated")
+    with pytest.raises(BrokenPromiseError, match="C18"):
+        session._went_wrong("the move", InvariantError("M7 what came of it"))
+
+
+# What is left over.
+
+
+def test_the_page_that_was_lost_is_named_and_the_step():
+    """Of two things the second is lost, and it has moved since."""
+
+    class Losing(PageSubject):
+        def let_go(self, key):
+            return key == 2 or super().let_go(key)
+
+    def losing(lab):
+        owner = Plain()
+        return Losing(lab, owner, owner.pfn_of, owner.quiet)
+
+    session = session_of(HOLD, HOLD, User("let go", 1), Move(), LET_GO, Move(), factory=losing)
+    what, line = session.where_lost()
+    assert what.endswith(", private 2")
+    assert session.log[line - 1] == "user   lets go of thing 1"
+    assert session.held == Held(1, 1)
+
+
+def test_references_that_pile_up_on_a_cached_page_are_lost():
+    """Each write leaves a reference, and `references` says so."""
+
+    class Piling(Plain):
+        def __init__(self):
+            super().__init__()
+            self.piled = {}
+
+        def references(self, pfns, privates):
+            return np.array([1 + self.piled.get(int(p), 0) for p in privates])
+
+    class PilingSubject(PageSubject):
+        cached = None
+
+        def hold(self, data):
+            if self.cached is None:
+                return super().hold(data)
+            key, self.cached = self.cached, None
+            self._lab.write(self._pfn_of[key], data)
+            return key
+
+        def write(self, key, data):
+            done = super().write(key, data)
+            if done and self._lab.get(self._pfn_of[key]):
+                self.owner.piled[key] = self.owner.piled.get(key, 0) + 1
+            return done
+
+        def let_go(self, key):
+            if self.cached is not None or key in self._quiet:
+                return False
+            self.cached = key
+            return True
+
+    def piling(lab):
+        owner = Piling()
+        return PilingSubject(lab, owner, owner.pfn_of, owner.quiet)
+
+    finding = Search(piling, nr_examples=1, seed=0)._finding((HOLD, WRITE, LET_GO))
+    assert finding.promise is Promise.C19
+    assert "1 pages with" in finding.detail
+
+
 @pytest.mark.parametrize(
     ("factory", "says"),
     [
+        (lambda lab: sys.exit(0), "the factory raised SystemExit: 0"),
         (lambda lab: None, "returned NoneType, not a Subject"),
         (lambda lab: 1 / 0, "raised ZeroDivisionError"),
         (lambda: None, "raised TypeError"),

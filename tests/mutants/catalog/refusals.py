@@ -1,0 +1,83 @@
+"""Bugs planted in refusals: a caller's mistake is taken, or told when something has changed."""
+
+from tests.mutants.mutant import Mutant, planted
+
+__all__ = ["MUTANTS"]
+
+_GUARDS = "callers' mistakes"
+_MM, _OWNERS = "tests/refusals/test_mm_refuses.py", "tests/refusals/test_owners_refuse.py"
+
+MUTANTS: list[Mutant] = [
+    planted(
+        "refusals-gone-process-is-written-to", _GUARDS, "mm/memory.py",
+        "        if not self.paging.rmap.knows(space):\n", "        if False:\n", _MM,
+    ),
+    planted(
+        "refusals-vpn-named-twice", _GUARDS, "mm/memory.py",
+        "        if vpn in seen:\n", "        if False:\n", _MM,
+    ),
+    planted(
+        "refusals-tags-are-told-late", _GUARDS, "mm/memory.py",
+        "        if isinstance(self.paging.contents, TagContents):\n", "        if False:\n", _MM,
+    ),
+    planted(
+        "refusals-shrink-by-a-negative-count", _GUARDS, "mm/hugetlb.py",
+        '        at_least(0, "hugetlb: shrink", count=count)\n', "", _MM,
+    ),
+    planted(
+        "refusals-free-is-told-when-the-state-has-changed", _GUARDS, "mm/pcp.py",
+        "        self._require_cpu(cpu)\n        frames = self.buddy.frames\n",
+        "        frames = self.buddy.frames\n", _MM,
+    ),
+    planted(
+        "refusals-lru-takes-a-page-twice", _GUARDS, "mm/lru.py",
+        "        if twice.any():\n", "        if False:\n", _MM,
+    ),
+    planted(
+        "refusals-lru-check-leaves-its-marks", _GUARDS, "mm/lru.py",
+        "        self._stamp[pfns] = kept\n", "", _MM,
+    ),
+    planted(
+        "refusals-contig-frees-what-is-free", _GUARDS, "mm/contig.py",
+        "        self._require_used(Span(pfn, pfn + nr_pages))\n", "", _MM,
+    ),
+    planted(
+        "refusals-memory-that-is-offline-is-wanted", _GUARDS, "mm/contig.py",
+        "        if zones == {-1}:\n", "        if False:\n", _MM,
+    ),
+    planted(
+        "refusals-plan-of-fewer-than-none-is-told-late", _GUARDS, "mm/block_plan.py",
+        "    if want is not None:\n", "    if False:\n", _MM,
+    ),
+    planted(
+        "refusals-last-zone-for-a-negative-one", _GUARDS, "mm/buddy_bulk.py",
+        "    if not 0 <= zone < nr_zones:\n", "    if zone >= nr_zones:\n", _MM,
+    ),
+    planted(
+        "refusals-pins-are-forgotten-with-their-registry", _GUARDS, "mm/machine.py",
+        "        if self.registry is not None and len(self.registry):\n",
+        "        if False:\n", _MM,
+    ),
+    planted(
+        "refusals-areas-adopted-by-half", _GUARDS, "mm/cma.py",
+        "            self._refuse_unfit(CmaArea(span, order_per_bit), already)\n",
+        "            pass\n", _MM,
+    ),
+    planted(
+        "refusals-balloon-deflates-by-a-negative-count", _GUARDS, "owners/balloon.py",
+        '        at_least(0, "balloon: deflate", nr_pages=nr_pages)\n', "", _OWNERS,
+    ),
+    planted(
+        "refusals-older-page-dropped-for-a-key-that-cannot-be", _GUARDS, "owners/zcache.py",
+        '        within(1 << 64, "zcache: put", inode=key.inode, index=key.index)\n', "", _OWNERS,
+    ),
+    planted(
+        "refusals-tree-that-no-node-can-name", _GUARDS, "owners/slab_xarray.py",
+        "tree=tree, index=index, value=value)", "index=index, value=value)", _OWNERS,
+    ),
+    planted(
+        "refusals-last-page-for-a-negative-one", _GUARDS, "owners/mlock.py",
+        '        within(space.nr_vpns, f"mlock: {space.name!r}", vpn=vpn)\n', "        pass\n",
+        _OWNERS,
+    ),
+]  # fmt: skip

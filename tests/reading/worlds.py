@@ -1,0 +1,108 @@
+"""Worlds in which every public class comes to be: a mixed load, and a machine asked for all."""
+
+import numpy as np
+
+from mm.compaction import CompactPriority
+from mm.gfp import Gfp
+from mm.pageblock import MigrateType
+from mm.patience import Patience
+from mm.shmem import shmem_create, shmem_getpage
+from owners.odirect import cost_since
+from owners.zbud import ZbudPool
+from pinlab import mixed
+from pinlab.scenario import Scenario, make_world
+from pinpage.owner import Mode
+from pinpage.testing.conformance import DATA_NR_BYTES
+from pinpage.units import Span
+from tests.conformance.machine_lab import MachineLab
+from tests.conformance.subjects import SUBJECTS
+from tests.unit.mm.machines import SIZE, Drawn
+
+__all__ = ["WORLDS"]
+
+
+def everybody_at_work():
+    """Every workload of the mixed load, for a moment, on a small machine."""
+    world = make_world(nr_pages=2048, design_name="registry", seed=1)
+    rows = mixed.ROWS.values()
+    workloads = [
+        row.make(world, row.name, nr_slots=row.nr_slots(world.nr_pages), pace_ns=row.pace_ns)
+        for row in rows
+    ]
+    scenario = Scenario(world, workloads)
+    scenario.run(250_000_000)
+    return [scenario]
+
+
+def asked_for_all():
+    """One machine of whom every consumer wants something, some in vain; what came of it."""
+    drawn = Drawn(
+        "........", "aaaa....", "a.a.x...", "........", "aaaaaaaa", "........", "#.......",
+        "........", "........", "aaaaaa..", "........", "........",
+        movable=True, arena=True,
+    )  # fmt: skip
+    machine, design = drawn.machine, drawn.machine.design
+    control = CompactPriority.SYNC_LIGHT.control(machine.zones[0], 3, MigrateType.MOVABLE)
+    came = [drawn, control, machine.compaction.compact_zone(control, design)]
+    came += [machine.compact("scan", Mode.ASYNC), machine.compact("plan")]
+    came.append(machine.cma.create(Span(11 * SIZE, 12 * SIZE)))
+    machine.start_daemons()
+    machine.swap.swapon(20)
+    process = machine.memory.mmap("p", 20)
+    for vpn in range(12):
+        machine.memory.write(process, vpn, bytes([vpn]) * 4096)
+    came.append(machine.memory.fork(process, "child"))
+    machine.reclaimer.shrink(6)
+    came.append(file := shmem_create(machine.paging, "file", 4))
+    shmem_getpage(machine.paging, file, 1)
+    machine.hugetlb.nr_overcommit = 1
+    machine.hugetlb.set_max(4)
+    head = machine.hugetlb.alloc_huge_page()
+    machine.get_page(head + 1)
+    machine.hugetlb.free_huge_page(head)
+    machine.hugetlb.alloc_huge_page()
+    machine.put_page(head + 1)
+    came.append(machine.hugetlbs.gigantic_of(2 * SIZE).walk())
+    came.append(machine.hugetlbs.gigantic_of(2 * SIZE).alloc_planned())
+    machine.hotplug.blocks.nr_pages = SIZE
+    came.append(machine.hotplug.offline(7, design))
+    came.append(machine.hotplug.offline(6, design, strategy="plan"))
+    came.append(machine.cma.request(3))
+    came.append(machine.cma.request(3, strategy="plan"))
+    machine.power.configure(SIZE)
+    came.append(machine.power.consolidate(design, patience=Patience(nr_tries=1), want=1))
+    came.append(machine.power.account())
+    came.append(machine.alloc_pages(3, Gfp.KERNEL))
+    for kcompactd in machine.kcompactd.values():
+        came.append(kcompactd.run(3))
+    came.append(machine.contig.alloc_contig_range(SIZE, 2 * SIZE, design))
+    came.append(machine.reclaimer.shrink(np.iinfo(np.int32).max >> 16))
+    machine.check()
+    return came
+
+
+def each_owner_by_itself():
+    """Every owner that the kit tries, alone on a machine, with something in it."""
+    came = []
+    for factory in SUBJECTS:
+        if factory.__name__ == "odirect_real":
+            continue  # threads of its own, and a file
+        lab = MachineLab()
+        subject = factory(lab)
+        came += [lab, subject, *(subject.hold(bytes([n]) * DATA_NR_BYTES) for n in (1, 2))]
+        came += [lab.machine.compact(strategy) for strategy in ("scan", "plan")]
+    registry = lab.registry
+    cost = cost_since(registry, registry.statistics(), 1)
+    return [*came, *by_page_type(), cost]
+
+
+def by_page_type():
+    """zbud as the patches of 2013 move it, without a registry."""
+    world = make_world(nr_pages=512, design_name="zbud-reclaim", seed=0)
+    pool = ZbudPool(world.machine)
+    world.zbud_pools.append(pool)
+    pool.alloc(100)
+    return [world, pool, world.machine.compact("scan")]
+
+
+WORLDS = (everybody_at_work, asked_for_all, each_owner_by_itself)
