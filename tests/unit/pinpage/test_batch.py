@@ -352,3 +352,41 @@ def test_a_full_batch_leaves_no_claim_behind(step, is_alone):
         assert (shard.claims is batch.pending) == is_alone
         reg.check()
         assert reg.statistics().nr_pending == 300 - 255
+
+
+def test_a_drain_is_counted_exactly(reg, owner):
+    before = reg.statistics()
+    for pfn in (1, 2, 3, 40000):
+        reg.pin(pfn, owner)
+    reg.unpin(2, owner)
+    reg.flush()
+    reg.flush()
+    reg.pin_many([10, 11], owner)
+    reg.pin(5, owner)
+    reg.pin(5, owner, "beside")  # under the lock, and the one in the batch is stored first
+    after = reg.statistics()
+    counted = {
+        name: getattr(after, name) - getattr(before, name)
+        for name in ("nr_drains", "nr_drained", "nr_direct", "nr_annihilated", "nr_refused")
+    }
+    assert counted == {
+        "nr_drains": 2,  # a batch each of two nodes
+        "nr_drained": 4,
+        "nr_direct": 3,
+        "nr_annihilated": 1,
+        "nr_refused": 0,
+    }
+    assert after.nr_pending == 0
+    assert after.nr_pins == 7
+
+
+@pytest.mark.parametrize("nr_pins", [30, 1023])
+def test_a_batch_that_is_full_is_one_drain(nr_pins):
+    reg = PinRegistry(Topology.uniform(nr_frames=1 << 21), batch_nr_pins=nr_pins)
+    owner = PinOwner()
+    reg.register(owner)
+    for pfn in range(0, 521 * (2 * nr_pins + 3), 521):  # no block turns dense
+        reg.pin(pfn, owner, pfn)
+    found = reg.statistics()
+    assert (found.nr_drains, found.nr_drained, found.nr_pending) == (2, 2 * nr_pins, 3)
+    assert (found.nr_direct, found.nr_refused) == (0, 0)

@@ -267,3 +267,61 @@ def test_check_notices_a_wrong_length(reg, owner, monkeypatch):
     monkeypatch.setattr(PinRegistry, "__len__", lambda self: 5)
     with pytest.raises(InvariantError, match="R3"):
         reg.check()
+
+
+def test_scattered_pins_beside_a_dense_block_are_found(reg, owner):
+    """One scan over both forms, whichever comes first, and parts of either."""
+    dense = list(range(512, 1024, 3))  # and few on each side of it, in the block behind too
+    few = [3, 500, 511, 1024, 1030, 1535, 1536, 3000]
+    reg.pin_many([*dense, *few], owner, [*dense, *few])
+    reg.pin(1030, owner, "beside")
+    reg.flush()
+    assert reg.statistics().nr_leaves == 1
+    pinned = sorted([*dense, *few])
+    for start, stop in (
+        (0, NR_FRAMES),
+        (500, 1031),
+        (511, 1025),
+        (600, 1031),
+        (3, 600),
+        (700, 900),
+    ):
+        wanted = [pfn for pfn in pinned if start <= pfn < stop]
+        assert (reg.pinned_mask(start, stop).nonzero()[0] + start).tolist() == wanted
+        pins = [pin for pin in reg.iter_pins(start, stop) if pin.private != "beside"]
+        assert [(pin.pfn, pin.private) for pin in pins] == [(pfn, pfn) for pfn in wanted]
+        assert reg.next_pinned(start) == wanted[0]
+        both = [pfn for pfn in wanted for _ in range(1 + (pfn == 1030))]
+        assert reg.pin_columns(start, stop).pfns.tolist() == both
+    frames = np.array(pinned[::-1])
+    assert reg.owner_counts(frames).tolist() == [1 + (pfn == 1030) for pfn in frames.tolist()]
+    assert reg.single_pins(frames[:2])[1].tolist() == pinned[:-3:-1]
+
+
+def test_a_refused_leave_leaves_the_owner_what_it_was(reg, owner):
+    """Its number, its place in the order, its pins and those to come: its own."""
+    other = Movable()
+    reg.register(other)
+    reg.pin(5, owner, 1)
+    with pytest.raises(PinpageError, match="1 pins"):
+        reg.unregister(owner)
+    reg.pin(6, owner, 2)
+    reg.pin_many([7, 2049], owner, ["x", 3])
+    reg.pin(6, other, 2)
+    third = PinOwner()
+    reg.register(third)
+    reg.pin(6, third, 2)
+    reg.flush()
+    assert [(pin.pfn, pin.owner) for pin in reg.iter_pins()] == [
+        (5, owner),
+        (6, owner),
+        (6, other),
+        (6, third),
+        (7, owner),
+        (2049, owner),
+    ]
+    assert reg.owners == (owner, other, third)
+    assert reg.can_migrate_mask(np.array([5, 6])).tolist() == [False, False]
+    reg.unregister(owner, force=True)
+    assert [pin.owner for pin in reg.iter_pins()] == [other, third]
+    reg.check()
