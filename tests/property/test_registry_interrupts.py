@@ -11,12 +11,13 @@ In the default run each place of the code is tried once, on the first operation 
 import random
 import signal
 import threading
+import time
 from functools import partial
 
 import numpy as np
 import pytest
 
-from tests.property.interrupting import interrupted
+from tests.property.interrupting import interrupted, places
 from tests.property.registry_world import (
     CHANGES,
     NODE_1,
@@ -24,6 +25,7 @@ from tests.property.registry_world import (
     OPERATIONS,
     STARTS,
     STUCK_S,
+    World,
     differences,
     outcome,
     plan,
@@ -64,7 +66,10 @@ class Expected:
         found = world.contents()
         self.require_marks(world, found)
         found = world.contents()
-        assert found in (self.before, self.after), differences(found, self.before, self.after)
+        # An owner that is forced out may be left without its pins, and still be registered.
+        left = self.after[0], self.after[1], self.before[2]
+        allowed = self.before, self.after, left if self.operation is CHANGES["leave"] else None
+        assert found in allowed, differences(found, self.before, self.after)
         world.reg.check()
         answer = outcome(world, self.operation)
         if found == self.before:
@@ -134,3 +139,33 @@ def test_interrupted_again_while_it_is_mended(start):
             except BaseException as error:
                 error.add_note(f"{name}, {start}: {where}")
                 raise
+
+
+def test_who_waits_for_a_move_is_woken_whatever_interrupts_its_end():
+    """At each point of `end_move`; what is left to do, the next call does."""
+    frames = np.array([10, 514])
+    world = World()
+    world.reg.marks.begin_move(frames)
+    nr = len(places(lambda: world.reg.marks.end_move(frames)))
+    for at in range(1, nr + 1):
+        world = World()
+        end = partial(world.reg.marks.end_move, frames)
+        world.reg.marks.begin_move(frames)
+        pin = partial(world.reg.pin_many, [10, 11, 514], world.one, ("w",) * 3)
+        threads = [
+            threading.Thread(target=pin, daemon=True),
+            threading.Thread(target=world.reg.pin, args=(514, world.two, ("v",)), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        while world.reg.statistics().nr_waits < 2:
+            time.sleep(0)
+        where = interrupted(end, at)
+        ours = world.reg.marks.marked_by(frames, threading.get_ident())
+        world.reg.marks.end_move(frames[ours])
+        world.reg.pinned_mask(0, NR_FRAMES)
+        for thread in threads:
+            thread.join(STUCK_S)
+            assert not thread.is_alive(), f"nobody wakes who waits: point {at}, {where}"
+        assert [len(world.reg.pins(pfn)) for pfn in (10, 11, 514)] == [5, 1, 4]
+        world.reg.check()
