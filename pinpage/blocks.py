@@ -480,27 +480,22 @@ class Blocks:
 
     def _dense_runs(self, start: int, stop: int) -> list[tuple[int, int]]:
         """The parts of a range that lie in dense blocks, neighbours together."""
-        first, last = (
-            start >> PAGEBLOCK_ORDER,
-            stop - 1 >> PAGEBLOCK_ORDER,
-        )
+        blocks = self._blocks_in(start, stop)
+        first = blocks.start
         return [
-            (
-                max(start, (first + lo << PAGEBLOCK_ORDER)),
-                min(stop, (first + hi << PAGEBLOCK_ORDER)),
-            )
-            for lo, hi in runs(self._dense[first : last + 1].nonzero()[0])
+            (max(start, first + lo << PAGEBLOCK_ORDER), min(stop, first + hi << PAGEBLOCK_ORDER))
+            for lo, hi in runs(self._dense[blocks].nonzero()[0])
         ]
 
     def _places_in(self, start: int, stop: int) -> NDArray[np.int64]:
         """The places in the table of the records of a range, in no particular order."""
-        first, last = (
-            start >> PAGEBLOCK_ORDER,
-            stop - 1 >> PAGEBLOCK_ORDER,
-        )
-        few = self.counts[first : last + 1] > 0
-        few &= ~self._dense[first : last + 1]
-        places = self._places_of(first + few.nonzero()[0])
+        if stop - start < PAGEBLOCK_NR_PAGES:  # no more frames than were asked for
+            pfns = np.arange(start, stop)
+            found = self.sparse.locate(pfns[~self._dense[pfns >> PAGEBLOCK_ORDER]])
+            return found.places[found.is_there]
+        blocks = self._blocks_in(start, stop)
+        few = (self.counts[blocks] > 0) & ~self._dense[blocks]
+        places = self._places_of(blocks.start + few.nonzero()[0])
         if start & PAGEBLOCK_NR_PAGES - 1 or stop & PAGEBLOCK_NR_PAGES - 1:
             pfns = self.sparse.pfns_at(places)
             places = places[(pfns >= start) & (pfns < stop)]

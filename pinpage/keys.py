@@ -100,7 +100,10 @@ def as_pfns(pfns: ArrayLike) -> Pfns:
     """
     if isinstance(pfns, (list, tuple)) and not {bool, np.bool_}.isdisjoint(map(type, pfns)):
         raise PfnError("pfns: want one column of integers, got a bool among them")
-    column = np.asarray(pfns)
+    try:
+        column = np.asarray(pfns)
+    except ValueError as error:
+        raise PfnError(f"pfns: want one column of integers, got {error}") from None
     if column.size == 0:
         column = column.astype(np.int64)
     if column.ndim != 1 or column.dtype.kind not in "iu":

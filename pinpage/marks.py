@@ -41,7 +41,7 @@ class Marks:
         self.standing = Standing()
 
     def marked_by(self, pfns: Pfns, thread: int) -> Mask:
-        """Frames under move in the name of a thread, bool[n].  Without a lock.
+        """Frames under move in the name of a thread, bool[n].
 
         Args:
             pfns: a column of frames.
@@ -53,6 +53,8 @@ class Marks:
         self._nodes.require_pfns(pfns)
         marked = np.zeros(len(pfns), dtype=np.bool_)
         for shard in self._nodes.shards:
+            if shard.is_waking:  # an `end_move` was cut before it woke who waits
+                self._nodes.run([shard], len, ())
             if moving := shard.moving:
                 marked |= np.array([moving.get(p) == thread for p in pfns.tolist()], dtype=np.bool_)
         return marked

@@ -154,7 +154,8 @@ class PinRegistry:
     def unregister(self, owner: PinOwner, *, force: bool = False) -> None:
         """From now on this owner may not pin, and is not called any more.
 
-        Returns only after its callbacks in flight in other threads have ended (R-9).
+        Returns only after its callbacks in flight in other threads have ended (R-9).  When it
+        is interrupted, the pins may be gone and the owner registered still: call it again.
 
         Args:
             owner: a registered one.
@@ -710,7 +711,7 @@ class PinRegistry:
     def flush(self) -> None:
         """Store every pin that is in a batch of any thread."""
         for shard in self._shards:
-            if shard.claims or shard.change is not None:
+            if shard.claims or shard.seq & 1:
                 self._nodes.run([shard], shard.drain_all)
 
     # Accounts.

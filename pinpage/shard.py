@@ -146,6 +146,7 @@ class Shard:
         moving: frames under move, and the thread that moves them.
         watchers: tokens of scanners at work; one that nobody has any more does not count.
         welcome: numbers of the owners that may pin; the registry's own set.
+        is_waking: a move has ended, and not all are awake yet that wait for one.
         late: unpins by finalizers and signal handlers that interrupted a section.
         change: what is being done, or was when something was raised; for one frame only its
             pfn and the pins that it had.
@@ -158,13 +159,13 @@ class Shard:
     """
 
     __slots__ = (
-        "_is_waking",
         "_nr_annihilated_before",
         "_step",
         "_waiters",
         "batches",
         "change",
         "claims",
+        "is_waking",
         "late",
         "lock",
         "moving",
@@ -204,7 +205,7 @@ class Shard:
         self._waiters: list[threading.Lock] = []
         self._nr_annihilated_before = 0
         self._step = 1
-        self._is_waking = False
+        self.is_waking = False
         self.nr_remote = self.nr_waits = 0
         self.nr_drains = self.nr_drained = self.nr_direct = self.nr_refused = self.nr_died = 0
 
@@ -244,7 +245,7 @@ class Shard:
                         self._unpin_late()
             finally:
                 # No call, so no interrupt, from here until the lock is released.
-                is_untidy = self.change is not None or self.late or self._is_waking
+                is_untidy = self.change is not None or self.late or self.is_waking
                 self.seq = (self.seq | 1) + (2 if is_untidy else self._step)
                 thread.top = outer
 
@@ -265,7 +266,7 @@ class Shard:
         elif change is not None:
             self.radix = self.radix.rebuilt(change.frames(), change.before())
         self.change = None
-        if self._is_waking:
+        if self.is_waking:
             self._wake()
         self._watch_or_not()
         self._unpin_late()
@@ -543,7 +544,7 @@ class Shard:
         for pfn in pfns:
             if pfn not in self.moving:
                 raise PinpageError(f"end_move: pfn {pfn:#x} is not under move")
-        self._is_waking = True
+        self.is_waking = True
         ended = set(pfns)
         self.moving = {pfn: mover for pfn, mover in self.moving.items() if pfn not in ended}
         self._watch_or_not()
@@ -555,7 +556,7 @@ class Shard:
             if self._waiters[-1].locked():
                 self._waiters[-1].release()
             self._waiters.pop()
-        self._is_waking = False
+        self.is_waking = False
 
     def watch(self, token: Watcher) -> None:
         """One scanner more."""

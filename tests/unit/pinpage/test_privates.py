@@ -118,7 +118,7 @@ def test_a_column_of_nans_is_many_privates(reg, owner):
 
 
 PFNS = (5, np.int8(5), np.uint64(5), np.int32(5))
-NO_PFNS = (True, np.bool_(True), 5.0, np.float64(5), "5", None, Decimal(5))
+NO_PFNS = (True, np.bool_(True), 5.0, np.float64(5), "5", None, Decimal(5), (5,))
 
 
 @pytest.mark.parametrize("pfn", PFNS, ids=lambda pfn: type(pfn).__name__)
