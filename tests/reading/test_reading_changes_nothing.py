@@ -21,13 +21,14 @@ import pinpage
 from mm.frames import PageFlag
 from pinpage.errors import PinpageError
 from pinpage.owner import PinOwner
+from pinpage.rows import PinRows
 from pinpage.units import Span
 from tests.reading.deep import deep_digest, reachable
 from tests.reading.worlds import WORLDS
 
 NR_KEPT = 3
 PREFIXES = ("nr_", "is_", "has_")
-WITH_THREADS = {"RealDevice", "InFlight"}  # of a real file; its own tests make them
+WITH_THREADS = {"RealDevice", "InFlight", "IoThreads"}  # of a real file; its own tests make them
 
 
 def public_classes():
@@ -99,6 +100,8 @@ def argument(kept, parameter, default_of):
         return default_of["owner"]
     if wanted is Span:
         return Span(0, 8)
+    if wanted is PinRows:
+        return PinRows.of([(0, 1, 2)])
     if parameter.name in ("pfns", "page_ids", "batch"):
         return np.array([0, 1], dtype=np.int64)
     return {"flag": PageFlag.LRU, "active": False, "stop": 8}.get(parameter.name, 0)
