@@ -44,8 +44,8 @@ class Bench:
 
     def until_unmarked(self, pfn):
         """For an actor that was told to pin again later."""
-        moving = self.registry._nodes.shard_of(pfn).moving
-        return Until(lambda: pfn not in moving, f"{pfn} is not under move")
+        shard = self.registry._nodes.shard_of(pfn)
+        return Until(lambda: pfn not in shard.moving, f"{pfn} is not under move")
 
     # Actors.
 
