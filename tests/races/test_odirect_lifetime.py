@@ -279,12 +279,12 @@ def test_forced_out_it_ends_what_is_at_the_file_and_keeps_its_pages_still(world,
 
 def test_forced_out_while_a_thread_waits_for_a_mover(world):
     marked = np.array([int(world.space.pte[0]) - 1])
-    world.registry.begin_move(marked)
+    world.registry.marks.begin_move(marked)
     world.device.submit(Op.READ, world.space, 0, 2, 0)
     while not world.registry.statistics().nr_waits:
         pass
     world.registry.unregister(world.device.flights, force=True)
-    world.registry.end_move(marked)
+    world.registry.marks.end_move(marked)
     world.device.drain()
     assert [done.error for done in world.device.reap()] == [-errno.ENODEV]
     assert len(world.device.flights) == 0
