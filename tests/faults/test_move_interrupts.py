@@ -21,7 +21,7 @@ def interrupted(seed, *due):
     try:
         lab.check()
     except AssertionError as error:
-        raise AssertionError(f"MoveLab({seed}), interrupted at points {due}: {error}") from error
+        raise AssertionError(f"MoveLab({seed!r}), interrupted at points {due}: {error}") from error
     return points
 
 

@@ -1,24 +1,19 @@
-"""Seeds for a while, and what to paste when one of them finds something."""
+"""Attacks of one seed each, for a while, and what to paste when one of them finds something."""
 
-import os
-import time
+from tests.fuzz.budget import SEED, rounds
 
 __all__ = ["for_a_while"]
 
-_FIRST = int(os.environ.get("PINPAGE_FUZZ_SEED", "0"))
-_SECONDS = float(os.environ.get("PINPAGE_FUZZ_SECONDS", "10"))
-
 
 def for_a_while(attack):
-    """Call `attack` with one seed after the other; the first that fails is named.
+    """Call `attack` with the name of one round after the other.
 
     Raises:
-        AssertionError: with the environment in which the very same comes first.
+        AssertionError: names the round that failed, and the seed that comes to it again.
     """
-    end, seed = time.monotonic() + _SECONDS, _FIRST
-    while seed == _FIRST or time.monotonic() < end:
+    for name in rounds():
         try:
-            attack(seed)
+            attack(name)
         except Exception as error:
-            raise AssertionError(f"PINPAGE_FUZZ_SEED={seed}: {error!r}") from error
-        seed += 1
+            message = f"round {name!r}, PINPAGE_FUZZ_SEED={SEED}: {error!r}"
+            raise AssertionError(message) from error

@@ -88,11 +88,6 @@ class Nested:
         if "raise in migrate" in doing:
             assert reason is Reason.OWNER_FAULTY
             return "source"
-        if "lie" in doing and self.world.device.policy is Policy.WAIT:
-            # The I/O's pin went during the move: a reference too many may be its own.
-            # (And a later pass does not ask the one that raised in putback any more.)
-            assert reason is Reason.UNACCOUNTED or "raise in putback" in doing
-            return "source"
         assert reason is (Reason.OWNER_FAULTY if "lie" in doing else Reason.MOVED)
         return "target"
 
