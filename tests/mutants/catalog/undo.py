@@ -5,7 +5,7 @@ from tests.mutants.mutant import Mutant, planted
 __all__ = ["MUTANTS"]
 
 ASKING, BALLOT, INTERRUPTS = "pinpage/asking.py", "pinpage/ballot.py", "pinpage/interrupts.py"
-LIFETIMES, MOVESIDE, MOVING = "pinpage/lifetimes.py", "pinpage/moveside.py", "pinpage/moving.py"
+LIFETIMES, MARKS, MOVING = "pinpage/lifetimes.py", "pinpage/marks.py", "pinpage/moving.py"
 TAKING, UNDOING, MIGRATE = "pinpage/taking.py", "pinpage/undoing.py", "pinpage/migrate.py"
 MOVE, STEPPING = "mm/move.py", "pinpage/testing/stepping.py"
 
@@ -76,16 +76,14 @@ _GIVEN_BACK = [
     ("target-of-another-mover-used", MOVING,
      "        mine, others = found[ours], found[~ours]\n",
      "        mine, others = found, found[:0]\n", GIVEN),
-    ("name-outlives-its-mark", MOVESIDE,
-     ("        self._standing.remove(pfns)  # before the mark: the next move may give it another"
-     " name\n"
-     "        for shard, rows in self._nodes.parts(ascending):\n"
-     "            with self._nodes.locked((shard,)):\n"
-     "                shard.end_move(ascending[rows].tolist())\n"),
+    ("name-outlives-its-mark", MARKS,
+     ("        self.standing.remove(pfns)  # before the mark: the next move may give it another"
+      " name\n"
+      "        for shard, rows in self._nodes.parts(ascending):\n"
+      "            self._nodes.run([shard], shard.end_move, ascending[rows].tolist())\n"),
      ("        for shard, rows in self._nodes.parts(ascending):\n"
-     "            with self._nodes.locked((shard,)):\n"
-     "                shard.end_move(ascending[rows].tolist())\n"
-     "        self._standing.remove(pfns)\n"), GIVEN),
+      "            self._nodes.run([shard], shard.end_move, ascending[rows].tolist())\n"
+      "        self.standing.remove(pfns)\n"), GIVEN),
     ("undo-calls-whoever-has-gone", UNDOING,
      ("            self.ballot.refresh(np.unique(self.ballot.frame[rows]), thorough=True)\n"
      "        return rows\n"), "            pass\n        return rows\n", GIVEN, MIDWAY),
