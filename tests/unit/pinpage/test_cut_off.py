@@ -1,0 +1,230 @@
+"""A change that is cut off by an exception has happened wholly or not at all, for every change."""
+
+from contextlib import suppress
+from itertools import product
+
+import numpy as np
+import pytest
+
+from pinpage import PinOwner, PinRegistry, Topology
+from pinpage.blocks import Blocks
+from pinpage.radix import Radix
+from pinpage.shard import Shard
+from pinpage.sparse import SparseTable
+
+NR_FRAMES = 8192
+BORDER = 4096  # of the nodes
+
+
+class World:
+    """Pins of every kind on two nodes: scattered, dense, several of a frame, under move."""
+
+    def __init__(self, batch_nr_pins: int = 0) -> None:
+        topology = Topology.uniform(nr_frames=NR_FRAMES, nr_nodes=2)
+        self.reg = PinRegistry(topology, batch_nr_pins=batch_nr_pins, sparse_below=4, dense_above=8)
+        self.owner, self.other = PinOwner(), PinOwner()
+        for owner in (self.owner, self.other):
+            self.reg.register(owner)
+        reg, owner = self.reg, self.owner
+        reg.pin_range(512, 1024, owner, 1)
+        reg.pin_many([3, 5000], owner, [1, 1])
+        reg.pin_many([3, 5, 5000, 600], self.other, [2, "x", 2, 2])
+        reg.pin_many([3], owner, [4])
+        reg.pin_many([1030, 1031, 1032, 1033, 1034, 1035], owner, 1)
+
+    def now(self):
+        return [(pin.pfn, pin.owner, pin.private) for pin in self.reg.iter_pins()]
+
+    def pin(self, pfn):
+        self.reg.pin(pfn, self.owner, 7)
+
+    def unpin(self, pfn):
+        self.reg.unpin(pfn, self.owner, 1)
+
+    def move(self):
+        self.reg.marks.begin_move(np.array([3, 5, 600]))
+        self.reg.marks.rekey_many(np.array([3, 5, 600]), np.array([5001, 5002, 1500]))
+
+
+OPERATIONS = {
+    "pin": lambda w: w.pin(20),
+    "pin beside others": lambda w: w.pin(3),
+    "pin in a dense block": lambda w: w.pin(600),
+    "pin one by one until a block is dense": lambda w: [w.pin(pfn) for pfn in range(1040, 1044)],
+    "unpin": lambda w: w.unpin(1030),
+    "unpin one of several": lambda w: w.unpin(3),
+    "unpin in a dense block": lambda w: w.unpin(600),
+    "pin a column": lambda w: w.reg.pin_many([10, 20, 3, 5000, 600], w.owner, 7),
+    "pin a column that makes a block dense": lambda w: w.reg.pin_many(
+        range(1040, 1060, 2), w.owner, 7
+    ),
+    "unpin a column": lambda w: w.reg.unpin_many([3, 1031, 5000, 700], w.owner, 1),
+    "unpin a column of plain pins": lambda w: w.reg.unpin_many([1031, 1033, 700], w.owner, 1),
+    "pin a range": lambda w: w.reg.pin_range(BORDER - 3, BORDER + 40, w.owner, 7),
+    "unpin a range": lambda w: w.reg.unpin_range(610, 1024, w.owner, 1),
+    "unpin a range with several": lambda w: w.reg.unpin_range(590, 610, w.owner, 1),
+    "move": World.move,
+    "leave": lambda w: w.reg.unregister(w.owner, force=True),
+}
+STEPS = {
+    "put": (Blocks, "put"),
+    "discard": (Blocks, "discard"),
+    "replace": (Blocks, "replace"),
+    "add": (Radix, "add"),
+    "store": (Radix, "store"),
+    "remove": (Radix, "remove"),
+    "add many": (Blocks, "add_many"),
+    "remove many": (Blocks, "remove_many"),
+    "add range": (Blocks, "add_range"),
+    "remove range": (Blocks, "remove_range"),
+    "densify": (Blocks, "_densify"),
+    "sparsify": (Blocks, "_sparsify"),
+    "write": (Blocks, "_write"),
+    "put in table": (SparseTable, "put_many"),
+    "remove from table": (SparseTable, "remove_many"),
+    "finish": (Shard, "finish"),
+}
+
+
+class Cut:
+    """Raise in the n-th call of a method, before or after it has done its work."""
+
+    def __init__(self, patch, where, name, nth, *, after):
+        self.struck, self._left = False, nth
+        real = getattr(where, name)
+
+        def call(obj, *args):
+            self._left -= 1
+            if self._left == 0 and not after:
+                self.struck = True
+                raise MemoryError
+            found = real(obj, *args)
+            if self._left == 0:
+                self.struck = True
+                raise MemoryError
+            return found
+
+        patch.setattr(where, name, call)
+
+
+def found_in(world):
+    """What is pinned, in terms that are the same in every world."""
+    return {(pfn, owner is world.owner, private) for pfn, owner, private in world.now()}
+
+
+def cut_off(monkeypatch, operation, step, nth, *, after):
+    """A world in which an operation was cut off; None if it was through before that."""
+    world = World()
+    with monkeypatch.context() as patch:
+        cut = Cut(patch, *STEPS[step], nth, after=after)
+        with suppress(MemoryError):
+            OPERATIONS[operation](world)
+    return world if cut.struck else None
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_whatever_is_cut_off(operation, monkeypatch):
+    world = World()
+    before = found_in(world)
+    OPERATIONS[operation](world)
+    after, is_one = found_in(world), not operation.startswith("pin one by one")
+    nr_cuts = 0
+    for step, nth, behind in product(STEPS, range(1, 6), (False, True)):
+        world = cut_off(monkeypatch, operation, step, nth, after=behind)
+        if world is None:
+            continue
+        nr_cuts += 1
+        nr_pins = len(world.reg)
+        world.reg.check()
+        found = found_in(world)
+        assert len(found) == nr_pins
+        assert found in (before, after) or not is_one
+        assert before <= found <= after or after <= found <= before or is_one
+        if step == "finish" and is_one:  # it counts from the moment when all is stored
+            assert found == after
+        assert all(not shard.seq & 1 or shard.moving for shard in world.reg._shards)
+    assert nr_cuts > 1
+
+
+def looks(world):
+    """A few frames, as everybody sees them."""
+    reg, pfns = world.reg, (3, 10, 20, 1030, 5000)
+    return {
+        "is_pinned": lambda: [reg.is_pinned(pfn) for pfn in pfns],
+        "pins": lambda: [len(reg.pins(pfn)) for pfn in pfns],
+        "counts": lambda: reg.owner_counts(np.array(pfns)).tolist(),
+        "mask": lambda: reg.pinned_mask(0, 512).tolist(),
+        "length": lambda: len(reg),
+    }
+
+
+@pytest.mark.parametrize("look", looks(World()))
+@pytest.mark.parametrize(
+    ("operation", "step"),
+    [
+        ("pin beside others", "add"),
+        ("unpin", "discard"),
+        ("unpin one of several", "replace"),
+        ("pin a column", "add many"),
+        ("unpin a range", "remove range"),
+    ],
+)
+def test_what_was_half_done_is_taken_back_before_anybody_looks(operation, step, look, monkeypatch):
+    """Readers without the lock as well."""
+    wanted = World()
+    before = looks(wanted)[look]()
+    OPERATIONS[operation](wanted)
+    after = looks(wanted)[look]()
+    world = cut_off(monkeypatch, operation, step, 1, after=True)
+    assert looks(world)[look]() in (before, after)
+    assert found_in(world) in (found_in(World()), found_in(wanted))
+
+
+def test_a_change_of_two_nodes_counts_on_both_or_on_none(monkeypatch):
+    """Cut between the two, when the first one's note is gone and the other's is not."""
+    world = World()
+    with monkeypatch.context() as patch:
+        Cut(patch, Shard, "finish", 2, after=False)
+        with pytest.raises(MemoryError):
+            world.reg.pin_many([20, 6000], world.owner, 7)
+    assert world.reg.is_pinned(20)
+    assert world.reg.is_pinned(6000)
+    world.reg.check()
+
+
+@pytest.mark.parametrize("step", ["add many", "put in table", "finish"])
+def test_a_full_batch_whose_drain_is_cut_off_loses_nothing(step, monkeypatch):
+    world = World(batch_nr_pins=30)
+    frames = range(2000, 2058, 2)  # one less
+    for pfn in frames:
+        world.pin(pfn)
+    with monkeypatch.context() as patch:
+        cut = Cut(patch, *STEPS[step], 1, after=step != "finish")
+        with pytest.raises(MemoryError):
+            world.pin(3000)
+        assert cut.struck
+    assert all(world.reg.is_pinned(pfn) for pfn in frames)
+    world.reg.check()
+    for pfn in frames:
+        world.reg.unpin(pfn, world.owner, 7)
+    if world.reg.is_pinned(3000):
+        world.reg.unpin(3000, world.owner, 7)
+    assert found_in(world) == found_in(World())
+    world.reg.check()
+
+
+def test_a_trim_that_is_cut_off_changes_no_pin(monkeypatch):
+    world = World()
+    for pfn in range(512, 1022):
+        world.unpin(pfn)
+    before = found_in(world)
+    world = World()
+    for pfn in range(512, 1022):
+        world.unpin(pfn)
+    assert world.reg._shards[0].radix.blocks.thin
+    with monkeypatch.context() as patch:
+        Cut(patch, Blocks, "_sparsify", 1, after=True)
+        with pytest.raises(MemoryError):
+            world.reg.pinned_mask(0, NR_FRAMES)
+    world.reg.check()
+    assert found_in(world) == before
