@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+from pinpage import PinOwner, PinRegistry, Topology
 from pinpage.blocks import Blocks
 from pinpage.radix import Radix
 from pinpage.rows import PinRows
@@ -305,15 +306,31 @@ def test_a_block_left_by_its_pins_one_by_one_is_given_back(blocks, act):
     blocks.check()
 
 
+def test_coming_and_going_in_a_thin_block_is_noted_once():
+    """No section is entered meanwhile that would forget the notes."""
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=1024)), PinOwner()
+    reg.register(owner)
+    reg.pin_range(0, 512, owner, 1)
+    for pfn in range(2, 512):
+        reg.unpin(pfn, owner, 1)
+    before = reg.statistics().lock_acquisitions
+    for _ in range(100):
+        reg.pin(5, owner, 2)
+        reg.unpin(5, owner, 2)
+    assert reg.statistics().lock_acquisitions == before
+    assert len(reg._shards[0].radix.blocks.thin) == 1
+    reg.check()
+
+
 def test_a_block_that_filled_again_stays_dense(blocks):
     for pfn in range(512, 519):
         assert blocks.discard(pfn, TAG, 5)
     for pfn in range(600, 610):
         assert blocks.put(pfn, TAG, 5)
-    assert blocks.thin == [1]
+    assert list(blocks.thin) == [1]
     blocks.trim()
     assert blocks.is_dense[1]
-    assert blocks.thin == []
+    assert not blocks.thin
     assert blocks.nr_conversions == 1
     blocks.check()
 
