@@ -96,7 +96,7 @@ _BATCHES = [
      "                if entry[0] == tag:\n                    self._drop", SHARD_TEST),
     ("another-pin-in-the-own-batch-goes", "unpin takes the pin that is meant", REGISTRY,
      "if entry is not None and entry[0] == tag and entry[1] == value and not shard.seq & 1:",
-     "if entry is not None and entry[0] == tag and not shard.seq & 1:", MACHINE),
+     "if entry is not None and entry[0] == tag and not shard.seq & 1:", SHARD_TEST),
     # What one thread sees of another.
     ("pin-reads-the-count-before-it-looks", "R-29: a refused entry is noticed", REGISTRY,
      ("            is_held = shard.radix.holds(pfn) and entry[:2] in shard.radix.records_of(pfn)\n"

@@ -5,7 +5,15 @@ import threading
 import numpy as np
 import pytest
 
-from pinpage import AlreadyPinnedError, OwnerError, PinOwner, PinRegistry, Topology, Verdict
+from pinpage import (
+    AlreadyPinnedError,
+    NotPinnedError,
+    OwnerError,
+    PinOwner,
+    PinRegistry,
+    Topology,
+    Verdict,
+)
 from pinpage.batch import Batch, Thread
 from pinpage.keys import Keys
 from pinpage.privates import Privates
@@ -209,6 +217,17 @@ def test_another_pin_of_a_batched_frame_is_not_there(node):
     assert not node.run(node.shard.discard, 5, A, 2)
     assert node.pins == [(5, A, 1)]
     node.run(node.shard.check)
+
+
+def test_another_pin_of_a_frame_in_the_own_batch_is_not_there():
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=512)), PinOwner()
+    reg.register(owner)
+    for private, other in ((1, 2), (1, None), (None, 1), ("x", 1)):
+        reg.pin(5, owner, private)
+        with pytest.raises(NotPinnedError):
+            reg.unpin(5, owner, other)
+        assert [pin.private for pin in reg.pins(5)] == [private]
+        reg.unpin(5, owner, private)
 
 
 # Late unpins.
