@@ -138,7 +138,7 @@ class Blocks:
         self._column = _Column(span)
         self._words, self._rows = self._column.words, self._column.rows
         self.sparse = SparseTable(span)
-        self.thin: list[int] = []
+        self.thin: dict[int, bool] = {}
         self.nr_conversions = 0
 
     # One frame.
@@ -183,7 +183,7 @@ class Blocks:
             return False
         self._count_at[block] = count = self._count_at[block] - 1
         if count < self.sparse_below and self.is_dense[block]:
-            self.thin += [block]
+            self.thin[block] = True
         return True
 
     def replace(self, pfn: int, record: Record) -> None:
@@ -250,7 +250,7 @@ class Blocks:
         words[at] = 0
         self._count_at[block] = count = self._count_at[block] - 1
         if count < self.sparse_below:
-            self.thin += [block]
+            self.thin[block] = True
         return True
 
     # Columns of frames.
@@ -544,9 +544,9 @@ class Blocks:
 
     def trim(self) -> None:
         """Give the thin blocks back."""
-        blocks = np.unique(np.array(self.thin, dtype=np.int64))
+        blocks = np.array(sorted(self.thin), dtype=np.int64)
         self._sparsify(blocks[self._dense[blocks] & (self.counts[blocks] < self.sparse_below)])
-        self.thin = []
+        self.thin = {}
 
     def _sparsify(self, blocks: NDArray[np.int64]) -> None:
         """Move the few records of some dense blocks, ascending, into the table."""
@@ -607,7 +607,7 @@ class Blocks:
             require((self._rows[at, 0] > 0).all(), "X5 a record without a tag", start=lo)
         require(np.array_equal(counts, self.counts), "X1 frames per block")
         crowded = self._dense.copy()
-        crowded[self.thin] = False
+        crowded[list(self.thin)] = False
         least, most = counts[crowded], counts[~self._dense]
         require(least.size == 0 or least.min() >= self.sparse_below, "X6 a dense block of too few")
         require(most.max(initial=0) <= self.dense_above, "X6 a crowded block that is not dense")

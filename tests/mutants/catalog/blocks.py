@@ -8,7 +8,6 @@ UNIT = "tests/unit/pinpage"
 BATCHES, RADIX_TEST = f"{UNIT}/test_radix_batches.py", f"{UNIT}/test_radix.py"
 BLOCKS_TEST, SPARSE_TEST = f"{UNIT}/test_blocks.py", f"{UNIT}/test_sparse.py"
 CHAINS = f"{UNIT}/test_sparse_chains.py"
-SHAPE = f"{UNIT}/test_shapes.py::test_columns_of_every_shape"
 
 BLOCKS, RADIX, SPARSE = "pinpage/blocks.py", "pinpage/radix.py", "pinpage/sparse.py"
 
@@ -55,17 +54,21 @@ _BLOCKS = [
      "        if np.count_nonzero(crowded):\n", "        if not len(crowded):\n", BLOCKS_TEST),
     ("deserted-block-stays", "X6", BLOCKS,
      ("        if count < self.sparse_below and self.is_dense[block]:\n"
-      "            self.thin += [block]\n"), "", BLOCKS_TEST, RADIX_TEST),
+      "            self.thin[block] = True\n"), "", BLOCKS_TEST, RADIX_TEST),
     ("column-leaves-a-deserted-block-dense", "X6", BLOCKS,
      "        if np.count_nonzero(thin):\n", "        if not len(thin):\n", BLOCKS_TEST),
     ("range-leaves-a-deserted-block-dense", "X6", BLOCKS,
      "        if thin.size:\n", "        if thin.size < 0:\n", BLOCKS_TEST, RADIX_TEST),
     ("pin-gone-at-once-leaves-a-deserted-block", "X6", BLOCKS,
-     "        if count < self.sparse_below:\n            self.thin += [block]\n", "",
+     "        if count < self.sparse_below:\n            self.thin[block] = True\n", "",
      BLOCKS_TEST),
     ("trim-gives-back-what-filled-again", "X6", BLOCKS,
      "self._dense[blocks] & (self.counts[blocks] < self.sparse_below)]",
      "self._dense[blocks]]", BLOCKS_TEST),
+    ("thin-block-noted-each-time", "memory by what is pinned", BLOCKS,
+     "        if count < self.sparse_below:\n            self.thin[block] = True\n",
+     "        if count < self.sparse_below:\n            self.thin[block, len(self.thin)] = True\n",
+     BLOCKS_TEST),
     # Ranges.
     ("range-writes-a-row-too-few", "X1", BLOCKS,
      "        rows[:, 0] = tag + 1\n", "        rows[:-1, 0] = tag + 1\n", BLOCKS_TEST),
@@ -182,8 +185,7 @@ _TABLE = [
      "        if self._bits > _KEPT_BITS and self.nr_live", ("        if self.nr_live < 0 and"
      " self.nr_live"), SPARSE_TEST),
     ("hash-by-offset-only", "no shape of pins is a cliff", SPARSE,
-     "        self._by_block[first:] = _random_places(first, count)\n", "",
-     f"{SHAPE}[every 512-4096]", BLOCKS_TEST),
+     "        self._by_block[first:] = _random_places(first, count)\n", "", BLOCKS_TEST),
     ("hash-by-block-only", "no shape of pins is a cliff", SPARSE,
      "_random_places(1 << 40, PAGEBLOCK_NR_PAGES)  # a", "np.zeros(512, dtype=np.uint32)  # a",
      BLOCKS_TEST),

@@ -6,6 +6,8 @@ __all__ = ["MUTANTS"]
 
 UNIT = "tests/unit/pinpage"
 CUT, SHARD_TEST = f"{UNIT}/test_cut_off.py", f"{UNIT}/test_shard.py"
+INTERRUPTS = "tests/property/test_registry_interrupts.py"
+RULE_P = "tests/property/test_registry_rule_p.py"
 
 MARKS, NODES, PRIVATES = "pinpage/marks.py", "pinpage/nodes.py", "pinpage/privates.py"
 RADIX, REGISTRY, SHARD = "pinpage/radix.py", "pinpage/registry.py", "pinpage/shard.py"
@@ -23,8 +25,8 @@ _CUT_OFF = [
      "        shard.finish(change)\n        shard.change = None\n",
      "        shard.finish(change)\n", CUT),
     ("pending-change-unseen-by-readers", "nobody sees half a change", SHARD,
-     "                is_untidy = self.change is not None or self.late or self._is_waking\n",
-     "                is_untidy = self.late or self._is_waking\n", CUT),
+     "                is_untidy = self.change is not None or self.late or self.is_waking\n",
+     "                is_untidy = self.late or self.is_waking\n", CUT),
     ("length-of-half-a-change", "nobody sees half a change", REGISTRY,
      "return self._nodes.run([shard], shard.settled) if shard.seq & 1 else shard.radix",
      "return shard.radix", CUT),
@@ -91,7 +93,16 @@ _CUT_OFF = [
      "            self.late[0]()\n            self.late.popleft()\n",
      "            self.late.popleft()()\n", SHARD_TEST),
     ("interrupted-end-leaves-its-waiters", "R-29", SHARD,
-     "        if self._is_waking:\n            self._wake()\n", "", SHARD_TEST),
+     "        if self.is_waking:\n            self._wake()\n", "", SHARD_TEST),
+    ("handler-cannot-unpin-in-a-section", "rule P", REGISTRY,
+     "        if not is_out and batch.thread.top > shard.node:\n",
+     "        if not is_out and batch.thread.top < 0:\n",
+     f"{RULE_P}::test_in_a_section_a_handler_can_only_unpin"),
+    ("marks-dropped-one-by-one", "a change happens wholly or not at all", SHARD,
+     ("        self.moving = {pfn: mover for pfn, mover in self.moving.items()"
+      " if pfn not in ended}\n"),
+     "        for pfn in ended:\n            del self.moving[pfn]\n",
+     f"{INTERRUPTS}::test_interrupted_at_each_place"),
     # A child of a fork.
     ("child-waits-for-a-lock-of-the-parent", "fork", SHARD,
      "        self.lock = threading.Lock()\n        self._waiters = []\n        me",

@@ -60,7 +60,7 @@ _RACES = [
     ("nobody-wakes-who-waits", "R-29", SHARD,
      "                self._waiters[-1].release()\n", "                pass\n", SHARD_TEST),
     ("interrupted-end-wakes-nobody", "R-29", SHARD,
-     "        self._is_waking = True\n", "", SHARD_TEST),
+     "        self.is_waking = True\n", "", SHARD_TEST),
     ("wakes-one-of-those-who-wait", "R-29", SHARD,
      "        while self._waiters:\n", "        if self._waiters:\n", SHARD_TEST),
     ("death-under-move-is-not-counted", "R-2", SHARD,

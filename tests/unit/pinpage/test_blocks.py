@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+from pinpage import PinOwner, PinRegistry, Topology
 from pinpage.blocks import Blocks
 from pinpage.radix import Radix
 from pinpage.rows import PinRows
@@ -205,6 +206,17 @@ def test_a_block_that_is_given_back_has_its_pins_and_no_memory():
     blocks.check()
 
 
+def test_a_block_that_turns_dense_again_has_no_pin_of_before():
+    blocks = Blocks(Span(0, 1024), (), dense_above=8, sparse_below=3)
+    blocks.add_range(0, 20, TAG, 1)
+    blocks.remove_range(2, 20)
+    blocks.remove_many(np.array([0, 1]))
+    blocks.add_range(100, 120, TAG, 2)
+    assert blocks.is_dense[0]
+    assert blocks.first_pins(0, 512).pfns.tolist() == list(range(100, 120))
+    blocks.check()
+
+
 # Without the lock.
 
 
@@ -291,6 +303,35 @@ def test_a_block_left_by_its_pins_one_by_one_is_given_back(blocks, act):
     blocks.trim()
     assert not blocks.is_dense[1]
     assert blocks.first_pins(512, 1024).pfns.tolist() == [519, 520, 521]
+    blocks.check()
+
+
+def test_coming_and_going_in_a_thin_block_is_noted_once():
+    """No section is entered meanwhile that would forget the notes."""
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=1024)), PinOwner()
+    reg.register(owner)
+    reg.pin_range(0, 512, owner, 1)
+    for pfn in range(2, 512):
+        reg.unpin(pfn, owner, 1)
+    before = reg.statistics().lock_acquisitions
+    for _ in range(100):
+        reg.pin(5, owner, 2)
+        reg.unpin(5, owner, 2)
+    assert reg.statistics().lock_acquisitions == before
+    assert len(reg._shards[0].radix.blocks.thin) == 1
+    reg.check()
+
+
+def test_a_block_that_filled_again_stays_dense(blocks):
+    for pfn in range(512, 519):
+        assert blocks.discard(pfn, TAG, 5)
+    for pfn in range(600, 610):
+        assert blocks.put(pfn, TAG, 5)
+    assert list(blocks.thin) == [1]
+    blocks.trim()
+    assert blocks.is_dense[1]
+    assert not blocks.thin
+    assert blocks.nr_conversions == 1
     blocks.check()
 
 

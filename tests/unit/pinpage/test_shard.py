@@ -5,13 +5,21 @@ import threading
 import numpy as np
 import pytest
 
-from pinpage import AlreadyPinnedError, OwnerError, PinOwner, PinRegistry, Topology, Verdict
+from pinpage import (
+    AlreadyPinnedError,
+    NotPinnedError,
+    OwnerError,
+    PinOwner,
+    PinRegistry,
+    Topology,
+    Verdict,
+)
 from pinpage.batch import Batch, Thread
 from pinpage.keys import Keys
 from pinpage.privates import Privates
 from pinpage.radix import Radix
 from pinpage.rows import PinRows
-from pinpage.shard import Shard, Watcher
+from pinpage.shard import Change, Shard, Watcher
 from pinpage.units import Span
 
 A, B, GONE = 0, 2, 8  # tags: two owners, and one that left
@@ -91,6 +99,16 @@ def test_a_drain_refuses_the_pins_of_who_left_and_what_is_under_move(node, nr_ot
     assert len(node.pins) == 3 + 2 * nr_others
 
 
+def test_what_came_into_a_batch_while_it_was_drained_stays_there(node):
+    """Another thread drains it; its own adds to it without the lock."""
+    node.batched([(5, A, 1), (6, A, 1)])
+    change = Change()
+    change.drained = {5: node.batch.pending[5]}
+    node.run(node.shard.finish, change)
+    assert list(node.batch.pending) == [6]
+    assert node.shard.claims is node.batch.pending
+
+
 def test_a_refused_pin_starts_over():
     """What its thread finds in `refused` it takes out, and does not count as pinned."""
     reg, owner = PinRegistry(Topology.uniform(nr_frames=512)), PinOwner()
@@ -99,8 +117,8 @@ def test_a_refused_pin_starts_over():
     shard, batch = reg._nodes.local.batches[0]
     entry = (A, 1, batch)
     batch.refused.append(entry)
-    shard.moving = {5: batch.thread.ident}
-    assert reg._settle(shard, 5, entry, wait=True) is Verdict.AGAIN
+    shard.moving = {5: OTHER}
+    assert reg._settle(shard, 5, entry, wait=False) is Verdict.AGAIN
     assert batch.refused == []
 
 
@@ -199,6 +217,17 @@ def test_another_pin_of_a_batched_frame_is_not_there(node):
     assert not node.run(node.shard.discard, 5, A, 2)
     assert node.pins == [(5, A, 1)]
     node.run(node.shard.check)
+
+
+def test_another_pin_of_a_frame_in_the_own_batch_is_not_there():
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=512)), PinOwner()
+    reg.register(owner)
+    for private, other in ((1, 2), (1, None), (None, 1), ("x", 1)):
+        reg.pin(5, owner, private)
+        with pytest.raises(NotPinnedError):
+            reg.unpin(5, owner, other)
+        assert [pin.private for pin in reg.pins(5)] == [private]
+        reg.unpin(5, owner, private)
 
 
 # Late unpins.
