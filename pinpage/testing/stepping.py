@@ -71,6 +71,9 @@ class _Lent:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._thing, name)
+        of_part = {n.removeprefix(f"{name}.") for n in self._names if n.startswith(f"{name}.")}
+        if of_part:
+            return _Lent(value, self._baton, of_part)
         if name not in self._names:
             return value
 
@@ -87,7 +90,7 @@ def by_calls(function: Callable[..., Any], *things: object, names: Collection[st
     Args:
         function: what the actor does.
         things: what is lent to it; others go on using the things themselves.
-        names: methods before which it stops.
+        names: methods before which it stops; "marks.end_move" is one of a part.
 
     Yields:
         The name of the method that it is about to call.

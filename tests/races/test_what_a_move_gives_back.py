@@ -18,10 +18,10 @@ from pinpage.testing.world import FrameIs, WorldTargets, column
 from tests.races.bench import Bench
 
 GIVES_BACK = {
-    "begin_move",
-    "end_move",
+    "marks.begin_move",
+    "marks.end_move",
     "rekey",
-    "rekey_many",
+    "marks.rekey_many",
     "free",
     "put",
     "quarantine",

@@ -38,6 +38,15 @@ def test_an_actor_stops_before_each_call_that_is_named():
     assert list(steps) == ["comes to read", "comes to write"]
 
 
+def test_a_part_of_what_is_lent_is_lent_too():
+    class Whole:
+        part = Counter()
+
+    steps = by_calls(lambda whole: count(whole.part), Whole(), names={"part.write"})
+    assert list(steps) == ["comes to write"]
+    assert Whole.part.value == 1
+
+
 def test_what_is_not_named_happens_at_once():
     explore(lambda: scenario({"read"})).require_none()
 

@@ -280,6 +280,17 @@ def test_pins_of_a_frame_that_is_forced_out_in_the_middle_are_no_error():
     assert first.place[1] == lab.pfn
 
 
+def test_an_owner_that_is_leaving_is_not_called_and_not_faulty():
+    """It is not registered any more, and has its pins still: the next pass will see."""
+    owner, partner = Does("owner"), Does("partner")
+    lab = Lab(partner, owner)
+    lab.registry._owners.start_leaving(owner)
+    assert lab.move() in (Reason.OWNER_AGAIN, Reason.PARTNER_REFUSED)
+    assert not owner.quiet
+    assert not partner.quiet
+    assert not lab.world.taken
+
+
 def test_references_that_no_count_can_hold_are_nonsense():
     class Many(Does):
         def references(self, pfns, privates):
