@@ -49,6 +49,7 @@ class World:
     def __init__(self, path, monkeypatch, **options):
         path.write_bytes(b"".join(map(page_of, range(NR_BLOCKS))))
         self.path = path
+        self.others = set(threading.enumerate())  # of tests before this one, if any linger
         self.machine = Machine.build(nr_pages=512)
         self.registry = self.machine.use_registry()
         self.gate, self.arrived = threading.Event(), threading.Semaphore(0)
@@ -87,7 +88,8 @@ class World:
         return ids
 
     def threads(self):
-        return [t for t in threading.enumerate() if t.name.startswith("disk-")]
+        mine = set(threading.enumerate()) - self.others
+        return [t for t in mine if t.name.startswith("disk-")]
 
     def fds(self):
         """Descriptors of the file that this process has."""

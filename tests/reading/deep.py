@@ -19,6 +19,7 @@ import numpy as np
 __all__ = ["deep_digest", "reachable"]
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), range, slice)
+_COST_OF_LOOKING = {"nr_probes"}  # counted because somebody looks, and nothing else is said by it
 _LEFT_OUT = (type, types.ModuleType, types.BuiltinFunctionType, types.GeneratorType, property)
 
 
@@ -51,6 +52,7 @@ def _parts(thing):
     if isinstance(thing, (itertools.count, np.dtype, array.array)):
         return "counter", repr(thing).encode(), []
     own = [*_slots(thing), *getattr(thing, "__dict__", {}).items()]
+    own = [(name, value) for name, value in own if name not in _COST_OF_LOOKING]
     items = [part for name, value in own for part in (name, value)]
     if isinstance(thing, dict):
         items += [part for pair in dict.items(thing) for part in pair]
