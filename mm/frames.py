@@ -158,7 +158,7 @@ class Frames:
         return mask
 
     def add_references(self, pfns: Pfns, change: NDArray[np.int64] | int) -> None:
-        """Count homes that came or went: page tables, the swap cache.  Frees nothing.
+        """Count homes that came or went: page tables, the swap cache, a pool.  Frees nothing.
 
         A frozen count stays frozen: the VM may change a page's homes at any time.
 

@@ -174,7 +174,7 @@ class HugePages:
         pfns = self.frames_of(head)
         self.frames.flags[pfns] = 0
         taken = self.frames.isolated[pfns]
-        self.frames.refcount[pfns[taken]] -= 1
+        self.frames.add_references(pfns[taken], -1)
         self._release(pfns[~taken] if taken.any() else pfns)
 
     def use(self, head: int) -> None:
@@ -187,7 +187,7 @@ class HugePages:
         if not self._nr_users[head]:
             self._idle[self.node_of(head)].remove(head)
         self._nr_users[head] += 1
-        self.frames.refcount[head] += 1
+        self.frames.add_reference(head, 1)
 
     def unuse(self, head: int) -> None:
         """A user drops a page in use; the last one frees it if nobody else holds it.
@@ -197,7 +197,7 @@ class HugePages:
         """
         self.require_used(head)
         self._nr_users[head] -= 1
-        self.frames.refcount[head] -= 1
+        self.frames.add_reference(head, -1)
         if not self._nr_users[head]:
             self._idle[self.node_of(head)].append(head)
             self._free_unless_held(head)
@@ -215,8 +215,8 @@ class HugePages:
         self._idle[self.node_of(target)].remove(target)
         self._idle[self.node_of(head)].append(head)
         self._nr_users[target] = users
-        self.frames.refcount[head] -= users
-        self.frames.refcount[target] += users
+        self.frames.add_reference(head, -users)
+        self.frames.add_reference(target, users)
         self.on_moved(head, target)
 
     def on_put(self, pfn: int) -> None:

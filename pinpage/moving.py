@@ -271,16 +271,10 @@ class Move(Undoing):
     def _drop_inexact(self, exact: Mask) -> None:
         """Decide about frames on which a pin or a reference went while they were copied."""
         # Whoever unpinned and has not dropped its reference yet will do so by the name that it
-        # knows: the target's goes forward with the frame, the source's stops it.
+        # knows: the target's goes forward with the frame, the source's stops it.  (A frame that
+        # nobody holds any more is not rekeyed in any case.)
         forward = self._lied[self.going] | self.ballot.has(PinState.LEFT, self.going)
-        nobody = self.ballot.nr_live[self.going] == 0
-        if nobody.any():  # dropped while we copied: nothing to rekey, `let_go` looks again
-            nobody &= ~self.memory.has_home(self.pfns)
-        if forward.any():  # a liar may have dropped even the last one: nothing to go forward with
-            nothing = np.zeros(len(self.pfns), dtype=np.int64)
-            orphaned = self.memory.still_frozen(self.pfns, nothing)
-            forward &= ~orphaned | self.memory.has_home(self.pfns)
-        self.fail(self.going[np.where(exact, nobody, ~forward)], Reason.UNACCOUNTED)
+        self.fail(self.going[~exact & ~forward], Reason.UNACCOUNTED)
 
     def _free(self) -> None:
         """Empty sources to the free lists; one that somebody lied about, out of circulation."""

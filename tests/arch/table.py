@@ -154,9 +154,8 @@ LAZY_OWN_IMPORTS = ("pinlab.cli",)
 """Modules (by prefix) that may import our own code inside a function: the command answers
 --help before it loads numpy."""
 
-MAY_COUNT = {"mm.refs", "mm.frames", "mm.hugetlb_state"}
-"""Who changes counts of references: the one place, the column it rests on, and huge pages, whose
-frames no mover ever freezes."""
+MAY_COUNT = {"mm.refs", "mm.frames"}
+"""Who changes counts of references: the one place, and the column it rests on."""
 
 MOST_CODE_LINES_PER_FILE = 400
 MOST_LINES_PER_FUNCTION = 60

@@ -28,7 +28,7 @@ _UNDO = [
      ("            ballot.state[told[verdicts == Verdict.YES]] = PinState.ISOLATED\n"
      "            ballot.state[rows[call.in_doubt]] = PinState.DOUBT\n"),
      "            ballot.state[told[verdicts == Verdict.YES]] = PinState.ISOLATED\n",
-     _point("contig-scan-interrupt a callback")),
+     ("tests/unit/pinpage/test_undoing.py",)),
     ("owner-interrupted-in-migrate-is-half-moved", "R-28: all pins of a frame or none", MOVING,
      "            ballot.state[rows[: call.nr_told]] = PinState.MIGRATED\n",
      ("            if call.nr_told == len(rows):\n"

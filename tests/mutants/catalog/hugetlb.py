@@ -64,8 +64,8 @@ _STATE = [
     ("mover-loses-its-frame", "R-1", "pfns[~taken] if taken.any() else pfns", "pfns", T_OWNER),
     ("mover-counts-as-a-user", "release", " - int(taken.sum())", "", T_OWNER),
     ("user-reference-stays-behind", "H5",
-     "        self.frames.refcount[head] -= users\n        self.frames.refcount[target] += users\n",
-     "", T_MOVE),
+     ("        self.frames.add_reference(head, -users)\n"
+     "        self.frames.add_reference(target, users)\n"), "", T_MOVE),
     ("move-is-not-told", "R-35", "        self.on_moved(head, target)\n", "", T_MOVE),
     ("going-is-not-told", "R-10", "        self.on_gone(head)\n", "", T_MOVE),
     ("used-page-handed-out-again", "H3",
@@ -73,7 +73,7 @@ _STATE = [
      "            pass\n        self._nr_users[head] +=", T_MODEL),
     ("target-is-still-free", "H3", "        self._idle[self.node_of(target)].remove(target)\n", "",
      T_MODEL),
-    ("use-takes-no-reference", "H5", "        self.frames.refcount[head] += 1\n", "", T_NODES),
+    ("use-takes-no-reference", "H5", "        self.frames.add_reference(head, 1)\n", "", T_NODES),
 ]  # fmt: skip
 
 _POOL = [

@@ -119,14 +119,6 @@ MUTANTS: list[Mutant] = [
         tests=(UNIT,),
     ),
     Mutant(
-        name="move-goes-on-although-nobody-holds-the-frame",
-        guards="M5",
-        file=MOVING,
-        old="            forward &= ~orphaned | self.memory.has_home(self.pfns)\n",
-        new="",
-        tests=(UNIT,),
-    ),
-    Mutant(
         name="explorer-never-preempts",
         guards="explore",
         file=EXPLORE,

@@ -47,7 +47,7 @@ MUTANTS: list[Mutant] = [
         file=MOVING,
         old="self._lied[self.going] | self.ballot.has(PinState.LEFT, self.going)",
         new="self._lied[self.going]",
-        tests=(R01,),
+        tests=("tests/unit/pinpage/test_undoing.py",),
     ),
     Mutant(
         name="freed-under-us-reported-as-failure",
@@ -63,14 +63,6 @@ MUTANTS: list[Mutant] = [
         file=MOVING,
         old="            self.fail(deserted[freed], Reason.FREED)\n",
         new="            self.fail(deserted[:0], Reason.FREED)\n",
-        tests=(R02,),
-    ),
-    Mutant(
-        name="rekeys-what-nobody-holds",
-        guards="R-2",
-        file=MOVING,
-        old="np.where(exact, nobody, ~forward)",
-        new="~exact & ~forward",
         tests=(R02,),
     ),
     Mutant(
@@ -135,7 +127,7 @@ MUTANTS: list[Mutant] = [
         file=MOVING,
         old=" & ~self._lied[odd]\n",
         new="\n",
-        tests=(R26,),
+        tests=("tests/unit/pinpage/test_undoing.py",),
     ),
     Mutant(
         name="liars-frame-freed",

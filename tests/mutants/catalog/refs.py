@@ -21,7 +21,7 @@ MUTANTS: list[Mutant] = [
     planted(
         "refs-frozen-count-thaws", "frozen until the mover says so", REFS,
         "frames.refcount[pfn] = left if count > 0 else -left", "frames.refcount[pfn] = left",
-        DROPS, T_REFS,
+        DROPS, T_MOVE,
     ),
     planted(
         "refs-home-drops-the-wrong-way", "homes come and go while frozen", FRAMES,

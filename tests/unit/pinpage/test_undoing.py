@@ -184,10 +184,11 @@ def test_an_honest_owner_with_two_pins_may_let_go_of_one():
     assert FrameIs.QUARANTINED not in lab.world.state
 
 
-def test_a_reference_dropped_with_the_pin_kept_is_this_owners_lie():
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["honest first", "liar first"])
+def test_a_reference_dropped_with_the_pin_kept_is_this_owners_lie(order):
     honest = Does("honest")
     liar = Does("liar", migrate=lambda pin: lab.world.put_page(pin.pfn))
-    lab = Lab(honest, liar)
+    lab = Lab(*[(honest, liar)[place] for place in order])
     lab.move()
     assert lab.registry.is_faulty(liar)
     assert not lab.registry.is_faulty(honest)
@@ -243,6 +244,30 @@ def test_what_is_owed_by_the_targets_name_stays_with_the_target():
     assert lab.world.refcount[owed] == lab.world.refcount[lab.pfn] == 1
     assert lab.world.put_page(owed), "and is free when that is dropped"
     lab.check()
+
+
+def test_the_others_go_forward_with_what_is_owed_by_the_targets_name():
+    leaver, stays = Does("leaver"), Does("stays")
+    lab = Lab(leaver, stays)
+    leaver.does["migrate"] = lambda pin: lab.registry.unpin(target_of(lab), leaver, 1)
+    assert lab.move() is Reason.MOVED
+    lab.check()
+    assert lab.world.refcount[stays.place[1]] == 2
+    lab.world.put_page(leaver.place[1])
+    lab.check()
+
+
+def test_an_owner_that_was_interrupted_when_it_was_quiet_is_put_back():
+    def quiesce_and_raise(pin):
+        slow.quiet = True
+        raise KeyboardInterrupt
+
+    slow = Does("slow", isolate=quiesce_and_raise)
+    lab = Lab(slow)
+    with pytest.raises(KeyboardInterrupt):
+        lab.move()
+    lab.check()
+    assert not slow.quiet
 
 
 def test_pins_of_a_frame_that_is_forced_out_in_the_middle_are_no_error():
