@@ -68,7 +68,7 @@ _BLOCKS = [
     ("thin-block-noted-each-time", "memory by what is pinned", BLOCKS,
      "        if count < self.sparse_below:\n            self.thin[block] = True\n",
      "        if count < self.sparse_below:\n            self.thin[block, len(self.thin)] = True\n",
-     BLOCKS_TEST),
+     f"{BLOCKS_TEST}::test_coming_and_going_in_a_thin_block_is_noted_once"),
     # Ranges.
     ("range-writes-a-row-too-few", "X1", BLOCKS,
      "        rows[:, 0] = tag + 1\n", "        rows[:-1, 0] = tag + 1\n", BLOCKS_TEST),

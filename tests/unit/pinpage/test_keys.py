@@ -96,8 +96,14 @@ def test_bools_in_an_array_are_ints(table, thread):
 
 @pytest.mark.parametrize(
     "given",
-    [[BIG, 1], np.array([BIG, 1], dtype=np.uint64), np.array([1.5, 1]), ["x", 1]],
-    ids=["int", "uint64", "float", "str"],
+    [
+        [BIG, 1],
+        np.array([BIG, 1], dtype=np.uint64),
+        np.array([1.5, 1]),
+        np.array(["x", 1], dtype=object),
+        ["x", 1],
+    ],
+    ids=["int", "uint64", "float", "object", "str"],
 )
 def test_what_is_no_int_of_64_bits_goes_to_the_table(table, thread, given):
     held: dict[int, int] = {}
@@ -135,6 +141,14 @@ def test_rows_keep_their_privates_when_they_are_sorted(reg, owner):
     assert [pin.private for pin in reg.pins(8)] == [2, "b"]
     reg.unpin_many([8, 900, 9], owner, ["b", "a", 1])
     assert [(pin.pfn, pin.private) for pin in reg.iter_pins()] == [(7, 3), (8, 2), (700, 4)]
+    reg.check()
+
+
+def test_a_frame_given_twice_and_a_gap_are_no_range(reg, owner):
+    reg.pin_many([5, 5, 7], owner, [1, 2, 3])
+    assert [(pin.pfn, pin.private) for pin in reg.iter_pins()] == [(5, 1), (5, 2), (7, 3)]
+    reg.unpin_many([5, 5, 7], owner, [2, 1, 3])
+    assert len(reg) == 0
     reg.check()
 
 
