@@ -285,6 +285,7 @@ class Mover:
         if count <= 0 or self._frames.state.item(pfn) != FrameState.USED:  # (TAKEN: a target)
             return False
         self._frames.refcount[pfn] = count + nr_references
+        self._frames.note_page(pfn)
         return True
 
     def put_page(self, pfn: int, nr_references: int = 1) -> bool:
@@ -298,6 +299,7 @@ class Mover:
         flags = self._frames.flags.item(pfn)
         if count > nr_references:
             self._frames.refcount[pfn] = count - nr_references
+            self._frames.note_page(pfn)
             if flags & _HUGE:  # the pool's own reference is never the one that is dropped
                 self.on_huge_put(pfn)
                 return self._frames.refcount.item(pfn) == 0

@@ -115,6 +115,7 @@ class Paging:
         """One more reference on a page that has one."""
         refcount = self.frames.refcount
         refcount[pfn] = refcount.item(pfn) + 1
+        self.frames.note_page(pfn)
 
     def put_page(self, pfn: int) -> bool:
         """One reference less; the last one takes the page off the LRU and frees it.
@@ -125,6 +126,7 @@ class Paging:
         nr_references = self.frames.refcount.item(pfn)
         if nr_references > 1:
             self.frames.refcount[pfn] = nr_references - 1
+            self.frames.note_page(pfn)
             return False
         if self.frames.flags.item(pfn) & _LRU:
             self.lru.del_page(pfn)
@@ -144,10 +146,12 @@ class Paging:
     def set_bits(self, pfn: int, bits: int) -> None:
         """Set flags of one page."""
         self.frames.flags[pfn] = self.frames.flags.item(pfn) | bits
+        self.frames.note_page(pfn)
 
     def clear_bits(self, pfn: int, bits: int) -> None:
         """Clear flags of one page."""
         self.frames.flags[pfn] = self.frames.flags.item(pfn) & ~bits
+        self.frames.note_page(pfn)
 
     # The page lock.
 
@@ -157,6 +161,7 @@ class Paging:
         while flags.item(pfn) & _LOCKED:
             self.wait(pfn, PageFlag.LOCKED)
         flags[pfn] = flags.item(pfn) | _LOCKED
+        self.frames.note_page(pfn)
 
     def trylock_page(self, pfn: int) -> bool:
         """Take the page lock if nobody has it."""
@@ -174,6 +179,7 @@ class Paging:
         flags = self.frames.flags.item(pfn)
         require(flags & _LOCKED, "unlock of a page that is not locked", pfn=pfn)
         self.frames.flags[pfn] = flags & ~_LOCKED
+        self.frames.note_page(pfn)
 
     def wait_on_page(self, pfn: int, flag: PageFlag) -> None:
         """Wait until a flag clears; takes nothing."""

@@ -23,6 +23,9 @@ from pinpage.units import Mask, Pfns
 
 __all__ = ["FreeListOrder", "ZoneHints", "reset_isolation_suitable"]
 
+_ALL = 1 << 62
+"""More blocks, and a place further on, than there are."""
+
 
 @define(eq=False)
 class FreeListOrder:
@@ -89,11 +92,19 @@ class FreeListOrder:
         far = len(self.is_near)
         return far - head if self.is_near[head] else far + head
 
-    def newest(self, buddy: Buddy, zone: int, order: int, count: int) -> Pfns:
+    def heads(self, buddy: Buddy, zone: int, order: int) -> Pfns:
+        """The whole list now, in the order of a search; costs its length."""
+        return self._looked_through(buddy, zone, order).after(0, _ALL)
+
+    def newest(self, buddy: Buddy, zone: int, order: int, count: int = _ALL) -> Pfns:
         """Up to `count` from the other end, from where the last such look stopped."""
+        picture = self._looked_through(buddy, zone, order)
+        return picture.before(self.looked_to.get(order, _ALL), count)
+
+    def _looked_through(self, buddy: Buddy, zone: int, order: int) -> ListedHeads:
         picture = self._picture("look", zone, order)
         picture.look(buddy)
-        return picture.before(self.looked_to.get(order, 1 << 62), count)
+        return picture
 
     @property
     def nr_seen(self) -> int:
