@@ -52,7 +52,7 @@ class ListedHeads:
 
     Attributes:
         nr_heads: free blocks on the list when it was looked at.
-        nr_seen: list entries and changed pageblocks looked at so far: the work done.
+        nr_seen: list entries, and frames that could be some, looked at so far: the work done.
     """
 
     def __init__(self, zone: int, order: int, is_near: Mask) -> None:
@@ -102,11 +102,11 @@ class ListedHeads:
 
     def _redraw(self, buddy: Buddy, blocks: Pfns) -> None:
         """Look at these pageblocks, given from the first of the zone on."""
-        self.nr_seen += len(blocks)
         if not len(blocks):
             return
         orders = buddy.frames.order
         pfns = self._heads_of(blocks)
+        self.nr_seen += pfns.size
         inside = np.minimum(pfns, len(orders) - 1)
         rows = (orders[inside] == self._order) & (pfns < len(orders))
         on = buddy.area.are_on(blocks + self._first, self._zone, MigrateType.MOVABLE)

@@ -108,7 +108,7 @@ class FreeListOrder:
 
     @property
     def nr_seen(self) -> int:
-        """List entries and changed pageblocks looked at so far: the work that searches cost."""
+        """List entries, and frames that could be some, looked at so far: the work of searches."""
         return sum(picture.nr_seen for picture in self._pictures.values())
 
     def looked_at(self, head: int, order: int) -> None:

@@ -65,7 +65,6 @@ class SwapCache:
         frames = self.frames
         frames.refcount[pfn] = frames.refcount.item(pfn) + 1
         frames.flags[pfn] = frames.flags.item(pfn) | _SWAPCACHE_BIT
-        frames.note_page(pfn)
 
     def delete(self, pfn: int) -> SwapEntry:
         """Take a frame out; drops the cache's reference (the caller holds another).
@@ -80,7 +79,6 @@ class SwapCache:
         frames = self.frames
         frames.refcount[pfn] = frames.refcount.item(pfn) - 1
         frames.flags[pfn] = frames.flags.item(pfn) & ~_SWAPCACHE_BIT
-        frames.note_page(pfn)
         return entry
 
     def move_many(self, sources: Pfns, targets: Pfns) -> None:

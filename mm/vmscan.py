@@ -307,8 +307,7 @@ def _free_if_clean(paging: Paging, pfn: int) -> bool:
 def _putback(paging: Paging, pfns: Pfns) -> None:
     """Back to the LRU, our references dropped; what nobody else holds is freed."""
     held = paging.frames.refcount[pfns] > 1
-    paging.lru.putback_many(pfns[held])
     paging.frames.refcount[pfns[held]] -= 1
-    paging.frames.note_many(pfns[held])
+    paging.lru.putback_many(pfns[held])
     for pfn in pfns[~held].tolist():
         paging.put_page(pfn)

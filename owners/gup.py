@@ -303,7 +303,6 @@ class Gup:
             pfn, is_long = pinner.pfn_of(pin_id), pinner.references_of(pin_id) > 1
             if dirty:
                 self.host.frames.flags[pfn] |= PageFlag.DIRTY.mask
-                self.host.frames.note_page(pfn)
             for _ in self._let_go(pinner, pin_id):
                 pass
             self.counters.nr_foll_pin_released += is_long
