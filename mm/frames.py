@@ -9,6 +9,7 @@ Kernel counterpart: struct page.  Flag positions are those of /proc/kpageflags
 
 import enum
 import functools
+from collections.abc import Callable
 
 import numpy as np
 from attrs import define, field
@@ -25,6 +26,7 @@ __all__ = [
     "FrameState",
     "Frames",
     "PageFlag",
+    "Touched",
 ]
 
 MAPCOUNT_NONE = -1
@@ -98,6 +100,48 @@ class PageFlag(enum.IntEnum):
         return np.uint64(1 << self.value)
 
 
+class Touched:
+    """Frames of which flags, references or mappings have changed, until somebody has looked.
+
+    Each may be named several times.
+    """
+
+    def __init__(self, nr_kept: int, on_full: Callable[[], None]) -> None:
+        """None yet.
+
+        Args:
+            nr_kept: how many are remembered.
+            on_full: called when there are more; has them forgotten.
+        """
+        self._nr_kept = nr_kept
+        self._on_full = on_full
+        self._pages: list[int] = []
+        self._batches: list[Pfns] = []
+        self._nr_in_batches = 0
+
+    def page(self, pfn: int) -> None:
+        """One frame has changed."""
+        self._pages.append(pfn)
+        if len(self._pages) > self._nr_kept:
+            self._on_full()
+
+    def many(self, pfns: Pfns) -> None:
+        """Several have."""
+        self._batches.append(pfns.copy())
+        self._nr_in_batches += len(pfns) + 1
+        if self._nr_in_batches > self._nr_kept:
+            self._on_full()
+
+    def pfns(self) -> Pfns:
+        """All of them, each once, ascending."""
+        pages = np.array(self._pages, dtype=np.int64)
+        return np.unique(np.concatenate((pages, *self._batches)))
+
+    def forget(self) -> None:
+        """Somebody has looked at all of them."""
+        self._pages, self._batches, self._nr_in_batches = [], [], 0
+
+
 @define(eq=False)
 class Frames:
     """The columns, each of shape (nr_frames,).
@@ -112,6 +156,8 @@ class Frames:
         isolated: bool, the exclusive mark of a mover; at most one mover has a frame.
         node: uint8, NUMA node.
         zone: uint8, index into the machine's zones.
+        touched: where to note, once it is done, a change of flags, references or mappings of a
+            frame that may be on the LRU; None: nobody wants to know (`mm.clean_pages`).
 
     Invariants, run by `check`:
         F1 a free frame has no references and no mappings.
@@ -129,6 +175,7 @@ class Frames:
     isolated: Mask = field(init=False, repr=False)
     node: NDArray[np.uint8] = field(init=False, repr=False)
     zone: NDArray[np.uint8] = field(init=False, repr=False)
+    touched: Touched | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """All frames start as holes."""
@@ -147,10 +194,22 @@ class Frames:
     def set_flag(self, pfns: Pfns, flag: PageFlag) -> None:
         """Set one flag on frames without duplicates."""
         self.flags[pfns] |= flag.mask
+        self.note_many(pfns)
 
     def clear_flag(self, pfns: Pfns, flag: PageFlag) -> None:
         """Clear one flag on frames without duplicates."""
         self.flags[pfns] &= ~flag.mask
+        self.note_many(pfns)
+
+    def note_many(self, pfns: Pfns) -> None:
+        """Flags, references or mappings of these have changed."""
+        if self.touched is not None:
+            self.touched.many(pfns)
+
+    def note_page(self, pfn: int) -> None:
+        """`note_many` for one frame."""
+        if self.touched is not None:
+            self.touched.page(pfn)
 
     def has_flag(self, pfns: Pfns, flag: PageFlag) -> Mask:
         """Which of the frames have the flag, shape (n,)."""
@@ -168,11 +227,13 @@ class Frames:
         """
         counts = self.refcount[pfns]
         self.refcount[pfns] = np.where(counts < 0, counts - change, counts + change)
+        self.note_many(pfns)
 
     def add_reference(self, pfn: int, change: int) -> None:
         """`add_references` of one frame."""
         count = self.refcount.item(pfn)
         self.refcount[pfn] = count - change if count < 0 else count + change
+        self.note_page(pfn)
 
     def maybe_dma_pinned(self, pfns: Pfns) -> Mask:
         """Which pages may be pinned for DMA, bool[n]: false positives, no false negatives.

@@ -23,6 +23,7 @@ from mm.frames import Frames
 from mm.nodes import Zone
 from mm.pageblock import NR_MIGRATETYPES, NR_PCPTYPES, Pageblocks
 from pinpage.errors import PinpageError
+from pinpage.units import Mask
 
 __all__ = ["MAX_ORDER", "NR_ORDERS", "FreeArea"]
 
@@ -30,6 +31,8 @@ MAX_ORDER = 10
 """The largest order: 4 MiB (MAX_ORDER - 1 in kernels before 6.4)."""
 NR_ORDERS = MAX_ORDER + 1
 """Orders 0..10."""
+_NR_KEPT_CHANGES = 16
+"""Entries of the record of changes, for each pageblock."""
 
 
 class FreeArea:
@@ -68,6 +71,8 @@ class FreeArea:
         self.nr_blocks_on: NDArray[np.int64] = np.zeros(
             (len(zones), NR_MIGRATETYPES, NR_ORDERS), dtype=np.int64
         )
+        self._nr_forgotten = 0
+        self._changed: list[int] = []
         self.reset()
 
     def _place(self, zones: Sequence[Zone]) -> NDArray[np.int16]:
@@ -106,6 +111,8 @@ class FreeArea:
         self._shift = self.pageblocks.order
         keys = self.zone_of_block.astype(np.int64) * NR_MIGRATETYPES + self.pageblocks.migratetype
         self._key: list[int] = keys.tolist()
+        self._nr_forgotten += len(self._changed)
+        self._changed = [-1]
 
     # What is there.
 
@@ -144,6 +151,35 @@ class FreeArea:
         return list(
             reversed(self._lists[(zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS + order])
         )
+
+    def are_on(self, blocks: NDArray[np.int64], zone: int, migratetype: int) -> Mask:
+        """Which pageblocks keep their free blocks on the lists of this zone and type, bool[n]."""
+        wanted, keys = zone * NR_MIGRATETYPES + migratetype, self._key
+        return np.array([keys[block] == wanted for block in blocks.tolist()], dtype=np.bool_)
+
+    @property
+    def nr_changes(self) -> int:
+        """How often the free blocks of a pageblock have changed so far; a mark for later."""
+        return self._nr_forgotten + len(self._changed)
+
+    def changed_since(self, mark: int) -> list[int] | None:
+        """The pageblocks whose free blocks have changed since `nr_changes` was `mark`.
+
+        Returns:
+            Each once, ascending; None where that is too long ago for the record.
+
+        Cost: O(changes since then).
+        """
+        first = mark - self._nr_forgotten
+        # The last pageblock before the mark may have changed again without a new entry.
+        return sorted(set(self._changed[first - 1 :]) - {-1}) if first > 0 else None
+
+    def _note_change(self, block: int) -> None:
+        """Record it; after so many a look at all of them costs no more for each."""
+        if len(self._changed) > _NR_KEPT_CHANGES * (len(self._key) + 64):
+            self._nr_forgotten += len(self._changed)
+            self._changed = [-1]
+        self._changed.append(block)
 
     def find(self, block: int, order: int) -> int:
         """The lowest free block of exactly this order in a pageblock that has one; its pfn."""
@@ -195,6 +231,8 @@ class FreeArea:
 
     def _account(self, block: int, order: int, count: int) -> None:
         """`count` more free blocks of the order with their head in the pageblock."""
+        if self._changed[-1] != block:
+            self._note_change(block)
         self._counts[block * NR_ORDERS + order] += count
         key = self._key[block]
         self._on[key * NR_ORDERS + order] += count

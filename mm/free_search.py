@@ -66,7 +66,7 @@ class FreeSearcher:
         self._migrate_position = migrate_position
         self._held = _NONE
         self._search_order = control.order
-        self._lists: dict[int, Pfns] = {}
+        self._nr_listed: dict[int, int] = {}
         hints.lists.look(buddy)
         self.position = hints.top if control.whole_zone else hints.free_from()
         self.nr_wanted = COMPACT_CLUSTER_MAX
@@ -156,8 +156,8 @@ class FreeSearcher:
                 self.nr_scanned += nr_seen
                 seen = int(entries[:nr_seen].max()) // self._size * self._size
                 highest = max(highest, seen)
-                last = self._hints.lists.place(entries[nr_seen - 1 : nr_seen])
-                self._hints.lists.cursors[order] = int(last[0]) + 1
+                last = self._hints.lists.place(entries.item(nr_seen - 1))
+                self._hints.lists.cursors[order] = last + 1
                 if len(hits):
                     return self._take_heads(hits, order), highest
                 if nr_seen >= limit:
@@ -171,19 +171,13 @@ class FreeSearcher:
         """What the list of an order holds from its cursor on, enough for one search."""
         if order > self._buddy.area.max_order:
             return _NONE
-        heads = self._lists.get(order)
-        if heads is None:
-            zone = self._control.zone.index
-            heads = self._lists[order] = self._hints.lists.heads(self._buddy, zone, order)
-        if not len(heads):
+        lists, zone = self._hints.lists, self._control.zone.index
+        nr_listed = self._nr_listed.get(order)
+        if nr_listed is None:
+            nr_listed = self._nr_listed[order] = lists.begin(self._buddy, zone, order)
+        if not nr_listed:
             return _NONE
-        at = int(
-            np.searchsorted(self._hints.lists.place(heads), self._hints.lists.cursors.get(order, 0))
-        )
-        window = 2 * limit + 4 * (missing >> order)
-        ahead = heads[at : at + window]
-        if len(ahead) < window:
-            ahead = np.concatenate((ahead, heads[: min(at, window - len(ahead))]))
+        ahead = lists.entries(zone, order, 2 * limit + 4 * (missing >> order))
         entries: Pfns = ahead[self._frames.order[ahead] == order]
         return entries
 

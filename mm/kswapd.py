@@ -97,7 +97,7 @@ class Kswapd:
             return
         if any(self._is_balanced(zone, order) for zone in zones):
             return
-        self._own_ns = max(self._own_ns, self._others_ns())
+        self._own_ns = max(self._own_ns, self._others_ns(self._counted()))
         self._asked = 0
         self._run = self._balance(order)
         self.nr_runs += 1
@@ -105,19 +105,23 @@ class Kswapd:
 
     def catch_up(self) -> None:
         """Work until it has used as much time as the others have."""
-        while self._run is not None and self._own_ns <= self._others_ns():
-            before = self._counted()
+        if self._run is None:
+            return
+        before = self._counted()
+        while self._run is not None and self._own_ns <= self._others_ns(before):
             try:
                 next(self._run)
             except StopIteration:
                 self._run = None
-            spent = self._counted().since(before)
+            counted = self._counted()
+            spent = counted.since(before)
             self.done.add(spent)
             cost_ns = self._costs.cost_of(spent) + spent.pages_compressed * _SWAP_OUT_NS
             self._own_ns += max(cost_ns, 1)
+            before = counted
 
-    def _others_ns(self) -> int:
-        return self._costs.cost_of(self._counted().since(self.done))
+    def _others_ns(self, counted: Counters) -> int:
+        return self._costs.cost_of(counted.since(self.done))
 
     def _is_balanced(self, zone: Zone, order: int) -> bool:
         return watermark_ok(self._buddy, zone, order, zone.high, highest=zone.kind)

@@ -269,6 +269,7 @@ class Machine:
         return self.power.relieve(nr_pages) or self.reclaimer.shrink(nr_pages)
 
     def _nr_reclaimable(self) -> int:
+        self.reclaimer.count()
         return self.power.nr_pages_off + self.reclaimer.nr_reclaimable()
 
     def start_daemons(self) -> Kswapd:
@@ -283,6 +284,7 @@ class Machine:
                 tuple(self.kcompactd.values()), self._counted_by_all, self.costs,
             )  # fmt: skip
             self.allocator.background = self.kswapd
+            self.reclaimer.count()
         return self.kswapd
 
     # What users of memory ask for.
@@ -372,6 +374,7 @@ class Machine:
         parts: tuple[_Checked, ...] = (
             self.frames, self.pageblocks, self.buddy, self.pcp, self.lru, self.rmap, self.swap,
             self.mover, self.hugetlbs, self.cma, self.power, self.hotplug,
+            self.reclaimer,
             *self.zones,
         )  # fmt: skip
         for part in parts:

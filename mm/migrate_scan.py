@@ -198,7 +198,7 @@ class MigrateScanner:
         lists.look(self._buddy)
         nr_left = self._effort.limit
         for order in range(min(self._control.order - 1, area.max_order), COSTLY_ORDER - 1, -1):
-            seen = lists.newest(self._buddy, zone, order)[:nr_left]
+            seen = lists.newest(self._buddy, zone, order, nr_left)
             nr_left -= len(seen)
             fits = (seen < high) & ~self._pageblocks.skip[seen // self._size]
             if fits.any():

@@ -135,10 +135,12 @@ class Paging:
     def set_bits(self, pfn: int, bits: int) -> None:
         """Set flags of one page."""
         self.frames.flags[pfn] = self.frames.flags.item(pfn) | bits
+        self.frames.note_page(pfn)
 
     def clear_bits(self, pfn: int, bits: int) -> None:
         """Clear flags of one page."""
         self.frames.flags[pfn] = self.frames.flags.item(pfn) & ~bits
+        self.frames.note_page(pfn)
 
     # The page lock.
 
@@ -148,6 +150,7 @@ class Paging:
         while flags.item(pfn) & _LOCKED:
             self.wait(pfn, PageFlag.LOCKED)
         flags[pfn] = flags.item(pfn) | _LOCKED
+        self.frames.note_page(pfn)
 
     def trylock_page(self, pfn: int) -> bool:
         """Take the page lock if nobody has it."""
@@ -165,6 +168,7 @@ class Paging:
         flags = self.frames.flags.item(pfn)
         require(flags & _LOCKED, "unlock of a page that is not locked", pfn=pfn)
         self.frames.flags[pfn] = flags & ~_LOCKED
+        self.frames.note_page(pfn)
 
     def wait_on_page(self, pfn: int, flag: PageFlag) -> None:
         """Wait until a flag clears; takes nothing."""

@@ -102,6 +102,7 @@ class Refs:
             frames.refcount[pfns] = counts + nr_references
         else:
             frames.refcount[pfns] = np.where(given, counts + nr_references, counts)
+        frames.note_many(pfns)
         return given
 
     def get_page(self, pfn: int, nr_references: int = 1) -> bool:
@@ -110,6 +111,7 @@ class Refs:
         if count <= 0 or self._frames.state.item(pfn) != _USED or pfn in self._source_of:
             return False
         self._frames.refcount[pfn] = count + nr_references
+        self._frames.note_page(pfn)
         return True
 
     def hold_page(self, pfn: int) -> None:
@@ -145,6 +147,7 @@ class Refs:
         taken = last & (frames.isolated[pfns] | (counts < 0))
         self._require_none(pfns, taken, "V3 a mover's reference was dropped")
         frames.refcount[pfns] = np.where(counts < 0, -left, left)
+        frames.note_many(pfns)
         if last.any():
             self._free_last(pfns[last])
         huge = ~last & (counts > 0) & frames.has_flag(pfns, PageFlag.HUGE)
@@ -168,6 +171,7 @@ class Refs:
         left = abs(count) - nr_references
         if left > 0:
             frames.refcount[pfn] = left if count > 0 else -left
+            frames.note_page(pfn)
             if frames.flags.item(pfn) & _HUGE and count > 0:  # the pool's own reference is left
                 self.on_huge_put(pfn)
                 return frames.refcount.item(pfn) == 0
@@ -201,6 +205,7 @@ class Refs:
         """Set a flag of the page that a holder knows by this name: a target's is its source's."""
         flags, pfn = self._frames.flags, self._source_of.get(pfn, pfn)
         flags[pfn] = flags.item(pfn) | int(flag.mask)
+        self._frames.note_page(pfn)
 
     def copies_of(self, pfn: int) -> tuple[int, ...]:
         """Where a store to a page has to go: into its target as well, once that has the bytes."""
@@ -219,6 +224,7 @@ class Refs:
         counts = self._frames.refcount[pfns]
         exact: Mask = counts == expected
         self._frames.refcount[pfns] = np.where(exact, -counts, counts)
+        self._frames.note_many(pfns)
         return exact
 
     def are_frozen_at(self, pfns: Pfns, expected: _Counts) -> Mask:
@@ -232,6 +238,7 @@ class Refs:
             for pfn in pfns.tolist():
                 self._source_of.pop(self._target_of.pop(pfn, -1), None)
         self._frames.refcount[pfns] = self.counts(pfns)
+        self._frames.note_many(pfns)
 
     def stand_for(self, sources: Pfns, targets: Pfns) -> None:
         """From here to `carry_over` or `unfreeze` each target stands for its source.
@@ -250,6 +257,7 @@ class Refs:
         self._require_none(sources, left < 1, "V5 a page that nobody references was moved")
         frames.refcount[targets] = left
         frames.state[targets] = FrameState.USED
+        frames.note_many(targets)
         frames.refcount[sources] = 0  # until freed: a lookup that comes late gets no reference
         if self._target_of:  # (those of frames that fail go on: they are still to be brought back)
             for source in sources.tolist():
@@ -266,4 +274,5 @@ class Refs:
         frames = self._frames
         frames.state[targets] = FrameState.USED
         frames.refcount[targets] = owed
+        frames.note_many(targets)
         frames.add_references(sources, -owed)

@@ -143,10 +143,12 @@ class Rmap:
             self._shared[pfns[mapped]] = True
             self.frames.add_references(pfns[mapped], 1)
             self.frames.mapcount[pfns[mapped]] += 1
+            self.frames.note_many(pfns[mapped])
             vpns, pfns = vpns[~mapped], pfns[~mapped]
         self.first_mm[pfns] = space.mm_id
         self.first_vpn[pfns] = vpns
         self.frames.mapcount[pfns] = 0
+        self.frames.note_many(pfns)
 
     def map_page(self, space: AddressSpace, vpn: int, pfn: int) -> None:
         """`map_many` for one page, without its validation: for callers that just looked."""
@@ -155,11 +157,13 @@ class Rmap:
             self.first_mm[pfn] = space.mm_id
             self.first_vpn[pfn] = vpn
             self.frames.mapcount[pfn] = 0
+            self.frames.note_page(pfn)
             return
         self._further.setdefault(pfn, []).append((space.mm_id, vpn))
         self._shared[pfn] = True
         self.frames.add_reference(pfn, 1)
         self.frames.mapcount[pfn] += 1
+        self.frames.note_page(pfn)
 
     def unmap_many(self, pfns: Pfns, ptes: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Remove every mapping of each frame; its last reference becomes the caller's.
@@ -182,6 +186,7 @@ class Rmap:
         self.first_mm[pfns] = -1
         mapped = pfns[nr_mappings > 0]
         self.frames.mapcount[mapped] = MAPCOUNT_NONE
+        self.frames.note_many(pfns)
         return nr_mappings
 
     def unmap_page(self, space: AddressSpace, vpn: int) -> tuple[int, bool]:
@@ -201,6 +206,7 @@ class Rmap:
         self.frames.mapcount[pfn] -= 1
         if not self._shared.item(pfn):
             self.first_mm[pfn] = -1
+            self.frames.note_page(pfn)
             return pfn, True
         self.frames.add_reference(pfn, -1)
         further = self._further[pfn]
@@ -210,6 +216,7 @@ class Rmap:
         else:
             self.first_mm[pfn], self.first_vpn[pfn] = further.pop(0)
         self._forget_if_empty(pfn)
+        self.frames.note_page(pfn)
         return pfn, False
 
     # Asking.

@@ -15,12 +15,16 @@ from attrs import define, field
 
 from mm.buddy import Buddy
 from mm.frames import FrameState, PageFlag
+from mm.listed_heads import ListedHeads
 from mm.nodes import Zone
-from mm.pageblock import MigrateType
+from pinpage.errors import InvariantError
 from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns
 
 __all__ = ["FreeListOrder", "ZoneHints", "reset_isolation_suitable"]
+
+_ALL = 1 << 62
+"""More blocks, and a place further on, than there are."""
 
 
 @define(eq=False)
@@ -44,6 +48,7 @@ class FreeListOrder:
     cursors: dict[int, int] = field(factory=dict)
     looked_to: dict[int, int] = field(factory=dict)
     is_near: Mask | None = None
+    _pictures: dict[tuple[str, int], ListedHeads] = field(factory=dict, init=False)
 
     def look(self, buddy: Buddy) -> None:
         """Find out which blocks stand at the near end, the first time; one pass over the orders."""
@@ -57,35 +62,58 @@ class FreeListOrder:
             known = (beside < heads) & (orders[np.minimum(beside, len(orders) - 1)] == order + 1)
             self.is_near[heads[known]] = True
 
-    def place(self, heads: Pfns) -> Pfns:
-        """Where free blocks stand on their list, ascending in the order of a search."""
-        if self.is_near is None:
-            return heads
-        far = len(self.is_near)
-        return np.where(self.is_near[heads], far - heads, far + heads)
-
-    def heads(self, buddy: Buddy, zone: int, order: int) -> Pfns:
-        """Free blocks of an order on a zone's MOVABLE list now, in the order of a search."""
-        blocks = buddy.area.blocks_on(zone, MigrateType.MOVABLE, order)
-        if not blocks:
-            return np.zeros(0, dtype=np.int64)
-        size, orders = buddy.pageblocks.nr_pages_per_block, buddy.frames.order
-        starts = np.array(blocks, dtype=np.int64) * size
-        rows = starts[:, None] + np.arange(0, size, min(1 << order, size))
-        rows = rows[rows < len(orders)]
-        heads = rows[orders[rows] == order]
-        found: Pfns = heads[np.argsort(self.place(heads), kind="stable")]
+    def _picture(self, which: str, zone: int, order: int) -> ListedHeads:
+        """A search and a look from the other end each have their own: one lasts, one is of now."""
+        found = self._pictures.get((which, order))
+        if found is None:
+            if self.is_near is None:
+                raise InvariantError("a free list is searched before it was looked at")
+            found = self._pictures[which, order] = ListedHeads(zone, order, self.is_near)
         return found
 
-    def newest(self, buddy: Buddy, zone: int, order: int) -> Pfns:
-        """The same from the other end, from where the last such look stopped."""
-        heads = self.heads(buddy, zone, order)
-        at = int(np.searchsorted(self.place(heads), self.looked_to.get(order, 1 << 62)))
-        return np.concatenate((heads[:at][::-1], heads[at:][::-1]))
+    def begin(self, buddy: Buddy, zone: int, order: int) -> int:
+        """A search begins: the blocks that it goes through are those that are there now.
+
+        Returns:
+            How many there are.
+        """
+        picture = self._picture("search", zone, order)
+        picture.look(buddy)
+        return picture.nr_heads
+
+    def entries(self, zone: int, order: int, count: int) -> Pfns:
+        """Up to `count` blocks of the list as the search began, from its cursor on."""
+        return self._picture("search", zone, order).after(self.cursors.get(order, 0), count)
+
+    def place(self, head: int) -> int:
+        """Where a free block stands on its list, ascending in the order of a search."""
+        if self.is_near is None:
+            return head
+        far = len(self.is_near)
+        return far - head if self.is_near[head] else far + head
+
+    def heads(self, buddy: Buddy, zone: int, order: int) -> Pfns:
+        """The whole list now, in the order of a search; costs its length."""
+        return self._looked_through(buddy, zone, order).after(0, _ALL)
+
+    def newest(self, buddy: Buddy, zone: int, order: int, count: int = _ALL) -> Pfns:
+        """Up to `count` from the other end, from where the last such look stopped."""
+        picture = self._looked_through(buddy, zone, order)
+        return picture.before(self.looked_to.get(order, _ALL), count)
+
+    def _looked_through(self, buddy: Buddy, zone: int, order: int) -> ListedHeads:
+        picture = self._picture("look", zone, order)
+        picture.look(buddy)
+        return picture
+
+    @property
+    def nr_seen(self) -> int:
+        """List entries, and frames that could be some, looked at so far: the work of searches."""
+        return sum(picture.nr_seen for picture in self._pictures.values())
 
     def looked_at(self, head: int, order: int) -> None:
         """The next look from the other end begins after this block (move_freelist_tail)."""
-        self.looked_to[order] = int(self.place(np.array([head]))[0])
+        self.looked_to[order] = self.place(head)
 
 
 @define(eq=False)

@@ -17,6 +17,7 @@ from attrs import define
 
 from mm.address_space import AddressSpace
 from mm.clean_cache import is_clean_cache, reclaim_clean_pages
+from mm.clean_pages import CleanPages
 from mm.errno import Errno
 from mm.frames import PageFlag
 from mm.paging import Paging, bit
@@ -62,12 +63,14 @@ class Reclaimer:
 
     Attributes:
         nr_dropped: pages of clean page cache given up so far.
+        clean: what there is of it, counted, once somebody was short of memory without swap.
     """
 
     def __init__(self, paging: Paging) -> None:
         """Work on `paging`."""
         self._paging = paging
         self.nr_dropped = 0
+        self.clean: CleanPages | None = None
 
     @property
     def may_swap(self) -> bool:
@@ -77,12 +80,31 @@ class Reclaimer:
     def nr_reclaimable(self) -> int:
         """Pages that could be freed: all that swap could take, or what of the cache is clean.
 
-        Cost: one pass over the LRU where there is no swap.
+        Cost: one pass over the LRU where there is no swap and nobody counts (`count`).
         """
         lru = self._paging.lru
         if self.may_swap:
             return lru.nr_pages(active=False) + lru.nr_pages(active=True)
+        if self.clean is not None:
+            return self.clean.nr_pages(active=False) + self.clean.nr_pages(active=True)
         return len(self._clean(active=False)) + len(self._clean(active=True))
+
+    def count(self) -> CleanPages | None:
+        """Know from here on what clean page cache there is; None where there is swap.
+
+        Cost: one pass over the LRU the first time, then O(frames changed since).
+        """
+        paging = self._paging
+        if self.may_swap:
+            paging.frames.touched = self.clean = None
+        elif self.clean is None:
+            self.clean = CleanPages(paging.frames, paging.rmap, paging.lru, self._on_full)
+        else:
+            self.clean.settle()
+        return self.clean
+
+    def _on_full(self) -> None:
+        self.count()
 
     def shrink(self, nr_to_scan: int) -> int:
         """Scan so many of the oldest pages; how many were freed.
@@ -107,14 +129,25 @@ class Reclaimer:
         return clean
 
     def _drop(self, count: int) -> int:
-        paging = self._paging
-        oldest = self._clean(active=False)[:count]
+        paging, clean = self._paging, self.count()
+        if clean is None:
+            return 0
+        oldest = clean.oldest(count, active=False)
         if not len(oldest):
-            oldest = self._clean(active=True)[:count]
+            oldest = clean.oldest(count, active=True)
         dropped = reclaim_clean_pages(paging.frames, paging.rmap, paging.refs, oldest)
         nr_dropped = int(dropped.sum())
         self.nr_dropped += nr_dropped
         return nr_dropped
+
+    def check(self) -> None:
+        """Run K1 and K2 of `mm.clean_pages`, where somebody counts.
+
+        Raises:
+            InvariantError: one does not hold.
+        """
+        if self.clean is not None:
+            self.clean.check()
 
 
 def shrink_inactive(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> Reclaimed:

@@ -8,6 +8,8 @@ Kernel counterpart: /proc/vmstat; CONFIG_DEBUG_VM.
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from pinpage.errors import require
 from pinpage.lifetimes import OwnerTable
 from pinpage.privates import NONE_NUMBER, Privates
@@ -39,7 +41,7 @@ def statistics(shards: Sequence[Shard], privates: Privates) -> Statistics:
         nr_dense=sum(radix.blocks.nr_frames for radix in radixes) - nr_sparse - nr_runs,
         nr_runs=nr_runs,
         nr_extra=sum(radix.nr_extra for radix in radixes),
-        nr_leaves=sum(sum(radix.blocks.is_dense) for radix in radixes),
+        nr_leaves=sum(int(np.count_nonzero(radix.blocks.is_dense)) for radix in radixes),
         nr_moving=sum(len(shard.moving) for shard in shards),
         nr_local=total("nr_acquisitions") - total("nr_remote"),
         nr_remote=total("nr_remote"),

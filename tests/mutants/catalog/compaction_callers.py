@@ -233,7 +233,7 @@ _DAEMONS = [
     ("kswapd-takes-all", "two blocks' worth", KSWAPD,
      "                wanted = 0\n", "                pass\n", (T_KSWAPD,)),
     ("kswapd-is-infinitely-fast", "a CPU of its own, no more", KSWAPD,
-     "self._own_ns <= self._others_ns():", "True:", (T_KSWAPD,)),
+     "self._own_ns <= self._others_ns(before):", "True:", (T_KSWAPD,)),
     ("kswapd-is-charged-to-others", "its work is its own", KSWAPD,
      "            self.done.add(spent)\n", "", (T_KSWAPD,)),
     ("kswapd-keeps-stale-hints", "compact_blockskip_flush", KSWAPD,
@@ -248,7 +248,7 @@ _DAEMONS = [
      "        if self._paging.in_reclaim:\n            return 0\n        if not self.may_swap",
      "        if not self.may_swap", (T_KSWAPD,)),
     ("active-cache-stays", "the active list, where the other has none", VMSCAN,
-     "            oldest = self._clean(active=True)[:count]\n", "            pass\n", (T_KSWAPD,)),
+     "            oldest = clean.oldest(count, active=True)\n", "            pass\n", (T_KSWAPD,)),
 ]  # fmt: skip
 
 _INDICES = [
