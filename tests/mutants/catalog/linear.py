@@ -6,7 +6,7 @@ UNIT = "tests/unit/mm"
 HEADS, T_HEADS = "mm/listed_heads.py", f"{UNIT}/test_listed_heads.py"
 PAGES, T_PAGES = "mm/clean_pages.py", f"{UNIT}/test_clean_pages.py"
 AREA, FRAMES, LRU, RMAP = "mm/free_area.py", "mm/frames.py", "mm/lru.py", "mm/rmap.py"
-PAGING, MOVE, VMSCAN = "mm/paging.py", "mm/move.py", "mm/vmscan.py"
+PAGING, REFS, VMSCAN = "mm/paging.py", "mm/refs.py", "mm/vmscan.py"
 T_WORK = "tests/unit/pinlab/test_work_is_linear.py"
 NOTED = f"{T_PAGES}::test_whatever_makes_a_page_unclean_or_clean_is_noted"
 NOTE = "        self.frames.note_page(pfn)\n"
@@ -77,16 +77,13 @@ _NOTES = [
     ("isolation-of-one", LRU, f"& ~_LRU_BIT\n{NOTE}", "& ~_LRU_BIT\n"),
     ("addition-of-one", LRU, f"_ACTIVE_BIT if active else _LRU_BIT)\n{NOTE}",
      "_ACTIVE_BIT if active else _LRU_BIT)\n"),
-    ("reference-held", PAGING, f"refcount.item(pfn) + 1\n{NOTE}", "refcount.item(pfn) + 1\n"),
-    ("reference-dropped", PAGING, f"nr_references - 1\n    {NOTE}", "nr_references - 1\n"),
+    ("reference-dropped", REFS, "            frames.note_page(pfn)\n", ""),
     ("bits-set", PAGING, f"flags.item(pfn) | bits\n{NOTE}", "flags.item(pfn) | bits\n"),
     ("bits-cleared", PAGING, f"flags.item(pfn) & ~bits\n{NOTE}", "flags.item(pfn) & ~bits\n"),
     ("lock", PAGING, f"flags.item(pfn) | _LOCKED\n{NOTE}", "flags.item(pfn) | _LOCKED\n"),
     ("unlock", PAGING, f"flags & ~_LOCKED\n{NOTE}", "flags & ~_LOCKED\n"),
-    ("reference-taken", MOVE, "        self._frames.note_page(pfn)\n        return True\n",
+    ("reference-taken", REFS, "        self._frames.note_page(pfn)\n        return True\n",
      "        return True\n"),
-    ("reference-put", MOVE, "            self._frames.note_page(pfn)\n            if flags & _HUGE",
-     "            if flags & _HUGE"),
     ("mappings", RMAP,
      "        self.frames.mapcount[pfns] = 0\n        self.frames.note_many(pfns)\n",
      "        self.frames.mapcount[pfns] = 0\n"),

@@ -13,11 +13,11 @@ MUTANTS: list[Mutant] = [
         name="rmap-first-map-takes-a-reference",
         guards="A4",
         file="mm/rmap.py",
-        old=("            self.frames.mapcount[pfn] = 0\n            return\n"),
+        old="            self.frames.mapcount[pfn] = 0\n            self.frames.note_page(pfn)\n",
         new=(
             "            self.frames.mapcount[pfn] = 0\n"
             "            self.frames.refcount[pfn] += 1\n"
-            "            return\n"
+            "            self.frames.note_page(pfn)\n"
         ),
         tests=RMAP,
     ),
