@@ -2,7 +2,7 @@
 
 Owns:    nothing.  It locks the nodes concerned, looks before it stores, and stores.
 Ignores: batches (a column is a batch already).
-Cost:    one lock acquisition per node and call; 20 to 100 ns per frame of a column, whatever
+Cost:    one lock acquisition per node and call; 20 to 350 ns per frame of a column, whatever
          its pattern, 5 ns per frame of a run.  Frames with several pins cost a loop.
 Kernel counterpart: pin_user_pages and sg_alloc_table_from_pages: pins come in groups.
 """
