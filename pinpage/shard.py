@@ -44,7 +44,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Container, Sequence
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -182,9 +182,6 @@ class Shard:
         "watchers",
         "welcome",
     )
-
-    closed: ClassVar[tuple[int, ...]] = ()
-    """Tags that are remembered as refused: none, for `welcome` is asked."""
 
     def __init__(self, node: int, radix: Radix, welcome: Container[int]) -> None:
         """Nothing pinned.

@@ -2,8 +2,9 @@
 
 For each size every shape of column is pinned, masked, listed and unpinned, by the registry
 and by the dict; the figures are CPU time per pin.  The work is asserted in
-tests/unit/pinpage/test_shapes.py; here the ratios are.  `-s` shows the table; 10,000,000 pins
-only with `--shapes-large`-sized memory: set PINPAGE_SHAPES_PINS=10000000.
+tests/unit/pinpage/test_shapes.py; here only that all pins came and went, and the table is
+printed (`-s`), with the worst and the best shape of each operation.  1,000,000 pins at the
+most, unless PINPAGE_SHAPES_PINS says 10000000.
 """
 
 import gc
