@@ -1,9 +1,10 @@
 """Memory, and those who need it moved.
 
-    state     gfp frames contents nodes pageblock buddy pcp rmap lru swap costs api
-    move      design move: the only place where a page changes its pfn
-    policy    page_isolation compaction plan vmscan swapfile memory page_alloc hugetlb
-    machine   wires them; what scripts hold
+    state  buddy  swap                          what there is; columns and indices
+    move                                        where a page changes its pfn, and the question
+    paging  allocator  compaction  planning     policies: each takes the state that it needs
+    contig  hugetlb  hotplug  power             and never a Machine
+    machine                                     wires them; what scripts hold
 
-Imports point down only.  A policy takes the state that it needs, never a Machine.
+Imports point up this list only.  Each folder's docstring is its map.
 """

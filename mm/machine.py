@@ -12,42 +12,42 @@ from typing import Literal, Protocol, Self
 import numpy as np
 from attrs import define
 
-from mm.buddy import Buddy
-from mm.cma import Cma
-from mm.compaction import CompactControl, Compaction, CompactReport
-from mm.contents import ArenaContents, Contents, TagContents
-from mm.contig import Contig
-from mm.costs import CostModel, Counters, SimClock
-from mm.design import Design, RegistryDesign, Unmovable
-from mm.evacuate import Evacuator
-from mm.frames import Frames, FrameState
-from mm.gfp import Gfp
-from mm.hugetlb import HugePool
-from mm.hugetlb_move import HugeEvictor
-from mm.hugetlb_sizes import HugeSizes
-from mm.hugetlb_source import BuddySource
-from mm.kcompactd import Kcompactd
-from mm.kswapd import Kswapd
-from mm.lru import Lru
-from mm.memory import Memory
-from mm.memory_hotplug import MemoryHotplug
-from mm.meter import Meter
-from mm.move import Mover
-from mm.nodes import Zone, place_frames, zones_for
-from mm.page_alloc import PageAllocator
-from mm.pageblock import Pageblocks
-from mm.paging import Paging
-from mm.pcp import PerCpuPages
-from mm.plan import Plan
-from mm.planned import PlannedCompaction
-from mm.power import PowerManagement
-from mm.range_walk import Parts
-from mm.refs import Refs
-from mm.rmap import Rmap
-from mm.strategy import Strategy
-from mm.swap import Swap
-from mm.swap_host import SwapCore
-from mm.vmscan import Reclaimer
+from mm.allocator.kswapd import Kswapd
+from mm.allocator.page_alloc import PageAllocator
+from mm.buddy.buddy import Buddy
+from mm.buddy.pcp import PerCpuPages
+from mm.compaction.compaction import CompactControl, Compaction, CompactReport
+from mm.compaction.kcompactd import Kcompactd
+from mm.contig.cma import Cma
+from mm.contig.contig import Contig
+from mm.contig.evacuate import Evacuator
+from mm.contig.range_walk import Parts
+from mm.hotplug.memory_hotplug import MemoryHotplug
+from mm.hugetlb.evict import HugeEvictor
+from mm.hugetlb.hugetlb import HugePool
+from mm.hugetlb.sizes import HugeSizes
+from mm.hugetlb.source import BuddySource
+from mm.move.design import Design, RegistryDesign, Unmovable
+from mm.move.move import Mover
+from mm.move.strategy import Strategy
+from mm.paging.memory import Memory
+from mm.paging.paging import Paging
+from mm.paging.swap_core import SwapCore
+from mm.paging.vmscan import Reclaimer
+from mm.planning.blocks import Plan
+from mm.planning.execute import PlannedCompaction
+from mm.power.power import PowerManagement
+from mm.state.contents import ArenaContents, Contents, TagContents
+from mm.state.costs import CostModel, Counters, SimClock
+from mm.state.frames import Frames, FrameState
+from mm.state.gfp import Gfp
+from mm.state.lru import Lru
+from mm.state.meter import Meter
+from mm.state.nodes import Zone, place_frames, zones_for
+from mm.state.pageblock import Pageblocks
+from mm.state.refs import Refs
+from mm.state.rmap import Rmap
+from mm.swap.swap import Swap
 from pinpage.errors import PinpageError, at_least, one_of, within
 from pinpage.owner import Mode
 from pinpage.registry import DEFAULT_BATCH_NR_PINS, PinRegistry
@@ -226,7 +226,7 @@ class Machine:
         self.pcp.add_zone(zone)
         self.allocator.add_zone(zone)
 
-    # mm.api.PageSource
+    # mm.state.api.PageSource
 
     def alloc_page(self, gfp: Gfp) -> int:
         """One frame with one reference, or -1."""

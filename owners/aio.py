@@ -26,9 +26,9 @@ from collections.abc import Generator
 
 from attrs import define, field
 
-from mm.api import PageSource
-from mm.errno import Errno
-from mm.gfp import Gfp
+from mm.state.api import PageSource
+from mm.state.errno import Errno
+from mm.state.gfp import Gfp
 from owners.aio_ring import (
     EVENT_NR_BYTES,
     HEAD_OFFSET,

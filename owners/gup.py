@@ -15,9 +15,9 @@ Why it is safe against fork.  fork raises a sequence count while it shares pages
 taken before it shows in the page's references, and that page is copied for the child at
 once; one taken meanwhile sees the count change and is undone.
 
-Kernel counterpart: mm/gup.c.  What fork does about pinned pages is in `mm.memory`.
+Kernel counterpart: mm/gup.c.  What fork does about pinned pages is in `mm.paging.memory`.
 Differences: a process is one mapping, so there are no VMAs to walk, and a page is shared
-exactly if it has more than one user (`mm.memory`); MADV_DONTFORK does not exist.
+exactly if it has more than one user (`mm.paging.memory`); MADV_DONTFORK does not exist.
 """
 
 import enum
@@ -27,9 +27,9 @@ from typing import TypeAlias
 import numpy as np
 from attrs import define, frozen
 
-from mm.address_space import AddressSpace
-from mm.errno import Errno
-from mm.frames import PageFlag
+from mm.state.address_space import AddressSpace
+from mm.state.errno import Errno
+from mm.state.frames import PageFlag
 from owners.arguments import instance, integer
 from owners.gup_flags import Foll, Wanted, wanted
 from owners.gup_host import GupHost

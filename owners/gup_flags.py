@@ -12,7 +12,7 @@ import enum
 import functools
 from typing import NamedTuple
 
-from mm.frames import GUP_PIN_COUNTING_BIAS, Frames
+from mm.state.frames import GUP_PIN_COUNTING_BIAS, Frames
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns
 

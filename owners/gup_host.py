@@ -8,14 +8,14 @@ Kernel counterpart: what mm/gup.c calls in mm/memory.c, mm/migrate.c and kernel/
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
-from mm.address_space import AddressSpace
-from mm.contents import Contents
-from mm.design import Answers, Design
-from mm.frames import Frames
-from mm.gfp import Gfp
-from mm.nodes import Zone
-from mm.pageblock import Pageblocks
-from mm.refs import Refs
+from mm.move.design import Answers, Design
+from mm.state.address_space import AddressSpace
+from mm.state.contents import Contents
+from mm.state.frames import Frames
+from mm.state.gfp import Gfp
+from mm.state.nodes import Zone
+from mm.state.pageblock import Pageblocks
+from mm.state.refs import Refs
 from pinpage.migrate import MoveReport, TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns
@@ -44,7 +44,7 @@ class Classified(Protocol):
 
     @property
     def answers(self) -> Answers:
-        """One `mm.design.Answer` each."""
+        """One `mm.move.design.Answer` each."""
 
 
 class PageMover(Protocol):

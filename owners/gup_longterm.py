@@ -10,11 +10,11 @@ in include/linux/mm.h (6.1).
 
 import numpy as np
 
-from mm.design import Answer
-from mm.errno import Errno
-from mm.gfp import Gfp
-from mm.nodes import ZoneKind
-from mm.pageblock import MigrateType
+from mm.move.design import Answer
+from mm.state.errno import Errno
+from mm.state.gfp import Gfp
+from mm.state.nodes import ZoneKind
+from mm.state.pageblock import MigrateType
 from owners.gup_host import GupHost
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns

@@ -14,7 +14,7 @@ in use, none free      Busy
 Never `migrate`: that would need an aligned target of order 9, and a move offers single
 frames.  Nothing is released unless `may_dissolve` says so: compaction must leave the pool
 alone.  Contiguous allocation and hot-remove do not come this way: they know huge pages, and
-replace, dissolve or move them as a whole (`mm.hugetlb_move`); the pool tells us, and the
+replace, dissolve or move them as a whole (`mm.hugetlb.evict`); the pool tells us, and the
 pins follow.
 
 Kernel counterpart: dissolve_free_huge_page(), isolate_hugetlb() and
@@ -28,8 +28,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.api import PageSource
-from mm.errno import Errno
+from mm.state.api import PageSource
+from mm.state.errno import Errno
 from owners.forced_out import require_registered, unpin_range
 from pinpage.errors import PinpageError, require
 from pinpage.owner import Mode, Pin, PinOwner, Verdict
@@ -40,7 +40,7 @@ __all__ = ["HugePageList", "HugetlbPages"]
 
 
 class HugePageList(Protocol):
-    """What the owner needs of the pool (`mm.hugetlb.HugePool`)."""
+    """What the owner needs of the pool (`mm.hugetlb.hugetlb.HugePool`)."""
 
     heads: list[int]
     nr_pages: int

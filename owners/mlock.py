@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.address_space import AddressSpace, Vpns
-from mm.frames import Frames, PageFlag
+from mm.state.address_space import AddressSpace, Vpns
+from mm.state.frames import Frames, PageFlag
 from owners.forced_out import is_registered, require_registered, unpin
 from pinpage.errors import PinpageError, require, within
 from pinpage.owner import Mode, Pin, PinOwner, Verdict, Verdicts

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from mm.address_space import AddressSpace
+from mm.state.address_space import AddressSpace
 from owners.arguments import instance, integer
 from pinpage.errors import PinpageError
 from pinpage.registry import PinRegistry

@@ -3,8 +3,8 @@
 Kernel counterpart: io_uring's registered buffers, RDMA memory regions (ib_umem_get).
 """
 
-from mm.address_space import AddressSpace
-from mm.errno import Errno
+from mm.state.address_space import AddressSpace
+from mm.state.errno import Errno
 from owners.arguments import instance, integer
 from owners.gup import Gup
 from owners.gup_flags import Foll

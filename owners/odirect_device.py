@@ -22,9 +22,9 @@ only a delay).
 
 import numpy as np
 
-from mm.address_space import AddressSpace
-from mm.contents import Contents, TagContents
-from mm.errno import Errno
+from mm.state.address_space import AddressSpace
+from mm.state.contents import Contents, TagContents
+from mm.state.errno import Errno
 from owners.arguments import instance
 from owners.gup import Got, Gup
 from owners.gup_flags import Foll

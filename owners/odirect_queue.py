@@ -8,8 +8,8 @@ from collections import deque
 import numpy as np
 from attrs import define, field
 
-from mm.address_space import AddressSpace
-from mm.contents import Contents, TagContents
+from mm.state.address_space import AddressSpace
+from mm.state.contents import Contents, TagContents
 from owners.gup_pinner import PinIds
 from owners.odirect import Op
 

@@ -37,8 +37,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mm.address_space import AddressSpace
-from mm.contents import ArenaContents
+from mm.state.address_space import AddressSpace
+from mm.state.contents import ArenaContents
 from owners.arguments import instance, integer, seconds
 from owners.forced_out import is_registered, require_registered
 from owners.gup import Gup

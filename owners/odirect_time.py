@@ -14,7 +14,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import ArrayLike, NDArray
 
-from mm.costs import SimClock
+from mm.state.costs import SimClock
 from pinpage.errors import PinpageError
 
 __all__ = ["Constant", "EventQueue", "Histogram", "Latency", "Lognormal"]

@@ -32,9 +32,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.errno import Errno
-from mm.frames import FrameState, PageFlag
-from mm.gfp import Gfp
+from mm.state.errno import Errno
+from mm.state.frames import FrameState, PageFlag
+from mm.state.gfp import Gfp
 from owners.forced_out import is_registered, unpin
 from owners.slab_objects import (
     BlockSource,

@@ -17,7 +17,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.slab import SlabCache, Slabs
 from pinpage.errors import PinpageError, require
 from pinpage.owner import Mode, Verdict

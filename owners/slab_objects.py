@@ -17,8 +17,8 @@ from typing import Protocol
 import numpy as np
 from attrs import define, field
 
-from mm.api import PageSource
-from mm.gfp import Gfp
+from mm.state.api import PageSource
+from mm.state.gfp import Gfp
 from pinpage.errors import PinpageError, require
 from pinpage.owner import Mode, Verdict
 from pinpage.units import PAGE_SHIFT, PAGE_SIZE, Mask

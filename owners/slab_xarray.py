@@ -18,7 +18,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.slab import SlabCache, Slabs
 from pinpage.errors import require, within
 from pinpage.owner import Mode, Verdict

@@ -22,9 +22,9 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from mm.api import PageSource
-from mm.errno import Errno
-from mm.frames import MAPCOUNT_NONE, FrameState
+from mm.state.api import PageSource
+from mm.state.errno import Errno
+from mm.state.frames import MAPCOUNT_NONE, FrameState
 from owners.forced_out import require_registered
 from owners.handles import Handles
 from owners.z3fold_layout import (

@@ -15,10 +15,10 @@ Kernel counterpart: the API half of mm/z3fold.c of v6.1.  `owners.z3fold` adds t
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.api import PageSource
-from mm.errno import Errno
-from mm.frames import FrameState
-from mm.gfp import Gfp
+from mm.state.api import PageSource
+from mm.state.errno import Errno
+from mm.state.frames import FrameState
+from mm.state.gfp import Gfp
 from owners.forced_out import is_registered, unpin
 from owners.handles import Handles, NoObjectError
 from owners.z3fold_layout import (

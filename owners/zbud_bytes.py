@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.contents import ArenaContents, Contents
+from mm.state.contents import ArenaContents, Contents
 from pinpage.errors import PinpageError
 from pinpage.units import PAGE_SHIFT, PAGE_SIZE
 

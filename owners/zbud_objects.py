@@ -15,10 +15,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.api import PageSource
-from mm.errno import Errno
-from mm.frames import MAPCOUNT_NONE, MAPCOUNT_ZBUD, FrameState
-from mm.gfp import Gfp
+from mm.state.api import PageSource
+from mm.state.errno import Errno
+from mm.state.frames import MAPCOUNT_NONE, MAPCOUNT_ZBUD, FrameState
+from mm.state.gfp import Gfp
 from owners.forced_out import is_registered, unpin
 from owners.handles import HandleForm, HandleName, Handles, NoObjectError, handle_form
 from owners.zbud_layout import CHUNK_SHIFT, FIRST, LAST, MAX_OBJECT_NR_BYTES, nr_chunks, slot_offset

@@ -28,9 +28,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.api import PageSource
-from mm.design import Answer, Answers
-from mm.frames import MAPCOUNT_ZBUD, FrameState
+from mm.move.design import Answer, Answers
+from mm.state.api import PageSource
+from mm.state.frames import MAPCOUNT_ZBUD, FrameState
 from owners.zbud import ZbudPool
 from pinpage.migrate import MoveReport, TargetSource
 from pinpage.owner import Mode, Reason
@@ -40,7 +40,7 @@ __all__ = ["ZbudReclaim"]
 
 
 class ZbudReclaim:
-    """Implements `mm.design.Design` for frames of zbud pools, and of nobody else."""
+    """Implements `mm.move.design.Design` for frames of zbud pools, and of nobody else."""
 
     name = "zbud-reclaim"
 

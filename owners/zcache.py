@@ -32,9 +32,9 @@ import numpy as np
 from attrs import define, frozen
 from numpy.typing import NDArray
 
-from mm.api import PageSource
-from mm.errno import Errno
-from mm.gfp import Gfp
+from mm.state.api import PageSource
+from mm.state.errno import Errno
+from mm.state.gfp import Gfp
 from owners.compress import Compressor
 from owners.handles import NoObjectError
 from owners.zbud import ZbudOps, ZbudPool

@@ -19,9 +19,9 @@ use movable memory.  zpool went away in v6.18.
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeAlias
 
-from mm.api import PageSource
-from mm.errno import Errno
-from mm.gfp import Gfp
+from mm.state.api import PageSource
+from mm.state.errno import Errno
+from mm.state.gfp import Gfp
 from owners.handles import HandleName, Handles
 from owners.z3fold import Z3foldPool
 from owners.zbud import ZbudOps, ZbudPool

@@ -12,7 +12,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from mm.contents import Contents
+from mm.state.contents import Contents
 from owners import zbud_bytes
 from pinpage.errors import PinpageError
 

@@ -9,8 +9,8 @@ shrink: nothing is ever written back out of such a pool.
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.errno import Errno
-from mm.frames import MAPCOUNT_NONE, FrameState
+from mm.state.errno import Errno
+from mm.state.frames import MAPCOUNT_NONE, FrameState
 from owners.forced_out import require_registered
 from owners.handles import Handles
 from owners.zpool_extents import Extents

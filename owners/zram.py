@@ -22,8 +22,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from mm.api import PageSource
-from mm.errno import Errno
+from mm.state.api import PageSource
+from mm.state.errno import Errno
 from owners.arguments import integer, octets
 from owners.compress import Compressor
 from owners.zram_backing import BackingStore

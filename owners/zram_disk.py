@@ -9,7 +9,7 @@ import errno
 import io
 from typing import Any
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.arguments import integer, octets
 from owners.zram import Zram
 from pinpage.errors import PinpageError

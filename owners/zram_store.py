@@ -6,9 +6,9 @@ counters in step; both run under the device's lock and call nobody back.
 
 import threading
 
-from mm.api import PageSource
-from mm.errno import Errno
-from mm.gfp import Gfp
+from mm.state.api import PageSource
+from mm.state.errno import Errno
+from mm.state.gfp import Gfp
 from owners.arguments import integer
 from owners.zram_backing import BackingStore, Blocks
 from owners.zram_stat import ZramCounters

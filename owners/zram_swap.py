@@ -5,7 +5,7 @@ a page that zram has no room for goes to the area's own disk, as it goes to the 
 device of the list in the kernel, and comes back from there.
 """
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.zram import Zram
 from pinpage.errors import PinpageError
 
@@ -13,7 +13,7 @@ __all__ = ["ZramSwap"]
 
 
 class ZramSwap:
-    """Implements `mm.swapops.FrontSwap` for one area.
+    """Implements `mm.swap.swapops.FrontSwap` for one area.
 
     Attributes:
         zram: the device.

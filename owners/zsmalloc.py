@@ -22,8 +22,8 @@ from collections.abc import Iterator
 import numpy as np
 from attrs import frozen
 
-from mm.api import PageSource
-from mm.frames import FrameState
+from mm.state.api import PageSource
+from mm.state.frames import FrameState
 from owners.zsmalloc_bytes import read_pieces, write_pieces
 from owners.zsmalloc_classes import SizeClass
 from owners.zsmalloc_groups import Fullness

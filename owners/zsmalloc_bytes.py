@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from mm.contents import ArenaContents, Contents
+from mm.state.contents import ArenaContents, Contents
 from pinpage.units import PAGE_SHIFT, PAGE_SIZE
 
 __all__ = ["Piece", "pieces_of", "read_pieces", "view_of", "write_pieces"]

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
 
-from mm.contents import Contents
+from mm.state.contents import Contents
 from owners.zsmalloc_bytes import Piece, read_pieces, view_of, write_pieces
 
 __all__ = ["MapMode", "ZsMapping"]

@@ -16,10 +16,10 @@ import threading
 
 import numpy as np
 
-from mm.api import PageSource
-from mm.errno import Errno
-from mm.frames import FrameState
-from mm.gfp import Gfp
+from mm.state.api import PageSource
+from mm.state.errno import Errno
+from mm.state.frames import FrameState
+from mm.state.gfp import Gfp
 from owners.forced_out import is_registered, unpin_many
 from owners.zbud_objects import PoolLock
 from owners.zsmalloc_bytes import Piece, pieces_of, read_pieces, write_pieces

@@ -8,7 +8,7 @@ itself: it is told at once.
 import time
 from collections.abc import Iterator
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.zsmalloc_objects import ZsObjects
 from pinpage.errors import ContextError
 

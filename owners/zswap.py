@@ -27,10 +27,10 @@ import numpy as np
 from attrs import asdict
 from numpy.typing import NDArray
 
-from mm.api import PageSource
-from mm.errno import Errno
-from mm.gfp import Gfp
-from mm.swapops import swp_entry, swp_offset, swp_type
+from mm.state.api import PageSource
+from mm.state.errno import Errno
+from mm.state.gfp import Gfp
+from mm.swap.swapops import swp_entry, swp_offset, swp_type
 from owners.compress import Compressor
 from owners.handles import HandleName, Handles
 from owners.zbud_owner import Coverage

@@ -2,13 +2,13 @@
 
 Kernel counterparts: zswap_get_swap_cache_page and __swap_writepage on the way to disk,
 try_to_unuse_swp_entry (patch 2 of the 2013 series) on the way back to memory.
-`mm.swap_host.SwapCore` satisfies this.
+`mm.paging.swap_core.SwapCore` satisfies this.
 """
 
 from typing import Protocol
 
-from mm.errno import Errno
-from mm.swapops import SwapEntry
+from mm.state.errno import Errno
+from mm.swap.swapops import SwapEntry
 
 __all__ = ["SwapHost"]
 

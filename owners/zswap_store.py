@@ -14,11 +14,11 @@ from collections.abc import Generator
 import numpy as np
 from attrs import define
 
-from mm.api import PageSource
-from mm.errno import Errno
-from mm.frames import FrameState
-from mm.gfp import Gfp
-from mm.swapops import SwapEntry, swp_entry, swp_type
+from mm.state.api import PageSource
+from mm.state.errno import Errno
+from mm.state.frames import FrameState
+from mm.state.gfp import Gfp
+from mm.swap.swapops import SwapEntry, swp_entry, swp_type
 from owners.compress import Compressor
 from owners.handles import HandleName, NoObjectError
 from owners.zbud_owner import Coverage
@@ -64,7 +64,7 @@ class ZswapCounters:
 
 
 class ZswapStore:
-    """Entries, trees and pools; implements `mm.swapops.FrontSwap`.
+    """Entries, trees and pools; implements `mm.swap.swapops.FrontSwap`.
 
     Attributes:
         counters: what happened so far.
@@ -136,7 +136,7 @@ class ZswapStore:
         """Whether the pools have more pages than they may."""
         return sum(pool.pages_nr for pool in self.pools) > self._max_nr_pages
 
-    # mm.swapops.FrontSwap
+    # mm.swap.swapops.FrontSwap
 
     def store(self, swap_type: int, offset: int, page: bytes) -> bool:
         """Keep a page; False if it must go to disk."""

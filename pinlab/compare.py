@@ -12,10 +12,10 @@ from typing import get_args
 import numpy as np
 from attrs import evolve
 
-from mm.contents import ArenaContents, Contents
-from mm.frames import FrameState
 from mm.machine import Machine
-from mm.strategy import Strategy
+from mm.move.strategy import Strategy
+from mm.state.contents import ArenaContents, Contents
+from mm.state.frames import FrameState
 from pinlab.corpus import Corpus
 from pinlab.designs import design
 from pinlab.forked import can_fork, run_forked

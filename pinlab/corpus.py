@@ -9,7 +9,7 @@ distinct pages, compresses each once, and makes every object unique with a stamp
 That is a valid zlib stream of exactly that page: any inflater gives the page back, and
 checks it.  Serial s stands on corpus page s % nr_pages, so whoever needs an object of a
 certain size chooses the serial accordingly.  The first word of a page is its serial,
-which is also its tag in `mm.contents`.
+which is also its tag in `mm.state.contents`.
 
 The trick needs a format whose blocks can be strung together.  lz4 blocks and zstd frames
 could be extended likewise, but neither buys anything here; replays fill with deflate.

@@ -27,9 +27,9 @@ import numpy as np
 from attrs import field, fields_dict, frozen
 from numpy.typing import NDArray
 
-from mm.frames import PageFlag
-from mm.nodes import Zone, setup_lowmem_reserve, setup_watermarks
-from mm.pageblock import MigrateType
+from mm.state.frames import PageFlag
+from mm.state.nodes import Zone, setup_lowmem_reserve, setup_watermarks
+from mm.state.pageblock import MigrateType
 from pinlab.careful import one_line, read_bytes
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN

@@ -14,7 +14,7 @@ to it, and both outcomes stand side by side:
 
 The design of Linux 6.1: whoever has movable_operations (zsmalloc, z3fold, zram) moves, and
 nobody else does.  Nothing is fitted to a single case; two things are to the `huge` recordings
-as a whole (see `mm.kswapd` and `mm.scan_hints`).
+as a whole (see `mm.allocator.kswapd` and `mm.compaction.scan_hints`).
 """
 
 from collections import Counter

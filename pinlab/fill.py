@@ -12,7 +12,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from mm.contents import Contents, TagContents
+from mm.state.contents import Contents, TagContents
 from owners.zbud_bytes import write_many
 from owners.zbud_layout import CHUNK_NR_BYTES, CHUNK_SHIFT, MAX_NR_CHUNKS, NCHUNKS
 from pinlab.corpus import Corpus

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mm.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
-from mm.nodes import Zone
-from mm.pageblock import NR_MIGRATETYPES, Pageblocks
+from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
+from mm.state.nodes import Zone
+from mm.state.pageblock import NR_MIGRATETYPES, Pageblocks
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
 from pinpage.units import PAGEBLOCK_NR_PAGES, Span

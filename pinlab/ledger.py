@@ -15,9 +15,9 @@ import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
-from mm.address_space import AddressSpace
-from mm.contents import Contents
-from mm.swap import Swap, SwapEntry, swp_entry
+from mm.state.address_space import AddressSpace
+from mm.state.contents import Contents
+from mm.swap.swap import Swap, SwapEntry, swp_entry
 from owners.opaque import OpaqueOwner
 from owners.zram_swap import ZramSwap
 from owners.zswap import Zswap

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 from attrs import define, field, frozen
 
-from mm.strategy import Strategy
+from mm.move.strategy import Strategy
 from owners.odirect import Policy
 from pinlab.scenario import COMPACT_EVERY_NS, Scenario, make_world
 from pinlab.workload_io import DirectIo, NetworkRing

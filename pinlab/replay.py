@@ -22,11 +22,11 @@ import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
-from mm.contents import ArenaContents, Contents
-from mm.frames import FrameState, PageFlag
 from mm.machine import Machine
-from mm.nodes import place_frames
-from mm.swap import swp_entry
+from mm.state.contents import ArenaContents, Contents
+from mm.state.frames import FrameState, PageFlag
+from mm.state.nodes import place_frames
+from mm.swap.swap import swp_entry
 from owners.compress import compressor
 from owners.gup_flags import GUP_PIN_COUNTING_BIAS
 from owners.opaque import OpaqueOwner

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.image import Snapshot

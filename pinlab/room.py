@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 from pinlab.available import MEMINFO, nr_bytes_available
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError

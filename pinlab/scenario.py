@@ -18,10 +18,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mm.compaction import CompactReport
-from mm.frames import FrameState
+from mm.compaction.compaction import CompactReport
 from mm.machine import Machine
-from mm.strategy import Strategy
+from mm.move.strategy import Strategy
+from mm.state.frames import FrameState
 from owners.compress import compressor
 from owners.gup import Gup
 from owners.odirect_time import EventQueue

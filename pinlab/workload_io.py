@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mm.contents import ArenaContents
-from mm.errno import Errno
+from mm.state.contents import ArenaContents
+from mm.state.errno import Errno
 from owners.gup_flags import Foll
 from owners.gup_pinner import Idle, PinIds, Pinner
 from owners.odirect import Completion, Op, Policy

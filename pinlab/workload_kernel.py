@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.aio import AioRings
 from owners.aio_ring import EVENT_NR_BYTES, IoEvent
 from owners.balloon import Balloon

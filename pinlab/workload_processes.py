@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mm.address_space import AddressSpace, Vpns
-from mm.errno import Errno
-from mm.frames import PageFlag
+from mm.state.address_space import AddressSpace, Vpns
+from mm.state.errno import Errno
+from mm.state.frames import PageFlag
 from owners.mlock import Mlock
 from owners.zbud import ZbudPool
 from owners.zpool import ZpoolName

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.slab import SlabCache, Slabs
 from owners.slab_dentry import Dentries
 from owners.slab_objects import address_of

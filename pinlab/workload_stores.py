@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mm.errno import Errno
-from mm.frames import PageFlag
-from mm.gfp import Gfp
-from mm.mmap import zap_page_range
-from mm.paging import bit
+from mm.paging.mmap import zap_page_range
+from mm.paging.paging import bit
+from mm.state.errno import Errno
+from mm.state.frames import PageFlag
+from mm.state.gfp import Gfp
 from owners.zcache import CleanKey, Zcache
 from owners.zpool import ZpoolName, make_zpool
 from owners.zram import Zram

@@ -25,9 +25,9 @@ import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
-from mm.contents import Contents
-from mm.frames import FrameState
 from mm.machine import Machine
+from mm.state.contents import Contents
+from mm.state.frames import FrameState
 from owners.compress import Compressor
 from owners.gup import Gup
 from owners.odirect_time import EventQueue

@@ -6,9 +6,9 @@ Expect: no huge page before, none by compaction of a kernel that does not know t
         and as many as can be with it; every page comes back at the end.
 """
 
-from mm.design import Unmovable
-from mm.gfp import Gfp
 from mm.machine import Machine
+from mm.move.design import Unmovable
+from mm.state.gfp import Gfp
 from owners.balloon import Balloon
 
 machine = Machine.build(nr_pages=8192)  # 32 MiB: 16 pageblocks of 2 MiB

@@ -9,8 +9,8 @@ Expect: nothing is moved out of block 0, which slab keeps anyway; its free frame
 
 import numpy as np
 
-from mm.census import Census
-from mm.plan import plan
+from mm.planning.blocks import plan
+from mm.planning.census import Census
 
 MEMORY = "mSfmffmf" "mmmmmfmm" "ffmffmff"  # fmt: skip
 column = np.array(list(MEMORY))

@@ -7,8 +7,8 @@ Expect: knowing who holds what is worth 44 huge pages with no callback at all.  
 
 import numpy as np
 
-from mm.census import Census
-from mm.plan import plan
+from mm.planning.blocks import plan
+from mm.planning.census import Census
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import MOVABLE_CLASSES, FrameClass
 

@@ -16,10 +16,10 @@ was spent waiting.  So an attempt's steps sum to its time on the clock, exactly.
 
 from collections import Counter
 
-from mm.costs import STEPS, Counters, Step
-from mm.errno import Errno
 from mm.machine import Machine
-from mm.reasons import Refusals
+from mm.state.costs import STEPS, Counters, Step
+from mm.state.errno import Errno
+from mm.state.reasons import Refusals
 from pinlab.ledger import ReadBack
 from pinlab.replay import Replayed
 from pinlab.requests.report import Attempt, RequestName, RequestOptions, RequestReport

@@ -11,11 +11,11 @@ pages, and 16 again, for what is left.
 
 import numpy as np
 
-from mm.cma import CmaArea
-from mm.errno import Errno
-from mm.frames import FrameState
+from mm.contig.cma import CmaArea
+from mm.contig.patience import NR_CONTIG_TRIES, Patience
 from mm.machine import Machine
-from mm.patience import NR_CONTIG_TRIES, Patience
+from mm.state.errno import Errno
+from mm.state.frames import FrameState
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinpage.errors import PinpageError

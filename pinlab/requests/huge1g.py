@@ -12,9 +12,9 @@ details count what was looked at either way: `probes` by this request, and what 
 frames and one by pageblocks would look at in memory as it was at first.
 """
 
-from mm.errno import Errno
-from mm.gigantic import NR_PAGES_1_GIB, GiganticPages, GiganticWalk, Knowledge
-from mm.patience import NR_CONTIG_TRIES, Patience
+from mm.contig.patience import NR_CONTIG_TRIES, Patience
+from mm.hugetlb.gigantic import NR_PAGES_1_GIB, GiganticPages, GiganticWalk, Knowledge
+from mm.state.errno import Errno
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 

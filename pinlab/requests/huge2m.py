@@ -19,11 +19,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mm.design import Answer
-from mm.errno import Errno
-from mm.frames import FrameState, PageFlag
 from mm.machine import Machine
-from mm.reasons import Refusals
+from mm.move.design import Answer
+from mm.state.errno import Errno
+from mm.state.frames import FrameState, PageFlag
+from mm.state.reasons import Refusals
 from owners.compress import compressor
 from owners.zram import Zram
 from owners.zram_swap import ZramSwap

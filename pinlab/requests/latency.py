@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.costs import STEPS
+from mm.state.costs import STEPS
 from pinlab.requests.report import Attempt
 
 __all__ = ["PERCENTILES", "TOTAL", "Percentiles", "nearest_rank", "percentiles", "step_matrix"]

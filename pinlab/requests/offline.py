@@ -15,13 +15,13 @@ otherwise that is `USUAL_TIMEOUT_NS`, the 8 s of the recordings divided by the s
 their machine was slower than the costs here; a number of tries bounds the rounds instead.
 """
 
-from mm.errno import Errno
+from mm.contig.patience import Patience
+from mm.hotplug.memory_hotplug import OnlineKind
+from mm.hotplug.verdict import OfflineResult
 from mm.machine import Machine
-from mm.memory_hotplug import OnlineKind
-from mm.memory_verdict import OfflineResult
-from mm.nodes import ZoneKind
-from mm.patience import Patience
-from mm.reasons import Refusals
+from mm.state.errno import Errno
+from mm.state.nodes import ZoneKind
+from mm.state.reasons import Refusals
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinpage.errors import require

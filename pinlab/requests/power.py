@@ -12,9 +12,9 @@ one or a minute: what the regions off do not draw in it, and what moving cost.
 
 from attrs import evolve
 
+from mm.contig.patience import Patience
 from mm.machine import Machine
-from mm.patience import Patience
-from mm.power import GroupAttempt, PowerManagement, Watch
+from mm.power.power import GroupAttempt, PowerManagement, Watch
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 

@@ -16,8 +16,8 @@ from typing import Any, Literal, Self, TypeAlias
 import attrs
 from attrs import field, frozen
 
-from mm.costs import STEPS
-from mm.strategy import Strategy
+from mm.move.strategy import Strategy
+from mm.state.costs import STEPS
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
 
@@ -102,7 +102,7 @@ class Attempt:
     Attributes:
         name: what was tried, such as "block 3" or "512 pages".
         start, stop: the span that it came to, or was tried on last; -1 where there is none.
-        errno: name of an `mm.errno.Errno`: "OK" or why not.
+        errno: name of an `mm.state.errno.Errno`: "OK" or why not.
         pages_moved: pages whose contents went elsewhere for it.
         refused: reason -> frames that stood in its way at its end.
         steps_ns: step -> simulated ns, as in the report; all steps of `STEPS`.

@@ -16,7 +16,7 @@ from typing import Literal
 
 from attrs import evolve
 
-from mm.contents import ArenaContents, Contents, TagContents
+from mm.state.contents import ArenaContents, Contents, TagContents
 from pinlab.compare import check_runs
 from pinlab.corpus import Corpus
 from pinlab.described import describe_machine, is_description

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mm.costs import STEPS
+from mm.state.costs import STEPS
 from pinlab.reasons import as_text as reasons_as_text
 from pinlab.requests.latency import PERCENTILES, percentiles
 from pinlab.requests.report import Attempt, RequestReport

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 
 __all__ = [
     "MOVABLE_CLASSES",

@@ -12,7 +12,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 from pinlab.snapshot.classes import NR_CLASSES, STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinpage.units import Mask

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 from pinlab.careful import awry
 from pinlab.snapshot import form
 from pinlab.snapshot.classes import NR_CLASSES, FrameClass

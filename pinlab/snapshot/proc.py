@@ -18,7 +18,7 @@ import numpy as np
 from attrs import evolve
 from numpy.typing import NDArray
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 from pinlab.careful import MOST_TEXT_NR_BYTES, plain, read_bytes
 from pinlab.snapshot import infer
 from pinlab.snapshot.classes import FrameClass

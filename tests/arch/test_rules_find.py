@@ -10,16 +10,17 @@ CLEAN = {
     "pinpage/__init__.py": '"""D."""\n\nfrom pinpage.units import Span\n\n__all__ = ["Span"]\n',
     "pinpage/units.py": '"""D."""\n\n__all__ = ["Span"]\n\n\nclass Span:\n    """D."""\n',
     "mm/__init__.py": '"""D."""\n',
-    "mm/frames.py": '"""D."""\n\nimport numpy\n\n__all__ = []\n',
-    "mm/compaction.py": '"""D."""\n\nfrom mm import frames\n\n__all__ = []\n',
-    "mm/page_alloc.py": '"""D."""\n\nimport mm.compaction\n\n__all__ = []\n',
-    "mm/machine.py": '"""D."""\n\nimport mm.page_alloc\n\n__all__ = []\n',
+    "mm/state/frames.py": '"""D."""\n\nimport numpy\n\n__all__ = []\n',
+    "mm/compaction/compaction.py": '"""D."""\n\nfrom mm.state import frames\n\n__all__ = []\n',
+    "mm/allocator/page_alloc.py": '"""D."""\n\nimport mm.compaction.compaction\n\n__all__ = []\n',
+    "mm/machine.py": '"""D."""\n\nimport mm.allocator.page_alloc\n\n__all__ = []\n',
     "owners/__init__.py": '"""D."""\n',
-    "owners/zbud.py": '"""D."""\n\nfrom mm.frames import Frames\n\n__all__ = []\n',
+    "owners/zbud.py": '"""D."""\n\nfrom mm.state.frames import Frames\n\n__all__ = []\n',
     "pinlab/__init__.py": '"""D."""\n',
     "pinlab/tables.py": '"""D."""\n\nimport rich\n\n__all__ = []\n',
     "docs/index.md": "| name | what |\n|---|---|\n| `Span` | pages |\n",
-    "docs/kernel-map.md": "`mm/frames.py` `mm/compaction.py` `mm/page_alloc.py` `mm/machine.py`\n",
+    "docs/kernel-map.md": "`mm/state/frames.py` `mm/compaction/compaction.py` "
+    "`mm/allocator/page_alloc.py` `mm/machine.py`\n",
 }
 
 
@@ -45,44 +46,64 @@ def lines(count):
 
 PLANTED = [
     # rule, file, text appended to it, what the finding says
-    (imports.packages_point_down, "mm/frames.py", "import owners.zbud", "mm imports owners.zbud"),
-    (imports.packages_point_down, "pinpage/units.py", "from mm import frames", "imports mm.frames"),
     (
         imports.packages_point_down,
-        "mm/frames.py",
+        "mm/state/frames.py",
+        "import owners.zbud",
+        "mm imports owners.zbud",
+    ),
+    (
+        imports.packages_point_down,
+        "pinpage/units.py",
+        "from mm.state import frames",
+        "imports mm.state.frames",
+    ),
+    (
+        imports.packages_point_down,
+        "mm/state/frames.py",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pinlab import tables",
         "mm imports pinlab.tables",
     ),
     (
         imports.packages_point_down,
-        "mm/frames.py",
+        "mm/state/frames.py",
         "def _late():\n    from owners.zbud import x",
         "mm imports owners.zbud",
     ),
     (
         imports.packages_point_down,
-        "mm/frames.py",
+        "mm/state/frames.py",
         "import importlib\nimportlib.import_module('owners.zbud')",
         "mm imports owners.zbud",
     ),
-    (imports.inside_mm, "mm/frames.py", "from mm import compaction", "is above it"),
-    (imports.inside_mm, "mm/frames.py", "from . import machine", "is above it"),
+    (
+        imports.inside_mm,
+        "mm/state/frames.py",
+        "from mm.compaction import compaction",
+        "is above it",
+    ),
+    (imports.inside_mm, "mm/state/frames.py", "from .. import machine", "is above it"),
     (imports.inside_mm, "mm/novelty.py", '"""D."""', "no layer"),
     (imports.owners_see_state_only, "owners/zbud.py", "import mm.machine", "imports mm.machine"),
-    (imports.owners_see_state_only, "owners/zbud.py", "import mm.compaction", "mm.compaction"),
-    (imports.no_cycles, "mm/frames.py", "import mm.compaction", "mm.frames"),
+    (
+        imports.owners_see_state_only,
+        "owners/zbud.py",
+        "import mm.compaction.compaction",
+        "mm.compaction.compaction",
+    ),
+    (imports.no_cycles, "mm/state/frames.py", "import mm.compaction.compaction", "mm.state.frames"),
     (
         imports.no_chain_leads_there,
-        "mm/compaction.py",
-        "def _f():\n    import mm.page_alloc",
+        "mm/compaction/compaction.py",
+        "def _f():\n    import mm.allocator.page_alloc",
         "the allocator calls compaction",
     ),
     (imports.no_chain_leads_there, "pinlab/tables.py", "import mm.machine", "made of results"),
-    (imports.kit_stays_out, "mm/frames.py", "import pinpage.testing", "pinpage.testing"),
+    (imports.kit_stays_out, "mm/state/frames.py", "import pinpage.testing", "pinpage.testing"),
     (imports.kit_stays_out, "owners/zbud.py", "import hypothesis", "hypothesis"),
     (imports.kit_stays_out, "pinlab/check.py", '"""D."""\nimport hypothesis', "hypothesis"),
-    (imports.third_parties, "mm/frames.py", "import pandas", "pandas"),
-    (imports.third_parties, "mm/frames.py", "import rich", "rich"),
+    (imports.third_parties, "mm/state/frames.py", "import pandas", "pandas"),
+    (imports.third_parties, "mm/state/frames.py", "import rich", "rich"),
     (imports.extras_are_lazy_and_the_rest_is_not, "owners/zbud.py", "import lz4.block", "optional"),
     (
         imports.extras_are_lazy_and_the_rest_is_not,
@@ -90,21 +111,31 @@ PLANTED = [
         "def _f():\n    import json",
         "inside a function",
     ),
-    (surface.all_is_what_is_public, "mm/frames.py", "def late():\n    pass", "not in __all__"),
-    (surface.all_is_what_is_public, "mm/frames.py", "NR: int = 3", "NR is public"),
-    (surface.all_is_what_is_public, "mm/frames.py", "__all__ = ['gone']", "not defined here"),
     (
         surface.all_is_what_is_public,
-        "mm/compaction.py",
+        "mm/state/frames.py",
+        "def late():\n    pass",
+        "not in __all__",
+    ),
+    (surface.all_is_what_is_public, "mm/state/frames.py", "NR: int = 3", "NR is public"),
+    (surface.all_is_what_is_public, "mm/state/frames.py", "__all__ = ['gone']", "not defined here"),
+    (
+        surface.all_is_what_is_public,
+        "mm/compaction/compaction.py",
         "__all__ = ['numpy']\nimport numpy",
         "numpy is in __all__",
     ),
-    (surface.all_is_what_is_public, "mm/lru.py", '"""D."""\nimport numpy', "no __all__"),
-    (surface.everything_public_is_documented, "mm/lru.py", "__all__ = []", "no docstring"),
-    (surface.everything_public_is_documented, "mm/frames.py", "class F:\n    x = 1", "F has no"),
+    (surface.all_is_what_is_public, "mm/state/lru.py", '"""D."""\nimport numpy', "no __all__"),
+    (surface.everything_public_is_documented, "mm/state/lru.py", "__all__ = []", "no docstring"),
     (
         surface.everything_public_is_documented,
-        "mm/frames.py",
+        "mm/state/frames.py",
+        "class F:\n    x = 1",
+        "F has no",
+    ),
+    (
+        surface.everything_public_is_documented,
+        "mm/state/frames.py",
         'class F:\n    """D."""\n    async def look(self): ...',
         "F.look has no",
     ),
@@ -115,17 +146,22 @@ PLANTED = [
     (counts.references_have_one_place, "owners/zbud.py", "frames.refcount[1] += 1", "by hand"),
     (
         counts.references_have_one_place,
-        "mm/compaction.py",
+        "mm/compaction/compaction.py",
         "x, f.g.refcount[p] = 1, f.refcount[p] - 1",
         "by hand",
     ),
-    (counts.references_have_one_place, "mm/compaction.py", "b._refcount[0] = 2", "by hand"),
-    (tidy.files_are_short, "mm/frames.py", "x = 1\n" * 401, "lines"),
-    (tidy.functions_are_short, "mm/frames.py", lines(62), "_long has 62 lines"),
-    (kernel_map, "mm/lru.py", '"""D."""', "mm/lru.py is missing"),
+    (
+        counts.references_have_one_place,
+        "mm/compaction/compaction.py",
+        "b._refcount[0] = 2",
+        "by hand",
+    ),
+    (tidy.files_are_short, "mm/state/frames.py", "x = 1\n" * 401, "lines"),
+    (tidy.functions_are_short, "mm/state/frames.py", lines(62), "_long has 62 lines"),
+    (kernel_map, "mm/state/lru.py", '"""D."""', "mm/state/lru.py is missing"),
     (kernel_map, "docs/kernel-map.md", "`mm/ghost.py`", "there is no mm/ghost.py"),
     (words, "docs/index.md", "see /{}/main".format("work"), "a path of some machine"),
-    (words, "mm/frames.py", "HOST = 'pypi.{}'".format("org"), "a registry"),
+    (words, "mm/state/frames.py", "HOST = 'pypi.{}'".format("org"), "a registry"),
     (words, "docs/index.md", "as {} 7 says".format("issue"), "organised"),
 ]
 
@@ -138,6 +174,7 @@ def plant(root, file="", text=""):
         path.write_text(content)
     if file:
         path = root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
         old = path.read_text() if path.exists() else ""
         if text.startswith("__all__"):
             old = old.partition("__all__")[0]
@@ -167,9 +204,9 @@ def test_the_check_command_alone_may_use_the_kit(tmp_path):
 
 
 def test_a_name_of_ours_may_be_shown_by_a_second_module(tmp_path):
-    shown = "from mm.frames import Frames\n\n__all__ = ['Frames']"
+    shown = "from mm.state.frames import Frames\n\n__all__ = ['Frames']"
     assert not list(
-        surface.all_is_what_is_public(plant(tmp_path, "mm/rmap.py", f'"""D."""\n{shown}'))
+        surface.all_is_what_is_public(plant(tmp_path, "mm/state/rmap.py", f'"""D."""\n{shown}'))
     )
 
 
@@ -177,8 +214,8 @@ def test_only_what_an_assignment_binds_is_public(tmp_path):
     text = (
         "_t = {}\n_t[numpy.NAN] = numpy.e\n_t.x = 1\n_a, (*_b, LEFT) = 1, [2, 3]\nT = TypeVar('T')"
     )
-    found = list(surface.all_is_what_is_public(plant(tmp_path, "mm/frames.py", text)))
-    assert found == ["mm/frames.py:1: LEFT is public but not in __all__"]
+    found = list(surface.all_is_what_is_public(plant(tmp_path, "mm/state/frames.py", text)))
+    assert found == ["mm/state/frames.py:1: LEFT is public but not in __all__"]
 
 
 def test_frames_are_born_and_die_anywhere_and_other_columns_are_their_owners(tmp_path):
@@ -187,7 +224,7 @@ def test_frames_are_born_and_die_anywhere_and_other_columns_are_their_owners(tmp
 
 
 def test_a_function_is_measured_without_its_docstring(tmp_path):
-    assert not list(tidy.functions_are_short(plant(tmp_path, "mm/frames.py", lines(60))))
+    assert not list(tidy.functions_are_short(plant(tmp_path, "mm/state/frames.py", lines(60))))
 
 
 def test_every_rule_of_the_project_has_its_planted_violation():

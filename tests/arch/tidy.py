@@ -71,8 +71,10 @@ def map_names_every_file(project: Project, document: str) -> Iterator[str]:
     """Every file of mm has its line in the map from kernel files to ours, and no ghost has."""
     text = (project.root / document).read_text()
     for module in project.modules.values():
-        if module.name.startswith("mm.") and f"`mm/{module.path.name}`" not in text:
-            yield f"{document}: mm/{module.path.name} is missing"
+        path = module.path.relative_to(project.root).as_posix()
+        is_file_of_mm = module.name.startswith("mm.") and not module.is_package
+        if is_file_of_mm and f"`{path}`" not in text:
+            yield f"{document}: {path} is missing"
     for ours in sorted(set(re.findall(r"`((?:pinpage|mm|owners|pinlab)/[\w/]+\.py)`", text))):
         if not (project.root / ours).is_file():
             yield f"{document}: there is no {ours}"

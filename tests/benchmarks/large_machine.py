@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mm.contents import TagContents
-from mm.frames import Frames, FrameState, PageFlag
-from mm.gigantic import NR_PAGES_1_GIB
+from mm.hugetlb.gigantic import NR_PAGES_1_GIB
 from mm.machine import Machine
-from mm.nodes import place_frames, zones_for
-from mm.pageblock import Pageblocks
+from mm.state.contents import TagContents
+from mm.state.frames import Frames, FrameState, PageFlag
+from mm.state.nodes import place_frames, zones_for
+from mm.state.pageblock import Pageblocks
 from owners.opaque import OpaqueOwner
 
 __all__ = ["half_used", "main", "reference_s"]

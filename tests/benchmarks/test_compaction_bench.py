@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pytest
 
-from mm.compaction import CompactControl, CompactResult
-from mm.frames import FrameState
+from mm.compaction.compaction import CompactControl, CompactResult
 from mm.machine import Machine
-from mm.pageblock import MigrateType
+from mm.state.frames import FrameState
+from mm.state.pageblock import MigrateType
 
 pytestmark = pytest.mark.benchmark
 

@@ -10,12 +10,12 @@ import itertools
 import numpy as np
 import pytest
 
-from mm.buddy import Buddy
-from mm.contents import TagContents
-from mm.frames import Frames, FrameState
-from mm.nodes import place_frames, zones_for
-from mm.pageblock import MigrateType, Pageblocks
-from mm.pcp import PerCpuPages
+from mm.buddy.buddy import Buddy
+from mm.buddy.pcp import PerCpuPages
+from mm.state.contents import TagContents
+from mm.state.frames import Frames, FrameState
+from mm.state.nodes import place_frames, zones_for
+from mm.state.pageblock import MigrateType, Pageblocks
 
 pytestmark = pytest.mark.benchmark
 

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from mm.census import Census
-from mm.plan_range import cheapest_ranges
+from mm.planning.census import Census
+from mm.planning.ranges import cheapest_ranges
 from pinpage.units import Span
 
 pytestmark = pytest.mark.benchmark

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 from tests.unit.mm.machines import small_machine
 
 __all__ = ["MachineLab"]

@@ -7,7 +7,7 @@ Each factory gets a `MachineLab` and can be named to the command, too:
 
 import numpy as np
 
-from mm.gfp import Gfp
+from mm.state.gfp import Gfp
 from owners.balloon import Balloon
 from owners.compress import compressor
 from owners.odirect import Policy

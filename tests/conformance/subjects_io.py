@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mm.contents import ArenaContents
+from mm.state.contents import ArenaContents
 from owners.aio import AioRings
 from owners.aio_ring import IoEvent
 from owners.gup import Gup

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mm.gfp import Gfp
+from mm.state.gfp import Gfp
 from owners.hugetlb_pages import HugetlbPages
 from owners.mlock import Mlock
 from owners.slab import Slabs

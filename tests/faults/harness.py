@@ -26,10 +26,10 @@ from attrs import define
 
 import pinpage.migrate
 import pinpage.release
-from mm.free_search import FreeSearcher
-from mm.freescan import FreeScanner
-from mm.hugetlb_source import BuddySource
-from mm.targets import AllocatedTargets
+from mm.compaction.free_search import FreeSearcher
+from mm.compaction.freescan import FreeScanner
+from mm.contig.targets import AllocatedTargets
+from mm.hugetlb.source import BuddySource
 from pinpage.migrate import GivenTargets
 
 __all__ = ["KINDS", "KINDS_OF_KILL", "Fault"]

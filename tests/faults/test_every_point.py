@@ -8,9 +8,9 @@ at once are not tried, but for what the request itself runs into.
 import numpy as np
 import pytest
 
-from mm.patience import Patience
-from mm.plan_range import cheapest_ranges
-from mm.plan_run import planned_targets
+from mm.contig.patience import Patience
+from mm.planning.plan_run import planned_targets
+from mm.planning.ranges import cheapest_ranges
 from pinpage.units import Span
 from tests.faults.harness import KINDS, KINDS_OF_KILL, Fault
 from tests.faults.world import SIZE, UNIT, World

@@ -14,10 +14,10 @@ from functools import partial
 
 import numpy as np
 
-from mm.errno import Errno
-from mm.frames import FrameState, PageFlag
-from mm.memory_notify import MemoryAction
-from mm.pageblock import MigrateType
+from mm.hotplug.notify import MemoryAction
+from mm.state.errno import Errno
+from mm.state.frames import FrameState, PageFlag
+from mm.state.pageblock import MigrateType
 from pinpage.errors import require
 from pinpage.owner import PinOwner, Verdict
 from tests.faults.harness import Fault

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from mm.contents import TagContents
-from mm.frames import FrameState, PageFlag
+from mm.state.contents import TagContents
+from mm.state.frames import FrameState, PageFlag
 from pinlab import heatmap, reasons
 from pinlab.corpus import Corpus
 from pinlab.described import describe_machine

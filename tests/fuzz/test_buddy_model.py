@@ -10,11 +10,11 @@ import random
 import numpy as np
 import pytest
 
-from mm.buddy import MAX_ORDER, Buddy
-from mm.frames import Frames, FrameState
-from mm.gfp import AllocFlags
-from mm.nodes import Zone, place_frames
-from mm.pageblock import MigrateType, Pageblocks
+from mm.buddy.buddy import MAX_ORDER, Buddy
+from mm.state.frames import Frames, FrameState
+from mm.state.gfp import AllocFlags
+from mm.state.nodes import Zone, place_frames
+from mm.state.pageblock import MigrateType, Pageblocks
 from pinpage.errors import PinpageError
 from pinpage.units import Span
 from tests.fuzz.budget import rounds

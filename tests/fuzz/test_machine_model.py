@@ -11,16 +11,16 @@ import random
 import numpy as np
 import pytest
 
-from mm.contents import ArenaContents
-from mm.errno import Errno
-from mm.frames import Frames, FrameState, PageFlag
-from mm.gfp import Gfp
+from mm.contig.patience import Patience
 from mm.machine import Machine
-from mm.nodes import Zone, place_frames, setup_lowmem_reserve, setup_watermarks
-from mm.pageblock import Pageblocks
-from mm.patience import Patience
-from mm.shmem import shmem_create, shmem_getpage
-from mm.swapfile import swapoff
+from mm.paging.shmem import shmem_create, shmem_getpage
+from mm.paging.swapfile import swapoff
+from mm.state.contents import ArenaContents
+from mm.state.errno import Errno
+from mm.state.frames import Frames, FrameState, PageFlag
+from mm.state.gfp import Gfp
+from mm.state.nodes import Zone, place_frames, setup_lowmem_reserve, setup_watermarks
+from mm.state.pageblock import Pageblocks
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode, PinOwner, Verdict
 from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, Span

@@ -14,9 +14,9 @@ import numpy as np
 from attrs import frozen
 from hypothesis import strategies as st
 
-from mm.frames import PageFlag
-from mm.gigantic import GiganticPages
-from mm.pageblock import MigrateType
+from mm.hugetlb.gigantic import GiganticPages
+from mm.state.frames import PageFlag
+from mm.state.pageblock import MigrateType
 from owners.opaque import OpaqueOwner
 from pinpage.units import Span
 from tests.unit.mm.machines import small_machine

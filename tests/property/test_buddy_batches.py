@@ -4,11 +4,11 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mm.buddy import Buddy
-from mm.frames import Frames, FrameState, PageFlag
-from mm.gfp import AllocFlags
-from mm.nodes import Zone
-from mm.pageblock import MigrateType, Pageblocks
+from mm.buddy.buddy import Buddy
+from mm.state.frames import Frames, FrameState, PageFlag
+from mm.state.gfp import AllocFlags
+from mm.state.nodes import Zone
+from mm.state.pageblock import MigrateType, Pageblocks
 from pinpage.units import Span
 
 SEEDS = st.integers(0, 2**32 - 1)

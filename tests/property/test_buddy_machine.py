@@ -17,11 +17,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from mm.buddy import Buddy
-from mm.frames import Frames, FrameState
-from mm.gfp import AllocFlags
-from mm.nodes import Zone, place_frames
-from mm.pageblock import MigrateType, Pageblocks
+from mm.buddy.buddy import Buddy
+from mm.state.frames import Frames, FrameState
+from mm.state.gfp import AllocFlags
+from mm.state.nodes import Zone, place_frames
+from mm.state.pageblock import MigrateType, Pageblocks
 from pinpage.errors import PinpageError
 from pinpage.units import Span
 

@@ -8,9 +8,9 @@ picture, so the model is a few lines over strings.
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm.errno import Errno
-from mm.pageblock import MigrateType
-from mm.patience import Patience
+from mm.contig.patience import Patience
+from mm.state.errno import Errno
+from mm.state.pageblock import MigrateType
 from tests.unit.mm.ranges import SIZE, Ranged
 
 MOVES = "adx"

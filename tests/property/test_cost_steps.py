@@ -4,7 +4,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm.costs import STEPS, CostModel, Counters
+from mm.state.costs import STEPS, CostModel, Counters
 
 NS = st.integers(0, 10**6)
 COUNT = st.integers(0, 10**9)

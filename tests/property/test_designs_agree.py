@@ -14,12 +14,12 @@ import pytest
 from attrs import define
 from hypothesis import example, given, settings
 
-from mm.address_space import AddressSpace
-from mm.errno import Errno
-from mm.frames import FrameState, PageFlag
-from mm.gfp import Gfp
 from mm.machine import Machine
-from mm.vmscan import shrink_inactive
+from mm.paging.vmscan import shrink_inactive
+from mm.state.address_space import AddressSpace
+from mm.state.errno import Errno
+from mm.state.frames import FrameState, PageFlag
+from mm.state.gfp import Gfp
 from owners.compress import compressor
 from owners.opaque import OpaqueOwner
 from owners.zbud_reclaim import ZbudReclaim

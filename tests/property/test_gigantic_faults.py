@@ -10,9 +10,9 @@ import itertools
 import numpy as np
 import pytest
 
-from mm.errno import Errno
-from mm.pageblock import MigrateType
-from mm.patience import Patience
+from mm.contig.patience import Patience
+from mm.state.errno import Errno
+from mm.state.pageblock import MigrateType
 from owners.hugetlb_pages import HugetlbPages
 from pinpage.owner import Verdict
 from pinpage.units import Span

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mm.errno import Errno
-from mm.frames import FrameState
-from mm.memory_block import BlockState
-from mm.patience import Patience
+from mm.contig.patience import Patience
+from mm.hotplug.memory_block import BlockState
+from mm.state.errno import Errno
+from mm.state.frames import FrameState
 from owners.opaque import OpaqueOwner
 from pinpage.owner import Verdict
 from tests.property.monotone import SIZE, UNIT, World

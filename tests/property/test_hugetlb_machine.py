@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mm.errno import Errno
-from mm.frames import FrameState, PageFlag
+from mm.state.errno import Errno
+from mm.state.frames import FrameState, PageFlag
 from pinpage.owner import Mode
 from pinpage.units import Span
 from tests.unit.mm.machines import SIZE, small_machine

@@ -10,12 +10,12 @@ import numpy as np
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mm.compaction import CompactControl
-from mm.errno import Errno
-from mm.frames import FrameState, PageFlag
-from mm.gfp import Gfp
-from mm.pageblock import MigrateType
-from mm.vmscan import shrink_active, shrink_inactive
+from mm.compaction.compaction import CompactControl
+from mm.paging.vmscan import shrink_active, shrink_inactive
+from mm.state.errno import Errno
+from mm.state.frames import FrameState, PageFlag
+from mm.state.gfp import Gfp
+from mm.state.pageblock import MigrateType
 from owners.opaque import OpaqueOwner
 from pinpage.owner import Mode
 from tests.unit.mm.machines import SIZE, column, small_machine

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm.design import RegistryDesign
+from mm.move.design import RegistryDesign
 from pinlab.designs import DESIGNS
 from pinlab.mixed import ROWS, run
 from pinpage.owner import Reason

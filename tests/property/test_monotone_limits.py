@@ -7,9 +7,9 @@ several sizes, owners that can only release, and owners that say yes and then no
 import numpy as np
 import pytest
 
-from mm.gfp import Gfp
-from mm.paging import ANON_BITS
-from mm.planned import NR_PLAN_ROUNDS
+from mm.paging.paging import ANON_BITS
+from mm.planning.execute import NR_PLAN_ROUNDS
+from mm.state.gfp import Gfp
 from owners.opaque import OpaqueOwner
 from pinlab.compare import compare
 from pinlab.results import Run

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mm.pageblock import MigrateType
+from mm.state.pageblock import MigrateType
 from tests.property.monotone import CONSUMERS, UNIT, Case, World, coverages, gigantic
 
 LENT = Case(

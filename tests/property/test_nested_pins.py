@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 from owners.gup_flags import Foll
 from owners.gup_pinner import Idle
 from owners.odirect import Op, Policy

@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.gup_flags import Foll
 from owners.gup_pinner import Idle
 from owners.odirect import Op, Policy

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm.census import Census
-from mm.frontier import frontier
-from mm.plan import plan
+from mm.planning.blocks import plan
+from mm.planning.census import Census
+from mm.planning.frontier import frontier
 
 SIZE = 8
 CHUNK = 50_000

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm.census import Census
-from mm.plan_range import RangeOutcome, cheapest_ranges
+from mm.planning.census import Census
+from mm.planning.ranges import RangeOutcome, cheapest_ranges
 
 optimize = pytest.importorskip("scipy.optimize", reason="needs the extra pinpage[test]")
 

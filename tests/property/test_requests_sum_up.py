@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm.frames import FrameState
-from mm.reasons import HOME, Refusals
+from mm.state.frames import FrameState
+from mm.state.reasons import HOME, Refusals
 from pinlab.corpus import Corpus
 from pinlab.described import describe_machine
 from pinlab.reasons import REASONS

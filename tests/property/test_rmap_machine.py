@@ -5,8 +5,8 @@ import numpy as np
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mm.frames import Frames, FrameState
-from mm.rmap import Rmap
+from mm.state.frames import Frames, FrameState
+from mm.state.rmap import Rmap
 
 NR_FRAMES, NR_SPACES, NR_VPNS = 5, 3, 4  # small on purpose: sharing must be common
 

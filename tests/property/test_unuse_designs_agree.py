@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from mm.frames import MAPCOUNT_ZBUD, FrameState, PageFlag
-from mm.gfp import Gfp
 from mm.machine import Machine
-from mm.memory import Memory
-from mm.swap_host import SwapCore
-from mm.swapfile import Paging
-from mm.vmscan import shrink_inactive
+from mm.paging.memory import Memory
+from mm.paging.swap_core import SwapCore
+from mm.paging.swapfile import Paging
+from mm.paging.vmscan import shrink_inactive
+from mm.state.frames import MAPCOUNT_ZBUD, FrameState, PageFlag
+from mm.state.gfp import Gfp
 from owners.compress import compressor
 from owners.zbud_reclaim import ZbudReclaim
 from owners.zswap import Zswap

@@ -4,9 +4,9 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given, settings
 
-from mm.compaction import CompactControl
-from mm.frames import PageFlag
-from mm.pageblock import MigrateType
+from mm.compaction.compaction import CompactControl
+from mm.state.frames import PageFlag
+from mm.state.pageblock import MigrateType
 from pinpage.migrate import GivenTargets
 from tests.unit.mm.machines import SIZE, Drawn, column
 

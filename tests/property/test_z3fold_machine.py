@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.zpool_extents import read_objects
 from pinpage.migrate import Step
 from tests.unit.owners.z3_world import Z3World

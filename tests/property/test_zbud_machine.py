@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.zbud import ZbudOps, ZbudPool
 from owners.zbud_bytes import read_many
 from pinpage.owner import Mode, Verdict

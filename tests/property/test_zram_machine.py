@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.compress import compressor
 from owners.zram import Zram
 from owners.zram_backing import BytesBacking

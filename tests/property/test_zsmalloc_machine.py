@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.zsmalloc_classes import class_of, size_classes
 from owners.zsmalloc_mapping import MapMode
 from pinpage.owner import PinOwner, Reason, Verdict

@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mm.errno import Errno
-from mm.swapops import swp_offset, swp_type
+from mm.state.errno import Errno
+from mm.swap.swapops import swp_offset, swp_type
 from owners.compress import compressor
 from owners.zbud_reclaim import ZbudReclaim
 from owners.zswap import Zswap

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.compress import compressor
 from owners.zpool import ZPOOLS
 from owners.zswap import Zswap

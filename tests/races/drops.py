@@ -6,10 +6,10 @@ the same: flags, counts, lists, bytes, and who holds what.
 
 import numpy as np
 
-from mm.design import Answer
-from mm.frames import FrameState, PageFlag
-from mm.gfp import Gfp
 from mm.machine import Machine
+from mm.move.design import Answer
+from mm.state.frames import FrameState, PageFlag
+from mm.state.gfp import Gfp
 from owners.gup import Gup
 from owners.gup_flags import Foll
 from owners.gup_pinner import Pinner

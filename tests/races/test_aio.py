@@ -8,7 +8,7 @@ Rule:   what completes while a page it needs is quiet is kept beside the ring, i
         reader in the ring is Again.
 """
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.aio import AioRings
 from owners.aio_ring import IoEvent
 from pinpage.owner import Mode, Reason

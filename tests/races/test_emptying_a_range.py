@@ -12,14 +12,14 @@ import threading
 import numpy as np
 import pytest
 
-from mm.design import Answer
-from mm.errno import Errno
-from mm.frames import FrameState
-from mm.gfp import Gfp
-from mm.page_isolation import first_not_isolated
-from mm.pageblock import MigrateType
-from mm.paging import ANON_BITS
-from mm.patience import Patience
+from mm.contig.page_isolation import first_not_isolated
+from mm.contig.patience import Patience
+from mm.move.design import Answer
+from mm.paging.paging import ANON_BITS
+from mm.state.errno import Errno
+from mm.state.frames import FrameState
+from mm.state.gfp import Gfp
+from mm.state.pageblock import MigrateType
 from pinpage.owner import Mode, Reason, Verdict
 from pinpage.testing.explore import Scenario, explore
 from pinpage.units import Span

@@ -7,12 +7,12 @@ process does on another CPU at that moment.
 import numpy as np
 import pytest
 
-from mm.design import Unmovable
-from mm.errno import Errno
-from mm.frames import FrameState
-from mm.gfp import Gfp
-from mm.memory_notify import MemoryAction
-from mm.patience import Patience
+from mm.contig.patience import Patience
+from mm.hotplug.notify import MemoryAction
+from mm.move.design import Unmovable
+from mm.state.errno import Errno
+from mm.state.frames import FrameState
+from mm.state.gfp import Gfp
 from owners.gup_flags import Foll
 from owners.gup_pinner import Idle
 from pinpage.errors import InvariantError

@@ -10,7 +10,7 @@ Rule:   nobody reads or writes a page that a mover has; pointers into it wait un
 
 import pytest
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.slab import Slabs
 from owners.slab_dentry import Dentries
 from owners.slab_xarray import XArrays

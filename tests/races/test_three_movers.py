@@ -17,11 +17,11 @@ import time
 import numpy as np
 import pytest
 
-from mm.design import Answer, RegistryDesign
-from mm.frames import FrameState
-from mm.home_move import move_home
 from mm.machine import Machine
-from mm.pageblock import MigrateType
+from mm.move.design import Answer, RegistryDesign
+from mm.move.home_move import move_home
+from mm.state.frames import FrameState
+from mm.state.pageblock import MigrateType
 from owners.gup import Gup
 from owners.gup_flags import Foll
 from owners.gup_pinner import Idle, Pinner

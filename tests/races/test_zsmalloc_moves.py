@@ -10,7 +10,7 @@ import functools
 import numpy as np
 import pytest
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.zsmalloc_classes import size_classes
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import Scenario, explore

@@ -18,7 +18,7 @@ import pytest
 import mm
 import owners
 import pinpage
-from mm.frames import PageFlag
+from mm.state.frames import PageFlag
 from pinpage.errors import PinpageError
 from pinpage.owner import PinOwner
 from pinpage.rows import PinRows

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from mm.compaction import CompactPriority
-from mm.gfp import Gfp
-from mm.pageblock import MigrateType
-from mm.patience import Patience
-from mm.shmem import shmem_create, shmem_getpage
+from mm.compaction.compaction import CompactPriority
+from mm.contig.patience import Patience
+from mm.paging.shmem import shmem_create, shmem_getpage
+from mm.state.gfp import Gfp
+from mm.state.pageblock import MigrateType
 from owners.odirect import cost_since
 from owners.zbud import ZbudPool
 from pinlab import mixed

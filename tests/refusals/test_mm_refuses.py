@@ -8,15 +8,15 @@ reached, the same: flags, lists, bitmaps, counts and private state.
 import numpy as np
 import pytest
 
-from mm.frames import FrameState
-from mm.gfp import Gfp
 from mm.machine import Machine
-from mm.nodes import Zone
-from mm.pageblock import MigrateType
-from mm.shmem import shmem_create
-from mm.swapfile import find_next_to_unuse, try_to_unuse, try_to_unuse_swp_entry
-from mm.swapops import swp_entry
-from mm.vmscan import shrink_active, shrink_inactive
+from mm.paging.shmem import shmem_create
+from mm.paging.swapfile import find_next_to_unuse, try_to_unuse, try_to_unuse_swp_entry
+from mm.paging.vmscan import shrink_active, shrink_inactive
+from mm.state.frames import FrameState
+from mm.state.gfp import Gfp
+from mm.state.nodes import Zone
+from mm.state.pageblock import MigrateType
+from mm.swap.swapops import swp_entry
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import PinOwner
 from pinpage.units import Span

@@ -7,7 +7,7 @@ Devices have a table of their own.
 import numpy as np
 import pytest
 
-from mm.gfp import Gfp
+from mm.state.gfp import Gfp
 from owners.balloon import Balloon
 from owners.compress import compressor
 from owners.hugetlb_pages import HugetlbPages

@@ -4,9 +4,9 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-AREA, CMA, T_CMA = "mm/cma_area.py", "mm/cma.py", "tests/unit/mm/test_cma.py"
+AREA, CMA, T_CMA = "mm/contig/cma_area.py", "mm/contig/cma.py", "tests/unit/mm/contig/test_cma.py"
 REQUEST, T_REQUEST = "pinlab/requests/cma.py", "tests/unit/pinlab/test_request_cma.py"
-PINS = "tests/unit/mm/test_cma_pins.py"
+PINS = "tests/unit/mm/contig/test_cma_pins.py"
 REFUSALS = "tests/refusals/test_mm_refuses.py"
 RANGES = "tests/property/test_contig_ranges.py"
 LOOP = f"{T_CMA}::test_the_first_run_is_that_of_the_plain_loop"

@@ -5,16 +5,20 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 UNIT = "tests/unit/mm"
-SOURCES, TARGETS = "mm/migrate_scan.py", "mm/free_search.py"
-SCAN, T_SCAN = "mm/order_scan.py", f"{UNIT}/test_order_scan.py"
-HINTS, CONTROL = "mm/scan_hints.py", "mm/compact_control.py"
-WHOLE, T_WHOLE = "mm/compaction.py", f"{UNIT}/test_compaction.py"
-ALLOC, T_ALLOC = "mm/page_alloc.py", f"{UNIT}/test_page_alloc.py"
-RETRY, DEFER, SUITABLE = "mm/alloc_retry.py", "mm/defer.py", "mm/suitable.py"
-KCOMPACTD, T_KCOMPACTD = "mm/kcompactd.py", f"{UNIT}/test_kcompactd.py"
-KSWAPD, T_KSWAPD = "mm/kswapd.py", f"{UNIT}/test_kswapd.py"
-VMSCAN = "mm/vmscan.py"
-INDEX, T_INDEX = "mm/fragindex.py", f"{UNIT}/test_fragindex.py"
+SOURCES, TARGETS = "mm/compaction/migrate_scan.py", "mm/compaction/free_search.py"
+SCAN, T_SCAN = "mm/compaction/for_order.py", f"{UNIT}/compaction/test_for_order.py"
+HINTS, CONTROL = "mm/compaction/scan_hints.py", "mm/compaction/compact_control.py"
+WHOLE, T_WHOLE = "mm/compaction/compaction.py", f"{UNIT}/compaction/test_compaction.py"
+ALLOC, T_ALLOC = "mm/allocator/page_alloc.py", f"{UNIT}/allocator/test_page_alloc.py"
+RETRY, DEFER, SUITABLE = (
+    "mm/allocator/alloc_retry.py",
+    "mm/compaction/defer.py",
+    "mm/compaction/suitable.py",
+)
+KCOMPACTD, T_KCOMPACTD = "mm/compaction/kcompactd.py", f"{UNIT}/compaction/test_kcompactd.py"
+KSWAPD, T_KSWAPD = "mm/allocator/kswapd.py", f"{UNIT}/allocator/test_kswapd.py"
+VMSCAN = "mm/paging/vmscan.py"
+INDEX, T_INDEX = "mm/buddy/fragindex.py", f"{UNIT}/buddy/test_fragindex.py"
 
 _SOURCES = [
     ("hints-not-respected", "skip hints", SOURCES,

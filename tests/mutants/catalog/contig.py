@@ -4,12 +4,12 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-EVACUATE, T_EVACUATE = "mm/evacuate.py", "tests/unit/mm/test_evacuate.py"
-WALK, TARGETS = "mm/range_walk.py", "mm/targets.py"
-CONTIG, T_CONTIG = "mm/contig.py", "tests/unit/mm/test_contig.py"
-CLEAN, T_CLEAN = "mm/clean_cache.py", "tests/unit/mm/test_clean_cache.py"
-REASONS, T_REASONS = "mm/reasons.py", "tests/unit/mm/test_reasons.py"
-PATIENCE, T_PATIENCE = "mm/patience.py", "tests/unit/mm/test_patience.py"
+EVACUATE, T_EVACUATE = "mm/contig/evacuate.py", "tests/unit/mm/contig/test_evacuate.py"
+WALK, TARGETS = "mm/contig/range_walk.py", "mm/contig/targets.py"
+CONTIG, T_CONTIG = "mm/contig/contig.py", "tests/unit/mm/contig/test_contig.py"
+CLEAN, T_CLEAN = "mm/paging/clean_cache.py", "tests/unit/mm/paging/test_clean_cache.py"
+REASONS, T_REASONS = "mm/state/reasons.py", "tests/unit/mm/state/test_reasons.py"
+PATIENCE, T_PATIENCE = "mm/contig/patience.py", "tests/unit/mm/contig/test_patience.py"
 RACES = "tests/races/test_emptying_a_range.py"
 FREED = f"{RACES}::test_pages_freed_before_during_and_after_come_free"
 INSIDE = f"{RACES}::test_allocations_never_get_a_frame_of_the_range"
@@ -25,11 +25,11 @@ COUNTED = (
 _RACES = [
     ("range-not-drained", "R-22: pages on per-CPU lists", EVACUATE,
      "            self.parts.pcp.drain_all()\n", "            pass\n", (T_EVACUATE, FREED)),
-    ("pages-freed-into-the-range-hide-on-per-cpu-lists", "R-21: past the lists", "mm/pcp.py",
+    ("pages-freed-into-the-range-hide-on-per-cpu-lists", "R-21: past the lists", "mm/buddy/pcp.py",
      "        if migratetype == MigrateType.ISOLATE:\n", "        if migratetype is None:\n",
      (FREED, T_EVACUATE)),
     ("range-stays-open-to-allocations", "R-23: isolate before anything else",
-     "mm/page_isolation.py",
+     "mm/contig/page_isolation.py",
      "            buddy.set_migratetype(block, MigrateType.ISOLATE)\n", "", (INSIDE, T_EVACUATE)),
     ("any-range-may-be-evacuated", "E1", EVACUATE,
      "            if pageblocks.migratetype[block] != MigrateType.ISOLATE:\n",
@@ -45,10 +45,10 @@ _RACES = [
      "        if patience.signal_pending():\n",
      "        if patience.signal_pending() and self.looks_first:\n",
      (f"{RACES}::test_hot_removes_endless_loop_honours_signals",)),
-    ("page-put-back-on-the-other-list", "R-34: its own kind of list", "mm/move.py",
+    ("page-put-back-on-the-other-list", "R-34: its own kind of list", "mm/move/move.py",
      "        self._lru.putback_many(pfns[~gone & self._from_lru[pfns]])\n",
      "        self._lru.add_many(pfns[~gone & self._from_lru[pfns]])\n", (RACES, T_EVACUATE)),
-    ("page-put-back-on-no-list", "R-33: everything goes back", "mm/move.py",
+    ("page-put-back-on-no-list", "R-33: everything goes back", "mm/move/move.py",
      "        self._lru.putback_many(pfns[~gone & self._from_lru[pfns]])\n", "",
      (RACES, T_EVACUATE)),
     ("failed-range-stays-isolated", "R-33: one exit", CONTIG,
@@ -99,19 +99,19 @@ _WALKS = [
     ("batch-crosses-its-limit", "32 frames at a time", WALK,
      "        if len(used) > most:\n", "        if len(used) > 2 * most:\n", (T_EVACUATE,)),
     ("batch-forgets-the-rest-of-the-block", "every frame has its turn", WALK,
-     "            stop = int(used[-1]) + 1\n", "", ("tests/unit/mm/test_range_walk.py",)),
+     "            stop = int(used[-1]) + 1\n", "", ("tests/unit/mm/contig/test_range_walk.py",)),
     ("scanner-looks-at-every-free-frame", "free blocks are jumped over", WALK,
      "    return span.nr_pages - int(np.count_nonzero(free & ~heads))\n",
      "    return span.nr_pages - 0 * int(np.count_nonzero(free & ~heads))\n",
-     ("tests/unit/mm/test_range_walk.py",)),
+     ("tests/unit/mm/contig/test_range_walk.py",)),
     ("timeout-in-wall-time", "simulated time", WALK,
      "        elapsed_ns = self.parts.meter.now_ns - self.started_ns\n",
      "        elapsed_ns = 0 * self.parts.meter.now_ns\n",
      (f"{T_EVACUATE}::test_a_timeout_counts_simulated_time",)),
-    ("clock-stands-still", "time goes on as it goes", "mm/meter.py",
+    ("clock-stands-still", "time goes on as it goes", "mm/state/meter.py",
      "        return self.clock.advance(cost_ns)\n", "        return self.clock.now_ns\n",
      (f"{T_EVACUATE}::test_the_clock_goes_on_by_what_was_done",)),
-    ("earlier-work-charged-again", "each piece of work once", "mm/meter.py",
+    ("earlier-work-charged-again", "each piece of work once", "mm/state/meter.py",
      "        self._last = now\n", "", (T_CONTIG,)),
     ("pinned-anonymous-pages-tried", "what looks pinned is passed over", WALK,
      "        if self.looks_first:\n", "        if self.looks_first is None:\n", (T_EVACUATE,)),
@@ -124,7 +124,7 @@ _WALKS = [
     ("second-tries-uncounted", "retries are counted", WALK,
      "        self.parts.counters.pages_retried += int(np.count_nonzero(again & tried))\n", "",
      (T_EVACUATE,)),
-    ("passes-uncounted", "retries are counted", "mm/move.py",
+    ("passes-uncounted", "retries are counted", "mm/move/move.py",
      "            self._counters.pages_retried += len(pending) if nr_passes else 0\n", "",
      (T_EVACUATE,)),
     ("clean-cache-moved", "dropped, not moved", WALK,
@@ -197,7 +197,7 @@ _CACHE = [
      "        clean &= np.isin(rmap.first_mm[pfns], spaces)\n", "        pass\n", (T_CLEAN,)),
     ("cache-still-maps-it", "the cache forgets it", CLEAN,
      "        rmap.unmap_many(dropped)\n", "", (T_CLEAN,)),
-    ("dropped-page-stays-on-lru", "L1", "mm/refs.py",
+    ("dropped-page-stays-on-lru", "L1", "mm/state/refs.py",
      "        self._lru.del_many(pfns if on_lru.all() else pfns[on_lru])\n", "", (T_CLEAN,)),
     ("clean-page-counts-as-lost", "it is on disk", "pinlab/ledger.py",
      "            absent &= ~self.on_disk[space.mm_id][stored]\n", "            pass\n",

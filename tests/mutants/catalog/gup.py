@@ -5,7 +5,7 @@ from tests.mutants.mutant import Mutant, planted
 __all__ = ["MUTANTS"]
 
 GUP, FLAGS, PINNER = "owners/gup.py", "owners/gup_flags.py", "owners/gup_pinner.py"
-MEMORY, FRAMES, REFS = "mm/memory.py", "mm/frames.py", "mm/refs.py"
+MEMORY, FRAMES, REFS = "mm/paging/memory.py", "mm/state/frames.py", "mm/state/refs.py"
 LONGTERM, MOVING = "owners/gup_longterm.py", "pinpage/moving.py"
 
 GUP_T, LONG_T = "tests/unit/owners/test_gup.py", "tests/unit/owners/test_gup_longterm.py"
@@ -61,9 +61,9 @@ MUTANTS: list[Mutant] = [
         "            if dirty:\n", "            if dirty and pin_id < 0:\n", GUP_T,
     ),
     planted(
-        "holders-of-a-frame-unpinned-meanwhile", "R-20", "mm/design.py",
+        "holders-of-a-frame-unpinned-meanwhile", "R-20", "mm/move/design.py",
         "for pin in self._registry.pins(pfn)[:1]:", "for pin in [self._registry.pins(pfn)[0]]:",
-        "tests/unit/mm/test_design.py",
+        "tests/unit/mm/move/test_design.py",
     ),
     # shared pages, fork
     planted(

@@ -4,15 +4,15 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-POOL, STATE, SOURCE = "mm/hugetlb.py", "mm/hugetlb_state.py", "mm/hugetlb_source.py"
-MOVE, SIZES, WALK = "mm/hugetlb_move.py", "mm/hugetlb_sizes.py", "mm/gigantic.py"
+POOL, STATE, SOURCE = "mm/hugetlb/hugetlb.py", "mm/hugetlb/pages.py", "mm/hugetlb/source.py"
+MOVE, SIZES, WALK = "mm/hugetlb/evict.py", "mm/hugetlb/sizes.py", "mm/hugetlb/gigantic.py"
 REQUEST, OWNER, EVACUATE = (
-    "pinlab/requests/huge1g.py", "owners/hugetlb_pages.py", "mm/evacuate.py",
+    "pinlab/requests/huge1g.py", "owners/hugetlb_pages.py", "mm/contig/evacuate.py",
 )  # fmt: skip
 UNIT = "tests/unit/mm"
-T_POOL, T_NODES = f"{UNIT}/test_hugetlb.py", f"{UNIT}/test_hugetlb_nodes.py"
-T_MOVE, T_WALK = f"{UNIT}/test_hugetlb_move.py", f"{UNIT}/test_gigantic.py"
-T_LINGER = f"{UNIT}/test_hugetlb_linger.py"
+T_POOL, T_NODES = f"{UNIT}/hugetlb/test_hugetlb.py", f"{UNIT}/hugetlb/test_nodes.py"
+T_MOVE, T_WALK = f"{UNIT}/hugetlb/test_evict.py", f"{UNIT}/hugetlb/test_gigantic.py"
+T_LINGER = f"{UNIT}/hugetlb/test_linger.py"
 T_MODEL = "tests/property/test_hugetlb_machine.py"
 T_OWNER = "tests/unit/owners/test_hugetlb_pages.py"
 _HUGE1G = "tests/unit/pinlab/test_request_huge1g.py"
@@ -234,7 +234,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="gigantic-plan-keeps-its-targets",
         guards="R-33",
-        file="mm/plan_run.py",
+        file="mm/planning/plan_run.py",
         old="        if len(given.remaining):\n",
         new="        if False:\n",
         tests=("tests/property/test_gigantic_faults.py",),
@@ -242,7 +242,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="huge-put-is-not-told",
         guards="a pool settles in one moment",
-        file="mm/refs.py",
+        file="mm/state/refs.py",
         old="                self.on_huge_put(pfn)\n                return frames",
         new="                return frames",
         tests=(T_LINGER,),

@@ -3,10 +3,15 @@
 from tests.mutants.mutant import Mutant, planted
 
 UNIT = "tests/unit/mm"
-HEADS, T_HEADS = "mm/listed_heads.py", f"{UNIT}/test_listed_heads.py"
-PAGES, T_PAGES = "mm/clean_pages.py", f"{UNIT}/test_clean_pages.py"
-AREA, FRAMES, LRU, RMAP = "mm/free_area.py", "mm/frames.py", "mm/lru.py", "mm/rmap.py"
-PAGING, REFS, VMSCAN = "mm/paging.py", "mm/refs.py", "mm/vmscan.py"
+HEADS, T_HEADS = "mm/compaction/listed_heads.py", f"{UNIT}/compaction/test_listed_heads.py"
+PAGES, T_PAGES = "mm/paging/clean_pages.py", f"{UNIT}/paging/test_clean_pages.py"
+AREA, FRAMES, LRU, RMAP = (
+    "mm/buddy/free_area.py",
+    "mm/state/frames.py",
+    "mm/state/lru.py",
+    "mm/state/rmap.py",
+)
+PAGING, REFS, VMSCAN = "mm/paging/paging.py", "mm/state/refs.py", "mm/paging/vmscan.py"
 T_WORK = "tests/unit/pinlab/test_work_is_linear.py"
 NOTED = f"{T_PAGES}::test_whatever_makes_a_page_unclean_or_clean_is_noted"
 NOTE = "        self.frames.note_page(pfn)\n"

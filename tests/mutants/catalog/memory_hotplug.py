@@ -4,16 +4,22 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-HOTPLUG, LOOP = "mm/memory_hotplug.py", "mm/offline_loop.py"
-FORGET, BLOCKS = "mm/memory_forget.py", "mm/memory_block.py"
-RESIZE, VERDICT, NOTIFY = "mm/zone_resize.py", "mm/memory_verdict.py", "mm/memory_notify.py"
-PLAN = "mm/block_plan.py"
-AREA, PCP, REQUEST = "mm/free_area.py", "mm/pcp.py", "pinlab/requests/offline.py"
+HOTPLUG, LOOP = "mm/hotplug/memory_hotplug.py", "mm/hotplug/offline_loop.py"
+FORGET, BLOCKS = "mm/hotplug/forget.py", "mm/hotplug/memory_block.py"
+RESIZE, VERDICT, NOTIFY = "mm/hotplug/zones.py", "mm/hotplug/verdict.py", "mm/hotplug/notify.py"
+PLAN = "mm/hotplug/block_plan.py"
+AREA, PCP, REQUEST = "mm/buddy/free_area.py", "mm/buddy/pcp.py", "pinlab/requests/offline.py"
 GUP, SNAPSHOT = "owners/gup_longterm.py", "pinlab/snapshot/image.py"
 
-UNIT = "tests/unit/mm/test_memory_hotplug.py"
-UNIT_BLOCKS, UNIT_RESIZE = "tests/unit/mm/test_memory_block.py", "tests/unit/mm/test_zone_resize.py"
-UNIT_PCP, UNIT_REQUEST = "tests/unit/mm/test_pcp.py", "tests/unit/pinlab/test_request_offline.py"
+UNIT = "tests/unit/mm/hotplug/test_memory_hotplug.py"
+UNIT_BLOCKS, UNIT_RESIZE = (
+    "tests/unit/mm/hotplug/test_memory_block.py",
+    "tests/unit/mm/hotplug/test_zones.py",
+)
+UNIT_PCP, UNIT_REQUEST = (
+    "tests/unit/mm/buddy/test_pcp.py",
+    "tests/unit/pinlab/test_request_offline.py",
+)
 RACES = "tests/races/test_r24_hot_remove_vs_pins.py"
 PROPERTY = "tests/property/test_hotplug_machine.py"
 
@@ -208,7 +214,7 @@ MUTANTS: list[Mutant] = [
         f"{UNIT}::test_what_came_back_is_used_after_blocks_as_large",
     ),
     _hp(
-        "compaction-across-overlapping-zones", "zones may overlap", "mm/freescan.py",
+        "compaction-across-overlapping-zones", "zones may overlap", "mm/compaction/freescan.py",
         "        if self._buddy.area.zone_of_block.item(block) != self._zone.index:\n",
         "        if False:\n",
         f"{UNIT}::test_overlapping_zones_are_compacted_each_in_its_own_blocks",

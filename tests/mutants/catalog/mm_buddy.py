@@ -6,16 +6,16 @@ __all__ = ["MUTANTS"]
 
 MACHINE = ("tests/property/test_buddy_machine.py",)
 BATCHES = ("tests/property/test_buddy_batches.py",)
-BUDDY = ("tests/unit/mm/test_buddy.py",)
-DECOMPOSE = ("tests/unit/mm/test_decompose.py",)
-FALLBACK = ("tests/unit/mm/test_fallback.py",)
+BUDDY = ("tests/unit/mm/buddy/test_buddy.py",)
+DECOMPOSE = ("tests/unit/mm/buddy/test_decompose.py",)
+FALLBACK = ("tests/unit/mm/buddy/test_fallback.py",)
 
 MUTANTS: list[Mutant] = [
     # The buddy, against the bitmap model.
     Mutant(
         name="buddy-merge-ignores-order",
         guards="B2",
-        file="mm/merge.py",
+        file="mm/buddy/merge.py",
         old="        if buddy >= nr_frames or orders[buddy] != order:\n",
         new="        if buddy >= nr_frames or orders[buddy] < 0:\n",
         tests=MACHINE,
@@ -23,7 +23,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-merge-stops-one-level-early",
         guards="B3",
-        file="mm/merge.py",
+        file="mm/buddy/merge.py",
         old="    while order < area.max_order:\n",
         new="    while order < area.max_order - 1:\n",
         tests=MACHINE,
@@ -31,7 +31,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-merge-ignores-types",
         guards="B3",
-        file="mm/merge.py",
+        file="mm/buddy/merge.py",
         old="        if order >= shift and not area.may_merge(pfn >> shift, buddy >> shift):\n",
         new="        if order > shift and not area.may_merge(pfn >> shift, buddy >> shift):\n",
         tests=MACHINE,
@@ -39,7 +39,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-merge-across-reserves",
         guards="B3",
-        file="mm/free_area.py",
+        file="mm/buddy/free_area.py",
         old="mine % NR_MIGRATETYPES < NR_PCPTYPES",
         new="mine % NR_MIGRATETYPES < NR_MIGRATETYPES",
         tests=BUDDY,
@@ -47,7 +47,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-merge-across-zones",
         guards="B3",
-        file="mm/free_area.py",
+        file="mm/buddy/free_area.py",
         old="        same_zone = mine // NR_MIGRATETYPES == its // NR_MIGRATETYPES\n",
         new="        same_zone = True\n",
         tests=BUDDY,
@@ -55,7 +55,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-merge-keeps-the-upper-head",
         guards="B1",
-        file="mm/merge.py",
+        file="mm/buddy/merge.py",
         old="        pfn &= buddy\n",
         new="        pfn |= buddy\n",
         tests=MACHINE,
@@ -63,7 +63,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-expand-loses-the-remainder",
         guards="B2",
-        file="mm/merge.py",
+        file="mm/buddy/merge.py",
         old="    while order > target:\n",
         new="    while order > target + 1:\n",
         tests=MACHINE,
@@ -71,7 +71,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-detach-loses-the-lower-half",
         guards="B2",
-        file="mm/merge.py",
+        file="mm/buddy/merge.py",
         old="        if head >> shift != block:\n",
         new="        if head >> shift == block:\n",
         tests=MACHINE,
@@ -79,7 +79,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-rebuild-stays-within-its-pageblock",
         guards="B3",
-        file="mm/merge.py",
+        file="mm/buddy/merge.py",
         old="    if heads[shift] and area.max_order > shift:\n",
         new="    if heads[shift] and area.max_order < shift:\n",
         tests=MACHINE,
@@ -87,7 +87,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-retype-leaves-pages-on-the-old-list",
         guards="B5",
-        file="mm/free_area.py",
+        file="mm/buddy/free_area.py",
         old="        self._key[block] = int(self.zone_of_block[block]) * NR_MIGRATETYPES",
         new="        _ = int(self.zone_of_block[block]) * NR_MIGRATETYPES",
         tests=MACHINE,
@@ -95,7 +95,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-list-entry-outlives-its-blocks",
         guards="B5",
-        file="mm/free_area.py",
+        file="mm/buddy/free_area.py",
         old="""        self.orders[pfn] = -1
         self._account(block, order, -1)
         if not self._counts[block * NR_ORDERS + order]:
@@ -109,7 +109,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-list-entry-goes-with-the-first-block",
         guards="B5",
-        file="mm/free_area.py",
+        file="mm/buddy/free_area.py",
         old="""        self.frames.order[heads] = -1
         self._account(block, order, -len(heads))
         if not self._counts[block * NR_ORDERS + order]:
@@ -123,7 +123,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-order-10-counts-in-one-pageblock",
         guards="B4",
-        file="mm/free_area.py",
+        file="mm/buddy/free_area.py",
         old="            self._in_block[block + 1] += nr_pages\n",
         new="            self._in_block[block] += nr_pages\n",
         tests=MACHINE,
@@ -131,7 +131,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-pages-of-a-type-not-counted",
         guards="B4",
-        file="mm/free_area.py",
+        file="mm/buddy/free_area.py",
         old="        self._nr_pages[key] += nr_pages\n",
         new="        self._nr_pages[key] += count\n",
         tests=MACHINE,
@@ -139,7 +139,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-build-forgets-the-upper-half",
         guards="B4",
-        file="mm/free_area.py",
+        file="mm/buddy/free_area.py",
         old="            self.nr_free_in_block[1:] += inside[:-1].astype(np.int32)\n",
         new="            pass\n",
         tests=MACHINE,
@@ -147,7 +147,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-first-in-first-out",
         guards="LIFO by pageblock",
-        file="mm/free_area.py",
+        file="mm/buddy/free_area.py",
         old="        if block in blocks:\n            del blocks[block]\n",
         new="",
         tests=(f"{BUDDY[0]}::test_the_pageblock_last_freed_into_is_served_first",),
@@ -155,7 +155,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-build-serves-the-top-first",
         guards="lowest pageblocks first after build",
-        file="mm/free_area.py",
+        file="mm/buddy/free_area.py",
         old="            holders = np.flatnonzero(per_block)[::-1]\n",
         new="            holders = np.flatnonzero(per_block)\n",
         tests=BUDDY,
@@ -163,7 +163,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-free-leaves-flags",
         guards="B6",
-        file="mm/buddy_bulk.py",
+        file="mm/buddy/bulk.py",
         old="    frames.flags[which] = 0\n",
         new="",
         tests=BUDDY,
@@ -171,7 +171,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-single-free-leaves-references",
         guards="B6",
-        file="mm/buddy.py",
+        file="mm/buddy/buddy.py",
         old="        self._refcount[pfn] = 0\n",
         new="",
         tests=MACHINE,
@@ -179,7 +179,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-single-free-leaves-the-mapping",
         guards="B6",
-        file="mm/buddy.py",
+        file="mm/buddy/buddy.py",
         old="        self._mapcount[pfn] = MAPCOUNT_NONE\n",
         new="",
         tests=BUDDY,
@@ -187,7 +187,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-double-free-accepted",
         guards="double free",
-        file="mm/buddy.py",
+        file="mm/buddy/buddy.py",
         old="        if not FREEABLE[self._state[pfn]]:\n",
         new="        if self._state[pfn] == FrameState.HOLE:\n",
         tests=MACHINE,
@@ -195,7 +195,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-batch-accepts-a-frame-twice",
         guards="double free",
-        file="mm/buddy_bulk.py",
+        file="mm/buddy/bulk.py",
         old="    if twice.any():\n",
         new="    if False:\n",
         tests=BUDDY,
@@ -203,7 +203,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-batch-checks-no-states",
         guards="double free",
-        file="mm/buddy_bulk.py",
+        file="mm/buddy/bulk.py",
         old="    if not fits.all():\n",
         new="    if not fits.any():\n",
         tests=MACHINE,
@@ -211,7 +211,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-groups-lose-the-last-frame",
         guards="B2",
-        file="mm/buddy_bulk.py",
+        file="mm/buddy/bulk.py",
         old="    stops = [*starts[1:], len(pfns)]\n",
         new="    stops = [*starts[1:], len(pfns) - 1]\n",
         tests=MACHINE,
@@ -219,7 +219,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-limit-takes-one-more",
         guards="take_free_in limit",
-        file="mm/buddy.py",
+        file="mm/buddy/buddy.py",
         old="            pfns = pfns[:limit]\n",
         new="            pfns = pfns[: limit + 1]\n",
         tests=MACHINE,
@@ -227,7 +227,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-limit-zero-splits",
         guards="B3",
-        file="mm/buddy.py",
+        file="mm/buddy/buddy.py",
         old="        if nr_free == 0 or (limit is not None and limit <= 0):\n",
         new="        if nr_free == 0 or (limit is not None and limit < 0):\n",
         tests=BUDDY,
@@ -235,7 +235,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-claims-an-isolated-block",
         guards="nothing is allocated from ISOLATE",
-        file="mm/buddy.py",
+        file="mm/buddy/buddy.py",
         old="        if isolated or self.nr_free_in_block[block] !=",
         new="        if self.nr_free_in_block[block] !=",
         tests=BUDDY,
@@ -243,7 +243,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="buddy-counts-isolated-pages-as-free",
         guards="NR_FREE_PAGES",
-        file="mm/free_area.py",
+        file="mm/buddy/free_area.py",
         old="self._nr_pages[first : first + NR_MIGRATETYPES - 1]",
         new="self._nr_pages[first : first + NR_MIGRATETYPES]",
         tests=MACHINE,
@@ -252,7 +252,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="rmqueue-everybody-uses-cma",
         guards="CMA is for movable pages",
-        file="mm/rmqueue.py",
+        file="mm/buddy/rmqueue.py",
         old="    return migratetype == _MOVABLE and flags & _USE_CMA != 0",
         new="    return flags & _USE_CMA != 0",
         tests=BUDDY,
@@ -260,7 +260,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="rmqueue-cma-for-pages-that-stay",
         guards="CMA flag",
-        file="mm/rmqueue.py",
+        file="mm/buddy/rmqueue.py",
         old="    return migratetype == _MOVABLE and flags & _USE_CMA != 0",
         new="    return migratetype == _MOVABLE",
         tests=BUDDY,
@@ -268,7 +268,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="rmqueue-cma-last",
         guards="CMA first above half",
-        file="mm/rmqueue.py",
+        file="mm/buddy/rmqueue.py",
         old="    if use_cma and _cma_surplus(area, zone) > 0:\n",
         new="    if use_cma and _cma_surplus(area, zone) > 1 << 30:\n",
         tests=BUDDY,
@@ -276,7 +276,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="rmqueue-batch-drains-cma",
         guards="batch equals that many single calls",
-        file="mm/rmqueue.py",
+        file="mm/buddy/rmqueue.py",
         old="            count, migratetype = min(count, surplus), _CMA\n",
         new="            migratetype = _CMA\n",
         tests=BATCHES,
@@ -284,7 +284,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="rmqueue-batch-oversteps-the-balance",
         guards="batch equals that many single calls",
-        file="mm/rmqueue.py",
+        file="mm/buddy/rmqueue.py",
         old="            count = min(count, 1 - surplus)\n",
         new="            pass\n",
         tests=BATCHES,
@@ -292,7 +292,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="rmqueue-batch-takes-the-highest-blocks",
         guards="batch equals that many single calls",
-        file="mm/rmqueue.py",
+        file="mm/buddy/rmqueue.py",
         old="== order)[: count >> order]",
         new="== order)[::-1][: count >> order]",
         tests=BATCHES,
@@ -300,7 +300,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="rmqueue-highatomic-for-all",
         guards="HIGHATOMIC reserve",
-        file="mm/rmqueue.py",
+        file="mm/buddy/rmqueue.py",
         old="    if order and flags & _HARDER:\n",
         new="    if order:\n",
         tests=BUDDY,
@@ -308,7 +308,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="batch-takes-a-block-over-two-types-whole",
         guards="a batch is that many allocations",
-        file="mm/rmqueue.py",
+        file="mm/buddy/rmqueue.py",
         old=" and not _is_all_of(area, block, order, migratetype):\n",
         new=" and False:\n",
         tests=("tests/property/test_buddy_batches.py",),
@@ -316,7 +316,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="rmqueue-never-claims",
         guards="steal rules",
-        file="mm/rmqueue.py",
+        file="mm/buddy/rmqueue.py",
         old="    if nr_whole_blocks or (found.may_claim and _claims(area, block, migratetype)):\n",
         new="    if nr_whole_blocks:\n",
         tests=BUDDY,
@@ -324,7 +324,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="rmqueue-claims-half-of-an-order-10-block",
         guards="steal rules",
-        file="mm/rmqueue.py",
+        file="mm/buddy/rmqueue.py",
         old="        for claimed in range(block, block + max(nr_whole_blocks, 1)):\n",
         new="        for claimed in range(block, block + 1):\n",
         tests=BUDDY,
@@ -332,7 +332,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="rmqueue-free-pages-count-as-movable",
         guards="steal rules",
-        file="mm/rmqueue.py",
+        file="mm/buddy/rmqueue.py",
         old="        int((used & on_lru).sum()),\n",
         new="        0,\n",
         tests=BUDDY,
@@ -340,7 +340,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="fallback-smallest-first",
         guards="search largest first",
-        file="mm/fallback.py",
+        file="mm/buddy/fallback.py",
         old="    for current in range(max_order, lowest - 1, -1):\n",
         new="    for current in range(lowest, max_order + 1):\n",
         tests=FALLBACK,
@@ -348,7 +348,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="fallback-movable-takes-the-largest",
         guards="movable takes the smallest",
-        file="mm/fallback.py",
+        file="mm/buddy/fallback.py",
         old="migratetype == MigrateType.MOVABLE and current > order:\n",
         new="migratetype == MigrateType.MOVABLE and current < order:\n",
         tests=FALLBACK,
@@ -356,7 +356,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="fallback-nofragment-ignored",
         guards="NOFRAGMENT pass",
-        file="mm/fallback.py",
+        file="mm/buddy/fallback.py",
         old="    lowest = max(order, pageblock_order) if nofragment else order\n",
         new="    lowest = order\n",
         tests=FALLBACK,
@@ -364,7 +364,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="fallback-claims-below-half",
         guards="claim at half",
-        file="mm/fallback.py",
+        file="mm/buddy/fallback.py",
         old="    return nr_free + nr_alike >= nr_pages // 2\n",
         new="    return nr_free + nr_alike >= nr_pages // 2 - 1\n",
         tests=FALLBACK,
@@ -373,7 +373,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="decompose-misaligned-pairs",
         guards="fast path equals plain loop",
-        file="mm/decompose.py",
+        file="mm/buddy/decompose.py",
         old="        merged = free & (free >> size) & _alignment(order + 1, nr_pages)\n",
         new="        merged = free & (free >> size) & _alignment(order, nr_pages)\n",
         tests=DECOMPOSE,
@@ -381,7 +381,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="decompose-upper-half-stays",
         guards="fast path equals plain loop",
-        file="mm/decompose.py",
+        file="mm/buddy/decompose.py",
         old="        heads.append(free & ~(merged | merged << size))\n",
         new="        heads.append(free & ~merged)\n",
         tests=DECOMPOSE,
@@ -389,7 +389,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="decompose-all-ignores-types",
         guards="fast path equals plain loop",
-        file="mm/decompose.py",
+        file="mm/buddy/decompose.py",
         old="            merged &= may_merge\n",
         new="            pass\n",
         tests=DECOMPOSE,

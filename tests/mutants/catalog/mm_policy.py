@@ -5,14 +5,14 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 UNIT = "tests/unit/mm"
-MOVE, T_MOVE = "mm/move.py", f"{UNIT}/test_move.py"
-REFS = "mm/refs.py"
-FREESCAN, T_FREESCAN = "mm/freescan.py", f"{UNIT}/test_freescan.py"
-COMPACTION, T_COMPACTION = "mm/compaction.py", f"{UNIT}/test_compaction.py"
-PLANNED, T_PLANNED = "mm/planned.py", f"{UNIT}/test_planned.py"
-ALLOC, T_ALLOC = "mm/page_alloc.py", f"{UNIT}/test_page_alloc.py"
-DESIGN, T_DESIGN = "mm/design.py", f"{UNIT}/test_design.py"
-HOST, T_HOST = "mm/swap_host.py", f"{UNIT}/test_swap_host.py"
+MOVE, T_MOVE = "mm/move/move.py", f"{UNIT}/move/test_move.py"
+REFS = "mm/state/refs.py"
+FREESCAN, T_FREESCAN = "mm/compaction/freescan.py", f"{UNIT}/compaction/test_freescan.py"
+COMPACTION, T_COMPACTION = "mm/compaction/compaction.py", f"{UNIT}/compaction/test_compaction.py"
+PLANNED, T_PLANNED = "mm/planning/execute.py", f"{UNIT}/planning/test_execute.py"
+ALLOC, T_ALLOC = "mm/allocator/page_alloc.py", f"{UNIT}/allocator/test_page_alloc.py"
+DESIGN, T_DESIGN = "mm/move/design.py", f"{UNIT}/move/test_design.py"
+HOST, T_HOST = "mm/paging/swap_core.py", f"{UNIT}/paging/test_swap_core.py"
 MACHINE, T_MACHINE = "mm/machine.py", f"{UNIT}/test_machine.py"
 TWINS = "tests/property/test_vector_twins.py"
 BATCH = f"{TWINS}::test_a_batch_moves_as_its_frames_would_one_by_one"
@@ -51,9 +51,9 @@ _MOVER = [
      (T_MOVE,)),
     ("partners-again-is-final", "a partner's Again is transient", MOVE,
      "                _reopen(others, report, reasons)\n", "", (T_MOVE,)),
-    ("short-of-targets-stays-frozen", "NO_TARGET is put back", "mm/home_move.py",
+    ("short-of-targets-stays-frozen", "NO_TARGET is put back", "mm/move/home_move.py",
      "            self._memory.unfreeze(self._pfns[short])\n", "", (T_MOVE, BATCH)),
-    ("refused-is-not-put-back", "V4", "mm/home_move.py",
+    ("refused-is-not-put-back", "V4", "mm/move/home_move.py",
      "        self._memory.put(self._pfns[rows])\n", "", (T_MOVE, BATCH)),
     ("raced-free-is-taken", "RACED_FREE", MOVE,
      "        rows = rows[self.refs.get_many(pfns[rows])]\n",

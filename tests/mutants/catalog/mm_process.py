@@ -5,15 +5,15 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 MACHINE = ("tests/property/test_swap_machine.py",)
-MEMORY = ("tests/unit/mm/test_memory.py",)
-SWAP = ("tests/unit/mm/test_swap.py",)
-VMSCAN = ("tests/unit/mm/test_vmscan.py",)
+MEMORY = ("tests/unit/mm/paging/test_memory.py",)
+SWAP = ("tests/unit/mm/swap/test_swap.py",)
+VMSCAN = ("tests/unit/mm/paging/test_vmscan.py",)
 
 MUTANTS: list[Mutant] = [
     Mutant(
         name="paging-check-misses-w4",
         guards="W4",
-        file="mm/paging.py",
+        file="mm/paging/paging.py",
         old="homed & (frames.refcount != expected)",
         new="homed & (frames.refcount < expected)",
         tests=SWAP,
@@ -21,7 +21,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="fault-trusts-the-pte",
         guards="R-13",
-        file="mm/memory.py",
+        file="mm/paging/memory.py",
         old="        if not ours or space.pte.item(vpn) != swap_pte(entry):\n",
         new="        if False:\n",
         tests=MEMORY,
@@ -29,7 +29,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="fault-keeps-its-reference",
         guards="W4",
-        file="mm/memory.py",
+        file="mm/paging/memory.py",
         old=("        if not is_first:\n            paging.put_page(pfn)\n"),
         new="",
         tests=MEMORY,
@@ -37,7 +37,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="store-shares-the-page",
         guards="contents",
-        file="mm/memory.py",
+        file="mm/paging/memory.py",
         old="        if nr_users == 1:\n",
         new="        if nr_users >= 1:\n",
         tests=MEMORY,
@@ -45,7 +45,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="store-ignores-users-of-the-slot",
         guards="contents",
-        file="mm/memory.py",
+        file="mm/paging/memory.py",
         old="        nr_users += paging.page_swapcount(pfn) if is_cached else 0\n",
         new="",
         tests=MEMORY,
@@ -53,7 +53,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="store-leaves-the-stale-slot",
         guards="contents",
-        file="mm/memory.py",
+        file="mm/paging/memory.py",
         old="            paging.try_to_free_swap(pfn)  # the copy",
         new="            # the copy",
         tests=MEMORY,
@@ -61,7 +61,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="fresh-page-not-cleared",
         guards="contents",
-        file="mm/memory.py",
+        file="mm/paging/memory.py",
         old="        if clear:\n",
         new="        if clear and vpn < 0:\n",
         tests=MEMORY,
@@ -69,7 +69,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="fresh-page-cleared-in-part",
         guards="contents",
-        file="mm/memory.py",
+        file="mm/paging/memory.py",
         old="whole=len(data) == PAGE_SIZE)",
         new="whole=True)",
         tests=MEMORY,
@@ -77,15 +77,15 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="bytes-of-no-frame",
         guards="contents",
-        file="mm/contents.py",
+        file="mm/state/contents.py",
         old="        if not 0 <= pfn < self.nr_frames:\n",
         new="        if pfn < 0:\n",
-        tests=("tests/unit/mm/test_contents.py",),
+        tests=("tests/unit/mm/state/test_contents.py",),
     ),
     Mutant(
         name="store-leaves-the-page-clean",
         guards="R-14",
-        file="mm/memory.py",
+        file="mm/paging/memory.py",
         old="(_DIRTY if write else 0)",
         new="0",
         tests=MEMORY,
@@ -93,7 +93,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="drop-keeps-the-cached-page",
         guards="W4",
-        file="mm/paging.py",
+        file="mm/paging/paging.py",
         old="        if pfn >= 0 and self.frames",
         new="        if pfn < -1 and self.frames",
         tests=MEMORY,
@@ -101,7 +101,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-freed-while-named",
         guards="contents",
-        file="mm/paging.py",
+        file="mm/paging/paging.py",
         old=" or self.page_swapcount(pfn):\n",
         new=":\n",
         tests=MACHINE,
@@ -109,7 +109,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="free-swap-leaves-the-page-clean",
         guards="R-14",
-        file="mm/paging.py",
+        file="mm/paging/paging.py",
         old=("        self.swap.cache_delete(pfn)\n        self.set_bits(pfn, _DIRTY)\n"),
         new="        self.swap.cache_delete(pfn)\n",
         tests=MEMORY,
@@ -117,7 +117,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="freed-page-stays-on-the-lru",
         guards="L2",
-        file="mm/refs.py",
+        file="mm/state/refs.py",
         old="        if frames.flags.item(pfn) & _LRU:\n            self._lru.del_page(pfn)\n",
         new="",
         tests=MEMORY,
@@ -125,7 +125,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="exit-leaves-the-ring",
         guards="N1",
-        file="mm/mmap.py",
+        file="mm/paging/mmap.py",
         old="    paging.swap.mmlist.remove(space)\n",
         new="",
         tests=MEMORY,
@@ -133,7 +133,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="reclaim-recurses",
         guards="reclaim depth 1",
-        file="mm/vmscan.py",
+        file="mm/paging/vmscan.py",
         old=("    if paging.in_reclaim:\n        return done\n"),
         new="",
         tests=VMSCAN,
@@ -141,7 +141,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="reclaim-takes-pinned-pages",
         guards="R-17",
-        file="mm/vmscan.py",
+        file="mm/paging/vmscan.py",
         old="(frames.refcount[pfns] == home + 1) & ",
         new="(frames.refcount[pfns] > home) & ",
         tests=VMSCAN,
@@ -149,7 +149,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="reclaim-takes-isolated-pages",
         guards="R-7",
-        file="mm/vmscan.py",
+        file="mm/paging/vmscan.py",
         old=" & ~frames.isolated[pfns]\n",
         new="\n",
         tests=VMSCAN,
@@ -157,7 +157,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="reclaim-drops-dirty-pages",
         guards="R-14",
-        file="mm/vmscan.py",
+        file="mm/paging/vmscan.py",
         old=(
             "    if not paging.has(pfn, _DIRTY):\n        paging.unlock_page(pfn)\n        return\n"
         ),
@@ -167,7 +167,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="reclaim-frees-what-is-held",
         guards="W4",
-        file="mm/vmscan.py",
+        file="mm/paging/vmscan.py",
         old=("    if paging.frames.refcount.item(pfn) != 1 + is_cached:\n        return False\n"),
         new="",
         tests=VMSCAN,
@@ -175,7 +175,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="reclaim-unmaps-one-of-many",
         guards="A1",
-        file="mm/vmscan.py",
+        file="mm/paging/vmscan.py",
         old="    for space, vpn in mappings:\n",
         new="    for space, vpn in mappings[:1]:\n",
         tests=VMSCAN,
@@ -183,7 +183,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="reclaim-forgets-second-chance",
         guards="LRU",
-        file="mm/vmscan.py",
+        file="mm/paging/vmscan.py",
         old="used = may_go & ((frames.flags[pfns] & _REFERENCED) != 0)",
         new="used = may_go & (frames.flags[pfns] == 0)",
         tests=VMSCAN,
@@ -191,7 +191,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="reclaim-trusts-its-first-look",
         guards="R-17",
-        file="mm/vmscan.py",
+        file="mm/paging/vmscan.py",
         old="if not at or len(_keep_some(paging, going[at : at + 1], done)):",
         new="if pfn >= 0:",
         tests=VMSCAN,
@@ -199,7 +199,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="reclaim-takes-locked-pages",
         guards="page lock",
-        file="mm/vmscan.py",
+        file="mm/paging/vmscan.py",
         old="bit(PageFlag.LOCKED, PageFlag.UNEVICTABLE,",
         new="bit(PageFlag.UNEVICTABLE,",
         tests=VMSCAN,
@@ -207,7 +207,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="reclaim-keeps-its-references",
         guards="W4",
-        file="mm/vmscan.py",
+        file="mm/paging/vmscan.py",
         old="    paging.refs.put_many(pfns)\n",
         new="    paging.refs.put_many(pfns[~held])\n",
         tests=VMSCAN,

@@ -4,28 +4,28 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-CHECK = ("tests/unit/mm/test_buddy_check.py",)
-PAGEBLOCK = ("tests/unit/mm/test_pageblock.py",)
-NODES = ("tests/unit/mm/test_nodes.py",)
-PCP = ("tests/unit/mm/test_pcp.py",)
-ISOLATION = ("tests/unit/mm/test_page_isolation.py",)
-CONTENTS = ("tests/unit/mm/test_contents.py",)
-FRAGINDEX = ("tests/unit/mm/test_fragindex.py",)
+CHECK = ("tests/unit/mm/buddy/test_check.py",)
+PAGEBLOCK = ("tests/unit/mm/state/test_pageblock.py",)
+NODES = ("tests/unit/mm/state/test_nodes.py",)
+PCP = ("tests/unit/mm/buddy/test_pcp.py",)
+ISOLATION = ("tests/unit/mm/contig/test_page_isolation.py",)
+CONTENTS = ("tests/unit/mm/state/test_contents.py",)
+FRAGINDEX = ("tests/unit/mm/buddy/test_fragindex.py",)
 
 MUTANTS: list[Mutant] = [
     Mutant(
         name="build-merges-one-level-less",
         guards="recorded free blocks",
-        file="mm/decompose.py",
+        file="mm/buddy/decompose.py",
         old="    for order in range(max_order):\n",
         new="    for order in range(max_order - 1):\n",
-        tests=("tests/unit/mm/test_buddy_recorded.py",),
+        tests=("tests/unit/mm/buddy/test_recorded.py",),
     ),
     # The checks themselves.
     Mutant(
         name="check-forgets-lost-frames",
         guards="B2",
-        file="mm/buddy_check.py",
+        file="mm/buddy/check.py",
         old="    wrong = free & (cover != 1)\n",
         new="    wrong = free & (cover > 1)\n",
         tests=CHECK,
@@ -33,7 +33,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="check-forgets-lists",
         guards="B5",
-        file="mm/buddy_check.py",
+        file="mm/buddy/check.py",
         old="    _check_lists(area)\n",
         new="",
         tests=CHECK,
@@ -41,7 +41,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="check-forgets-merging",
         guards="B3",
-        file="mm/buddy_check.py",
+        file="mm/buddy/check.py",
         old="    _check_merged(area)\n",
         new="",
         tests=CHECK,
@@ -49,7 +49,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="check-forgets-pageblock-flags",
         guards="PB2",
-        file="mm/pageblock.py",
+        file="mm/state/pageblock.py",
         old="        lost = self.saved_type >= MigrateType.ISOLATE\n",
         new="        lost = self.saved_type > MigrateType.ISOLATE\n",
         tests=PAGEBLOCK,
@@ -57,7 +57,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="pageblock-type-unchecked",
         guards="PB1",
-        file="mm/pageblock.py",
+        file="mm/state/pageblock.py",
         old="        odd = self.migratetype >= NR_MIGRATETYPES\n",
         new="        odd = self.migratetype > NR_MIGRATETYPES\n",
         tests=PAGEBLOCK,
@@ -66,7 +66,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="watermark-reached-is-enough",
         guards="watermark rule",
-        file="mm/nodes.py",
+        file="mm/state/nodes.py",
         old="    if free <= mark + zone.lowmem_reserve[highest]:\n",
         new="    if free < mark + zone.lowmem_reserve[highest]:\n",
         tests=NODES,
@@ -74,7 +74,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="watermark-ignores-blocks",
         guards="watermark rule",
-        file="mm/nodes.py",
+        file="mm/state/nodes.py",
         old="    if order == 0:\n",
         new="    if order >= 0:\n",
         tests=NODES,
@@ -82,7 +82,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="watermark-counts-cma-for-all",
         guards="watermark rule",
-        file="mm/nodes.py",
+        file="mm/state/nodes.py",
         old="    if not cma:\n",
         new="    if cma is None:\n",
         tests=NODES,
@@ -90,7 +90,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="watermark-step-of-v3-11",
         guards="watermark vectors",
-        file="mm/nodes.py",
+        file="mm/state/nodes.py",
         old='        if version == "6.1":\n',
         new="        if not version:\n",
         tests=NODES,
@@ -98,7 +98,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="zone-watermarks-unchecked",
         guards="Z1",
-        file="mm/nodes.py",
+        file="mm/state/nodes.py",
         old="0 <= self.min <= self.low <= self.high",
         new="0 <= self.min <= self.high",
         tests=NODES,
@@ -106,7 +106,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="zone-size-unchecked",
         guards="Z2",
-        file="mm/nodes.py",
+        file="mm/state/nodes.py",
         old="            self.managed_nr_pages <= self.span.nr_pages,\n",
         new="            self.managed_nr_pages > 0,\n",
         tests=NODES,
@@ -114,7 +114,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="fragindex-forgets-the-thousand",
         guards="fragmentation index vectors",
-        file="mm/fragindex.py",
+        file="mm/buddy/fragindex.py",
         old="    return 1000 - (1000 + pages",
         new="    return 1000 - (pages",
         tests=FRAGINDEX,
@@ -123,7 +123,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="pcp-isolated-page-listed",
         guards="ISOLATE bypasses per-CPU lists",
-        file="mm/pcp.py",
+        file="mm/buddy/pcp.py",
         old="        if migratetype == MigrateType.ISOLATE:\n",
         new="        if migratetype > MigrateType.ISOLATE:\n",
         tests=PCP,
@@ -131,7 +131,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="pcp-drains-the-hot-end",
         guards="coldest first",
-        file="mm/pcp.py",
+        file="mm/buddy/pcp.py",
         old="                pfns.append(pages.popleft())\n",
         new="                pfns.append(pages.pop())\n",
         tests=PCP,
@@ -139,7 +139,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="pcp-refill-backwards",
         guards="order of a refill",
-        file="mm/pcp.py",
+        file="mm/buddy/pcp.py",
         old="        mine.lists[migratetype].extendleft(pfns.tolist())\n",
         new="        mine.lists[migratetype].extend(pfns.tolist())\n",
         tests=PCP,
@@ -147,7 +147,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="pcp-drain-all-keeps-the-pages",
         guards="P1",
-        file="mm/pcp.py",
+        file="mm/buddy/pcp.py",
         old="                    pages.clear()\n",
         new="                    pass\n",
         tests=PCP,
@@ -155,7 +155,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="pcp-drain-not-counted",
         guards="P2",
-        file="mm/pcp.py",
+        file="mm/buddy/pcp.py",
         old="        mine.nr_pages -= len(pfns)\n",
         new="",
         tests=PCP,
@@ -163,7 +163,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="pcp-high-one-late",
         guards="drain at high",
-        file="mm/pcp.py",
+        file="mm/buddy/pcp.py",
         old="        if mine.nr_pages >= self.highs[zone]:\n",
         new="        if mine.nr_pages > self.highs[zone]:\n",
         tests=PCP,
@@ -171,7 +171,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="pcp-cma-handed-to-pages-that-stay",
         guards="CMA flag",
-        file="mm/pcp.py",
+        file="mm/buddy/pcp.py",
         old="        if migratetype == MigrateType.MOVABLE and not",
         new="        if migratetype == MigrateType.CMA and not",
         tests=PCP,
@@ -179,7 +179,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="pcp-keeps-references",
         guards="P3",
-        file="mm/pcp.py",
+        file="mm/buddy/pcp.py",
         old="""        frames.refcount[pfns] = 0
         frames.mapcount[pfns] = MAPCOUNT_NONE
 """,
@@ -191,7 +191,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="isolation-no-rollback",
         guards="all pageblocks or none",
-        file="mm/page_isolation.py",
+        file="mm/contig/page_isolation.py",
         old="            _restore(buddy, earlier)\n",
         new="            pass\n",
         tests=ISOLATION,
@@ -199,7 +199,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="isolation-nested",
         guards="isolated already is -EBUSY",
-        file="mm/page_isolation.py",
+        file="mm/contig/page_isolation.py",
         old="        blocker = frames.start\n",
         new="        blocker = -1\n",
         tests=ISOLATION,
@@ -207,7 +207,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="isolation-forgets-the-type",
         guards="types come back",
-        file="mm/page_isolation.py",
+        file="mm/contig/page_isolation.py",
         old="            pageblocks.saved_type[block] = pageblocks.migratetype[block]\n",
         new="",
         tests=ISOLATION,
@@ -215,7 +215,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="isolation-free-is-enough",
         guards="free and isolated",
-        file="mm/page_isolation.py",
+        file="mm/contig/page_isolation.py",
         old="    gone &= buddy.pageblocks.types_of(pfns) == MigrateType.ISOLATE\n",
         new="",
         tests=ISOLATION,
@@ -223,7 +223,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="isolation-reserved-frames-pass",
         guards="reserved never moves",
-        file="mm/page_isolation.py",
+        file="mm/contig/page_isolation.py",
         old="    stuck = _never_moves(frames, pfns)\n",
         new="    stuck = _never_moves(frames, pfns) & False\n",
         tests=ISOLATION,
@@ -231,7 +231,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="isolation-lru-pages-stuck",
         guards="LRU pages may go",
-        file="mm/page_isolation.py",
+        file="mm/contig/page_isolation.py",
         old="        used &= ~frames.has_flag(pfns, PageFlag.LRU)\n",
         new="",
         tests=ISOLATION,
@@ -240,7 +240,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="arena-copies-the-first-chunk-only",
         guards="contents are whole",
-        file="mm/contents.py",
+        file="mm/state/contents.py",
         old="        for at in range(0, len(sources), _COPY_CHUNK):\n",
         new="        for at in range(0, min(len(sources), 1), _COPY_CHUNK):\n",
         tests=CONTENTS,
@@ -248,7 +248,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="arena-forgets-one-frame-too-many",
         guards="neighbours of a forgotten frame stay",
-        file="mm/contents.py",
+        file="mm/state/contents.py",
         old="            length = (stop - start) * PAGE_SIZE\n",
         new="            length = (stop - start + 1) * PAGE_SIZE\n",
         tests=CONTENTS,
@@ -256,7 +256,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="tags-copied-backwards",
         guards="contents are whole",
-        file="mm/contents.py",
+        file="mm/state/contents.py",
         old="        self.words[targets] = self.words[sources]\n",
         new="        self.words[sources] = self.words[targets]\n",
         tests=CONTENTS,

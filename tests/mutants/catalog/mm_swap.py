@@ -4,17 +4,17 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-AREA = ("tests/unit/mm/test_swap_area.py",)
-MEMORY = ("tests/unit/mm/test_memory.py",)
-SWAP = ("tests/unit/mm/test_swap.py",)
-SWAPFILE = ("tests/unit/mm/test_swapfile.py",)
-SWAPOFF = ("tests/unit/mm/test_swapoff.py",)
+AREA = ("tests/unit/mm/swap/test_swap_area.py",)
+MEMORY = ("tests/unit/mm/paging/test_memory.py",)
+SWAP = ("tests/unit/mm/swap/test_swap.py",)
+SWAPFILE = ("tests/unit/mm/paging/test_swapfile.py",)
+SWAPOFF = ("tests/unit/mm/paging/test_swapoff.py",)
 
 MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-hands-out-the-header",
         guards="S3",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old="        self._bytes[0] = SWAP_MAP_BAD\n",
         new="",
         tests=AREA,
@@ -22,7 +22,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-search-does-not-go-round",
         guards="S3",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old="            offset = self._bytes.find(0, 1, self._next)\n",
         new="            offset = -1\n",
         tests=AREA,
@@ -30,7 +30,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-count-not-continued",
         guards="S4",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old=(
             "            self._continued[offset] = self._continued.get(offset, 0) + 1\n"
             "            return Errno.OK\n"
@@ -41,7 +41,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-continuation-ends-early",
         guards="S4",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old=(
             "        if excess:\n"
             "            self._continued[offset] = excess\n"
@@ -54,7 +54,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-second-cache-page",
         guards="R-13",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old=("            if byte & SWAP_HAS_CACHE:\n                return Errno.EEXIST\n"),
         new="",
         tests=AREA,
@@ -62,7 +62,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-freed-slot-revived",
         guards="R-13",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old=(
             "            if not byte:\n                return Errno.ENOENT\n            self._bytes"
         ),
@@ -72,7 +72,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-shmem-slot-shared",
         guards="S1",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old=("        if count == SWAP_MAP_SHMEM:\n            return Errno.EINVAL\n"),
         new="",
         tests=AREA,
@@ -80,7 +80,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-last-reference-not-invalidated",
         guards="S2",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old=("                self.frontswap.invalidate_page(self.type, offset)\n\n    # Users"),
         new=("                pass\n\n    # Users"),
         tests=AREA,
@@ -88,7 +88,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-stale-frontswap-copy-kept",
         guards="S2",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old="            if self.frontswap_map.item(offset):  # an older",
         new="            if False:  # an older",
         tests=AREA,
@@ -96,7 +96,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-stale-disk-copy-kept",
         guards="S2",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old="                self.disk.pop(offset, None)  # an older copy must never be read\n",
         new="",
         tests=AREA,
@@ -104,7 +104,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-disk-not-forgotten",
         guards="S2",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old=("        self.inuse_pages -= 1\n        self.disk.pop(offset, None)\n"),
         new="        self.inuse_pages -= 1\n",
         tests=AREA,
@@ -112,7 +112,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-drop-user-loses-the-others",
         guards="S1",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old="further.pop(0) if further else (-1, -1)",
         new="(-1, -1)",
         tests=AREA,
@@ -120,7 +120,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-late-holder-admitted",
         guards="R-15",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old=("        if not self.writeok:\n            return False\n"),
         new="",
         tests=SWAPOFF,
@@ -128,7 +128,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-check-misses-s1",
         guards="S1",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old="nr_users != expected",
         new="nr_users > expected",
         tests=AREA,
@@ -136,7 +136,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-check-misses-s2-front",
         guards="S2",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old="free & self.frontswap_map",
         new="free & ~free",
         tests=AREA,
@@ -144,7 +144,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-check-misses-s2-disk",
         guards="S2",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old='            require(not free[offset], "S2',
         new='            require(True, "S2',
         tests=AREA,
@@ -152,7 +152,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-check-misses-s3",
         guards="S3",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old="        require(inuse == self.inuse_pages, ",
         new="        require(True, ",
         tests=AREA,
@@ -160,7 +160,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-check-misses-s4",
         guards="S4",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old="        require(int(flagged.sum()) == len(self._continued), ",
         new="        require(True, ",
         tests=AREA,
@@ -168,7 +168,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-check-misses-s5",
         guards="S5",
-        file="mm/swap_area.py",
+        file="mm/swap/swap_area.py",
         old="            require(nr_users[offset] and further, ",
         new="            require(True, ",
         tests=AREA,
@@ -176,7 +176,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-cache-holds-no-reference",
         guards="W4",
-        file="mm/swap_cache.py",
+        file="mm/swap/swap_cache.py",
         old="        frames.add_reference(pfn, 1)\n",
         new="",
         tests=SWAP,
@@ -184,7 +184,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-cache-move-forgets-the-entry",
         guards="C1",
-        file="mm/swap_cache.py",
+        file="mm/swap/swap_cache.py",
         old="        self._pfn_of.update(zip(entries[cached]",
         new="        dict(zip(entries[cached]",
         tests=SWAP,
@@ -192,7 +192,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-cache-keeps-its-flag",
         guards="C2",
-        file="mm/swap_cache.py",
+        file="mm/swap/swap_cache.py",
         old="        frames.flags[pfn] = frames.flags.item(pfn) & ~_SWAPCACHE_BIT\n",
         new="",
         tests=MEMORY,
@@ -200,7 +200,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-cache-two-pages-one-slot",
         guards="C1",
-        file="mm/swap_cache.py",
+        file="mm/swap/swap_cache.py",
         old="        alone = entry not in self._pfn_of and self.entry_of.item(pfn) < 0\n",
         new="        alone = True\n",
         tests=SWAP,
@@ -208,7 +208,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="mmlist-removal-breaks-the-ring",
         guards="N1",
-        file="mm/mmlist.py",
+        file="mm/state/mmlist.py",
         old="        self._prev[behind.mm_id] = before\n",
         new="",
         tests=SWAP,
@@ -216,7 +216,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="mmlist-child-anywhere",
         guards="N1",
-        file="mm/mmlist.py",
+        file="mm/state/mmlist.py",
         old="        before = self.init_mm if after is None or after not in self else after\n",
         new="        before = self.init_mm\n",
         tests=SWAP,
@@ -224,7 +224,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swapped-space-not-listed",
         guards="W3",
-        file="mm/swap.py",
+        file="mm/swap/swap.py",
         old=('            if space.kind == "process":\n                self.mmlist.add(space)\n'),
         new="",
         tests=MEMORY,
@@ -232,7 +232,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="cache-delete-keeps-has-cache",
         guards="W1",
-        file="mm/swap.py",
+        file="mm/swap/swap.py",
         old=("        area.free_one(offset, SWAP_HAS_CACHE)\n        return entry\n"),
         new="        return entry\n",
         tests=SWAPFILE,
@@ -240,7 +240,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="clear-pte-keeps-the-user",
         guards="W2",
-        file="mm/swap.py",
+        file="mm/swap/swap.py",
         old="        area.drop_user(offset, space.mm_id, vpn)\n",
         new="",
         tests=SWAPFILE,
@@ -248,7 +248,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="adopt-forgets-frontswap",
         guards="W2",
-        file="mm/swap.py",
+        file="mm/swap/swap.py",
         old="        area.frontswap_map[offsets] = in_frontswap\n",
         new="",
         tests=SWAP,
@@ -256,7 +256,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="adopt-starts-before-it-knows-it-fits",
         guards="caller's mistake",
-        file="mm/swap.py",
+        file="mm/swap/swap.py",
         old="        if nr_free < len(vpns):",
         new="        if nr_free < 0:",
         tests=SWAP,
@@ -264,7 +264,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-check-misses-w1",
         guards="W1",
-        file="mm/swap.py",
+        file="mm/swap/swap.py",
         old='                require(cached, "W1',
         new='                require(True, "W1',
         tests=SWAP,
@@ -272,7 +272,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-check-misses-w2",
         guards="W2",
-        file="mm/swap.py",
+        file="mm/swap/swap.py",
         old='                require(named, "W2',
         new='                require(True, "W2',
         tests=SWAP,
@@ -280,7 +280,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-check-misses-w3",
         guards="W3",
-        file="mm/swap.py",
+        file="mm/swap/swap.py",
         old='        require(listed or not nr_swapped, "W3',
         new='        require(True, "W3',
         tests=SWAP,
@@ -288,7 +288,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-map-max-is-one-less",
         guards="the kernel's swap_map",
-        file="mm/swapops.py",
+        file="mm/swap/swapops.py",
         old="SWAP_MAP_MAX = 0x3E\n",
         new="SWAP_MAP_MAX = 0x3D\n",
         tests=AREA,

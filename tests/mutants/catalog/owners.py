@@ -7,7 +7,7 @@ __all__ = ["MUTANTS"]
 OBJECTS, POOL, LISTS = "owners/zbud_objects.py", "owners/zbud.py", "owners/zbud_lists.py"
 PAGES, OWNER, HANDLES = "owners/zbud_pages.py", "owners/zbud_owner.py", "owners/handles.py"
 STORE, ZSWAP, ENTRIES = "owners/zswap_store.py", "owners/zswap.py", "owners/zswap_entries.py"
-RECLAIM, OPAQUE, HOST = "owners/zbud_reclaim.py", "owners/opaque.py", "mm/swap_host.py"
+RECLAIM, OPAQUE, HOST = "owners/zbud_reclaim.py", "owners/opaque.py", "mm/paging/swap_core.py"
 LAYOUT = "owners/zbud_layout.py"
 
 T = "tests/unit/owners"

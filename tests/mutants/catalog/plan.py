@@ -4,11 +4,16 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-CENSUS, FRONTIER, PLAN, COSTS = "mm/census.py", "mm/frontier.py", "mm/plan.py", "mm/costs.py"
+CENSUS, FRONTIER, PLAN, COSTS = (
+    "mm/planning/census.py",
+    "mm/planning/frontier.py",
+    "mm/planning/blocks.py",
+    "mm/state/costs.py",
+)
 BRUTE_FORCE = "tests/property/test_plan_bruteforce.py"
-UNIT = "tests/unit/mm/test_plan.py"
-UNIT_CENSUS = "tests/unit/mm/test_census.py"
-UNIT_COSTS = "tests/unit/mm/test_costs.py"
+UNIT = "tests/unit/mm/planning/test_blocks.py"
+UNIT_CENSUS = "tests/unit/mm/planning/test_census.py"
+UNIT_COSTS = "tests/unit/mm/state/test_costs.py"
 SIX = f"{BRUTE_FORCE}::test_every_machine_of_up_to_six_pageblocks"
 RESTRICTED = f"{BRUTE_FORCE}::test_every_machine_of_up_to_five_pageblocks_with_restricted_targets"
 SEARCH = f"{BRUTE_FORCE}::test_no_sequence_of_moves_does_better"

@@ -5,15 +5,15 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 RANGE, FILL, VALUE, RUN = (
-    "mm/plan_range.py",
-    "mm/plan_fill.py",
-    "mm/range_plan.py",
-    "mm/plan_run.py",
+    "mm/planning/ranges.py",
+    "mm/planning/fill.py",
+    "mm/planning/range_plan.py",
+    "mm/planning/plan_run.py",
 )
-UNIT = "tests/unit/mm/test_plan_range.py"
-POWER = "tests/unit/mm/test_power.py"
-HOTPLUG = "tests/unit/mm/test_memory_hotplug.py"
-GIGANTIC = "tests/unit/mm/test_gigantic.py"
+UNIT = "tests/unit/mm/planning/test_ranges.py"
+POWER = "tests/unit/mm/power/test_power.py"
+HOTPLUG = "tests/unit/mm/hotplug/test_memory_hotplug.py"
+GIGANTIC = "tests/unit/mm/hugetlb/test_gigantic.py"
 OPTIMAL = "tests/property/test_plan_range_optimal.py"
 PROGRAM = f"{OPTIMAL}::test_as_good_as_the_integer_program"
 LOOPS = f"{OPTIMAL}::test_one_range_anywhere_against_plain_loops"
@@ -144,10 +144,10 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="released-frames-count-as-movable",
         guards="monotone: a release is no promise",
-        file="mm/planned.py",
+        file="mm/planning/execute.py",
         old="(found.answers == Answer.MOVE) | (released & with_released)",
         new="(found.answers == Answer.MOVE) | released",
-        tests=("tests/property/test_monotone_limits.py", "tests/unit/mm/test_planned.py"),
+        tests=("tests/property/test_monotone_limits.py", "tests/unit/mm/planning/test_execute.py"),
     ),
     Mutant(
         name="plan-fills-what-it-will-empty",
@@ -160,7 +160,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="plan-counts-on-cma-pageblocks",
         guards="monotone: what is planned is what isolation lets pass",
-        file="mm/census.py",
+        file="mm/planning/census.py",
         old="            isolable=migratetype != MigrateType.CMA,\n",
         new="",
         tests=(MONOTONE, POWER, HOTPLUG, GIGANTIC),
@@ -184,7 +184,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="offline-plan-counts-on-highatomic",
         guards="a verdict is what the allocator can do",
-        file="mm/block_plan.py",
+        file="mm/hotplug/block_plan.py",
         old="lends=host.pageblocks.migratetype != MigrateType.HIGHATOMIC",
         new="lends=host.pageblocks.migratetype != MigrateType.ISOLATE",
         tests=(HOTPLUG,),
@@ -192,7 +192,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="offline-plan-forgets-the-lowmem-reserve",
         guards="a verdict is what the allocator can do",
-        file="mm/block_plan.py",
+        file="mm/hotplug/block_plan.py",
         old="zone.min + zone.lowmem_reserve[highest]",
         new="zone.min",
         tests=(HOTPLUG,),

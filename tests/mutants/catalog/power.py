@@ -5,12 +5,12 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 POWER, MAP, ENERGY, REQUEST = (
-    "mm/power.py",
-    "mm/power_map.py",
-    "mm/energy.py",
+    "mm/power/power.py",
+    "mm/power/regions.py",
+    "mm/power/energy.py",
     "pinlab/requests/power.py",
 )
-UNIT = "tests/unit/mm/test_power.py"
+UNIT = "tests/unit/mm/power/test_power.py"
 SHOW = "tests/unit/pinlab/test_request_power.py"
 
 MUTANTS: list[Mutant] = [

@@ -8,7 +8,7 @@ _GUARDS, _TEST = "reading changes nothing", "tests/reading"
 
 MUTANTS: list[Mutant] = [
     planted(
-        "reading-skips-stale-places", _GUARDS, "mm/vmscan.py",
+        "reading-skips-stale-places", _GUARDS, "mm/paging/vmscan.py",
         "        pfns = lru.members(active=active)\n",
         "        pfns = lru.oldest(lru.nr_pages(active=active), active=active)\n", _TEST,
     ),
@@ -19,12 +19,12 @@ MUTANTS: list[Mutant] = [
         "        is_ours =", _TEST,
     ),
     planted(
-        "reading-counts-an-attempt", _GUARDS, "mm/defer.py",
+        "reading-counts-an-attempt", _GUARDS, "mm/compaction/defer.py",
         "        longest = self.shift == MAX_DEFER_SHIFT",
         "        self.considered += 1\n        longest = self.shift == MAX_DEFER_SHIFT", _TEST,
     ),
     planted(
-        "reading-sorts-the-huge-pages", _GUARDS, "mm/hugetlb_state.py",
+        "reading-sorts-the-huge-pages", _GUARDS, "mm/hugetlb/pages.py",
         "        return len(self.heads)\n",
         "        self.heads.sort(reverse=True)\n        return len(self.heads)\n", _TEST,
     ),

@@ -4,12 +4,17 @@ from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
-REFS, FRAMES, HOME = "mm/refs.py", "mm/frames.py", "mm/home_move.py"
-RMAP, CACHE, GUP, MEMORY = "mm/rmap.py", "mm/swap_cache.py", "owners/gup.py", "mm/memory.py"
-T_RMAP = "tests/unit/mm/test_rmap.py"
-MOVE, THREE = "mm/move.py", "tests/races/test_three_movers.py"
+REFS, FRAMES, HOME = "mm/state/refs.py", "mm/state/frames.py", "mm/move/home_move.py"
+RMAP, CACHE, GUP, MEMORY = (
+    "mm/state/rmap.py",
+    "mm/swap/swap_cache.py",
+    "owners/gup.py",
+    "mm/paging/memory.py",
+)
+T_RMAP = "tests/unit/mm/state/test_rmap.py"
+MOVE, THREE = "mm/move/move.py", "tests/races/test_three_movers.py"
 DROPS = "tests/races/test_drops_during_move.py"
-T_REFS, T_MOVE = "tests/unit/mm/test_refs.py", "tests/unit/mm/test_move.py"
+T_REFS, T_MOVE = "tests/unit/mm/state/test_refs.py", "tests/unit/mm/move/test_move.py"
 
 MUTANTS: list[Mutant] = [
     # at every callback

@@ -9,48 +9,48 @@ _MM, _OWNERS = "tests/refusals/test_mm_refuses.py", "tests/refusals/test_owners_
 
 MUTANTS: list[Mutant] = [
     planted(
-        "refusals-gone-process-is-written-to", _GUARDS, "mm/memory.py",
+        "refusals-gone-process-is-written-to", _GUARDS, "mm/paging/memory.py",
         "        if not self.paging.rmap.knows(space):\n", "        if False:\n", _MM,
     ),
     planted(
-        "refusals-vpn-named-twice", _GUARDS, "mm/memory.py",
+        "refusals-vpn-named-twice", _GUARDS, "mm/paging/memory.py",
         "        if vpn in seen:\n", "        if False:\n", _MM,
     ),
     planted(
-        "refusals-tags-are-told-late", _GUARDS, "mm/memory.py",
+        "refusals-tags-are-told-late", _GUARDS, "mm/paging/memory.py",
         "        if isinstance(self.paging.contents, TagContents):\n", "        if False:\n", _MM,
     ),
     planted(
-        "refusals-shrink-by-a-negative-count", _GUARDS, "mm/hugetlb.py",
+        "refusals-shrink-by-a-negative-count", _GUARDS, "mm/hugetlb/hugetlb.py",
         '        at_least(0, "hugetlb: shrink", count=count)\n', "", _MM,
     ),
     planted(
-        "refusals-free-is-told-when-the-state-has-changed", _GUARDS, "mm/pcp.py",
+        "refusals-free-is-told-when-the-state-has-changed", _GUARDS, "mm/buddy/pcp.py",
         "        self._require_cpu(cpu)\n        frames = self.buddy.frames\n",
         "        frames = self.buddy.frames\n", _MM,
     ),
     planted(
-        "refusals-lru-takes-a-page-twice", _GUARDS, "mm/lru.py",
+        "refusals-lru-takes-a-page-twice", _GUARDS, "mm/state/lru.py",
         "        if twice.any():\n", "        if False:\n", _MM,
     ),
     planted(
-        "refusals-lru-check-leaves-its-marks", _GUARDS, "mm/lru.py",
+        "refusals-lru-check-leaves-its-marks", _GUARDS, "mm/state/lru.py",
         "        self._stamp[pfns] = kept\n", "", _MM,
     ),
     planted(
-        "refusals-contig-frees-what-is-free", _GUARDS, "mm/contig.py",
+        "refusals-contig-frees-what-is-free", _GUARDS, "mm/contig/contig.py",
         "        self._require_used(Span(pfn, pfn + nr_pages))\n", "", _MM,
     ),
     planted(
-        "refusals-memory-that-is-offline-is-wanted", _GUARDS, "mm/contig.py",
+        "refusals-memory-that-is-offline-is-wanted", _GUARDS, "mm/contig/contig.py",
         "        if zones == {-1}:\n", "        if False:\n", _MM,
     ),
     planted(
-        "refusals-plan-of-fewer-than-none-is-told-late", _GUARDS, "mm/block_plan.py",
+        "refusals-plan-of-fewer-than-none-is-told-late", _GUARDS, "mm/hotplug/block_plan.py",
         "    if want is not None:\n", "    if False:\n", _MM,
     ),
     planted(
-        "refusals-last-zone-for-a-negative-one", _GUARDS, "mm/buddy_bulk.py",
+        "refusals-last-zone-for-a-negative-one", _GUARDS, "mm/buddy/bulk.py",
         "    if not 0 <= zone < nr_zones:\n", "    if zone >= nr_zones:\n", _MM,
     ),
     planted(
@@ -59,7 +59,7 @@ MUTANTS: list[Mutant] = [
         "        if False:\n", _MM,
     ),
     planted(
-        "refusals-areas-adopted-by-half", _GUARDS, "mm/cma.py",
+        "refusals-areas-adopted-by-half", _GUARDS, "mm/contig/cma.py",
         "            self._refuse_unfit(CmaArea(span, order_per_bit), already)\n",
         "            pass\n", _MM,
     ),

@@ -19,7 +19,7 @@ _TIME = [
     planted(
         "steps-forget-retries",
         "steps sum to the total",
-        "mm/costs.py",
+        "mm/state/costs.py",
         '"retry": counters.pages_retried * self.retry_ns,',
         '"retry": 0,',
         _STEPS,
@@ -27,7 +27,7 @@ _TIME = [
     planted(
         "steps-book-flushes-as-copying",
         "latency by step",
-        "mm/costs.py",
+        "mm/state/costs.py",
         '            "copy": counters.pages_copied',
         '            "copy": counters.flushes * self.flush_ns + counters.pages_copied',
         _STEPS,
@@ -123,7 +123,7 @@ _EVERYWHERE = [
     planted(
         "refusals-count-a-frame-too-many",
         "reasons sum to the failures, whoever asks",
-        "mm/reasons.py",
+        "mm/state/reasons.py",
         "] += count",
         "] += count + 1",
         f"{_SUM_UP}::test_a_frame_is_counted_once_in_an_attempt",

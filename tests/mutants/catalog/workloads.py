@@ -15,7 +15,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="load-copy-loses-a-byte",
         guards="bytes lost",
-        file="mm/contents.py",
+        file="mm/state/contents.py",
         old="            self.pages[targets[at : at + _COPY_CHUNK]] = "
         "self.pages[sources[at : at + _COPY_CHUNK]]\n",
         new="            self.pages[targets[at : at + _COPY_CHUNK], :-1] = "

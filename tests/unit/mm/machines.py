@@ -10,13 +10,13 @@ p  free, on a per-CPU list
 
 import numpy as np
 
-from mm.compaction import CompactControl
-from mm.contents import ArenaContents, TagContents
-from mm.design import Answer
-from mm.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
+from mm.compaction.compaction import CompactControl
 from mm.machine import Machine
-from mm.nodes import place_frames, zones_for
-from mm.pageblock import Pageblocks
+from mm.move.design import Answer
+from mm.state.contents import ArenaContents, TagContents
+from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
+from mm.state.nodes import place_frames, zones_for
+from mm.state.pageblock import Pageblocks
 from owners.opaque import OpaqueOwner
 from pinpage.migrate import MoveReport
 from pinpage.owner import Reason

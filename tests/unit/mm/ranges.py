@@ -8,9 +8,9 @@ Q  clean page cache with such a reference
 
 import numpy as np
 
-from mm.frames import PageFlag
-from mm.pageblock import MigrateType
-from mm.patience import Patience
+from mm.contig.patience import Patience
+from mm.state.frames import PageFlag
+from mm.state.pageblock import MigrateType
 from pinpage.owner import Reason
 from pinpage.units import Span
 from tests.unit.mm.machines import SIZE, Drawn

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mm.design import Unmovable
-from mm.frames import FrameState, PageFlag
-from mm.gfp import Gfp
 from mm.machine import Machine
+from mm.move.design import Unmovable
+from mm.state.frames import FrameState, PageFlag
+from mm.state.gfp import Gfp
 from owners.opaque import OpaqueOwner
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Reason

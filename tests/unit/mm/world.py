@@ -4,20 +4,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mm.contents import ArenaContents, Contents, TagContents
-from mm.costs import Counters
-from mm.errno import Errno
-from mm.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
-from mm.gfp import Gfp
-from mm.lru import Lru
-from mm.memory import Memory
-from mm.mmap import mmput
-from mm.paging import Paging
-from mm.refs import Refs
-from mm.rmap import AddressSpace, Rmap
-from mm.swap import Swap, SwapArea
-from mm.swapfile import Pending, no_signal, try_to_unuse_swp_entry
-from mm.vmscan import Reclaimed, shrink_inactive
+from mm.paging.memory import Memory
+from mm.paging.mmap import mmput
+from mm.paging.paging import Paging
+from mm.paging.swapfile import Pending, no_signal, try_to_unuse_swp_entry
+from mm.paging.vmscan import Reclaimed, shrink_inactive
+from mm.state.contents import ArenaContents, Contents, TagContents
+from mm.state.costs import Counters
+from mm.state.errno import Errno
+from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
+from mm.state.gfp import Gfp
+from mm.state.lru import Lru
+from mm.state.refs import Refs
+from mm.state.rmap import AddressSpace, Rmap
+from mm.swap.swap import Swap, SwapArea
 from pinpage.errors import PinpageError
 
 

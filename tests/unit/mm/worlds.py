@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from mm.buddy import Buddy
-from mm.frames import Frames, FrameState
-from mm.nodes import Zone, place_frames
-from mm.pageblock import Pageblocks
+from mm.buddy.buddy import Buddy
+from mm.state.frames import Frames, FrameState
+from mm.state.nodes import Zone, place_frames
+from mm.state.pageblock import Pageblocks
 from pinpage.units import Span
 
 __all__ = ["SIZE", "all_free", "buddy_of", "free_pattern"]

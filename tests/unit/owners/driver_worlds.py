@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from mm.contents import ArenaContents
-from mm.frames import Frames, FrameState
-from mm.gfp import Gfp
 from mm.machine import Machine
-from mm.nodes import Zone, place_frames
-from mm.pageblock import Pageblocks
+from mm.state.contents import ArenaContents
+from mm.state.frames import Frames, FrameState
+from mm.state.gfp import Gfp
+from mm.state.nodes import Zone, place_frames
+from mm.state.pageblock import Pageblocks
 from pinpage.migrate import move_steps, release_many
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import Scenario

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from mm.contents import ArenaContents
-from mm.frames import Frames, FrameState
 from mm.machine import Machine
-from mm.nodes import Zone, place_frames
-from mm.pageblock import Pageblocks
+from mm.state.contents import ArenaContents
+from mm.state.frames import Frames, FrameState
+from mm.state.nodes import Zone, place_frames
+from mm.state.pageblock import Pageblocks
 from owners.gup import Gup
 from owners.gup_pinner import Pinner
 from pinpage.owner import Mode, Verdict

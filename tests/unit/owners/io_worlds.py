@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mm.contents import ArenaContents
+from mm.state.contents import ArenaContents
 from owners.gup_pinner import Idle
 from owners.odirect import Policy
 from owners.odirect_device import SimulatedDevice

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mm.errno import Errno
-from mm.gfp import Gfp
+from mm.state.errno import Errno
+from mm.state.gfp import Gfp
 from owners.aio import AioRings
 from owners.aio_ring import IoEvent, RingHeader, event_place, nr_ring_events, nr_ring_pages
 from pinpage.errors import InvariantError, PinpageError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm.gfp import Gfp
+from mm.state.gfp import Gfp
 from owners.balloon import Balloon
 from pinpage.errors import InvariantError
 from pinpage.owner import Mode, Pin, Reason, Verdict

@@ -10,8 +10,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mm.frames import FrameState
-from mm.gfp import Gfp
+from mm.state.frames import FrameState
+from mm.state.gfp import Gfp
 from pinpage.migrate import release_steps
 from pinpage.owner import CallbackOwner, Mode, PinOwner, Reason, Verdict
 from pinpage.testing.explore import explore

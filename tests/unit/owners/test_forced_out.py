@@ -5,9 +5,9 @@ import types
 import numpy as np
 import pytest
 
-from mm.errno import Errno
-from mm.gfp import Gfp
 from mm.machine import Machine
+from mm.state.errno import Errno
+from mm.state.gfp import Gfp
 from owners.aio import AioRings
 from owners.aio_ring import IoEvent
 from owners.balloon import Balloon

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mm.errno import Errno
-from mm.frames import PageFlag
-from mm.shmem import shmem_create, shmem_getpage
+from mm.paging.shmem import shmem_create, shmem_getpage
+from mm.state.errno import Errno
+from mm.state.frames import PageFlag
 from owners.gup import Gup, GupStep
 from owners.gup_flags import GUP_PIN_COUNTING_BIAS, Foll, maybe_dma_pinned
 from owners.gup_pinner import Idle, Pinner

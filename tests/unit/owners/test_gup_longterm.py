@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mm.errno import Errno
-from mm.pageblock import MigrateType
+from mm.state.errno import Errno
+from mm.state.pageblock import MigrateType
 from owners.gup_flags import Foll
 from owners.gup_longterm import is_longterm_pinnable, migrate_away
 from owners.gup_pinner import Idle

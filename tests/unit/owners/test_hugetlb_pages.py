@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mm.errno import Errno
 from mm.machine import Machine
+from mm.state.errno import Errno
 from owners.hugetlb_pages import HugetlbPages
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import release_many

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mm.frames import PageFlag
-from mm.vmscan import shrink_active, shrink_inactive
+from mm.paging.vmscan import shrink_active, shrink_inactive
+from mm.state.frames import PageFlag
 from owners.mlock import Mlock
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Reason, Verdict

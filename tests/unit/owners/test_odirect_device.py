@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mm.contents import ArenaContents, TagContents
-from mm.errno import Errno
+from mm.state.contents import ArenaContents, TagContents
+from mm.state.errno import Errno
 from owners.gup_flags import Foll
 from owners.odirect import Op, Policy, cost_since
 from owners.odirect_device import SimulatedDevice

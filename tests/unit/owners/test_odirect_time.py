@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm.costs import SimClock
+from mm.state.costs import SimClock
 from owners.odirect_time import Constant, EventQueue, Histogram, Lognormal
 from pinpage.errors import PinpageError
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mm.errno import Errno
-from mm.frames import PageFlag
-from mm.gfp import Gfp
+from mm.state.errno import Errno
+from mm.state.frames import PageFlag
+from mm.state.gfp import Gfp
 from owners.opaque import OpaqueOwner
 from owners.slab import Slabs
 from owners.slab_objects import address_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.slab import Slabs
 from owners.slab_dentry import Dentries
 from owners.slab_xarray import XArrays

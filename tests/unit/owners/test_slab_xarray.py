@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.slab import Slabs
 from owners.slab_xarray import XArrays
 from pinpage.errors import InvariantError, PinpageError

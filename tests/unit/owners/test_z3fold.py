@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mm.errno import Errno
-from mm.gfp import Gfp
+from mm.state.errno import Errno
+from mm.state.gfp import Gfp
 from owners.handles import NoObjectError
 from owners.z3fold import Z3foldPool
 from owners.z3fold_layout import FIRST, LAST, MIDDLE, nr_free_chunks

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from mm.errno import Errno
-from mm.frames import MAPCOUNT_NONE, MAPCOUNT_ZBUD, FrameState
-from mm.gfp import Gfp
+from mm.state.errno import Errno
+from mm.state.frames import MAPCOUNT_NONE, MAPCOUNT_ZBUD, FrameState
+from mm.state.gfp import Gfp
 from owners.zbud import ZbudOps, ZbudPool
 from owners.zbud_layout import CHUNK_NR_BYTES
 from pinpage.errors import InvariantError, PinpageError

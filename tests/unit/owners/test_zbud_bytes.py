@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm.contents import ArenaContents, TagContents
+from mm.state.contents import ArenaContents, TagContents
 from owners.zbud_bytes import read_many, read_words, write_many, write_words
 from pinpage.errors import PinpageError
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.zbud import ZbudOps, ZbudPool
 from pinpage.owner import Mode, Pin, Verdict
 from pinpage.registry import PinRegistry

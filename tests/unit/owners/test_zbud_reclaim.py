@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mm.design import Answer
-from mm.errno import Errno
-from mm.frames import FrameState
+from mm.move.design import Answer
+from mm.state.errno import Errno
+from mm.state.frames import FrameState
 from owners.zbud import ZbudOps, ZbudPool
 from owners.zbud_reclaim import ZbudReclaim
 from owners.zswap import Zswap

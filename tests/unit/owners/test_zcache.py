@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.compress import compressor
 from owners.zcache import CleanKey, Zcache
 from pinpage.errors import InvariantError, PinpageError

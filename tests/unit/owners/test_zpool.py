@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mm.contents import ArenaContents
-from mm.errno import Errno
-from mm.gfp import Gfp
+from mm.state.contents import ArenaContents
+from mm.state.errno import Errno
+from mm.state.gfp import Gfp
 from owners.compress import compressor
 from owners.zpool import ZPOOLS, make_zpool, zpool_gfp
 from owners.zpool_extents import (

@@ -7,10 +7,10 @@ import tarfile
 import numpy as np
 import pytest
 
-from mm.errno import Errno
-from mm.frames import PageFlag
-from mm.gfp import Gfp
-from mm.vmscan import shrink_active, shrink_inactive
+from mm.paging.vmscan import shrink_active, shrink_inactive
+from mm.state.errno import Errno
+from mm.state.frames import PageFlag
+from mm.state.gfp import Gfp
 from owners.compress import compressor
 from owners.zram import Zram
 from owners.zram_backing import Blocks, BytesBacking, FileBacking

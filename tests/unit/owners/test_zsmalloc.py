@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mm.errno import Errno
-from mm.gfp import Gfp
+from mm.state.errno import Errno
+from mm.state.gfp import Gfp
 from owners.zsmalloc import ZsPool
 from owners.zsmalloc_classes import class_of
 from owners.zsmalloc_groups import Fullness

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from mm.errno import Errno
+from mm.state.errno import Errno
 from owners.zsmalloc_mapping import MapMode
 from owners.zsmalloc_wait import read_when_still, write_when_still
 from pinpage.errors import ContextError

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mm.errno import Errno
-from mm.frames import FrameState
-from mm.swapops import swp_entry
+from mm.state.errno import Errno
+from mm.state.frames import FrameState
+from mm.swap.swapops import swp_entry
 from owners.compress import Compressor, compressor
 from owners.zbud import ZbudOps
 from owners.zswap import BLOB_HEADER_NR_BYTES, Zswap

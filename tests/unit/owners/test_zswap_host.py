@@ -2,9 +2,9 @@
 
 import pytest
 
-from mm.errno import Errno
-from mm.swap import swp_entry, swp_type
-from mm.swap_host import SwapCore
+from mm.paging.swap_core import SwapCore
+from mm.state.errno import Errno
+from mm.swap.swap import swp_entry, swp_type
 from owners.compress import compressor
 from owners.zbud_reclaim import ZbudReclaim
 from owners.zswap import Zswap

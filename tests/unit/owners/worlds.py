@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mm.contents import ArenaContents
-from mm.frames import MAPCOUNT_NONE, Frames, FrameState
-from mm.gfp import Gfp
+from mm.state.contents import ArenaContents
+from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState
+from mm.state.gfp import Gfp
 from owners.zbud import ZbudPool
 from pinpage.owner import Mode, PinOwner, Verdict
 
@@ -19,7 +19,7 @@ def column(*numbers):
 
 
 class FewFrames:
-    """`mm.api.PageSource` over a free list; the lowest pfn goes first, 0 is never used."""
+    """`mm.state.api.PageSource` over a free list; the lowest pfn goes first, 0 is never used."""
 
     def __init__(self, nr_frames):
         self.frames = Frames(nr_frames)

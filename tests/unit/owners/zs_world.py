@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 from owners.zsmalloc import ZsPool
 from pinpage.migrate import move_many, move_steps
 from pinpage.owner import Mode, Reason

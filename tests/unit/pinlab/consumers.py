@@ -5,9 +5,9 @@ import signal
 
 import numpy as np
 
-from mm.errno import Errno
-from mm.frames import FrameState
-from mm.reasons import Refusals
+from mm.state.errno import Errno
+from mm.state.frames import FrameState
+from mm.state.reasons import Refusals
 from pinlab.requests.account import Account
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode, Reason

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mm.frames import PageFlag
-from mm.pageblock import MigrateType
+from mm.state.frames import PageFlag
+from mm.state.pageblock import MigrateType
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.facts import Measured, Provenance, ZoneFacts

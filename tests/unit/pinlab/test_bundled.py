@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pinlab.snapshot.bundled as module
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 
 
 @pytest.mark.parametrize("where", ["docstring", "README.md"])

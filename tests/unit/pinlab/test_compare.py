@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 from pinlab.compare import (
     Run,
     check_runs,

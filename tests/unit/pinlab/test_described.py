@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mm.frames import FrameState
-from mm.pageblock import MigrateType
+from mm.state.frames import FrameState
+from mm.state.pageblock import MigrateType
 from pinlab.corpus import Corpus
 from pinlab.described import describe_machine, is_description
 from pinlab.replay import replay

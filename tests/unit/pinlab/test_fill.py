@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
-from mm.contents import ArenaContents, TagContents
+from mm.state.contents import ArenaContents, TagContents
 from owners.zbud_layout import LAST, nr_chunks, nr_free_chunks, slot_offset
 from pinlab.corpus import Corpus
 from pinlab.fill import NO_OBJECT, fill_arena, fill_objects, holds, pick_pairs

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from mm.contents import TagContents
+from mm.state.contents import TagContents
 from pinlab import reasons
 from pinlab.available import nr_bytes_available
 from pinlab.careful import awry, load_json, one_line, read_bytes

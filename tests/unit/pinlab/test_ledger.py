@@ -4,10 +4,10 @@ import attrs
 import numpy as np
 import pytest
 
-from mm.errno import Errno
-from mm.frames import PageFlag
-from mm.swap import swp_entry
-from mm.swap_state import read_swap_cache_async
+from mm.paging.swap_state import read_swap_cache_async
+from mm.state.errno import Errno
+from mm.state.frames import PageFlag
+from mm.swap.swap import swp_entry
 from pinlab.corpus import Corpus
 from pinlab.ledger import ReadBack
 from pinlab.replay import replay

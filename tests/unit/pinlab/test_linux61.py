@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 from pinlab.snapshot import image
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import FrameClass

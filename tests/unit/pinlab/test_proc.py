@@ -12,7 +12,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm.frames import FrameState, PageFlag
+from mm.state.frames import FrameState, PageFlag
 from pinlab.record import record
 from pinlab.snapshot import image, infer, proc
 from pinlab.snapshot.bundled import bundled

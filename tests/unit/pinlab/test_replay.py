@@ -6,9 +6,9 @@ import attrs
 import numpy as np
 import pytest
 
-from mm.contents import ArenaContents
-from mm.frames import MAPCOUNT_ZBUD, FrameState
-from mm.pageblock import MigrateType
+from mm.state.contents import ArenaContents
+from mm.state.frames import MAPCOUNT_ZBUD, FrameState
+from mm.state.pageblock import MigrateType
 from owners.gup_flags import GUP_PIN_COUNTING_BIAS
 from owners.zbud_reclaim import ZbudReclaim
 from pinlab.corpus import Corpus

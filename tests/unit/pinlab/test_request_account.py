@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mm.costs import STEPS, Counters
-from mm.errno import Errno
 from mm.machine import Machine
-from mm.reasons import Refusals
+from mm.state.costs import STEPS, Counters
+from mm.state.errno import Errno
+from mm.state.reasons import Refusals
 from pinlab.corpus import Corpus
 from pinlab.replay import replay
 from pinlab.requests.account import Account

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm.pageblock import MigrateType
+from mm.state.pageblock import MigrateType
 from pinlab.requests.cma import USUAL_SIZES, serve
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import open_memory, run_request

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm.contents import TagContents
+from mm.state.contents import TagContents
 from pinlab.corpus import Corpus
 from pinlab.layout import nr_frames_padded
 from pinlab.replay import replay

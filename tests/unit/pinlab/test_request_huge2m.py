@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from mm.frames import PageFlag
 from mm.machine import Machine
+from mm.state.frames import PageFlag
 from pinlab.requests.huge2m import serve, serve_compacted, swap_to_zram
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import prepare, run_request

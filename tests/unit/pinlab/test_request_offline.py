@@ -2,8 +2,8 @@
 
 import pytest
 
-from mm.memory_block import BlockState
-from mm.nodes import ZoneKind
+from mm.hotplug.memory_block import BlockState
+from mm.state.nodes import ZoneKind
 from pinlab.fidelity import options_of_kernel
 from pinlab.requests.offline import USUAL_TIMEOUT_NS, serve
 from pinlab.requests.report import RequestOptions

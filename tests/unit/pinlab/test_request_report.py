@@ -5,7 +5,7 @@ import json
 import pytest
 from attrs import evolve
 
-from mm.costs import STEPS
+from mm.state.costs import STEPS
 from pinlab.requests.report import Attempt, RequestOptions, RequestReport
 from pinpage.errors import PinpageError
 

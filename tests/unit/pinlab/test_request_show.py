@@ -5,7 +5,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm.costs import STEPS
+from mm.state.costs import STEPS
 from pinlab.requests.latency import PERCENTILES, nearest_rank, percentiles
 from pinlab.requests.show import as_text, cdf_as_text
 from tests.unit.pinlab.test_request_report import make_report

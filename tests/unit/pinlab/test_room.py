@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm.contents import ArenaContents
+from mm.state.contents import ArenaContents
 from pinlab.room import require_room
 from pinpage.errors import PinpageError
 from tests.unit.pinlab.small import small_recording

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm.gfp import Gfp
+from mm.state.gfp import Gfp
 from pinlab.mixed import ROWS, run
 from pinlab.scenario import Scenario, make_world
 from pinlab.workloads import Action, Workload

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 from pinlab.snapshot import form, image, infer
 from pinlab.snapshot.bundled import BUNDLED_NAME, bundled
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass

@@ -4,7 +4,7 @@ import attrs
 import numpy as np
 import pytest
 
-from mm.contents import ArenaContents
+from mm.state.contents import ArenaContents
 from owners.zpool import ZPOOLS, make_zpool
 from pinlab.corpus import Corpus
 from pinlab.replay import class_counts, replay

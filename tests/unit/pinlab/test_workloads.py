@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
-from mm.frames import FrameState
+from mm.state.frames import FrameState
 from pinlab.mixed import ROWS, run
 from pinlab.scenario import Scenario, make_world
 from pinlab.workloads import NOTHING, Streams

@@ -1,0 +1,154 @@
+"""Batch helpers of the buddy allocator: checking, marking and grouping many frames at once."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm.buddy.free_area import MAX_ORDER, FreeArea
+from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState
+from mm.state.pageblock import NR_PCPTYPES
+from pinpage.errors import PfnError, PinpageError
+from pinpage.units import Mask, Pfns
+
+__all__ = [
+    "FREEABLE",
+    "group_by_block",
+    "mark_free",
+    "require_request",
+    "sorted_frames",
+    "strip",
+    "take_heads",
+]
+
+FREEABLE: Mask = np.isin(
+    np.arange(len(FrameState)), (FrameState.USED, FrameState.TAKEN, FrameState.PCP)
+)
+"""By `FrameState`: whether a frame in that state can go to the free lists."""
+
+
+def sorted_frames(frames: Frames, pfns: Pfns, allowed: Mask, verb: str) -> Pfns:
+    """The pfns in ascending order, after checking them; nothing is changed.
+
+    Args:
+        frames: their columns.
+        pfns: in any order, shape (n,).
+        allowed: by `FrameState`, whether a frame may be in that state.
+        verb: what is about to happen, for the message.
+
+    Raises:
+        PfnError: a pfn is outside the machine.
+        PinpageError: a frame is in another state, or named twice.
+    """
+    column = np.asarray(pfns)
+    if len(column) and column.dtype.kind not in "iu":
+        raise PfnError(f"{verb}: pfns of type {column.dtype}: give whole numbers")
+    pfns = np.sort(column.astype(np.int64))
+    if not len(pfns):
+        return pfns
+    if pfns[0] < 0 or pfns[-1] >= frames.nr_frames:
+        outside = int(pfns[0] if pfns[0] < 0 else pfns[-1])
+        raise PfnError(
+            f"{verb}: pfn {outside:#x} is outside the machine (0..{frames.nr_frames - 1:#x})"
+        )
+    fits = allowed[frames.state[pfns]]
+    if not fits.all():
+        pfn = int(pfns[fits.argmin()])
+        wanted = ", ".join(state.name for state in FrameState if allowed[state])
+        raise PinpageError(
+            f"{verb}: pfn {pfn:#x} is {FrameState(frames.state[pfn]).name}, not one of {wanted}"
+        )
+    twice = pfns[1:] == pfns[:-1]
+    if twice.any():
+        raise PinpageError(f"{verb}: pfn {int(pfns[twice.argmax()]):#x} is named twice")
+    return pfns
+
+
+def mark_free(frames: Frames, which: Pfns | Mask | slice) -> None:
+    """Strip frames of everything that an allocation gave them."""
+    frames.state[which] = FrameState.FREE
+    frames.refcount[which] = 0
+    frames.mapcount[which] = MAPCOUNT_NONE
+    frames.flags[which] = 0
+
+
+def strip(frames: Frames, free: Mask) -> None:
+    """`mark_free` for the whole machine: writes only what is not so yet.
+
+    Columns that nobody has written are zeros without memory behind them; they stay so.
+
+    Args:
+        frames: their columns.
+        free: which of them are free, shape (nr_frames,).
+    """
+    columns: tuple[tuple[NDArray[Any], int], ...] = (
+        (frames.refcount, 0), (frames.mapcount, MAPCOUNT_NONE), (frames.flags, 0),
+    )  # fmt: skip
+    for column, value in columns:
+        odd = column != value
+        odd &= free
+        if odd.any():
+            column[odd] = value
+
+
+def group_by_block(pfns: Pfns, pageblock_order: int) -> list[tuple[int, NDArray[np.int64]]]:
+    """Cut ascending pfns at the borders of pageblocks: (pageblock, its pfns), ascending."""
+    first, last = int(pfns[0]) >> pageblock_order, int(pfns[-1]) >> pageblock_order
+    if first == last:
+        return [(first, pfns)]
+    blocks = pfns >> pageblock_order
+    cuts = np.flatnonzero(blocks[1:] != blocks[:-1]) + 1
+    starts = [0, *cuts.tolist()]
+    stops = [*starts[1:], len(pfns)]
+    return [
+        (block, pfns[start:stop])
+        for block, start, stop in zip(blocks[starts].tolist(), starts, stops, strict=True)
+    ]
+
+
+def take_heads(area: FreeArea, heads: Pfns, order: int) -> Pfns:
+    """Take free blocks of one order off their lists whole (__isolate_free_page).
+
+    Args:
+        area: the free lists.
+        heads: heads of free blocks of that order, without duplicates.
+        order: theirs.
+
+    Returns:
+        Their frames, TAKEN with one reference each, block by block.
+
+    Raises:
+        PinpageError: a free block of that order does not start there; nothing was taken.
+    """
+    wrong = area.frames.order[heads] != order
+    if wrong.any():
+        pfn = int(heads[wrong.argmax()])
+        raise PinpageError(f"take: no free block of order {order} starts at pfn {pfn:#x}")
+    for head in heads.tolist():
+        area.unlink(head, order)
+    pfns = (heads[:, None] + np.arange(1 << order)).reshape(-1)
+    area.frames.state[pfns] = FrameState.TAKEN
+    area.frames.refcount[pfns] = 1
+    return pfns
+
+
+def require_request(order: int, migratetype: int, zone: int, nr_zones: int) -> None:
+    """Refuse what nobody may ask the free lists for.
+
+    Args:
+        order: of the block.
+        migratetype: of the request.
+        zone: where.
+        nr_zones: zones that there are.
+
+    Raises:
+        PinpageError: names the argument.
+    """
+    if not 0 <= order <= MAX_ORDER:
+        raise PinpageError(f"alloc: order={order}: must be 0..{MAX_ORDER}")
+    if not 0 <= migratetype < NR_PCPTYPES:
+        raise PinpageError(
+            f"alloc: migratetype={migratetype}: ask for UNMOVABLE, MOVABLE or RECLAIMABLE"
+        )
+    if not 0 <= zone < nr_zones:
+        raise PinpageError(f"alloc: zone={zone}: must be 0..{nr_zones - 1}")

@@ -1,0 +1,75 @@
+"""Free blocks into larger ones and into smaller ones: the mechanics between lists and states.
+
+Functions over a `FreeArea`.  They read states and move blocks on and off lists; they never
+change a state.
+"""
+
+from mm.buddy.decompose import decompose_block, free_bits
+from mm.buddy.free_area import FreeArea
+from mm.state.frames import FrameState
+
+__all__ = ["detach", "expand", "merge", "rebuild", "retype"]
+
+
+def merge(area: FreeArea, pfn: int, order: int) -> None:
+    """Put a free block on the lists, merged with its buddy for as long as that one is free.
+
+    Costs 0.6 us, and 0.7 us more for each level that merges (__free_one_page).
+    """
+    orders, nr_frames, shift = area.orders, area.frames.nr_frames, area.pageblocks.order
+    while order < area.max_order:
+        buddy = pfn ^ (1 << order)
+        if buddy >= nr_frames or orders[buddy] != order:
+            break
+        if order >= shift and not area.may_merge(pfn >> shift, buddy >> shift):
+            break
+        area.unlink(buddy, order)
+        pfn &= buddy
+        order += 1
+    area.link(pfn, order)
+
+
+def expand(area: FreeArea, pfn: int, order: int, target: int) -> None:
+    """Take a block off its list and put all but its first 2^target frames back (expand)."""
+    area.unlink(pfn, order)
+    while order > target:
+        order -= 1
+        area.link(pfn + (1 << order), order)
+
+
+def detach(area: FreeArea, block: int) -> None:
+    """Take all blocks of a pageblock off the lists; what reaches into its buddy stays there.
+
+    The pageblock's part of the order column is stale afterwards: the caller writes it.
+    """
+    head = area.covering(block)
+    if head >= 0:
+        shift = area.pageblocks.order
+        expand(area, head, shift + 1, shift)
+        # Now the lower half is off the lists: put it back unless it is the one asked for.
+        if head >> shift != block:
+            area.link(head, shift)
+    area.unlink_pageblock(block)
+
+
+def rebuild(area: FreeArea, block: int) -> None:
+    """Make the blocks of a pageblock anew from its free frames, and merge beyond it.
+
+    Costs about 15 us for 512 frames, whatever their pattern.
+    """
+    detach(area, block)
+    span, shift = area.pageblocks.span(block), area.pageblocks.order
+    heads = decompose_block(
+        free_bits(area.frames.state[span.start : span.stop] == FrameState.FREE), shift
+    )
+    area.link_pageblock(block, heads)
+    if heads[shift] and area.max_order > shift:
+        area.unlink(span.start, shift)
+        merge(area, span.start, shift)
+
+
+def retype(area: FreeArea, block: int, migratetype: int) -> None:
+    """Give a pageblock another type and move its free blocks to the lists of that type."""
+    detach(area, block)
+    area.set_type(block, migratetype)
+    rebuild(area, block)

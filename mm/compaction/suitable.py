@@ -1,0 +1,67 @@
+"""Whether compaction can help: free frames to move things to, and scattered ones.
+
+Kernel counterpart: compaction_suitable (mm/compaction.c) and compaction_ready
+(mm/vmscan.c) of v6.1.
+"""
+
+from mm.buddy.buddy import Buddy
+from mm.buddy.fragindex import fragmentation_index
+from mm.compaction.compact_control import COSTLY_ORDER, WHOLE_ZONE, CompactResult
+from mm.state.nodes import Zone, ZoneKind, watermark_ok
+from mm.state.pageblock import MigrateType
+
+__all__ = ["EXTFRAG_THRESHOLD", "compact_gap", "compaction_ready", "compaction_suitable"]
+
+EXTFRAG_THRESHOLD = 500
+"""A fragmentation index up to this means too little memory rather than too scattered."""
+
+
+def compact_gap(order: int) -> int:
+    """Free pages that compaction for an order may need for itself: sources and targets."""
+    return 2 << order
+
+
+def compaction_suitable(
+    buddy: Buddy, zone: Zone, order: int, *, mark: int, highest: ZoneKind = ZoneKind.NORMAL
+) -> CompactResult | None:
+    """Whether to compact a zone for an order.
+
+    It takes more than 2 * 2^order pages above a watermark, low for costly orders and min
+    else; and for costly orders a fragmentation index that does not put the blame on too
+    little memory.
+
+    Args:
+        buddy: the free lists.
+        zone: where.
+        order: log2 of the pages wanted, or `WHOLE_ZONE`.
+        mark: the watermark that the allocation itself would have to keep.
+        highest: the highest zone that it may use.
+
+    Returns:
+        None to go ahead; SUCCESS if the block is there; SKIPPED if reclaim is to come first.
+    """
+    if order == WHOLE_ZONE:
+        return None
+    if watermark_ok(buddy, zone, order, mark, highest=highest):
+        return CompactResult.SUCCESS
+    needs = (zone.low if order > COSTLY_ORDER else zone.min) + compact_gap(order)
+    if not watermark_ok(buddy, zone, 0, needs, highest=highest):
+        return CompactResult.SKIPPED
+    if order <= COSTLY_ORDER:
+        return None
+    by_order = buddy.nr_free_by_order(zone.index)[: MigrateType.ISOLATE].sum(axis=0)
+    index = fragmentation_index(by_order, order)
+    return CompactResult.SKIPPED if 0 <= index <= EXTFRAG_THRESHOLD else None
+
+
+def compaction_ready(
+    buddy: Buddy, zone: Zone, order: int, *, highest: ZoneKind = ZoneKind.NORMAL
+) -> bool:
+    """Whether reclaim for a costly order would be in vain: compaction has all that it needs.
+
+    That is so from the high watermark and the gap upward.
+    """
+    suitable = compaction_suitable(buddy, zone, order, mark=zone.min, highest=highest)
+    if suitable is not None:
+        return suitable is CompactResult.SUCCESS
+    return watermark_ok(buddy, zone, 0, zone.high + compact_gap(order), highest=highest)

@@ -1,0 +1,370 @@
+"""The contiguous memory allocator: areas that are lent to movable pages until a device asks.
+
+    set the bits -> alloc_contig_range -> OK: the device's
+                                       -> EBUSY: clear the bits, go on one alignment step later
+                                       -> anything else: clear the bits, stop
+
+One walk over the area, from its start; there is no second round.  `strategy="plan"` looks at
+all ranges first and takes the one that costs the fewest moves, or says with no move at all
+which frames are in the way.
+
+Movable requests fall into CMA pageblocks by the rules of `mm.buddy.rmqueue`; pages that are to be
+pinned for long leave them first (migrate before pin).
+
+Kernel counterpart: cma_alloc(), cma_release() and cma_init_reserved_mem() in mm/cma.c.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from attrs import define, evolve, field
+
+from mm.contig.cma_area import CmaArea
+from mm.contig.contig import Contig, ContigResult
+from mm.contig.patience import EvacuationReport, Patience
+from mm.contig.range_walk import nr_steps
+from mm.move.design import Design
+from mm.move.strategy import Strategy
+from mm.planning.census import Census
+from mm.planning.plan_run import planned_targets, refusals_in_the_way
+from mm.planning.ranges import RangePlan, cheapest_ranges
+from mm.state.errno import Errno
+from mm.state.frames import FrameState
+from mm.state.pageblock import MigrateType
+from pinpage.errors import PinpageError, at_least, one_of, require
+from pinpage.migrate import TargetSource
+from pinpage.owner import Mode
+from pinpage.units import Pfns, Span
+
+__all__ = ["MAX_CMA_AREAS", "NR_PLAN_ROUNDS", "Cma", "CmaArea", "CmaResult", "TakeCensus"]
+
+MAX_CMA_AREAS = 7
+"""Areas that a kernel has room for on a machine of one node (19 with NUMA)."""
+_NR_ALIGN_ORDERS = 63
+"""An alignment has to fit a pfn."""
+NR_PLAN_ROUNDS = 4
+"""Ranges tried by plan: one that fails in spite of the plan costs a round."""
+
+TakeCensus = Callable[[Design, Mode], Census]
+"""What is free, movable and stuck now."""
+
+
+@define
+class CmaResult:
+    """What came of one request.
+
+    Attributes:
+        errno: OK, or why the walk ended: ENOMEM when no free run was left to try, as
+            cma_alloc tells its caller; else what stopped it.
+        pfn: the first page; -1 if none was obtained.
+        span: the range obtained, or tried last; None if none was.
+        nr_ranges: ranges tried.
+        nr_foregone: ranges not tried because a frame that was hopeless a moment ago is in them.
+        report: over all ranges; its refusals are those of the last one.
+    """
+
+    errno: Errno = Errno.ENOMEM
+    pfn: int = -1
+    span: Span | None = None
+    nr_ranges: int = 0
+    nr_foregone: int = 0
+    report: EvacuationReport = field(factory=EvacuationReport)
+
+    def add(self, span: Span, found: ContigResult) -> None:
+        """One range more was tried."""
+        self.span, self.pfn = span, found.pfn
+        self.nr_ranges += 1
+        self.report.refusals.counts.clear()
+        self.report.add(found.report)
+
+
+class Cma:
+    """All areas of a machine.
+
+    Attributes:
+        areas: in order of creation.
+        nr_alloc_success, nr_alloc_fail: requests (cma_alloc_success, cma_alloc_fail).
+
+    Invariants, run by `check`:
+        CM1, CM2 of every area (`mm.contig.cma_area`).
+        CM3 areas do not overlap, and their pageblocks are CMA's at rest.
+        CM4 a device's pages are used and have references.
+        CM5 a bit is set exactly if a device has one of its pages.
+    """
+
+    def __init__(self, contig: Contig, design: Callable[[], Design], census: TakeCensus) -> None:
+        """No areas yet; `design` is asked for the design in force at each request."""
+        self._contig = contig
+        self._parts = contig.evacuator.parts
+        self._design = design
+        self._census = census
+        self.areas: list[CmaArea] = []
+        self.nr_alloc_success = 0
+        self.nr_alloc_fail = 0
+
+    def create(self, span: Span, order_per_bit: int = 0) -> CmaArea:
+        """An area of whole pageblocks of one zone, lent to movable pages from here on.
+
+        The pageblocks are free as at boot, or CMA already, as in a recording.
+
+        Raises:
+            PinpageError: it is not whole pageblocks of one zone, overlaps another area, is
+                offline or isolated (emptied by somebody, or off), holds pages that are not
+                CMA's, or there are too many areas.  Nothing changed.
+        """
+        area = CmaArea(span, order_per_bit)
+        self._refuse_unfit(area, len(self.areas))
+        self._refuse_occupied(span)
+        buddy = self._parts.buddy
+        self._parts.pcp.drain_all()
+        for block in buddy.pageblocks.blocks_of_span(span):
+            buddy.set_migratetype(block, MigrateType.CMA)
+        self.areas.append(area)
+        return area
+
+    def _refuse_unfit(self, area: CmaArea, nr_areas: int) -> None:
+        span, buddy = area.span, self._parts.buddy
+        size, where = buddy.pageblocks.nr_pages_per_block, f"[{span.start:#x}, {span.stop:#x})"
+        if span.start % size or span.stop % size or span.stop > buddy.pageblocks.nr_frames:
+            raise PinpageError(f"cma: {where} is not whole pageblocks: align it to {size} pages")
+        blocks = buddy.pageblocks.blocks_of_span(span)
+        zones = set(buddy.area.zone_of_block[blocks.start : blocks.stop].tolist())
+        if len(zones) != 1:
+            raise PinpageError(f"cma: {where} crosses zones: an area lies in one")
+        if zones == {-1}:
+            raise PinpageError(f"cma: {where} is offline: bring it online first")
+        if any(span.start < other.span.stop and other.span.start < span.stop
+               for other in self.areas):  # fmt: skip
+            raise PinpageError(f"cma: {where} overlaps an area")
+        if nr_areas == MAX_CMA_AREAS:
+            raise PinpageError(f"cma: there are {MAX_CMA_AREAS} areas already (MAX_CMA_AREAS)")
+
+    def _refuse_occupied(self, span: Span) -> None:
+        """What stands on a per-CPU list counts as free: it is drained before the blocks change."""
+        pageblocks, state = self._parts.buddy.pageblocks, self._parts.buddy.frames.state
+        for block in pageblocks.blocks_of_span(span):
+            if pageblocks.migratetype[block] == MigrateType.ISOLATE:
+                raise PinpageError(
+                    f"cma: pageblock {block} is isolated: somebody empties it, or has it off"
+                )
+            rows = pageblocks.span(block)
+            free = np.isin(state[rows.start : rows.stop], (FrameState.FREE, FrameState.PCP))
+            if pageblocks.migratetype[block] != MigrateType.CMA and not free.all():
+                raise PinpageError(f"cma: pageblock {block} is in use: create areas at boot")
+
+    def adopt(self, order_per_bit: int = 0) -> list[CmaArea]:
+        """An area for every run of CMA pageblocks that has none, as a recording shows them.
+
+        Raises:
+            PinpageError: as `create`, for one of the runs.  Nothing changed.
+        """
+        pageblocks = self._parts.buddy.pageblocks
+        is_cma = pageblocks.migratetype == MigrateType.CMA
+        for area in self.areas:
+            blocks = pageblocks.blocks_of_span(area.span)
+            is_cma[blocks.start : blocks.stop] = False
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], is_cma, [0])).astype(np.int8)))
+        spans = [
+            Span(pageblocks.span(first).start, pageblocks.span(stop - 1).stop)
+            for first, stop in edges.reshape(-1, 2).tolist()
+        ]
+        for already, span in enumerate(spans, len(self.areas)):
+            self._refuse_unfit(CmaArea(span, order_per_bit), already)
+        return [self.create(span, order_per_bit) for span in spans]
+
+    def alloc(self, count: int, align_order: int = 0) -> int:
+        """`count` contiguous pages of the first area: the first pfn, or -1 (cma_alloc)."""
+        return self.request(count, align_order).pfn
+
+    def request(
+        self,
+        count: int,
+        align_order: int = 0,
+        *,
+        area: CmaArea | None = None,
+        strategy: Strategy = "scan",
+        mode: Mode = Mode.SYNC,
+        patience: Patience | None = None,
+    ) -> CmaResult:
+        """`alloc`, with everything that there is to tell.
+
+        Args:
+            count: pages.
+            align_order: the first pfn is a multiple of 2^align_order.
+            area: where; the first by default.
+            strategy: "scan", the kernel's walk; or "plan".
+            mode: how long to wait for one frame.
+            patience: for each range.
+
+        Raises:
+            PinpageError: no pages are asked for, an alignment or strategy that there is not, or
+                the area is none of ours.
+        """
+        is_ours = any(area in (None, ours) for ours in self.areas)
+        if count < 1 or not 0 <= align_order < _NR_ALIGN_ORDERS or not is_ours:
+            raise PinpageError(
+                f"cma: count={count}, align_order={align_order}, {len(self.areas)} areas:"
+                " ask for a page or more of an area that exists"
+            )
+        one_of(("scan", "plan"), "cma", strategy=strategy)
+        area, patience = area or self.areas[0], patience or Patience()
+        ask = self._walk if strategy == "scan" else self._by_plan
+        result = ask(area, count, align_order, mode, patience)
+        if result.pfn >= 0:
+            self.nr_alloc_success += 1
+        else:
+            self.nr_alloc_fail += 1
+        return result
+
+    def release(self, pfn: int, count: int) -> bool:
+        """Give pages back (cma_release); False where they are no area's.
+
+        Pages that somebody else still references stay used until that ends.
+
+        Raises:
+            PinpageError: a count below 1, or pages of an area that no device has (any more).
+        """
+        at_least(1, "cma: release", count=count)
+        area = next((a for a in self.areas if pfn in a.span), None)
+        if area is None or pfn + count > area.span.stop:
+            return False
+        area.take_back(Span(pfn, pfn + count))
+        self._contig.free_contig_range(pfn, count)
+        return True
+
+    # The walk.
+
+    def _walk(
+        self, area: CmaArea, count: int, align_order: int, mode: Mode, patience: Patience
+    ) -> CmaResult:
+        result, nr_bits = CmaResult(), area.bits_for(count)
+        step = area.align_mask(align_order) + 1
+        bit = area.find(nr_bits, 0, align_order)
+        while bit >= 0:
+            span = Span(area.pfn_of(bit), area.pfn_of(bit) + count)
+            errno = self._try(area, span, mode, patience, result)
+            if errno is not Errno.EBUSY:
+                result.errno = errno
+                break
+            bit = self._next(area, bit + step, nr_bits, align_order, patience, result)
+        return result
+
+    def _next(
+        self,
+        area: CmaArea,
+        start: int,
+        nr_bits: int,
+        align_order: int,
+        patience: Patience,
+        result: CmaResult,
+    ) -> int:
+        """Where to go on after a range failed: the next one, or -1.
+
+        Ranges that still hold a frame that is hopeless fail like the last one.  The kernel
+        tries each; here only the last of them is tried, which empties what the others would.
+        """
+        hopeless = result.report.hopeless
+        if not patience.is_alone or not len(hopeless):
+            return area.find(nr_bits, start, align_order)
+        same = area.clear_runs(nr_bits, align_order, start, area.bit_of(int(hopeless[-1])))
+        if not len(same):
+            return area.find(nr_bits, start, align_order)
+        last, nr_foregone = int(same[-1]), len(same) - 1
+        span = Span(area.pfn_of(last), area.pfn_of(last + nr_bits))
+        scanned = nr_foregone * nr_steps(self._parts.buddy.frames, span)
+        self._parts.meter.start()
+        self._parts.counters.pages_scanned_migrate += scanned
+        self._parts.meter.lap()
+        result.nr_foregone += nr_foregone
+        return last
+
+    def _try(
+        self,
+        area: CmaArea,
+        span: Span,
+        mode: Mode,
+        patience: Patience,
+        result: CmaResult,
+        targets: TargetSource | None = None,
+    ) -> Errno:
+        """The bits first, so that nobody else walks into the range meanwhile."""
+        area.mark(span, on=True)
+        obtained = False
+        try:
+            found = self._contig.alloc_contig_range(
+                span.start, span.stop, self._design(),
+                migratetype=MigrateType.CMA, mode=mode, patience=patience, targets=targets,
+            )  # fmt: skip
+            obtained = found.errno is Errno.OK
+        finally:
+            if not obtained:
+                area.mark(span, on=False)
+        if obtained:
+            area.hand_out(span)
+        result.add(span, found)
+        return found.errno
+
+    # The plan.
+
+    def _by_plan(
+        self, area: CmaArea, count: int, align_order: int, mode: Mode, patience: Patience
+    ) -> CmaResult:
+        """The cheapest range; one that fails all the same is planned around."""
+        result, buddy = CmaResult(), self._parts.buddy
+        failed = np.zeros(buddy.frames.nr_frames, dtype=np.bool_)
+        for _ in range(NR_PLAN_ROUNDS):
+            self._parts.pcp.drain_all()
+            census = self._census(self._design(), mode)
+            self._parts.counters.pages_scanned_migrate += len(census.free)
+            ours = np.ones_like(census.isolable)  # the area's pageblocks are CMA's to isolate
+            census = evolve(census, movable=census.movable & ~failed, isolable=ours)
+            made = cheapest_ranges(census, count, candidates=self._starts(area, count, align_order))
+            if made.span is None:
+                self._refuse(made, mode, result)
+                break
+            with planned_targets(buddy, made.targets) as targets:
+                result.errno = self._try(area, made.span, mode, patience, result, targets)
+            if result.errno is not Errno.EBUSY:
+                break
+            failed[result.report.left] = True
+        return result
+
+    def _starts(self, area: CmaArea, count: int, align_order: int) -> Pfns:
+        runs = area.clear_runs(area.bits_for(count), align_order)
+        starts: Pfns = area.span.start + (runs << area.order_per_bit)
+        return starts
+
+    def _refuse(self, made: RangePlan, mode: Mode, result: CmaResult) -> None:
+        """No range can be had: say what is in the way where that is least."""
+        result.errno = Errno.ENOMEM
+        nearest = made.nearest
+        if nearest is not None:
+            pfns = made.in_the_way(nearest).pfns
+            parts = self._parts
+            result.span = nearest
+            result.report.hopeless = result.report.left = pfns
+            result.report.refusals = refusals_in_the_way(
+                parts.buddy.frames, parts.mover, self._design(), pfns, mode
+            )
+
+    def check(self) -> None:
+        """Run CM1..CM5.
+
+        Raises:
+            InvariantError: one does not hold.
+        """
+        frames, pageblocks = self._parts.buddy.frames, self._parts.buddy.pageblocks
+        stop = 0
+        for area in sorted(self.areas, key=lambda area: area.span):
+            area.check()
+            require(area.span.start >= stop, "CM3 areas overlap", pfn=area.span.start)
+            stop = area.span.stop
+            blocks = pageblocks.blocks_of_span(area.span)
+            types = pageblocks.migratetype[blocks.start : blocks.stop]
+            require((types == MigrateType.CMA).all(), "CM3 a pageblock of an area is not CMA's")
+            taken = area.span.start + np.flatnonzero(area.bitmap) * (1 << area.order_per_bit)
+            taken = np.union1d(taken, area.span.start + np.flatnonzero(area.handed))
+            used = frames.state[taken] == FrameState.USED
+            require(used.all(), "CM4 a device's page is not used", nr_pages=int((~used).sum()))
+            same = np.array_equal(area.has_handed(), area.bitmap)
+            require(same, "CM5 the bits are not those of the pages that devices have")

@@ -1,0 +1,253 @@
+"""Emptying a range: the one engine under CMA, hot-remove, gigantic pages and power regions.
+
+    isolate    mark the range's pageblocks, drain the per-CPU lists
+    evacuate   batch by batch: drop clean page cache, release, migrate; try again what failed
+    undo       let allocations in again
+
+Two kinds of patience.  Contiguous allocation tries each batch five times, ten passes each,
+and then gives up; hot-remove goes over the whole range again and again until it is empty,
+somebody signals, or, in our bounded form, a simulated time is over.
+
+Invariants (required as it runs):
+    E1 only an isolated range is evacuated: else it would fill again behind the scanner.
+    E2 no target lies in the range (`mm.contig.targets`).
+
+Kernel counterparts: __alloc_contig_migrate_range() in mm/page_alloc.c, and the inner loop of
+offline_pages() in mm/memory_hotplug.c.
+"""
+
+from functools import partial
+from typing import Protocol
+
+from mm.contig.page_isolation import (
+    Isolation,
+    has_unmovable_pages,
+    start_isolate_page_range,
+    undo_isolate_page_range,
+)
+from mm.contig.patience import NR_CONTIG_TRIES, EvacuationReport, Patience
+from mm.contig.range_walk import HugePages, Parts, RangeWalk
+from mm.contig.targets import MIGRATION_GFP, AllocatedTargets
+from mm.move.design import Answer, Design
+from mm.move.move import COMPACT_CLUSTER_MAX
+from mm.state.errno import Errno
+from mm.state.gfp import Gfp
+from mm.state.nodes import ZoneKind
+from mm.state.pageblock import MigrateType
+from pinpage.errors import PinpageError
+from pinpage.migrate import TargetSource
+from pinpage.owner import Mode
+from pinpage.units import Mask, Pfns, Span
+
+__all__ = [
+    "NR_CONTIG_TRIES",
+    "AllocPages",
+    "EvacuationReport",
+    "Evacuator",
+    "HugePages",
+    "Patience",
+]
+
+
+class AllocPages(Protocol):
+    """The page allocator, as far as an evacuation needs it."""
+
+    def __call__(self, order: int, gfp: Gfp, node: int | None) -> int:
+        """A block of 2^order frames of that node, or of any: its head, or -1."""
+
+
+class Evacuator:
+    """Empties isolated ranges.
+
+    Attributes:
+        parts: the state; whoever looks after huge pages sets `parts.hugetlb`.
+    """
+
+    def __init__(self, parts: Parts, alloc_pages: AllocPages) -> None:
+        """Borrow the state; `alloc_pages` gives destinations."""
+        self.parts = parts
+        self._buddy = parts.buddy
+        self._alloc_pages = alloc_pages
+
+    # The range.
+
+    def isolate(
+        self,
+        span: Span,
+        design: Design,
+        *,
+        mode: Mode = Mode.SYNC,
+        for_cma: bool = False,
+        offline: bool = False,
+    ) -> Isolation:
+        """Mark every pageblock of the span ISOLATE, or none; then drain the per-CPU lists.
+
+        Used frames off the LRU are the design's to judge.  That is a first look: what passes
+        may still refuse when its turn comes.
+
+        Args:
+            span: rounded out to pageblocks.
+            design: asked about frames that mm cannot move by itself.
+            mode: handed to the design.
+            for_cma: CMA blocks are fine, without looking into them.
+            offline: poisoned and offline frames are fine.
+
+        Raises:
+            PinpageError: the span is empty or leaves the machine.
+        """
+        self.parts.meter.start()
+        has_unmovable = partial(
+            has_unmovable_pages,
+            self._buddy,
+            movable_ops=partial(self._has_way_out, design, mode),
+            for_cma=for_cma,
+            offline=offline,
+        )
+        found = start_isolate_page_range(self._buddy, span, has_unmovable)
+        if found:
+            self.parts.pcp.drain_all()
+        self.parts.meter.lap()
+        return found
+
+    def _has_way_out(self, design: Design, mode: Mode, pfns: Pfns) -> Mask:
+        way_out: Mask = design.ask(pfns, mode)[0] != Answer.NO
+        if self.parts.hugetlb is not None:
+            way_out |= self.parts.hugetlb.covers(pfns)
+        return way_out
+
+    def undo(self, span: Span, migratetype: int | None = None) -> None:
+        """Let allocations into the span's pageblocks again.
+
+        Args:
+            span: as isolated.
+            migratetype: the type to give them; None: each its own.
+        """
+        undo_isolate_page_range(self._buddy, span, migratetype)
+
+    # Emptying it.
+
+    def evacuate(
+        self,
+        span: Span,
+        design: Design,
+        *,
+        patience: Patience | None = None,
+        mode: Mode = Mode.SYNC,
+        targets: TargetSource | None = None,
+        drop_clean: bool = True,
+    ) -> EvacuationReport:
+        """Move what is in the span elsewhere; frames that cannot move are passed over.
+
+        Args:
+            span: exactly the frames to empty, in isolated pageblocks.
+            design: moves what mm cannot move by itself.
+            patience: contiguous allocation's (five tries) by default.
+            mode: how long to wait for one frame.
+            targets: destinations; the page allocator by default.
+            drop_clean: give clean page cache up instead of moving it.
+
+        Raises:
+            PinpageError: a pageblock is not isolated, or the patience could never end.
+        """
+        patience = patience or Patience()
+        if not patience.can_end:
+            raise PinpageError("evacuate: nothing ends this patience: give timeout_ns or a signal")
+        looks_first = patience.nr_tries is not None
+        walk = self._walk(span, design, mode, targets, drop_clean, looks_first)
+        if self.parts.hugetlb is not None:
+            keep = patience.nr_tries is not None  # hot-remove takes memory, so pools may shrink
+            errno = self.parts.hugetlb.vacate(span, design, mode, keep=keep)
+            if errno is not Errno.OK:
+                return walk.finish(errno)
+        loop = _batch_by_batch if patience.nr_tries is not None else _over_and_over
+        return walk.finish(loop(walk, patience))
+
+    def sweep(
+        self,
+        span: Span,
+        design: Design,
+        *,
+        mode: Mode = Mode.SYNC,
+        targets: TargetSource | None = None,
+        drop_clean: bool = False,
+    ) -> EvacuationReport:
+        """Go over the span once, one migrate call per pageblock; what fails stays as it was.
+
+        One round of hot-remove, for a caller that has a loop of its own.
+
+        Raises:
+            PinpageError: a pageblock is not isolated.
+        """
+        walk = self._walk(span, design, mode, targets, drop_clean, looks_first=False)
+        _sweep(walk)
+        return walk.finish(Errno.OK)
+
+    def _walk(
+        self,
+        span: Span,
+        design: Design,
+        mode: Mode,
+        targets: TargetSource | None,
+        drop_clean: bool,
+        looks_first: bool,
+    ) -> RangeWalk:
+        pageblocks = self._buddy.pageblocks
+        for block in pageblocks.blocks_of_span(span):
+            if pageblocks.migratetype[block] != MigrateType.ISOLATE:
+                raise PinpageError(f"evacuate: pageblock {block} is not isolated: isolate it first")
+        if targets is None:
+            targets = self._targets(span)
+        return RangeWalk(self.parts, span, design, mode, targets, drop_clean, looks_first)
+
+    def _targets(self, span: Span) -> AllocatedTargets:
+        """Fresh frames of the span's own node while it has some, then of any."""
+        buddy = self._buddy
+        zone = buddy.zones[int(buddy.area.zone_of_block[span.start >> buddy.pageblock_order])]
+        gfp = MIGRATION_GFP
+        if zone.kind == ZoneKind.MOVABLE:
+            gfp |= Gfp.HIGHMEM
+        is_numa = any(other.node != zone.node for other in buddy.zones)
+
+        def alloc_page(gfp: Gfp) -> int:
+            pfn = self._alloc_pages(0, gfp & ~Gfp.RECLAIM, zone.node) if is_numa else -1
+            return pfn if pfn >= 0 else self._alloc_pages(0, gfp, None)
+
+        return AllocatedTargets(alloc_page, buddy.frames, self.parts.pcp, span, gfp)
+
+
+def _batch_by_batch(walk: RangeWalk, patience: Patience) -> Errno:
+    """Batches of 32 from the bottom up, each until it is gone or its tries are used up."""
+    position = walk.span.start
+    while position < walk.span.stop:
+        batch, position = walk.next_batch(position, COMPACT_CLUSTER_MAX)
+        nr_tries = 0
+        while len(batch):
+            if (ends := walk.ends(patience)) is not None:
+                return ends
+            if nr_tries == patience.nr_tries:
+                return Errno.EBUSY
+            if nr_tries:
+                patience.between_tries()
+            batch = walk.attempt(batch)
+            if walk.has_no_target(batch):
+                return Errno.ENOMEM
+            nr_tries += 1
+    return Errno.OK
+
+
+def _over_and_over(walk: RangeWalk, patience: Patience) -> Errno:
+    """The whole range, until a round leaves nothing that could move."""
+    while (ends := walk.ends(patience)) is None:
+        if not _sweep(walk):
+            return Errno.OK
+        patience.between_tries()
+    return ends
+
+
+def _sweep(walk: RangeWalk) -> int:
+    """One round, a pageblock at a time; how many frames were tried and stayed."""
+    position, nr_left = walk.span.start, 0
+    while position < walk.span.stop:
+        batch, position = walk.next_batch(position, walk.parts.buddy.pageblocks.nr_pages_per_block)
+        nr_left += len(walk.attempt(batch))
+    return nr_left

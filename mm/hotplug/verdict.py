@@ -1,0 +1,174 @@
+"""May this memory go?  The answer before anything is moved, and who is in the way.
+
+Hot-remove finds out by trying: it isolates, moves what it can, meets a page that somebody
+has pinned and goes over the rest for ever.  Everything that the answer depends on is known
+before: what page tables hold, who registered what, and which pages have more references than
+anybody accounts for.
+
+Kernel counterpart: none; scan_movable_pages() and has_unmovable_pages() know less.
+"""
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from mm.contig.patience import EvacuationReport
+from mm.move.design import Design
+from mm.move.move import Mover
+from mm.state.errno import Errno
+from mm.state.frames import Frames, FrameState
+from mm.state.nodes import ZoneKind
+from mm.state.reasons import HOME, Refusals
+from pinpage.owner import Mode, Reason
+from pinpage.units import Pfns, Span
+
+__all__ = ["NOBODY", "InTheWay", "Obstacle", "OfflineResult", "OfflineVerdict", "in_the_way"]
+
+
+@frozen
+class Obstacle:
+    """One frame that cannot leave.
+
+    Attributes:
+        pfn: which.
+        owner: who holds it: an owner's name, "home" for page tables, or "unknown".
+        reason: why it stays.
+    """
+
+    pfn: int
+    owner: str
+    reason: Reason
+
+
+@frozen(eq=False)
+class InTheWay:
+    """Frames that cannot leave, as columns.
+
+    Attributes:
+        pfns: int64 (n,), ascending.
+        reasons: uint8 (n,), a `Reason` each.
+        holder: int64 (n,), rows of `names`.
+        names: of the holders.
+    """
+
+    pfns: Pfns
+    reasons: NDArray[np.uint8] = field(repr=False)
+    holder: NDArray[np.int64] = field(repr=False)
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """How many frames."""
+        return len(self.pfns)
+
+    def first(self, count: int) -> tuple[Obstacle, ...]:
+        """The lowest few, to be shown to people."""
+        columns = (column[:count].tolist() for column in (self.pfns, self.holder, self.reasons))
+        return tuple(
+            Obstacle(pfn, self.names[who], Reason(why))
+            for pfn, who, why in zip(*columns, strict=True)
+        )
+
+    def by_owner(self) -> dict[str, int]:
+        """Holder -> frames, most first."""
+        counts = np.bincount(self.holder, minlength=len(self.names))
+        order = np.argsort(-counts, kind="stable")
+        return {self.names[row]: int(counts[row]) for row in order if counts[row]}
+
+    def refusals(self) -> Refusals:
+        """The same as counts by reason and holder."""
+        found = Refusals()
+        found.add(self.pfns, self.reasons, (self._codes(), self.names))
+        return found
+
+    def _codes(self) -> NDArray[np.uint8]:
+        codes = np.zeros(int(self.pfns.max(initial=0)) + 1, dtype=np.uint8)
+        codes[self.pfns] = self.holder
+        return codes
+
+
+NOBODY = InTheWay(
+    np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.int64), ()
+)
+"""Nothing is in the way."""
+
+
+@frozen(eq=False)
+class OfflineVerdict:
+    """Whether a memory block could be taken offline, found out without touching it.
+
+    Attributes:
+        errno: OK; EINVAL: memory that may never go (holes, two zones); EBUSY: `obstacles`;
+            ENOMEM: there is no room elsewhere for what would have to leave.
+        block: which.
+        nr_moves: frames that would move.
+        modelled_ns: what that would cost.
+        obstacles: who is in the way.
+    """
+
+    errno: Errno
+    block: int
+    nr_moves: int
+    modelled_ns: int
+    obstacles: InTheWay
+
+    def __bool__(self) -> bool:
+        """Whether it can go."""
+        return self.errno is Errno.OK
+
+
+@frozen(eq=False)
+class OfflineResult:
+    """What became of one attempt to take a memory block offline.
+
+    Attributes:
+        errno: OK; EINVAL: holes, two zones, or it is not online; EBUSY: something in it cannot
+            move, or the rounds allowed are used up; EINTR: a signal came, or the time was
+            over; ENOMEM: no room elsewhere (plan); else what a notifier answered.
+        block, span: which, and its frames.
+        report: moves, reasons and time; empty if it never came so far.
+        obstacles: frames in the way.  Under `scan` known only where isolation failed (the
+            first one) and at the end; under `plan` all of them, before anything moves.
+        nr_rounds: how often the whole block was gone over.
+        zone_kind: of the zone that it is in, or was; None for memory that may never go.
+    """
+
+    errno: Errno
+    block: int
+    span: Span
+    report: EvacuationReport = field(factory=EvacuationReport)
+    obstacles: InTheWay = NOBODY
+    nr_rounds: int = 0
+    zone_kind: ZoneKind | None = None
+
+    def __bool__(self) -> bool:
+        """Whether the block is offline now."""
+        return self.errno is Errno.OK
+
+
+def in_the_way(frames: Frames, mover: Mover, stuck: Pfns, design: Design, mode: Mode) -> InTheWay:
+    """Say why frames are stuck, and whose they are.
+
+    One that would move if it were asked once more is there because the time was over; one
+    that is free belongs to somebody else, who isolated its pageblock.
+
+    Args:
+        frames: the columns.
+        mover: knows what only page tables hold, and which references nobody accounts for.
+        stuck: their pfns, ascending.
+        design: asked about frames that mm cannot move by itself.
+        mode: handed to the design.
+    """
+    reasons = np.full(len(stuck), Reason.NO_OWNER, dtype=np.uint8)
+    reasons[frames.state[stuck] == FrameState.FREE] = Reason.ALREADY_ISOLATED
+    codes, names = design.holders(frames.nr_frames)
+    holder = codes[stuck].astype(np.int64)
+    reserved = frames.state[stuck] == FrameState.RESERVED
+    used = np.flatnonzero(frames.state[stuck] == FrameState.USED)
+    if len(used):
+        found = mover.classify(stuck[used], design, mode)
+        refused = found.reasons > Reason.RELEASED
+        reasons[used] = np.where(refused, found.reasons, Reason.TIMEOUT)
+        at_home = mover.has_home(stuck[used]) & (holder[used] == 0)
+        holder[used[at_home]] = len(names)
+    holder[reserved] = len(names) + 1
+    return InTheWay(stuck, reasons, holder, (*names, HOME, "reserved"))

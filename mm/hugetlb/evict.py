@@ -1,0 +1,141 @@
+"""Huge pages that are in somebody's way: replaced, dissolved, or moved as a whole.
+
+==================  ======================================  ============================
+a page of the pool  contiguous allocation (`keep`)          hot-remove
+==================  ======================================  ============================
+free                a fresh one replaces it, it dissolves   dissolves: one page fewer
+in use              moves to a free or a fresh one; then    likewise; then as a free one
+                    as a free one
+gigantic            ENOMEM: nobody looks for another        a free one dissolves; one in
+                                                            use moves to a free one
+==================  ======================================  ============================
+
+A page that anybody but the pool and its users holds a reference on stays: EBUSY.
+
+Kernel counterpart: isolate_or_dissolve_huge_page, isolate_hugetlb and
+dissolve_free_huge_pages of mm/hugetlb.c, unmap_and_move_huge_page of mm/migrate.c (v6.1).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mm.hugetlb.hugetlb import HugePool
+from mm.move.design import Design
+from mm.state.contents import Contents
+from mm.state.costs import Counters
+from mm.state.errno import Errno
+from mm.state.frames import Frames, PageFlag
+from mm.state.pageblock import MigrateType, Pageblocks
+from pinpage.owner import Mode
+from pinpage.units import Mask, Pfns, Span
+
+__all__ = ["HugeEvictor"]
+
+
+class HugeEvictor:
+    """Takes the pages of all pools out of a range (a `mm.contig.range_walk.HugePages`).
+
+    Attributes:
+        pools: those looked after; pages of more than one pageblock are gigantic.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        pageblocks: Pageblocks,
+        contents: Contents,
+        counters: Counters,
+        pools: Sequence[HugePool],
+    ) -> None:
+        """Look after these pools."""
+        self._frames = frames
+        self._pageblocks = pageblocks
+        self._contents = contents
+        self._counters = counters
+        self.pools = list(pools)
+
+    def covers(self, pfns: Pfns) -> Mask:
+        """Which of these frames belong to a huge page."""
+        return self._frames.has_flag(pfns, PageFlag.HUGE)
+
+    def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool = True) -> Errno:
+        """Make every huge page with a frame in the span go.
+
+        Args:
+            span: in isolated pageblocks.
+            design: not asked: huge pages are mm's own.
+            mode: ASYNC leaves used pages alone: their users would have to wait.
+            keep: whether the pools keep their sizes, as for contiguous allocation; else they
+                shrink where a page was free, as for hot-remove.
+
+        Returns:
+            OK; ENOMEM: no page to take its place, or it is gigantic; EBUSY: somebody holds it;
+            EAGAIN: somebody took it meanwhile.  Pages below the first that stays are gone.
+        """
+        for pool in self.pools:
+            for head in pool.heads_in(span.start, span.stop):
+                if keep and self._is_gigantic(pool):
+                    return Errno.ENOMEM
+                errno = self._clear(pool, head, mode, keep=keep)
+                if errno is not Errno.OK:
+                    return errno
+        return Errno.OK
+
+    def _clear(self, pool: HugePool, head: int, mode: Mode, *, keep: bool) -> Errno:
+        made: list[int] = []
+        errno = Errno.OK if pool.is_free(head) else self._move(pool, head, mode, made)
+        if errno is Errno.OK and keep and not made and self._fresh(pool, head, made) < 0:
+            errno = Errno.ENOMEM
+        if errno is Errno.OK and pool.is_free(head):
+            pool.give_back(head)
+            return Errno.OK
+        # Others ran while memory was found: the page may have gone by now, or be somebody's.
+        for fresh in made:
+            if pool.is_free(fresh):
+                pool.give_back(fresh)
+        if not pool.has(head):
+            return Errno.OK
+        return Errno.EAGAIN if errno is Errno.OK else errno
+
+    def _move(self, pool: HugePool, head: int, mode: Mode, made: list[int]) -> Errno:
+        """Contents and users to another page of the node."""
+        if mode == Mode.ASYNC:
+            return Errno.EAGAIN
+        if not _may_move(pool, head):
+            return Errno.EBUSY
+        target = self._target_for(pool, head, made)
+        if target < 0:
+            return Errno.ENOMEM
+        if not _may_move(pool, head):  # any more: others ran
+            return Errno.EAGAIN
+        self._contents.copy(pool.frames_of(head), pool.frames_of(target))
+        self._counters.pages_copied += pool.nr_pages
+        self._counters.flushes += 1
+        self._counters.ptes_rewritten += pool.nr_users(head)
+        pool.hand_over(head, target)
+        return Errno.OK
+
+    def _target_for(self, pool: HugePool, head: int, made: list[int]) -> int:
+        """A free page of its node outside of isolated pageblocks, else a fresh one; or -1."""
+        for other in reversed(pool.free_on(pool.node_of(head))):
+            types = self._pageblocks.types_of(pool.frames_of(other))
+            if not np.equal(types, MigrateType.ISOLATE).any():
+                return other
+        return -1 if self._is_gigantic(pool) else self._fresh(pool, head, made)
+
+    def _fresh(self, pool: HugePool, head: int, made: list[int]) -> int:
+        """One page more in the pool, on the node of this one, noted in `made`; or -1."""
+        fresh = pool.source.alloc(pool.node_of(head), hard=True)
+        if fresh >= 0:
+            pool.adopt(fresh)
+            made.append(fresh)
+        return fresh
+
+    def _is_gigantic(self, pool: HugePool) -> bool:
+        return pool.nr_pages > self._pageblocks.nr_pages_per_block
+
+
+def _may_move(pool: HugePool, head: int) -> bool:
+    """Whether the page has users, and nobody else holds it."""
+    return pool.nr_users(head) > 0 and not pool.nr_foreign(head)

@@ -1,0 +1,139 @@
+"""Compaction by plan: use what is known about every block, then move.
+
+A pageblock that holds anything unmovable is never emptied, so nothing is moved out of it;
+its free frames are where the others go.  The planner decides (`mm.planning.blocks`), the same mover
+executes, and a frame that refuses when its turn comes is taken as unmovable and the rest
+is planned again.
+
+Kernel counterpart: none.  A plan takes its targets as contiguous allocation takes its
+range, off the free lists and without asking a watermark: the number of free frames is the
+same after each move as before.
+"""
+
+import numpy as np
+from attrs import evolve
+
+from mm.buddy.buddy import Buddy
+from mm.compaction.compaction import CompactReport
+from mm.move.design import Answer, Design
+from mm.move.move import Mover
+from mm.planning.blocks import Plan, plan
+from mm.planning.census import Census, Targets
+from mm.state.costs import Counters
+from mm.state.frames import Frames, FrameState
+from mm.state.pageblock import Pageblocks
+from pinpage.migrate import GivenTargets
+from pinpage.owner import Mode, Reason
+from pinpage.units import Mask
+
+__all__ = ["NR_PLAN_ROUNDS", "PlannedCompaction"]
+
+NR_PLAN_ROUNDS = 4
+"""Plans made in one request: a frame that refuses costs a round, an honest world needs one."""
+
+
+class PlannedCompaction:
+    """Empties as many pageblocks as memory allows, with the fewest moves."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        pageblocks: Pageblocks,
+        buddy: Buddy,
+        mover: Mover,
+        counters: Counters,
+    ) -> None:
+        """Borrow the state; nothing is copied."""
+        self._frames = frames
+        self._pageblocks = pageblocks
+        self._buddy = buddy
+        self._mover = mover
+        self._counters = counters
+
+    def census(
+        self, design: Design, mode: Mode = Mode.SYNC, *, with_released: bool = False
+    ) -> tuple[Census, CompactReport]:
+        """What is free, movable and stuck now, and the refusals found on the way.
+
+        Changes nothing.  A frame that could only be released counts as stuck, for
+        releasing may cost more memory than it frees and a plan promises what it moves;
+        for a bound on what scanning may reach, count such frames as movable
+        (`with_released`): a release leaves no more free memory than a move would, unless
+        what is released is also somewhere in memory.
+
+        Cost: one pass over the columns and one batched lookup of all used frames.
+        """
+        report = CompactReport(pages_scanned_migrate=self._frames.nr_frames)
+        movable = np.zeros(self._frames.nr_frames, dtype=np.bool_)
+        used = np.flatnonzero(self._frames.state == FrameState.USED)
+        if len(used):
+            found = self._mover.classify(used, design, mode)
+            released = found.answers == Answer.RELEASE
+            movable[used] = (found.answers == Answer.MOVE) | (released & with_released)
+            report.absorb(found.reasons[found.answers == Answer.NO])
+        owner, names = design.holders(self._frames.nr_frames)
+        census = Census.of_frames(
+            self._frames,
+            self._pageblocks.migratetype,
+            movable,
+            nr_pages_per_block=self._pageblocks.nr_pages_per_block,
+            owner=owner,
+            owner_names=names,
+        )
+        return census, report
+
+    def compact(
+        self,
+        design: Design,
+        *,
+        mode: Mode = Mode.SYNC,
+        targets: Targets = "all",
+        want: int | None = None,
+    ) -> tuple[CompactReport, Plan]:
+        """Plan, move, and plan again around frames that refused.
+
+        Args:
+            design: asked about frames that mm cannot move by itself.
+            mode: how long to wait.
+            targets: which free frames may be filled.
+            want: stop once this many pageblocks are wholly free.
+
+        Returns:
+            What was done, and the plan that was made first: its bound is the request's.
+        """
+        free_before = int(self._buddy.wholly_free().sum())
+        census, report = self.census(design, mode)
+        first = made = plan(census, targets=targets, want=want)
+        stuck = np.zeros(self._frames.nr_frames, dtype=np.bool_)
+        for _ in range(NR_PLAN_ROUNDS):
+            refused = self._execute(made, design, mode, report)
+            if not refused.any():
+                break
+            stuck |= refused
+            census, _ = self.census(design, mode)
+            census = evolve(census, movable=census.movable & ~stuck)
+            made = plan(census, targets=targets, want=want)
+        report.pageblocks_emptied = int(self._buddy.wholly_free().sum()) - free_before
+        self._counters.pages_scanned_migrate += report.pages_scanned_migrate
+        return report, first
+
+    def _execute(self, made: Plan, design: Design, mode: Mode, report: CompactReport) -> Mask:
+        """Make the moves of a plan; returns which frames refused, shape (nr_frames,)."""
+        refused = np.zeros(self._frames.nr_frames, dtype=np.bool_)
+        if not made.nr_moves:
+            return refused
+        size = self._pageblocks.nr_pages_per_block
+        borders = np.flatnonzero(np.diff(made.sources // size)) + 1
+        given = [GivenTargets(targets) for targets in np.split(made.targets, borders)]
+        self._buddy.take(made.targets)
+        try:
+            for sources, targets in zip(np.split(made.sources, borders), given, strict=True):
+                alone = self._mover.classify(sources, design, mode).alone
+                moved = self._mover.migrate(sources, alone, targets, design, mode)
+                report.absorb(moved.reasons)
+                refused[sources[moved.reasons > Reason.RELEASED]] = True
+        finally:
+            unused = np.concatenate([targets.remaining for targets in given])
+            if len(unused):
+                self._buddy.put_taken(unused)
+        return refused

@@ -1,0 +1,117 @@
+"""Pageblocks: which kind of page each 2 MiB of memory is meant for.
+
+Grouping by mobility keeps unmovable pages together, so that other blocks can be emptied.
+The type of a pageblock decides on whose free lists its free pages stand; change it through
+`mm.buddy.buddy.Buddy.set_migratetype`, which moves them along.
+
+Kernel counterpart: pageblock flags (three type bits and a skip bit) and enum migratetype.
+"""
+
+import enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpage.errors import PfnError, PinpageError, require
+from pinpage.units import PAGEBLOCK_NR_PAGES, Mask, Pfns, Span
+
+__all__ = ["NR_MIGRATETYPES", "NR_PCPTYPES", "MigrateType", "Pageblocks"]
+
+
+class MigrateType(enum.IntEnum):
+    """The types of v6.1, in its order (v3.11 had RESERVE, and RECLAIMABLE before MOVABLE)."""
+
+    UNMOVABLE = 0
+    MOVABLE = 1
+    RECLAIMABLE = 2
+    HIGHATOMIC = 3
+    """A small reserve for high-order atomic requests."""
+    CMA = 4
+    """Lent to movable pages until the area's device wants it."""
+    ISOLATE = 5
+    """Being emptied: nothing is allocated from it."""
+
+
+NR_MIGRATETYPES = len(MigrateType)
+"""Types with free lists of their own."""
+NR_PCPTYPES = 3
+"""UNMOVABLE, MOVABLE, RECLAIMABLE: they have per-CPU lists and merge with each other."""
+
+
+class Pageblocks:
+    """Per-pageblock columns, each of shape (nr_blocks,).
+
+    Attributes:
+        nr_frames: frames covered; the last pageblock may be partial.
+        nr_pages_per_block: frames in a pageblock, a power of two (512; tests use 8).
+        order: log2 of `nr_pages_per_block`.
+        migratetype: uint8, a `MigrateType`.
+        skip: bool, compaction's hint to pass over the block.
+        saved_type: uint8, the type that a block had before it was isolated.
+
+    Invariants, run by `check`:
+        PB1 every type is a `MigrateType`.
+        PB2 no block remembers ISOLATE as the type to go back to.
+    """
+
+    def __init__(self, nr_frames: int, nr_pages_per_block: int = PAGEBLOCK_NR_PAGES) -> None:
+        """All blocks start MOVABLE, as at boot.
+
+        Raises:
+            PinpageError: no frames, or a block size that is not a power of two of at most 1024.
+        """
+        if nr_frames < 1:
+            raise PinpageError(f"pageblocks: nr_frames={nr_frames}: must be at least 1")
+        if not 1 <= nr_pages_per_block <= 1024 or nr_pages_per_block & (nr_pages_per_block - 1):
+            raise PinpageError(
+                f"pageblocks: nr_pages_per_block={nr_pages_per_block}: "
+                "must be a power of two of at most 1024"
+            )
+        self.nr_frames = nr_frames
+        self.nr_pages_per_block = nr_pages_per_block
+        self.order = nr_pages_per_block.bit_length() - 1
+        self.nr_blocks = -(-nr_frames // nr_pages_per_block)
+        self.migratetype: NDArray[np.uint8] = np.full(
+            self.nr_blocks, MigrateType.MOVABLE, dtype=np.uint8
+        )
+        self.saved_type: NDArray[np.uint8] = np.full(
+            self.nr_blocks, MigrateType.MOVABLE, dtype=np.uint8
+        )
+        self.skip: Mask = np.zeros(self.nr_blocks, dtype=np.bool_)
+
+    def span(self, block: int) -> Span:
+        """The frames of a pageblock; shorter at the end of memory.
+
+        Raises:
+            PfnError: no such pageblock.
+        """
+        if not 0 <= block < self.nr_blocks:
+            raise PfnError(f"pageblock {block} is outside the machine (0..{self.nr_blocks - 1})")
+        start = block << self.order
+        return Span(start, min(start + self.nr_pages_per_block, self.nr_frames))
+
+    def block_of(self, pfns: Pfns) -> NDArray[np.int64]:
+        """The pageblock of each pfn, shape (n,).  Costs about 1 ns per pfn."""
+        return pfns >> self.order
+
+    def blocks_of_span(self, span: Span) -> range:
+        """Every pageblock that the span touches, ascending."""
+        return range(span.start >> self.order, -(-span.stop // self.nr_pages_per_block))
+
+    def types_of(self, pfns: Pfns) -> NDArray[np.uint8]:
+        """The `MigrateType` of each pfn's pageblock, shape (n,)."""
+        types: NDArray[np.uint8] = self.migratetype[pfns >> self.order]
+        return types
+
+    def check(self) -> None:
+        """Run PB1 and PB2.
+
+        Raises:
+            InvariantError: one does not hold; names the first block.
+        """
+        odd = self.migratetype >= NR_MIGRATETYPES
+        require(not odd.any(), "PB1 a pageblock of no known type", block=int(odd.argmax()))
+        lost = self.saved_type >= MigrateType.ISOLATE
+        require(
+            not lost.any(), "PB2 a pageblock would go back to ISOLATE", block=int(lost.argmax())
+        )

@@ -1,0 +1,95 @@
+"""Why frames did not move, counted by reason and by holder.
+
+One taxonomy (`pinpage.owner.Reason`) for every consumer.  A frame counts once, at the end of
+the request, under the reason of its last attempt; so the counts sum up to the frames that
+were asked to go and are still there.
+
+Kernel counterpart: none.  Linux counts pgmigrate_fail, and logs one page per range.
+"""
+
+from collections import Counter
+from typing import TypeAlias
+
+import numpy as np
+from attrs import define, field
+from numpy.typing import NDArray
+
+from pinpage.errors import PinpageError
+from pinpage.owner import Reason
+from pinpage.units import Mask, Pfns
+
+__all__ = ["HOME", "Holders", "Refusals"]
+
+HOME = "home"
+"""Held by page tables or the swap cache alone, as far as anybody knows."""
+
+Holders: TypeAlias = tuple[NDArray[np.uint8], tuple[str, ...]]
+"""As `mm.move.design.Design.holders` gives them: a code per frame, and the codes' names; 0 is
+nobody."""
+
+
+@define
+class Refusals:
+    """Frames that stayed.
+
+    Attributes:
+        counts: (reason, holder's name) -> frames.  A holder is an owner's name, "home" for
+            page tables, or what the design calls a holder that it does not know ("unknown").
+    """
+
+    counts: Counter[tuple[Reason, str]] = field(factory=Counter)
+
+    def add(
+        self,
+        pfns: Pfns,
+        reasons: NDArray[np.uint8],
+        holders: Holders,
+        *,
+        at_home: Mask | None = None,
+    ) -> None:
+        """Count frames, each only once in a request.
+
+        Args:
+            pfns: int64[n].
+            reasons: uint8[n], one `Reason` each, none of them a success.
+            holders: who holds each frame of the machine.
+            at_home: bool[n], which of them page tables or the swap cache know: where no owner
+                is known either, they count as held by "home".
+
+        Raises:
+            PinpageError: a success is no refusal; nothing was counted.
+        """
+        codes, names = holders
+        if len(reasons) and int(reasons.min()) <= Reason.RELEASED:
+            raise PinpageError(f"refusals: {Reason(int(reasons.min())).name} is no refusal")
+        owner = codes[pfns].astype(np.int64)
+        if at_home is not None:
+            owner[(owner == 0) & at_home] = len(names)
+        pairs, nr_frames = np.unique(reasons * np.int64(256) + owner, return_counts=True)
+        for pair, count in zip(pairs.tolist(), nr_frames.tolist(), strict=True):
+            code = pair % 256
+            name = HOME if code == len(names) else names[code]
+            self.counts[Reason(pair // 256), name] += count
+
+    def update(self, other: "Refusals") -> None:
+        """Add what another request was refused."""
+        self.counts.update(other.counts)
+
+    @property
+    def total(self) -> int:
+        """All frames."""
+        return sum(self.counts.values())
+
+    def by_reason(self) -> dict[Reason, int]:
+        """Frames per reason, in the order of `Reason`, without zeros."""
+        found: dict[Reason, int] = {}
+        for (reason, _), count in sorted(self.counts.items()):
+            found[reason] = found.get(reason, 0) + count
+        return found
+
+    def by_owner(self) -> dict[str, dict[Reason, int]]:
+        """Holder -> reason -> frames, by name and then in the order of `Reason`."""
+        found: dict[str, dict[Reason, int]] = {}
+        for (reason, name), count in sorted(self.counts.items(), key=lambda item: item[0][::-1]):
+            found.setdefault(name, {})[reason] = count
+        return found
