@@ -20,7 +20,7 @@ Kernel counterpart: the cleancache hooks (3.0 to 5.16) and the zcache posted for
 of zbud, by behaviour: pools per file system, keys of (pool, inode, index), get that is
 exclusive unless the pool is shared, put that may be refused.
 
-Owns:  the index.  The bytes are in the frames, through `owners.zbud`.
+Owns:  the index.  The bytes are in the frames, through `owners.zbud.pool`.
 Cost:  the compressor's time plus about 15 us; dropping a page about 12 us.
 """
 
@@ -36,10 +36,10 @@ from mm.state.api import PageSource
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
 from owners.compress import Compressor
-from owners.handles import NoObjectError
-from owners.zbud import ZbudOps, ZbudPool
-from owners.zbud_owner import Coverage
-from owners.zpool_extents import read_objects
+from owners.pool.extents import read_objects
+from owners.zbud.handles import NoObjectError
+from owners.zbud.owner import Coverage
+from owners.zbud.pool import ZbudOps, ZbudPool
 from pinpage.errors import PinpageError, at_least, require, within
 from pinpage.registry import PinRegistry
 from pinpage.units import PAGE_SIZE

@@ -22,13 +22,13 @@ from typing import Any, Literal, Protocol, TypeAlias
 from mm.state.api import PageSource
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
-from owners.handles import HandleName, Handles
-from owners.z3fold import Z3foldPool
-from owners.zbud import ZbudOps, ZbudPool
-from owners.zbud_objects import PoolLock
-from owners.zbud_owner import Coverage
-from owners.zpool_extents import Extents
-from owners.zpool_zsmalloc import ZsmallocZpool
+from owners.pool.extents import Extents
+from owners.z3fold.pool import Z3foldPool
+from owners.zbud.handles import HandleName, Handles
+from owners.zbud.objects import PoolLock
+from owners.zbud.owner import Coverage
+from owners.zbud.pool import ZbudOps, ZbudPool
+from owners.zsmalloc.zpool_driver import ZsmallocZpool
 from pinpage.errors import PinpageError
 from pinpage.owner import PinOwner
 from pinpage.registry import PinRegistry

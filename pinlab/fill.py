@@ -13,8 +13,8 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from mm.state.contents import Contents, TagContents
-from owners.zbud_bytes import write_many
-from owners.zbud_layout import CHUNK_NR_BYTES, CHUNK_SHIFT, MAX_NR_CHUNKS, NCHUNKS
+from owners.pool.zbud_bytes import write_many
+from owners.zbud.layout import CHUNK_NR_BYTES, CHUNK_SHIFT, MAX_NR_CHUNKS, NCHUNKS
 from pinlab.corpus import Corpus
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns

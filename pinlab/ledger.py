@@ -19,8 +19,8 @@ from mm.state.address_space import AddressSpace
 from mm.state.contents import Contents
 from mm.swap.swap import Swap, SwapEntry, swp_entry
 from owners.opaque import OpaqueOwner
-from owners.zram_swap import ZramSwap
-from owners.zswap import Zswap
+from owners.zram.swap import ZramSwap
+from owners.zswap.zswap import Zswap
 from pinlab.corpus import Corpus
 from pinlab.fill import holds
 from pinpage.units import PAGE_SIZE, Mask, Pfns

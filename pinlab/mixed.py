@@ -19,7 +19,7 @@ import numpy as np
 from attrs import define, field, frozen
 
 from mm.move.strategy import Strategy
-from owners.odirect import Policy
+from owners.odirect.device import Policy
 from pinlab.scenario import COMPACT_EVERY_NS, Scenario, make_world
 from pinlab.workload_io import DirectIo, NetworkRing
 from pinlab.workload_kernel import AioCompletions, BalloonChurn, HugePages

@@ -28,13 +28,13 @@ from mm.state.frames import FrameState, PageFlag
 from mm.state.nodes import place_frames
 from mm.swap.swap import swp_entry
 from owners.compress import compressor
-from owners.gup_flags import GUP_PIN_COUNTING_BIAS
+from owners.gup.flags import GUP_PIN_COUNTING_BIAS
 from owners.opaque import OpaqueOwner
-from owners.zbud import ZbudPool
-from owners.zbud_owner import Coverage
-from owners.zbud_reclaim import ZbudReclaim
+from owners.zbud.owner import Coverage
+from owners.zbud.pool import ZbudPool
+from owners.zbud.reclaim import ZbudReclaim
 from owners.zpool import Zpool
-from owners.zswap import BLOB_HEADER_NR_BYTES, Zswap
+from owners.zswap.zswap import BLOB_HEADER_NR_BYTES, Zswap
 from pinlab.corpus import Corpus
 from pinlab.designs import DesignEntry, Dispatch, design
 from pinlab.fill import fill_arena

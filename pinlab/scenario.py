@@ -23,9 +23,9 @@ from mm.machine import Machine
 from mm.move.strategy import Strategy
 from mm.state.frames import FrameState
 from owners.compress import compressor
-from owners.gup import Gup
-from owners.odirect_time import EventQueue
-from owners.zbud_reclaim import ZbudReclaim
+from owners.gup.gup import Gup
+from owners.odirect.events import EventQueue
+from owners.zbud.reclaim import ZbudReclaim
 from pinlab.corpus import Corpus
 from pinlab.designs import Dispatch, design
 from pinlab.ledger import ReadBack

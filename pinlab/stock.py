@@ -15,9 +15,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from owners.handles import Handles
-from owners.z3fold import Z3foldPool
-from owners.z3fold_layout import (
+from owners.z3fold.layout import (
     CHUNK_NR_BYTES,
     CHUNK_SHIFT,
     FIRST,
@@ -26,10 +24,12 @@ from owners.z3fold_layout import (
     NCHUNKS,
     NR_SLOTS,
 )
-from owners.zbud import ZbudPool
+from owners.z3fold.pool import Z3foldPool
+from owners.zbud.handles import Handles
+from owners.zbud.pool import ZbudPool
 from owners.zpool import Zpool
-from owners.zpool_zsmalloc import ZsmallocZpool
-from owners.zsmalloc_classes import class_of, size_classes
+from owners.zsmalloc.classes import class_of, size_classes
+from owners.zsmalloc.zpool_driver import ZsmallocZpool
 from pinlab.corpus import Corpus
 from pinlab.fill import NO_OBJECT, pick_pairs
 from pinpage.errors import PinpageError

@@ -12,12 +12,12 @@ import numpy as np
 
 from mm.state.contents import ArenaContents
 from mm.state.errno import Errno
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle, PinIds, Pinner
-from owners.odirect import Completion, Op, Policy
-from owners.odirect_device import SimulatedDevice
-from owners.odirect_model import DeviceModel
-from owners.odirect_time import Lognormal
+from owners.gup.flags import Foll
+from owners.gup.pinner import Idle, PinIds, Pinner
+from owners.odirect.device import Completion, Op, Policy
+from owners.odirect.events import Lognormal
+from owners.odirect.model import DeviceModel
+from owners.odirect.simulated import SimulatedDevice
 from pinlab.fill import fill_arena
 from pinlab.workloads import Action, Holding, Workload, World
 from pinpage.units import Pfns

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from mm.state.errno import Errno
-from owners.aio import AioRings
-from owners.aio_ring import EVENT_NR_BYTES, IoEvent
+from owners.aio.ring_format import EVENT_NR_BYTES, IoEvent
+from owners.aio.rings import AioRings
 from owners.balloon import Balloon
 from owners.hugetlb_pages import HugetlbPages
 from pinlab.workloads import NOTHING, Action, Holding, Workload, World

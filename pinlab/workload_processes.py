@@ -12,9 +12,9 @@ from mm.state.address_space import AddressSpace, Vpns
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from owners.mlock import Mlock
-from owners.zbud import ZbudPool
+from owners.zbud.pool import ZbudPool
 from owners.zpool import ZpoolName
-from owners.zswap import Zswap
+from owners.zswap.zswap import Zswap
 from pinlab.workloads import NOTHING, Action, Holding, Workload, World, pool_holding
 
 __all__ = ["Families", "LockedMemory", "SwapPressure"]

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from mm.state.errno import Errno
-from owners.slab import SlabCache, Slabs
-from owners.slab_dentry import Dentries
-from owners.slab_objects import address_of
-from owners.slab_xarray import XArrays
+from owners.slab.cache import SlabCache, Slabs
+from owners.slab.dentry import Dentries
+from owners.slab.slabs import address_of
+from owners.slab.xarray import XArrays
 from pinlab.workloads import NOTHING, Action, Holding, Workload, World
 from pinpage.units import PAGE_SHIFT
 

@@ -12,7 +12,7 @@ from mm.state.frames import PageFlag
 from mm.state.gfp import Gfp
 from owners.zcache import CleanKey, Zcache
 from owners.zpool import ZpoolName, make_zpool
-from owners.zram import Zram
+from owners.zram.zram import Zram
 from pinlab.workloads import NOTHING, Action, Holding, Workload, World, pool_holding
 from pinpage.units import PAGE_SIZE, Mask, Pfns
 

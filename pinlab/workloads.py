@@ -29,9 +29,9 @@ from mm.machine import Machine
 from mm.state.contents import Contents
 from mm.state.frames import FrameState
 from owners.compress import Compressor
-from owners.gup import Gup
-from owners.odirect_time import EventQueue
-from owners.zbud import ZbudPool
+from owners.gup.gup import Gup
+from owners.odirect.events import EventQueue
+from owners.zbud.pool import ZbudPool
 from pinlab.corpus import Corpus
 from pinlab.fill import holds
 from pinlab.ledger import ReadBack

@@ -3,7 +3,7 @@
     to disk     a new swap-cache page, filled by the cache, written to the device
     to memory   try_to_unuse_swp_entry: every page table that names the slot gets the page
 
-Satisfies `owners.zswap_host.SwapHost`; mm knows nothing of who asks.
+Satisfies `owners.zswap.host.SwapHost`; mm knows nothing of who asks.
 
 Kernel counterpart: zswap_get_swap_cache_page and __swap_writepage on one side, and
 try_to_unuse_swp_entry (patch 2 of the 2013 series) on the other.

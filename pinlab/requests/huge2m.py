@@ -25,8 +25,8 @@ from mm.state.errno import Errno
 from mm.state.frames import FrameState, PageFlag
 from mm.state.reasons import Refusals
 from owners.compress import compressor
-from owners.zram import Zram
-from owners.zram_swap import ZramSwap
+from owners.zram.swap import ZramSwap
+from owners.zram.zram import Zram
 from pinlab.replay import Replayed
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport

@@ -15,7 +15,7 @@ CLEAN = {
     "mm/allocator/page_alloc.py": '"""D."""\n\nimport mm.compaction.compaction\n\n__all__ = []\n',
     "mm/machine.py": '"""D."""\n\nimport mm.allocator.page_alloc\n\n__all__ = []\n',
     "owners/__init__.py": '"""D."""\n',
-    "owners/zbud.py": '"""D."""\n\nfrom mm.state.frames import Frames\n\n__all__ = []\n',
+    "owners/zbud/pool.py": '"""D."""\n\nfrom mm.state.frames import Frames\n\n__all__ = []\n',
     "pinlab/__init__.py": '"""D."""\n',
     "pinlab/tables.py": '"""D."""\n\nimport rich\n\n__all__ = []\n',
     "docs/index.md": "| name | what |\n|---|---|\n| `Span` | pages |\n",
@@ -49,8 +49,8 @@ PLANTED = [
     (
         imports.packages_point_down,
         "mm/state/frames.py",
-        "import owners.zbud",
-        "mm imports owners.zbud",
+        "import owners.zbud.pool",
+        "mm imports owners.zbud.pool",
     ),
     (
         imports.packages_point_down,
@@ -67,14 +67,14 @@ PLANTED = [
     (
         imports.packages_point_down,
         "mm/state/frames.py",
-        "def _late():\n    from owners.zbud import x",
-        "mm imports owners.zbud",
+        "def _late():\n    from owners.zbud.pool import x",
+        "mm imports owners.zbud.pool",
     ),
     (
         imports.packages_point_down,
         "mm/state/frames.py",
-        "import importlib\nimportlib.import_module('owners.zbud')",
-        "mm imports owners.zbud",
+        "import importlib\nimportlib.import_module('owners.zbud.pool')",
+        "mm imports owners.zbud.pool",
     ),
     (
         imports.inside_mm,
@@ -84,10 +84,15 @@ PLANTED = [
     ),
     (imports.inside_mm, "mm/state/frames.py", "from .. import machine", "is above it"),
     (imports.inside_mm, "mm/novelty.py", '"""D."""', "no layer"),
-    (imports.owners_see_state_only, "owners/zbud.py", "import mm.machine", "imports mm.machine"),
     (
         imports.owners_see_state_only,
-        "owners/zbud.py",
+        "owners/zbud/pool.py",
+        "import mm.machine",
+        "imports mm.machine",
+    ),
+    (
+        imports.owners_see_state_only,
+        "owners/zbud/pool.py",
         "import mm.compaction.compaction",
         "mm.compaction.compaction",
     ),
@@ -100,14 +105,19 @@ PLANTED = [
     ),
     (imports.no_chain_leads_there, "pinlab/tables.py", "import mm.machine", "made of results"),
     (imports.kit_stays_out, "mm/state/frames.py", "import pinpage.testing", "pinpage.testing"),
-    (imports.kit_stays_out, "owners/zbud.py", "import hypothesis", "hypothesis"),
+    (imports.kit_stays_out, "owners/zbud/pool.py", "import hypothesis", "hypothesis"),
     (imports.kit_stays_out, "pinlab/check.py", '"""D."""\nimport hypothesis', "hypothesis"),
     (imports.third_parties, "mm/state/frames.py", "import pandas", "pandas"),
     (imports.third_parties, "mm/state/frames.py", "import rich", "rich"),
-    (imports.extras_are_lazy_and_the_rest_is_not, "owners/zbud.py", "import lz4.block", "optional"),
     (
         imports.extras_are_lazy_and_the_rest_is_not,
-        "owners/zbud.py",
+        "owners/zbud/pool.py",
+        "import lz4.block",
+        "optional",
+    ),
+    (
+        imports.extras_are_lazy_and_the_rest_is_not,
+        "owners/zbud/pool.py",
         "def _f():\n    import json",
         "inside a function",
     ),
@@ -139,11 +149,16 @@ PLANTED = [
         'class F:\n    """D."""\n    async def look(self): ...',
         "F.look has no",
     ),
-    (surface.inits_hold_a_docstring_only, "owners/__init__.py", "import owners.zbud", "more than"),
+    (
+        surface.inits_hold_a_docstring_only,
+        "owners/__init__.py",
+        "import owners.zbud.pool",
+        "more than",
+    ),
     (surface.facade_is_for_others, "pinpage/owner.py", "from pinpage import Span, x", "the façade"),
     (facade, "pinpage/__init__.py", "__all__ = ['Span', 'Pin']", "Pin is missing"),
     (facade, "docs/index.md", "| `Pan` | a typo |", "Pan is not in"),
-    (counts.references_have_one_place, "owners/zbud.py", "frames.refcount[1] += 1", "by hand"),
+    (counts.references_have_one_place, "owners/zbud/pool.py", "frames.refcount[1] += 1", "by hand"),
     (
         counts.references_have_one_place,
         "mm/compaction/compaction.py",
@@ -220,7 +235,7 @@ def test_only_what_an_assignment_binds_is_public(tmp_path):
 
 def test_frames_are_born_and_die_anywhere_and_other_columns_are_their_owners(tmp_path):
     text = "frames.refcount[p] = 0\nframes.refcount[p] = 1\nself.refcount[row] += 1"
-    assert not list(counts.references_have_one_place(plant(tmp_path, "owners/zbud.py", text)))
+    assert not list(counts.references_have_one_place(plant(tmp_path, "owners/zbud/pool.py", text)))
 
 
 def test_a_function_is_measured_without_its_docstring(tmp_path):

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from mm.machine import Machine
-from owners.gup import Gup
-from owners.gup_flags import Foll
-from owners.gup_pinner import Pinner
-from owners.odirect import Op, cost_since
-from owners.odirect_device import SimulatedDevice
-from owners.odirect_model import DeviceModel
-from owners.odirect_time import EventQueue, Lognormal
+from owners.gup.flags import Foll
+from owners.gup.gup import Gup
+from owners.gup.pinner import Pinner
+from owners.odirect.device import Op, cost_since
+from owners.odirect.events import EventQueue, Lognormal
+from owners.odirect.model import DeviceModel
+from owners.odirect.simulated import SimulatedDevice
 from pinpage.registry import DEFAULT_BATCH_NR_PINS
 
 NR_BUFFERS = 1024

@@ -10,13 +10,13 @@ import numpy as np
 from mm.state.gfp import Gfp
 from owners.balloon import Balloon
 from owners.compress import compressor
-from owners.odirect import Policy
+from owners.odirect.device import Policy
 from owners.opaque import OpaqueOwner
-from owners.slab import Slabs
+from owners.slab.cache import Slabs
 from owners.zcache import CleanKey, Zcache
 from owners.zpool import make_zpool
-from owners.zram import Zram
-from owners.zswap import Zswap
+from owners.zram.zram import Zram
+from owners.zswap.zswap import Zswap
 from pinpage.errors import ContextError
 from pinpage.owner import Verdict
 from pinpage.testing.conformance import DATA_NR_BYTES, Subject

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from mm.state.contents import ArenaContents
-from owners.aio import AioRings
-from owners.aio_ring import IoEvent
-from owners.gup import Gup
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle, Pinner
-from owners.odirect import Op
-from owners.odirect_device import SimulatedDevice
-from owners.odirect_model import DeviceModel
-from owners.odirect_real import RealDevice
-from owners.odirect_time import Constant, EventQueue
+from owners.aio.ring_format import IoEvent
+from owners.aio.rings import AioRings
+from owners.gup.flags import Foll
+from owners.gup.gup import Gup
+from owners.gup.pinner import Idle, Pinner
+from owners.odirect.device import Op
+from owners.odirect.events import Constant, EventQueue
+from owners.odirect.model import DeviceModel
+from owners.odirect.real import RealDevice
+from owners.odirect.simulated import SimulatedDevice
 from pinpage.owner import Verdict
 from pinpage.testing.conformance import DATA_NR_BYTES, Subject
 

@@ -5,9 +5,9 @@ import numpy as np
 from mm.state.gfp import Gfp
 from owners.hugetlb_pages import HugetlbPages
 from owners.mlock import Mlock
-from owners.slab import Slabs
-from owners.slab_dentry import Dentries
-from owners.slab_xarray import XArrays
+from owners.slab.cache import Slabs
+from owners.slab.dentry import Dentries
+from owners.slab.xarray import XArrays
 from pinpage.owner import CallbackOwner, Verdict
 from pinpage.testing.conformance import DATA_NR_BYTES, Subject
 

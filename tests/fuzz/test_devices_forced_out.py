@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mm.machine import Machine
-from owners.gup import Gup
-from owners.odirect import Op, Policy
-from owners.odirect_real import RealDevice
+from owners.gup.gup import Gup
+from owners.odirect.device import Op, Policy
+from owners.odirect.real import RealDevice
 from pinpage.errors import PinpageError
 from tests.fuzz.budget import SECONDS, SEED
 from tests.races.real_io import Churn

@@ -22,8 +22,8 @@ from mm.state.frames import FrameState, PageFlag
 from mm.state.gfp import Gfp
 from owners.compress import compressor
 from owners.opaque import OpaqueOwner
-from owners.zbud_reclaim import ZbudReclaim
-from owners.zswap import Zswap
+from owners.zbud.reclaim import ZbudReclaim
+from owners.zswap.zswap import Zswap
 from pinpage.owner import Mode
 from tests.unit.mm.machines import column, small_machine
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from mm.state.frames import FrameState
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle
-from owners.odirect import Op, Policy
+from owners.gup.flags import Foll
+from owners.gup.pinner import Idle
+from owners.odirect.device import Op, Policy
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode, Reason, Verdict
 from tests.unit.owners.gup_worlds import AnyFree

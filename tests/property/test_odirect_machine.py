@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mm.state.errno import Errno
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle
-from owners.odirect import Op, Policy
+from owners.gup.flags import Foll
+from owners.gup.pinner import Idle
+from owners.odirect.device import Op, Policy
 from pinpage.owner import Mode, Reason
 from tests.unit.owners.io_worlds import IoWorld, block_bytes
 

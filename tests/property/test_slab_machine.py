@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mm.state.errno import Errno
-from owners.slab import Slabs
-from owners.slab_dentry import Dentries
-from owners.slab_xarray import XArrays
+from owners.slab.cache import Slabs
+from owners.slab.dentry import Dentries
+from owners.slab.xarray import XArrays
 from tests.unit.owners.driver_worlds import DriverWorld
 
 NR_FRAMES = 48

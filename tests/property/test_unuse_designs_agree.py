@@ -15,8 +15,8 @@ from mm.paging.vmscan import shrink_inactive
 from mm.state.frames import MAPCOUNT_ZBUD, FrameState, PageFlag
 from mm.state.gfp import Gfp
 from owners.compress import compressor
-from owners.zbud_reclaim import ZbudReclaim
-from owners.zswap import Zswap
+from owners.zbud.reclaim import ZbudReclaim
+from owners.zswap.zswap import Zswap
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Mode, Reason
 

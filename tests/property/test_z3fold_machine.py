@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mm.state.errno import Errno
-from owners.zpool_extents import read_objects
+from owners.pool.extents import read_objects
 from pinpage.migrate import Step
 from tests.unit.owners.z3_world import Z3World
 

@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mm.state.errno import Errno
-from owners.zbud import ZbudOps, ZbudPool
-from owners.zbud_bytes import read_many
+from owners.pool.zbud_bytes import read_many
+from owners.zbud.pool import ZbudOps, ZbudPool
 from pinpage.owner import Mode, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.topology import Topology

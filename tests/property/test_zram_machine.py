@@ -8,8 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mm.state.errno import Errno
 from owners.compress import compressor
-from owners.zram import Zram
-from owners.zram_backing import BytesBacking
+from owners.zram.backing import BytesBacking
+from owners.zram.zram import Zram
 from pinpage.migrate import move_steps
 from pinpage.owner import Mode
 from tests.unit.mm.machines import small_machine

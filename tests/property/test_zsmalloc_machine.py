@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mm.state.errno import Errno
-from owners.zsmalloc_classes import class_of, size_classes
-from owners.zsmalloc_mapping import MapMode
+from owners.zsmalloc.classes import class_of, size_classes
+from owners.zsmalloc.mapping import MapMode
 from pinpage.owner import PinOwner, Reason, Verdict
 from tests.unit.owners.zs_world import ZsWorld, noise
 

@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mm.state.errno import Errno
 from mm.swap.swapops import swp_offset, swp_type
 from owners.compress import compressor
-from owners.zbud_reclaim import ZbudReclaim
-from owners.zswap import Zswap
+from owners.zbud.reclaim import ZbudReclaim
+from owners.zswap.zswap import Zswap
 from pinpage.owner import Mode, Reason
 from tests.unit.owners.worlds import PAGE, FewFrames, column
 

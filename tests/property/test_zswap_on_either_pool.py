@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mm.state.errno import Errno
 from owners.compress import compressor
 from owners.zpool import ZPOOLS
-from owners.zswap import Zswap
+from owners.zswap.zswap import Zswap
 from pinpage.migrate import move_many
 from pinpage.owner import Mode, Reason
 from tests.unit.mm.machines import small_machine

@@ -10,9 +10,9 @@ from mm.machine import Machine
 from mm.move.design import Answer
 from mm.state.frames import FrameState, PageFlag
 from mm.state.gfp import Gfp
-from owners.gup import Gup
-from owners.gup_flags import Foll
-from owners.gup_pinner import Pinner
+from owners.gup.flags import Foll
+from owners.gup.gup import Gup
+from owners.gup.pinner import Pinner
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Mode, PinOwner, Verdict
 

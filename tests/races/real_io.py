@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 
-from owners.gup import Gup
-from owners.odirect import Op
-from owners.odirect_real import RealDevice
+from owners.gup.gup import Gup
+from owners.odirect.device import Op
+from owners.odirect.real import RealDevice
 from pinpage.owner import Mode, Reason
 from tests.unit.owners.gup_worlds import AnyFree
 

@@ -9,8 +9,8 @@ Rule:   what completes while a page it needs is quiet is kept beside the ring, i
 """
 
 from mm.state.errno import Errno
-from owners.aio import AioRings
-from owners.aio_ring import IoEvent
+from owners.aio.ring_format import IoEvent
+from owners.aio.rings import AioRings
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import explore
 from tests.unit.owners.driver_worlds import DriverWorld

@@ -9,7 +9,7 @@ Rule:   one pair takes and drops references for everybody, and knows frozen coun
 
 import pytest
 
-from owners.gup_flags import Foll
+from owners.gup.flags import Foll
 from tests.races.drops import ENDINGS, Bench, events_of
 
 ASKED = {

@@ -11,9 +11,9 @@ Rule:   isolate drains, takes back or answers Again; a pin is dropped by its rec
 import numpy as np
 import pytest
 
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle
-from owners.odirect import Op, Policy
+from owners.gup.flags import Foll
+from owners.gup.pinner import Idle
+from owners.odirect.device import Op, Policy
 from pinpage.migrate import move_steps
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import Scenario, Until, explore

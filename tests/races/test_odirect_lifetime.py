@@ -22,10 +22,10 @@ import numpy as np
 import pytest
 
 from mm.machine import Machine
-from owners.gup import Gup
-from owners.odirect import Op, Policy
-from owners.odirect_real import RealDevice
-from owners.zram_backing import FileBacking
+from owners.gup.gup import Gup
+from owners.odirect.device import Op, Policy
+from owners.odirect.real import RealDevice
+from owners.zram.backing import FileBacking
 from pinpage.errors import InvariantError, OwnerError, PinpageError
 from pinpage.owner import Mode
 from tests.races.interrupts import interrupted_at

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from mm.machine import Machine
-from owners.gup import Gup
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle, Pinner
-from owners.odirect import Op, Policy
-from owners.odirect_flights import InFlight
-from owners.odirect_real import RealDevice
+from owners.gup.flags import Foll
+from owners.gup.gup import Gup
+from owners.gup.pinner import Idle, Pinner
+from owners.odirect.device import Op, Policy
+from owners.odirect.in_flight import InFlight
+from owners.odirect.real import RealDevice
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode, Verdict
 from tests.races.real_io import Churn, RealLoad, write_file

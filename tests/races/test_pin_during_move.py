@@ -12,9 +12,9 @@ And fork, which must not share a page that is being pinned (the sequence count o
 import numpy as np
 import pytest
 
-from owners.gup import GupStep
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle
+from owners.gup.flags import Foll
+from owners.gup.gup import GupStep
+from owners.gup.pinner import Idle
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode
 from pinpage.testing.explore import Scenario, Until, explore

@@ -13,8 +13,8 @@ from mm.move.design import Unmovable
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.gfp import Gfp
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle
+from owners.gup.flags import Foll
+from owners.gup.pinner import Idle
 from pinpage.errors import InvariantError
 from pinpage.owner import PinOwner, Reason, Verdict
 from tests.unit.owners.gup_worlds import GupWorld

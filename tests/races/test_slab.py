@@ -11,9 +11,9 @@ Rule:   nobody reads or writes a page that a mover has; pointers into it wait un
 import pytest
 
 from mm.state.errno import Errno
-from owners.slab import Slabs
-from owners.slab_dentry import Dentries
-from owners.slab_xarray import XArrays
+from owners.slab.cache import Slabs
+from owners.slab.dentry import Dentries
+from owners.slab.xarray import XArrays
 from pinpage.owner import Reason
 from pinpage.testing.explore import explore
 from tests.unit.owners.driver_worlds import DriverWorld

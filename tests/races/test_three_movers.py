@@ -22,9 +22,9 @@ from mm.move.design import Answer, RegistryDesign
 from mm.move.home_move import move_home
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
-from owners.gup import Gup
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle, Pinner
+from owners.gup.flags import Foll
+from owners.gup.gup import Gup
+from owners.gup.pinner import Idle, Pinner
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
 
 NR_PAGES = 512

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from owners.compress import compressor
-from owners.zswap import Zswap
-from tests.unit.owners.test_zswap import ScriptedHost, page
+from owners.zswap.zswap import Zswap
 from tests.unit.owners.worlds import FewFrames
+from tests.unit.owners.zswap.test_zswap import ScriptedHost, page
 
 NR_THREADS, NR_ROUNDS, NR_SLOTS = 4, 120, 6
 

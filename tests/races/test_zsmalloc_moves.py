@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mm.state.errno import Errno
-from owners.zsmalloc_classes import size_classes
+from owners.zsmalloc.classes import size_classes
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import Scenario, explore
 from tests.unit.owners.zs_world import ZsWorld, noise

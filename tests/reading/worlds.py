@@ -7,8 +7,8 @@ from mm.contig.patience import Patience
 from mm.paging.shmem import shmem_create, shmem_getpage
 from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
-from owners.odirect import cost_since
-from owners.zbud import ZbudPool
+from owners.odirect.device import cost_since
+from owners.zbud.pool import ZbudPool
 from pinlab import mixed
 from pinlab.scenario import Scenario, make_world
 from pinpage.owner import Mode

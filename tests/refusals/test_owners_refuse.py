@@ -13,10 +13,10 @@ from owners.compress import compressor
 from owners.hugetlb_pages import HugetlbPages
 from owners.mlock import Mlock
 from owners.opaque import OpaqueOwner
-from owners.slab import Slabs
-from owners.slab_dentry import Dentries
-from owners.slab_xarray import XArrays
-from owners.zbud import ZbudPool
+from owners.slab.cache import Slabs
+from owners.slab.dentry import Dentries
+from owners.slab.xarray import XArrays
+from owners.zbud.pool import ZbudPool
 from owners.zcache import CleanKey, Zcache
 from owners.zpool import make_zpool
 from pinpage.errors import PinpageError

@@ -4,8 +4,8 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-AIO, RING = "owners/aio.py", "owners/aio_ring.py"
-UNIT, RACES = "tests/unit/owners/test_aio.py", "tests/races/test_aio.py"
+AIO, RING = "owners/aio/rings.py", "owners/aio/ring_format.py"
+UNIT, RACES = "tests/unit/owners/aio/test_rings.py", "tests/races/test_aio.py"
 
 
 def _mutant(name: str, guards: str, old: str, new: str, *tests: str, file: str = AIO) -> Mutant:

@@ -110,10 +110,10 @@ _AREAS = [
      "            require(used.all(), \"CM4", "            require(True, \"CM4", (T_CMA,)),
     ("areas-not-checked-with-the-machine", "check() is the whole", "mm/machine.py",
      "self.hugetlbs, self.cma, ", "self.hugetlbs, ", (T_CMA,)),
-    ("longterm-pins-stay-in-cma", "rule T", "owners/gup_longterm.py",
+    ("longterm-pins-stay-in-cma", "rule T", "owners/gup/longterm.py",
      "_FORBIDDEN_TYPES = (MigrateType.CMA, MigrateType.ISOLATE)",
      "_FORBIDDEN_TYPES = (MigrateType.ISOLATE,)", (PINS,)),
-    ("longterm-pages-moved-into-cma", "rule T", "owners/gup_longterm.py",
+    ("longterm-pages-moved-into-cma", "rule T", "owners/gup/longterm.py",
      "self._host.alloc_page(Gfp.USER | Gfp.NOWARN)",
      "self._host.alloc_page(Gfp.HIGHUSER_MOVABLE | Gfp.NOWARN)", (PINS,)),
 ]  # fmt: skip

@@ -4,16 +4,20 @@ from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
-ODIRECT, MODEL, REAL = "owners/odirect.py", "owners/odirect_model.py", "owners/odirect_real.py"
+ODIRECT, MODEL, REAL = (
+    "owners/odirect/device.py",
+    "owners/odirect/model.py",
+    "owners/odirect/real.py",
+)
 DEVICE, TIME, BUFFERS = (
-    "owners/odirect_device.py", "owners/odirect_time.py", "owners/odirect_buffers.py",
+    "owners/odirect/simulated.py", "owners/odirect/events.py", "owners/odirect/buffers.py",
 )  # fmt: skip
-RUN, FILE = "owners/odirect_threads.py", "owners/odirect_file.py"
-OUT, ARGUMENTS, GUP = "owners/forced_out.py", "owners/arguments.py", "owners/gup.py"
+RUN, FILE = "owners/odirect/threads.py", "owners/odirect/file.py"
+OUT, ARGUMENTS, GUP = "owners/forced_out.py", "owners/arguments.py", "owners/gup/gup.py"
 
 WRONG = "tests/unit/owners/test_wrong_calls.py"
 ARGUMENTS_T = "tests/unit/owners/test_arguments.py"
-FILE_T = "tests/unit/owners/test_odirect_file.py"
+FILE_T = "tests/unit/owners/odirect/test_file.py"
 OUT_T = "tests/unit/owners/test_forced_out.py"
 LIFE = "tests/races/test_odirect_lifetime.py"
 
@@ -49,15 +53,15 @@ MUTANTS: list[Mutant] = [
         "        _require_held(pinner, pins)\n", "", WRONG,
     ),
     planted(
-        "aio-event-that-does-not-fit", "refusals", "owners/aio_ring.py",
+        "aio-event-that-does-not-fit", "refusals", "owners/aio/ring_format.py",
         "except struct.error as error:", "except KeyError as error:", WRONG,
     ),
     planted(
-        "zram-block-moves-those-behind-it", "refusals", "owners/zram_backing.py",
+        "zram-block-moves-those-behind-it", "refusals", "owners/zram/backing.py",
         "        page = _require_page(page)\n        self.data", "        self.data", WRONG,
     ),
     planted(
-        "zram-disk-closed-is-read", "refusals", "owners/zram_disk.py",
+        "zram-disk-closed-is-read", "refusals", "owners/zram/disk.py",
         "        if self.closed:\n", "        if self.zram is None:\n", WRONG,
     ),
     # whole requests
@@ -109,7 +113,7 @@ MUTANTS: list[Mutant] = [
         "            self._retire(getattr", LIFE,
     ),
     planted(
-        "zram-backing-dropped-stays-open", "leaks", "owners/zram_backing.py",
+        "zram-backing-dropped-stays-open", "leaks", "owners/zram/backing.py",
         "            self.close()\n            warnings", "            warnings", LIFE,
     ),
     planted(
@@ -160,24 +164,24 @@ MUTANTS: list[Mutant] = [
         "            elif not is_registered:", OUT_T,
     ),
     planted(
-        "forced-out-ring-stays-quiet", "AR3", "owners/aio.py",
+        "forced-out-ring-stays-quiet", "AR3", "owners/aio/rings.py",
         "            if self._source.frames.refcount.item(context.pages[index]) > 0:\n",
         "            if index < 0:\n", OUT_T,
     ),
     planted(
-        "forced-out-zspage-leaks", "references", "owners/zsmalloc_objects.py",
+        "forced-out-zspage-leaks", "references", "owners/zsmalloc/objects.py",
         "        verdict = Verdict.AGAIN\n", "        verdict = Verdict.YES\n",
         OUT_T,
     ),
     planted(
-        "forced-out-slab-leaks", "references", "owners/slab.py",
+        "forced-out-slab-leaks", "references", "owners/slab/cache.py",
         "            if nr_pinned < len(slab.pfns):\n", "            if nr_pinned < 0:\n", OUT_T,
     ),
     planted(
-        "forced-out-slab-unpins-what-it-did-not-pin", "references", "owners/slab.py",
+        "forced-out-slab-unpins-what-it-did-not-pin", "references", "owners/slab/cache.py",
         "                self._let_go(slab, nr_pinned)\n",
         "                self._let_go(slab, nr_pinned + 1)\n", "tests/races/test_slab.py",
-        "tests/unit/owners/test_slab.py",
+        "tests/unit/owners/slab/test_cache.py",
     ),
     # interrupts
     planted(

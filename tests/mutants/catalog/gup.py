@@ -4,11 +4,11 @@ from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
-GUP, FLAGS, PINNER = "owners/gup.py", "owners/gup_flags.py", "owners/gup_pinner.py"
+GUP, FLAGS, PINNER = "owners/gup/gup.py", "owners/gup/flags.py", "owners/gup/pinner.py"
 MEMORY, FRAMES, REFS = "mm/paging/memory.py", "mm/state/frames.py", "mm/state/refs.py"
-LONGTERM, MOVING = "owners/gup_longterm.py", "pinpage/moving.py"
+LONGTERM, MOVING = "owners/gup/longterm.py", "pinpage/moving.py"
 
-GUP_T, LONG_T = "tests/unit/owners/test_gup.py", "tests/unit/owners/test_gup_longterm.py"
+GUP_T, LONG_T = "tests/unit/owners/gup/test_gup.py", "tests/unit/owners/gup/test_longterm.py"
 RACE = "tests/races/test_pin_during_move.py"
 IO_RACE = "tests/races/test_io_completion_vs_move.py"
 DROPPED = f"{RACE}::test_a_pin_dropped_during_the_move_takes_its_references_along"

@@ -9,7 +9,7 @@ FORGET, BLOCKS = "mm/hotplug/forget.py", "mm/hotplug/memory_block.py"
 RESIZE, VERDICT, NOTIFY = "mm/hotplug/zones.py", "mm/hotplug/verdict.py", "mm/hotplug/notify.py"
 PLAN = "mm/hotplug/block_plan.py"
 AREA, PCP, REQUEST = "mm/buddy/free_area.py", "mm/buddy/pcp.py", "pinlab/requests/offline.py"
-GUP, SNAPSHOT = "owners/gup_longterm.py", "pinlab/snapshot/image.py"
+GUP, SNAPSHOT = "owners/gup/longterm.py", "pinlab/snapshot/image.py"
 
 UNIT = "tests/unit/mm/hotplug/test_memory_hotplug.py"
 UNIT_BLOCKS, UNIT_RESIZE = (

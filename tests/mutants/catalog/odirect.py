@@ -5,13 +5,13 @@ from tests.mutants.mutant import Mutant, planted
 __all__ = ["MUTANTS"]
 
 DEVICE, TIME, BUFFERS = (
-    "owners/odirect_device.py", "owners/odirect_time.py", "owners/odirect_buffers.py",
+    "owners/odirect/simulated.py", "owners/odirect/events.py", "owners/odirect/buffers.py",
 )  # fmt: skip
-RUN, FLIGHTS = "owners/odirect_threads.py", "owners/odirect_flights.py"
-FILE = "owners/odirect_file.py"
+RUN, FLIGHTS = "owners/odirect/threads.py", "owners/odirect/in_flight.py"
+FILE = "owners/odirect/file.py"
 
-DEVICE_T = "tests/unit/owners/test_odirect_device.py"
-TIME_T = "tests/unit/owners/test_odirect_time.py"
+DEVICE_T = "tests/unit/owners/odirect/test_simulated.py"
+TIME_T = "tests/unit/owners/odirect/test_events.py"
 THREADS = "tests/races/test_odirect_threads.py"
 IO_RACE = "tests/races/test_io_completion_vs_move.py"
 

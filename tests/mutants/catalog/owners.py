@@ -4,17 +4,21 @@ from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
-OBJECTS, POOL, LISTS = "owners/zbud_objects.py", "owners/zbud.py", "owners/zbud_lists.py"
-PAGES, OWNER, HANDLES = "owners/zbud_pages.py", "owners/zbud_owner.py", "owners/handles.py"
-STORE, ZSWAP, ENTRIES = "owners/zswap_store.py", "owners/zswap.py", "owners/zswap_entries.py"
-RECLAIM, OPAQUE, HOST = "owners/zbud_reclaim.py", "owners/opaque.py", "mm/paging/swap_core.py"
-LAYOUT = "owners/zbud_layout.py"
+OBJECTS, POOL, LISTS = "owners/zbud/objects.py", "owners/zbud/pool.py", "owners/zbud/lists.py"
+PAGES, OWNER, HANDLES = "owners/zbud/pages.py", "owners/zbud/owner.py", "owners/zbud/handles.py"
+STORE, ZSWAP, ENTRIES = "owners/zswap/store.py", "owners/zswap/zswap.py", "owners/zswap/entries.py"
+RECLAIM, OPAQUE, HOST = "owners/zbud/reclaim.py", "owners/opaque.py", "mm/paging/swap_core.py"
+LAYOUT = "owners/zbud/layout.py"
 
 T = "tests/unit/owners"
-ZBUD, LISTS_T, OWNER_T = f"{T}/test_zbud.py", f"{T}/test_zbud_lists.py", f"{T}/test_zbud_owner.py"
-HANDLES_T, ZSWAP_T = f"{T}/test_handles.py", f"{T}/test_zswap.py"
-RECLAIM_T, OPAQUE_T = f"{T}/test_zbud_reclaim.py", f"{T}/test_opaque.py"
-HOST_T = f"{T}/test_zswap_host.py"
+ZBUD, LISTS_T, OWNER_T = (
+    f"{T}/zbud/test_pool.py",
+    f"{T}/zbud/test_lists.py",
+    f"{T}/zbud/test_owner.py",
+)
+HANDLES_T, ZSWAP_T = f"{T}/zbud/test_handles.py", f"{T}/zswap/test_zswap.py"
+RECLAIM_T, OPAQUE_T = f"{T}/zbud/test_reclaim.py", f"{T}/test_opaque.py"
+HOST_T = f"{T}/zswap/test_host.py"
 ZBUD_MACHINE = "tests/property/test_zbud_machine.py"
 ZSWAP_MACHINE = "tests/property/test_zswap_machine.py"
 AGREE = "tests/property/test_unuse_designs_agree.py"

@@ -13,7 +13,7 @@ MUTANTS: list[Mutant] = [
         "        pfns = lru.oldest(lru.nr_pages(active=active), active=active)\n", _TEST,
     ),
     planted(
-        "reading-counts-as-a-lock-taken", _GUARDS, "owners/zsmalloc_objects.py",
+        "reading-counts-as-a-lock-taken", _GUARDS, "owners/zsmalloc/objects.py",
         "        _, zspage, _ = self.handles.decode(handle)\n        is_ours =",
         "        with self.lock:\n            _, zspage, _ = self.handles.decode(handle)\n"
         "        is_ours =", _TEST,

@@ -8,7 +8,7 @@ REFS, FRAMES, HOME = "mm/state/refs.py", "mm/state/frames.py", "mm/move/home_mov
 RMAP, CACHE, GUP, MEMORY = (
     "mm/state/rmap.py",
     "mm/swap/swap_cache.py",
-    "owners/gup.py",
+    "owners/gup/gup.py",
     "mm/paging/memory.py",
 )
 T_RMAP = "tests/unit/mm/state/test_rmap.py"

@@ -72,7 +72,7 @@ MUTANTS: list[Mutant] = [
         '        within(1 << 64, "zcache: put", inode=key.inode, index=key.index)\n', "", _OWNERS,
     ),
     planted(
-        "refusals-tree-that-no-node-can-name", _GUARDS, "owners/slab_xarray.py",
+        "refusals-tree-that-no-node-can-name", _GUARDS, "owners/slab/xarray.py",
         "tree=tree, index=index, value=value)", "index=index, value=value)", _OWNERS,
     ),
     planted(

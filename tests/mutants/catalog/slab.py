@@ -4,10 +4,10 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-SLAB, OBJECTS = "owners/slab.py", "owners/slab_objects.py"
-XARRAY, DENTRY = "owners/slab_xarray.py", "owners/slab_dentry.py"
+SLAB, OBJECTS = "owners/slab/cache.py", "owners/slab/slabs.py"
+XARRAY, DENTRY = "owners/slab/xarray.py", "owners/slab/dentry.py"
 T = "tests/unit/owners"
-UNIT, XA, DE = f"{T}/test_slab.py", f"{T}/test_slab_xarray.py", f"{T}/test_slab_dentry.py"
+UNIT, XA, DE = f"{T}/slab/test_cache.py", f"{T}/slab/test_xarray.py", f"{T}/slab/test_dentry.py"
 RACES = "tests/races/test_slab.py"
 
 

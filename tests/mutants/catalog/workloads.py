@@ -33,7 +33,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="load-gup-drops-the-pin-first",
         guards="SC2",
-        file="owners/gup.py",
+        file="owners/gup/gup.py",
         old="            self.counters.nr_foll_pin_acquired += 1\n",
         new="            self.counters.nr_foll_pin_acquired += 1\n"
         "            pinner.unregister(pin_id)\n",

@@ -4,10 +4,10 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-LAYOUT, LISTS, PAGES = "owners/z3fold_layout.py", "owners/z3fold_lists.py", "owners/z3fold_pages.py"
-OBJECTS, POOL, OWNER = "owners/z3fold_objects.py", "owners/z3fold.py", "owners/z3fold_owner.py"
-SLOTS = "owners/z3fold_slots.py"
-UNIT = "tests/unit/owners/test_z3fold.py"
+LAYOUT, LISTS, PAGES = "owners/z3fold/layout.py", "owners/z3fold/lists.py", "owners/z3fold/pages.py"
+OBJECTS, POOL, OWNER = "owners/z3fold/objects.py", "owners/z3fold/pool.py", "owners/z3fold/owner.py"
+SLOTS = "owners/z3fold/slots.py"
+UNIT = "tests/unit/owners/z3fold/test_pool.py"
 
 
 def _mutant(name: str, guards: str, file: str, old: str, new: str) -> Mutant:

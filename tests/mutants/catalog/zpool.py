@@ -4,8 +4,8 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-EXTENTS, ZPOOL, ZS = "owners/zpool_extents.py", "owners/zpool.py", "owners/zpool_zsmalloc.py"
-STORE, STOCK, REPLAY = "owners/zswap_store.py", "pinlab/stock.py", "pinlab/replay.py"
+EXTENTS, ZPOOL, ZS = "owners/pool/extents.py", "owners/zpool.py", "owners/zsmalloc/zpool_driver.py"
+STORE, STOCK, REPLAY = "owners/zswap/store.py", "pinlab/stock.py", "pinlab/replay.py"
 UNIT, STOCK_T = "tests/unit/owners/test_zpool.py", "tests/unit/pinlab/test_stock.py"
 EITHER = "tests/property/test_zswap_on_either_pool.py"
 
@@ -61,7 +61,7 @@ MUTANTS: list[Mutant] = [
         "length, BLOB_HEADER_NR_BYTES)", "length, 0)", EITHER,
     ),
     _mutant(
-        "zbud-ignores-the-offset", "bytes", "owners/zbud_objects.py",
+        "zbud-ignores-the-offset", "bytes", "owners/zbud/objects.py",
         "slot_offset(slot, chunks) + offset", "slot_offset(slot, chunks)", UNIT,
     ),
     _mutant(

@@ -4,10 +4,10 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-ZRAM, STORE, TABLE = "owners/zram.py", "owners/zram_store.py", "owners/zram_table.py"
-BACKING, DISK, SWAP = "owners/zram_backing.py", "owners/zram_disk.py", "owners/zram_swap.py"
-WAIT = "owners/zsmalloc_wait.py"
-ZRAM_T = "tests/unit/owners/test_zram.py"
+ZRAM, STORE, TABLE = "owners/zram/zram.py", "owners/zram/store.py", "owners/zram/table.py"
+BACKING, DISK, SWAP = "owners/zram/backing.py", "owners/zram/disk.py", "owners/zram/swap.py"
+WAIT = "owners/pool/wait.py"
+ZRAM_T = "tests/unit/owners/zram/test_zram.py"
 
 
 def _mutant(name: str, guards: str, file: str, old: str, new: str, test: str = "") -> Mutant:

@@ -4,15 +4,15 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-CLASSES, ZSPAGES = "owners/zsmalloc_classes.py", "owners/zsmalloc_zspages.py"
-HANDLES, GROUPS = "owners/zsmalloc_handles.py", "owners/zsmalloc_groups.py"
-OWNER, OBJECTS = "owners/zsmalloc_owner.py", "owners/zsmalloc_objects.py"
-POOL, BYTES = "owners/zsmalloc.py", "owners/zsmalloc_bytes.py"
-MAPPING, WAIT = "owners/zsmalloc_mapping.py", "owners/zsmalloc_wait.py"
+CLASSES, ZSPAGES = "owners/zsmalloc/classes.py", "owners/zsmalloc/zspages.py"
+HANDLES, GROUPS = "owners/zsmalloc/handles.py", "owners/zsmalloc/groups.py"
+OWNER, OBJECTS = "owners/zsmalloc/owner.py", "owners/zsmalloc/objects.py"
+POOL, BYTES = "owners/zsmalloc/pool.py", "owners/zsmalloc/pieces.py"
+MAPPING, WAIT = "owners/zsmalloc/mapping.py", "owners/pool/wait.py"
 
 T = "tests/unit/owners"
-CLASSES_T, POOL_T = f"{T}/test_zsmalloc_classes.py", f"{T}/test_zsmalloc.py"
-OWNER_T = f"{T}/test_zsmalloc_owner.py"
+CLASSES_T, POOL_T = f"{T}/zsmalloc/test_classes.py", f"{T}/zsmalloc/test_pool.py"
+OWNER_T = f"{T}/zsmalloc/test_owner.py"
 MOVES = "tests/races/test_zsmalloc_moves.py"
 EMPTIED = f"{OWNER_T}::test_a_zspage_emptied_under_the_move_is_gone_when_it_ends"
 EXCLUDE = f"{MOVES}::test_a_mapping_and_a_move_exclude_each_other"

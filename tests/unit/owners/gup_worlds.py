@@ -7,8 +7,8 @@ from mm.state.contents import ArenaContents
 from mm.state.frames import Frames, FrameState
 from mm.state.nodes import Zone, place_frames
 from mm.state.pageblock import Pageblocks
-from owners.gup import Gup
-from owners.gup_pinner import Pinner
+from owners.gup.gup import Gup
+from owners.gup.pinner import Pinner
 from pinpage.owner import Mode, Verdict
 from pinpage.units import Span
 

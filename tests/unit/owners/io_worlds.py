@@ -3,11 +3,11 @@
 import numpy as np
 
 from mm.state.contents import ArenaContents
-from owners.gup_pinner import Idle
-from owners.odirect import Policy
-from owners.odirect_device import SimulatedDevice
-from owners.odirect_model import DeviceModel
-from owners.odirect_time import Constant, EventQueue
+from owners.gup.pinner import Idle
+from owners.odirect.device import Policy
+from owners.odirect.events import Constant, EventQueue
+from owners.odirect.model import DeviceModel
+from owners.odirect.simulated import SimulatedDevice
 from tests.unit.owners.gup_worlds import GupWorld
 
 __all__ = ["IoWorld", "block_bytes"]

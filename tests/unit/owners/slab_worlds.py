@@ -1,6 +1,6 @@
 """Caches on a small machine, and the simplest objects that can move: a table knows each one."""
 
-from owners.slab import Slabs
+from owners.slab.cache import Slabs
 from pinpage.owner import Verdict
 from tests.unit.owners.driver_worlds import DriverWorld
 

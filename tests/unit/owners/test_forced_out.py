@@ -8,19 +8,19 @@ import pytest
 from mm.machine import Machine
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
-from owners.aio import AioRings
-from owners.aio_ring import IoEvent
+from owners.aio.ring_format import IoEvent
+from owners.aio.rings import AioRings
 from owners.balloon import Balloon
 from owners.forced_out import is_registered, require_registered, unpin, unpin_many, unpin_range
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle
+from owners.gup.flags import Foll
+from owners.gup.pinner import Idle
 from owners.hugetlb_pages import HugetlbPages
 from owners.mlock import Mlock
-from owners.odirect import Op, Policy
-from owners.slab import Slabs
-from owners.z3fold import Z3foldPool
-from owners.zbud import ZbudPool
-from owners.zsmalloc import ZsPool
+from owners.odirect.device import Op, Policy
+from owners.slab.cache import Slabs
+from owners.z3fold.pool import Z3foldPool
+from owners.zbud.pool import ZbudPool
+from owners.zsmalloc.pool import ZsPool
 from pinpage.errors import NotPinnedError, OwnerError, PinpageError
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode, PinOwner, Reason

@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 
 from mm.machine import Machine
-from owners.aio import AioRings
-from owners.aio_ring import IoEvent
+from owners.aio.ring_format import IoEvent
+from owners.aio.rings import AioRings
 from owners.compress import compressor
-from owners.gup import Gup
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle, Pinner
-from owners.odirect import Op, Policy
-from owners.odirect_device import SimulatedDevice
-from owners.odirect_model import DeviceModel
-from owners.odirect_real import RealDevice
-from owners.odirect_time import Constant
-from owners.zram import Zram
-from owners.zram_backing import BytesBacking, FileBacking
-from owners.zram_disk import ZramDisk
+from owners.gup.flags import Foll
+from owners.gup.gup import Gup
+from owners.gup.pinner import Idle, Pinner
+from owners.odirect.device import Op, Policy
+from owners.odirect.events import Constant
+from owners.odirect.model import DeviceModel
+from owners.odirect.real import RealDevice
+from owners.odirect.simulated import SimulatedDevice
+from owners.zram.backing import BytesBacking, FileBacking
+from owners.zram.disk import ZramDisk
+from owners.zram.zram import Zram
 from pinpage.errors import PinpageError
 from tests.unit.owners.driver_worlds import DriverWorld
 from tests.unit.owners.io_worlds import IoWorld

@@ -7,16 +7,16 @@ from mm.state.contents import ArenaContents
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
 from owners.compress import compressor
-from owners.zpool import ZPOOLS, make_zpool, zpool_gfp
-from owners.zpool_extents import (
+from owners.pool.extents import (
     Extents,
     read_objects,
     read_words,
     write_objects,
     write_words,
 )
-from owners.zsmalloc_classes import class_of
-from owners.zswap import Zswap
+from owners.zpool import ZPOOLS, make_zpool, zpool_gfp
+from owners.zsmalloc.classes import class_of
+from owners.zswap.zswap import Zswap
 from pinpage.errors import PinpageError
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode

@@ -5,7 +5,7 @@ import numpy as np
 from mm.state.contents import ArenaContents
 from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState
 from mm.state.gfp import Gfp
-from owners.zbud import ZbudPool
+from owners.zbud.pool import ZbudPool
 from pinpage.owner import Mode, PinOwner, Verdict
 
 __all__ = ["PAGE", "FewFrames", "column", "fill", "live_handles"]

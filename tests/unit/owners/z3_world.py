@@ -3,7 +3,7 @@
 import numpy as np
 
 from mm.state.frames import FrameState
-from owners.z3fold import Z3foldPool
+from owners.z3fold.pool import Z3foldPool
 from pinpage.migrate import move_many, move_steps
 from pinpage.owner import Mode, Reason
 from tests.unit.mm.machines import small_machine

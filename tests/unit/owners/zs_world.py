@@ -3,7 +3,7 @@
 import numpy as np
 
 from mm.state.frames import FrameState
-from owners.zsmalloc import ZsPool
+from owners.zsmalloc.pool import ZsPool
 from pinpage.migrate import move_many, move_steps
 from pinpage.owner import Mode, Reason
 from tests.unit.mm.machines import small_machine

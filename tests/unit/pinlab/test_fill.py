@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mm.state.contents import ArenaContents, TagContents
-from owners.zbud_layout import LAST, nr_chunks, nr_free_chunks, slot_offset
+from owners.zbud.layout import LAST, nr_chunks, nr_free_chunks, slot_offset
 from pinlab.corpus import Corpus
 from pinlab.fill import NO_OBJECT, fill_arena, fill_objects, holds, pick_pairs
 from pinpage.errors import PinpageError

@@ -9,8 +9,8 @@ import pytest
 from mm.state.contents import ArenaContents
 from mm.state.frames import MAPCOUNT_ZBUD, FrameState
 from mm.state.pageblock import MigrateType
-from owners.gup_flags import GUP_PIN_COUNTING_BIAS
-from owners.zbud_reclaim import ZbudReclaim
+from owners.gup.flags import GUP_PIN_COUNTING_BIAS
+from owners.zbud.reclaim import ZbudReclaim
 from pinlab.corpus import Corpus
 from pinlab.holders import OPAQUE_OWNERS
 from pinlab.layout import nr_frames_padded

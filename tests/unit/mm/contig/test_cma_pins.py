@@ -4,8 +4,8 @@ import pytest
 
 from mm.state.errno import Errno
 from mm.state.pageblock import MigrateType
-from owners.gup_flags import Foll
-from owners.gup_pinner import Idle
+from owners.gup.flags import Foll
+from owners.gup.pinner import Idle
 from pinpage.owner import Reason
 from pinpage.units import Span
 from tests.unit.owners.gup_worlds import GupWorld
