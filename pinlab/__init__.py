@@ -1,6 +1,12 @@
 """The laboratory: recordings, replays, designs side by side, and the command line.
 
-    /proc or a recording -> snapshot -> replay -> Machine -> request -> Outcome -> table
+    snapshot    the memory of a real machine, frozen in columns
+    replay      a recording becomes a machine
+    compare     one request under one design after another
+    requests    one module per consumer of memory
+    load        many actors on one machine
+    report      tables, maps and pictures, made of results
+    cli         the command `pinpage`
 
-Each arrow is one module, and each module can be used without those to its right.
+Each can be used without those below it in this list.
 """

@@ -20,8 +20,8 @@ from mm.machine import Machine
 from mm.state.costs import STEPS, Counters, Step
 from mm.state.errno import Errno
 from mm.state.reasons import Refusals
-from pinlab.ledger import ReadBack
-from pinlab.replay import Replayed
+from pinlab.replay.read_back import ReadBack
+from pinlab.replay.replay import Replayed
 from pinlab.requests.report import Attempt, RequestName, RequestOptions, RequestReport
 from pinpage.errors import require
 from pinpage.units import Span

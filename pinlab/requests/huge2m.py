@@ -27,7 +27,7 @@ from mm.state.reasons import Refusals
 from owners.compress import compressor
 from owners.zram.swap import ZramSwap
 from owners.zram.zram import Zram
-from pinlab.replay import Replayed
+from pinlab.replay.replay import Replayed
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinpage.owner import Mode, Reason

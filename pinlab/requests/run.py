@@ -17,18 +17,18 @@ from typing import Literal
 from attrs import evolve
 
 from mm.state.contents import ArenaContents, Contents, TagContents
-from pinlab.compare import check_runs
-from pinlab.corpus import Corpus
-from pinlab.described import describe_machine, is_description
-from pinlab.layout import nr_frames_padded
-from pinlab.replay import Replayed, replay
+from pinlab.compare.compare import check_runs
+from pinlab.compare.results import Run
+from pinlab.replay.corpus import Corpus
+from pinlab.replay.frames import nr_frames_padded
+from pinlab.replay.host_memory import require_room
+from pinlab.replay.replay import Replayed, replay
 from pinlab.requests import cma, huge1g, huge2m, offline, power
 from pinlab.requests.account import Subject
 from pinlab.requests.report import RequestName, RequestOptions, RequestReport
-from pinlab.results import Run
-from pinlab.room import require_room
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
+from pinlab.snapshot.synthetic import describe_machine, is_description
 from pinpage.errors import PinpageError
 
 __all__ = [

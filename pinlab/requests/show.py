@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from mm.state.costs import STEPS
-from pinlab.reasons import as_text as reasons_as_text
+from pinlab.report.tables import lay_out
 from pinlab.requests.latency import PERCENTILES, percentiles
+from pinlab.requests.reasons import as_text as reasons_as_text
 from pinlab.requests.report import Attempt, RequestReport
-from pinlab.tables import lay_out
 
 __all__ = ["as_text", "cdf_as_text"]
 

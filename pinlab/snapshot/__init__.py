@@ -12,5 +12,5 @@
     bundled   the recording that travels with the package
     open      any of them, by path or by name
 
-A snapshot is data and provenance.  It never builds a machine: `pinlab.replay` does.
+A snapshot is data and provenance.  It never builds a machine: `pinlab.replay.replay` does.
 """

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Self
 
-from pinlab.careful import one_line
+from pinlab.files.careful import one_line
 from pinpage.errors import PinpageError
 
 __all__ = ["SnapshotError"]

@@ -17,10 +17,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinlab.careful import awry, load_json
-from pinlab.snapshot import npz
+from pinlab.files import npz
+from pinlab.files.careful import awry, load_json
+from pinlab.files.npz import Archive
 from pinlab.snapshot.errors import SnapshotError
-from pinlab.snapshot.npz import Archive
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "Columns", "atomic_path", "read", "write"]
 

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from mm.state.frames import FrameState
-from pinlab.careful import awry
+from pinlab.files.careful import awry
 from pinlab.snapshot import form
 from pinlab.snapshot.classes import NR_CLASSES, FrameClass
 from pinlab.snapshot.columns import COLUMNS, check_consistent, check_shapes

@@ -5,7 +5,8 @@ whose low watermark lies below its min, is no machine's; a replay that was built
 contradict itself much later, so it is named here.
 
 Owns: S8, S9 and S10 of `pinlab.snapshot.image.Snapshot`.
-Ignores: columns (`pinlab.snapshot.columns`) and what a replay can make (`pinlab.replayable`).
+Ignores: columns (`pinlab.snapshot.columns`) and what a replay can make
+(`pinlab.replay.replayable`).
 Cost: a few us per zone.
 """
 

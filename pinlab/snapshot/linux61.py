@@ -13,15 +13,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinlab.careful import awry, load_json, plain
-from pinlab.snapshot import npz
+from pinlab.files import npz
+from pinlab.files.careful import awry, load_json, plain
+from pinlab.files.npz import Archive, ArrayHeader
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Measured, Provenance, ZoneFacts
 from pinlab.snapshot.image import AfterState, Snapshot, count_classes
 from pinlab.snapshot.infer import settle_orders
-from pinlab.snapshot.npz import Archive, ArrayHeader
 from pinlab.snapshot.text import kernel_release, parse_iomem, parse_zones
 from pinpage.units import PAGEBLOCK_NR_PAGES
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pinlab.snapshot import image, linux61, npz
+from pinlab.files import npz
+from pinlab.snapshot import image, linux61
 from pinlab.snapshot.bundled import BUNDLED_NAME, bundled
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.image import Snapshot

@@ -19,14 +19,14 @@ from attrs import evolve
 from numpy.typing import NDArray
 
 from mm.state.frames import FrameState
-from pinlab.careful import MOST_TEXT_NR_BYTES, plain, read_bytes
+from pinlab.files.careful import MOST_TEXT_NR_BYTES, plain, read_bytes
+from pinlab.files.npz import require_frames
 from pinlab.snapshot import infer
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot, count_classes
-from pinlab.snapshot.npz import require_frames
 from pinlab.snapshot.text import kernel_release, parse_iomem, parse_zones
 from pinpage.units import Mask, Span
 

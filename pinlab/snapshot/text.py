@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 from attrs import field, frozen
 
-from pinlab.careful import plain
+from pinlab.files.careful import plain
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import ZoneFacts
 from pinlab.snapshot.limits import MAX_NR_ZONES, check_zones

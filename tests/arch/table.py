@@ -59,8 +59,8 @@ FORBIDDEN_REACH = (
         "the allocator calls reclaim, never the other way",
     ),
     ("pinlab.snapshot", "mm.machine", "a recording is columns; replay makes the machine"),
-    ("pinlab.tables", "mm.machine", "a table is made of results"),
-    ("pinlab.heatmap", "mm.machine", "a picture is made of columns"),
+    ("pinlab.report.tables", "mm.machine", "a table is made of results"),
+    ("pinlab.report.heatmap", "mm.machine", "a picture is made of columns"),
     ("pinlab.figures", "mm.machine", "a figure is made of results"),
     ("pinlab.report", "mm.machine", "a report is made of results"),
 )
@@ -76,7 +76,7 @@ TEST_TOOLS = {"hypothesis", "pytest", "frontrun", "scipy"}
 """Only the test kit and the tests import these."""
 TEST_KIT = "pinpage.testing"
 """The public test kit; shipped code never imports it."""
-MAY_USE_THE_KIT = ("pinlab.check",)
+MAY_USE_THE_KIT = ("pinlab.cli.check",)
 """Except for the module behind `pinpage check` (ADR 0005)."""
 LAZY_OWN_IMPORTS = ("pinlab.cli",)
 """Modules (by prefix) that may import our own code inside a function: the command answers

@@ -17,7 +17,7 @@ CLEAN = {
     "owners/__init__.py": '"""D."""\n',
     "owners/zbud/pool.py": '"""D."""\n\nfrom mm.state.frames import Frames\n\n__all__ = []\n',
     "pinlab/__init__.py": '"""D."""\n',
-    "pinlab/tables.py": '"""D."""\n\nimport rich\n\n__all__ = []\n',
+    "pinlab/report/tables.py": '"""D."""\n\nimport rich\n\n__all__ = []\n',
     "docs/index.md": "| name | what |\n|---|---|\n| `Span` | pages |\n",
     "docs/kernel-map.md": "`mm/state/frames.py` `mm/compaction/compaction.py` "
     "`mm/allocator/page_alloc.py` `mm/machine.py`\n",
@@ -61,8 +61,8 @@ PLANTED = [
     (
         imports.packages_point_down,
         "mm/state/frames.py",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pinlab import tables",
-        "mm imports pinlab.tables",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pinlab.report import tables",
+        "mm imports pinlab.report.tables",
     ),
     (
         imports.packages_point_down,
@@ -103,10 +103,15 @@ PLANTED = [
         "def _f():\n    import mm.allocator.page_alloc",
         "the allocator calls compaction",
     ),
-    (imports.no_chain_leads_there, "pinlab/tables.py", "import mm.machine", "made of results"),
+    (
+        imports.no_chain_leads_there,
+        "pinlab/report/tables.py",
+        "import mm.machine",
+        "made of results",
+    ),
     (imports.kit_stays_out, "mm/state/frames.py", "import pinpage.testing", "pinpage.testing"),
     (imports.kit_stays_out, "owners/zbud/pool.py", "import hypothesis", "hypothesis"),
-    (imports.kit_stays_out, "pinlab/check.py", '"""D."""\nimport hypothesis', "hypothesis"),
+    (imports.kit_stays_out, "pinlab/cli/check.py", '"""D."""\nimport hypothesis', "hypothesis"),
     (imports.third_parties, "mm/state/frames.py", "import pandas", "pandas"),
     (imports.third_parties, "mm/state/frames.py", "import rich", "rich"),
     (
@@ -214,8 +219,8 @@ def test_the_clean_tree_is_clean(tmp_path, rule):
 
 def test_the_check_command_alone_may_use_the_kit(tmp_path):
     used = '"""D."""\nfrom pinpage.testing import conformance'
-    assert not list(imports.kit_stays_out(plant(tmp_path, "pinlab/check.py", used)))
-    assert list(imports.kit_stays_out(plant(tmp_path, "pinlab/cli.py", used)))
+    assert not list(imports.kit_stays_out(plant(tmp_path, "pinlab/cli/check.py", used)))
+    assert list(imports.kit_stays_out(plant(tmp_path, "pinlab/cli/main.py", used)))
 
 
 def test_a_name_of_ours_may_be_shown_by_a_second_module(tmp_path):

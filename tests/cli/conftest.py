@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from pinlab import cli
+from pinlab.cli import main as cli
 from pinlab.snapshot import image
 from tests.unit.pinlab.small import small_recording
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = (sys.executable, "-c", "from pinlab.cli import main; main()")
+PROGRAM = (sys.executable, "-c", "from pinlab.cli.main import main; main()")
 
 
 @frozen

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pinlab.check import load_factory
+from pinlab.cli.check import load_factory
 from pinpage.errors import PinpageError
 from pinpage.testing.conformance import Promise
 
@@ -139,7 +139,7 @@ def test_a_module_that_does_not_load_says_why(tmp_path):
 
 
 def test_without_hypothesis_the_extra_is_named(pinpage, monkeypatch):
-    for name in [n for n in sys.modules if n == "pinlab.check" or ".conformance" in n]:
+    for name in [n for n in sys.modules if n == "pinlab.cli.check" or ".conformance" in n]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     ended = pinpage("check", "docs/tutorial/ring.py:ring")

@@ -14,9 +14,9 @@ import time
 import pytest
 from attrs import evolve
 
-from pinlab.designs import DESIGNS
-from pinlab.notes import comparison_notes
-from pinlab.results import Comparison, MeasuredRow, Row
+from pinlab.compare.conclusions import comparison_notes
+from pinlab.compare.results import Comparison, MeasuredRow, Row
+from pinlab.replay.designs import DESIGNS
 from pinlab.snapshot import image
 from tests.cli.conftest import PROGRAM, ROOT
 from tests.unit.pinlab.small import small_recording

@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_used_is_named_with_what_is_wrong(
 def as_nobody(pinpage, small):
     """Somebody who is not root, or a skip; what loads late has been loaded."""
     assert pinpage("report", "heatmap", small).code == 0
-    importlib.import_module("pinlab.record")
+    importlib.import_module("pinlab.snapshot.record")
     if os.geteuid() != 0:
         yield
         return
@@ -154,7 +154,7 @@ def test_running_out_of_memory_is_one_line(pinpage, small, monkeypatch):
     def fails(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr("pinlab.compare.compare", fails)
+    monkeypatch.setattr("pinlab.compare.compare.compare", fails)
     check_one_line(pinpage("compare", small), 1, "memory ran out")
 
 
@@ -164,7 +164,7 @@ def test_running_out_of_memory_is_one_line(pinpage, small, monkeypatch):
 def test_help_loads_nothing_heavy():
     program = (
         "import sys; sys.argv = ['pinpage', *sys.argv[1:]]\n"
-        "from pinlab.cli import main\n"
+        "from pinlab.cli.main import main\n"
         "try: main()\n"
         "finally: print('loaded', *sys.modules, file=sys.stderr)\n"
     )
@@ -174,8 +174,15 @@ def test_help_loads_nothing_heavy():
             cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
         )  # fmt: skip
         loaded = set(done.stderr.split()[1:])
-        assert "pinlab.cli" in loaded
-        assert not loaded & {"numpy", "attrs", "matplotlib", "pinpage", "mm", "pinlab.compare"}
+        assert "pinlab.cli.main" in loaded
+        assert not loaded & {
+            "numpy",
+            "attrs",
+            "matplotlib",
+            "pinpage",
+            "mm",
+            "pinlab.compare.compare",
+        }
         assert len(loaded) < 500
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.cli.test_errors import check_one_line
-from tests.unit.pinlab.test_reasons import compare_text, request_text
+from tests.unit.pinlab.requests.test_reasons import compare_text, request_text
 
 
 @pytest.fixture

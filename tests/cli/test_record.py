@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pinlab.record import record
 from pinlab.snapshot import image
 from pinlab.snapshot.proc import PROC
+from pinlab.snapshot.record import record
 from tests.cli.test_errors import as_nobody, check_one_line
 
 __all__ = ["as_nobody"]
@@ -28,7 +28,9 @@ def proc(tmp_path, monkeypatch):
             (directory / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
         else:
             shutil.copyfile(path, directory / path.name)
-    monkeypatch.setattr("pinlab.record.record", functools.partial(record, proc_directory=directory))
+    monkeypatch.setattr(
+        "pinlab.snapshot.record.record", functools.partial(record, proc_directory=directory)
+    )
     return directory
 
 

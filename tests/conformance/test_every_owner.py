@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pinlab.check import check_owner
+from pinlab.cli.check import check_owner
 from pinpage.errors import PinpageError
 from tests.conformance.subjects import SUBJECTS
 

@@ -3,9 +3,9 @@
 import functools
 from pathlib import Path
 
-from pinlab.compare import compare, default_runs
+from pinlab.compare.compare import compare, default_runs
+from pinlab.report.tables import as_markdown
 from pinlab.snapshot.bundled import bundled
-from pinlab.tables import as_markdown
 
 __all__ = ["README", "between_marks", "demo_table", "main"]
 

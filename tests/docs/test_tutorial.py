@@ -20,7 +20,7 @@ def test_the_first_block_is_the_file():
 
 def test_the_command_prints_what_is_shown():
     done = subprocess.run(
-        [sys.executable, "-c", "from pinlab.cli import main; main()", *CONSOLE[1].split()],
+        [sys.executable, "-c", "from pinlab.cli.main import main; main()", *CONSOLE[1].split()],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -27,21 +27,22 @@ import numpy as np
 
 from mm.state.contents import TagContents
 from mm.state.frames import FrameState, PageFlag
-from pinlab import heatmap, reasons
-from pinlab.corpus import Corpus
-from pinlab.described import describe_machine
-from pinlab.layout import nr_frames_padded
-from pinlab.replay import replay
+from pinlab.replay.corpus import Corpus
+from pinlab.replay.frames import nr_frames_padded
+from pinlab.replay.replay import replay
+from pinlab.report import heatmap
+from pinlab.requests import reasons
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import SERVERS, run_request
 from pinlab.snapshot import form, image, infer, proc
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
+from pinlab.snapshot.synthetic import describe_machine
 from pinpage.errors import PinpageError
 from tests.fuzz.mutations import change_array, change_bytes, change_text, change_value, change_zip
 from tests.unit.pinlab.small import small_recording
-from tests.unit.pinlab.test_linux61 import arrays_and_meta, recorded
+from tests.unit.pinlab.snapshot.test_linux61 import arrays_and_meta, recorded
 
 __all__ = ["KINDS", "run_case"]
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm.move.design import RegistryDesign
-from pinlab.designs import DESIGNS
-from pinlab.mixed import ROWS, run
+from pinlab.load.mixed import ROWS, run
+from pinlab.replay.designs import DESIGNS
 from pinpage.owner import Reason
 
 MIB = 256
@@ -69,7 +69,9 @@ def test_every_owner_has_pages_moved_under_it(monkeypatch):
 
 def test_the_same_seed_gives_the_same_digest_in_another_process():
     arguments = "nr_pages=2048, seconds=0.5, seed=7"
-    program = f"from pinlab.mixed import run; r = run({arguments}); print(r.digest, r.pages_moved)"
+    program = (
+        f"from pinlab.load.mixed import run; r = run({arguments}); print(r.digest, r.pages_moved)"
+    )
     other = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

@@ -11,8 +11,8 @@ from mm.paging.paging import ANON_BITS
 from mm.planning.execute import NR_PLAN_ROUNDS
 from mm.state.gfp import Gfp
 from owners.opaque import OpaqueOwner
-from pinlab.compare import compare
-from pinlab.results import Run
+from pinlab.compare.compare import compare
+from pinlab.compare.results import Run
 from pinpage.owner import PinOwner, Verdict
 from pinpage.units import Span
 from tests.property.monotone import CONSUMERS, Case, World

@@ -9,8 +9,8 @@ from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
 from owners.odirect.device import cost_since
 from owners.zbud.pool import ZbudPool
-from pinlab import mixed
-from pinlab.scenario import Scenario, make_world
+from pinlab.load import mixed
+from pinlab.load.run import Scenario, make_world
 from pinpage.owner import Mode
 from pinpage.testing.conformance import DATA_NR_BYTES
 from pinpage.units import Span

@@ -5,7 +5,7 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 AREA, CMA, T_CMA = "mm/contig/cma_area.py", "mm/contig/cma.py", "tests/unit/mm/contig/test_cma.py"
-REQUEST, T_REQUEST = "pinlab/requests/cma.py", "tests/unit/pinlab/test_request_cma.py"
+REQUEST, T_REQUEST = "pinlab/requests/cma.py", "tests/unit/pinlab/requests/test_cma.py"
 PINS = "tests/unit/mm/contig/test_cma_pins.py"
 REFUSALS = "tests/refusals/test_mm_refuses.py"
 RANGES = "tests/property/test_contig_ranges.py"

@@ -11,7 +11,7 @@ PLAN = "pinpage/testing/conformance_plan.py"
 SEARCH = "pinpage/testing/conformance_search.py"
 LAB = "pinpage/testing/conformance_lab.py"
 FRONT = "pinpage/testing/conformance.py"
-CHECK = "pinlab/check.py"
+CHECK = "pinlab/cli/check.py"
 COLUMNS = "pinpage/testing/conformance_columns.py"
 ESCAPE = "pinpage/testing/conformance_escape.py"
 ACCOUNTS = "pinpage/testing/conformance_accounts.py"
@@ -459,7 +459,7 @@ MUTANTS = [
     Mutant(
         "check-says-nothing-by-exit-code",
         "C1",
-        "pinlab/cli.py",
+        "pinlab/cli/main.py",
         "    if not report.kept:\n",
         "    if report.kept is None:\n",
         ("tests/cli/test_check.py::test_a_broken_promise_is_exit_code_1_with_its_trace",),

@@ -199,12 +199,12 @@ _CACHE = [
      "        rmap.unmap_many(dropped)\n", "", (T_CLEAN,)),
     ("dropped-page-stays-on-lru", "L1", "mm/state/refs.py",
      "        self._lru.del_many(pfns if on_lru.all() else pfns[on_lru])\n", "", (T_CLEAN,)),
-    ("clean-page-counts-as-lost", "it is on disk", "pinlab/ledger.py",
+    ("clean-page-counts-as-lost", "it is on disk", "pinlab/replay/read_back.py",
      "            absent &= ~self.on_disk[space.mm_id][stored]\n", "            pass\n",
-     ("tests/unit/pinlab/test_ledger.py",)),
-    ("dirty-page-counts-as-on-disk", "it is nowhere else", "pinlab/replay.py",
+     ("tests/unit/pinlab/replay/test_read_back.py",)),
+    ("dirty-page-counts-as-on-disk", "it is nowhere else", "pinlab/replay/replay.py",
      "_NOT_ON_DISK = PageFlag.DIRTY.mask | PageFlag.SWAPBACKED.mask",
-     "_NOT_ON_DISK = PageFlag.SWAPBACKED.mask", ("tests/unit/pinlab/test_ledger.py",)),
+     "_NOT_ON_DISK = PageFlag.SWAPBACKED.mask", ("tests/unit/pinlab/replay/test_read_back.py",)),
 ]  # fmt: skip
 
 _COUNTS = [

@@ -4,10 +4,14 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-DEFLATE, CORPUS, FILL = "pinlab/deflate.py", "pinlab/corpus.py", "pinlab/fill.py"
-UNIT_DEFLATE = "tests/unit/pinlab/test_deflate.py"
-UNIT_CORPUS = "tests/unit/pinlab/test_corpus.py"
-UNIT_FILL = "tests/unit/pinlab/test_fill.py"
+DEFLATE, CORPUS, FILL = (
+    "pinlab/replay/deflate.py",
+    "pinlab/replay/corpus.py",
+    "pinlab/replay/contents.py",
+)
+UNIT_DEFLATE = "tests/unit/pinlab/replay/test_deflate.py"
+UNIT_CORPUS = "tests/unit/pinlab/replay/test_corpus.py"
+UNIT_FILL = "tests/unit/pinlab/replay/test_contents.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(

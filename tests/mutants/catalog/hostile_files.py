@@ -37,7 +37,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="npz-directory-unbounded",
         guards="the directory of a zip is bounded too",
-        file="pinlab/snapshot/npz.py",
+        file="pinlab/files/npz.py",
         old="if size is not None and size > _MOST_AT_ONCE:",
         new="if size is not None and size > 1 << 40:",
         tests=[f"{_HOSTILE}::test_a_directory_of_a_hundred_thousand_names_is_not_read"],
@@ -45,7 +45,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="npz-member-of-another-size",
         guards="a member inflates to what its own header says",
-        file="pinlab/snapshot/npz.py",
+        file="pinlab/files/npz.py",
         old="if info.file_size != found.nr_header_bytes + found.nr_bytes:",
         new="if info.file_size < found.nr_header_bytes + found.nr_bytes:",
         tests=[f"{_HOSTILE}::test_a_member_that_is_no_array_or_of_another_size"],
@@ -53,7 +53,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="npz-room-unasked",
         guards="a recording that does not fit is refused unread",
-        file="pinlab/snapshot/npz.py",
+        file="pinlab/files/npz.py",
         old="    if there is not None and needed > there:",
         new="    if there is not None and needed < 0:",
         tests=[f"{_HOSTILE}::test_more_frames_than_are_read_or_fit_are_refused_unread"],
@@ -61,7 +61,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="json-depth-unguarded",
         guards="JSON nested too deeply is one line",
-        file="pinlab/careful.py",
+        file="pinlab/files/careful.py",
         old="    except RecursionError:",
         new="    except EOFError:",
         tests=[
@@ -72,10 +72,10 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="pipe-waited-for",
         guards="a pipe in place of a file is not waited for",
-        file="pinlab/careful.py",
+        file="pinlab/files/careful.py",
         old="if not pipes and not stat.S_ISREG(path.stat().st_mode):",
         new="if not pipes and path.is_dir():",
-        tests=["tests/unit/pinlab/test_proc.py::test_a_pipe_in_place_of_a_text"],
+        tests=["tests/unit/pinlab/snapshot/test_proc.py::test_a_pipe_in_place_of_a_text"],
     ),
     Mutant(
         name="zone-watermarks-unordered",
@@ -120,7 +120,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="replay-maps-without-end",
         guards="what a header asks a replay to make is bounded",
-        file="pinlab/replayable.py",
+        file="pinlab/replay/replayable.py",
         old="if int(further.max(initial=0)) >= MAX_NR_PROCESSES:",
         new="if int(further.max(initial=0)) >= 1 << 30:",
         tests=[_MAPPED],
@@ -128,7 +128,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="replay-makes-all-of-a-huge-disk",
         guards="what a header asks a replay to make is bounded",
-        file="pinlab/replayable.py",
+        file="pinlab/replay/replayable.py",
         old="max(min(recorded, told_apart),",
         new="max(min(recorded, 2 * told_apart),",
         tests=[f"{_HOSTILE}::test_swap_beyond_what_can_be_told_apart_is_not_made"],
@@ -136,7 +136,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="replay-of-frames-without-a-zone",
         guards="whatever can be free lies in a zone",
-        file="pinlab/replayable.py",
+        file="pinlab/replay/replayable.py",
         old="    _check_homes(snapshot)\n",
         new="",
         tests=[_REPLAYED],
@@ -144,7 +144,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="replay-of-a-zone-beyond-memory",
         guards="zones lie within memory",
-        file="pinlab/replayable.py",
+        file="pinlab/replay/replayable.py",
         old="if facts.managed and facts.managed > nr_inside:",
         new="if facts.managed and facts.managed > facts.spanned:",
         tests=[_REPLAYED],
@@ -155,12 +155,12 @@ MUTANTS: list[Mutant] = [
         file="pinlab/snapshot/linux61.py",
         old="            elif not lowest <= value <= highest:",
         new="            elif value > highest << 64:",
-        tests=["tests/unit/pinlab/test_linux61.py::test_a_value_that_would_wrap_is_named"],
+        tests=["tests/unit/pinlab/snapshot/test_linux61.py::test_a_value_that_would_wrap_is_named"],
     ),
     Mutant(
         name="described-scatter-of-an-amount",
         guards="a description is refused before anything is made",
-        file="pinlab/described.py",
+        file="pinlab/snapshot/synthetic.py",
         old='(found[2] != "%" and name == "scatter")',
         new='(found[2] != "%" and name == "scattered")',
         tests=[f"{_HOSTILE}::test_a_description_beyond_bounds_is_refused_before_anything_is_made"],

@@ -15,7 +15,7 @@ T_MOVE, T_WALK = f"{UNIT}/hugetlb/test_evict.py", f"{UNIT}/hugetlb/test_gigantic
 T_LINGER = f"{UNIT}/hugetlb/test_linger.py"
 T_MODEL = "tests/property/test_hugetlb_machine.py"
 T_OWNER = "tests/unit/owners/test_hugetlb_pages.py"
-_HUGE1G = "tests/unit/pinlab/test_request_huge1g.py"
+_HUGE1G = "tests/unit/pinlab/requests/test_huge1g.py"
 T_SERVED = tuple(
     f"{_HUGE1G}::test_{name}"
     for name in (

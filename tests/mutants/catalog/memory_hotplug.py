@@ -18,7 +18,7 @@ UNIT_BLOCKS, UNIT_RESIZE = (
 )
 UNIT_PCP, UNIT_REQUEST = (
     "tests/unit/mm/buddy/test_pcp.py",
-    "tests/unit/pinlab/test_request_offline.py",
+    "tests/unit/pinlab/requests/test_offline.py",
 )
 RACES = "tests/races/test_r24_hot_remove_vs_pins.py"
 PROPERTY = "tests/property/test_hotplug_machine.py"
@@ -298,12 +298,12 @@ MUTANTS: list[Mutant] = [
     _hp(
         "snapshot-forgets-where-ram-is", "holes of a recording are known", SNAPSHOT,
         '            "ram": [[span.start, span.stop] for span in self.ram],\n', "",
-        "tests/unit/pinlab/test_linux61.py"
+        "tests/unit/pinlab/snapshot/test_linux61.py"
         "::test_where_ram_is_comes_from_iomem_if_that_was_recorded",
     ),
     _hp(
-        "replay-forgets-where-ram-is", "holes of a recording are known", "pinlab/replay.py",
+        "replay-forgets-where-ram-is", "holes of a recording are known", "pinlab/replay/replay.py",
         "            machine.hotplug.blocks.ram = self._snapshot.ram\n", "            pass\n",
-        "tests/unit/pinlab/test_replay.py::test_a_hole_that_looks_reserved_is_known_as_one",
+        "tests/unit/pinlab/replay/test_replay.py::test_a_hole_that_looks_reserved_is_known_as_one",
     ),
 ]  # fmt: skip

@@ -3,17 +3,17 @@
 from tests.mutants.mutant import Mutant, planted
 
 _UNIT = "tests/unit/pinlab"
-_REPLAY = f"{_UNIT}/test_replay.py"
+_REPLAY = f"{_UNIT}/replay/test_replay.py"
 _SMALL = f"{_REPLAY}::test_the_machine_equals_the_recording_frame_by_frame[small]"
-_LEDGER = f"{_UNIT}/test_ledger.py"
-_COMPARE = f"{_UNIT}/test_compare.py"
-_FORKED = f"{_UNIT}/test_forked.py"
+_LEDGER = f"{_UNIT}/replay/test_read_back.py"
+_COMPARE = f"{_UNIT}/compare/test_compare.py"
+_FORKED = f"{_UNIT}/compare/test_fork.py"
 
 _REPLAYED = [
     planted(
         "replay-unknown-is-free",
         "unknown is never free",
-        "pinlab/layout.py",
+        "pinlab/replay/frames.py",
         "    frames.state[:n] = snapshot.state\n",
         "    frames.state[:n] = np.where(snapshot.state == FrameState.UNKNOWN, FrameState.FREE, "
         "snapshot.state)\n",
@@ -22,7 +22,7 @@ _REPLAYED = [
     planted(
         "replay-no-holes-at-the-end",
         "padding is holes",
-        "pinlab/layout.py",
+        "pinlab/replay/frames.py",
         "    frames.order[:n] = snapshot.order\n",
         "    frames.order[:n] = snapshot.order\n    frames.state[n:] = FrameState.RESERVED\n",
         _SMALL,
@@ -30,7 +30,7 @@ _REPLAYED = [
     planted(
         "replay-pageblock-types-forgotten",
         "free lists by type",
-        "pinlab/layout.py",
+        "pinlab/replay/frames.py",
         "[: snapshot.nr_blocks][known] = snapshot.block_migratetype[known]",
         "[: snapshot.nr_blocks][known] = 1",
         _SMALL,
@@ -38,7 +38,7 @@ _REPLAYED = [
     planted(
         "replay-pin-without-references",
         "a pin has 1024 references",
-        "pinlab/replay.py",
+        "pinlab/replay/replay.py",
         "refs.get_many(pinned, GUP_PIN_COUNTING_BIAS)",
         "refs.get_many(pinned, 1)",
         f"{_REPLAY}::test_a_pinned_page_has_the_references_of_one_pin_and_of_its_mapping",
@@ -46,7 +46,7 @@ _REPLAYED = [
     planted(
         "replay-one-process-only",
         "mappings as recorded",
-        "pinlab/replay.py",
+        "pinlab/replay/replay.py",
         "mapped = mapped[nr_mappings[mapped] > process]",
         "mapped = mapped[nr_mappings[mapped] > process // 2]",
         f"{_REPLAY}::test_a_page_that_several_processes_map_is_mapped_by_as_many",
@@ -54,7 +54,7 @@ _REPLAYED = [
     planted(
         "replay-pcp-forgotten",
         "pcp pages are on lists",
-        "pinlab/replay.py",
+        "pinlab/replay/replay.py",
         "machine.pcp.adopt(pcp, 0)",
         "machine.pcp.adopt(pcp[:0], 0)",
         _SMALL,
@@ -62,7 +62,7 @@ _REPLAYED = [
     planted(
         "replay-one-object-per-page",
         "objects as stored",
-        "pinlab/replay.py",
+        "pinlab/replay/replay.py",
         "return min(max(stored, nr_pages), most)",
         "return nr_pages",
         _SMALL,
@@ -70,7 +70,7 @@ _REPLAYED = [
     planted(
         "replay-serials-shared",
         "no two frames alike",
-        "pinlab/replay.py",
+        "pinlab/replay/replay.py",
         "        return self._nr_serials - count\n",
         "        return 0\n",
         f"{_REPLAY}::test_no_two_frames_hold_the_same_bytes",
@@ -78,16 +78,16 @@ _REPLAYED = [
     planted(
         "replay-seed-ignored",
         "the seed decides",
-        "pinlab/replay.py",
+        "pinlab/replay/replay.py",
         "default_rng([self._options.seed, *name.encode()])",
         "default_rng([0, *name.encode()])",
-        f"{_UNIT}/test_compare.py::test_the_seed_changes_digests_and_nothing_that_is_about_frames",
+        f"{_UNIT}/compare/test_compare.py::test_the_seed_changes_digests_and_nothing_that_is_about_frames",
         f"{_REPLAY}::test_the_seed_decides_about_contents_and_about_nothing_else",
     ),
     planted(
         "replay-strangers-welcome",
         "unknown owners are named",
-        "pinlab/replay.py",
+        "pinlab/replay/replay.py",
         "strangers = sorted(movable - set(known))",
         "strangers = sorted(movable - movable)",
         f"{_REPLAY}::test_a_stranger_is_named_with_those_that_exist",
@@ -95,7 +95,7 @@ _REPLAYED = [
     planted(
         "replay-map-forgets-where-owners-went",
         "maps",
-        "pinlab/replay.py",
+        "pinlab/replay/replay.py",
         "        klass[pfns] = CLASS_OF_OWNER[name]\n",
         "        klass[pfns[:0]] = CLASS_OF_OWNER[name]\n",
         f"{_REPLAY}::test_a_map_of_the_machine_is_the_map_of_the_recording",
@@ -106,7 +106,7 @@ _READ_BACK = [
     planted(
         "ledger-missing-is-nothing",
         "nothing is lost silently",
-        "pinlab/ledger.py",
+        "pinlab/replay/read_back.py",
         "ReadBack(0, missing * PAGE_SIZE)",
         "ReadBack(0, 0)",
         f"{_LEDGER}::test_a_page_table_entry_that_was_dropped_is_a_page_lost",
@@ -114,7 +114,7 @@ _READ_BACK = [
     planted(
         "ledger-ousted-is-nothing",
         "nothing is lost silently",
-        "pinlab/ledger.py",
+        "pinlab/replay/read_back.py",
         "ReadBack(0, nr_ousted * PAGE_SIZE)",
         "ReadBack(0, 0)",
         f"{_LEDGER}::test_two_pages_that_name_one_slot_lose_one_of_them",
@@ -122,7 +122,7 @@ _READ_BACK = [
     planted(
         "ledger-leftover-entries-are-nothing",
         "nothing is lost silently",
-        "pinlab/ledger.py",
+        "pinlab/replay/read_back.py",
         "PAGE_SIZE * (not kept))",
         "0)",
         f"{_LEDGER}::test_an_entry_that_zswap_forgot_is_lost",
@@ -130,7 +130,7 @@ _READ_BACK = [
     planted(
         "ledger-blob-unread",
         "nothing is lost silently",
-        "pinlab/ledger.py",
+        "pinlab/replay/read_back.py",
         "if found == blob or",
         "if len(found) == len(blob) or",
         f"{_LEDGER}::test_one_flipped_bit_in_a_pool_page_loses_the_object_there",
@@ -138,7 +138,7 @@ _READ_BACK = [
     planted(
         "ledger-anew-is-lost",
         "no false alarm",
-        "pinlab/ledger.py",
+        "pinlab/replay/read_back.py",
         "if found == blob or _inflated(found) == self._page(serial):",
         "if found == blob:",
         f"{_LEDGER}::test_a_page_that_was_compressed_anew_is_not_lost",
@@ -146,7 +146,7 @@ _READ_BACK = [
     planted(
         "ledger-disk-unread",
         "no false alarm",
-        "pinlab/ledger.py",
+        "pinlab/replay/read_back.py",
         "return area.disk.get(offset)",
         "return area.disk.get(-offset)",
         f"{_LEDGER}::test_a_page_written_to_disk_is_looked_for_there",
@@ -154,7 +154,7 @@ _READ_BACK = [
     planted(
         "ledger-swap-cache-unread",
         "no false alarm",
-        "pinlab/ledger.py",
+        "pinlab/replay/read_back.py",
         "        if pfn >= 0:\n            return self.contents.read(pfn)\n",
         "",
         f"{_LEDGER}::test_a_page_in_the_swap_cache_is_looked_for_there",
@@ -162,7 +162,7 @@ _READ_BACK = [
     planted(
         "ledger-objects-unread",
         "nothing is lost silently",
-        "pinlab/ledger.py",
+        "pinlab/replay/read_back.py",
         "        for owner, serials in self.objects:\n",
         "        for owner, serials in self.objects[:0]:\n",
         f"{_LEDGER}::test_one_flipped_bit_loses_its_page",
@@ -173,7 +173,7 @@ _COMPARED = [
     planted(
         "compare-checks-nothing-first",
         "refused before anything runs",
-        "pinlab/compare.py",
+        "pinlab/compare/compare.py",
         "    check_runs(snapshot, runs)\n",
         "    check_runs(snapshot, runs[:0])\n",
         f"{_COMPARE}::test_a_run_that_cannot_be_made_is_refused_before_the_first_one_starts",
@@ -181,7 +181,7 @@ _COMPARED = [
     planted(
         "compare-any-strategy",
         "refused before anything runs",
-        "pinlab/compare.py",
+        "pinlab/compare/compare.py",
         "if run.strategy not in get_args(Strategy):",
         "if not run.strategy:",
         f"{_COMPARE}::test_a_run_that_cannot_be_made_is_refused_before_the_first_one_starts",
@@ -189,7 +189,7 @@ _COMPARED = [
     planted(
         "compare-whole-operation-counts",
         "measured",
-        "pinlab/compare.py",
+        "pinlab/compare/compare.py",
         "pages_moved=measured.pgmigrate_success if moved is None else moved",
         "pages_moved=measured.pgmigrate_fail if moved is None else moved",
         f"{_COMPARE}::test_where_the_phases_are_not_told_apart_the_whole_operation_counts",
@@ -197,7 +197,7 @@ _COMPARED = [
     planted(
         "compare-any-operation-is-measured",
         "measured",
-        "pinlab/compare.py",
+        "pinlab/compare/compare.py",
         'measured.operation != "cmphuge" or ',
         "",
         f"{_COMPARE}::test_nothing_was_measured_where_another_request_was_recorded",
@@ -205,7 +205,7 @@ _COMPARED = [
     planted(
         "compare-growth-forgotten",
         "growth is counted",
-        "pinlab/compare.py",
+        "pinlab/compare/compare.py",
         "pages_grown = _nr_used(machine) - used_before",
         "pages_grown = 0 * used_before",
         f"{_COMPARE}::test_only_reclaim_makes_memory_grow",
@@ -213,7 +213,7 @@ _COMPARED = [
     planted(
         "compare-memory-not-made-anew",
         "runs do not depend on each other",
-        "pinlab/compare.py",
+        "pinlab/compare/compare.py",
         "            contents = _filled(snapshot, corpus, seed)\n    return",
         "    return",
         f"{_COMPARE}::test_where_nothing_forks_the_rows_are_the_same",
@@ -221,7 +221,7 @@ _COMPARED = [
     planted(
         "compare-none-is-an-owner",
         "coverage",
-        "pinlab/compare.py",
+        "pinlab/compare/compare.py",
         'return () if owners == ("none",) else owners',
         "return owners",
         f"{_COMPARE}::test_a_coverage_by_name",
@@ -245,7 +245,7 @@ _COMPARED = [
     planted(
         "forked-answers-out-of-order",
         "order of the tasks",
-        "pinlab/forked.py",
+        "pinlab/compare/fork.py",
         "return [results[index] for index in range(len(tasks))]",
         "return list(results.values())",
         f"{_FORKED}::test_results_come_in_the_order_of_the_tasks",
@@ -253,7 +253,7 @@ _COMPARED = [
     planted(
         "forked-ctrl-c-reaches-children",
         "Ctrl-C",
-        "pinlab/forked.py",
+        "pinlab/compare/fork.py",
         "signal.signal(signal.SIGINT, signal.SIG_IGN)",
         "signal.getsignal(signal.SIGINT)",
         f"{_FORKED}::test_a_child_ignores_the_ctrl_c_that_its_parent_answers",
@@ -261,7 +261,7 @@ _COMPARED = [
     planted(
         "forked-children-outlive-an-error",
         "nothing is left behind",
-        "pinlab/forked.py",
+        "pinlab/compare/fork.py",
         "            child.process.terminate()\n            child.process.join()\n",
         "            pass\n",
         f"{_FORKED}::test_an_error_ends_the_other_children",
@@ -269,7 +269,7 @@ _COMPARED = [
     planted(
         "forked-child-cleans-up",
         "a child touches nothing of its parent's",
-        "pinlab/forked.py",
+        "pinlab/compare/fork.py",
         "    os._exit(0)\n",
         "    raise SystemExit(0)\n",
         f"{_FORKED}::test_a_child_leaves_without_cleaning_up_what_is_its_parents",
@@ -277,7 +277,7 @@ _COMPARED = [
     planted(
         "forked-unpicklable-error-hangs-up",
         "errors arrive",
-        "pinlab/forked.py",
+        "pinlab/compare/fork.py",
         "            pickle.loads(answer)  #",
         "            _ = answer  #",
         f"{_FORKED}::test_what_a_task_raises_is_raised_here",

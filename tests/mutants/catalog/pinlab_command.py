@@ -3,9 +3,9 @@
 from tests.mutants.mutant import Mutant, planted
 
 _UNIT = "tests/unit/pinlab"
-_TABLES = f"{_UNIT}/test_tables.py"
-_NOTES = f"{_UNIT}/test_notes.py"
-_OUTPUT = f"{_UNIT}/test_output.py"
+_TABLES = f"{_UNIT}/report/test_tables.py"
+_NOTES = f"{_UNIT}/compare/test_conclusions.py"
+_OUTPUT = f"{_UNIT}/cli/test_output.py"
 _ERRORS = "tests/cli/test_errors.py"
 _RECORD = "tests/cli/test_record.py"
 _REPORT = "tests/cli/test_report.py"
@@ -21,7 +21,7 @@ _PRINTED = [
     planted(
         "tables-never-stacked",
         "80 columns",
-        "pinlab/tables.py",
+        "pinlab/report/tables.py",
         "if width is None or len(whole[1]) <= width:",
         "if width is None or width:",
         f"{_TABLES}::test_a_table_that_is_too_wide_is_stacked_not_wrapped",
@@ -29,7 +29,7 @@ _PRINTED = [
     planted(
         "tables-runs-look-alike",
         "80 columns",
-        "pinlab/tables.py",
+        "pinlab/report/tables.py",
         'f"({callbacks})" if callbacks.strip("-") else ""',
         '""',
         f"{_TABLES}::test_a_stacked_table_tells_runs_of_one_design_apart",
@@ -37,7 +37,7 @@ _PRINTED = [
     planted(
         "notes-a-gain-is-a-loss",
         "what a callback buys",
-        "pinlab/notes.py",
+        "pinlab/compare/conclusions.py",
         "gained = row.huge_pages - base.huge_pages",
         "gained = base.huge_pages - row.huge_pages",
         f"{_NOTES}::test_one_callback_that_buys_next_to_nothing_is_said",
@@ -45,7 +45,7 @@ _PRINTED = [
     planted(
         "notes-blames-the-bound-always",
         "what a callback buys",
-        "pinlab/notes.py",
+        "pinlab/compare/conclusions.py",
         "if row.bound - base.bound <= base.bound * _LITTLE:",
         "if row.bound >= base.bound:",
         f"{_NOTES}::test_the_bound_is_blamed_only_where_it_is_to_blame",
@@ -53,7 +53,7 @@ _PRINTED = [
     planted(
         "notes-losses-unsaid",
         "bytes lost",
-        "pinlab/notes.py",
+        "pinlab/compare/conclusions.py",
         "for row in rows if row.bytes_lost]",
         "for row in rows if row.bytes_lost < 0]",
         f"{_NOTES}::test_lost_bytes_come_first",
@@ -61,7 +61,7 @@ _PRINTED = [
     planted(
         "output-bar-into-a-file",
         "only on a terminal",
-        "pinlab/output.py",
+        "pinlab/cli/output.py",
         _NO_BAR.format("not sys.stderr.isatty()"),
         _NO_BAR.format("sys.stderr is None"),
         f"{_OUTPUT}::test_no_bar_where_nobody_looks",
@@ -72,7 +72,7 @@ _COMMAND = [
     planted(
         "cli-parser-errors-in-a-box",
         "one line",
-        "pinlab/cli.py",
+        "pinlab/cli/main.py",
         'app(prog_name="pinpage", standalone_mode=False)',
         'app(prog_name="pinpage")',
         _CALLS,
@@ -80,7 +80,7 @@ _COMMAND = [
     planted(
         "cli-usage-is-a-failure",
         "exit code 2",
-        "pinlab/cli_common.py",
+        "pinlab/cli/errors.py",
         "    except PinpageError as error:\n        end(str(error), 2)\n",
         "    except PinpageError as error:\n        end(str(error), 1)\n",
         _CALLS,
@@ -88,7 +88,7 @@ _COMMAND = [
     planted(
         "cli-loads-numpy-for-help",
         "--help answers at once",
-        "pinlab/cli.py",
+        "pinlab/cli/main.py",
         "import typer\n",
         "import numpy\nimport typer\n",
         f"{_ERRORS}::test_help_loads_nothing_heavy",
@@ -96,7 +96,7 @@ _COMMAND = [
     planted(
         "cli-permission-traceback",
         "one line",
-        "pinlab/cli_common.py",
+        "pinlab/cli/errors.py",
         "    except OSError as error:\n",
         "    except BlockingIOError as error:\n",
         f"{_ERRORS}::test_a_file_that_may_not_be_read_is_named",
@@ -104,7 +104,7 @@ _COMMAND = [
     planted(
         "cli-interrupt-unsaid",
         "Ctrl-C",
-        "pinlab/cli.py",
+        "pinlab/cli/main.py",
         "    if code == INTERRUPTED:\n",
         "    if code == -INTERRUPTED:\n",
         f"{_RECORD}::test_an_interrupt_leaves_the_old_file",
@@ -112,7 +112,7 @@ _COMMAND = [
     planted(
         "cli-map-before-the-picture-fails",
         "nothing half done",
-        "pinlab/cli.py",
+        "pinlab/cli/main.py",
         "        text = draw.text(snapshot, width)\n",
         "        text = draw.text(snapshot, width)\n        typer.echo(text)\n",
         f"{_REPORT}::test_without_matplotlib_the_extra_is_named_and_nothing_is_printed",
@@ -120,7 +120,7 @@ _COMMAND = [
     planted(
         "form-directory-does-not-exist",
         "one clear line",
-        "pinlab/snapshot/npz.py",
+        "pinlab/files/npz.py",
         "        if not path.exists():\n",
         "        if not path.is_file():\n",
         f"{_ERRORS}::test_a_file_that_cannot_be_used_is_named_with_what_is_wrong",

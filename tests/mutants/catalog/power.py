@@ -11,7 +11,7 @@ POWER, MAP, ENERGY, REQUEST = (
     "pinlab/requests/power.py",
 )
 UNIT = "tests/unit/mm/power/test_power.py"
-SHOW = "tests/unit/pinlab/test_request_power.py"
+SHOW = "tests/unit/pinlab/requests/test_power.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(

@@ -5,12 +5,12 @@ from tests.mutants.mutant import Mutant, planted
 __all__ = ["MUTANTS"]
 
 _UNIT = "tests/unit/pinlab"
-_ACCOUNT = f"{_UNIT}/test_request_account.py"
-_REPORT = f"{_UNIT}/test_request_report.py"
-_SHOW = f"{_UNIT}/test_request_show.py"
-_REASONS = f"{_UNIT}/test_reasons.py"
-_DESCRIBED = f"{_UNIT}/test_described.py"
-_FIDELITY = f"{_UNIT}/test_fidelity.py"
+_ACCOUNT = f"{_UNIT}/requests/test_account.py"
+_REPORT = f"{_UNIT}/requests/test_report.py"
+_SHOW = f"{_UNIT}/requests/test_show.py"
+_REASONS = f"{_UNIT}/requests/test_reasons.py"
+_DESCRIBED = f"{_UNIT}/snapshot/test_synthetic.py"
+_FIDELITY = f"{_UNIT}/requests/test_fidelity.py"
 _SUM_UP = "tests/property/test_requests_sum_up.py"
 _STEPS = "tests/property/test_cost_steps.py"
 _CLI = "tests/cli/test_request.py"
@@ -104,7 +104,7 @@ _SUMS = [
     planted(
         "reasons-filter-ignores-the-holder",
         "report reasons",
-        "pinlab/reasons.py",
+        "pinlab/requests/reasons.py",
         "        if owner in (None, holder)\n",
         "",
         _REASONS,
@@ -112,7 +112,7 @@ _SUMS = [
     planted(
         "reasons-filter-ignores-the-reason",
         "report reasons",
-        "pinlab/reasons.py",
+        "pinlab/requests/reasons.py",
         " if reason in (None, why)}",
         "}",
         _REASONS,
@@ -182,7 +182,7 @@ _INTERRUPTED = [
     planted(
         "command-partial-looks-whole",
         "exit code 130",
-        "pinlab/cli_request.py",
+        "pinlab/cli/request.py",
         "        raise typer.Exit(INTERRUPTED)\n",
         "        pass\n",
         f"{_CLI}::test_a_person_sees_that_it_is_partial",
@@ -190,7 +190,7 @@ _INTERRUPTED = [
     planted(
         "command-ignores-a-second-ctrl-c",
         "Ctrl-C",
-        "pinlab/cli_common.py",
+        "pinlab/cli/errors.py",
         "            raise KeyboardInterrupt\n",
         "            return\n",
         f"{_CLI}::test_a_second_ctrl_c_does_not_wait",
@@ -198,7 +198,7 @@ _INTERRUPTED = [
     planted(
         "command-keeps-ctrl-c",
         "Ctrl-C",
-        "pinlab/cli_common.py",
+        "pinlab/cli/errors.py",
         "        signal.signal(signal.SIGINT, before)\n",
         "        pass\n",
         f"{_CLI}::test_ctrl_c_ends_in_order_with_a_report_that_says_it_is_partial",
@@ -206,7 +206,7 @@ _INTERRUPTED = [
     planted(
         "command-swallows-foreign-options",
         "options that concern nobody",
-        "pinlab/cli_request.py",
+        "pinlab/cli/request.py",
         "if value is not None and consumer not in _CONCERNS[option]:",
         "if value is not None and not _CONCERNS[option]:",
         f"{_CLI}::test_a_wrong_call_is_one_line",
@@ -217,7 +217,7 @@ _MEMORY = [
     planted(
         "described-pins-in-cma",
         "long-term pins leave CMA",
-        "pinlab/described.py",
+        "pinlab/snapshot/synthetic.py",
         'self._give(("gup",), self._free_below(self._cma.start))',
         'self._give(("gup",), self._free_below(self._cma.stop))',
         _DESCRIBED,
@@ -225,7 +225,7 @@ _MEMORY = [
     planted(
         "described-scatters-everything",
         "grouping by mobility",
-        "pinlab/described.py",
+        "pinlab/snapshot/synthetic.py",
         "int(count * (1 - self._scatter))",
         "int(count * self._scatter)",
         _DESCRIBED,
@@ -233,7 +233,7 @@ _MEMORY = [
     planted(
         "described-ignores-the-seed",
         "determinism",
-        "pinlab/described.py",
+        "pinlab/snapshot/synthetic.py",
         "np.random.default_rng(seed), seed)",
         "np.random.default_rng(), seed)",
         _DESCRIBED,
@@ -241,7 +241,7 @@ _MEMORY = [
     planted(
         "fidelity-counts-what-came-online-again",
         "fidelity",
-        "pinlab/fidelity.py",
+        "pinlab/requests/fidelity.py",
         'name.startswith("offline")',
         'name.startswith("o")',
         _FIDELITY,
@@ -249,7 +249,7 @@ _MEMORY = [
     planted(
         "fidelity-counts-failed-allocations",
         "fidelity",
-        "pinlab/fidelity.py",
+        "pinlab/requests/fidelity.py",
         'if step.get("rc") == 0}',
         "}",
         _FIDELITY,
@@ -257,7 +257,7 @@ _MEMORY = [
     planted(
         "fidelity-bar-on-the-prediction",
         "fidelity",
-        "pinlab/fidelity.py",
+        "pinlab/requests/fidelity.py",
         '"huge": off <= 0.20 * measured,',
         '"huge": off <= 0.20 * predicted,',
         _FIDELITY,

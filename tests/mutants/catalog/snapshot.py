@@ -2,10 +2,10 @@
 
 from tests.mutants.mutant import Mutant
 
-_SNAPSHOT = "tests/unit/pinlab/test_snapshot.py"
-_PROC = "tests/unit/pinlab/test_proc.py"
-_LINUX61 = "tests/unit/pinlab/test_linux61.py"
-_HEATMAP = "tests/unit/pinlab/test_heatmap.py"
+_SNAPSHOT = "tests/unit/pinlab/snapshot/test_snapshot.py"
+_PROC = "tests/unit/pinlab/snapshot/test_proc.py"
+_LINUX61 = "tests/unit/pinlab/snapshot/test_linux61.py"
+_HEATMAP = "tests/unit/pinlab/report/test_heatmap.py"
 _BROKEN = f"{_SNAPSHOT}::test_a_broken_promise_is_named"
 
 MUTANTS: list[Mutant] = [
@@ -217,7 +217,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="heatmap-one-frame-in-use-drawn-as-free",
         guards="map",
-        file="pinlab/heatmap.py",
+        file="pinlab/report/heatmap.py",
         old="-(-4 * taken.nr_movable // np.maximum(taken.nr_pages, 1))",
         new="4 * taken.nr_movable // np.maximum(taken.nr_pages, 1)",
         tests=[f"{_HEATMAP}::test_one_letter_for_each_pageblock"],
@@ -225,7 +225,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="heatmap-overflows-its-width",
         guards="map",
-        file="pinlab/heatmap.py",
+        file="pinlab/report/heatmap.py",
         old="width - _LABEL_WIDTH - 2)",
         new="width - _LABEL_WIDTH)",
         tests=[f"{_HEATMAP}::test_a_map_never_exceeds_its_width_nor_the_screen"],
@@ -233,7 +233,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="tally-holes-count-as-memory",
         guards="map",
-        file="pinlab/tally.py",
+        file="pinlab/report/cells.py",
         old="nr_pages = table.sum(axis=1) - table[:, FrameClass.HOLE]",
         new="nr_pages = table.sum(axis=1)",
         tests=[f"{_HEATMAP}::test_the_tally_equals_a_plain_count"],
@@ -244,6 +244,6 @@ MUTANTS: list[Mutant] = [
         file="pinlab/snapshot/bundled.py",
         old="423 MiB (41 %) are free",
         new="512 MiB (50 %) are free",
-        tests=["tests/unit/pinlab/test_bundled.py"],
+        tests=["tests/unit/pinlab/snapshot/test_bundled.py"],
     ),
 ]

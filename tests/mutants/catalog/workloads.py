@@ -4,9 +4,9 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-WORKLOADS, SCENARIO = "pinlab/workloads.py", "pinlab/scenario.py"
-UNIT_WORKLOADS = "tests/unit/pinlab/test_workloads.py"
-UNIT_SCENARIO = "tests/unit/pinlab/test_scenario.py"
+WORKLOADS, SCENARIO = "pinlab/load/workload.py", "pinlab/load/run.py"
+UNIT_WORKLOADS = "tests/unit/pinlab/load/test_workload.py"
+UNIT_SCENARIO = "tests/unit/pinlab/load/test_run.py"
 LOAD = "tests/property/test_mixed_load.py"
 ALONE = f"{UNIT_WORKLOADS}::test_each_workload_alone_loses_nothing"
 EVERYTHING = f"{LOAD}::test_two_seconds_of_everything[registry]"
@@ -25,7 +25,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="load-pool-leaks-a-frame",
         guards="frames leaked",
-        file="pinlab/workload_io.py",
+        file="pinlab/load/io.py",
         old="        while self._posted:\n",
         new="        while len(self._posted) > 1:\n",
         tests=(f"{ALONE}[ring]",),

@@ -5,8 +5,8 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 EXTENTS, ZPOOL, ZS = "owners/pool/extents.py", "owners/zpool.py", "owners/zsmalloc/zpool_driver.py"
-STORE, STOCK, REPLAY = "owners/zswap/store.py", "pinlab/stock.py", "pinlab/replay.py"
-UNIT, STOCK_T = "tests/unit/owners/test_zpool.py", "tests/unit/pinlab/test_stock.py"
+STORE, STOCK, REPLAY = "owners/zswap/store.py", "pinlab/replay/pools.py", "pinlab/replay/replay.py"
+UNIT, STOCK_T = "tests/unit/owners/test_zpool.py", "tests/unit/pinlab/replay/test_pools.py"
 EITHER = "tests/property/test_zswap_on_either_pool.py"
 
 
@@ -65,7 +65,7 @@ MUTANTS: list[Mutant] = [
         "slot_offset(slot, chunks) + offset", "slot_offset(slot, chunks)", UNIT,
     ),
     _mutant(
-        "recorded-z3fold-is-opaque", "replay", "pinlab/holders.py",
+        "recorded-z3fold-is-opaque", "replay", "pinlab/replay/owners.py",
         '    FrameClass.ZBUD: "zbud",\n    FrameClass.Z3FOLD: "z3fold",\n',
         '    FrameClass.ZBUD: "zbud",\n', STOCK_T,
     ),

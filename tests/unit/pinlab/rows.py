@@ -1,6 +1,6 @@
 """Rows made by hand, for what prints them."""
 
-from pinlab.results import Comparison, MeasuredRow, Row
+from pinlab.compare.results import Comparison, MeasuredRow, Row
 
 __all__ = ["comparison", "row"]
 

@@ -16,24 +16,25 @@ import pytest
 from attrs import evolve
 
 from mm.state.contents import TagContents
-from pinlab import reasons
-from pinlab.available import nr_bytes_available
-from pinlab.careful import awry, load_json, one_line, read_bytes
-from pinlab.corpus import Corpus
-from pinlab.described import describe_machine
-from pinlab.fidelity import find_cases
-from pinlab.layout import nr_frames_padded
-from pinlab.replay import replay
-from pinlab.replayable import (
+from pinlab.files import npz
+from pinlab.files.available import nr_bytes_available
+from pinlab.files.careful import awry, load_json, one_line, read_bytes
+from pinlab.replay.corpus import Corpus
+from pinlab.replay.frames import nr_frames_padded
+from pinlab.replay.replay import replay
+from pinlab.replay.replayable import (
     MAX_NR_FURTHER_MAPPINGS,
     MAX_NR_PROCESSES,
     check_replayable,
     nr_swap_slots,
 )
-from pinlab.snapshot import form, image, npz
+from pinlab.requests import reasons
+from pinlab.requests.fidelity import find_cases
+from pinlab.snapshot import form, image
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.open import open_snapshot
+from pinlab.snapshot.synthetic import describe_machine
 from pinlab.snapshot.text import parse_iomem, parse_pagetypeinfo, parse_zones
 from pinpage.errors import PinpageError
 from pinpage.units import Span
@@ -138,7 +139,7 @@ def test_the_limit_of_the_process_counts_as_memory(tmp_path):
     assert unlimited is None or resource.getrlimit(resource.RLIMIT_AS)[0] > 0
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
-        "from pinlab.available import nr_bytes_available; print(nr_bytes_available())"
+        "from pinlab.files.available import nr_bytes_available; print(nr_bytes_available())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,0 +1,106 @@
+"""What the subcommands share: how a mistake, a failure and an interruption end.
+
+Exit codes: 0 done, 1 it failed (a file, a permission), 2 it was called wrongly, 130 it was
+interrupted.  Whatever the user did wrong is one line on stderr; a traceback is our bug.
+"""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from pinlab.files.careful import one_line
+
+if TYPE_CHECKING:
+    from pinlab.snapshot.image import Snapshot
+
+__all__ = [
+    "INTERRUPTED",
+    "end",
+    "failures",
+    "help_if_alone",
+    "interruptible",
+    "open_recording",
+    "usage_errors",
+]
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
+
+
+def end(message: str, code: int) -> NoReturn:
+    """One line on stderr, whatever the message quotes, and out."""
+    typer.echo(f"pinpage: {one_line(message)}", err=True)
+    raise typer.Exit(code)
+
+
+def help_if_alone(context: typer.Context) -> None:
+    """A group of commands that was called without one explains itself."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """What goes wrong with files and memory: one line, exit code 1."""
+    from pinpage.errors import PinpageError
+
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except MemoryError:
+        end("memory ran out: try --jobs 1, or a smaller recording", 1)
+    except OSError as error:
+        end(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+    except PinpageError as error:
+        end(str(error), 1)
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """What was asked for wrongly: one line, exit code 2."""
+    from pinpage.errors import PinpageError
+
+    try:
+        yield
+    except PinpageError as error:
+        end(str(error), 2)
+
+
+def open_recording(recording: str | None) -> "Snapshot":
+    """A recording by path; None is the one that is built in."""
+    with failures():
+        from pinlab.snapshot.open import open_snapshot
+
+        return open_snapshot(recording)
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C sets a flag, so that what is under way can end in order; a second one does not wait.
+
+    Yields whether it was pressed.  Where Ctrl-C is ignored already (a job in the background)
+    it stays so.
+    """
+    pressed: list[int] = []
+
+    def press(number: int, _frame: FrameType | None) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+        typer.echo("pinpage: ending in order; Ctrl-C again to leave at once", err=True)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        yield lambda: False
+        return
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,291 @@
+"""The command `pinpage`: parse, call, print.  No logic lives here.
+
+What a subcommand needs is imported when it runs, so that `--help` answers at once.
+
+Exit codes: 0 done, 1 it failed (a file, a permission), 2 it was called wrongly, 130 it was
+interrupted.  Whatever the user did wrong is one line on stderr; a traceback is our bug.
+"""
+
+import enum
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pinlab.cli import request as cli_request
+from pinlab.cli.errors import (
+    INTERRUPTED,
+    end,
+    failures,
+    help_if_alone,
+    open_recording,
+    usage_errors,
+)
+
+if TYPE_CHECKING:
+    from pinlab.compare.compare import Run
+    from pinlab.snapshot.image import Snapshot
+
+__all__ = ["app", "check", "compare", "heatmap", "main", "record"]
+
+app = typer.Typer(
+    add_completion=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_report_app = typer.Typer(invoke_without_command=True)
+app.add_typer(_report_app, name="report")
+
+
+class _Strategy(enum.StrEnum):
+    """How to decide what to move."""
+
+    scan = "scan"
+    plan = "plan"
+
+
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        typer.echo(f"pinpage {version('pinpage')}")
+    except PackageNotFoundError:  # run from a checkout
+        typer.echo("pinpage, not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    """Who pins which physical page, and what it would buy if they let it move.
+
+    Start with `pinpage compare`: it needs no file and no root.
+    """
+    help_if_alone(context)
+
+
+@_report_app.callback()
+def _report(context: typer.Context) -> None:
+    """Look at one recording, or at what a run said."""
+    help_if_alone(context)
+
+
+app.command()(cli_request.request)
+app.command()(cli_request.fidelity)
+_report_app.command()(cli_request.reasons)
+
+
+_Recording = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECORDING", help="A recording's file; if left out, the one that is built in."
+    ),
+]
+_Designs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--design",
+        metavar="NAME",
+        help="How frames are treated that mm cannot move by itself: unmovable (v3.11), "
+        "zbud-reclaim (the RFC of 2013), registry (whoever pinned is asked). Repeatable.",
+    ),
+]
+_Movable = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="OWNER[,OWNER...]",
+        help="Who has a migrate callback under registry, such as zbud,slab; or none. "
+        "Repeatable: each use is a run of its own.",
+    ),
+]
+_StrategyOption = Annotated[
+    _Strategy | None,
+    typer.Option(
+        help="scan: the kernel's two scanners. plan: knowing who holds what, empty the "
+        "most pageblocks with the fewest moves."
+    ),
+]
+_Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Of the contents that fill memory.")]
+_Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Runs at a time; two if left out. No figure depends on it."
+    ),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+_Map = Annotated[bool, typer.Option("--map", help="Draw memory before and after each run.")]
+
+
+@app.command()
+def compare(  # noqa: PLR0917  (typer calls it by name)
+    recording: _Recording = None,
+    design: _Designs = None,
+    movable: _Movable = None,
+    strategy: _StrategyOption = None,
+    seed: _Seed = 0,
+    jobs: _Jobs = None,
+    as_json: _Json = False,
+    with_map: _Map = False,
+) -> None:
+    """What recorded memory gives under each design, beside what Linux did with it.
+
+    Each run starts from the same frames, compacts them all and takes every 2 MiB page there is.
+
+    Without options: every design, with and without callbacks, by scan and by plan.
+    """
+    from pinlab.cli.output import comparison_as_json, print_maps, run_progress
+    from pinlab.compare.compare import check_runs
+    from pinlab.compare.compare import compare as run_all
+    from pinlab.report.tables import print_comparison
+
+    if as_json and with_map:
+        end("--map draws for people: leave it out with --json", 2)
+    snapshot = open_recording(recording)
+    with usage_errors():
+        runs = _runs(snapshot, design, movable, strategy)
+        check_runs(snapshot, runs)
+    with failures(), run_progress() as progress:
+        comparison = run_all(
+            snapshot,
+            runs,
+            seed=seed,
+            with_maps=with_map,
+            nr_jobs=jobs or min(2, os.cpu_count() or 1),
+            progress=progress,
+        )
+    if as_json:
+        typer.echo(json.dumps(comparison_as_json(comparison), indent=2))
+        return
+    print_comparison(comparison)
+    if with_map:
+        print_maps(comparison)
+
+
+@app.command()
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:OWNER",
+            help="A callable that gets a lab and returns a subject; MODULE is a dotted name or "
+            "the path of a .py file.",
+            show_default=False,
+        ),
+    ],
+    examples: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Random plans; half of the schedules.")
+    ] = 100,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the random plans.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check that an owner keeps what the contract promises. Needs the extra `test`.
+
+    Exit code 1: a promise was broken; the shortest trace that was found is printed.
+    """
+    with usage_errors():
+        from pinlab.cli.check import check_owner, report_as_json
+
+        report = check_owner(target, nr_examples=examples, seed=seed)
+    typer.echo(json.dumps(report_as_json(report), indent=2) if as_json else report)
+    if not report.kept:
+        raise typer.Exit(1)
+
+
+@app.command()
+def record(
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The recording to write.", show_default=False
+        ),
+    ],
+) -> None:
+    """Capture this machine's memory map from /proc. Needs root; changes nothing but FILE.
+
+    What /proc does not tell stays unknown, and an unknown frame is never taken for a free one.
+    """
+    from pinlab.cli.output import describe, file_progress
+    from pinlab.snapshot.record import record as capture
+
+    with failures(), file_progress() as progress:
+        snapshot = capture(output, progress)
+    typer.echo(f"{output}: {describe(snapshot)}")
+
+
+@_report_app.command()
+def heatmap(
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="FILE", help="A recording; if left out, the one that is built in."),
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it as a picture, too.")
+    ] = None,
+    width: Annotated[int, typer.Option(min=40, metavar="N", help="Columns of text.")] = 79,
+) -> None:
+    """Draw memory as a map: one cell per pageblock, by whoever keeps it from being emptied."""
+    from pinlab.report import heatmap as draw
+
+    snapshot = open_recording(file)
+    with failures():
+        text = draw.text(snapshot, width)
+        if png is not None:
+            draw.png(snapshot, png)
+            text += f"\n{png}: drawn"
+        typer.echo(text)
+
+
+def main() -> None:
+    """The entry point: a user's mistake ends in one line, never in a traceback."""
+    sys.exit(_exit_code_of_run())
+
+
+def _exit_code_of_run() -> int:
+    try:
+        code = app(prog_name="pinpage", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        # The parser's own errors; typer brings its parser along, or not, depending on its age.
+        if not hasattr(error, "format_message"):
+            raise
+        return _say_what_was_wrong(error)
+    if code == INTERRUPTED:
+        typer.echo("pinpage: interrupted", err=True)
+    return code if isinstance(code, int) else 0
+
+
+def _say_what_was_wrong(error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "pinpage"
+    message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+    typer.echo(f"pinpage: {message}; see {path} --help", err=True)
+    return int(error.exit_code)
+
+
+def _runs(
+    snapshot: "Snapshot",
+    designs: list[str] | None,
+    coverages: list[str] | None,
+    strategy: _Strategy | None,
+) -> tuple["Run", ...]:
+    from pinlab.compare.compare import coverage_named, default_runs, runs_of
+
+    if not designs and not coverages and strategy is None:
+        return default_runs(snapshot)
+    chosen = [coverage_named(names) for names in coverages or []]
+    return runs_of(snapshot, designs or [], chosen, None if strategy is None else strategy.value)

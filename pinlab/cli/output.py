@@ -1,0 +1,129 @@
+"""What the command prints besides tables: JSON, maps, progress, one-line descriptions."""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pinlab.compare.compare import Progress as RunProgress
+from pinlab.compare.results import Comparison, Run
+from pinlab.replay.owners import classes_of
+from pinlab.report import heatmap
+from pinlab.snapshot.classes import FrameClass
+from pinlab.snapshot.image import Snapshot
+from pinpage.units import PAGE_SIZE
+
+__all__ = [
+    "NamedProgress",
+    "attempt_progress",
+    "case_progress",
+    "comparison_as_json",
+    "describe",
+    "file_progress",
+    "print_maps",
+    "run_progress",
+    "terminal_width",
+]
+
+
+NamedProgress = Callable[[str, int, int], None]
+"""Told before each piece of work: its name, how many are done, how many there are (0: unknown)."""
+
+_MOVABLE_BY_MM = frozenset({FrameClass.ANON, FrameClass.FILE, FrameClass.HUGETLB})
+
+
+def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
+    """One JSON object; maps are left out."""
+    shown = attrs.asdict(comparison, filter=lambda attribute, _: attribute.name != "maps")
+    for row in shown["rows"]:
+        row["movable"] = list(row["movable"])
+    shown["rows"] = list(shown["rows"])
+    return shown
+
+
+def print_maps(comparison: Comparison) -> None:
+    """Memory before and after each run, side by side."""
+    for row, maps in zip(comparison.rows, comparison.maps, strict=True):
+        print()
+        print(" ".join((row.design, "+".join(row.movable), row.strategy)).replace("  ", " "))
+        movable = _MOVABLE_BY_MM | classes_of(row.movable)
+        print(heatmap.pair(maps.before, maps.after, movable=movable))
+
+
+def describe(snapshot: Snapshot) -> str:
+    """A recording in one line."""
+    free = snapshot.nr_frames_of(FrameClass.FREE) * PAGE_SIZE >> 20
+    unknown = snapshot.nr_frames_of(FrameClass.UNKNOWN)
+    return (
+        f"{snapshot.nr_frames:,d} frames in {snapshot.nr_blocks:,d} pageblocks: "
+        f"{free:,d} MiB free, {unknown:,d} of unknown use"
+    )
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(file=sys.stderr),
+        transient=True,
+    )
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout is; None where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+@contextmanager
+def run_progress() -> Iterator[RunProgress | None]:
+    """A bar over the runs of a comparison, on stderr; none where stderr is no terminal."""
+    with _named_progress("filling memory") as bar:
+
+        def told(run: Run, done: int, total: int) -> None:
+            if bar is not None:
+                what = " ".join(filter(None, (run.design, "+".join(run.movable), run.strategy)))
+                bar(what, done, total)
+
+        yield None if bar is None else told
+
+
+@contextmanager
+def file_progress() -> Iterator[NamedProgress | None]:
+    """A bar over the files that are read, on stderr; none where stderr is no terminal."""
+    with _named_progress("reading") as told:
+        yield told
+
+
+@contextmanager
+def attempt_progress() -> Iterator[NamedProgress | None]:
+    """A bar over the attempts of a request, on stderr; none where stderr is no terminal."""
+    with _named_progress("filling memory") as told:
+        yield told
+
+
+@contextmanager
+def case_progress() -> Iterator[NamedProgress | None]:
+    """A bar over recordings that are replayed, on stderr; none where stderr is no terminal."""
+    with _named_progress("replaying") as told:
+        yield told
+
+
+@contextmanager
+def _named_progress(first: str) -> Iterator[NamedProgress | None]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with _bar() as bar:
+        task = bar.add_task(first, total=None)
+
+        def told(name: str, done: int, total: int) -> None:
+            bar.update(task, description=name, completed=done, total=total or None)
+
+        yield told

@@ -1,0 +1,225 @@
+"""`pinpage request`, `pinpage fidelity`, `pinpage report reasons`: parse, call, print."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pinlab.cli import options as opt
+from pinlab.cli.errors import INTERRUPTED, end, failures, interruptible, usage_errors
+
+if TYPE_CHECKING:
+    from pinlab.requests.report import RequestOptions, RequestReport
+    from pinlab.snapshot.image import Snapshot
+
+__all__ = ["fidelity", "reasons", "request"]
+
+
+_CONCERNS = {
+    "--pages": (opt.Consumer.cma,),
+    "--align": (opt.Consumer.cma,),
+    "--block": (opt.Consumer.offline,),
+    "--block-size": (opt.Consumer.offline,),
+    "--region": (opt.Consumer.power,),
+    "--interleave": (opt.Consumer.power,),
+    "--idle": (opt.Consumer.power,),
+    "--node": (opt.Consumer.huge2m, opt.Consumer.huge1g),
+}
+"""Options that only some consumers have."""
+
+_SIZE = re.compile(r"(\d+)(KiB|MiB|GiB)")
+_SHIFT = {"KiB": 10, "MiB": 20, "GiB": 30}
+_PAGE_SHIFT = 12
+_MOST_SECONDS = 86_400.0
+
+
+def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
+    consumer: opt.ConsumerArgument,
+    memory: opt.Memory = None,
+    design: opt.Design = "registry",
+    movable: opt.Movable = None,
+    strategy: opt.StrategyOption = opt.HowToChoose.scan,
+    seed: opt.Seed = 0,
+    count: opt.Count = None,
+    pages: opt.Pages = None,
+    align: opt.Align = None,
+    block: opt.Block = None,
+    block_size: opt.BlockSize = None,
+    region: opt.Region = None,
+    interleave: opt.Interleave = None,
+    idle: opt.Idle = None,
+    node: opt.Node = None,
+    mode: opt.ModeOption = opt.Waiting.sync,
+    tries: opt.Tries = None,
+    timeout: opt.Timeout = None,
+    as_json: opt.Json = False,
+    cdf: opt.Cdf = False,
+    layout_only: opt.LayoutOnly = False,
+) -> None:
+    """Serve one consumer of memory, as the kernel would or by plan, and say what it got.
+
+    What was obtained, what stood in the way and whose it is, and what the time went to.
+    """
+    given = {
+        "--pages": pages, "--align": align, "--block": block, "--block-size": block_size,
+        "--region": region, "--interleave": interleave, "--idle": idle, "--node": node,
+    }  # fmt: skip
+    with usage_errors():
+        _check_concern(consumer, given)
+        from pinlab.compare.compare import coverage_named
+        from pinlab.requests.report import RequestOptions
+        from pinpage.owner import Mode
+
+        options = RequestOptions(
+            design=design,
+            movable=() if movable is None else coverage_named(movable),
+            strategy=strategy.value,
+            mode=Mode[mode.name.rstrip("_").upper()],
+            count=count,
+            nr_pages=pages,
+            align_order=align or 0,
+            block=block,
+            block_nr_pages=_nr_pages("--block-size", block_size),
+            region_nr_pages=_nr_pages("--region", region),
+            nr_interleaved=interleave or 1,
+            expected_idle_ns=_whole_ns("--idle", idle),
+            node=node,
+            nr_tries=tries,
+            timeout_ns=_whole_ns("--timeout", timeout),
+            seed=seed,
+        )
+    snapshot = _memory(consumer, memory, seed)
+    report = _serve(consumer, snapshot, options, layout_only=layout_only)
+    _print_report(report, as_json=as_json, cdf=cdf)
+    if report.partial:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _check_concern(consumer: opt.Consumer, given: dict[str, Any]) -> None:
+    for option, value in given.items():
+        if value is not None and consumer not in _CONCERNS[option]:
+            whom = " and ".join(_CONCERNS[option])
+            end(f"{option} is for {whom}, not for {consumer}: leave it out", 2)
+
+
+def _nr_pages(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = _SIZE.fullmatch(text.strip())
+    nr_bytes = int(found[1]) << _SHIFT[found[2]] if found else 0
+    if not nr_bytes or nr_bytes % (1 << _PAGE_SHIFT):
+        end(f"{option} {text!r}: give whole pages as a size such as 64MiB", 2)
+    return nr_bytes >> _PAGE_SHIFT
+
+
+def _whole_ns(option: str, seconds: float | None) -> int | None:
+    if seconds is None:
+        return None
+    if not 0 < seconds <= _MOST_SECONDS:
+        end(f"{option} {seconds}: give seconds of simulated time, more than 0, at most a day", 2)
+    return max(1, round(seconds * 1e9))
+
+
+def _memory(consumer: opt.Consumer, named: str | None, seed: int) -> "Snapshot":
+    from pinlab.requests.run import open_memory
+    from pinlab.snapshot.synthetic import is_description
+
+    wrong = usage_errors if named is not None and is_description(named) else failures
+    with wrong():
+        return open_memory(consumer.value, named, seed=seed)
+
+
+def _serve(
+    consumer: opt.Consumer, snapshot: "Snapshot", options: "RequestOptions", *, layout_only: bool
+) -> "RequestReport":
+    from attrs import evolve
+
+    from pinlab.cli.output import attempt_progress
+    from pinlab.replay.host_memory import require_room
+    from pinlab.requests.run import check_request, run_request
+
+    with usage_errors():
+        check_request(snapshot, options)
+    with failures():
+        if not layout_only:
+            require_room(snapshot, 1)
+    with failures(), usage_errors(), interruptible() as pressed, attempt_progress() as advance:
+        watched = evolve(options, interrupted=pressed)
+        if advance is not None:
+            watched = evolve(watched, advance=advance)
+        contents: Any = "none" if layout_only else "bytes"
+        return run_request(consumer.value, snapshot, watched, contents=contents)
+
+
+def _print_report(report: "RequestReport", *, as_json: bool, cdf: bool) -> None:
+    from pinlab.cli.output import terminal_width
+    from pinlab.requests.latency import percentiles
+    from pinlab.requests.show import as_text, cdf_as_text
+
+    if as_json:
+        shown = report.as_json() | ({"cdf": percentiles(report.attempts)} if cdf else {})
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    typer.echo(as_text(report, terminal_width()))
+    if cdf and report.attempts:
+        typer.echo("\n" + cdf_as_text(report, terminal_width()))
+
+
+def fidelity(
+    folder: opt.Folder, only: opt.Only = None, jobs: opt.Jobs = 2, as_json: opt.Json = False
+) -> None:
+    """Replay every recording under the design that its kernel had, and compare with the kernel.
+
+    Case by case: predicted, measured, and whether the difference is within what is promised.
+    """
+    from pinlab.cli.output import case_progress, terminal_width
+    from pinlab.requests.fidelity import as_json as shown
+    from pinlab.requests.fidelity import as_text, find_cases, replay_cases
+
+    with usage_errors():
+        cases = find_cases(folder, tuple(kind.value for kind in only or ()))
+    with failures(), case_progress() as progress:
+        found = replay_cases(cases, nr_jobs=jobs, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(shown(found), indent=2))
+        return
+    typer.echo(as_text(found, terminal_width()))
+
+
+def reasons(
+    file: opt.ReportFile,
+    reason: opt.ReasonFilter = None,
+    owner: opt.OwnerFilter = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Count the frames that stayed where they were, by reason and holder."""
+    from pinlab.cli.output import terminal_width
+    from pinlab.requests import reasons as counting
+
+    with failures():
+        text = _text_of(file)
+        runs = counting.read(text, "stdin" if file == "-" else file)
+    with usage_errors():
+        runs = counting.chosen(runs, reason=reason, owner=owner)
+    if as_json:
+        typer.echo(json.dumps(counting.as_json(runs), indent=2))
+        return
+    tables = (f"{run.name}\n\n{counting.as_text(run.by_owner, terminal_width())}" for run in runs)
+    typer.echo("\n\n".join(tables))
+
+
+def _text_of(file: str) -> str:
+    from pinlab.files.careful import MOST_TEXT_NR_BYTES, read_bytes
+
+    try:
+        if file != "-":
+            return read_bytes(Path(file), pipes=True).decode("utf-8")
+        text = sys.stdin.read(MOST_TEXT_NR_BYTES + 1)
+    except UnicodeDecodeError:
+        end(f"{file}: is not text; give what --json printed", 1)
+    if len(text) > MOST_TEXT_NR_BYTES:
+        end("stdin: is larger than anything that --json prints", 1)
+    return text

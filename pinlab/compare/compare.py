@@ -1,0 +1,282 @@
+"""The same memory, the same owners, the same request, under one design after another.
+
+The request is the recordings' `cmphuge`: compact all memory, then take as many 2 MiB pages
+as there are.  Under `scan` they come from the page allocator, min watermark included, as a
+write to nr_hugepages gets them.  Under `plan` they are the blocks that the plan emptied.
+"""
+
+import gc
+from collections.abc import Callable, Iterable, Sequence
+from typing import get_args
+
+import numpy as np
+from attrs import evolve
+
+from mm.machine import Machine
+from mm.move.strategy import Strategy
+from mm.state.contents import ArenaContents, Contents
+from mm.state.frames import FrameState
+from pinlab.compare.fork import can_fork, run_forked
+from pinlab.compare.results import Comparison, Maps, MeasuredRow, Row, Run
+from pinlab.replay.corpus import Corpus
+from pinlab.replay.designs import design
+from pinlab.replay.frames import nr_frames_padded
+from pinlab.replay.host_memory import require_room
+from pinlab.replay.owners import movable_owners
+from pinlab.replay.replay import Replayed, class_counts, replay
+from pinlab.snapshot.image import Snapshot
+from pinpage.errors import PinpageError
+
+__all__ = [
+    "Comparison",
+    "Maps",
+    "MeasuredRow",
+    "Progress",
+    "Row",
+    "Run",
+    "check_runs",
+    "compare",
+    "coverage_named",
+    "default_runs",
+    "measured_row",
+    "runs_of",
+    "serve",
+]
+
+
+Progress = Callable[[Run, int, int], None]
+"""Told before each run: the run, how many are done, how many there are."""
+
+
+def default_runs(snapshot: Snapshot) -> tuple[Run, ...]:
+    """What is shown when nothing is asked for: each design, then knowledge.
+
+    Owners that the recording does not have are left out of the coverage.
+    """
+    have = movable_owners(snapshot)
+    zbud = tuple(name for name in ("zbud",) if name in have)
+    both = tuple(name for name in ("slab", "zbud") if name in have)
+    runs = (
+        Run("unmovable"),
+        Run("zbud-reclaim"),
+        Run("registry", zbud),
+        Run("registry", both),
+        Run("registry", (), "plan"),
+        Run("registry", both, "plan"),
+    )
+    return tuple(dict.fromkeys(runs))
+
+
+def coverage_named(names: str) -> tuple[str, ...]:
+    """Owners from a list as on the command line: "zbud,slab", or "none" for nobody.
+
+    Raises:
+        PinpageError: the list is empty, or says none and names somebody.
+    """
+    owners = tuple(sorted({name.strip() for name in names.split(",")} - {""}))
+    if not owners or ("none" in owners and len(owners) > 1):
+        raise PinpageError(f"--movable {names!r}: name owners, or none alone for nobody")
+    return () if owners == ("none",) else owners
+
+
+def runs_of(
+    snapshot: Snapshot,
+    designs: Sequence[str],
+    coverages: Sequence[tuple[str, ...]],
+    strategy: Strategy | None,
+) -> tuple[Run, ...]:
+    """The runs that designs, coverages and a strategy name together.
+
+    Args:
+        snapshot: the recording, for the defaults.
+        designs: names; if none, the default runs' where no coverage is given either, else
+            the registry, for it alone asks owners.
+        coverages: owners with a callback, one run each for designs that ask them; if none,
+            such designs run with nobody movable.
+        strategy: None for "scan".
+    """
+    strategy = strategy or "scan"
+    if not designs and not coverages:
+        runs = [evolve(run, strategy=strategy) for run in default_runs(snapshot)]
+        return tuple(dict.fromkeys(runs))
+    spread = [tuple(sorted(set(owners))) for owners in coverages] or [()]
+    runs = []
+    for name in designs or ["registry"]:
+        asks = design(name).takes_coverage
+        if not asks and coverages and len(designs) == 1:
+            raise PinpageError(f"design {name!r} asks no owner: leave --movable out for it")
+        runs += [Run(name, owners, strategy) for owners in (spread if asks else [()])]
+    return tuple(dict.fromkeys(runs))
+
+
+def check_runs(snapshot: Snapshot, runs: Iterable[Run]) -> None:
+    """Refuse runs that cannot be made, before the first one starts.
+
+    Raises:
+        PinpageError: an unknown design or strategy, an owner that the recording does not
+            have, or a coverage given to a design that asks nobody.
+    """
+    known = movable_owners(snapshot)
+    for run in runs:
+        entry = design(run.design)
+        if run.strategy not in get_args(Strategy):
+            names = ", ".join(get_args(Strategy))
+            raise PinpageError(f"strategy {run.strategy!r} is unknown: it is one of {names}")
+        if run.movable and not entry.takes_coverage:
+            raise PinpageError(f"design {run.design!r} asks no owner: leave --movable out for it")
+        for name in run.movable:
+            if name not in known:
+                raise PinpageError(
+                    f"movable owner {name!r} holds nothing in {snapshot.name}: "
+                    f"it is one of {', '.join(known)}"
+                )
+
+
+def measured_row(snapshot: Snapshot) -> MeasuredRow | None:
+    """The recorded outcome of `cmphuge`, or None."""
+    measured = snapshot.measured
+    if measured is None or measured.operation != "cmphuge" or measured.huge_pages is None:
+        return None
+    moved = measured.during("compact", "pgmigrate_success")
+    migrate = measured.during("compact", "compact_migrate_scanned")
+    free = measured.during("compact", "compact_free_scanned")
+    emptied = measured.wholly_free_after_compaction
+    return MeasuredRow(
+        kernel=f"Linux {'.'.join(snapshot.provenance.kernel_release.split('.')[:2])}".strip(),
+        huge_pages=measured.huge_pages,
+        pageblocks_emptied=None if emptied is None else emptied - measured.wholly_free_before,
+        pages_moved=measured.pgmigrate_success if moved is None else moved,
+        pages_scanned=(measured.compact_migrate_scanned if migrate is None else migrate)
+        + (measured.compact_free_scanned if free is None else free),
+    )
+
+
+def compare(
+    snapshot: Snapshot,
+    runs: Sequence[Run],
+    *,
+    seed: int = 0,
+    with_maps: bool = False,
+    nr_jobs: int = 1,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Make every run, each on a machine of its own that starts from the same memory.
+
+    Args:
+        snapshot: the recording.
+        runs: what to compare.
+        seed: of the contents.
+        with_maps: keep a map of memory before and after each run.
+        nr_jobs: runs at a time, each in a process of its own; rows do not depend on it.
+        progress: told before each run.
+
+    Raises:
+        PinpageError: see `check_runs` and `require_room`; nothing has run then.
+
+    Cost: one to four seconds a run for a 1 GiB machine.  Contents are written once and
+        shared copy-on-write: 0.6 GiB, and up to 0.3 more for each run under way.
+    """
+    check_runs(snapshot, runs)
+    require_room(snapshot, nr_jobs)
+    corpus = Corpus.build(seed=seed)
+    contents = _filled(snapshot, corpus, seed)
+
+    def one(run: Run) -> tuple[Row, Maps | None]:
+        return _run_once(snapshot, corpus, run, seed, contents, with_maps=with_maps)
+
+    if can_fork():
+        done = run_forked(
+            one,
+            runs,
+            nr_jobs=nr_jobs,
+            started=None if progress is None else lambda run, n: progress(run, n, len(runs)),
+        )
+    else:
+        done = []
+        for run in runs:
+            if progress is not None:
+                progress(run, len(done), len(runs))
+            done.append(one(run))
+            contents = _filled(snapshot, corpus, seed)
+    return Comparison(
+        recording=snapshot.name,
+        request="cmphuge",
+        seed=seed,
+        measured=measured_row(snapshot),
+        rows=tuple(row for row, _ in done),
+        maps=tuple(maps for _, maps in done if maps is not None),
+    )
+
+
+def _filled(snapshot: Snapshot, corpus: Corpus, seed: int) -> ArenaContents:
+    """The contents that every run starts from, written once."""
+    contents = ArenaContents(nr_frames_padded(snapshot))
+    replay(snapshot, corpus, design_name="unmovable", contents=contents, seed=seed)
+    gc.collect()  # the machine is a web of references; its children need not inherit it
+    return contents
+
+
+def _run_once(
+    snapshot: Snapshot,
+    corpus: Corpus,
+    run: Run,
+    seed: int,
+    contents: Contents,
+    *,
+    with_maps: bool,
+) -> tuple[Row, Maps | None]:
+    replayed = replay(
+        snapshot,
+        corpus,
+        design_name=run.design,
+        movable=frozenset(run.movable),
+        contents=contents,
+        write=False,
+        seed=seed,
+    )
+    if not with_maps:
+        return serve(replayed, run), None
+    before = class_counts(replayed)
+    row = serve(replayed, run)
+    return row, Maps(before, class_counts(replayed))
+
+
+def serve(replayed: Replayed, run: Run) -> Row:
+    """Compact, take huge pages, read everything back.
+
+    Raises:
+        InvariantError: the machine contradicts itself afterwards.
+    """
+    machine = replayed.machine
+    used_before = _nr_used(machine)
+    compacted = machine.compact(run.strategy)
+    machine.pcp.drain_all()
+    pages_grown = _nr_used(machine) - used_before
+    pool = machine.hugetlb
+    wanted = machine.pageblocks.nr_blocks
+    huge_pages = pool.claim(wanted) if run.strategy == "plan" else pool.grow(wanted)
+    read = replayed.ledger.read_back(machine.contents, replayed.zswap, machine.swap)
+    machine.check()
+    report = compacted.report
+    return Row(
+        design=run.design,
+        movable=run.movable,
+        strategy=run.strategy,
+        bound=compacted.bound,
+        huge_pages=huge_pages,
+        pageblocks_emptied=report.pageblocks_emptied,
+        pages_moved=report.pages_moved,
+        pages_unused=0 if replayed.zswap is None else replayed.zswap.counters.unused_pages,
+        pages_grown=pages_grown,
+        pages_scanned=report.pages_scanned_migrate + report.pages_scanned_free,
+        refused={reason.name.lower(): n for reason, n in sorted(report.refused.items())},
+        lock_acquisitions=machine.counters.lock_acquisitions,
+        modelled_ns=compacted.elapsed_ns,
+        bytes_verified=read.bytes_verified,
+        bytes_lost=read.bytes_lost,
+        digest=machine.digest(),
+    )
+
+
+def _nr_used(machine: Machine) -> int:
+    return int(np.count_nonzero(machine.frames.state == FrameState.USED))

@@ -1,0 +1,246 @@
+"""Many actors on one machine: an event loop in simulated time, and the final account.
+
+    due = now + rest:  the actor that is due first goes on; before it, whatever its devices
+                       had to do by then happens
+
+Workloads (`pinlab.load.workload`) and a compaction at a fixed period are actors alike.  The load
+is open: an actor rests from when it was due, not from when it got its turn, so that a slow
+compaction delays others and does not thin them out.
+
+At the end everybody reads back what he stored, every reference is accounted for, everybody
+lets go, and the machine must be as empty as it began.
+"""
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mm.compaction.compaction import CompactReport
+from mm.machine import Machine
+from mm.move.strategy import Strategy
+from mm.state.frames import FrameState
+from owners.compress import compressor
+from owners.gup.gup import Gup
+from owners.odirect.events import EventQueue
+from owners.zbud.reclaim import ZbudReclaim
+from pinlab.load.workload import Action, Streams, Workload, World
+from pinlab.replay.corpus import Corpus
+from pinlab.replay.designs import Dispatch, design
+from pinlab.replay.read_back import ReadBack
+from pinpage.errors import PinpageError, require
+from pinpage.registry import PinRegistry
+from pinpage.units import Pfns
+
+__all__ = ["COMPACT_EVERY_NS", "Scenario", "make_world"]
+
+COMPACT_EVERY_NS = 100_000_000
+"""A compaction every 100 ms of simulated time, unless told otherwise."""
+
+
+def make_world(*, nr_pages: int, design_name: str, seed: int, compress_with: str = "zlib") -> World:
+    """An empty machine under a design, and what workloads on it share.
+
+    Args:
+        nr_pages: of the machine, whole pageblocks.
+        design_name: a name of `pinlab.replay.designs.DESIGNS`.
+        seed: of all random streams.
+        compress_with: a name of `owners.compress.COMPRESSORS`; others than zlib need an extra.
+
+    Raises:
+        PinpageError: unknown design or compressor, a seed below 0, or part of a pageblock.
+    """
+    dispatch = design(design_name).dispatch
+    if seed < 0:
+        raise PinpageError(f"scenario: seed={seed}: give 0 or more")
+    machine = Machine.build(nr_pages=nr_pages)
+    registry = machine.use_registry() if dispatch is Dispatch.REGISTRY else None
+    world = World(
+        machine=machine,
+        registry=registry,
+        gup=Gup(machine),
+        interrupts=EventQueue(machine.clock),
+        streams=Streams(seed),
+        corpus=Corpus.build(seed=seed),
+        compressor=compressor(compress_with),
+    )
+    if dispatch is Dispatch.PAGE_TYPE:
+        machine.design = ZbudReclaim(machine, world.zbud_pools)
+    return world
+
+
+class Scenario:
+    """Workloads and compactions that take turns on one world.
+
+    Attributes:
+        world: the machine and what is shared.
+        workloads: in the order in which they start; they let go in the opposite order.
+        counts: (actor, kind of action) -> times; refused ones under "kind refused".
+        compacted: what all compactions did together.
+
+    Invariants, run by `check` (no move is under way between two actions):
+        SC1 the references of a used frame are its mappings, its place in the swap cache and
+            what the workloads hold, no more and no less; a frame that is not used has none.
+        SC2 under a registry, the pins of each frame account for exactly what the workloads
+            hold there.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        workloads: Sequence[Workload],
+        *,
+        compact_every_ns: int = COMPACT_EVERY_NS,
+        strategies: Sequence[Strategy] = ("scan", "plan"),
+    ) -> None:
+        """Start the workloads; their time begins now.
+
+        Args:
+            world: nobody else works on it.
+            workloads: of distinct names, on that world.
+            compact_every_ns: the period of compactions.
+            strategies: of one compaction after the other, over and over; () for none.
+
+        Raises:
+            PinpageError: a period below 1 ns, or a workload on another world.
+        """
+        if compact_every_ns < 1:
+            raise PinpageError(f"scenario: compact_every_ns={compact_every_ns}: at least 1")
+        for workload in workloads:
+            if workload.world is not world:
+                raise PinpageError(f"scenario: workload {workload.name!r} is on another world")
+        self.world = world
+        self.workloads = tuple(workloads)
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.compacted = CompactReport()
+        self._compact_every_ns = compact_every_ns
+        for workload in self.workloads:
+            workload.start()
+        self._turns: list[tuple[int, int, str, Iterator[Action]]] = []
+        self._line_up(strategies)
+
+    def _line_up(self, strategies: Sequence[Strategy]) -> None:
+        """The first turn of everybody; at one time the order is that of the workloads."""
+        now_ns = self.world.machine.clock.now_ns
+        for order, workload in enumerate(self.workloads):
+            due_ns = now_ns + workload.rest_ns()
+            heapq.heappush(self._turns, (due_ns, order, workload.name, workload.actions()))
+        if strategies:
+            due_ns, order = now_ns + self._compact_every_ns, len(self.workloads)
+            turns = self._compactions(strategies)
+            heapq.heappush(self._turns, (due_ns, order, "compaction", turns))
+
+    def _compactions(self, strategies: Sequence[Strategy]) -> Iterator[Action]:
+        for strategy in itertools.cycle(strategies):
+            self.compacted.add(self.world.machine.compact(strategy, with_bound=False).report)
+            yield Action(strategy, self._compact_every_ns)
+
+    def run(self, duration_ns: int) -> None:
+        """Let that much time pass, and whatever is due in it happen; may be called again.
+
+        Raises:
+            PinpageError: a negative duration.
+            InvariantError: an owner found one of its own broken.
+        """
+        if duration_ns < 0:
+            raise PinpageError(f"scenario: duration_ns={duration_ns}: give 0 or more")
+        interrupts = self.world.interrupts
+        stop_ns = self.world.machine.clock.now_ns + duration_ns
+        while self._turns and self._turns[0][0] <= stop_ns:
+            due_ns, order, name, actor = self._turns[0]
+            interrupts.run_until(due_ns)
+            action = next(actor)
+            self.counts[name, f"{action.kind} refused" if action.is_refused else action.kind] += 1
+            heapq.heapreplace(self._turns, (due_ns + action.rest_ns, order, name, actor))
+        interrupts.run_until(stop_ns)
+
+    # The account.
+
+    def read_back(self) -> ReadBack:
+        """Have everybody read back what he stored; comparisons made on the way count too."""
+        for workload in self.workloads:
+            workload.read_back()
+        return sum((workload.book.found for workload in self.workloads), ReadBack())
+
+    def check(self) -> None:
+        """Run SC1 and SC2, and the invariants of the machine, the registry and every owner.
+
+        Raises:
+            InvariantError: one does not hold.
+        """
+        self.world.machine.check()
+        for workload in self.workloads:
+            workload.check()
+        self._check_references()
+        if self.world.registry is not None:
+            self._check_pins(self.world.registry)
+
+    def _held(self, *, registered_only: bool = False) -> Pfns:
+        """References that workloads hold, int64 (nr_frames,)."""
+        held = np.zeros(self.world.nr_pages, dtype=np.int64)
+        for workload in self.workloads:
+            for holding in workload.holdings():
+                if holding.is_registered or not registered_only:
+                    np.add.at(held, holding.pfns, holding.nr_references)
+        return held
+
+    def _check_references(self) -> None:
+        machine = self.world.machine
+        frames = machine.frames
+        used = frames.state == FrameState.USED
+        expected = self._held() + (machine.swap.cache.entry_of >= 0)
+        # A zbud or slab page has its type where others count mappings: below -1.
+        expected += np.maximum(frames.mapcount.astype(np.int64) + 1, 0)
+        wrong = np.flatnonzero(np.where(used, frames.refcount, 0) != expected)
+        for pfn in wrong[:1].tolist():
+            require(
+                condition=False,
+                message="SC1 a reference that nobody accounts for, or none where there should be",
+                pfn=pfn,
+                refcount=frames.refcount.item(pfn),
+                accounted=int(expected[pfn]),
+                nr_frames=len(wrong),
+            )
+
+    def _check_pins(self, registry: PinRegistry) -> None:
+        pinned = np.zeros(self.world.nr_pages, dtype=np.int64)
+        by_owner: dict[str, tuple[list[int], list[object]]] = {}
+        owners = {owner.name: owner for owner in registry.owners}
+        for pin in registry.iter_pins(0, self.world.nr_pages):
+            pfns, privates = by_owner.setdefault(pin.owner.name, ([], []))
+            pfns.append(pin.pfn)
+            privates.append(pin.private)
+        for name, (pfns, privates) in by_owner.items():
+            where = np.array(pfns, dtype=np.int64)
+            np.add.at(pinned, where, owners[name].references(where, privates))
+        wrong = np.flatnonzero(pinned != self._held(registered_only=True))
+        for pfn in wrong[:1].tolist():
+            require(
+                condition=False,
+                message="SC2 a frame that is held is not pinned, or the other way round",
+                pfn=pfn,
+                pins=registry.pins(pfn),
+                nr_frames=len(wrong),
+            )
+
+    def let_go(self) -> int:
+        """Have everybody give everything up.
+
+        Returns:
+            Frames that are neither free nor on a per-CPU list afterwards, and so are leaked.
+
+        Raises:
+            InvariantError: a pin is left.
+        """
+        for workload in reversed(self.workloads):
+            workload.let_go()
+        machine, registry = self.world.machine, self.world.registry
+        if registry is not None:
+            registry.flush()
+            require(
+                len(registry) == 0, "SC2 a pin is left that nobody holds", nr_pins=len(registry)
+            )
+        machine.pcp.drain_all()
+        return int(np.count_nonzero(machine.frames.state != FrameState.FREE))

@@ -1,0 +1,37 @@
+"""Whether the contents of a replayed machine fit into this one, asked before they are written.
+
+A replay touches a page here for every frame in use there.  Without asking, a recording of a
+large machine would end in the hands of the OOM killer.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from mm.state.frames import FrameState
+from pinlab.files.available import MEMINFO, nr_bytes_available
+from pinlab.snapshot.image import Snapshot
+from pinpage.errors import PinpageError
+from pinpage.units import PAGE_SIZE
+
+__all__ = ["require_room"]
+
+_RUN_SHARE = 0.5
+"""What each run under way writes anew, as a share of the contents that it started from."""
+
+
+def require_room(snapshot: Snapshot, nr_jobs: int, meminfo: Path = MEMINFO) -> None:
+    """Refuse contents that this machine has no memory for; where it does not say, try.
+
+    Raises:
+        PinpageError: names what is needed and what there is.
+    """
+    there = nr_bytes_available(meminfo)
+    nr_used = int(np.count_nonzero(snapshot.state == FrameState.USED))
+    needed = nr_used * PAGE_SIZE * (1 + _RUN_SHARE * nr_jobs)
+    if there is not None and needed > there:
+        raise PinpageError(
+            f"{snapshot.name}: its contents need {needed / 2**30:.1f} GiB here and "
+            f"{there / 2**30:.1f} GiB are available: use a larger machine"
+            + (", or --jobs 1" if nr_jobs > 1 else "")
+        )

@@ -1,0 +1,327 @@
+"""A recording becomes a machine, frame by frame.
+
+Every used frame gets a holder that knows it:
+
+    anonymous   processes that map it, as many as the recording counts, so that mm moves it
+    page cache  one address space of kind "file", the cache
+    zbud, z3fold, zsmalloc   the pool that zswap had: really compressed pages, whose virtual
+                pages are swapped out of the first process
+    pinned      an anonymous page that also has a pin with 1024 references, as FOLL_PIN takes
+    the rest    an `OpaqueOwner` per class (slab, pagetable, kernel ...), which refuses to
+                move unless it is declared movable
+
+So "who has a callback" is a parameter of the run, not of the code.
+
+What is not kept: which process mapped what, swap cache pages (replayed as mapped ones),
+compound slab pages (each frame moves by itself), transient references.
+"""
+
+from collections.abc import Set as AbstractSet
+
+import numpy as np
+from attrs import define, field, frozen
+from numpy.typing import NDArray
+
+from mm.machine import Machine
+from mm.state.contents import ArenaContents, Contents
+from mm.state.frames import FrameState, PageFlag
+from mm.state.nodes import place_frames
+from mm.swap.swap import swp_entry
+from owners.compress import compressor
+from owners.gup.flags import GUP_PIN_COUNTING_BIAS
+from owners.opaque import OpaqueOwner
+from owners.zbud.owner import Coverage
+from owners.zbud.pool import ZbudPool
+from owners.zbud.reclaim import ZbudReclaim
+from owners.zpool import Zpool
+from owners.zswap.zswap import BLOB_HEADER_NR_BYTES, Zswap
+from pinlab.replay.contents import fill_arena
+from pinlab.replay.corpus import Corpus
+from pinlab.replay.designs import DesignEntry, Dispatch, design
+from pinlab.replay.frames import frames_of, nr_frames_padded, pageblocks_of, zones_of
+from pinlab.replay.owners import (
+    CLASS_OF_OWNER,
+    OPAQUE_OWNERS,
+    ZPOOL_OF_CLASS,
+    movable_owners,
+    pool_class,
+)
+from pinlab.replay.pools import MOST_OBJECTS_PER_PAGE, stock
+from pinlab.replay.read_back import Ledger
+from pinlab.replay.replayable import check_replayable, nr_swap_slots
+from pinlab.snapshot.classes import FrameClass
+from pinlab.snapshot.image import Snapshot, count_classes
+from pinpage.errors import PinpageError
+from pinpage.registry import PinRegistry
+from pinpage.units import Pfns
+
+__all__ = ["Replayed", "class_counts", "replay"]
+
+_OBJECTS_AT_ONCE = 8192
+"""Compressed objects made at a time: some 12 MB."""
+
+_NOT_ON_DISK = PageFlag.DIRTY.mask | PageFlag.SWAPBACKED.mask
+"""Flags of page cache (shmem among it) whose bytes are in memory only."""
+
+_MAX_POOL_PERCENT = 40
+"""What the recorded machines had zswap set to; the default of 20 would be exceeded at once."""
+
+_CLASS_OF_STATE = np.full(len(FrameState), FrameClass.UNKNOWN, dtype=np.uint8)
+_CLASS_OF_STATE[FrameState.HOLE] = FrameClass.HOLE
+_CLASS_OF_STATE[FrameState.RESERVED] = FrameClass.RESERVED
+_CLASS_OF_STATE[FrameState.FREE] = FrameClass.FREE
+_CLASS_OF_STATE[FrameState.PCP] = FrameClass.PCP
+_CLASS_OF_STATE[FrameState.TAKEN] = FrameClass.PCP
+
+
+@define
+class Replayed:
+    """A machine made from a recording, with everybody who holds its pages.
+
+    Attributes:
+        machine: memory as recorded, under the design asked for.
+        ledger: what is stored in it.
+        opaque: name -> opaque owner.
+        pool, zswap: the compressed pages, if zswap had a pool.
+        pool_class: what the recording calls the pool's frames.
+    """
+
+    machine: Machine
+    ledger: Ledger
+    opaque: dict[str, OpaqueOwner] = field(factory=dict)
+    pool: Zpool | None = None
+    zswap: Zswap | None = None
+    pool_class: FrameClass = FrameClass.ZBUD
+
+
+def replay(
+    snapshot: Snapshot,
+    corpus: Corpus,
+    *,
+    design_name: str = "registry",
+    movable: AbstractSet[str] = frozenset(),
+    zbud_coverage: Coverage = "migrate",
+    contents: Contents | None = None,
+    write: bool = True,
+    seed: int = 0,
+) -> Replayed:
+    """Build the machine.
+
+    Args:
+        snapshot: the recording.
+        corpus: contents for its pages.
+        design_name: the design in force.
+        movable: owners that have a callback, under a design that asks them.
+        zbud_coverage: what zbud can do where it is movable: "migrate", or "unuse".
+        contents: where bytes go; a fresh arena if not given.
+        write: whether to write the contents (not if `contents` came filled).
+        seed: of the contents, and of which zbud page holds two objects.
+
+    Raises:
+        PinpageError: unknown design, an owner that the recording does not have, or a
+            recording that no replay can be made of: see `check_replayable`.
+
+    Cost: about 1 s and 600 MB of touched memory for a full 1 GiB machine.
+    """
+    check_replayable(snapshot)
+    known = movable_owners(snapshot)
+    strangers = sorted(movable - set(known))
+    if strangers:
+        raise PinpageError(
+            f"movable owner {strangers[0]!r} holds nothing in {snapshot.name}: "
+            f"its owners are {', '.join(known)}"
+        )
+    options = _Options(design(design_name), movable, zbud_coverage, contents, write, seed)
+    return _Replay(snapshot, corpus, options).build()
+
+
+def class_counts(replayed: Replayed) -> NDArray[np.int32]:
+    """Whose frames each pageblock holds now, int32 (nr_blocks, NR_CLASSES), for a map."""
+    frames = replayed.machine.frames
+    klass = _CLASS_OF_STATE[frames.state]
+    used = np.flatnonzero(frames.state == FrameState.USED)
+    anon = frames.has_flag(used, PageFlag.ANON)
+    klass[used] = np.where(anon, FrameClass.ANON, FrameClass.FILE)
+    if replayed.pool is not None:
+        klass[used[replayed.pool.holds(used)]] = replayed.pool_class
+    klass[used[frames.has_flag(used, PageFlag.HUGE)]] = FrameClass.HUGETLB
+    for name, owner in replayed.opaque.items():
+        pfns = owner.pfn_of(np.arange(owner.nr_objects))
+        klass[pfns] = CLASS_OF_OWNER[name]
+    return count_classes(klass)
+
+
+@frozen
+class _Options:
+    """The keyword arguments of `replay`."""
+
+    design: DesignEntry
+    movable: AbstractSet[str]
+    zbud_coverage: Coverage
+    contents: Contents | None
+    write: bool
+    seed: int
+
+
+class _Replay:
+    """One replay under way: what is asked for, and the serials given out so far."""
+
+    def __init__(self, snapshot: Snapshot, corpus: Corpus, options: _Options) -> None:
+        self._snapshot = snapshot
+        self._corpus = corpus
+        self._options = options
+        nr_frames = nr_frames_padded(snapshot)
+        contents = options.contents
+        self._contents = contents if contents is not None else ArenaContents(nr_frames)
+        self._frames = frames_of(snapshot, nr_frames)
+        zones = zones_of(snapshot, nr_frames)
+        place_frames(self._frames, zones)
+        pageblocks = pageblocks_of(snapshot, nr_frames)
+        self._machine = Machine(self._frames, pageblocks, zones, self._contents)
+        self._registry: PinRegistry | None = None
+        self._done = Replayed(self._machine, Ledger(corpus))
+        self._nr_serials = 0
+        self._pool_class = pool_class(snapshot)
+
+    def build(self) -> Replayed:
+        machine = self._machine
+        if self._snapshot.ram:
+            machine.hotplug.blocks.ram = self._snapshot.ram
+        if self._options.design.dispatch is Dispatch.REGISTRY:
+            self._registry = machine.use_registry()
+        pcp = np.flatnonzero(self._frames.state == FrameState.PCP)
+        machine.pcp.adopt(pcp, 0)
+        self._map_pages()
+        self._adopt_opaque()
+        if self._pool_class is not None:
+            self._adopt_pool(self._pool_class)
+        if self._options.design.dispatch is Dispatch.PAGE_TYPE:
+            pool = self._done.pool
+            machine.design = ZbudReclaim(machine, [pool] if isinstance(pool, ZbudPool) else [])
+        return self._done
+
+    def _pfns_of(self, *classes: FrameClass) -> Pfns:
+        return np.flatnonzero(np.isin(self._snapshot.klass, classes))
+
+    def _fill(self, stream: str, pfns: Pfns) -> NDArray[np.int64]:
+        """Contents for whole pages; their serials, shape (n,)."""
+        serials = self._corpus.draw(self._stream(stream), len(pfns), first=self._take(len(pfns)))
+        if self._options.write:
+            fill_arena(self._contents, self._corpus, pfns, serials)
+        return serials
+
+    def _take(self, count: int) -> int:
+        """The first of `count` serial numbers that nobody else gets."""
+        self._nr_serials += count
+        return self._nr_serials - count
+
+    def _stream(self, name: str) -> np.random.Generator:
+        """The random stream of that name: another one does not shift this one's draws."""
+        return np.random.default_rng([self._options.seed, *name.encode()])
+
+    # Page tables and the page cache.
+
+    def _map_pages(self) -> None:
+        anon = self._pfns_of(FrameClass.ANON, FrameClass.GUP)
+        # A page on its way out of the swap cache says no more what it is; a process maps it here.
+        self._frames.flags[anon] |= PageFlag.ANON.mask | PageFlag.UPTODATE.mask
+        nr_mappings = np.maximum(self._snapshot.mapcount[anon], 1)
+        serials = self._fill("anon", anon)
+        nr_swapped = self._nr_pool_objects()
+        mapped = np.arange(len(anon))
+        for process in range(int(nr_mappings.max(initial=1))):
+            mapped = mapped[nr_mappings[mapped] > process]  # so all of it costs a step a mapping
+            nr_vpns = len(mapped) + (nr_swapped if process == 0 else 0)
+            space = self._machine.rmap.create(f"process{process}", nr_vpns)
+            expected = np.full(nr_vpns, -1, dtype=np.int64)
+            expected[: len(mapped)] = serials[mapped]
+            self._machine.rmap.map_many(space, np.arange(len(mapped)), anon[mapped])
+            self._done.ledger.spaces.append((space, expected))
+        cache = self._pfns_of(FrameClass.FILE)
+        space = self._machine.rmap.create("page cache", len(cache), kind="file")
+        self._machine.rmap.map_many(space, np.arange(len(cache)), cache)
+        self._done.ledger.spaces.append((space, self._fill("file", cache)))
+        self._done.ledger.on_disk[space.mm_id] = (self._frames.flags[cache] & _NOT_ON_DISK) == 0
+        self._machine.lru.putback_many(np.sort(np.concatenate((anon, cache))))
+
+    # Holders that mm cannot move by itself.
+
+    def _adopt_opaque(self) -> None:
+        for name in dict.fromkeys(OPAQUE_OWNERS.values()):
+            classes = [
+                c for c, owner in OPAQUE_OWNERS.items() if owner == name and c != self._pool_class
+            ]
+            pfns = self._pfns_of(*classes)
+            if len(pfns):
+                self._adopt(name, pfns, 1)
+        pinned = self._pfns_of(FrameClass.GUP)
+        if len(pinned):
+            self._machine.refs.get_many(pinned, GUP_PIN_COUNTING_BIAS)
+            self._adopt("gup", pinned, GUP_PIN_COUNTING_BIAS)
+
+    def _adopt(self, name: str, pfns: Pfns, references: int) -> None:
+        owner = OpaqueOwner(
+            name,
+            movable=name in self._options.movable,
+            references=references,
+            registry=self._registry,
+        )
+        owner.adopt(pfns)
+        self._done.opaque[name] = owner
+        if name != "gup":  # a pinned page is its process's; the pinner stored nothing
+            self._done.ledger.objects.append((owner, self._fill(name, pfns)))
+
+    def _nr_pool_objects(self) -> int:
+        """Objects that the pool is to hold: as many as recorded, at least one per page."""
+        if self._pool_class is None:
+            return 0
+        nr_pages = self._snapshot.nr_frames_of(self._pool_class)
+        stored = self._snapshot.workload.get("zswap_stored_pages", nr_pages)
+        most = MOST_OBJECTS_PER_PAGE[ZPOOL_OF_CLASS[self._pool_class]] * nr_pages
+        return min(max(stored, nr_pages), most)
+
+    def _adopt_pool(self, klass: FrameClass) -> None:
+        asked = self._options.design.dispatch is Dispatch.REGISTRY
+        machine, zpool = self._machine, ZPOOL_OF_CLASS[klass]
+        covered: Coverage = "none"
+        if zpool in self._options.movable:
+            covered = self._options.zbud_coverage if zpool == "zbud" else "migrate"
+        zswap = Zswap(
+            machine,
+            compressor("zlib"),
+            host=machine.swap_core,
+            registry=self._registry,
+            handles="indirect" if asked or zpool != "zbud" else "address",
+            coverage=covered if asked else None,
+            zpool=zpool,
+            max_pool_percent=_MAX_POOL_PERCENT,
+        )
+        self._done.zswap = zswap
+        self._done.pool_class = klass
+        self._done.pool = self._swap_out(zswap, self._pfns_of(klass))
+
+    def _swap_out(self, zswap: Zswap, pfns: Pfns) -> Zpool:
+        """Adopt the pool's pages and make the objects in them swapped virtual pages."""
+        machine, corpus = self._machine, self._corpus
+        nr_objects = self._nr_pool_objects()
+        area = machine.swap.swapon(nr_swap_slots(self._snapshot, nr_objects), zswap)
+        pool = zswap.init(area.type)
+        held = stock(
+            pool, pfns, corpus, self._stream(zswap.zpool),
+            nr_objects=nr_objects,
+            first=self._take(max(2 * len(pfns), nr_objects)),
+            header_nr_bytes=BLOB_HEADER_NR_BYTES,
+        )  # fmt: skip
+        handles, serials = held.handles, held.serials
+        space, expected = self._done.ledger.spaces[0]
+        start = len(expected) - nr_objects  # a zsmalloc pool may have taken fewer
+        vpns = np.arange(start, start + len(serials))
+        expected[vpns] = serials
+        offsets = machine.swap.adopt(space, vpns, area) - swp_entry(area.type, 0)
+        if not self._options.write:
+            zswap.adopt(area.type, offsets, handles, corpus.blob_nr_bytes(serials))
+            return pool
+        for at in range(0, len(serials), _OBJECTS_AT_ONCE):
+            some = slice(at, at + _OBJECTS_AT_ONCE)
+            zswap.fill(area.type, offsets[some], handles[some], corpus.blobs(serials[some]))
+        return pool
