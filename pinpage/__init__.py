@@ -15,7 +15,7 @@ from pinpage.errors import (
 )
 from pinpage.owner import CallbackOwner, Mode, Pin, PinOwner, Reason, Verdict
 from pinpage.registry import NO_OWNER_ID, SEVERAL_OWNERS_ID, PinColumns, PinRegistry
-from pinpage.statistics import Statistics
+from pinpage.store.statistics import Statistics
 from pinpage.topology import Topology
 from pinpage.units import (
     PAGE_SHIFT,

@@ -25,13 +25,13 @@ v6.0 movable_operations; several owners per page as in the 2013 pin-page RFC.
 from collections.abc import Generator
 
 from pinpage.errors import InvariantError
-from pinpage.interrupts import ROUNDS, see_through
-from pinpage.moving import Move
+from pinpage.move.batch import Move
+from pinpage.move.interrupts import ROUNDS, see_through
+from pinpage.move.release import release_many, release_steps
+from pinpage.move.report import MoveReport, Refusal
+from pinpage.move.steps import GivenTargets, Memory, Reasons, Step, TargetSource, run_out
 from pinpage.owner import Mode
 from pinpage.registry import PinRegistry
-from pinpage.release import release_many, release_steps
-from pinpage.report import MoveReport, Refusal
-from pinpage.steps import GivenTargets, Memory, Reasons, Step, TargetSource, run_out
 from pinpage.units import Pfns
 
 __all__ = [

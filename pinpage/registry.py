@@ -31,23 +31,23 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import ArrayLike, NDArray
 
-from pinpage import accounts
-from pinpage.batch import Entry
-from pinpage.blocks import DENSE_ABOVE, SPARSE_BELOW
 from pinpage.errors import NotPinnedError, PinpageError
-from pinpage.keys import as_pfn, as_pfns, keys_to_find, keys_to_store, objects_of
-from pinpage.lifetimes import OwnerTable
-from pinpage.marks import Marks
-from pinpage.nodes import Nodes
 from pinpage.owner import Pin, PinOwner, Verdict
-from pinpage.privates import NONE_NUMBER, Privates, Seen, as_int
-from pinpage.radix import Radix
-from pinpage.reads import Reads
-from pinpage.shard import Shard, Watcher
-from pinpage.statistics import Statistics
+from pinpage.store import accounts
+from pinpage.store.batch import Entry
+from pinpage.store.blocks import DENSE_ABOVE, SPARSE_BELOW
+from pinpage.store.keys import as_pfn, as_pfns, keys_to_find, keys_to_store, objects_of
+from pinpage.store.marks import Marks
+from pinpage.store.nodes import Nodes
+from pinpage.store.owner_table import OwnerTable
+from pinpage.store.privates import NONE_NUMBER, Privates, Seen, as_int
+from pinpage.store.radix import Radix
+from pinpage.store.reads import Reads
+from pinpage.store.shard import Shard, Watcher
+from pinpage.store.statistics import Statistics
+from pinpage.store.writes import Writes
 from pinpage.topology import Topology
 from pinpage.units import Mask, Pfns
-from pinpage.writes import Writes
 
 __all__ = [
     "DEFAULT_BATCH_NR_PINS",
@@ -121,7 +121,7 @@ class PinRegistry:
             batch_nr_pins: pins that a thread gathers per node before it takes the node's
                 lock; 0 switches batching off.
             sparse_below, dense_above: pinned frames of a block at which it changes its form
-                (see `pinpage.radix`); small values let tests reach every form.
+                (see `pinpage.store.radix`); small values let tests reach every form.
 
         Raises:
             PinpageError: `batch_nr_pins` is negative, or the thresholds cross.

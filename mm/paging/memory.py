@@ -25,7 +25,7 @@ from mm.state.contents import TagContents
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from pinpage.errors import PinpageError
-from pinpage.steps import run_out
+from pinpage.move.steps import run_out
 from pinpage.units import PAGE_SIZE
 
 __all__ = ["Memory"]

@@ -42,9 +42,9 @@ from owners.aio.ring_format import (
 from owners.arguments import instance, integer
 from owners.forced_out import is_registered, require_registered, unpin
 from pinpage.errors import PinpageError, require
+from pinpage.move.steps import run_out
 from pinpage.owner import Mode, Pin, PinOwner, Verdict
 from pinpage.registry import PinRegistry
-from pinpage.steps import run_out
 
 __all__ = ["AioContext", "AioRings"]
 

@@ -36,7 +36,7 @@ from owners.gup.host import GupHost
 from owners.gup.longterm import is_longterm_pinnable, migrate_away
 from owners.gup.pinner import PinIds, Pinner
 from pinpage.errors import PinpageError, require
-from pinpage.steps import run_out
+from pinpage.move.steps import run_out
 from pinpage.units import Pfns
 
 __all__ = ["NR_TRIES", "Got", "Gup", "GupCounters", "GupStep", "Steps"]

@@ -27,7 +27,7 @@ from mm.state.address_space import AddressSpace
 from owners.arguments import instance, integer
 from pinpage.errors import PinpageError
 from pinpage.registry import PinRegistry
-from pinpage.statistics import Statistics
+from pinpage.store.statistics import Statistics
 
 __all__ = [
     "Completion", "DirectDevice", "Op", "Policy", "RegistrationCost", "check_request", "cost_since",

@@ -25,8 +25,8 @@ from owners.zbud.owner import Coverage
 from owners.zpool import Zpool, ZpoolCallback, ZpoolName, make_zpool, zpool_gfp
 from owners.zswap.entries import NO_ENTRY, ZswapEntries, ZswapTree
 from pinpage.errors import ContextError, PinpageError, require
+from pinpage.move.steps import run_out
 from pinpage.registry import PinRegistry
-from pinpage.steps import run_out
 
 __all__ = ["BLOB_HEADER_NR_BYTES", "NR_RECLAIM_RETRIES", "ZswapCounters", "ZswapStore"]
 

@@ -45,8 +45,8 @@ from owners.zswap.store import (
     ZswapStore,
 )
 from pinpage.errors import PinpageError, require
+from pinpage.move.steps import run_out
 from pinpage.registry import PinRegistry
-from pinpage.steps import run_out
 
 __all__ = ["BLOB_HEADER_NR_BYTES", "NR_RECLAIM_RETRIES", "Zswap", "ZswapCounters"]
 

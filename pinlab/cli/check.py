@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from pinpage.errors import PinpageError
-from pinpage.testing.conformance import Factory, Report, check
-from pinpage.testing.conformance_escape import exits_are_raised, is_users, what_it_says
+from pinpage.testing.conformance.check import Factory, Report, check
+from pinpage.testing.conformance.escape import exits_are_raised, is_users, what_it_says
 
 __all__ = ["check_owner", "load_factory", "report_as_json"]
 

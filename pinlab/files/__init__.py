@@ -5,5 +5,5 @@
     available  how much memory this machine has left
 
 Kernel counterpart: none.
-Who may import it: everything in `pinlab`; it imports nothing of the project but `pinpage.errors`.
+May be imported by: everything in `pinlab`; it imports `pinlab.snapshot.errors` alone.
 """

@@ -6,7 +6,7 @@ frame referenced, a reference dropped twice, a copy onto a frame in use.  Conten
 int per frame; a freed frame is poisoned, so whoever still reads it sees `POISON`.
 
 A method works out what is to be and then stores it without a call in between, so that an
-interrupt finds all of it done or nothing (`pinpage.interrupts`).
+interrupt finds all of it done or nothing (`pinpage.move.interrupts`).
 
 Context: one thread at a time; with real threads, a lock around each method.
 """
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpage.errors import require
+from pinpage.move.steps import Reasons
 from pinpage.owner import Reason
-from pinpage.steps import Reasons
 from pinpage.units import Mask, Pfns
 
 __all__ = ["POISON", "FrameIs", "World", "WorldTargets", "column"]

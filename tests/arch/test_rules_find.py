@@ -218,7 +218,7 @@ def test_the_clean_tree_is_clean(tmp_path, rule):
 
 
 def test_the_check_command_alone_may_use_the_kit(tmp_path):
-    used = '"""D."""\nfrom pinpage.testing import conformance'
+    used = '"""D."""\nfrom pinpage.testing.conformance import check as conformance'
     assert not list(imports.kit_stays_out(plant(tmp_path, "pinlab/cli/check.py", used)))
     assert list(imports.kit_stays_out(plant(tmp_path, "pinlab/cli/main.py", used)))
 

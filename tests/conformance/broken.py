@@ -13,7 +13,7 @@ import numpy as np
 
 from pinpage.migrate import move_many, release_many
 from pinpage.owner import Mode, PinOwner, Verdict
-from pinpage.testing.conformance import PageSubject, Promise
+from pinpage.testing.conformance.check import PageSubject, Promise
 
 __all__ = ["BROKEN", "KEEPERS", "free", "good"]
 

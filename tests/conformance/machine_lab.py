@@ -61,7 +61,7 @@ class Pages:
 
 
 class MachineLab:
-    """`pinpage.testing.conformance.Lab`; owners get `pages`, users whatever they like."""
+    """`pinpage.testing.conformance.check.Lab`; owners get `pages`, users whatever they like."""
 
     def __init__(self):
         self.machine = small_machine(4, arena=True)

@@ -19,7 +19,7 @@ from owners.zram.zram import Zram
 from owners.zswap.zswap import Zswap
 from pinpage.errors import ContextError
 from pinpage.owner import Verdict
-from pinpage.testing.conformance import DATA_NR_BYTES, Subject
+from pinpage.testing.conformance.check import DATA_NR_BYTES, Subject
 from tests.conformance.machine_lab import MachineLab
 from tests.conformance.subjects_io import Completions, DirectIo, Pinned, RealIo, WholePages
 from tests.conformance.subjects_more import HugePages, Locked, Names, OneCallback, Trees

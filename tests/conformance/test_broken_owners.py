@@ -2,9 +2,9 @@
 
 import pytest
 
-from pinpage.testing.conformance import Promise, check
-from pinpage.testing.conformance_plan import Move, User, drill
-from pinpage.testing.conformance_search import Search
+from pinpage.testing.conformance.check import Promise, check
+from pinpage.testing.conformance.plan import Move, User, drill
+from pinpage.testing.conformance.search import Search
 from tests.conformance.broken import BROKEN, KEEPERS, free, good
 from tests.conformance.broken_pools import BROKEN_POOLS, HONEST_POOLS
 

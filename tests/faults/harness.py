@@ -25,7 +25,7 @@ from unittest.mock import patch
 from attrs import define
 
 import pinpage.migrate
-import pinpage.release
+import pinpage.move.release
 from mm.compaction.free_search import FreeSearcher
 from mm.compaction.freescan import FreeScanner
 from mm.contig.targets import AllocatedTargets
@@ -101,7 +101,7 @@ class Fault:
             stack.enter_context(patch.object(BuddySource, "alloc", self._no_huge_page(alloc)))
             for module, name in (
                 (pinpage.migrate, "move_steps"),
-                (pinpage.release, "release_steps"),
+                (pinpage.move.release, "release_steps"),
             ):
                 steps = getattr(module, name)
                 stack.enter_context(patch.object(module, name, self._stepwise(steps)))

@@ -9,18 +9,18 @@ import random
 
 import numpy as np
 
-import pinpage.asking
-import pinpage.ballot
-import pinpage.interrupts
-import pinpage.lifetimes
 import pinpage.migrate
-import pinpage.moving
-import pinpage.release
-import pinpage.standing
-import pinpage.steps
-import pinpage.taking
+import pinpage.move.ballot
+import pinpage.move.batch
+import pinpage.move.callbacks
+import pinpage.move.interrupts
+import pinpage.move.release
+import pinpage.move.steps
+import pinpage.move.taking
+import pinpage.move.undoing
+import pinpage.store.owner_table
+import pinpage.store.standing
 import pinpage.testing.world
-import pinpage.undoing
 from pinpage.migrate import move_many, move_steps, release_many, release_steps
 from pinpage.owner import Mode, PinOwner, Verdict
 from pinpage.registry import PinRegistry
@@ -32,18 +32,18 @@ __all__ = ["MOVE_FILES", "MoveLab"]
 MOVE_FILES = {
     module.__file__
     for module in (
-        pinpage.asking,
-        pinpage.ballot,
-        pinpage.interrupts,
-        pinpage.lifetimes,
+        pinpage.move.callbacks,
+        pinpage.move.ballot,
+        pinpage.move.interrupts,
+        pinpage.store.owner_table,
         pinpage.migrate,
-        pinpage.moving,
-        pinpage.release,
-        pinpage.standing,
-        pinpage.steps,
-        pinpage.taking,
+        pinpage.move.batch,
+        pinpage.move.release,
+        pinpage.store.standing,
+        pinpage.move.steps,
+        pinpage.move.taking,
         pinpage.testing.world,
-        pinpage.undoing,
+        pinpage.move.undoing,
     )
 }
 """Where an interrupt of a move can strike; the registry has tests of its own."""

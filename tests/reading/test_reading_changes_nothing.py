@@ -21,7 +21,7 @@ import pinpage
 from mm.state.frames import PageFlag
 from pinpage.errors import PinpageError
 from pinpage.owner import PinOwner
-from pinpage.rows import PinRows
+from pinpage.store.rows import PinRows
 from pinpage.units import Span
 from tests.reading.deep import deep_digest, reachable
 from tests.reading.worlds import WORLDS

@@ -12,7 +12,7 @@ from owners.zbud.pool import ZbudPool
 from pinlab.load import mixed
 from pinlab.load.run import Scenario, make_world
 from pinpage.owner import Mode
-from pinpage.testing.conformance import DATA_NR_BYTES
+from pinpage.testing.conformance.check import DATA_NR_BYTES
 from pinpage.units import Span
 from tests.conformance.machine_lab import MachineLab
 from tests.conformance.subjects import SUBJECTS

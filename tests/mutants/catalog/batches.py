@@ -5,13 +5,13 @@ from tests.mutants.mutant import Mutant, planted
 __all__ = ["MUTANTS"]
 
 UNIT = "tests/unit/pinpage"
-BATCH, SHARD_TEST = f"{UNIT}/test_batch.py", f"{UNIT}/test_shard.py"
+BATCH, SHARD_TEST = f"{UNIT}/store/test_batch.py", f"{UNIT}/store/test_shard.py"
 MACHINE = "tests/property/test_registry_machine.py"
 SWITCHES = "tests/property/test_registry_switches.py::test_every_line"
 THREADS = "tests/property/test_registry_threads.py"
 
-NODES, READS = "pinpage/nodes.py", "pinpage/reads.py"
-REGISTRY, SHARD = "pinpage/registry.py", "pinpage/shard.py"
+NODES, READS = "pinpage/store/nodes.py", "pinpage/store/reads.py"
+REGISTRY, SHARD = "pinpage/registry.py", "pinpage/store/shard.py"
 
 _BATCHES = [
     # What takes the lock, and what is told.

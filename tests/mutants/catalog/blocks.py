@@ -5,11 +5,15 @@ from tests.mutants.mutant import Mutant, planted
 __all__ = ["MUTANTS"]
 
 UNIT = "tests/unit/pinpage"
-BATCHES, RADIX_TEST = f"{UNIT}/test_radix_batches.py", f"{UNIT}/test_radix.py"
-BLOCKS_TEST, SPARSE_TEST = f"{UNIT}/test_blocks.py", f"{UNIT}/test_sparse.py"
-CHAINS = f"{UNIT}/test_sparse_chains.py"
+BATCHES, RADIX_TEST = f"{UNIT}/store/test_radix_batches.py", f"{UNIT}/store/test_radix.py"
+BLOCKS_TEST, SPARSE_TEST = f"{UNIT}/store/test_blocks.py", f"{UNIT}/store/test_sparse.py"
+CHAINS = f"{UNIT}/store/test_sparse_chains.py"
 
-BLOCKS, RADIX, SPARSE = "pinpage/blocks.py", "pinpage/radix.py", "pinpage/sparse.py"
+BLOCKS, RADIX, SPARSE = (
+    "pinpage/store/blocks.py",
+    "pinpage/store/radix.py",
+    "pinpage/store/sparse.py",
+)
 
 _BLOCKS = [
     ("columns-are-not-counted", "X1", BLOCKS,

@@ -4,18 +4,18 @@ from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
-WATCH = "pinpage/testing/conformance_watch.py"
-BOOKS = "pinpage/testing/conformance_books.py"
-RUN = "pinpage/testing/conformance_run.py"
-PLAN = "pinpage/testing/conformance_plan.py"
-SEARCH = "pinpage/testing/conformance_search.py"
-LAB = "pinpage/testing/conformance_lab.py"
-FRONT = "pinpage/testing/conformance.py"
+WATCH = "pinpage/testing/conformance/watch.py"
+BOOKS = "pinpage/testing/conformance/books.py"
+RUN = "pinpage/testing/conformance/run.py"
+PLAN = "pinpage/testing/conformance/plan.py"
+SEARCH = "pinpage/testing/conformance/search.py"
+LAB = "pinpage/testing/conformance/lab.py"
+FRONT = "pinpage/testing/conformance/check.py"
 CHECK = "pinlab/cli/check.py"
-COLUMNS = "pinpage/testing/conformance_columns.py"
-ESCAPE = "pinpage/testing/conformance_escape.py"
-ACCOUNTS = "pinpage/testing/conformance_accounts.py"
-UNIT = "tests/unit/pinpage/test_conformance.py"
+COLUMNS = "pinpage/testing/conformance/columns.py"
+ESCAPE = "pinpage/testing/conformance/escape.py"
+ACCOUNTS = "pinpage/testing/conformance/accounts.py"
+UNIT = "tests/unit/pinpage/testing/conformance/test_check.py"
 
 
 _OWNERS = "tests/conformance/test_broken_owners.py"

@@ -5,13 +5,17 @@ from tests.mutants.mutant import Mutant, planted
 __all__ = ["MUTANTS"]
 
 UNIT = "tests/unit/pinpage"
-CUT, SHARD_TEST = f"{UNIT}/test_cut_off.py", f"{UNIT}/test_shard.py"
+CUT, SHARD_TEST = f"{UNIT}/test_cut_off.py", f"{UNIT}/store/test_shard.py"
 INTERRUPTS = "tests/property/test_registry_interrupts.py"
 RULE_P = "tests/property/test_registry_rule_p.py"
 
-MARKS, NODES, PRIVATES = "pinpage/marks.py", "pinpage/nodes.py", "pinpage/privates.py"
-RADIX, REGISTRY, SHARD = "pinpage/radix.py", "pinpage/registry.py", "pinpage/shard.py"
-WRITES = "pinpage/writes.py"
+MARKS, NODES, PRIVATES = (
+    "pinpage/store/marks.py",
+    "pinpage/store/nodes.py",
+    "pinpage/store/privates.py",
+)
+RADIX, REGISTRY, SHARD = "pinpage/store/radix.py", "pinpage/registry.py", "pinpage/store/shard.py"
+WRITES = "pinpage/store/writes.py"
 
 _CUT_OFF = [
     ("new-pin-not-noted", "a change happens wholly or not at all", SHARD,

@@ -4,8 +4,8 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-HOME, MOVE, MOVING = "mm/move/home_move.py", "mm/move/move.py", "pinpage/moving.py"
-UNDOING = "pinpage/undoing.py"
+HOME, MOVE, MOVING = "mm/move/home_move.py", "mm/move/move.py", "pinpage/move/batch.py"
+UNDOING = "pinpage/move/undoing.py"
 ALL_OR_NOTHING = "R-33: everything is put back, on every path"
 
 
@@ -18,17 +18,17 @@ _UNDO = [
      "                last = see_through(move.abandon, last, move.nr_tries)\n", "",
      _point("compact-scan-interrupt a callback", "compact-scan-kill between steps")),
     ("undone-when-the-traceback-goes", "targets are back before their source is gone",
-     "pinpage/steps.py",
+     "pinpage/move/steps.py",
      "        steps.close()\n", "        pass\n",
      _point("compact-scan-kill between steps", "power-plan-kill between steps")),
-    ("release-interrupted-keeps-its-frames", ALL_OR_NOTHING, "pinpage/release.py",
+    ("release-interrupted-keeps-its-frames", ALL_OR_NOTHING, "pinpage/move/release.py",
      "                last = see_through(giving.abandon, last, giving.nr_tries)\n", "",
      _point("compact-scan-kill between steps")),
     ("owner-interrupted-in-isolate-waits-for-ever", "isolate is followed by putback", MOVING,
      ("            ballot.state[told[verdicts == Verdict.YES]] = PinState.ISOLATED\n"
      "            ballot.state[rows[call.in_doubt]] = PinState.DOUBT\n"),
      "            ballot.state[told[verdicts == Verdict.YES]] = PinState.ISOLATED\n",
-     ("tests/unit/pinpage/test_undoing.py",)),
+     ("tests/unit/pinpage/move/test_undoing.py",)),
     ("owner-interrupted-in-migrate-is-half-moved", "R-28: all pins of a frame or none", MOVING,
      "            ballot.state[rows[: call.nr_told]] = PinState.MIGRATED\n",
      ("            if call.nr_told == len(rows):\n"

@@ -6,7 +6,7 @@ __all__ = ["MUTANTS"]
 
 GUP, FLAGS, PINNER = "owners/gup/gup.py", "owners/gup/flags.py", "owners/gup/pinner.py"
 MEMORY, FRAMES, REFS = "mm/paging/memory.py", "mm/state/frames.py", "mm/state/refs.py"
-LONGTERM, MOVING = "owners/gup/longterm.py", "pinpage/moving.py"
+LONGTERM, MOVING = "owners/gup/longterm.py", "pinpage/move/batch.py"
 
 GUP_T, LONG_T = "tests/unit/owners/gup/test_gup.py", "tests/unit/owners/gup/test_longterm.py"
 RACE = "tests/races/test_pin_during_move.py"
@@ -154,7 +154,7 @@ MUTANTS: list[Mutant] = [
         f"{RACE}::test_a_frame_that_was_freed_and_is_a_target_now_takes_no_reference",
     ),
     planted(
-        "move-forgets-what-was-written-by-one-who-left", "R-18, R-28", "pinpage/undoing.py",
+        "move-forgets-what-was-written-by-one-who-left", "R-18, R-28", "pinpage/move/undoing.py",
         "self._wrote[frames[left]] = True", "self._wrote[frames[:0]] = True",
         f"{IO_RACE}::test_also_when_a_partner_fails_half_way",
     ),

@@ -5,7 +5,7 @@ from tests.mutants.mutant import Mutant, planted
 __all__ = ["MUTANTS"]
 
 HUGETLB, MLOCK = "owners/hugetlb_pages.py", "owners/mlock.py"
-RELEASE, OWNER = "pinpage/release.py", "pinpage/owner.py"
+RELEASE, OWNER = "pinpage/move/release.py", "pinpage/owner.py"
 T = "tests/unit/owners"
 HUGETLB_T, MLOCK_T = f"{T}/test_hugetlb_pages.py", f"{T}/test_mlock.py"
 CALLBACK_T = f"{T}/test_callback_owner.py"

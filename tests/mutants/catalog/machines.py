@@ -36,7 +36,7 @@ MUTANTS.append(
     Mutant(
         name="targets-stay-under-move-after-rekey",
         guards="M7: a target is as free to go as any frame once it is whole",
-        file="pinpage/moving.py",
+        file="pinpage/move/batch.py",
         old="        self.unmark_targets(frames)  # whole",
         new="        pass  # whole",
         tests=("tests/property/test_balloon_machine.py",),

@@ -4,13 +4,17 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-TAKING, MOVING, ASKING = "pinpage/taking.py", "pinpage/moving.py", "pinpage/asking.py"
-UNDOING = "pinpage/undoing.py"
+TAKING, MOVING, ASKING = (
+    "pinpage/move/taking.py",
+    "pinpage/move/batch.py",
+    "pinpage/move/callbacks.py",
+)
+UNDOING = "pinpage/move/undoing.py"
 EXPLORE, SCRIPTED = "pinpage/testing/explore.py", "pinpage/testing/scripted.py"
 UNIT = "tests/unit/pinpage/test_migrate.py"
 UNIT_CALLBACK = "tests/unit/owners/test_callback_owner.py"
-UNIT_EXPLORE = "tests/unit/pinpage/test_explore.py"
-UNIT_SCRIPTED = "tests/unit/pinpage/test_scripted.py"
+UNIT_EXPLORE = "tests/unit/pinpage/testing/test_explore.py"
+UNIT_SCRIPTED = "tests/unit/pinpage/testing/test_scripted.py"
 MODEL = "tests/property/test_move_against_model.py"
 
 MUTANTS: list[Mutant] = [
@@ -89,7 +93,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="release-liar-believed",
         guards="R-26",
-        file="pinpage/release.py",
+        file="pinpage/move/release.py",
         old="        self._find_liars(owner, rows)\n",
         new="",
         tests=(UNIT,),

@@ -4,8 +4,8 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-BALLOT, TAKING, MOVING = "pinpage/ballot.py", "pinpage/taking.py", "pinpage/moving.py"
-UNDOING = "pinpage/undoing.py"
+BALLOT, TAKING, MOVING = "pinpage/move/ballot.py", "pinpage/move/taking.py", "pinpage/move/batch.py"
+UNDOING = "pinpage/move/undoing.py"
 R01 = "tests/races/test_r01_free_vs_isolate.py"
 R02 = "tests/races/test_r02_free_after_isolate.py"
 R07 = "tests/races/test_r07_two_migrators.py"
@@ -47,7 +47,7 @@ MUTANTS: list[Mutant] = [
         file=MOVING,
         old="self._lied[self.going] | self.ballot.has(PinState.LEFT, self.going)",
         new="self._lied[self.going]",
-        tests=("tests/unit/pinpage/test_undoing.py",),
+        tests=("tests/unit/pinpage/move/test_undoing.py",),
     ),
     Mutant(
         name="freed-under-us-reported-as-failure",
@@ -92,7 +92,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="callback-not-announced",
         guards="R-9",
-        file="pinpage/asking.py",
+        file="pinpage/move/callbacks.py",
         old="        with held:",
         new="        if held is not None:",
         tests=(R09,),
@@ -108,7 +108,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="batches-not-drained",
         guards="R-20",
-        file="pinpage/nodes.py",
+        file="pinpage/store/nodes.py",
         old="            shard.drain_all()\n",
         new="            pass\n",
         tests=(R20,),
@@ -127,7 +127,7 @@ MUTANTS: list[Mutant] = [
         file=MOVING,
         old=" & ~self._lied[odd]\n",
         new="\n",
-        tests=("tests/unit/pinpage/test_undoing.py",),
+        tests=("tests/unit/pinpage/move/test_undoing.py",),
     ),
     Mutant(
         name="liars-frame-freed",

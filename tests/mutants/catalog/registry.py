@@ -5,15 +5,23 @@ from tests.mutants.mutant import Mutant, planted
 __all__ = ["MUTANTS"]
 
 UNIT = "tests/unit/pinpage"
-BATCH, KEYS_TEST = f"{UNIT}/test_batch.py", f"{UNIT}/test_keys.py"
-REGISTRY_TEST, SHARD_TEST = f"{UNIT}/test_registry.py", f"{UNIT}/test_shard.py"
+BATCH, KEYS_TEST = f"{UNIT}/store/test_batch.py", f"{UNIT}/store/test_keys.py"
+REGISTRY_TEST, SHARD_TEST = f"{UNIT}/test_registry.py", f"{UNIT}/store/test_shard.py"
 TOPOLOGY_TEST = f"{UNIT}/test_topology.py"
 MACHINE = "tests/property/test_registry_machine.py"
 THREADS = "tests/property/test_registry_threads.py"
 
-KEYS, LIFETIMES, MARKS = "pinpage/keys.py", "pinpage/lifetimes.py", "pinpage/marks.py"
-NODES, PRIVATES, READS = "pinpage/nodes.py", "pinpage/privates.py", "pinpage/reads.py"
-REGISTRY, SHARD, WRITES = "pinpage/registry.py", "pinpage/shard.py", "pinpage/writes.py"
+KEYS, LIFETIMES, MARKS = (
+    "pinpage/store/keys.py",
+    "pinpage/store/owner_table.py",
+    "pinpage/store/marks.py",
+)
+NODES, PRIVATES, READS = (
+    "pinpage/store/nodes.py",
+    "pinpage/store/privates.py",
+    "pinpage/store/reads.py",
+)
+REGISTRY, SHARD, WRITES = "pinpage/registry.py", "pinpage/store/shard.py", "pinpage/store/writes.py"
 
 _RACES = [
     ("mover-does-not-drain", "R-20", NODES,
@@ -128,10 +136,10 @@ _REGISTRY = [
      KEYS_TEST),
     ("length-forgets-batches", "R3", REGISTRY,
      "self._settled(s).nr_pins + len(s.claims)", "self._settled(s).nr_pins", BATCH),
-    ("mask-off-by-one", "pinned_mask", "pinpage/blocks.py",
+    ("mask-off-by-one", "pinned_mask", "pinpage/store/blocks.py",
      "        mask: Mask = self._rows[start:stop, 0] != 0\n",
      "        mask: Mask = self._rows[start : stop - 1, 0] != 0\n",
-     f"{UNIT}/test_blocks.py"),
+     f"{UNIT}/store/test_blocks.py"),
     ("first-owner-speaks-for-all", "several owners", READS,
      "            both[row] &= able[rows].all(axis=0)\n", "", REGISTRY_TEST),
     ("faulty-owner-is-asked-again", "R-26", READS,

@@ -4,15 +4,23 @@ from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
-ASKING, BALLOT, INTERRUPTS = "pinpage/asking.py", "pinpage/ballot.py", "pinpage/interrupts.py"
-LIFETIMES, MARKS, MOVING = "pinpage/lifetimes.py", "pinpage/marks.py", "pinpage/moving.py"
-TAKING, UNDOING, MIGRATE = "pinpage/taking.py", "pinpage/undoing.py", "pinpage/migrate.py"
+ASKING, BALLOT, INTERRUPTS = (
+    "pinpage/move/callbacks.py",
+    "pinpage/move/ballot.py",
+    "pinpage/move/interrupts.py",
+)
+LIFETIMES, MARKS, MOVING = (
+    "pinpage/store/owner_table.py",
+    "pinpage/store/marks.py",
+    "pinpage/move/batch.py",
+)
+TAKING, UNDOING, MIGRATE = "pinpage/move/taking.py", "pinpage/move/undoing.py", "pinpage/migrate.py"
 MOVE, REFS, STEPPING = "mm/move/move.py", "mm/state/refs.py", "pinpage/testing/stepping.py"
 
 UNIT = "tests/unit/pinpage"
-T_ASKING, T_BALLOT = f"{UNIT}/test_asking.py", f"{UNIT}/test_ballot.py"
-T_INTERRUPTS, T_LIFETIMES = f"{UNIT}/test_interrupts.py", f"{UNIT}/test_lifetimes.py"
-T_UNDOING, T_MOVE = f"{UNIT}/test_undoing.py", "tests/unit/mm/move/test_move.py"
+T_ASKING, T_BALLOT = f"{UNIT}/move/test_callbacks.py", f"{UNIT}/move/test_ballot.py"
+T_INTERRUPTS, T_LIFETIMES = f"{UNIT}/move/test_interrupts.py", f"{UNIT}/store/test_owner_table.py"
+T_UNDOING, T_MOVE = f"{UNIT}/move/test_undoing.py", "tests/unit/mm/move/test_move.py"
 GIVEN = "tests/races/test_what_a_move_gives_back.py"
 STRUCK = "tests/faults/test_move_interrupts.py"
 LIARS = "tests/faults/test_move_liars.py"
@@ -94,7 +102,7 @@ _GIVEN_BACK = [
      ("        self.fail(going[~self._rekeyed[going]], Reason.UNACCOUNTED)"
      "  # dropped at this moment\n"), "", GIVEN),
     ("stepping-never-stops", STEPPING, "            self._baton.stop_before(name)\n",
-     "            pass\n", f"{UNIT}/test_stepping.py"),
+     "            pass\n", f"{UNIT}/testing/test_stepping.py"),
 ]  # fmt: skip
 
 _IN_MM = [

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from pinpage import PinOwner, PinRegistry, Topology
-from pinpage.blocks import Blocks
-from pinpage.radix import Radix
-from pinpage.shard import Shard
-from pinpage.sparse import SparseTable
+from pinpage.store.blocks import Blocks
+from pinpage.store.radix import Radix
+from pinpage.store.shard import Shard
+from pinpage.store.sparse import SparseTable
 
 NR_FRAMES = 8192
 BORDER = 4096  # of the nodes

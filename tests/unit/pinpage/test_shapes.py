@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pinpage import PinOwner, PinRegistry, Topology
-from pinpage.sparse import SparseTable
+from pinpage.store.sparse import SparseTable
 
 BLOCK = 512
 STRIDES = (2, 3, 7, 8, 64, 100, 512, 513, 1023, 17711)

@@ -11,7 +11,7 @@ from owners.zbud.pool import ZbudOps
 from owners.zswap.store import ZswapStore
 from owners.zswap.zswap import BLOB_HEADER_NR_BYTES, Zswap
 from pinpage.errors import ContextError, InvariantError, PinpageError
-from pinpage.steps import run_out
+from pinpage.move.steps import run_out
 from tests.unit.owners.worlds import PAGE, FewFrames, live_handles
 
 TYPE = 1

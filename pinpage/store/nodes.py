@@ -1,0 +1,229 @@
+"""All nodes together: who holds which lock, in which order, and which node a frame is on.
+
+Owns:    the shards, the batches of each thread, the order of locks.
+Ignores: what the pins mean.
+Cost:    finding the shard of a pfn is one lookup in a byte per pageblock.
+Kernel counterpart: pfn_to_nid and NODE_DATA.
+
+Context: a thread that needs several nodes locks them in ascending order, and waits for a
+move only while it holds one lock, which the wait releases.
+"""
+
+import threading
+from collections.abc import Callable, Container, Sequence
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from pinpage.errors import PfnError, PinpageError
+from pinpage.store.batch import Batch, Thread
+from pinpage.store.forks import tell_in_child
+from pinpage.store.radix import Radix
+from pinpage.store.shard import Shard
+from pinpage.store.sparse import MAX_NR_FRAMES
+from pinpage.topology import Topology
+from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfns
+
+__all__ = ["Nodes", "Part", "ThreadState"]
+
+_MAX_NR_NODES = 256
+
+Part = tuple[Shard, slice]
+"""A shard and the rows of a sorted column that are its own."""
+
+
+_R = TypeVar("_R")
+
+
+class ThreadState(threading.local):
+    """What the registry keeps for each thread.
+
+    Attributes:
+        thread: who it is.
+        batches: each node's shard, and the thread's batch for it; `only`: the first of them.
+    """
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        """Runs in each thread at its first use of the registry."""
+        self.thread = Thread()
+        self.batches = tuple((shard, Batch(self.thread)) for shard in shards)
+        self.only = self.batches[0]
+        for shard, batch in self.batches:
+            shard.run(self.thread, shard.adopt, batch)
+
+
+class Nodes:
+    """The shards of a topology.
+
+    Attributes:
+        topology: which frame is on which node.
+        shards: one per node.
+        of_block: the node of each pageblock, a byte each.
+        local: what is kept for each thread.
+        way_of: by pfn, its shard and the calling thread's batch for it; raises PfnError.
+    """
+
+    def __init__(
+        self, topology: Topology, welcome: Container[int], *, sparse_below: int, dense_above: int
+    ) -> None:
+        """One shard per node.
+
+        Args:
+            topology: which frame is on which node.
+            welcome: numbers of the owners that may pin.
+            sparse_below, dense_above: see `Radix`.
+
+        Raises:
+            PinpageError: more than 256 nodes, more than 2**39 frames, or thresholds that cross.
+        """
+        if topology.nr_nodes > _MAX_NR_NODES:
+            raise PinpageError(
+                f"topology: {topology.nr_nodes} nodes; at most {_MAX_NR_NODES} are supported"
+            )
+        if topology.nr_frames > MAX_NR_FRAMES:
+            raise PinpageError(
+                f"topology: {topology.nr_frames} frames; at most 2**39 are supported"
+            )
+        self.topology = topology
+        self.shards = tuple(
+            Shard(node, Radix(span, dense_above=dense_above, sparse_below=sparse_below), welcome)
+            for node, span in enumerate(topology.spans)
+        )
+        starts = np.arange(0, topology.nr_frames, PAGEBLOCK_NR_PAGES, dtype=np.int64)
+        self.of_block = topology.nodes_of(starts).astype(np.uint8).tobytes()
+        self.local = ThreadState(self.shards)
+        self.way_of = self._ways()
+        tell_in_child(self)
+
+    def run(self, shards: Sequence[Shard], work: Callable[..., _R], *args: object) -> _R:
+        """Call `work` with the locks of several shards held and their batches stored.
+
+        Args:
+            shards: in node order.
+            work: anything.
+            args: for it.
+
+        Raises:
+            ContextError: see `Shard.run`.
+        """
+
+        def drained() -> _R:
+            for shard in shards:
+                shard.drain_all()
+            return work(*args)
+
+        return self.hold(shards, drained)
+
+    def hold(self, shards: Sequence[Shard], work: Callable[[], _R]) -> _R:
+        """`run`, but leave in the batches what is there.
+
+        Args:
+            shards: in node order.
+            work: anything.
+        """
+        thread = self.thread
+        for shard in reversed(shards):
+            work = partial(shard.run, thread, work)
+        return work()
+
+    @property
+    def thread(self) -> Thread:
+        """The calling thread."""
+        return self.local.thread
+
+    def after_fork(self) -> None:
+        """In a child process, in which the calling thread is the only one."""
+        thread = self.thread
+        for shard in self.shards:
+            shard.after_fork(thread)
+
+    def shard_of(self, pfn: int) -> Shard:
+        """The shard of a frame.
+
+        Raises:
+            PfnError: the topology has no such frame.
+        """
+        self.require_pfn(pfn)
+        return self.shards[self.of_block[pfn >> PAGEBLOCK_ORDER]]
+
+    def _ways(self) -> Callable[[int], tuple[Shard, Batch]]:
+        """`way_of`, as a function that looks up as little as possible."""
+        local, of_block, nr_frames = self.local, self.of_block, self.topology.nr_frames
+
+        def way_of(pfn: int) -> tuple[Shard, Batch]:
+            if 0 <= pfn < nr_frames:
+                return local.batches[of_block[pfn >> 9]]
+            raise self._no_such(pfn)
+
+        def only_way(pfn: int) -> tuple[Shard, Batch]:
+            if 0 <= pfn < nr_frames:
+                return local.only
+            raise self._no_such(pfn)
+
+        return way_of if len(self.shards) > 1 else only_way
+
+    def _no_such(self, pfn: int) -> PfnError:
+        return PfnError(
+            f"pfn {pfn:#x} is outside the topology (0..{self.topology.nr_frames - 1:#x})"
+        )
+
+    def shard_of_block(self, start: int, stop: int) -> Shard | None:
+        """The shard of a range that lies within one pageblock and is not empty, else None."""
+        block = start >> PAGEBLOCK_ORDER
+        if start < stop <= block + 1 << PAGEBLOCK_ORDER:
+            return self.shards[self.of_block[block]]
+        return None
+
+    def require_pfn(self, pfn: int) -> None:
+        """Refuse what is no frame.
+
+        Raises:
+            PfnError: the topology has no such frame.
+        """
+        if not 0 <= pfn < self.topology.nr_frames:
+            raise self._no_such(pfn)
+
+    def require_span(self, start: int, stop: int) -> None:
+        """Refuse what is no range of frames.
+
+        Raises:
+            PfnError: it runs backwards or leaves the topology.
+        """
+        if not 0 <= start <= stop <= self.topology.nr_frames:
+            raise PfnError(
+                f"span [{start:#x}, {stop:#x}) is not within the topology "
+                f"(0..{self.topology.nr_frames - 1:#x})"
+            )
+
+    def require_pfns(self, pfns: Pfns) -> None:
+        """Refuse a column that names what is no frame.
+
+        Raises:
+            PfnError: names the first one.
+        """
+        if len(pfns) and pfns.view(np.uint64).max() >= self.topology.nr_frames:  # or negative
+            self.topology.nodes_of(pfns)
+
+    def parts(self, pfns: Pfns) -> list[Part]:
+        """The shards of an ascending column of frames, each with its rows."""
+        if len(self.shards) == 1:
+            return [(self.shards[0], slice(0, len(pfns)))]
+        borders = [
+            0,
+            *np.searchsorted(pfns, [shard.radix.span.stop for shard in self.shards]).tolist(),
+        ]
+        return [
+            (shard, slice(start, stop))
+            for shard, start, stop in zip(self.shards, borders, borders[1:], strict=False)
+            if start < stop
+        ]
+
+    def spans(self, start: int, stop: int) -> list[tuple[Shard, int, int]]:
+        """The shards of the frames in [start, stop), each with its piece."""
+        found = []
+        for shard in self.shards:
+            lo, hi = max(start, shard.radix.span.start), min(stop, shard.radix.span.stop)
+            if lo < hi:
+                found.append((shard, lo, hi))
+        return found
