@@ -34,7 +34,7 @@ from tests.unit.owners.io_worlds import IoWorld, block_bytes
 
 PAGE = 4096
 NR_BLOCKS = 32
-FILES = "owners/odirect_"
+FILES = "owners/odirect/"
 MOST_S = 20.0
 """A wait that takes longer never ends."""
 

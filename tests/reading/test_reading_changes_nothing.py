@@ -38,7 +38,7 @@ def public_classes():
             if found.name.startswith("pinpage.testing"):
                 continue
             module = importlib.import_module(found.name)
-            for name in module.__all__:
+            for name in getattr(module, "__all__", ()):  # a folder has none
                 kind = getattr(module, name)
                 if inspect.isclass(kind) and kind.__module__ == found.name and _is_concrete(kind):
                     yield kind
