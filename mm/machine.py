@@ -16,7 +16,8 @@ from mm.allocator.kswapd import Kswapd
 from mm.allocator.page_alloc import PageAllocator
 from mm.buddy.buddy import Buddy
 from mm.buddy.pcp import PerCpuPages
-from mm.compaction.compaction import CompactControl, Compaction, CompactReport
+from mm.compaction.compact_control import CompactControl, CompactReport
+from mm.compaction.compaction import Compaction
 from mm.compaction.kcompactd import Kcompactd
 from mm.contig.cma import Cma
 from mm.contig.contig import Contig
@@ -24,12 +25,10 @@ from mm.contig.evacuate import Evacuator
 from mm.contig.range_walk import Parts
 from mm.hotplug.memory_hotplug import MemoryHotplug
 from mm.hugetlb.evict import HugeEvictor
-from mm.hugetlb.hugetlb import HugePool
+from mm.hugetlb.hugetlb import BuddySource, HugePool
 from mm.hugetlb.sizes import HugeSizes
-from mm.hugetlb.source import BuddySource
-from mm.move.design import Design, RegistryDesign, Unmovable
+from mm.move.design import Design, RegistryDesign, Strategy, Unmovable
 from mm.move.move import Mover
-from mm.move.strategy import Strategy
 from mm.paging.memory import Memory
 from mm.paging.paging import Paging
 from mm.paging.swap_core import SwapCore
@@ -38,11 +37,10 @@ from mm.planning.blocks import Plan
 from mm.planning.execute import PlannedCompaction
 from mm.power.power import PowerManagement
 from mm.state.contents import ArenaContents, Contents, TagContents
-from mm.state.costs import CostModel, Counters, SimClock
+from mm.state.costs import CostModel, Counters, Meter, SimClock
 from mm.state.frames import Frames, FrameState
 from mm.state.gfp import Gfp
 from mm.state.lru import Lru
-from mm.state.meter import Meter
 from mm.state.nodes import Zone, place_frames, zones_for
 from mm.state.pageblock import Pageblocks
 from mm.state.refs import Refs

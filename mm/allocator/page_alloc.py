@@ -2,28 +2,27 @@
 
     fast path   a zone above its low watermark; order 0 through the per-CPU lists
     slow path   above min: as it is; after asynchronous compaction; after reclaim and
-                compaction by turns, as long as `mm.allocator.alloc_retry` sees a point; fail
+                compaction by turns, as long as `Retries` sees a point; fail
 
 The free lists themselves are `mm.buddy.buddy`; this module decides and owns no frames.
 
-Kernel counterpart: get_page_from_freelist and __alloc_pages_slowpath (mm/page_alloc.c) and
-try_to_compact_pages (mm/compaction.c) of v6.1.  Where no background reclaim runs
-(`mm.allocator.kswapd`), the one thing of kswapd's that later requests depend on, forgetting stale
-skip hints, is done when a slow path begins.
+Kernel counterpart: get_page_from_freelist, __alloc_pages_slowpath, should_compact_retry and
+should_reclaim_retry (mm/page_alloc.c) and try_to_compact_pages (mm/compaction.c) of v6.1.  Where
+no background reclaim runs (`mm.allocator.kswapd`), the one thing of kswapd's that later requests
+depend on, forgetting stale skip hints, is done when a slow path begins.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
-from attrs import frozen
+from attrs import define, frozen
 
-from mm.allocator.alloc_retry import Retries
-from mm.buddy.buddy import MAX_ORDER, Buddy
+from mm.buddy.buddy import Buddy
+from mm.buddy.free_area import MAX_ORDER
 from mm.buddy.pcp import PerCpuPages
-from mm.compaction.compact_control import COSTLY_ORDER
-from mm.compaction.compaction import Compaction, CompactPriority, CompactResult
-from mm.compaction.defer import MAX_DEFER_SHIFT, Deferral
-from mm.compaction.suitable import EXTFRAG_THRESHOLD, compaction_ready, compaction_suitable
+from mm.compaction.compact_control import COSTLY_ORDER, CompactPriority, CompactResult
+from mm.compaction.compaction import Compaction
+from mm.compaction.suitable import Deferral, compaction_ready, compaction_suitable
 from mm.move.design import Design
 from mm.state.costs import Counters
 from mm.state.gfp import AllocFlags, Gfp, gfp_migratetype, gfp_zone_kind
@@ -31,9 +30,75 @@ from mm.state.nodes import Zone, ZoneKind, watermark_ok
 from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError, one_of
 
-__all__ = ["COSTLY_ORDER", "EXTFRAG_THRESHOLD", "MAX_DEFER_SHIFT", "Background", "PageAllocator"]
+__all__ = ["MAX_COMPACT_RETRIES", "MAX_RECLAIM_RETRIES", "Background", "PageAllocator", "Retries"]
 
+MAX_COMPACT_RETRIES = 16
+"""Attempts that made progress and yet came away with nothing, before trying harder."""
+MAX_RECLAIM_RETRIES = 16
+"""Rounds of reclaim without progress before giving up."""
 _SWAP_CLUSTER_MAX = 32
+
+
+@define
+class Retries:
+    """What an allocation has behind it, and how hard it compacts next.
+
+    Attributes:
+        order: log2 of the pages wanted.
+        priority: of the next compaction.
+        nr_compactions: attempts at this priority that made progress.
+        nr_in_vain: rounds of reclaim without progress (all of them, for costly orders).
+    """
+
+    order: int
+    priority: CompactPriority = CompactPriority.SYNC_LIGHT
+    nr_compactions: int = 0
+    nr_in_vain: int = 0
+
+    @property
+    def hardest(self) -> CompactPriority:
+        """Costly orders stop short of the highest priority."""
+        costly = self.order > COSTLY_ORDER
+        return CompactPriority.SYNC_LIGHT if costly else CompactPriority.SYNC_FULL
+
+    def compact_again(self, result: CompactResult, *, reclaim_may_help: bool) -> bool:
+        """Whether to compact once more; may raise the priority.
+
+        Args:
+            result: of the last attempt.
+            reclaim_may_help: whether compaction would have room if all that can be reclaimed
+                were.
+        """
+        if self.order == 0:
+            return False
+        if result is CompactResult.SUCCESS:
+            self.nr_compactions += 1
+            most = MAX_COMPACT_RETRIES // (4 if self.order > COSTLY_ORDER else 1)
+            if self.nr_compactions <= most:
+                return True
+        elif result is CompactResult.SKIPPED:
+            return reclaim_may_help
+        return self._try_harder()
+
+    def _try_harder(self) -> bool:
+        if self.priority <= self.hardest:
+            return False
+        self.priority = CompactPriority(self.priority - 1)
+        self.nr_compactions = 0
+        return True
+
+    def reclaim_again(self, *, progress: bool, would_suffice: bool) -> bool:
+        """Whether to reclaim once more.
+
+        Args:
+            progress: whether the last round freed anything.
+            would_suffice: whether the request would pass if all that can be reclaimed were.
+        """
+        if progress and self.order <= COSTLY_ORDER:
+            self.nr_in_vain = 0
+        else:
+            self.nr_in_vain += 1
+        return self.nr_in_vain <= MAX_RECLAIM_RETRIES and would_suffice
 
 
 class Background(Protocol):

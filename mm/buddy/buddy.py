@@ -33,7 +33,7 @@ from mm.state.pageblock import NR_MIGRATETYPES, MigrateType, Pageblocks
 from pinpage.errors import PfnError, PinpageError, at_least, within
 from pinpage.units import Mask, Pfns
 
-__all__ = ["MAX_ORDER", "Buddy"]
+__all__ = ["Buddy"]
 
 _FREE, _TAKEN = (np.arange(len(FREEABLE)) == state for state in (FrameState.FREE, FrameState.TAKEN))
 _SCALAR_FREES = 6

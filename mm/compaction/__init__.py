@@ -2,7 +2,6 @@
 
     compact_control  What compaction is asked and what it answers: plain data, for every caller
     compaction       Compaction as the kernel does it: two scanners that walk towards each other
-    defer            How often compaction of a zone is left out after it has failed
     for_order        Compaction until a free block of some order is there: direct compaction and
                      kcompactd
     free_search      The free scanner of an allocation's compaction: where to move things to
@@ -13,7 +12,7 @@
                      finds
     migrate_scan     The migrate scanner of an allocation's compaction: which frames to move next
     scan_hints       What compaction of a zone remembers from one call to the next
-    suitable         Whether compaction can help: free frames to move things to, and scattered ones
+    suitable         Whether compaction can help, and how often it is left out after it has failed
 
 Kernel counterpart: mm/compaction.c.
 May be imported by: the allocator, hotplug, planning and the machine. The allocator calls it,

@@ -45,7 +45,7 @@ WHOLE_ZONE = -1
 class CompactResult(enum.IntEnum):
     """How compaction of one zone ended, in the kernel's order: over several zones the most counts.
 
-    Which of these make a retry sensible is for `mm.allocator.alloc_retry` to say.
+    Which of these make a retry sensible is for `mm.allocator.page_alloc.Retries` to say.
     """
 
     SKIPPED = 1

@@ -20,7 +20,6 @@ from mm.buddy.buddy import Buddy
 from mm.compaction.compact_control import (
     WHOLE_ZONE,
     CompactControl,
-    CompactPriority,
     CompactReport,
     CompactResult,
 )
@@ -34,14 +33,7 @@ from mm.state.frames import Frames, FrameState
 from mm.state.nodes import Zone
 from mm.state.pageblock import Pageblocks
 
-__all__ = [
-    "WHOLE_ZONE",
-    "CompactControl",
-    "CompactPriority",
-    "CompactReport",
-    "CompactResult",
-    "Compaction",
-]
+__all__ = ["Compaction"]
 
 
 class Compaction:

@@ -21,8 +21,7 @@ from mm.buddy.free_area import NR_ORDERS
 from mm.buddy.pcp import PerCpuPages
 from mm.compaction.compact_control import CompactControl, CompactReport, CompactResult
 from mm.compaction.compaction import Compaction
-from mm.compaction.defer import MAX_DEFER_SHIFT, Deferral
-from mm.compaction.suitable import compaction_suitable
+from mm.compaction.suitable import MAX_DEFER_SHIFT, Deferral, compaction_suitable
 from mm.move.design import Design
 from mm.state.nodes import Zone
 from pinpage.errors import PinpageError, within

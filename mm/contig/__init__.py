@@ -10,8 +10,6 @@
                     empty it
     patience        How long an evacuation goes on, and what it came to
     range_walk      One walk over a range that is to be emptied: its batches, and one try at each
-    targets         Destinations for pages that have to leave a range: fresh frames of the page
-                    allocator
 
 Kernel counterpart: mm/page_isolation.c, alloc_contig_range of mm/page_alloc.c, mm/cma.c.
 May be imported by: hotplug, hugetlb, power and the machine.

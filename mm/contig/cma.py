@@ -23,20 +23,20 @@ from mm.contig.cma_area import CmaArea
 from mm.contig.contig import Contig, ContigResult
 from mm.contig.patience import EvacuationReport, Patience
 from mm.contig.range_walk import nr_steps
-from mm.move.design import Design
-from mm.move.strategy import Strategy
+from mm.move.design import Design, Strategy
 from mm.planning.census import Census
-from mm.planning.plan_run import planned_targets, refusals_in_the_way
-from mm.planning.ranges import RangePlan, cheapest_ranges
+from mm.planning.execute import planned_targets, refusals_in_the_way
+from mm.planning.range_plan import RangePlan
+from mm.planning.ranges import cheapest_ranges
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError, at_least, one_of, require
-from pinpage.migrate import TargetSource
+from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Pfns, Span
 
-__all__ = ["MAX_CMA_AREAS", "NR_PLAN_ROUNDS", "Cma", "CmaArea", "CmaResult", "TakeCensus"]
+__all__ = ["MAX_CMA_AREAS", "NR_PLAN_ROUNDS", "Cma", "CmaResult", "TakeCensus"]
 
 MAX_CMA_AREAS = 7
 """Areas that a kernel has room for on a machine of one node (19 with NUMA)."""

@@ -18,13 +18,13 @@ from mm.contig.evacuate import Evacuator
 from mm.contig.page_isolation import Isolation, first_not_isolated
 from mm.contig.patience import EvacuationReport, Patience
 from mm.move.design import Design
-from mm.planning.plan_run import refusals_in_the_way
+from mm.planning.execute import refusals_in_the_way
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
 from mm.state.reasons import Refusals
 from pinpage.errors import PinpageError, at_least, one_of, within
-from pinpage.migrate import TargetSource
+from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.units import Pfns, Span
 

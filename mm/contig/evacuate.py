@@ -10,43 +10,85 @@ somebody signals, or, in our bounded form, a simulated time is over.
 
 Invariants (required as it runs):
     E1 only an isolated range is evacuated: else it would fill again behind the scanner.
-    E2 no target lies in the range (`mm.contig.targets`).
+    E2 no target lies in the range (`mm.contig.evacuate`).
 
 Kernel counterparts: __alloc_contig_migrate_range() in mm/page_alloc.c, and the inner loop of
 offline_pages() in mm/memory_hotplug.c.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+import numpy as np
+
+from mm.buddy.pcp import PerCpuPages
 from mm.contig.page_isolation import (
     Isolation,
     has_unmovable_pages,
     start_isolate_page_range,
     undo_isolate_page_range,
 )
-from mm.contig.patience import NR_CONTIG_TRIES, EvacuationReport, Patience
-from mm.contig.range_walk import HugePages, Parts, RangeWalk
-from mm.contig.targets import MIGRATION_GFP, AllocatedTargets
+from mm.contig.patience import EvacuationReport, Patience
+from mm.contig.range_walk import Parts, RangeWalk
 from mm.move.design import Answer, Design
 from mm.move.move import COMPACT_CLUSTER_MAX
 from mm.state.errno import Errno
+from mm.state.frames import Frames, FrameState
 from mm.state.gfp import Gfp
 from mm.state.nodes import ZoneKind
 from mm.state.pageblock import MigrateType
-from pinpage.errors import PinpageError
-from pinpage.migrate import TargetSource
+from pinpage.errors import PinpageError, require
+from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns, Span
 
-__all__ = [
-    "NR_CONTIG_TRIES",
-    "AllocPages",
-    "EvacuationReport",
-    "Evacuator",
-    "HugePages",
-    "Patience",
-]
+__all__ = ["MIGRATION_GFP", "AllocPages", "AllocatedTargets", "Evacuator"]
+
+MIGRATION_GFP = Gfp.USER | Gfp.MOVABLE | Gfp.RETRY_MAYFAIL | Gfp.NOWARN
+"""What such a page is asked for with; pages of ZONE_MOVABLE may go there again (HIGHMEM)."""
+
+
+class AllocatedTargets:
+    """A `pinpage.migrate.TargetSource`: one allocation per page, none of them in the range.
+
+    The range is isolated, so the allocator cannot give out its frames; a frame of it would
+    mean that the range is filled while it is being emptied (required by `take`).
+    """
+
+    def __init__(
+        self,
+        alloc_page: Callable[[Gfp], int],
+        frames: Frames,
+        pcp: PerCpuPages,
+        span: Span,
+        gfp: Gfp = MIGRATION_GFP,
+    ) -> None:
+        """Allocate with `alloc_page`, for pages of `span`."""
+        self._alloc_page = alloc_page
+        self._frames = frames
+        self._pcp = pcp
+        self._span = span
+        self._gfp = gfp
+
+    def take(self, count: int) -> Pfns:
+        """Up to `count` frames, TAKEN; fewer when there is no memory (-ENOMEM)."""
+        found: list[int] = []
+        try:
+            while len(found) < count and (pfn := self._alloc_page(self._gfp)) >= 0:
+                require(pfn not in self._span, "a target in the range that is emptied", pfn=pfn)
+                found.append(pfn)
+        except BaseException:  # reclaim calls others back, and may be interrupted in them
+            self.give_back(np.array(found, dtype=np.int64))
+            raise
+        pfns = np.array(found, dtype=np.int64)
+        self._frames.state[pfns] = FrameState.TAKEN
+        return pfns
+
+    def give_back(self, pfns: Pfns) -> None:
+        """Free what was not used."""
+        for pfn in pfns.tolist():
+            self._pcp.free(pfn)
 
 
 class AllocPages(Protocol):

@@ -18,14 +18,13 @@ from mm.buddy.pcp import PerCpuPages
 from mm.contig.patience import EvacuationReport, Patience
 from mm.move.design import Answer, Design
 from mm.move.move import Classified, Mover
-from mm.paging.clean_cache import reclaim_clean_pages
-from mm.state.costs import Counters
+from mm.paging.clean_pages import reclaim_clean_pages
+from mm.state.costs import Counters, Meter
 from mm.state.errno import Errno
 from mm.state.frames import Frames, FrameState, PageFlag
 from mm.state.lru import Lru
-from mm.state.meter import Meter
 from mm.state.rmap import Rmap
-from pinpage.migrate import TargetSource
+from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns, Span
 

@@ -1,7 +1,5 @@
 """Memory that goes and comes back, block by block.
 
-    block_plan      Which memory blocks can go, at what cost, and who is in the way of the others:
-                    one look at all
     forget          Nothing about a frame that is gone survives: who could still know it is looked
                     through here
     host            What memory hotplug needs of a machine: everything that may know a frame, and

@@ -24,17 +24,22 @@ import numpy as np
 from attrs import frozen
 
 from mm.contig.patience import EvacuationReport, Patience
-from mm.hotplug.block_plan import plan_blocks
 from mm.hotplug.forget import FrameForgetter
 from mm.hotplug.host import HotplugHost
 from mm.hotplug.memory_block import MEMORY_BLOCK_NR_PAGES, BlockState, MemoryBlocks
 from mm.hotplug.notify import MemoryAction, MemoryNotifiers
 from mm.hotplug.offline_loop import OfflineLoop
-from mm.hotplug.verdict import NOBODY, InTheWay, OfflineResult, OfflineVerdict, in_the_way
+from mm.hotplug.verdict import (
+    NOBODY,
+    InTheWay,
+    OfflineResult,
+    OfflineVerdict,
+    in_the_way,
+    plan_blocks,
+)
 from mm.hotplug.zones import ZoneResizer, zone_for
-from mm.move.design import Design
-from mm.move.strategy import Strategy
-from mm.planning.ranges import RangeOutcome, RangePlan
+from mm.move.design import Design, Strategy
+from mm.planning.range_plan import RangeOutcome, RangePlan
 from mm.state.errno import Errno
 from mm.state.nodes import Zone, ZoneKind
 from mm.state.pageblock import MigrateType
@@ -42,7 +47,7 @@ from pinpage.errors import PinpageError, one_of, require
 from pinpage.owner import Mode
 from pinpage.units import Pfns, Span
 
-__all__ = ["NR_BOUNDED_TRIES", "MemoryHotplug", "OfflineResult", "OnlineKind"]
+__all__ = ["NR_BOUNDED_TRIES", "MemoryHotplug", "OnlineKind"]
 
 OnlineKind = Literal["kernel", "movable"]
 """online_kernel, or online_movable: into ZONE_MOVABLE, from where it can be taken away again."""

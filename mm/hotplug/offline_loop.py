@@ -14,9 +14,9 @@ where only a signal ends either.
 
 from attrs import asdict
 
+from mm.contig.evacuate import MIGRATION_GFP, AllocatedTargets
 from mm.contig.page_isolation import first_not_isolated
 from mm.contig.patience import EvacuationReport, Patience
-from mm.contig.targets import MIGRATION_GFP, AllocatedTargets
 from mm.hotplug.host import HotplugHost
 from mm.move.design import Design
 from mm.state.costs import Counters

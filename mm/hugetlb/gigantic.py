@@ -33,8 +33,7 @@ from attrs import define, field, frozen
 from mm.contig.contig import Contig
 from mm.contig.patience import EvacuationReport, Patience
 from mm.move.design import Answer, Design
-from mm.planning.execute import PlannedCompaction
-from mm.planning.plan_run import planned_targets, refusals_in_the_way
+from mm.planning.execute import PlannedCompaction, planned_targets, refusals_in_the_way
 from mm.planning.range_plan import RangePlan
 from mm.planning.ranges import cheapest_ranges
 from mm.state.errno import Errno
@@ -118,7 +117,7 @@ class GiganticWalk:
 
 
 class GiganticPages:
-    """Allocates gigantic pages; a `mm.hugetlb.source.HugeSource`.
+    """Allocates gigantic pages; a `mm.hugetlb.hugetlb.HugeSource`.
 
     Attributes:
         nr_pages: frames of one page.

@@ -1,29 +1,70 @@
 """Pools of huge pages, grown and shrunk at run time, node by node.
 
-One pool per size: 2 MiB from the page allocator (`mm.hugetlb.source`), 1 GiB from a walk over
+One pool per size: 2 MiB from the page allocator (`BuddySource`), 1 GiB from a walk over
 memory (`mm.hugetlb.gigantic`).  Three ways to get pages: `set_max` is a write to nr_hugepages,
 tries hard and turns from node to node; `grow` takes what is there without trying; `claim` takes
 pageblocks that a plan has emptied, as contiguous allocation takes its range, and no
 watermark is asked.  Who has which page is `mm.hugetlb.pages`'s; how a page makes way for
 somebody who wants its frames, `mm.hugetlb.evict`'s.
 
-Kernel counterpart: set_max_huge_pages, alloc_pool_huge_page, alloc_surplus_huge_page and
-free_huge_page of mm/hugetlb.c (v6.1).  Reservations of mappings that are not touched yet are
-not modelled.
+Kernel counterpart: set_max_huge_pages, alloc_pool_huge_page, alloc_surplus_huge_page,
+alloc_buddy_huge_page, update_and_free_page and free_huge_page of mm/hugetlb.c (v6.1).
+Reservations of mappings that are not touched yet are not modelled.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
+from mm.allocator.page_alloc import PageAllocator
 from mm.buddy.buddy import Buddy
 from mm.hugetlb.pages import HugePages
-from mm.hugetlb.source import HugeSource
 from mm.state.frames import Frames
+from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError, at_least
+from pinpage.units import Pfns
 
-__all__ = ["HugePool"]
+__all__ = ["BuddySource", "HugePool", "HugeSource"]
+
+
+class HugeSource(Protocol):
+    """Where the pages of a pool come from, and go back to."""
+
+    @property
+    def nr_pages(self) -> int:
+        """Frames of one huge page."""
+
+    def alloc(self, node: int, *, hard: bool) -> int:
+        """A page on this very node: its head, or -1.  `hard`: compact and reclaim for it."""
+
+    def free(self, pfns: Pfns) -> None:
+        """Frames of a page back to the free lists."""
+
+
+class BuddySource:
+    """Pages of one pageblock from the page allocator; its watermarks hold.
+
+    Attributes:
+        nr_pages: frames of one.
+    """
+
+    def __init__(self, buddy: Buddy, allocator: PageAllocator) -> None:
+        """Borrow the free lists and who decides about them."""
+        self.nr_pages = buddy.pageblocks.nr_pages_per_block
+        self._buddy = buddy
+        self._allocator = allocator
+
+    def alloc(self, node: int, *, hard: bool) -> int:
+        """See `HugeSource`; not `hard` means neither compaction nor reclaim."""
+        gfp = Gfp.HIGHUSER_MOVABLE | Gfp.COMP | Gfp.NOWARN | Gfp.THISNODE
+        gfp = gfp | Gfp.RETRY_MAYFAIL if hard else (gfp | Gfp.NORETRY) & ~Gfp.RECLAIM
+        return self._allocator.alloc_pages(self._buddy.pageblock_order, gfp, node)
+
+    def free(self, pfns: Pfns) -> None:
+        """See `HugeSource`."""
+        self._buddy.free_many(pfns)
 
 
 class HugePool(HugePages):

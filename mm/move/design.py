@@ -13,17 +13,20 @@ mm never imports an owner: the zbud-specific design lives beside zbud.
 """
 
 import enum
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpage.migrate import Memory, MoveReport, TargetSource, move_many, release_many
+from pinpage.migrate import move_many
+from pinpage.move.release import release_many
+from pinpage.move.report import MoveReport
+from pinpage.move.steps import Memory, TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.registry import PinRegistry
 from pinpage.units import Mask, Pfns
 
-__all__ = ["Answer", "Answers", "Design", "RegistryDesign", "Unmovable"]
+__all__ = ["Answer", "Answers", "Design", "RegistryDesign", "Strategy", "Unmovable"]
 
 
 class Answer(enum.IntEnum):
@@ -36,6 +39,8 @@ class Answer(enum.IntEnum):
 
 Answers = NDArray[np.uint8]
 """A column of `Answer` values, one per frame asked about."""
+Strategy: TypeAlias = Literal["scan", "plan"]
+"""`scan`, the kernel's two scanners without foresight; or `plan`, what is known goes first."""
 
 
 class Design(Protocol):

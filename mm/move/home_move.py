@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpage.errors import InvariantError
-from pinpage.migrate import Memory, MoveReport, TargetSource
+from pinpage.move.report import MoveReport
+from pinpage.move.steps import Memory, TargetSource
 from pinpage.owner import Reason
 from pinpage.units import Mask, Pfns
 

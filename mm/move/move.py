@@ -29,9 +29,10 @@ from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
 from mm.state.lru import Lru
 from mm.state.refs import Refs
 from mm.state.rmap import Rmap
-from mm.swap.swap import SwapCache
+from mm.swap.swap_cache import SwapCache
 from pinpage.errors import require
-from pinpage.migrate import MoveReport, TargetSource
+from pinpage.move.report import MoveReport
+from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns
 

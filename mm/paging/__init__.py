@@ -1,11 +1,7 @@
 """Processes and reclaim: faults, unmapping, pages that go to swap and come back.
 
-    clean_cache  Clean page cache is dropped, not moved: its bytes are on disk already
-    clean_pages  How much clean page cache there is, and which of it is oldest, without a look at
-                 the lists
+    clean_pages  Clean page cache: which pages are, how many, the oldest of them, and giving them up
     memory       Processes: map, touch, write, read, drop, fork, exit
-    mmap         Taking address spaces apart: ranges dropped, and whole spaces when their last user
-                 goes
     paging       What faults, reclaim and swapoff share: the state they work on, and its smallest
                  steps
     shmem        Memory that belongs to a file in no filesystem on disk: tmpfs, as far as swap knows

@@ -9,7 +9,8 @@ name its swap slot counted together.  A page that may be pinned for DMA is not s
 but copied at once: the device goes on with the parent's.
 
 Kernel counterpart: mm/memory.c (do_anonymous_page, do_swap_page, do_wp_page,
-copy_page_range with page_needs_cow_for_dma), mm/madvise.c (MADV_DONTNEED), kernel/fork.c.
+copy_page_range with page_needs_cow_for_dma, zap_page_range), mm/madvise.c (MADV_DONTNEED),
+exit_mmap (mm/mmap.c), mmput (kernel/fork.c).
 Cost: a first touch about 3 us, an access to a present page about 1 us.
 """
 
@@ -17,18 +18,17 @@ from collections.abc import Generator
 
 import numpy as np
 
-from mm.paging.mmap import mmput, zap_page_range
 from mm.paging.paging import ANON_BITS, Paging, bit
 from mm.paging.swap_state import read_swap_cache_async
 from mm.state.address_space import PTE_NONE, AddressSpace, Vpns, pte_entry, pte_pfn, swap_pte
 from mm.state.contents import TagContents
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, require
 from pinpage.move.steps import run_out
 from pinpage.units import PAGE_SIZE
 
-__all__ = ["Memory"]
+__all__ = ["Memory", "mmput", "zap_page_range"]
 
 _DIRTY, _REFERENCED = bit(PageFlag.DIRTY), bit(PageFlag.REFERENCED)
 _SWAPCACHE = bit(PageFlag.SWAPCACHE)
@@ -290,3 +290,39 @@ def _require_distinct(space: AddressSpace, vpns: Vpns) -> None:
 def _require_vpn(space: AddressSpace, vpn: int) -> None:
     if not 0 <= vpn < space.nr_vpns:
         raise PinpageError(f"vpn {vpn:#x} is outside {space.name!r} (0..{space.nr_vpns - 1:#x})")
+
+
+def mmput(paging: Paging, space: AddressSpace) -> None:
+    """One user less; the last one tears the space down.
+
+    Raises:
+        InvariantError: it had no user.
+    """
+    nr_users = space.mm_users - 1
+    require(nr_users >= 0, "mmput of a space without users")
+    space.mm_users = nr_users
+    if nr_users == 0 and space is not paging.swap.mmlist.init_mm:
+        _exit_mmap(paging, space)
+
+
+def zap_page_range(paging: Paging, space: AddressSpace, vpns: Vpns) -> int:
+    """Empty PTEs, present or swapped; pages and slots that nobody else uses are freed.
+
+    Returns:
+        How many PTEs there were.
+    Cost: a loop, about 3 us per page.
+    """
+    ptes = space.pte[vpns]
+    for vpn in vpns[ptes > 0].tolist():
+        pfn, was_last = paging.rmap.unmap_page(space, vpn)
+        if was_last:
+            paging.drop_unmapped(pfn)
+    for vpn in vpns[ptes < 0].tolist():
+        paging.free_swap_and_cache(space, vpn)
+    return int(np.count_nonzero(ptes))
+
+
+def _exit_mmap(paging: Paging, space: AddressSpace) -> None:
+    zap_page_range(paging, space, np.flatnonzero(space.pte))
+    paging.swap.mmlist.remove(space)
+    paging.rmap.destroy(space)

@@ -12,7 +12,8 @@ from mm.paging.swap_state import read_swap_cache_async
 from mm.state.address_space import PTE_NONE, AddressSpace, pte_entry, pte_pfn, swap_pte
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
-from mm.swap.swap import SwapArea, SwapEntry, swp_offset
+from mm.swap.swap_area import SwapArea
+from mm.swap.swapops import SwapEntry, swp_offset
 from pinpage.errors import PinpageError
 
 __all__ = ["shmem_create", "shmem_getpage", "shmem_unuse"]

@@ -9,7 +9,7 @@ Kernel counterpart: zswap_get_swap_cache_page and __swap_writepage on one side, 
 try_to_unuse_swp_entry (patch 2 of the 2013 series) on the other.
 """
 
-from mm.paging.mmap import mmput
+from mm.paging.memory import mmput
 from mm.paging.paging import Paging
 from mm.paging.swapfile import Pending, no_signal, try_to_unuse_swp_entry
 from mm.state.errno import Errno

@@ -7,7 +7,7 @@ swap_writepage of mm/page_io.c.  Reads and writes complete at once.
 from mm.paging.paging import ANON_BITS, Paging, bit
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
-from mm.swap.swap import SWAP_HAS_CACHE, SwapEntry
+from mm.swap.swapops import SWAP_HAS_CACHE, SwapEntry
 
 __all__ = ["get_swap_cache_page", "read_swap_cache_async", "swap_writepage"]
 

@@ -18,18 +18,18 @@ from typing import TypeAlias
 
 import numpy as np
 
-from mm.paging.mmap import mmput
+from mm.paging.memory import mmput
 from mm.paging.paging import Paging, bit
 from mm.paging.shmem import shmem_unuse
-from mm.paging.swap_state import get_swap_cache_page, read_swap_cache_async, swap_writepage
+from mm.paging.swap_state import read_swap_cache_async, swap_writepage
 from mm.state.address_space import AddressSpace, swap_pte
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
-from mm.swap.swap import (
+from mm.swap.swap_area import SwapArea
+from mm.swap.swapops import (
     SWAP_HAS_CACHE,
     SWAP_MAP_BAD,
     SWAP_MAP_SHMEM,
-    SwapArea,
     SwapEntry,
     swap_count,
     swp_entry,
@@ -40,14 +40,9 @@ from pinpage.errors import PinpageError, at_least, within
 
 __all__ = [
     "Accounting",
-    "Paging",
     "Pending",
     "find_next_to_unuse",
-    "get_swap_cache_page",
-    "mmput",
     "no_signal",
-    "read_swap_cache_async",
-    "swap_writepage",
     "swapoff",
     "try_to_unuse",
     "try_to_unuse_swp_entry",

@@ -15,8 +15,7 @@ by `Reclaimer`; without swap it is all that can be reclaimed.
 import numpy as np
 from attrs import define
 
-from mm.paging.clean_cache import is_clean_cache, reclaim_clean_pages
-from mm.paging.clean_pages import CleanPages
+from mm.paging.clean_pages import CleanPages, is_clean_cache, reclaim_clean_pages
 from mm.paging.paging import Paging, bit
 from mm.paging.swap_state import swap_writepage
 from mm.state.address_space import AddressSpace

@@ -5,7 +5,6 @@
     execute     Compaction by plan: use what is known about every block, then move
     fill        Where the frames go that a plan moves, and what moving them costs
     frontier    How many pageblocks a zone can empty, and the fewest moves for each number of them
-    plan_run    Between a range plan and the engine that carries it out
     range_plan  What the planner says about ranges: which to empty, by which moves, and why not the
                 others
     ranges      Which range to empty: contiguous allocation, hot-remove and 1 GiB pages, by plan

@@ -5,16 +5,24 @@ its free frames are where the others go.  The planner decides (`mm.planning.bloc
 executes, and a frame that refuses when its turn comes is taken as unmovable and the rest
 is planned again.
 
+A plan names its targets; they are taken off the free lists before anything moves
+(`planned_targets`), so that no allocation in between can spoil it, and what is not used goes
+back at the end.  A plan that finds nothing moves nothing, and its answer is the frames in the
+way, each under its reason.
+
 Kernel counterpart: none.  A plan takes its targets as contiguous allocation takes its
 range, off the free lists and without asking a watermark: the number of free frames is the
 same after each move as before.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from attrs import evolve
 
 from mm.buddy.buddy import Buddy
-from mm.compaction.compaction import CompactReport
+from mm.compaction.compact_control import CompactReport
 from mm.move.design import Answer, Design
 from mm.move.move import Mover
 from mm.planning.blocks import Plan, plan
@@ -22,11 +30,12 @@ from mm.planning.census import Census, Targets
 from mm.state.costs import Counters
 from mm.state.frames import Frames, FrameState
 from mm.state.pageblock import Pageblocks
-from pinpage.migrate import GivenTargets
+from mm.state.reasons import Refusals
+from pinpage.move.steps import GivenTargets
 from pinpage.owner import Mode, Reason
-from pinpage.units import Mask
+from pinpage.units import Mask, Pfns
 
-__all__ = ["NR_PLAN_ROUNDS", "PlannedCompaction"]
+__all__ = ["NR_PLAN_ROUNDS", "PlannedCompaction", "planned_targets", "refusals_in_the_way"]
 
 NR_PLAN_ROUNDS = 4
 """Plans made in one request: a frame that refuses costs a round, an honest world needs one."""
@@ -137,3 +146,53 @@ class PlannedCompaction:
             if len(unused):
                 self._buddy.put_taken(unused)
         return refused
+
+
+@contextmanager
+def planned_targets(buddy: Buddy, targets: Pfns) -> Iterator[GivenTargets]:
+    """The targets of a plan, off the free lists while the block runs; the rest goes back.
+
+    Args:
+        buddy: the allocator; no watermark is asked, for what moves frees as much as it takes.
+        targets: free pfns, without duplicates; given out in this order.
+
+    Raises:
+        PinpageError: one is not free: the plan is not of this moment.
+    """
+    if len(targets):
+        buddy.take(targets)
+    given = GivenTargets(targets)
+    try:
+        yield given
+    finally:
+        if len(given.remaining):
+            buddy.put_taken(given.remaining)
+
+
+def refusals_in_the_way(
+    frames: Frames, mover: Mover, design: Design, pfns: Pfns, mode: Mode = Mode.SYNC
+) -> Refusals:
+    """Why each of these frames cannot move, by reason and holder; asks, and changes nothing.
+
+    Frames that nobody uses and yet nobody may have (reserved, holes) count as NO_OWNER, and so
+    does one that would move after all: a plan took it for stuck because it was not only there.
+
+    Args:
+        frames: the columns.
+        mover: classifies.
+        design: asked about frames that mm cannot move by itself.
+        pfns: ascending, such as `RangePlan.in_the_way(span).pfns`.
+        mode: handed to the design.
+    """
+    refusals = Refusals()
+    if not len(pfns):
+        return refusals
+    reasons = np.full(len(pfns), Reason.NO_OWNER, dtype=np.uint8)
+    used = np.flatnonzero(frames.state[pfns] == FrameState.USED)
+    if len(used):
+        found = mover.classify(pfns[used], design, mode)
+        stays = found.answers == Answer.NO
+        reasons[used[stays]] = found.reasons[stays]
+        reasons[used[found.answers == Answer.RELEASE]] = Reason.NO_CALLBACK
+    refusals.add(pfns, reasons, design.holders(frames.nr_frames), at_home=mover.has_home(pfns))
+    return refusals

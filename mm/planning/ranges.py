@@ -32,12 +32,12 @@ from numpy.typing import NDArray
 
 from mm.planning.census import Census
 from mm.planning.fill import evacuation_ns, fill, needs_callback
-from mm.planning.range_plan import InTheWay, RangeOutcome, RangePlan, blocks_of
+from mm.planning.range_plan import RangeOutcome, RangePlan, blocks_of
 from mm.state.costs import CostModel
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns, Span
 
-__all__ = ["Candidates", "InTheWay", "RangeOutcome", "RangePlan", "cheapest_ranges"]
+__all__ = ["Candidates", "cheapest_ranges"]
 
 _Rows = NDArray[np.int64]
 

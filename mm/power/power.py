@@ -24,12 +24,16 @@ from mm.contig.evacuate import Evacuator
 from mm.contig.page_isolation import first_not_isolated
 from mm.contig.patience import EvacuationReport, Patience
 from mm.contig.range_walk import Parts
-from mm.move.design import Design
-from mm.move.strategy import Strategy
-from mm.planning.execute import NR_PLAN_ROUNDS, PlannedCompaction
+from mm.move.design import Design, Strategy
+from mm.planning.execute import (
+    NR_PLAN_ROUNDS,
+    PlannedCompaction,
+    planned_targets,
+    refusals_in_the_way,
+)
 from mm.planning.fill import evacuation_ns
-from mm.planning.plan_run import planned_targets, refusals_in_the_way
-from mm.planning.ranges import RangeOutcome, RangePlan, cheapest_ranges
+from mm.planning.range_plan import RangeOutcome, RangePlan
+from mm.planning.ranges import cheapest_ranges
 from mm.power.energy import EnergyAccount, EnergyModel
 from mm.power.regions import PowerMap
 from mm.power.report import Consolidation, GroupAttempt, Watch
@@ -38,11 +42,11 @@ from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.nodes import Zone
 from pinpage.errors import PinpageError, at_least, one_of, require
-from pinpage.migrate import TargetSource
+from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns, Span
 
-__all__ = ["Consolidation", "GroupAttempt", "PowerManagement", "Watch"]
+__all__ = ["PowerManagement"]
 
 
 @define

@@ -10,8 +10,6 @@
     frames         Every frame of the machine, as columns
     gfp            What an allocation asks for: gfp flags, and what they imply
     lru            Pages in the order of their last addition: what reclaim takes first
-    meter          Charging work to the simulated clock while it is being done
-    mmlist         The ring of address spaces that have, or had, something swapped out
     nodes          Nodes and zones: spans and numbers, never pages
     pageblock      Pageblocks: which kind of page each 2 MiB of memory is meant for
     reasons        Why frames did not move, counted by reason and by holder

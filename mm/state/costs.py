@@ -1,6 +1,7 @@
 """What things cost in simulated time: one model, one clock, integers only.
 
-A run counts what it did (`Counters`); the model turns counts into nanoseconds.  Nothing
+A run counts what it did (`Counters`); the model turns counts into nanoseconds.  A policy that
+has to know what time it is while it runs takes a lap of its `Meter` after every batch.  Nothing
 here waits, and nothing reads the time of day, so the same seed gives the same
 nanosecond anywhere.
 
@@ -14,6 +15,7 @@ measurement is the total: a whole-zone compaction of the recorded machines comes
 2.3 us per page moved, scanning included, which is what a real machine took.
 """
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import attrs
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 
 from pinpage.errors import PinpageError
 
-__all__ = ["STEPS", "CostModel", "Counters", "HoldLaw", "SimClock", "Step"]
+__all__ = ["STEPS", "CostModel", "Counters", "HoldLaw", "Meter", "SimClock", "Step"]
 
 Step = Literal["scan", "isolate", "wait", "copy", "flush", "callback", "retry"]
 """What simulated time is spent on; `CostModel.steps_of` says what counts as what."""
@@ -264,3 +266,35 @@ class SimClock:
             raise PinpageError(f"clock: cannot advance by {ns!r} ns; give a whole number >= 0")
         self.now_ns += ns
         return self.now_ns
+
+
+class Meter:
+    """Turns what was counted since the last lap into time that has passed.
+
+    Attributes:
+        clock: the machine's; forward only.
+    """
+
+    def __init__(self, counted: Callable[[], Counters], costs: CostModel, clock: SimClock) -> None:
+        """Charge what `counted` counts, at the prices of `costs`, to `clock`."""
+        self.clock = clock
+        self._counted = counted
+        self._costs = costs
+        self._last = counted()
+
+    @property
+    def now_ns(self) -> int:
+        """Simulated time of the last lap."""
+        return self.clock.now_ns
+
+    def start(self) -> int:
+        """What was done before is somebody else's to charge; the time it is, in ns."""
+        self._last = self._counted()
+        return self.clock.now_ns
+
+    def lap(self) -> int:
+        """Charge what was done since the last lap; the time it is now, in ns."""
+        now = self._counted()
+        cost_ns = self._costs.cost_of(now.since(self._last))
+        self._last = now
+        return self.clock.advance(cost_ns)

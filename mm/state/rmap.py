@@ -29,7 +29,7 @@ from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
 from pinpage.errors import PinpageError, at_least, require
 from pinpage.units import Mask, Pfns
 
-__all__ = ["AddressSpace", "Mapping", "Rmap", "SpaceKind", "Vpns"]
+__all__ = ["Mapping", "Rmap"]
 
 _Where: TypeAlias = NDArray[np.int64] | slice
 Mapping: TypeAlias = tuple[AddressSpace, int]

@@ -10,46 +10,25 @@ Cost:  adopt about 0.1 us per page; the single forms 1 to 2 us.
 
 import numpy as np
 
-from mm.state.address_space import PTE_NONE, AddressSpace, Vpns, pte_entry, swap_pte
+from mm.state.address_space import PTE_NONE, AddressSpace, MmList, Vpns, pte_entry, swap_pte
 from mm.state.errno import Errno
 from mm.state.frames import Frames
-from mm.state.mmlist import MmList
 from mm.state.rmap import Rmap
 from mm.swap.swap_area import SwapArea
 from mm.swap.swap_cache import SwapCache
 from mm.swap.swapops import (
-    COUNT_CONTINUED,
     SWAP_HAS_CACHE,
-    SWAP_MAP_BAD,
-    SWAP_MAP_MAX,
     SWAP_MAP_SHMEM,
     FrontSwap,
     Offsets,
     SwapEntry,
-    swap_count,
     swp_entry,
     swp_offset,
     swp_type,
 )
 from pinpage.errors import PinpageError, require
 
-__all__ = [
-    "COUNT_CONTINUED",
-    "SWAP_HAS_CACHE",
-    "SWAP_MAP_BAD",
-    "SWAP_MAP_MAX",
-    "SWAP_MAP_SHMEM",
-    "FrontSwap",
-    "Offsets",
-    "Swap",
-    "SwapArea",
-    "SwapCache",
-    "SwapEntry",
-    "swap_count",
-    "swp_entry",
-    "swp_offset",
-    "swp_type",
-]
+__all__ = ["Swap"]
 
 
 class Swap:

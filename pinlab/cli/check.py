@@ -11,8 +11,9 @@ from types import ModuleType
 from typing import Any
 
 from pinpage.errors import PinpageError
-from pinpage.testing.conformance.check import Factory, Report, check
+from pinpage.testing.conformance.check import Report, check
 from pinpage.testing.conformance.escape import exits_are_raised, is_users, what_it_says
+from pinpage.testing.conformance.lab import Factory
 
 __all__ = ["check_owner", "load_factory", "report_as_json"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinlab.cli import request as cli_request
+from pinlab.cli import request
 from pinlab.cli.errors import (
     INTERRUPTED,
     end,
@@ -26,7 +26,7 @@ from pinlab.cli.errors import (
 )
 
 if TYPE_CHECKING:
-    from pinlab.compare.compare import Run
+    from pinlab.compare.results import Run
     from pinlab.snapshot.image import Snapshot
 
 __all__ = ["app", "check", "compare", "heatmap", "main", "record"]
@@ -81,9 +81,9 @@ def _report(context: typer.Context) -> None:
     help_if_alone(context)
 
 
-app.command()(cli_request.request)
-app.command()(cli_request.fidelity)
-_report_app.command()(cli_request.reasons)
+app.command()(request.request)
+app.command()(request.fidelity)
+_report_app.command()(request.reasons)
 
 
 _Recording = Annotated[
@@ -216,7 +216,7 @@ def record(
     What /proc does not tell stays unknown, and an unknown frame is never taken for a free one.
     """
     from pinlab.cli.output import describe, file_progress
-    from pinlab.snapshot.record import record as capture
+    from pinlab.snapshot.proc import record as capture
 
     with failures(), file_progress() as progress:
         snapshot = capture(output, progress)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pinlab.cli import options as opt
+from pinlab.cli import options
 from pinlab.cli.errors import INTERRUPTED, end, failures, interruptible, usage_errors
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ __all__ = ["fidelity", "reasons", "request"]
 
 
 _CONCERNS = {
-    "--pages": (opt.Consumer.cma,),
-    "--align": (opt.Consumer.cma,),
-    "--block": (opt.Consumer.offline,),
-    "--block-size": (opt.Consumer.offline,),
-    "--region": (opt.Consumer.power,),
-    "--interleave": (opt.Consumer.power,),
-    "--idle": (opt.Consumer.power,),
-    "--node": (opt.Consumer.huge2m, opt.Consumer.huge1g),
+    "--pages": (options.Consumer.cma,),
+    "--align": (options.Consumer.cma,),
+    "--block": (options.Consumer.offline,),
+    "--block-size": (options.Consumer.offline,),
+    "--region": (options.Consumer.power,),
+    "--interleave": (options.Consumer.power,),
+    "--idle": (options.Consumer.power,),
+    "--node": (options.Consumer.huge2m, options.Consumer.huge1g),
 }
 """Options that only some consumers have."""
 
@@ -37,27 +37,27 @@ _MOST_SECONDS = 86_400.0
 
 
 def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
-    consumer: opt.ConsumerArgument,
-    memory: opt.Memory = None,
-    design: opt.Design = "registry",
-    movable: opt.Movable = None,
-    strategy: opt.StrategyOption = opt.HowToChoose.scan,
-    seed: opt.Seed = 0,
-    count: opt.Count = None,
-    pages: opt.Pages = None,
-    align: opt.Align = None,
-    block: opt.Block = None,
-    block_size: opt.BlockSize = None,
-    region: opt.Region = None,
-    interleave: opt.Interleave = None,
-    idle: opt.Idle = None,
-    node: opt.Node = None,
-    mode: opt.ModeOption = opt.Waiting.sync,
-    tries: opt.Tries = None,
-    timeout: opt.Timeout = None,
-    as_json: opt.Json = False,
-    cdf: opt.Cdf = False,
-    layout_only: opt.LayoutOnly = False,
+    consumer: options.ConsumerArgument,
+    memory: options.Memory = None,
+    design: options.Design = "registry",
+    movable: options.Movable = None,
+    strategy: options.StrategyOption = options.HowToChoose.scan,
+    seed: options.Seed = 0,
+    count: options.Count = None,
+    pages: options.Pages = None,
+    align: options.Align = None,
+    block: options.Block = None,
+    block_size: options.BlockSize = None,
+    region: options.Region = None,
+    interleave: options.Interleave = None,
+    idle: options.Idle = None,
+    node: options.Node = None,
+    mode: options.ModeOption = options.Waiting.sync,
+    tries: options.Tries = None,
+    timeout: options.Timeout = None,
+    as_json: options.Json = False,
+    cdf: options.Cdf = False,
+    layout_only: options.LayoutOnly = False,
 ) -> None:
     """Serve one consumer of memory, as the kernel would or by plan, and say what it got.
 
@@ -73,7 +73,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
         from pinlab.requests.report import RequestOptions
         from pinpage.owner import Mode
 
-        options = RequestOptions(
+        wanted = RequestOptions(
             design=design,
             movable=() if movable is None else coverage_named(movable),
             strategy=strategy.value,
@@ -92,13 +92,13 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             seed=seed,
         )
     snapshot = _memory(consumer, memory, seed)
-    report = _serve(consumer, snapshot, options, layout_only=layout_only)
+    report = _serve(consumer, snapshot, wanted, layout_only=layout_only)
     _print_report(report, as_json=as_json, cdf=cdf)
     if report.partial:
         raise typer.Exit(INTERRUPTED)
 
 
-def _check_concern(consumer: opt.Consumer, given: dict[str, Any]) -> None:
+def _check_concern(consumer: options.Consumer, given: dict[str, Any]) -> None:
     for option, value in given.items():
         if value is not None and consumer not in _CONCERNS[option]:
             whom = " and ".join(_CONCERNS[option])
@@ -123,7 +123,7 @@ def _whole_ns(option: str, seconds: float | None) -> int | None:
     return max(1, round(seconds * 1e9))
 
 
-def _memory(consumer: opt.Consumer, named: str | None, seed: int) -> "Snapshot":
+def _memory(consumer: options.Consumer, named: str | None, seed: int) -> "Snapshot":
     from pinlab.requests.run import open_memory
     from pinlab.snapshot.synthetic import is_description
 
@@ -133,7 +133,11 @@ def _memory(consumer: opt.Consumer, named: str | None, seed: int) -> "Snapshot":
 
 
 def _serve(
-    consumer: opt.Consumer, snapshot: "Snapshot", options: "RequestOptions", *, layout_only: bool
+    consumer: options.Consumer,
+    snapshot: "Snapshot",
+    wanted: "RequestOptions",
+    *,
+    layout_only: bool,
 ) -> "RequestReport":
     from attrs import evolve
 
@@ -142,12 +146,12 @@ def _serve(
     from pinlab.requests.run import check_request, run_request
 
     with usage_errors():
-        check_request(snapshot, options)
+        check_request(snapshot, wanted)
     with failures():
         if not layout_only:
             require_room(snapshot, 1)
     with failures(), usage_errors(), interruptible() as pressed, attempt_progress() as advance:
-        watched = evolve(options, interrupted=pressed)
+        watched = evolve(wanted, interrupted=pressed)
         if advance is not None:
             watched = evolve(watched, advance=advance)
         contents: Any = "none" if layout_only else "bytes"
@@ -169,7 +173,10 @@ def _print_report(report: "RequestReport", *, as_json: bool, cdf: bool) -> None:
 
 
 def fidelity(
-    folder: opt.Folder, only: opt.Only = None, jobs: opt.Jobs = 2, as_json: opt.Json = False
+    folder: options.Folder,
+    only: options.Only = None,
+    jobs: options.Jobs = 2,
+    as_json: options.Json = False,
 ) -> None:
     """Replay every recording under the design that its kernel had, and compare with the kernel.
 
@@ -190,10 +197,10 @@ def fidelity(
 
 
 def reasons(
-    file: opt.ReportFile,
-    reason: opt.ReasonFilter = None,
-    owner: opt.OwnerFilter = None,
-    as_json: opt.Json = False,
+    file: options.ReportFile,
+    reason: options.ReasonFilter = None,
+    owner: options.OwnerFilter = None,
+    as_json: options.Json = False,
 ) -> None:
     """Count the frames that stayed where they were, by reason and holder."""
     from pinlab.cli.output import terminal_width

@@ -13,7 +13,7 @@ import numpy as np
 from attrs import evolve
 
 from mm.machine import Machine
-from mm.move.strategy import Strategy
+from mm.move.design import Strategy
 from mm.state.contents import ArenaContents, Contents
 from mm.state.frames import FrameState
 from pinlab.compare.fork import can_fork, run_forked
@@ -28,12 +28,7 @@ from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
 
 __all__ = [
-    "Comparison",
-    "Maps",
-    "MeasuredRow",
     "Progress",
-    "Row",
-    "Run",
     "check_runs",
     "compare",
     "coverage_named",

@@ -4,7 +4,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from mm.move.strategy import Strategy
+from mm.move.design import Strategy
 
 __all__ = ["Comparison", "Maps", "MeasuredRow", "Row", "Run"]
 

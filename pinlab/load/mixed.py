@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 from attrs import define, field, frozen
 
-from mm.move.strategy import Strategy
+from mm.move.design import Strategy
 from owners.odirect.device import Policy
 from pinlab.load.io import DirectIo, NetworkRing
 from pinlab.load.kernel import AioCompletions, BalloonChurn, HugePages

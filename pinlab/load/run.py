@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mm.compaction.compaction import CompactReport
+from mm.compaction.compact_control import CompactReport
 from mm.machine import Machine
-from mm.move.strategy import Strategy
+from mm.move.design import Strategy
 from mm.state.frames import FrameState
 from owners.compress import compressor
 from owners.gup.gup import Gup

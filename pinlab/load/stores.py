@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mm.paging.mmap import zap_page_range
+from mm.paging.memory import zap_page_range
 from mm.paging.paging import bit
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from mm.state.address_space import AddressSpace
 from mm.state.contents import Contents
-from mm.swap.swap import Swap, SwapEntry, swp_entry
+from mm.swap.swap import Swap
+from mm.swap.swapops import SwapEntry, swp_entry
 from owners.opaque import OpaqueOwner
 from owners.zram.swap import ZramSwap
 from owners.zswap.zswap import Zswap

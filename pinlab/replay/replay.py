@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 
 from mm.machine import Machine
 from mm.state.contents import ArenaContents, Contents
-from mm.state.frames import FrameState, PageFlag
+from mm.state.frames import GUP_PIN_COUNTING_BIAS, FrameState, PageFlag
 from mm.state.nodes import place_frames
-from mm.swap.swap import swp_entry
+from mm.swap.swapops import swp_entry
 from owners.compress import compressor
-from owners.gup.flags import GUP_PIN_COUNTING_BIAS
 from owners.opaque import OpaqueOwner
 from owners.zbud.owner import Coverage
 from owners.zbud.pool import ZbudPool
 from owners.zbud.reclaim import ZbudReclaim
 from owners.zpool import Zpool
-from owners.zswap.zswap import BLOB_HEADER_NR_BYTES, Zswap
+from owners.zswap.store import BLOB_HEADER_NR_BYTES
+from owners.zswap.zswap import Zswap
 from pinlab.replay.contents import fill_arena
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import DesignEntry, Dispatch, design

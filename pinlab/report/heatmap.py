@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from pinlab.report import heatmap_png as picture
+from pinlab.report import heatmap_png
 from pinlab.report.cells import NOT_IN_USE, Counts, tally
 from pinlab.snapshot.classes import MOVABLE_CLASSES, FrameClass
 from pinlab.snapshot.image import Snapshot
@@ -233,14 +233,16 @@ def png(snapshot: Snapshot, path: Path) -> None:
         PinpageError: matplotlib is not installed; names the extra.
         SnapshotError: the place cannot be written.
     """
-    panels = [picture.Panel("now" if snapshot.after is None else "before", snapshot.class_counts())]
+    panels = [
+        heatmap_png.Panel("now" if snapshot.after is None else "before", snapshot.class_counts())
+    ]
     if snapshot.after is not None:
         title = {
             "compact": "after compacting, as recorded",
             "request": "after the request, as recorded",
         }
-        panels.append(picture.Panel(title[snapshot.after.phase], snapshot.after.class_counts))
-    picture.render(
+        panels.append(heatmap_png.Panel(title[snapshot.after.phase], snapshot.after.class_counts))
+    heatmap_png.render(
         panels,
         path,
         title=snapshot.name,

@@ -11,7 +11,7 @@ pages, and 16 again, for what is left.
 
 import numpy as np
 
-from mm.contig.cma import CmaArea
+from mm.contig.cma_area import CmaArea
 from mm.contig.patience import NR_CONTIG_TRIES, Patience
 from mm.machine import Machine
 from mm.state.errno import Errno

@@ -14,7 +14,8 @@ from attrs import evolve
 
 from mm.contig.patience import Patience
 from mm.machine import Machine
-from mm.power.power import GroupAttempt, PowerManagement, Watch
+from mm.power.power import PowerManagement
+from mm.power.report import GroupAttempt, Watch
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 

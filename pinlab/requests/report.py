@@ -16,12 +16,11 @@ from typing import Any, Literal, Self, TypeAlias
 import attrs
 from attrs import field, frozen
 
-from mm.move.strategy import Strategy
-from mm.state.costs import STEPS
+from mm.move.design import Strategy
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
 
-__all__ = ["STEPS", "Advance", "Attempt", "RequestName", "RequestOptions", "RequestReport"]
+__all__ = ["Advance", "Attempt", "RequestName", "RequestOptions", "RequestReport"]
 
 RequestName: TypeAlias = Literal["huge2m", "huge1g", "cma", "offline", "power"]
 """The consumers, as on the command line."""

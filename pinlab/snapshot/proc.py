@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mm.state.frames import FrameState
 from pinlab.files.careful import MOST_TEXT_NR_BYTES, plain, read_bytes
 from pinlab.files.npz import require_frames
-from pinlab.snapshot import infer
+from pinlab.snapshot import image, infer
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
@@ -30,7 +30,7 @@ from pinlab.snapshot.image import Snapshot, count_classes
 from pinlab.snapshot.text import kernel_release, parse_iomem, parse_zones
 from pinpage.units import Mask, Span
 
-__all__ = ["PROC", "Progress", "capture", "columns_of"]
+__all__ = ["PROC", "Progress", "capture", "columns_of", "record"]
 
 PROC: Final = Path("/proc")
 """Where the kernel shows itself."""
@@ -212,3 +212,21 @@ def _read_entries(path: Path, nr_pfns: int, progress: Progress | None) -> NDArra
             path, "length", f"ends at pfn {done:#x} of {nr_pfns:#x}", "read it again in full"
         )
     return entries
+
+
+def record(
+    output: Path, progress: Progress | None = None, *, proc_directory: Path = PROC
+) -> Snapshot:
+    """Capture this machine (or a directory of copies of its /proc files) into a file.
+
+    Args:
+        output: the snapshot to write; replaced as a whole, or not touched at all.
+        progress: called with (file being read, pfns done, pfns in all).
+        proc_directory: where the files are.
+
+    Raises:
+        SnapshotError: not root, no /proc/kpageflags, short reads, or no place to write.
+    """
+    snapshot = capture(proc_directory, progress)
+    image.save(snapshot, output)
+    return snapshot

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from mm.compaction.compaction import CompactControl, CompactResult
+from mm.compaction.compact_control import CompactControl, CompactResult
 from mm.machine import Machine
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from mm.compaction.compaction import CompactControl
+from mm.compaction.compact_control import CompactControl
 from tests.benchmarks.large_machine import half_used, reference_s
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.slow]

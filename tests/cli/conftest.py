@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from pinlab.cli import main as cli
+from pinlab.cli import main
 from pinlab.snapshot import image
 from tests.unit.pinlab.small import small_recording
 
@@ -32,7 +32,7 @@ def pinpage(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["pinpage", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         said = capsys.readouterr()
         return Ended(ended.value.code, said.out, said.err)
 

@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_used_is_named_with_what_is_wrong(
 def as_nobody(pinpage, small):
     """Somebody who is not root, or a skip; what loads late has been loaded."""
     assert pinpage("report", "heatmap", small).code == 0
-    importlib.import_module("pinlab.snapshot.record")
+    importlib.import_module("pinlab.snapshot.proc")
     if os.geteuid() != 0:
         yield
         return

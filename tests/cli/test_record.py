@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from pinlab.snapshot import image
-from pinlab.snapshot.proc import PROC
-from pinlab.snapshot.record import record
+from pinlab.snapshot.proc import PROC, record
 from tests.cli.test_errors import as_nobody, check_one_line
 
 __all__ = ["as_nobody"]
@@ -29,7 +28,7 @@ def proc(tmp_path, monkeypatch):
         else:
             shutil.copyfile(path, directory / path.name)
     monkeypatch.setattr(
-        "pinlab.snapshot.record.record", functools.partial(record, proc_directory=directory)
+        "pinlab.snapshot.proc.record", functools.partial(record, proc_directory=directory)
     )
     return directory
 

@@ -28,8 +28,8 @@ import pinpage.migrate
 import pinpage.move.release
 from mm.compaction.free_search import FreeSearcher
 from mm.compaction.freescan import FreeScanner
-from mm.contig.targets import AllocatedTargets
-from mm.hugetlb.source import BuddySource
+from mm.contig.evacuate import AllocatedTargets
+from mm.hugetlb.hugetlb import BuddySource
 from pinpage.migrate import GivenTargets
 
 __all__ = ["KINDS", "KINDS_OF_KILL", "Fault"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mm.contig.patience import Patience
-from mm.planning.plan_run import planned_targets
+from mm.planning.execute import planned_targets
 from mm.planning.ranges import cheapest_ranges
 from pinpage.units import Span
 from tests.faults.harness import KINDS, KINDS_OF_KILL, Fault

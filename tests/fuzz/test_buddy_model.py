@@ -10,7 +10,8 @@ import random
 import numpy as np
 import pytest
 
-from mm.buddy.buddy import MAX_ORDER, Buddy
+from mm.buddy.buddy import Buddy
+from mm.buddy.free_area import MAX_ORDER
 from mm.state.frames import Frames, FrameState
 from mm.state.gfp import AllocFlags
 from mm.state.nodes import Zone, place_frames

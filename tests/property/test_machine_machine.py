@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mm.compaction.compaction import CompactControl
+from mm.compaction.compact_control import CompactControl
 from mm.paging.vmscan import shrink_active, shrink_inactive
 from mm.state.errno import Errno
 from mm.state.frames import FrameState, PageFlag

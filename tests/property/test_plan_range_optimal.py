@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm.planning.census import Census
-from mm.planning.ranges import RangeOutcome, cheapest_ranges
+from mm.planning.range_plan import RangeOutcome
+from mm.planning.ranges import cheapest_ranges
 
 optimize = pytest.importorskip("scipy.optimize", reason="needs the extra pinpage[test]")
 

@@ -9,13 +9,14 @@ import numpy as np
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mm.paging.mmap import mmput
+from mm.paging.memory import mmput
 from mm.paging.shmem import shmem_create, shmem_getpage
-from mm.paging.swapfile import read_swap_cache_async, swapoff, try_to_unuse, try_to_unuse_swp_entry
+from mm.paging.swap_state import read_swap_cache_async
+from mm.paging.swapfile import swapoff, try_to_unuse, try_to_unuse_swp_entry
 from mm.paging.vmscan import shrink_active, shrink_inactive
 from mm.state.address_space import AddressSpace
 from mm.state.errno import Errno
-from mm.swap.swap import swp_entry
+from mm.swap.swapops import swp_entry
 from tests.unit.mm.world import World
 
 NR_FRAMES, NR_SLOTS, NR_VPNS, NR_SPACES = 6, 6, 2, 4

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 
 from mm.machine import Machine
 from mm.paging.memory import Memory
+from mm.paging.paging import Paging
 from mm.paging.swap_core import SwapCore
-from mm.paging.swapfile import Paging
 from mm.paging.vmscan import shrink_inactive
 from mm.state.frames import MAPCOUNT_ZBUD, FrameState, PageFlag
 from mm.state.gfp import Gfp

@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given, settings
 
-from mm.compaction.compaction import CompactControl
+from mm.compaction.compact_control import CompactControl
 from mm.state.frames import PageFlag
 from mm.state.pageblock import MigrateType
 from pinpage.migrate import GivenTargets

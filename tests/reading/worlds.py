@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mm.compaction.compaction import CompactPriority
+from mm.compaction.compact_control import CompactPriority
 from mm.contig.patience import Patience
 from mm.paging.shmem import shmem_create, shmem_getpage
 from mm.state.gfp import Gfp

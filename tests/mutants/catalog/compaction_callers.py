@@ -11,8 +11,8 @@ HINTS, CONTROL = "mm/compaction/scan_hints.py", "mm/compaction/compact_control.p
 WHOLE, T_WHOLE = "mm/compaction/compaction.py", f"{UNIT}/compaction/test_compaction.py"
 ALLOC, T_ALLOC = "mm/allocator/page_alloc.py", f"{UNIT}/allocator/test_page_alloc.py"
 RETRY, DEFER, SUITABLE = (
-    "mm/allocator/alloc_retry.py",
-    "mm/compaction/defer.py",
+    "mm/allocator/page_alloc.py",
+    "mm/compaction/suitable.py",
     "mm/compaction/suitable.py",
 )
 KCOMPACTD, T_KCOMPACTD = "mm/compaction/kcompactd.py", f"{UNIT}/compaction/test_kcompactd.py"
@@ -180,7 +180,8 @@ _SLOW_PATH = [
     ("as-many-tries-for-costly", "16 retries or 4", RETRY,
      "(4 if self.order > COSTLY_ORDER else 1)", "1", (T_ALLOC,)),
     ("failure-is-tried-again-as-it-was", "failure raises the priority", RETRY,
-     "        if result is CompactResult.SUCCESS:\n", "        if True:\n", (T_ALLOC,)),
+     "            return False\n        if result is CompactResult.SUCCESS:\n",
+     "            return False\n        if True:\n", (T_ALLOC,)),
     ("vain-rounds-not-counted", "16 rounds in vain", RETRY,
      "            self.nr_in_vain += 1\n", "            self.nr_in_vain += 2\n", (T_ALLOC,)),
     ("deferral-off-by-one", "63 skipped, the 64th runs", DEFER,

@@ -5,9 +5,9 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 EVACUATE, T_EVACUATE = "mm/contig/evacuate.py", "tests/unit/mm/contig/test_evacuate.py"
-WALK, TARGETS = "mm/contig/range_walk.py", "mm/contig/targets.py"
+WALK, TARGETS = "mm/contig/range_walk.py", "mm/contig/evacuate.py"
 CONTIG, T_CONTIG = "mm/contig/contig.py", "tests/unit/mm/contig/test_contig.py"
-CLEAN, T_CLEAN = "mm/paging/clean_cache.py", "tests/unit/mm/paging/test_clean_cache.py"
+CLEAN, T_CLEAN = "mm/paging/clean_pages.py", "tests/unit/mm/paging/test_clean_cache.py"
 REASONS, T_REASONS = "mm/state/reasons.py", "tests/unit/mm/state/test_reasons.py"
 PATIENCE, T_PATIENCE = "mm/contig/patience.py", "tests/unit/mm/contig/test_patience.py"
 RACES = "tests/races/test_emptying_a_range.py"
@@ -108,10 +108,10 @@ _WALKS = [
      "        elapsed_ns = self.parts.meter.now_ns - self.started_ns\n",
      "        elapsed_ns = 0 * self.parts.meter.now_ns\n",
      (f"{T_EVACUATE}::test_a_timeout_counts_simulated_time",)),
-    ("clock-stands-still", "time goes on as it goes", "mm/state/meter.py",
+    ("clock-stands-still", "time goes on as it goes", "mm/state/costs.py",
      "        return self.clock.advance(cost_ns)\n", "        return self.clock.now_ns\n",
      (f"{T_EVACUATE}::test_the_clock_goes_on_by_what_was_done",)),
-    ("earlier-work-charged-again", "each piece of work once", "mm/state/meter.py",
+    ("earlier-work-charged-again", "each piece of work once", "mm/state/costs.py",
      "        self._last = now\n", "", (T_CONTIG,)),
     ("pinned-anonymous-pages-tried", "what looks pinned is passed over", WALK,
      "        if self.looks_first:\n", "        if self.looks_first is None:\n", (T_EVACUATE,)),

@@ -83,11 +83,11 @@ _CONSUMERS = [
     ("interrupted-plan-keeps-its-targets", "no frame stays TAKEN", "mm/planning/execute.py",
      "        finally:\n            unused", ("        except OSError:\n            raise\n"
      "        if True:\n            unused"), _point("compact-plan-kill between steps")),
-    ("interrupted-range-plan-keeps-its-targets", "no frame stays TAKEN", "mm/planning/plan_run.py",
+    ("interrupted-range-plan-keeps-its-targets", "no frame stays TAKEN", "mm/planning/execute.py",
      "    finally:\n        if len(given.remaining)",
      "    except OSError:\n        raise\n    else:\n        if len(given.remaining)",
      _point("contig-plan-kill between steps")),
-    ("interrupted-allocation-leaks-those-before", "a target leaked", "mm/contig/targets.py",
+    ("interrupted-allocation-leaks-those-before", "a target leaked", "mm/contig/evacuate.py",
      "            self.give_back(np.array(found, dtype=np.int64))\n", "",
      _point("contig-scan-interrupt an allocation")),
     ("interrupted-isolation-is-not-undone", "all pageblocks or none", "mm/contig/page_isolation.py",

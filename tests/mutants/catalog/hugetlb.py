@@ -4,7 +4,7 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-POOL, STATE, SOURCE = "mm/hugetlb/hugetlb.py", "mm/hugetlb/pages.py", "mm/hugetlb/source.py"
+POOL, STATE, SOURCE = "mm/hugetlb/hugetlb.py", "mm/hugetlb/pages.py", "mm/hugetlb/hugetlb.py"
 MOVE, SIZES, WALK = "mm/hugetlb/evict.py", "mm/hugetlb/sizes.py", "mm/hugetlb/gigantic.py"
 REQUEST, OWNER, EVACUATE = (
     "pinlab/requests/huge1g.py", "owners/hugetlb_pages.py", "mm/contig/evacuate.py",
@@ -234,7 +234,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="gigantic-plan-keeps-its-targets",
         guards="R-33",
-        file="mm/planning/plan_run.py",
+        file="mm/planning/execute.py",
         old="        if len(given.remaining):\n",
         new="        if False:\n",
         tests=("tests/property/test_gigantic_faults.py",),

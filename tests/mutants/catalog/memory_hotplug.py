@@ -7,7 +7,7 @@ __all__ = ["MUTANTS"]
 HOTPLUG, LOOP = "mm/hotplug/memory_hotplug.py", "mm/hotplug/offline_loop.py"
 FORGET, BLOCKS = "mm/hotplug/forget.py", "mm/hotplug/memory_block.py"
 RESIZE, VERDICT, NOTIFY = "mm/hotplug/zones.py", "mm/hotplug/verdict.py", "mm/hotplug/notify.py"
-PLAN = "mm/hotplug/block_plan.py"
+PLAN = "mm/hotplug/verdict.py"
 AREA, PCP, REQUEST = "mm/buddy/free_area.py", "mm/buddy/pcp.py", "pinlab/requests/offline.py"
 GUP, SNAPSHOT = "owners/gup/longterm.py", "pinlab/snapshot/image.py"
 

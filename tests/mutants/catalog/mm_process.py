@@ -125,7 +125,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="exit-leaves-the-ring",
         guards="N1",
-        file="mm/paging/mmap.py",
+        file="mm/paging/memory.py",
         old="    paging.swap.mmlist.remove(space)\n",
         new="",
         tests=MEMORY,

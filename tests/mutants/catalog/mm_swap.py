@@ -208,7 +208,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="mmlist-removal-breaks-the-ring",
         guards="N1",
-        file="mm/state/mmlist.py",
+        file="mm/state/address_space.py",
         old="        self._prev[behind.mm_id] = before\n",
         new="",
         tests=SWAP,
@@ -216,7 +216,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="mmlist-child-anywhere",
         guards="N1",
-        file="mm/state/mmlist.py",
+        file="mm/state/address_space.py",
         old="        before = self.init_mm if after is None or after not in self else after\n",
         new="        before = self.init_mm\n",
         tests=SWAP,

@@ -8,7 +8,7 @@ RANGE, FILL, VALUE, RUN = (
     "mm/planning/ranges.py",
     "mm/planning/fill.py",
     "mm/planning/range_plan.py",
-    "mm/planning/plan_run.py",
+    "mm/planning/execute.py",
 )
 UNIT = "tests/unit/mm/planning/test_ranges.py"
 POWER = "tests/unit/mm/power/test_power.py"
@@ -184,7 +184,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="offline-plan-counts-on-highatomic",
         guards="a verdict is what the allocator can do",
-        file="mm/hotplug/block_plan.py",
+        file="mm/hotplug/verdict.py",
         old="lends=host.pageblocks.migratetype != MigrateType.HIGHATOMIC",
         new="lends=host.pageblocks.migratetype != MigrateType.ISOLATE",
         tests=(HOTPLUG,),
@@ -192,7 +192,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="offline-plan-forgets-the-lowmem-reserve",
         guards="a verdict is what the allocator can do",
-        file="mm/hotplug/block_plan.py",
+        file="mm/hotplug/verdict.py",
         old="zone.min + zone.lowmem_reserve[highest]",
         new="zone.min",
         tests=(HOTPLUG,),

@@ -19,7 +19,7 @@ MUTANTS: list[Mutant] = [
         "        is_ours =", _TEST,
     ),
     planted(
-        "reading-counts-an-attempt", _GUARDS, "mm/compaction/defer.py",
+        "reading-counts-an-attempt", _GUARDS, "mm/compaction/suitable.py",
         "        longest = self.shift == MAX_DEFER_SHIFT",
         "        self.considered += 1\n        longest = self.shift == MAX_DEFER_SHIFT", _TEST,
     ),

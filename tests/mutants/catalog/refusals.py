@@ -46,7 +46,7 @@ MUTANTS: list[Mutant] = [
         "        if zones == {-1}:\n", "        if False:\n", _MM,
     ),
     planted(
-        "refusals-plan-of-fewer-than-none-is-told-late", _GUARDS, "mm/hotplug/block_plan.py",
+        "refusals-plan-of-fewer-than-none-is-told-late", _GUARDS, "mm/hotplug/verdict.py",
         "    if want is not None:\n", "    if False:\n", _MM,
     ),
     planted(

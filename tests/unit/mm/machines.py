@@ -10,7 +10,7 @@ p  free, on a per-CPU list
 
 import numpy as np
 
-from mm.compaction.compaction import CompactControl
+from mm.compaction.compact_control import CompactControl
 from mm.machine import Machine
 from mm.move.design import Answer
 from mm.state.contents import ArenaContents, TagContents

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mm.paging.memory import Memory
-from mm.paging.mmap import mmput
+from mm.paging.memory import Memory, mmput
 from mm.paging.paging import Paging
 from mm.paging.swapfile import Pending, no_signal, try_to_unuse_swp_entry
 from mm.paging.vmscan import Reclaimed, shrink_inactive
+from mm.state.address_space import AddressSpace
 from mm.state.contents import ArenaContents, Contents, TagContents
 from mm.state.costs import Counters
 from mm.state.errno import Errno
@@ -16,8 +16,9 @@ from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
 from mm.state.gfp import Gfp
 from mm.state.lru import Lru
 from mm.state.refs import Refs
-from mm.state.rmap import AddressSpace, Rmap
-from mm.swap.swap import Swap, SwapArea
+from mm.state.rmap import Rmap
+from mm.swap.swap import Swap
+from mm.swap.swap_area import SwapArea
 from pinpage.errors import PinpageError
 
 

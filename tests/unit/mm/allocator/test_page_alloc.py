@@ -2,9 +2,9 @@
 
 import pytest
 
-from mm.allocator.page_alloc import COSTLY_ORDER, MAX_DEFER_SHIFT, PageAllocator
-from mm.compaction.compaction import WHOLE_ZONE, CompactReport, CompactResult
-from mm.compaction.suitable import compaction_suitable
+from mm.allocator.page_alloc import PageAllocator
+from mm.compaction.compact_control import COSTLY_ORDER, WHOLE_ZONE, CompactReport, CompactResult
+from mm.compaction.suitable import MAX_DEFER_SHIFT, compaction_suitable
 from mm.machine import Machine
 from mm.state.gfp import Gfp
 from mm.state.nodes import Zone, setup_lowmem_reserve

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm.compaction.compaction import CompactControl, CompactReport, CompactResult
+from mm.compaction.compact_control import CompactControl, CompactReport, CompactResult
 from mm.move.design import Answer
 from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm.compaction.compaction import CompactControl, CompactReport, CompactResult
+from mm.compaction.compact_control import CompactControl, CompactReport, CompactResult
 from mm.compaction.free_search import FreeSearcher
 from mm.compaction.migrate_scan import SearchEffort
 from mm.state.pageblock import MigrateType

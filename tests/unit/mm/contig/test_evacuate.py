@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm.contig.evacuate import NR_CONTIG_TRIES, Patience
+from mm.contig.patience import NR_CONTIG_TRIES, Patience
 from mm.move.design import Answer
 from mm.paging.paging import ANON_BITS
 from mm.state.errno import Errno

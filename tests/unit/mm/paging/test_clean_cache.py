@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm.paging.clean_cache import is_clean_cache, reclaim_clean_pages
+from mm.paging.clean_pages import is_clean_cache, reclaim_clean_pages
 from mm.state.frames import PageFlag
 from tests.unit.mm.machines import column
 from tests.unit.mm.ranges import Ranged

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mm.paging import clean_pages
-from mm.paging.clean_cache import is_clean_cache
+from mm.paging.clean_pages import is_clean_cache
 from mm.paging.paging import bit
 from mm.state.frames import PageFlag
 from pinpage.errors import InvariantError

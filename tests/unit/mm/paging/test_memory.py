@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from mm.paging.memory import Memory
-from mm.paging.mmap import mmput
+from mm.paging.memory import Memory, mmput
 from mm.paging.paging import bit
 from mm.paging.shmem import shmem_create, shmem_getpage
-from mm.paging.swapfile import read_swap_cache_async
+from mm.paging.swap_state import read_swap_cache_async
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from pinpage.errors import InvariantError, PinpageError

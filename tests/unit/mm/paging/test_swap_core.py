@@ -6,7 +6,7 @@ import pytest
 from mm.paging.swap_core import SwapCore
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
-from mm.swap.swap import SWAP_HAS_CACHE
+from mm.swap.swapops import SWAP_HAS_CACHE
 from tests.unit.mm.world import World, swapped
 
 

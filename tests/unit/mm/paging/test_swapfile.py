@@ -3,17 +3,15 @@
 import numpy as np
 import pytest
 
-from mm.paging.mmap import mmput
+from mm.paging.memory import mmput
 from mm.paging.paging import bit
 from mm.paging.shmem import shmem_create, shmem_getpage
-from mm.paging.swapfile import (
-    read_swap_cache_async,
-    try_to_unuse_swp_entry,
-)
+from mm.paging.swap_state import read_swap_cache_async
+from mm.paging.swapfile import try_to_unuse_swp_entry
 from mm.state.address_space import AddressSpace
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
-from mm.swap.swap import SWAP_HAS_CACHE, swp_entry
+from mm.swap.swapops import SWAP_HAS_CACHE, swp_entry
 from pinpage.errors import PinpageError
 from tests.unit.mm.world import World, swapped, unuse
 

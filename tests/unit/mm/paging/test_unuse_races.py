@@ -3,14 +3,12 @@
 import pytest
 
 from mm.paging.paging import bit
-from mm.paging.swapfile import (
-    read_swap_cache_async,
-)
+from mm.paging.swap_state import read_swap_cache_async
 from mm.paging.vmscan import shrink_inactive
 from mm.state.address_space import AddressSpace
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
-from mm.swap.swap import SWAP_HAS_CACHE
+from mm.swap.swapops import SWAP_HAS_CACHE
 from pinpage.errors import InvariantError
 from tests.unit.mm.world import swapped, unuse
 

@@ -6,7 +6,8 @@ from attrs import evolve
 
 from mm.planning.census import Census
 from mm.planning.fill import fill
-from mm.planning.ranges import RangeOutcome, cheapest_ranges
+from mm.planning.range_plan import RangeOutcome
+from mm.planning.ranges import cheapest_ranges
 from mm.state.costs import CostModel
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.units import Span

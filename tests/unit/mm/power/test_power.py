@@ -5,10 +5,10 @@ import pytest
 
 from mm.contig.patience import Patience
 from mm.machine import Machine
-from mm.planning.plan_run import refusals_in_the_way
+from mm.planning.execute import refusals_in_the_way
 from mm.power.energy import EnergyAccount, EnergyModel
-from mm.power.power import Watch
 from mm.power.regions import PowerMap
+from mm.power.report import Watch
 from mm.state.contents import TagContents
 from mm.state.errno import Errno
 from mm.state.frames import Frames, FrameState

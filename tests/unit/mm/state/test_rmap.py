@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from mm.state.address_space import AddressSpace
 from mm.state.frames import MAPCOUNT_ZBUD, Frames, FrameState, PageFlag
-from mm.state.rmap import AddressSpace, Rmap
+from mm.state.rmap import Rmap
 from pinpage.errors import InvariantError, PinpageError
 
 

@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 
 from mm.state.errno import Errno
-from mm.swap.swap import (
-    SWAP_HAS_CACHE,
-    swp_entry,
-)
+from mm.swap.swapops import SWAP_HAS_CACHE, swp_entry
 from pinpage.errors import InvariantError, PinpageError
 from tests.unit.mm.world import World
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from mm.state.errno import Errno
-from mm.swap.swap import (
+from mm.swap.swap_area import SwapArea
+from mm.swap.swapops import (
     COUNT_CONTINUED,
     SWAP_HAS_CACHE,
     SWAP_MAP_BAD,
     SWAP_MAP_MAX,
     SWAP_MAP_SHMEM,
-    SwapArea,
     swap_count,
     swp_entry,
     swp_offset,

@@ -4,7 +4,7 @@ import pytest
 
 from mm.paging.swap_core import SwapCore
 from mm.state.errno import Errno
-from mm.swap.swap import swp_entry, swp_type
+from mm.swap.swapops import swp_entry, swp_type
 from owners.compress import compressor
 from owners.zbud.reclaim import ZbudReclaim
 from owners.zswap.zswap import Zswap

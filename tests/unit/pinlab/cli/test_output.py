@@ -8,7 +8,8 @@ import pytest
 
 from pinlab.cli import output
 from pinlab.cli.output import comparison_as_json, describe, file_progress, print_maps, run_progress
-from pinlab.compare.compare import Run, compare
+from pinlab.compare.compare import compare
+from pinlab.compare.results import Run
 from pinlab.snapshot.classes import FrameClass
 from tests.unit.pinlab.rows import comparison, row
 from tests.unit.pinlab.small import NR_FRAMES, small_recording

@@ -5,7 +5,6 @@ import pytest
 
 from mm.state.frames import FrameState
 from pinlab.compare.compare import (
-    Run,
     check_runs,
     compare,
     coverage_named,
@@ -13,6 +12,7 @@ from pinlab.compare.compare import (
     measured_row,
     runs_of,
 )
+from pinlab.compare.results import Run
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.replay import replay
 from pinlab.snapshot.bundled import bundled

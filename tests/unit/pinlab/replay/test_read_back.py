@@ -7,7 +7,7 @@ import pytest
 from mm.paging.swap_state import read_swap_cache_async
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
-from mm.swap.swap import swp_entry
+from mm.swap.swapops import swp_entry
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.read_back import ReadBack
 from pinlab.replay.replay import replay

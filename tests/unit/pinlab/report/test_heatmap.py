@@ -165,11 +165,11 @@ def test_the_picture_shows_what_the_map_holds_and_is_the_same_each_time(tmp_path
 
 def test_a_picture_with_holes(tmp_path):
     pytest.importorskip("matplotlib", reason="the extra plot is not installed")
-    from pinlab.report import heatmap_png as picture  # noqa: PLC0415
+    from pinlab.report import heatmap_png  # noqa: PLC0415
 
     table = np.tile(BLOCKS[[0, 9, 9, 6]], (300, 1))
-    picture.render(
-        [picture.Panel("now", table)],
+    heatmap_png.render(
+        [heatmap_png.Panel("now", table)],
         tmp_path / "a.png",
         title="holes",
         origin="by hand",

@@ -7,7 +7,8 @@ pgmigrate_success.
 
 import pytest
 
-from pinlab.compare.compare import Run, compare
+from pinlab.compare.compare import compare
+from pinlab.compare.results import Run
 from pinlab.snapshot.bundled import BUNDLED_NAME, bundled
 from tests.unit.pinlab.recordings import BESIDE, IN_TESTS, opened
 

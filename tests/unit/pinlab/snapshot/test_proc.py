@@ -19,7 +19,7 @@ from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Provenance, ZoneFacts
-from pinlab.snapshot.record import record
+from pinlab.snapshot.proc import record
 from pinlab.snapshot.text import parse_buddyinfo, parse_iomem, parse_pagetypeinfo, parse_zones
 from pinpage.units import Span
 
