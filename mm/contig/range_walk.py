@@ -28,7 +28,7 @@ from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns, Span
 
-__all__ = ["HugePages", "Parts", "RangeWalk", "nr_steps"]
+__all__ = ["EvictsHugePages", "Parts", "RangeWalk", "nr_steps"]
 
 _UNASKED = 255
 """In a column of reasons: nobody has tried to move this frame."""
@@ -41,7 +41,7 @@ def nr_steps(frames: Frames, span: Span) -> int:
     return span.nr_pages - int(np.count_nonzero(free & ~heads))
 
 
-class HugePages(Protocol):
+class EvictsHugePages(Protocol):
     """Who takes huge pages out of a range: they do not move frame by frame."""
 
     def covers(self, pfns: Pfns) -> Mask:
@@ -69,7 +69,7 @@ class Parts:
     mover: Mover
     counters: Counters
     meter: Meter
-    hugetlb: HugePages | None = None
+    hugetlb: EvictsHugePages | None = None
 
 
 @frozen

@@ -3,7 +3,6 @@
     evict     Huge pages that are in somebody's way: replaced, dissolved, or moved as a whole
     gigantic  Gigantic pages: a walk over memory for an aligned range that can be emptied
     hugetlb   Pools of huge pages, grown and shrunk at run time, node by node
-    pages     The pages of a hugetlb pool and who has them.  Data: it decides nothing
     sizes     The sizes of huge page that a machine has, one pool each
 
 Kernel counterpart: mm/hugetlb.c.

@@ -34,7 +34,7 @@ __all__ = ["HugeEvictor"]
 
 
 class HugeEvictor:
-    """Takes the pages of all pools out of a range (a `mm.contig.range_walk.HugePages`).
+    """Takes the pages of all pools out of a range (a `mm.contig.range_walk.EvictsHugePages`).
 
     Attributes:
         pools: those looked after; pages of more than one pageblock are gigantic.

@@ -49,7 +49,7 @@ class HugeSizes:
         """
         if nr_pages not in self.pools:
             source = GiganticPages(*self._parts, nr_pages=nr_pages)
-            pool = HugePool(self._first.frames, self._first.buddy, source, self._first.kin)
+            pool = HugePool(self._first.frames, self._first.buddy, source, self._first.all_sizes)
             self.pools[nr_pages], self.gigantic[nr_pages] = pool, source
             self._evictor.pools.append(pool)
         return self.pools[nr_pages]

@@ -14,7 +14,7 @@ from pinlab.load.workload import NOTHING, Action, Holding, Workload, World
 from pinpage.owner import Mode, Pin
 from pinpage.units import PAGEBLOCK_NR_PAGES, Pfns
 
-__all__ = ["AioCompletions", "BalloonChurn", "HugePages"]
+__all__ = ["AioCompletions", "BalloonChurn", "HugePageUsers"]
 
 _NR_EVENTS_AT_ONCE = 16
 
@@ -149,7 +149,7 @@ class AioCompletions(Workload):
         self.rings.check()
 
 
-class HugePages(Workload):
+class HugePageUsers(Workload):
     """A pool of huge pages that takes what compaction has made, uses it, and dissolves it again.
 
     A slot of the book is a user; its page is stored all over the huge page, frame by frame.

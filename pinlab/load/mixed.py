@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 from mm.move.design import Strategy
 from owners.odirect.device import Policy
 from pinlab.load.io import DirectIo, NetworkRing
-from pinlab.load.kernel import AioCompletions, BalloonChurn, HugePages
+from pinlab.load.kernel import AioCompletions, BalloonChurn, HugePageUsers
 from pinlab.load.processes import Families, LockedMemory, SwapPressure
 from pinlab.load.run import COMPACT_EVERY_NS, Scenario, make_world
 from pinlab.load.slab import DentryChurn, XArrayChurn
@@ -76,7 +76,7 @@ ROWS: dict[str, Row] = {
         Row("rdma", 4, 60, functools.partial(DirectIo, policy=Policy.RESTART)),
         Row("families", 4, 100, Families, most_slots=1024),
         Row("locked", 4, 100, LockedMemory),
-        Row("hugetlb", 1, 20, HugePages),
+        Row("hugetlb", 1, 20, HugePageUsers),
         Row("balloon", 50, 5, BalloonChurn),
         Row("processes", 660, 500, SwapPressure),
     )

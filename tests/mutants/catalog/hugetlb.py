@@ -4,7 +4,7 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-POOL, STATE, SOURCE = "mm/hugetlb/hugetlb.py", "mm/hugetlb/pages.py", "mm/hugetlb/hugetlb.py"
+POOL = STATE = SOURCE = "mm/hugetlb/hugetlb.py"
 MOVE, SIZES, WALK = "mm/hugetlb/evict.py", "mm/hugetlb/sizes.py", "mm/hugetlb/gigantic.py"
 REQUEST, OWNER, EVACUATE = (
     "pinlab/requests/huge1g.py", "owners/hugetlb_pages.py", "mm/contig/evacuate.py",
@@ -34,7 +34,8 @@ _STATE = [
      T_POOL),
     ("frame-gone-passes", "H2", 'require(fine.all(), "H2', 'require(True, "H2', T_POOL),
     ("flag-astray-passes", "H2", "require(nr_huge == expected,", "require(True,", T_POOL),
-    ("other-sizes-are-astray", "H2", "for pool in self.kin)", "for pool in (self,))", T_NODES),
+    ("other-sizes-are-astray", "H2", "for pool in self.all_sizes)", "for pool in (self,))",
+     T_NODES),
     ("unlisted-page-passes", "H3", "require(known == sorted(self.heads),", "require(True,",
      T_NODES),
     ("strange-list-passes", "H3", "require(not strays,", "require(True,", T_NODES),
@@ -81,7 +82,7 @@ _POOL = [
      "self.buddy.wholly_free() & ~isolated", "self.buddy.wholly_free()", T_POOL),
     ("shrinks-the-oldest", "shrink", "[head for head in reversed(self.heads) if",
      "[head for head in self.heads if", T_POOL),
-    ("no-turns", "node by node", "            self._turn[what] = node + 1\n", "", T_NODES),
+    ("no-turns", "node by node", "            self._next_node[what] = node + 1\n", "", T_NODES),
     ("node-target-is-the-total", "node by node",
      "count += self.nr_persistent - (self.nr_on(node) - self.nr_surplus[node])", "pass", T_NODES),
     ("surplus-never-persistent", "set_max",

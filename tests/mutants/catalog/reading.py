@@ -24,7 +24,7 @@ MUTANTS: list[Mutant] = [
         "        self.considered += 1\n        longest = self.shift == MAX_DEFER_SHIFT", _TEST,
     ),
     planted(
-        "reading-sorts-the-huge-pages", _GUARDS, "mm/hugetlb/pages.py",
+        "reading-sorts-the-huge-pages", _GUARDS, "mm/hugetlb/hugetlb.py",
         "        return len(self.heads)\n",
         "        self.heads.sort(reverse=True)\n        return len(self.heads)\n", _TEST,
     ),
