@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 it failed (a file, a permission), 2 it was called wrongly,
 interrupted.  Whatever the user did wrong is one line on stderr; a traceback is our bug.
 """
 
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,11 +31,31 @@ __all__ = [
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 
+_OPTIONS = {"as_json": "--json", "movable": "--movable", "nr_jobs": "--jobs"}
+"""Argument of the library -> what the command calls it, where errors name it."""
+
 
 def end(message: str, code: int) -> NoReturn:
-    """One line on stderr, whatever the message quotes, and out."""
-    typer.echo(f"pinpage: {one_line(message)}", err=True)
+    """One line on stderr, whatever the message quotes, and out.
+
+    Args:
+        message: may name arguments of the library ("nr_jobs=1"): they become options.
+        code: the exit code.
+    """
+    typer.echo(f"pinpage: {one_line(_with_options(message))}", err=True)
     raise typer.Exit(code)
+
+
+def _with_options(message: str) -> str:
+    """The library names its arguments, the command its options.
+
+    >>> _with_options("leave movable= out, or try nr_jobs=1")
+    'leave --movable out, or try --jobs 1'
+    """
+    for argument, option in _OPTIONS.items():
+        message = re.sub(rf"\b{argument}=(?=\S)", f"{option} ", message)
+        message = re.sub(rf"\b{argument}=", option, message)
+    return message
 
 
 def help_if_alone(context: typer.Context) -> None:
@@ -46,7 +67,7 @@ def help_if_alone(context: typer.Context) -> None:
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """What goes wrong with files and memory: one line, exit code 1."""
+    """What goes wrong with files and memory: one line, exit code 1; 2 for a run that cannot be."""
     from pinpage.errors import PinpageError
 
     try:
@@ -58,18 +79,22 @@ def failures() -> Iterator[None]:
     except OSError as error:
         end(f"{error.filename or 'system'}: {error.strerror or error}", 1)
     except PinpageError as error:
-        end(str(error), 1)
+        from pinlab.compare.compare import WrongRunError
+
+        end(str(error), 2 if isinstance(error, WrongRunError) else 1)
 
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """What was asked for wrongly: one line, exit code 2."""
+    """What was asked for wrongly: one line, exit code 2; too little memory for it: 1."""
     from pinpage.errors import PinpageError
 
     try:
         yield
     except PinpageError as error:
-        end(str(error), 2)
+        from pinlab.replay.host_memory import HostMemoryError
+
+        end(str(error), 1 if isinstance(error, HostMemoryError) else 2)
 
 
 def open_recording(recording: str | None) -> "Snapshot":

@@ -145,7 +145,6 @@ def compare(  # noqa: PLR0917  (typer calls it by name)
     Without options: every design, with and without callbacks, by scan and by plan.
     """
     from pinlab.cli.output import comparison_as_json, print_maps, run_progress
-    from pinlab.compare.compare import check_runs
     from pinlab.compare.compare import compare as run_all
     from pinlab.report.tables import print_comparison
 
@@ -154,7 +153,6 @@ def compare(  # noqa: PLR0917  (typer calls it by name)
     snapshot = open_recording(recording)
     with usage_errors():
         runs = _runs(snapshot, design, movable, strategy)
-        check_runs(snapshot, runs)
     with failures(), run_progress() as progress:
         comparison = run_all(
             snapshot,

@@ -142,14 +142,8 @@ def _serve(
     from attrs import evolve
 
     from pinlab.cli.output import attempt_progress
-    from pinlab.replay.host_memory import require_room
-    from pinlab.requests.run import check_request, run_request
+    from pinlab.requests.run import run_request
 
-    with usage_errors():
-        check_request(snapshot, wanted)
-    with failures():
-        if not layout_only:
-            require_room(snapshot, 1)
     with failures(), usage_errors(), interruptible() as pressed, attempt_progress() as advance:
         watched = evolve(wanted, interrupted=pressed)
         if advance is not None:

@@ -5,7 +5,6 @@ as there are.  Under `scan` they come from the page allocator, min watermark inc
 write to nr_hugepages gets them.  Under `plan` they are the blocks that the plan emptied.
 """
 
-import gc
 from collections.abc import Callable, Iterable, Sequence
 from typing import get_args
 
@@ -14,21 +13,25 @@ from attrs import evolve
 
 from mm.machine import Machine
 from mm.move.design import Strategy
-from mm.state.contents import ArenaContents, Contents
+from mm.state.contents import ArenaContents
 from mm.state.frames import FrameState
 from pinlab.compare.fork import can_fork, run_forked
 from pinlab.compare.results import Comparison, Maps, MeasuredRow, Row, Run
+from pinlab.replay.contents import PagePlan, plan_pages
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import design
 from pinlab.replay.frames import nr_frames_padded
-from pinlab.replay.host_memory import require_room
-from pinlab.replay.owners import movable_owners
-from pinlab.replay.replay import Replayed, class_counts, replay
+from pinlab.replay.host_memory import require_host_memory
+from pinlab.replay.owners import check_movable, classes_of
+from pinlab.replay.replay import Replayed, class_counts, replay_over
+from pinlab.replay.replayable import check_replayable
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
 
 __all__ = [
     "Progress",
+    "WrongRunError",
+    "check_run",
     "check_runs",
     "compare",
     "coverage_named",
@@ -48,9 +51,8 @@ def default_runs(snapshot: Snapshot) -> tuple[Run, ...]:
 
     Owners that the recording does not have are left out of the coverage.
     """
-    have = movable_owners(snapshot)
-    zbud = tuple(name for name in ("zbud",) if name in have)
-    both = tuple(name for name in ("slab", "zbud") if name in have)
+    both = tuple(name for name in ("slab", "zbud") if classes_of([name]) & snapshot.classes)
+    zbud = both[both.index("zbud") :] if "zbud" in both else ()
     runs = (
         Run("unmovable"),
         Run("zbud-reclaim"),
@@ -63,14 +65,14 @@ def default_runs(snapshot: Snapshot) -> tuple[Run, ...]:
 
 
 def coverage_named(names: str) -> tuple[str, ...]:
-    """Owners from a list as on the command line: "zbud,slab", or "none" for nobody.
+    """Owners from a list such as "zbud,slab"; "none" for nobody.
 
     Raises:
         PinpageError: the list is empty, or says none and names somebody.
     """
     owners = tuple(sorted({name.strip() for name in names.split(",")} - {""}))
     if not owners or ("none" in owners and len(owners) > 1):
-        raise PinpageError(f"--movable {names!r}: name owners, or none alone for nobody")
+        raise PinpageError(f"movable={names!r}: name owners, or none alone for nobody")
     return () if owners == ("none",) else owners
 
 
@@ -89,6 +91,9 @@ def runs_of(
         coverages: owners with a callback, one run each for designs that ask them; if none,
             such designs run with nobody movable.
         strategy: None for "scan".
+
+    Raises:
+        PinpageError: an unknown design, or coverages for one that asks nobody.
     """
     strategy = strategy or "scan"
     if not designs and not coverages:
@@ -99,32 +104,46 @@ def runs_of(
     for name in designs or ["registry"]:
         asks = design(name).takes_coverage
         if not asks and coverages and len(designs) == 1:
-            raise PinpageError(f"design {name!r} asks no owner: leave --movable out for it")
+            raise PinpageError(f"design {name!r} asks no owner: leave movable= out for it")
         runs += [Run(name, owners, strategy) for owners in (spread if asks else [()])]
     return tuple(dict.fromkeys(runs))
+
+
+class WrongRunError(PinpageError):
+    """A run that cannot be made of this recording."""
+
+
+def check_run(run: Run) -> None:
+    """Refuse a run that can be made of no recording.
+
+    Raises:
+        PinpageError: an unknown design or strategy, or a coverage given to a design that asks
+            nobody.
+    """
+    entry = design(run.design)
+    if run.strategy not in get_args(Strategy):
+        names = ", ".join(get_args(Strategy))
+        raise PinpageError(f"strategy {run.strategy!r} is unknown: it is one of {names}")
+    if run.movable and not entry.takes_coverage:
+        raise PinpageError(f"design {run.design!r} asks no owner: leave movable= out for it")
 
 
 def check_runs(snapshot: Snapshot, runs: Iterable[Run]) -> None:
     """Refuse runs that cannot be made, before the first one starts.
 
+    Args:
+        snapshot: the recording.
+        runs: what to compare.
+
     Raises:
-        PinpageError: an unknown design or strategy, an owner that the recording does not
-            have, or a coverage given to a design that asks nobody.
+        WrongRunError: see `check_run`; or an owner that the recording does not have.
     """
-    known = movable_owners(snapshot)
-    for run in runs:
-        entry = design(run.design)
-        if run.strategy not in get_args(Strategy):
-            names = ", ".join(get_args(Strategy))
-            raise PinpageError(f"strategy {run.strategy!r} is unknown: it is one of {names}")
-        if run.movable and not entry.takes_coverage:
-            raise PinpageError(f"design {run.design!r} asks no owner: leave --movable out for it")
-        for name in run.movable:
-            if name not in known:
-                raise PinpageError(
-                    f"movable owner {name!r} holds nothing in {snapshot.name}: "
-                    f"it is one of {', '.join(known)}"
-                )
+    try:
+        for run in runs:
+            check_run(run)
+        check_movable(snapshot, {name for run in runs for name in run.movable})
+    except PinpageError as error:
+        raise WrongRunError(str(error)) from None
 
 
 def measured_row(snapshot: Snapshot) -> MeasuredRow | None:
@@ -166,18 +185,35 @@ def compare(
         progress: told before each run.
 
     Raises:
-        PinpageError: see `check_runs` and `require_room`; nothing has run then.
+        WrongRunError: see `check_runs`; nothing has run then, nor in the next two cases.
+        SnapshotError: see `check_replayable`.
+        HostMemoryError: see `require_host_memory`.
+        PinpageError: a run ended without a result.
 
     Cost: one to four seconds a run for a 1 GiB machine.  Contents are written once and
         shared copy-on-write: 0.6 GiB, and up to 0.3 more for each run under way.
     """
     check_runs(snapshot, runs)
-    require_room(snapshot, nr_jobs)
+    check_replayable(snapshot)
+    require_host_memory(snapshot, nr_jobs)
     corpus = Corpus.build(seed=seed)
-    contents = _filled(snapshot, corpus, seed)
+    pages = plan_pages(snapshot, corpus, seed=seed)
+    contents = _written(snapshot, corpus, pages)
 
     def one(run: Run) -> tuple[Row, Maps | None]:
-        return _run_once(snapshot, corpus, run, seed, contents, with_maps=with_maps)
+        replayed = replay_over(
+            contents,
+            pages,
+            snapshot,
+            corpus,
+            design_name=run.design,
+            movable=frozenset(run.movable),
+        )
+        if not with_maps:
+            return serve(replayed, run), None
+        before = class_counts(replayed)
+        row = serve(replayed, run)
+        return row, Maps(before, class_counts(replayed))
 
     if can_fork():
         done = run_forked(
@@ -192,7 +228,7 @@ def compare(
             if progress is not None:
                 progress(run, len(done), len(runs))
             done.append(one(run))
-            contents = _filled(snapshot, corpus, seed)
+            contents = _written(snapshot, corpus, pages)
     return Comparison(
         recording=snapshot.name,
         request="cmphuge",
@@ -203,37 +239,11 @@ def compare(
     )
 
 
-def _filled(snapshot: Snapshot, corpus: Corpus, seed: int) -> ArenaContents:
-    """The contents that every run starts from, written once."""
+def _written(snapshot: Snapshot, corpus: Corpus, pages: PagePlan) -> ArenaContents:
+    """The contents that every run starts from."""
     contents = ArenaContents(nr_frames_padded(snapshot))
-    replay(snapshot, corpus, design_name="unmovable", contents=contents, seed=seed)
-    gc.collect()  # the machine is a web of references; its children need not inherit it
+    pages.write(contents, corpus)
     return contents
-
-
-def _run_once(
-    snapshot: Snapshot,
-    corpus: Corpus,
-    run: Run,
-    seed: int,
-    contents: Contents,
-    *,
-    with_maps: bool,
-) -> tuple[Row, Maps | None]:
-    replayed = replay(
-        snapshot,
-        corpus,
-        design_name=run.design,
-        movable=frozenset(run.movable),
-        contents=contents,
-        write=False,
-        seed=seed,
-    )
-    if not with_maps:
-        return serve(replayed, run), None
-    before = class_counts(replayed)
-    row = serve(replayed, run)
-    return row, Maps(before, class_counts(replayed))
 
 
 def serve(replayed: Replayed, run: Run) -> Row:

@@ -65,7 +65,7 @@ def run_forked(
             ended first, as they are when the caller is interrupted.
     """
     if nr_jobs < 1:
-        raise PinpageError(f"jobs: {nr_jobs} at a time; give 1 or more")
+        raise PinpageError(f"nr_jobs={nr_jobs}: runs at a time; give 1 or more")
     waiting = list(enumerate(tasks))[::-1]
     running: dict[Connection, _Child[Task]] = {}
     results: dict[int, Result] = {}
@@ -144,5 +144,5 @@ def _result_of(child: _Child[Task], _work: Callable[[Task], Result]) -> Result:
 
 def _how_it_ended(exit_code: int | None) -> str:
     if exit_code == -signal.SIGKILL:
-        return "a run was killed, most likely because memory ran out: try --jobs 1"
-    return f"a run ended without a result (exit code {exit_code}): try --jobs 1"
+        return "a run was killed, most likely because memory ran out: try nr_jobs=1"
+    return f"a run ended without a result (exit code {exit_code}): try nr_jobs=1"

@@ -16,10 +16,22 @@ from mm.state.contents import Contents, TagContents
 from owners.pool.zbud_bytes import write_many
 from owners.zbud.layout import CHUNK_NR_BYTES, CHUNK_SHIFT, MAX_NR_CHUNKS, NCHUNKS
 from pinlab.replay.corpus import Corpus
+from pinlab.replay.owners import opaque_classes
+from pinlab.snapshot.classes import FrameClass
+from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns
 
-__all__ = ["NO_OBJECT", "Pairs", "fill_arena", "fill_objects", "holds", "pick_pairs"]
+__all__ = [
+    "NO_OBJECT",
+    "PagePlan",
+    "Pairs",
+    "fill_arena",
+    "fill_objects",
+    "holds",
+    "pick_pairs",
+    "plan_pages",
+]
 
 NO_OBJECT = -1
 """A serial that stands for an empty slot."""
@@ -27,6 +39,65 @@ NO_OBJECT = -1
 _PAGES_AT_ONCE = 64
 # 256 KiB of pages stay in the host's cache between gather and scatter.
 _OBJECTS_AT_ONCE = 4096
+
+
+@frozen(eq=False)
+class PagePlan:
+    """Which page of the corpus goes into which frame; needs no machine.
+
+    Attributes:
+        pfns: "anon", "file" or an opaque owner's name -> its frames, ascending.
+        serials: the same names -> int64, a serial for each of those frames.
+        nr_serials: serials given out; what else holds contents takes those from here on.
+        seed: what everything is drawn by.
+    """
+
+    pfns: dict[str, Pfns] = field(repr=False)
+    serials: dict[str, NDArray[np.int64]] = field(repr=False)
+    nr_serials: int
+    seed: int
+
+    def stream(self, name: str) -> np.random.Generator:
+        """The random stream of that name: another one does not shift this one's draws."""
+        return _stream(self.seed, name)
+
+    def write(self, contents: Contents, corpus: Corpus) -> None:
+        """Write every page into its frame.
+
+        Args:
+            contents: of a machine that has the recorded frames.
+            corpus: that the plan was made with.
+        """
+        for name, pfns in self.pfns.items():
+            fill_arena(contents, corpus, pfns, self.serials[name])
+
+
+def plan_pages(snapshot: Snapshot, corpus: Corpus, *, seed: int = 0) -> PagePlan:
+    """Choose a page for every frame that holds a whole one, a different one each.
+
+    A pinned page is its process's: the pinner stored nothing.
+
+    Args:
+        snapshot: the recording.
+        corpus: where pages come from.
+        seed: of the choice.
+    """
+    classes = {
+        "anon": [FrameClass.ANON, FrameClass.GUP],
+        "file": [FrameClass.FILE],
+        **opaque_classes(snapshot),
+    }
+    pfns, serials, nr_serials = {}, {}, 0
+    for name, its_classes in classes.items():
+        pfns[name] = np.flatnonzero(np.isin(snapshot.klass, its_classes))
+        count = len(pfns[name])
+        serials[name] = corpus.draw(_stream(seed, name), count, first=nr_serials)
+        nr_serials += count
+    return PagePlan(pfns, serials, nr_serials, seed)
+
+
+def _stream(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, *name.encode()])
 
 
 @frozen(eq=False)

@@ -14,24 +14,33 @@ from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
 from pinpage.units import PAGE_SIZE
 
-__all__ = ["require_room"]
+__all__ = ["HostMemoryError", "require_host_memory"]
 
 _RUN_SHARE = 0.5
 """What each run under way writes anew, as a share of the contents that it started from."""
 
 
-def require_room(snapshot: Snapshot, nr_jobs: int, meminfo: Path = MEMINFO) -> None:
+class HostMemoryError(PinpageError):
+    """What was asked for is fine, and this machine has not the memory for it."""
+
+
+def require_host_memory(snapshot: Snapshot, nr_jobs: int, meminfo: Path = MEMINFO) -> None:
     """Refuse contents that this machine has no memory for; where it does not say, try.
 
+    Args:
+        snapshot: the recording.
+        nr_jobs: replays at a time that start from the same contents.
+        meminfo: where the machine says what it has.
+
     Raises:
-        PinpageError: names what is needed and what there is.
+        HostMemoryError: names what is needed and what there is.
     """
     there = nr_bytes_available(meminfo)
     nr_used = int(np.count_nonzero(snapshot.state == FrameState.USED))
     needed = nr_used * PAGE_SIZE * (1 + _RUN_SHARE * nr_jobs)
     if there is not None and needed > there:
-        raise PinpageError(
+        raise HostMemoryError(
             f"{snapshot.name}: its contents need {needed / 2**30:.1f} GiB here and "
             f"{there / 2**30:.1f} GiB are available: use a larger machine"
-            + (", or --jobs 1" if nr_jobs > 1 else "")
+            + (", or nr_jobs=1" if nr_jobs > 1 else "")
         )

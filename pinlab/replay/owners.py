@@ -2,18 +2,19 @@
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from owners.zpool import ZpoolName
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot
+from pinpage.errors import PinpageError
 
 __all__ = [
     "CLASS_OF_OWNER",
     "OPAQUE_OWNERS",
     "ZPOOL_OF_CLASS",
+    "check_movable",
     "classes_of",
     "movable_owners",
+    "opaque_classes",
     "pool_class",
 ]
 
@@ -47,17 +48,44 @@ CLASS_OF_OWNER = {name: klass for klass, name in reversed(OPAQUE_OWNERS.items())
 
 def pool_class(snapshot: Snapshot) -> FrameClass | None:
     """The class of the frames of zswap's pool, or None; zswap has one kind of pool at a time."""
-    present = np.unique(snapshot.klass)
-    return next((klass for klass in ZPOOL_OF_CLASS if klass in present), None)
+    return next((klass for klass in ZPOOL_OF_CLASS if klass in snapshot.classes), None)
+
+
+def opaque_classes(snapshot: Snapshot) -> dict[str, list[FrameClass]]:
+    """Opaque owner -> the classes of frames that it adopts; zswap's pool has its own owner."""
+    found: dict[str, list[FrameClass]] = {}
+    for klass, name in OPAQUE_OWNERS.items():
+        found.setdefault(name, [])
+        if klass != pool_class(snapshot):
+            found[name].append(klass)
+    return found
 
 
 def movable_owners(snapshot: Snapshot) -> tuple[str, ...]:
     """Names that can be declared movable on this recording, sorted."""
-    present = np.unique(snapshot.klass)
-    names = {OPAQUE_OWNERS[FrameClass(c)] for c in present if FrameClass(c) in OPAQUE_OWNERS}
-    names |= {"zbud"} if FrameClass.ZBUD in present else set()
-    names |= {"gup"} if FrameClass.GUP in present else set()
+    names = {OPAQUE_OWNERS[klass] for klass in snapshot.classes if klass in OPAQUE_OWNERS}
+    names |= {"zbud"} if FrameClass.ZBUD in snapshot.classes else set()
+    names |= {"gup"} if FrameClass.GUP in snapshot.classes else set()
     return tuple(sorted(names))
+
+
+def check_movable(snapshot: Snapshot, movable: Iterable[str]) -> None:
+    """Refuse owners that hold nothing of a recording.
+
+    Args:
+        snapshot: the recording.
+        movable: names of owners that are to have a callback.
+
+    Raises:
+        PinpageError: names the first of them, and the owners that there are.
+    """
+    known = movable_owners(snapshot)
+    strangers = sorted(set(movable) - set(known))
+    if strangers:
+        raise PinpageError(
+            f"movable owner {strangers[0]!r} holds nothing in {snapshot.name}: "
+            f"it is one of {', '.join(known)}"
+        )
 
 
 def classes_of(owners: Iterable[str]) -> frozenset[FrameClass]:

@@ -23,7 +23,7 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from mm.machine import Machine
-from mm.state.contents import ArenaContents, Contents
+from mm.state.contents import ArenaContents, Contents, TagContents
 from mm.state.frames import GUP_PIN_COUNTING_BIAS, FrameState, PageFlag
 from mm.state.nodes import place_frames
 from mm.swap.swapops import swp_entry
@@ -35,15 +35,15 @@ from owners.zbud.reclaim import ZbudReclaim
 from owners.zpool import Zpool
 from owners.zswap.store import BLOB_HEADER_NR_BYTES
 from owners.zswap.zswap import Zswap
-from pinlab.replay.contents import fill_arena
+from pinlab.replay.contents import PagePlan, plan_pages
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import DesignEntry, Dispatch, design
 from pinlab.replay.frames import frames_of, nr_frames_padded, pageblocks_of, zones_of
 from pinlab.replay.owners import (
     CLASS_OF_OWNER,
-    OPAQUE_OWNERS,
     ZPOOL_OF_CLASS,
-    movable_owners,
+    check_movable,
+    opaque_classes,
     pool_class,
 )
 from pinlab.replay.pools import MOST_OBJECTS_PER_PAGE, stock
@@ -51,11 +51,10 @@ from pinlab.replay.read_back import Ledger
 from pinlab.replay.replayable import check_replayable, nr_swap_slots
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot, count_classes
-from pinpage.errors import PinpageError
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
-__all__ = ["Replayed", "class_counts", "replay"]
+__all__ = ["Replayed", "class_counts", "replay", "replay_layout", "replay_over"]
 
 _OBJECTS_AT_ONCE = 8192
 """Compressed objects made at a time: some 12 MB."""
@@ -101,11 +100,9 @@ def replay(
     design_name: str = "registry",
     movable: AbstractSet[str] = frozenset(),
     zbud_coverage: Coverage = "migrate",
-    contents: Contents | None = None,
-    write: bool = True,
     seed: int = 0,
 ) -> Replayed:
-    """Build the machine.
+    """Build the machine, with contents in all its frames.
 
     Args:
         snapshot: the recording.
@@ -113,8 +110,6 @@ def replay(
         design_name: the design in force.
         movable: owners that have a callback, under a design that asks them.
         zbud_coverage: what zbud can do where it is movable: "migrate", or "unuse".
-        contents: where bytes go; a fresh arena if not given.
-        write: whether to write the contents (not if `contents` came filled).
         seed: of the contents, and of which zbud page holds two objects.
 
     Raises:
@@ -124,15 +119,70 @@ def replay(
     Cost: about 1 s and 600 MB of touched memory for a full 1 GiB machine.
     """
     check_replayable(snapshot)
-    known = movable_owners(snapshot)
-    strangers = sorted(movable - set(known))
-    if strangers:
-        raise PinpageError(
-            f"movable owner {strangers[0]!r} holds nothing in {snapshot.name}: "
-            f"its owners are {', '.join(known)}"
-        )
-    options = _Options(design(design_name), movable, zbud_coverage, contents, write, seed)
-    return _Replay(snapshot, corpus, options).build()
+    check_movable(snapshot, movable)
+    pages = plan_pages(snapshot, corpus, seed=seed)
+    contents = ArenaContents(nr_frames_padded(snapshot))
+    replayed = replay_over(
+        contents, pages, snapshot, corpus,
+        design_name=design_name, movable=movable, zbud_coverage=zbud_coverage,
+    )  # fmt: skip
+    pages.write(contents, corpus)
+    return replayed
+
+
+def replay_layout(
+    snapshot: Snapshot,
+    corpus: Corpus,
+    *,
+    design_name: str = "registry",
+    movable: AbstractSet[str] = frozenset(),
+    seed: int = 0,
+) -> Replayed:
+    """Build a machine of which only the layout counts: of any size, nothing to be read back.
+
+    Args, Raises: as `replay`.
+    """
+    check_replayable(snapshot)
+    check_movable(snapshot, movable)
+    return replay_over(
+        TagContents(nr_frames_padded(snapshot)),
+        plan_pages(snapshot, corpus, seed=seed),
+        snapshot,
+        corpus,
+        design_name=design_name,
+        movable=movable,
+    )
+
+
+def replay_over(
+    contents: Contents,
+    pages: PagePlan,
+    snapshot: Snapshot,
+    corpus: Corpus,
+    *,
+    design_name: str,
+    movable: AbstractSet[str],
+    zbud_coverage: Coverage = "migrate",
+) -> Replayed:
+    """Build the machine over contents that hold its whole pages already, or never will.
+
+    The objects of a pool are written here, if the contents hold bytes: only the pool knows
+    where in its pages they go.
+
+    Args:
+        contents: what `pages` was written to, or is going to be.
+        pages: which page is in which frame.
+        snapshot: the recording, replayable.
+        corpus: as of `pages`.
+        design_name: the design in force.
+        movable: owners that have a callback; nobody asks whether there are any of that name.
+        zbud_coverage: as in `replay`.
+
+    Raises:
+        PinpageError: unknown design.
+    """
+    options = _Options(design(design_name), movable, zbud_coverage)
+    return _Replay(snapshot, corpus, options, contents, pages).build()
 
 
 def class_counts(replayed: Replayed) -> NDArray[np.int32]:
@@ -153,26 +203,30 @@ def class_counts(replayed: Replayed) -> NDArray[np.int32]:
 
 @frozen
 class _Options:
-    """The keyword arguments of `replay`."""
+    """Who can move what."""
 
     design: DesignEntry
     movable: AbstractSet[str]
     zbud_coverage: Coverage
-    contents: Contents | None
-    write: bool
-    seed: int
 
 
 class _Replay:
-    """One replay under way: what is asked for, and the serials given out so far."""
+    """One replay under way."""
 
-    def __init__(self, snapshot: Snapshot, corpus: Corpus, options: _Options) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        corpus: Corpus,
+        options: _Options,
+        contents: Contents,
+        pages: PagePlan,
+    ) -> None:
         self._snapshot = snapshot
         self._corpus = corpus
         self._options = options
+        self._contents = contents
+        self._pages = pages
         nr_frames = nr_frames_padded(snapshot)
-        contents = options.contents
-        self._contents = contents if contents is not None else ArenaContents(nr_frames)
         self._frames = frames_of(snapshot, nr_frames)
         zones = zones_of(snapshot, nr_frames)
         place_frames(self._frames, zones)
@@ -180,7 +234,6 @@ class _Replay:
         self._machine = Machine(self._frames, pageblocks, zones, self._contents)
         self._registry: PinRegistry | None = None
         self._done = Replayed(self._machine, Ledger(corpus))
-        self._nr_serials = 0
         self._pool_class = pool_class(snapshot)
 
     def build(self) -> Replayed:
@@ -200,33 +253,13 @@ class _Replay:
             machine.design = ZbudReclaim(machine, [pool] if isinstance(pool, ZbudPool) else [])
         return self._done
 
-    def _pfns_of(self, *classes: FrameClass) -> Pfns:
-        return np.flatnonzero(np.isin(self._snapshot.klass, classes))
-
-    def _fill(self, stream: str, pfns: Pfns) -> NDArray[np.int64]:
-        """Contents for whole pages; their serials, shape (n,)."""
-        serials = self._corpus.draw(self._stream(stream), len(pfns), first=self._take(len(pfns)))
-        if self._options.write:
-            fill_arena(self._contents, self._corpus, pfns, serials)
-        return serials
-
-    def _take(self, count: int) -> int:
-        """The first of `count` serial numbers that nobody else gets."""
-        self._nr_serials += count
-        return self._nr_serials - count
-
-    def _stream(self, name: str) -> np.random.Generator:
-        """The random stream of that name: another one does not shift this one's draws."""
-        return np.random.default_rng([self._options.seed, *name.encode()])
-
     # Page tables and the page cache.
 
     def _map_pages(self) -> None:
-        anon = self._pfns_of(FrameClass.ANON, FrameClass.GUP)
+        anon, serials = self._pages.pfns["anon"], self._pages.serials["anon"]
         # A page on its way out of the swap cache says no more what it is; a process maps it here.
         self._frames.flags[anon] |= PageFlag.ANON.mask | PageFlag.UPTODATE.mask
         nr_mappings = np.maximum(self._snapshot.mapcount[anon], 1)
-        serials = self._fill("anon", anon)
         nr_swapped = self._nr_pool_objects()
         mapped = np.arange(len(anon))
         for process in range(int(nr_mappings.max(initial=1))):
@@ -237,29 +270,27 @@ class _Replay:
             expected[: len(mapped)] = serials[mapped]
             self._machine.rmap.map_many(space, np.arange(len(mapped)), anon[mapped])
             self._done.ledger.spaces.append((space, expected))
-        cache = self._pfns_of(FrameClass.FILE)
+        cache = self._pages.pfns["file"]
         space = self._machine.rmap.create("page cache", len(cache), kind="file")
         self._machine.rmap.map_many(space, np.arange(len(cache)), cache)
-        self._done.ledger.spaces.append((space, self._fill("file", cache)))
+        self._done.ledger.spaces.append((space, self._pages.serials["file"]))
         self._done.ledger.on_disk[space.mm_id] = (self._frames.flags[cache] & _NOT_ON_DISK) == 0
         self._machine.lru.putback_many(np.sort(np.concatenate((anon, cache))))
 
     # Holders that mm cannot move by itself.
 
     def _adopt_opaque(self) -> None:
-        for name in dict.fromkeys(OPAQUE_OWNERS.values()):
-            classes = [
-                c for c, owner in OPAQUE_OWNERS.items() if owner == name and c != self._pool_class
-            ]
-            pfns = self._pfns_of(*classes)
+        for name in opaque_classes(self._snapshot):
+            pfns = self._pages.pfns[name]
             if len(pfns):
-                self._adopt(name, pfns, 1)
-        pinned = self._pfns_of(FrameClass.GUP)
+                owner = self._adopt(name, pfns, 1)
+                self._done.ledger.objects.append((owner, self._pages.serials[name]))
+        pinned = np.flatnonzero(self._snapshot.klass == FrameClass.GUP)
         if len(pinned):
             self._machine.refs.get_many(pinned, GUP_PIN_COUNTING_BIAS)
             self._adopt("gup", pinned, GUP_PIN_COUNTING_BIAS)
 
-    def _adopt(self, name: str, pfns: Pfns, references: int) -> None:
+    def _adopt(self, name: str, pfns: Pfns, references: int) -> OpaqueOwner:
         owner = OpaqueOwner(
             name,
             movable=name in self._options.movable,
@@ -268,8 +299,7 @@ class _Replay:
         )
         owner.adopt(pfns)
         self._done.opaque[name] = owner
-        if name != "gup":  # a pinned page is its process's; the pinner stored nothing
-            self._done.ledger.objects.append((owner, self._fill(name, pfns)))
+        return owner
 
     def _nr_pool_objects(self) -> int:
         """Objects that the pool is to hold: as many as recorded, at least one per page."""
@@ -298,7 +328,7 @@ class _Replay:
         )
         self._done.zswap = zswap
         self._done.pool_class = klass
-        self._done.pool = self._swap_out(zswap, self._pfns_of(klass))
+        self._done.pool = self._swap_out(zswap, np.flatnonzero(self._snapshot.klass == klass))
 
     def _swap_out(self, zswap: Zswap, pfns: Pfns) -> Zpool:
         """Adopt the pool's pages and make the objects in them swapped virtual pages."""
@@ -307,9 +337,9 @@ class _Replay:
         area = machine.swap.swapon(nr_swap_slots(self._snapshot, nr_objects), zswap)
         pool = zswap.init(area.type)
         held = stock(
-            pool, pfns, corpus, self._stream(zswap.zpool),
+            pool, pfns, corpus, self._pages.stream(zswap.zpool),
             nr_objects=nr_objects,
-            first=self._take(max(2 * len(pfns), nr_objects)),
+            first=self._pages.nr_serials,
             header_nr_bytes=BLOB_HEADER_NR_BYTES,
         )  # fmt: skip
         handles, serials = held.handles, held.serials
@@ -318,7 +348,7 @@ class _Replay:
         vpns = np.arange(start, start + len(serials))
         expected[vpns] = serials
         offsets = machine.swap.adopt(space, vpns, area) - swp_entry(area.type, 0)
-        if not self._options.write:
+        if isinstance(self._contents, TagContents):
             zswap.adopt(area.type, offsets, handles, corpus.blob_nr_bytes(serials))
             return pool
         for at in range(0, len(serials), _OBJECTS_AT_ONCE):

@@ -25,7 +25,7 @@ ANYBODY = "anybody"
 REASONS = tuple(reason.name.lower() for reason in Reason if not reason.is_success)
 """Reasons by name, in the order of the taxonomy."""
 
-_FIX = "give what `pinpage request --json` or `pinpage compare --json` printed"
+_FIX = "give what `pinpage request` or `pinpage compare` printed with as_json="
 
 
 @frozen

@@ -16,13 +16,11 @@ from typing import Literal
 
 from attrs import evolve
 
-from mm.state.contents import ArenaContents, Contents, TagContents
-from pinlab.compare.compare import check_runs
+from pinlab.compare.compare import check_run
 from pinlab.compare.results import Run
 from pinlab.replay.corpus import Corpus
-from pinlab.replay.frames import nr_frames_padded
-from pinlab.replay.host_memory import require_room
-from pinlab.replay.replay import Replayed, replay
+from pinlab.replay.host_memory import require_host_memory
+from pinlab.replay.replay import Replayed, replay, replay_layout
 from pinlab.requests import cma, huge1g, huge2m, offline, power
 from pinlab.requests.account import Subject
 from pinlab.requests.report import RequestName, RequestOptions, RequestReport
@@ -35,7 +33,6 @@ __all__ = [
     "DEFAULT_MEMORY",
     "SERVERS",
     "Serve",
-    "check_request",
     "open_memory",
     "prepare",
     "run_request",
@@ -72,16 +69,6 @@ def open_memory(request: RequestName, named: str | None, *, seed: int = 0) -> Sn
     return open_snapshot(wanted)
 
 
-def check_request(snapshot: Snapshot, options: RequestOptions) -> None:
-    """Refuse what cannot be asked of this memory, before it is replayed.
-
-    Raises:
-        PinpageError: an unknown design or strategy, an owner that the memory does not have, or
-            owners given to a design that asks nobody.
-    """
-    check_runs(snapshot, [Run(options.design, options.movable, options.strategy)])
-
-
 def prepare(
     snapshot: Snapshot, options: RequestOptions, *, contents: Literal["bytes", "none"] = "bytes"
 ) -> Replayed:
@@ -94,22 +81,18 @@ def prepare(
             size, of which only the layout counts.
 
     Raises:
-        PinpageError: an unknown design or owner; too little memory here for the contents.
+        PinpageError: an unknown design, strategy or owner, or owners given to a design that
+            asks nobody.
+        HostMemoryError: too little memory here for the contents.
     """
-    check_request(snapshot, options)
-    holds: Contents
+    check_run(Run(options.design, options.movable, options.strategy))
     if contents == "bytes":
-        require_room(snapshot, 1)
-        holds = ArenaContents(nr_frames_padded(snapshot))
-    else:
-        holds = TagContents(nr_frames_padded(snapshot))
-    return replay(
+        require_host_memory(snapshot, 1)
+    return (replay if contents == "bytes" else replay_layout)(
         snapshot,
         Corpus.build(seed=options.seed),
         design_name=options.design,
         movable=frozenset(options.movable),
-        contents=holds,
-        write=contents == "bytes",
         seed=options.seed,
     )
 
@@ -133,6 +116,7 @@ def run_request(
 
     Raises:
         PinpageError: what is asked cannot be asked of this memory.
+        HostMemoryError: too little memory here for the contents.
         InvariantError: the machine contradicts itself afterwards.
 
     Cost: replay takes about a second per GiB; then it depends on what is asked.

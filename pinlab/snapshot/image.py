@@ -1,6 +1,7 @@
 """The snapshot: the columns of one machine's memory, and its three verbs load, save, validate."""
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -160,6 +161,11 @@ class Snapshot:
     def class_counts(self) -> NDArray[np.int32]:
         """Frames per pageblock and class, int32[nr_blocks, NR_CLASSES]; one pass."""
         return count_classes(self.klass, self.nr_pages_per_block)
+
+    @cached_property
+    def classes(self) -> frozenset[FrameClass]:
+        """The classes that frames of it have; one pass, once."""
+        return frozenset(FrameClass(klass) for klass in np.unique(self.klass).tolist())
 
     def nr_frames_of(self, klass: FrameClass) -> int:
         """Frames of one class; one pass."""

@@ -25,11 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from mm.state.contents import TagContents
 from mm.state.frames import FrameState, PageFlag
 from pinlab.replay.corpus import Corpus
-from pinlab.replay.frames import nr_frames_padded
-from pinlab.replay.replay import replay
+from pinlab.replay.replay import replay_layout
 from pinlab.report import heatmap
 from pinlab.requests import reasons
 from pinlab.requests.report import RequestOptions
@@ -272,10 +270,7 @@ def _use(rng: random.Random, snapshot: Snapshot, folder: Path) -> None:
         return
     design = rng.choice(["unmovable", "zbud-reclaim", "registry"])
     if rng.random() < 0.5:
-        contents = TagContents(nr_frames_padded(snapshot))
-        replay(
-            snapshot, _corpus(), design_name=design, contents=contents, write=False
-        ).machine.check()
+        replay_layout(snapshot, _corpus(), design_name=design).machine.check()
         return
     request = rng.choice(list(SERVERS))
     options = RequestOptions(design=design, strategy=rng.choice(["scan", "plan"]))

@@ -15,13 +15,11 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from mm.state.contents import TagContents
 from pinlab.files import npz
 from pinlab.files.available import nr_bytes_available
 from pinlab.files.careful import awry, load_json, one_line, read_bytes
 from pinlab.replay.corpus import Corpus
-from pinlab.replay.frames import nr_frames_padded
-from pinlab.replay.replay import replay
+from pinlab.replay.replay import replay_layout
 from pinlab.replay.replayable import (
     MAX_NR_FURTHER_MAPPINGS,
     MAX_NR_PROCESSES,
@@ -297,8 +295,7 @@ def mapped(nr_times, nr_pages=1):
 
 
 def replayed(snapshot):
-    contents = TagContents(nr_frames_padded(snapshot))
-    return replay(snapshot, Corpus.build(nr_pages=64), contents=contents, write=False)
+    return replay_layout(snapshot, Corpus.build(nr_pages=64))
 
 
 def test_mappings_are_made_one_by_one_up_to_a_bound():

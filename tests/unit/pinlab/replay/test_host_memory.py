@@ -3,7 +3,7 @@
 import pytest
 
 from mm.state.contents import ArenaContents
-from pinlab.replay.host_memory import require_room
+from pinlab.replay.host_memory import require_host_memory
 from pinpage.errors import PinpageError
 from tests.unit.pinlab.small import small_recording
 
@@ -15,20 +15,20 @@ def meminfo(tmp_path, nr_kib):
 
 
 def test_what_fits_is_let_through(tmp_path):
-    require_room(small_recording(), 1, meminfo(tmp_path, 14_000))
+    require_host_memory(small_recording(), 1, meminfo(tmp_path, 14_000))
 
 
 def test_what_does_not_fit_is_refused_with_what_is_needed(tmp_path):
     with pytest.raises(PinpageError, match=r"GiB are available: use a larger machine$"):
-        require_room(small_recording(), 1, meminfo(tmp_path, 2_000))
-    with pytest.raises(PinpageError, match=r"or --jobs 1$"):
-        require_room(small_recording(), 200, meminfo(tmp_path, 14_000))
+        require_host_memory(small_recording(), 1, meminfo(tmp_path, 2_000))
+    with pytest.raises(PinpageError, match=r"or nr_jobs=1$"):
+        require_host_memory(small_recording(), 200, meminfo(tmp_path, 14_000))
 
 
 def test_a_system_that_does_not_say_is_given_a_try(tmp_path):
-    require_room(small_recording(), 1, tmp_path / "nowhere")
+    require_host_memory(small_recording(), 1, tmp_path / "nowhere")
     (tmp_path / "old").write_text("MemTotal: 1 kB\n")
-    require_room(small_recording(), 1, tmp_path / "old")
+    require_host_memory(small_recording(), 1, tmp_path / "old")
 
 
 def test_address_space_for_a_large_machine_costs_nothing():

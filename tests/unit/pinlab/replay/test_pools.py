@@ -6,9 +6,10 @@ import pytest
 
 from mm.state.contents import ArenaContents
 from owners.zpool import ZPOOLS, make_zpool
+from pinlab.replay.contents import plan_pages
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.pools import _pick_zspages, stock
-from pinlab.replay.replay import class_counts, replay
+from pinlab.replay.replay import class_counts, replay, replay_over
 from pinlab.snapshot.classes import FrameClass
 from pinpage.errors import PinpageError
 from pinpage.owner import Reason
@@ -137,8 +138,11 @@ def test_other_designs_leave_such_a_pool_alone(corpus, design_name):
 def test_contents_filled_before_serve_another_run(corpus):
     snapshot = recording_of(FrameClass.Z3FOLD)
     contents = ArenaContents(7 * 512)
-    replay(snapshot, corpus, contents=contents)
-    again = replay(snapshot, corpus, contents=contents, write=False, movable={"z3fold"})
+    pages = plan_pages(snapshot, corpus)
+    pages.write(contents, corpus)
+    again = replay_over(
+        contents, pages, snapshot, corpus, design_name="registry", movable={"z3fold"}
+    )
     again.zswap.check()
     read = again.ledger.read_back(contents, again.zswap, again.machine.swap)
     assert read.bytes_lost == 0

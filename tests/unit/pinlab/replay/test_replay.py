@@ -11,10 +11,11 @@ from mm.state.frames import MAPCOUNT_ZBUD, FrameState
 from mm.state.pageblock import MigrateType
 from owners.gup.flags import GUP_PIN_COUNTING_BIAS
 from owners.zbud.reclaim import ZbudReclaim
+from pinlab.replay.contents import plan_pages
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.frames import nr_frames_padded
 from pinlab.replay.owners import OPAQUE_OWNERS
-from pinlab.replay.replay import class_counts, replay
+from pinlab.replay.replay import class_counts, replay, replay_layout, replay_over
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import block_heads
@@ -43,7 +44,7 @@ def replayed(snapshot, corpus):
 
 def test_a_hole_that_looks_reserved_is_known_as_one(snapshot, corpus):
     told = attrs.evolve(snapshot, ram=(Span(1, 0x9F), Span(0x100, NR_FRAMES)))
-    assert replay(told, corpus, write=False).machine.hotplug.blocks.ram == told.ram
+    assert replay_layout(told, corpus).machine.hotplug.blocks.ram == told.ram
 
 
 def pfns_of(snapshot, *classes):
@@ -97,7 +98,7 @@ def expected_owners(snapshot):
 @pytest.mark.parametrize("name", ["small", "bundled", *IN_TESTS])
 def test_the_machine_equals_the_recording_frame_by_frame(name, corpus):
     snapshot = {"small": small_recording, "bundled": bundled}.get(name, IN_TESTS.get(name))()
-    replayed = replay(snapshot, corpus, write=False)
+    replayed = replay_layout(snapshot, corpus)
     check_frame_by_frame(snapshot, replayed)
     names = owners_by_frame(replayed, snapshot.nr_frames)
     wrong = np.flatnonzero(names != expected_owners(snapshot))
@@ -217,9 +218,13 @@ def test_the_seed_decides_about_contents_and_about_nothing_else(snapshot):
 
 def test_contents_that_came_filled_are_left_as_they_are(snapshot, corpus):
     contents = ArenaContents(nr_frames_padded(snapshot))
-    first = replay(snapshot, corpus, contents=contents)
+    pages = plan_pages(snapshot, corpus)
+    pages.write(contents, corpus)
+    first = replay_over(
+        contents, pages, snapshot, corpus, design_name="registry", movable=frozenset()
+    )
     before = contents.pages.copy()
-    again = replay(snapshot, corpus, contents=contents, write=False, movable={"zbud"})
+    again = replay_over(contents, pages, snapshot, corpus, design_name="registry", movable={"zbud"})
     assert np.array_equal(contents.pages, before)
     assert again.machine.digest() == first.machine.digest()
     assert again.ledger.read_back(contents, again.zswap, again.machine.swap).bytes_lost == 0

@@ -2,10 +2,8 @@
 
 import pytest
 
-from mm.state.contents import TagContents
 from pinlab.replay.corpus import Corpus
-from pinlab.replay.frames import nr_frames_padded
-from pinlab.replay.replay import replay
+from pinlab.replay.replay import replay_layout
 from pinlab.requests.huge1g import serve
 from pinlab.requests.report import RequestOptions
 from pinpage.errors import PinpageError
@@ -102,9 +100,8 @@ def recorded(scenario, design, movable=()):
     snapshot = opened(f"{scenario}-giga-seed1")
     if snapshot is None:
         pytest.skip(f"{scenario}-giga-seed1 is not in {BESIDE.name} beside the checkout")
-    contents = TagContents(nr_frames_padded(snapshot))
     options = {"design_name": design, "movable": frozenset(movable)}
-    return snapshot, replay(snapshot, Corpus.build(), contents=contents, write=False, **options)
+    return snapshot, replay_layout(snapshot, Corpus.build(), **options)
 
 
 @pytest.mark.slow

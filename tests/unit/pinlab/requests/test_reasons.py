@@ -101,4 +101,4 @@ def test_a_file_that_is_none_of_ours_is_named_with_the_fix(text, words):
         read(text, "a.json")
     assert words in str(caught.value)
     assert "a.json" in str(caught.value)
-    assert "--json" in str(caught.value)
+    assert "as_json=" in str(caught.value)
