@@ -29,7 +29,7 @@ from mm.hugetlb.hugetlb import BuddySource, HugePool
 from mm.hugetlb.sizes import HugeSizes
 from mm.move.design import Design, RegistryDesign, Strategy, Unmovable
 from mm.move.move import Mover
-from mm.paging.memory import Memory
+from mm.paging.memory import ProcessMemory
 from mm.paging.paging import Paging
 from mm.paging.swap_core import SwapCore
 from mm.paging.vmscan import Reclaimer
@@ -134,7 +134,7 @@ class Machine:
         )
         self.hugetlb = HugePool(frames, self.buddy, BuddySource(self.buddy, self.allocator))
         self.paging = Paging(self, self.refs, self.rmap, self.lru, self.swap)
-        self.memory = Memory(self.paging)
+        self.memory = ProcessMemory(self.paging)
         self.swap_core = SwapCore(self.paging)
         self.reclaimer = Reclaimer(self.paging)
         self.allocator.reclaim = self._reclaim

@@ -32,7 +32,7 @@ __all__ = ["DEF_PRIORITY", "MAX_FAILURES", "Kswapd", "Shrinker"]
 DEF_PRIORITY = 12
 """The first round scans one page in 2^12."""
 MAX_FAILURES = 16
-"""Runs in vain after which a node counts as hopeless (MAX_RECLAIM_RETRIES)."""
+"""Runs in vain after which a node counts as immovable (MAX_RECLAIM_RETRIES)."""
 _CLUSTER = 32
 _SWAP_OUT_NS = 4_000
 """What swapping a page out takes beyond what is counted (slot, rmap walk, tree, entry).

@@ -8,8 +8,8 @@
                     regions
     page_isolation  Isolating a range: mark its pageblocks so that nothing is allocated there, then
                     empty it
-    patience        How long an evacuation goes on, and what it came to
     range_walk      One walk over a range that is to be emptied: its batches, and one try at each
+    retry           How long an evacuation goes on, and what it came to
 
 Kernel counterpart: mm/page_isolation.c, alloc_contig_range of mm/page_alloc.c, mm/cma.c.
 May be imported by: hotplug, hugetlb, power and the machine.

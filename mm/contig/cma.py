@@ -21,11 +21,11 @@ from attrs import define, evolve, field
 
 from mm.contig.cma_area import CmaArea
 from mm.contig.contig import Contig, ContigResult
-from mm.contig.patience import EvacuationReport, Patience
 from mm.contig.range_walk import nr_steps
+from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Design, Strategy
 from mm.planning.census import Census
-from mm.planning.execute import planned_targets, refusals_in_the_way
+from mm.planning.execute import NR_PLAN_ROUNDS, planned_targets, refusals_in_the_way
 from mm.planning.range_plan import RangePlan
 from mm.planning.ranges import cheapest_ranges
 from mm.state.errno import Errno
@@ -36,14 +36,12 @@ from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Pfns, Span
 
-__all__ = ["MAX_CMA_AREAS", "NR_PLAN_ROUNDS", "Cma", "CmaResult", "TakeCensus"]
+__all__ = ["MAX_CMA_AREAS", "Cma", "CmaResult", "TakeCensus"]
 
 MAX_CMA_AREAS = 7
 """Areas that a kernel has room for on a machine of one node (19 with NUMA)."""
 _NR_ALIGN_ORDERS = 63
 """An alignment has to fit a pfn."""
-NR_PLAN_ROUNDS = 4
-"""Ranges tried by plan: one that fails in spite of the plan costs a round."""
 
 TakeCensus = Callable[[Design, Mode], Census]
 """What is free, movable and stuck now."""
@@ -59,7 +57,7 @@ class CmaResult:
         pfn: the first page; -1 if none was obtained.
         span: the range obtained, or tried last; None if none was.
         nr_ranges: ranges tried.
-        nr_foregone: ranges not tried because a frame that was hopeless a moment ago is in them.
+        nr_skipped: ranges not tried because a frame that was immovable a moment ago is in them.
         report: over all ranges; its refusals are those of the last one.
     """
 
@@ -67,7 +65,7 @@ class CmaResult:
     pfn: int = -1
     span: Span | None = None
     nr_ranges: int = 0
-    nr_foregone: int = 0
+    nr_skipped: int = 0
     report: EvacuationReport = field(factory=EvacuationReport)
 
     def add(self, span: Span, found: ContigResult) -> None:
@@ -184,7 +182,7 @@ class Cma:
         area: CmaArea | None = None,
         strategy: Strategy = "scan",
         mode: Mode = Mode.SYNC,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
     ) -> CmaResult:
         """`alloc`, with everything that there is to tell.
 
@@ -194,7 +192,7 @@ class Cma:
             area: where; the first by default.
             strategy: "scan", the kernel's walk; or "plan".
             mode: how long to wait for one frame.
-            patience: for each range.
+            retry: for each range.
 
         Raises:
             PinpageError: no pages are asked for, an alignment or strategy that there is not, or
@@ -207,9 +205,9 @@ class Cma:
                 " ask for a page or more of an area that exists"
             )
         one_of(("scan", "plan"), "cma", strategy=strategy)
-        area, patience = area or self.areas[0], patience or Patience()
+        area, retry = area or self.areas[0], retry or RetryPolicy()
         ask = self._walk if strategy == "scan" else self._by_plan
-        result = ask(area, count, align_order, mode, patience)
+        result = ask(area, count, align_order, mode, retry)
         if result.pfn >= 0:
             self.nr_alloc_success += 1
         else:
@@ -235,18 +233,18 @@ class Cma:
     # The walk.
 
     def _walk(
-        self, area: CmaArea, count: int, align_order: int, mode: Mode, patience: Patience
+        self, area: CmaArea, count: int, align_order: int, mode: Mode, retry: RetryPolicy
     ) -> CmaResult:
         result, nr_bits = CmaResult(), area.bits_for(count)
         step = area.align_mask(align_order) + 1
         bit = area.find(nr_bits, 0, align_order)
         while bit >= 0:
             span = Span(area.pfn_of(bit), area.pfn_of(bit) + count)
-            errno = self._try(area, span, mode, patience, result)
+            errno = self._try(area, span, mode, retry, result)
             if errno is not Errno.EBUSY:
                 result.errno = errno
                 break
-            bit = self._next(area, bit + step, nr_bits, align_order, patience, result)
+            bit = self._next(area, bit + step, nr_bits, align_order, retry, result)
         return result
 
     def _next(
@@ -255,27 +253,27 @@ class Cma:
         start: int,
         nr_bits: int,
         align_order: int,
-        patience: Patience,
+        retry: RetryPolicy,
         result: CmaResult,
     ) -> int:
         """Where to go on after a range failed: the next one, or -1.
 
-        Ranges that still hold a frame that is hopeless fail like the last one.  The kernel
+        Ranges that still hold a frame that is immovable fail like the last one.  The kernel
         tries each; here only the last of them is tried, which empties what the others would.
         """
-        hopeless = result.report.hopeless
-        if not patience.is_alone or not len(hopeless):
+        immovable = result.report.immovable
+        if not retry.is_alone or not len(immovable):
             return area.find(nr_bits, start, align_order)
-        same = area.clear_runs(nr_bits, align_order, start, area.bit_of(int(hopeless[-1])))
+        same = area.clear_runs(nr_bits, align_order, start, area.bit_of(int(immovable[-1])))
         if not len(same):
             return area.find(nr_bits, start, align_order)
-        last, nr_foregone = int(same[-1]), len(same) - 1
+        last, nr_skipped = int(same[-1]), len(same) - 1
         span = Span(area.pfn_of(last), area.pfn_of(last + nr_bits))
-        scanned = nr_foregone * nr_steps(self._parts.buddy.frames, span)
+        scanned = nr_skipped * nr_steps(self._parts.buddy.frames, span)
         self._parts.meter.start()
         self._parts.counters.pages_scanned_migrate += scanned
         self._parts.meter.lap()
-        result.nr_foregone += nr_foregone
+        result.nr_skipped += nr_skipped
         return last
 
     def _try(
@@ -283,7 +281,7 @@ class Cma:
         area: CmaArea,
         span: Span,
         mode: Mode,
-        patience: Patience,
+        retry: RetryPolicy,
         result: CmaResult,
         targets: TargetSource | None = None,
     ) -> Errno:
@@ -293,7 +291,7 @@ class Cma:
         try:
             found = self._contig.alloc_contig_range(
                 span.start, span.stop, self._design(),
-                migratetype=MigrateType.CMA, mode=mode, patience=patience, targets=targets,
+                migratetype=MigrateType.CMA, mode=mode, retry=retry, targets=targets,
             )  # fmt: skip
             obtained = found.errno is Errno.OK
         finally:
@@ -307,7 +305,7 @@ class Cma:
     # The plan.
 
     def _by_plan(
-        self, area: CmaArea, count: int, align_order: int, mode: Mode, patience: Patience
+        self, area: CmaArea, count: int, align_order: int, mode: Mode, retry: RetryPolicy
     ) -> CmaResult:
         """The cheapest range; one that fails all the same is planned around."""
         result, buddy = CmaResult(), self._parts.buddy
@@ -323,7 +321,7 @@ class Cma:
                 self._refuse(made, mode, result)
                 break
             with planned_targets(buddy, made.targets) as targets:
-                result.errno = self._try(area, made.span, mode, patience, result, targets)
+                result.errno = self._try(area, made.span, mode, retry, result, targets)
             if result.errno is not Errno.EBUSY:
                 break
             failed[result.report.left] = True
@@ -342,7 +340,7 @@ class Cma:
             pfns = made.in_the_way(nearest).pfns
             parts = self._parts
             result.span = nearest
-            result.report.hopeless = result.report.left = pfns
+            result.report.immovable = result.report.left = pfns
             result.report.refusals = refusals_in_the_way(
                 parts.buddy.frames, parts.mover, self._design(), pfns, mode
             )

@@ -16,7 +16,7 @@ from attrs import define, frozen
 
 from mm.contig.evacuate import Evacuator
 from mm.contig.page_isolation import Isolation, first_not_isolated
-from mm.contig.patience import EvacuationReport, Patience
+from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Design
 from mm.planning.execute import refusals_in_the_way
 from mm.state.errno import Errno
@@ -67,7 +67,7 @@ class Contig:
         *,
         migratetype: MigrateType = MigrateType.MOVABLE,
         mode: Mode = Mode.SYNC,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
         targets: TargetSource | None = None,
     ) -> ContigResult:
         """Make [start, stop) the caller's: used frames, one reference each.
@@ -78,7 +78,7 @@ class Contig:
             migratetype: what the pageblocks become afterwards, whatever they were; CMA means
                 that they are all CMA's.
             mode: how long to wait for one frame.
-            patience: ten passes by five tries by default.
+            retry: ten passes by five tries by default.
             targets: destinations; the page allocator by default.
 
         Raises:
@@ -97,7 +97,7 @@ class Contig:
             report.refusals = self._why_not_isolated(found, design, mode)
             return ContigResult(found.errno, -1, report)
         try:
-            report = evacuator.evacuate(span, design, patience=patience, mode=mode, targets=targets)
+            report = evacuator.evacuate(span, design, retry=retry, mode=mode, targets=targets)
             errno = report.errno
             if errno in (Errno.OK, Errno.EBUSY):
                 errno = self._take(span)

@@ -4,7 +4,7 @@
     evacuate   batch by batch: drop clean page cache, release, migrate; try again what failed
     undo       let allocations in again
 
-Two kinds of patience.  Contiguous allocation tries each batch five times, ten passes each,
+Two ways to try again.  Contiguous allocation tries each batch five times, ten passes each,
 and then gives up; hot-remove goes over the whole range again and again until it is empty,
 somebody signals, or, in our bounded form, a simulated time is over.
 
@@ -29,8 +29,8 @@ from mm.contig.page_isolation import (
     start_isolate_page_range,
     undo_isolate_page_range,
 )
-from mm.contig.patience import EvacuationReport, Patience
 from mm.contig.range_walk import Parts, RangeWalk
+from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Answer, Design
 from mm.move.move import COMPACT_CLUSTER_MAX
 from mm.state.errno import Errno
@@ -173,7 +173,7 @@ class Evacuator:
         span: Span,
         design: Design,
         *,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
         mode: Mode = Mode.SYNC,
         targets: TargetSource | None = None,
         drop_clean: bool = True,
@@ -183,26 +183,26 @@ class Evacuator:
         Args:
             span: exactly the frames to empty, in isolated pageblocks.
             design: moves what mm cannot move by itself.
-            patience: contiguous allocation's (five tries) by default.
+            retry: contiguous allocation's (five tries) by default.
             mode: how long to wait for one frame.
             targets: destinations; the page allocator by default.
             drop_clean: give clean page cache up instead of moving it.
 
         Raises:
-            PinpageError: a pageblock is not isolated, or the patience could never end.
+            PinpageError: a pageblock is not isolated, or `retry` could never end.
         """
-        patience = patience or Patience()
-        if not patience.can_end:
-            raise PinpageError("evacuate: nothing ends this patience: give timeout_ns or a signal")
-        looks_first = patience.nr_tries is not None
+        retry = retry or RetryPolicy()
+        if not retry.can_end:
+            raise PinpageError("evacuate: retry=: nothing ends it: give timeout_ns or a signal")
+        looks_first = retry.nr_tries is not None
         walk = self._walk(span, design, mode, targets, drop_clean, looks_first)
         if self.parts.hugetlb is not None:
-            keep = patience.nr_tries is not None  # hot-remove takes memory, so pools may shrink
+            keep = retry.nr_tries is not None  # hot-remove takes memory, so pools may shrink
             errno = self.parts.hugetlb.vacate(span, design, mode, keep=keep)
             if errno is not Errno.OK:
                 return walk.finish(errno)
-        loop = _batch_by_batch if patience.nr_tries is not None else _over_and_over
-        return walk.finish(loop(walk, patience))
+        loop = _batch_by_batch if retry.nr_tries is not None else _over_and_over
+        return walk.finish(loop(walk, retry))
 
     def sweep(
         self,
@@ -257,19 +257,19 @@ class Evacuator:
         return AllocatedTargets(alloc_page, buddy.frames, self.parts.pcp, span, gfp)
 
 
-def _batch_by_batch(walk: RangeWalk, patience: Patience) -> Errno:
+def _batch_by_batch(walk: RangeWalk, retry: RetryPolicy) -> Errno:
     """Batches of 32 from the bottom up, each until it is gone or its tries are used up."""
     position = walk.span.start
     while position < walk.span.stop:
         batch, position = walk.next_batch(position, COMPACT_CLUSTER_MAX)
         nr_tries = 0
         while len(batch):
-            if (ends := walk.ends(patience)) is not None:
+            if (ends := walk.ends(retry)) is not None:
                 return ends
-            if nr_tries == patience.nr_tries:
+            if nr_tries == retry.nr_tries:
                 return Errno.EBUSY
             if nr_tries:
-                patience.between_tries()
+                retry.between_tries()
             batch = walk.attempt(batch)
             if walk.has_no_target(batch):
                 return Errno.ENOMEM
@@ -277,12 +277,12 @@ def _batch_by_batch(walk: RangeWalk, patience: Patience) -> Errno:
     return Errno.OK
 
 
-def _over_and_over(walk: RangeWalk, patience: Patience) -> Errno:
+def _over_and_over(walk: RangeWalk, retry: RetryPolicy) -> Errno:
     """The whole range, until a round leaves nothing that could move."""
-    while (ends := walk.ends(patience)) is None:
+    while (ends := walk.ends(retry)) is None:
         if not _sweep(walk):
             return Errno.OK
-        patience.between_tries()
+        retry.between_tries()
     return ends
 
 

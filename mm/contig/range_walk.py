@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from mm.buddy.buddy import Buddy
 from mm.buddy.pcp import PerCpuPages
-from mm.contig.patience import EvacuationReport, Patience
+from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Answer, Design
-from mm.move.move import Classified, Mover
+from mm.move.move import Classification, Mover
 from mm.paging.clean_pages import reclaim_clean_pages
 from mm.state.costs import Counters, Meter
 from mm.state.errno import Errno
@@ -96,7 +96,7 @@ class RangeWalk:
         looks_first: pass over anonymous pages that look pinned, as compaction does.
         report: what was done so far.
         last: uint8 (nr_pages of the span,), how the last try at each frame ended.
-        hopeless: bool (nr_pages of the span,), had no way to move when last asked.
+        immovable: bool (nr_pages of the span,), had no way to move when last asked.
         started_ns: simulated time.
     """
 
@@ -109,21 +109,21 @@ class RangeWalk:
     looks_first: bool
     report: EvacuationReport = field(factory=EvacuationReport)
     last: NDArray[np.uint8] = field(init=False)
-    hopeless: Mask = field(init=False)
+    immovable: Mask = field(init=False)
     started_ns: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Nothing tried yet; time counts from here."""
         self.last = np.full(self.span.nr_pages, _UNASKED, dtype=np.uint8)
-        self.hopeless = np.zeros(self.span.nr_pages, dtype=np.bool_)
+        self.immovable = np.zeros(self.span.nr_pages, dtype=np.bool_)
         self.started_ns = self.parts.meter.start()
 
-    def ends(self, patience: Patience) -> Errno | None:
+    def ends(self, retry: RetryPolicy) -> Errno | None:
         """Whether it is time to give up, and with what."""
-        if patience.signal_pending():
+        if retry.signal_pending():
             return Errno.EINTR
         elapsed_ns = self.parts.meter.now_ns - self.started_ns
-        if patience.timeout_ns is not None and elapsed_ns >= patience.timeout_ns:
+        if retry.timeout_ns is not None and elapsed_ns >= retry.timeout_ns:
             self.report.timed_out = True
             return Errno.EBUSY
         return None
@@ -156,7 +156,7 @@ class RangeWalk:
         tried = rows.answers != Answer.NO
         again = self.last[batch - self.span.start] != _UNASKED
         self.parts.counters.pages_retried += int(np.count_nonzero(again & tried))
-        self.hopeless[batch - self.span.start] = ~tried
+        self.immovable[batch - self.span.start] = ~tried
         self._drop(rows)
         self._release(rows)
         self._migrate(rows)
@@ -176,7 +176,7 @@ class RangeWalk:
         report.errno = errno
         used = frames.state[span.start : span.stop] == FrameState.USED
         report.left = np.flatnonzero(used) + span.start
-        report.hopeless = report.left[self.hopeless[report.left - span.start]]
+        report.immovable = report.left[self.immovable[report.left - span.start]]
         reasons = self.last[report.left - span.start]
         if report.timed_out or errno is Errno.EINTR:
             reasons[reasons == _UNASKED] = Reason.TIMEOUT
@@ -191,7 +191,7 @@ class RangeWalk:
 
     # One try.
 
-    def _rows(self, batch: Pfns, found: Classified) -> _Row:
+    def _rows(self, batch: Pfns, found: Classification) -> _Row:
         return _Row(batch, found.alone.copy(), found.answers.copy(), found.reasons.copy())
 
     def _try_what_looks_pinned(self, rows: _Row) -> None:

@@ -7,7 +7,7 @@
     forget     nobody knows any of its frames; they become holes, the zone shrinks
 
 The kernel's loop has neither a limit nor a clock: a page that somebody has pinned passes the
-isolation check, cannot be moved, and keeps it going until a signal comes.  A `Patience` says
+isolation check, cannot be moved, and keeps it going until a signal comes.  A `RetryPolicy` says
 how long that is here: `timeout_ns` stands for `timeout 8 sh -c "echo offline > state"`,
 `signal_pending` for the signal itself, and `nr_tries` bounds the rounds, which no kernel
 since v4.19 does.  Under strategy `plan` the verdict comes first, and without a move.
@@ -23,15 +23,15 @@ from typing import Literal
 import numpy as np
 from attrs import frozen
 
-from mm.contig.patience import EvacuationReport, Patience
+from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.hotplug.forget import FrameForgetter
 from mm.hotplug.host import HotplugHost
 from mm.hotplug.memory_block import MEMORY_BLOCK_NR_PAGES, BlockState, MemoryBlocks
 from mm.hotplug.notify import MemoryAction, MemoryNotifiers
 from mm.hotplug.offline_loop import OfflineLoop
 from mm.hotplug.verdict import (
-    NOBODY,
-    InTheWay,
+    NO_OBSTACLES,
+    Obstacles,
     OfflineResult,
     OfflineVerdict,
     in_the_way,
@@ -111,7 +111,7 @@ class MemoryHotplug:
         block: int,
         design: Design,
         *,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
         strategy: Strategy = "scan",
         mode: Mode = Mode.SYNC,
     ) -> OfflineResult:
@@ -120,17 +120,17 @@ class MemoryHotplug:
         Args:
             block: its number.
             design: asked about frames that mm cannot move by itself.
-            patience: when to give up; five rounds by default.  nr_tries=None is the kernel's:
+            retry: when to give up; five rounds by default.  nr_tries=None is the kernel's:
                 for ever, so give it timeout_ns, signal_pending or between_tries.
             strategy: "scan", the kernel's; or "plan": no move unless it can succeed.
             mode: how long to wait for one frame.
 
         Raises:
-            PinpageError: no such block or strategy, or a patience that could never end.
+            PinpageError: no such block or strategy, or a `retry` that could never end.
             InvariantError: HP1, somebody still knows a frame of a block that is empty.
         """
-        patience = patience or Patience(nr_tries=NR_BOUNDED_TRIES)
-        _require_sense(patience, strategy)
+        retry = retry or RetryPolicy(nr_tries=NR_BOUNDED_TRIES)
+        _require_sense(retry, strategy)
         span, started_ns = self.blocks.span(block), self._host.clock.now_ns
         errno = self.refusal(block)
         if errno is not Errno.OK:
@@ -141,17 +141,17 @@ class MemoryHotplug:
             if not no:
                 report = EvacuationReport(no.errno, refusals=no.obstacles.refusals())
                 return OfflineResult(no.errno, block, span, report, no.obstacles, 0, zone.kind)
-        loop = OfflineLoop(self._host, span, design, patience, mode)
+        loop = OfflineLoop(self._host, span, design, retry, mode)
         with self._host.pcp.disabled(zone):
             errno, obstacles = self._leave(block, zone, loop)
         if errno is Errno.OK:
             self._resizer.leave(span, zone, self._gone[block].nr_pages)
-            self.notifiers.tell(MemoryAction.OFFLINE, block)
+            self.notifiers.notify(MemoryAction.OFFLINE, block)
         elapsed_ns = self._host.clock.now_ns - started_ns
         loop.report.errno, loop.report.elapsed_ns = errno, elapsed_ns
         return OfflineResult(errno, block, span, loop.report, obstacles, loop.nr_rounds, zone.kind)
 
-    def _leave(self, block: int, zone: Zone, loop: OfflineLoop) -> tuple[Errno, InTheWay]:
+    def _leave(self, block: int, zone: Zone, loop: OfflineLoop) -> tuple[Errno, Obstacles]:
         """Isolate, ask, empty, forget; if it comes to nothing, let allocations in again."""
         span, evacuator = loop.span, self._host.evacuator
         found = evacuator.isolate(span, loop.design, mode=loop.mode, offline=True)
@@ -164,7 +164,7 @@ class MemoryHotplug:
             )
             agreed = errno is Errno.OK
             if not agreed:
-                return errno, NOBODY
+                return errno, NO_OBSTACLES
             errno = loop.run()
             if errno is not Errno.OK:
                 return errno, self._explain(loop.report.left, loop.design, loop.mode)
@@ -177,10 +177,10 @@ class MemoryHotplug:
             if block not in self._gone:
                 evacuator.undo(span)
                 if agreed:
-                    self.notifiers.tell(MemoryAction.CANCEL_OFFLINE, block)
-        return Errno.OK, NOBODY
+                    self.notifiers.notify(MemoryAction.CANCEL_OFFLINE, block)
+        return Errno.OK, NO_OBSTACLES
 
-    def _explain(self, stuck: Pfns, design: Design, mode: Mode) -> InTheWay:
+    def _explain(self, stuck: Pfns, design: Design, mode: Mode) -> Obstacles:
         return in_the_way(self._host.frames, self._host.mover, stuck, design, mode)
 
     def refusal(self, block: int) -> Errno:
@@ -215,9 +215,9 @@ class MemoryHotplug:
         span = self.blocks.span(block)
         errno = self.refusal(block)
         if errno is not Errno.OK:
-            return OfflineVerdict(errno, block, 0, 0, NOBODY)
+            return OfflineVerdict(errno, block, 0, 0, NO_OBSTACLES)
         plan = self._plan(np.array([span.start]), design, mode)
-        outcome, obstacles = plan.outcome_of(span.start), NOBODY
+        outcome, obstacles = plan.outcome_of(span.start), NO_OBSTACLES
         if outcome is RangeOutcome.STUCK:
             errno = Errno.EBUSY
             obstacles = self._explain(plan.in_the_way(span).pfns, design, mode)
@@ -299,7 +299,7 @@ class MemoryHotplug:
         self._forgetter.put_back(span)
         self.blocks.set_state(block, BlockState.ONLINE)
         self._host.compaction.reset_isolation_suitable(zone)
-        self.notifiers.tell(MemoryAction.ONLINE, block)
+        self.notifiers.notify(MemoryAction.ONLINE, block)
         return Errno.OK
 
     def _zone_to_join(self, span: Span, home: Zone, kind: OnlineKind) -> Zone:
@@ -391,7 +391,7 @@ class MemoryHotplug:
             require(managed == self._nr_managed, "HP2 pages got lost", managed=managed)
 
 
-def _require_sense(patience: Patience, strategy: Strategy) -> None:
-    if not patience.can_end:
-        raise PinpageError("offline: nothing ends this patience: give timeout_ns or a signal")
+def _require_sense(retry: RetryPolicy, strategy: Strategy) -> None:
+    if not retry.can_end:
+        raise PinpageError("offline: retry=: nothing ends it: give timeout_ns or a signal")
     one_of(("scan", "plan"), "offline", strategy=strategy)

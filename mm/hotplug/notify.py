@@ -67,10 +67,10 @@ class MemoryNotifiers:
             agreed = True
         finally:
             if not agreed:
-                self.tell(cancel, block)
+                self.notify(cancel, block)
         return Errno.OK
 
-    def tell(self, action: MemoryAction, block: int) -> None:
+    def notify(self, action: MemoryAction, block: int) -> None:
         """Tell everybody what has happened."""
         for notifier in tuple(self._chain):
             notifier(action, block)

@@ -16,7 +16,7 @@ from attrs import asdict
 
 from mm.contig.evacuate import MIGRATION_GFP, AllocatedTargets
 from mm.contig.page_isolation import first_not_isolated
-from mm.contig.patience import EvacuationReport, Patience
+from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.hotplug.host import HotplugHost
 from mm.move.design import Design
 from mm.state.costs import Counters
@@ -46,7 +46,7 @@ class OfflineLoop:
     """
 
     def __init__(
-        self, host: HotplugHost, span: Span, design: Design, patience: Patience, mode: Mode
+        self, host: HotplugHost, span: Span, design: Design, retry: RetryPolicy, mode: Mode
     ) -> None:
         """Nothing happens before `run`; the time allowed counts from here."""
         self.span = span
@@ -55,7 +55,7 @@ class OfflineLoop:
         self.report = EvacuationReport()
         self.nr_rounds = 0
         self._host = host
-        self._patience = patience
+        self._retry = retry
         self._started_ns = host.clock.now_ns
         self._ends: Errno | None = None
         self._uncharged_ns = 0
@@ -64,24 +64,24 @@ class OfflineLoop:
         self._other_nodes = sorted(nodes - {int(host.frames.node[span.start])})
 
     def run(self) -> Errno:
-        """Go on until the block is empty (OK), or patience ends.
+        """Go on until the block is empty (OK), or the policy says stop.
 
         Returns:
             EINTR: a signal, or the time is over (which is what `timeout` does to the writer);
             EBUSY: the rounds allowed are used up.
         """
         host, span = self._host, self.span
-        inner = Patience(
+        inner = RetryPolicy(
             nr_tries=None,
             signal_pending=lambda: self._why() is not None,
-            between_tries=self._patience.between_tries,
+            between_tries=self._retry.between_tries,
         )
         targets = AllocatedTargets(
             self._alloc, host.frames, host.pcp, span, MIGRATION_GFP | self._zone_gfp()
         )
         while True:
             once = host.evacuator.evacuate(
-                span, self.design, patience=inner, mode=self.mode, targets=targets, drop_clean=False
+                span, self.design, retry=inner, mode=self.mode, targets=targets, drop_clean=False
             )
             self._add(once)
             if self._ends is not None:
@@ -90,7 +90,7 @@ class OfflineLoop:
                 return Errno.OK
             if once.errno is not Errno.OK and (ends := self._after_huge_pages()) is not None:
                 return ends
-            self._patience.between_tries()
+            self._retry.between_tries()
 
     def _after_huge_pages(self) -> Errno | None:
         """Huge pages that stay cost a round like any other: the block was looked at in vain."""
@@ -104,15 +104,15 @@ class OfflineLoop:
 
     def _why(self) -> Errno | None:
         """Asked before each round: why it is not to begin."""
-        if self._patience.signal_pending():
+        if self._retry.signal_pending():
             self._ends = Errno.EINTR
             return self._ends
         self._count_repeats()
-        timeout_ns = self._patience.timeout_ns
+        timeout_ns = self._retry.timeout_ns
         if timeout_ns is not None and self._elapsed_ns() >= timeout_ns:
             self._ends = Errno.EINTR
             self.report.timed_out = True
-        elif self.nr_rounds == self._patience.nr_tries:
+        elif self.nr_rounds == self._retry.nr_tries:
             self._ends = Errno.EBUSY
         else:
             self.nr_rounds += 1
@@ -125,18 +125,18 @@ class OfflineLoop:
     def _count_repeats(self) -> None:
         """If the last round would only be repeated until the end, count that and leave it out."""
         began, self._seen = self._seen, self._host.counted()
-        patience = self._patience
-        if began is None or not patience.is_alone:
+        retry = self._retry
+        if began is None or not retry.is_alone:
             return
         done = self._seen.since(began)
         round_ns = self._host.costs.cost_of(done)
         if any(getattr(done, name) for name in _CHANGES) or not round_ns:
             return
         limits = []
-        if patience.nr_tries is not None:
-            limits.append(patience.nr_tries - self.nr_rounds)
-        if patience.timeout_ns is not None:
-            limits.append(-(-(patience.timeout_ns - self._elapsed_ns()) // round_ns))
+        if retry.nr_tries is not None:
+            limits.append(retry.nr_tries - self.nr_rounds)
+        if retry.timeout_ns is not None:
+            limits.append(-(-(retry.timeout_ns - self._elapsed_ns()) // round_ns))
         nr_repeats = max(0, min(limits, default=0))
         self.nr_rounds += nr_repeats
         self._uncharged_ns = nr_repeats * round_ns  # on the clock with the next lap

@@ -17,7 +17,7 @@ import numpy as np
 from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 
-from mm.contig.patience import EvacuationReport
+from mm.contig.retry import EvacuationReport
 from mm.hotplug.host import HotplugHost
 from mm.move.design import Design
 from mm.move.move import Mover
@@ -33,9 +33,9 @@ from pinpage.owner import Mode, Reason
 from pinpage.units import Pfns, Span
 
 __all__ = [
-    "NOBODY",
-    "InTheWay",
+    "NO_OBSTACLES",
     "Obstacle",
+    "Obstacles",
     "OfflineResult",
     "OfflineVerdict",
     "in_the_way",
@@ -59,7 +59,7 @@ class Obstacle:
 
 
 @frozen(eq=False)
-class InTheWay:
+class Obstacles:
     """Frames that cannot leave, as columns.
 
     Attributes:
@@ -104,7 +104,7 @@ class InTheWay:
         return codes
 
 
-NOBODY = InTheWay(
+NO_OBSTACLES = Obstacles(
     np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.int64), ()
 )
 """Nothing is in the way."""
@@ -127,7 +127,7 @@ class OfflineVerdict:
     block: int
     nr_moves: int
     modelled_ns: int
-    obstacles: InTheWay
+    obstacles: Obstacles
 
     def __bool__(self) -> bool:
         """Whether it can go."""
@@ -154,7 +154,7 @@ class OfflineResult:
     block: int
     span: Span
     report: EvacuationReport = field(factory=EvacuationReport)
-    obstacles: InTheWay = NOBODY
+    obstacles: Obstacles = NO_OBSTACLES
     nr_rounds: int = 0
     zone_kind: ZoneKind | None = None
 
@@ -163,7 +163,7 @@ class OfflineResult:
         return self.errno is Errno.OK
 
 
-def in_the_way(frames: Frames, mover: Mover, stuck: Pfns, design: Design, mode: Mode) -> InTheWay:
+def in_the_way(frames: Frames, mover: Mover, stuck: Pfns, design: Design, mode: Mode) -> Obstacles:
     """Say why frames are stuck, and whose they are.
 
     One that would move if it were asked once more is there because the time was over; one
@@ -189,7 +189,7 @@ def in_the_way(frames: Frames, mover: Mover, stuck: Pfns, design: Design, mode: 
         at_home = mover.has_home(stuck[used]) & (holder[used] == 0)
         holder[used[at_home]] = len(names)
     holder[reserved] = len(names) + 1
-    return InTheWay(stuck, reasons, holder, (*names, HOME, "reserved"))
+    return Obstacles(stuck, reasons, holder, (*names, HOME, "reserved"))
 
 
 def plan_blocks(
@@ -231,15 +231,15 @@ def plan_blocks(
         leaves = np.zeros(host.frames.nr_frames, dtype=np.bool_)
         leaves[used[huge.covers(used)]] = True
         census = evolve(census, movable=census.movable | leaves)
-    census = evolve(census, lends=host.pageblocks.migratetype != MigrateType.HIGHATOMIC)
+    census = evolve(census, usable=host.pageblocks.migratetype != MigrateType.HIGHATOMIC)
     populated = [zone for zone in host.zones if zone.managed_nr_pages]
     concerned = [host.zones[zone] for zone in np.unique(host.frames.zone[starts]).tolist()]
     from_movable = all(zone.kind is ZoneKind.MOVABLE for zone in concerned)
     across = len({zone.kind is ZoneKind.MOVABLE for zone in populated}) == 1 or from_movable
     highest = ZoneKind.MOVABLE if from_movable else ZoneKind.NORMAL
-    nr_lent = np.bincount(census.zone, census.nr_free * census.lends, len(host.zones))
+    nr_usable = np.bincount(census.zone, census.nr_free * census.usable, len(host.zones))
     marks = [
-        min(zone.min + zone.lowmem_reserve[highest], int(nr_lent[zone.index]))
+        min(zone.min + zone.lowmem_reserve[highest], int(nr_usable[zone.index]))
         for zone in (populated if across else concerned)
     ]
     return cheapest_ranges(

@@ -31,7 +31,7 @@ import numpy as np
 from attrs import define, field, frozen
 
 from mm.contig.contig import Contig
-from mm.contig.patience import EvacuationReport, Patience
+from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Answer, Design
 from mm.planning.execute import PlannedCompaction, planned_targets, refusals_in_the_way
 from mm.planning.range_plan import RangePlan
@@ -122,7 +122,7 @@ class GiganticPages:
     Attributes:
         nr_pages: frames of one page.
         knowledge: how `alloc` looks.
-        patience: for each range that is tried; the kernel's five tries by default.
+        retry: for each range that is tried; the kernel's five tries by default.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class GiganticPages:
             )
         self.nr_pages = nr_pages
         self.knowledge: Knowledge = "frames"
-        self.patience: Patience | None = None
+        self.retry: RetryPolicy | None = None
         self._contig = contig
         self._planned = planned
         self._zones = zones
@@ -194,7 +194,7 @@ class GiganticPages:
         knowledge: Knowledge = "frames",
         *,
         mode: Mode = Mode.SYNC,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
     ) -> GiganticWalk:
         """Allocate one page by the walk.
 
@@ -202,7 +202,7 @@ class GiganticPages:
             node: the only node; None for all.
             knowledge: how to look at a range before trying it.
             mode: how long to wait for one frame.
-            patience: for each range; None: this object's own.
+            retry: for each range; None: this object's own.
 
         Returns:
             The walk; its page is used, one reference on each frame.
@@ -217,7 +217,7 @@ class GiganticPages:
             self._counters.pages_scanned_migrate += seen.probes
             if seen.fits:
                 got = self._contig.alloc_contig_range(
-                    span.start, span.stop, design, mode=mode, patience=patience or self.patience
+                    span.start, span.stop, design, mode=mode, retry=retry or self.retry
                 )
                 done.candidates.append(Candidate(span, seen.probes, got.errno, got.report))
                 if got.errno in (Errno.OK, Errno.EINTR):
@@ -327,7 +327,7 @@ class GiganticPages:
         node: int | None = None,
         *,
         mode: Mode = Mode.SYNC,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
     ) -> tuple[GiganticWalk, RangePlan]:
         """Allocate one page by plan: the cheapest range, or nothing moved at all.
 
@@ -340,7 +340,7 @@ class GiganticPages:
         done, failed = GiganticWalk(), set[int]()
         first = made = self.plan(None, node, mode=mode)
         while made.span is not None:
-            got = self._execute(made, made.span, mode, patience)
+            got = self._execute(made, made.span, mode, retry)
             done.candidates.append(got)
             if got.errno in (Errno.OK, Errno.EINTR):
                 done.errno = got.errno
@@ -356,13 +356,13 @@ class GiganticPages:
         return done, first
 
     def _execute(
-        self, made: RangePlan, span: Span, mode: Mode, patience: Patience | None
+        self, made: RangePlan, span: Span, mode: Mode, retry: RetryPolicy | None
     ) -> Candidate:
         """Empty one range of a plan into the targets that the plan has for it."""
         ours = (made.sources >= span.start) & (made.sources < span.stop)
         with planned_targets(self._buddy, made.targets[ours]) as targets:
             got = self._contig.alloc_contig_range(
                 span.start, span.stop, self._design(), mode=mode,
-                patience=patience or self.patience, targets=targets,
+                retry=retry or self.retry, targets=targets,
             )  # fmt: skip
         return Candidate(span, 0, got.errno, got.report)

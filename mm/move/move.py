@@ -36,7 +36,7 @@ from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns
 
-__all__ = ["COMPACT_CLUSTER_MAX", "NR_MIGRATE_PASSES", "Classified", "Mover"]
+__all__ = ["COMPACT_CLUSTER_MAX", "NR_MIGRATE_PASSES", "Classification", "Mover"]
 
 NR_MIGRATE_PASSES = 10
 """Passes over frames that answered Again before they count as failed (mm/migrate.c)."""
@@ -51,12 +51,12 @@ _TRAVELS = ~(PageFlag.LRU.mask | PageFlag.BUDDY.mask)
 _SWAPCACHE = PageFlag.SWAPCACHE.mask
 
 
-def _nobody_ends_it(pfn: int, flag: PageFlag) -> None:
+def _no_wait(pfn: int, flag: PageFlag) -> None:
     require(condition=False, message="a wait that nobody ends", pfn=pfn, flag=flag.name)
 
 
 @frozen(eq=False)
-class Classified:
+class Classification:
     """What `Mover.classify` found; parallel to the frames it was asked about.
 
     Attributes:
@@ -106,7 +106,7 @@ class Mover:
         self.refs = refs
         self._counters = counters
         self._from_lru = np.zeros(frames.nr_frames, dtype=np.bool_)
-        self.wait_on_page: Callable[[int, PageFlag], None] = _nobody_ends_it
+        self.wait_on_page: Callable[[int, PageFlag], None] = _no_wait
 
     # What the policies ask.
 
@@ -122,7 +122,7 @@ class Mover:
         """Which frames page tables or the swap cache know, and can be repointed by mm."""
         return self.home_references(pfns) > 0
 
-    def classify(self, pfns: Pfns, design: Design, mode: Mode) -> Classified:
+    def classify(self, pfns: Pfns, design: Design, mode: Mode) -> Classification:
         """What would happen to each of these used frames; changes nothing.
 
         Args:
@@ -146,7 +146,7 @@ class Mover:
         if mode == Mode.ASYNC:  # not even looked at: its I/O may take long
             busy = self._frames.has_flag(pfns, PageFlag.WRITEBACK)
             answers[busy], reasons[busy] = Answer.NO, Reason.OWNER_BUSY
-        return Classified(alone=alone, answers=answers, reasons=reasons)
+        return Classification(alone=alone, answers=answers, reasons=reasons)
 
     def migrate(
         self, pfns: Pfns, alone: Mask, targets: TargetSource, design: Design, mode: Mode
@@ -316,7 +316,7 @@ class Mover:
         held = frames.isolated | (frames.refcount < 0) | (frames.state == FrameState.TAKEN)
         held |= self._from_lru
         require(not held.any(), "V4 a mover still has a frame", pfn=int(held.argmax()))
-        require(not self.refs.nr_standing, "V4 a target still stands for its source")
+        require(not self.refs.nr_aliases, "V4 a target still stands for its source")
 
 
 def _rows(which: Mask, *columns: Pfns) -> tuple[Pfns, ...]:

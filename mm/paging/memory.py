@@ -28,13 +28,13 @@ from pinpage.errors import PinpageError, require
 from pinpage.move.steps import run_out
 from pinpage.units import PAGE_SIZE
 
-__all__ = ["Memory", "mmput", "zap_page_range"]
+__all__ = ["ProcessMemory", "mmput", "zap_page_range"]
 
 _DIRTY, _REFERENCED = bit(PageFlag.DIRTY), bit(PageFlag.REFERENCED)
 _SWAPCACHE = bit(PageFlag.SWAPCACHE)
 
 
-class Memory:
+class ProcessMemory:
     """The address spaces of a machine's processes."""
 
     def __init__(self, paging: Paging) -> None:

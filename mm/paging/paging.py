@@ -37,7 +37,7 @@ from mm.swap.swap import Swap
 from pinpage.errors import require
 from pinpage.units import PAGE_SIZE
 
-__all__ = ["ANON_BITS", "SHMEM_BITS", "Paging", "bit", "nobody_to_wait_for"]
+__all__ = ["ANON_BITS", "SHMEM_BITS", "Paging", "bit", "no_wait"]
 
 
 def bit(*flags: PageFlag) -> int:
@@ -55,7 +55,7 @@ _SWAPCACHE, _DIRTY = bit(PageFlag.SWAPCACHE), bit(PageFlag.DIRTY)
 _ZERO_PAGE = bytes(PAGE_SIZE)
 
 
-def nobody_to_wait_for(pfn: int, flag: PageFlag) -> None:
+def no_wait(pfn: int, flag: PageFlag) -> None:
     """The default `wait`: in a world with one actor it would be for ever.
 
     Raises:
@@ -64,7 +64,7 @@ def nobody_to_wait_for(pfn: int, flag: PageFlag) -> None:
     require(condition=False, message="a wait that nobody ends", pfn=pfn, flag=flag.name)
 
 
-def _nobody_else() -> None:
+def _no_resched() -> None:
     """The default `cond_resched`: there is nobody to let run."""
 
 
@@ -97,8 +97,8 @@ class Paging:
     rmap: Rmap
     lru: Lru
     swap: Swap
-    wait: Callable[[int, PageFlag], None] = nobody_to_wait_for
-    cond_resched: Callable[[], None] = _nobody_else
+    wait: Callable[[int, PageFlag], None] = no_wait
+    cond_resched: Callable[[], None] = _no_resched
     charge: Callable[[AddressSpace], Errno] = _charge_nothing
     in_reclaim: bool = False
     nr_swapped_in: int = field(default=0, init=False)

@@ -44,7 +44,7 @@ class Census:
             All of them by default.
         isolable: bool (nr_blocks,), pageblocks that may be isolated at all.  Those of CMA may
             not, whatever is in them, by anybody but CMA.  All of them by default.
-        lends: bool (nr_blocks,), pageblocks whose free frames whoever executes the plan can
+        usable: bool (nr_blocks,), pageblocks whose free frames whoever executes the plan can
             have.  All of them by default; without the HIGHATOMIC ones if the page allocator
             chooses the targets.
         owner: uint8 (nr_frames,), index into `owner_names`; read where a frame is stuck.
@@ -68,7 +68,7 @@ class Census:
     isolable: Mask = field(
         default=Factory(lambda self: np.ones(self.nr_blocks, dtype=np.bool_), takes_self=True)
     )
-    lends: Mask = field(
+    usable: Mask = field(
         default=Factory(lambda self: np.ones(self.nr_blocks, dtype=np.bool_), takes_self=True)
     )
     owner: NDArray[np.uint8] | None = None
@@ -98,7 +98,7 @@ class Census:
                 raise PinpageError(
                     f"census: {name} has shape {column.shape}, not ({len(self.free)},)"
                 )
-        for name in ("zone", "in_movable", "isolable", "lends"):
+        for name in ("zone", "in_movable", "isolable", "usable"):
             if getattr(self, name).shape != (self.nr_blocks,):
                 raise PinpageError(
                     f"census: {name} must have one row per pageblock ({self.nr_blocks})"

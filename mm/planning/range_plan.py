@@ -14,7 +14,7 @@ from mm.planning.census import Census
 from pinpage.errors import PinpageError, require
 from pinpage.units import Pfns, Span
 
-__all__ = ["InTheWay", "RangeOutcome", "RangePlan", "blocks_of"]
+__all__ = ["RangeOutcome", "RangePlan", "StuckFrames", "blocks_of"]
 
 _Rows = NDArray[np.int64]
 
@@ -35,7 +35,7 @@ class RangeOutcome(enum.IntEnum):
 
 
 @frozen(eq=False)
-class InTheWay:
+class StuckFrames:
     """Frames that keep a range from being emptied.
 
     Attributes:
@@ -133,7 +133,7 @@ class RangePlan:
         """
         return int(self.costs_ns[self._row(start)])
 
-    def in_the_way(self, span: Span) -> InTheWay:
+    def in_the_way(self, span: Span) -> StuckFrames:
         """Stuck frames of a range, and whose they are.
 
         Where nothing is, the first frame of each pageblock that may not be isolated: that is
@@ -154,7 +154,7 @@ class RangePlan:
         counts = np.bincount(codes, minlength=len(census.owner_names))
         most_first = np.argsort(-counts, kind="stable")
         owners = {census.owner_names[i]: int(counts[i]) for i in most_first if counts[i]}
-        return InTheWay(stuck + census.start, owners)
+        return StuckFrames(stuck + census.start, owners)
 
     def counts(self) -> dict[RangeOutcome, int]:
         """How many candidates have each outcome, zeros left out."""

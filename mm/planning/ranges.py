@@ -81,12 +81,12 @@ def cheapest_ranges(
     if want != 1:
         _refuse_shared_pageblocks(census, starts, nr_pages)
     found = _look(census, starts, nr_pages, across_zones=across_zones)
-    room = np.maximum(found.free_in_pool - reserve, 0)
-    fits = found.clear & (found.nr_movable <= room[found.pool] - found.free_isolated)
+    capacity = np.maximum(found.free_in_pool - reserve, 0)
+    fits = found.clear & (found.nr_movable <= capacity[found.pool] - found.free_isolated)
     order = _cheapest_first(found, fits, just_one=want == 1)
     if want != 1:
-        rank = _rank_in(found.pool[order], len(room))
-        order = order[rank < room[found.pool[order]] // nr_pages]
+        rank = _rank_in(found.pool[order], len(capacity))
+        order = order[rank < capacity[found.pool[order]] // nr_pages]
     chosen = order if want is None else order[:want]
 
     outcome = np.full(len(starts), RangeOutcome.NO_FREE_FRAMES, dtype=np.uint8)
@@ -102,7 +102,7 @@ def cheapest_ranges(
         targets=targets + census.start,
         nr_callbacks=int(found.nr_callbacks[chosen].sum()),
         modelled_ns=int(costs_ns[chosen].sum()),
-        bound=_bound(starts, nr_pages, found, room, fits),
+        bound=_bound(starts, nr_pages, found, capacity, fits),
         nr_pages=nr_pages,
         starts=starts,
         costs_nr_moves=found.nr_movable,
@@ -140,7 +140,7 @@ def _look(census: Census, starts: Pfns, nr_pages: int, *, across_zones: bool) ->
     nr_movable = _count(census, census.movable, census.nr_movable, first, stop)
     nr_free = _count(census, census.free, census.nr_free, first, stop)
     shut = (~census.isolable).astype(np.int64)
-    nr_lent = census.nr_free * census.lends
+    nr_usable = census.nr_free * census.usable
     nr_stuck = nr_pages - nr_free - nr_movable + _between(shut, first_block, stop_block)
     zone_rows: _Rows = np.unique(census.zone, return_inverse=True)[1]
     pool_of_block = np.zeros(census.nr_blocks, dtype=np.int64) if across_zones else zone_rows
@@ -152,8 +152,8 @@ def _look(census: Census, starts: Pfns, nr_pages: int, *, across_zones: bool) ->
         nr_stuck=nr_stuck,
         clear=np.equal(nr_stuck, 0) & one_zone,
         pool=pool_of_block[first_block],
-        free_isolated=_between(nr_lent, first_block, stop_block),
-        free_in_pool=_sum_by(pool_of_block, nr_lent),
+        free_isolated=_between(nr_usable, first_block, stop_block),
+        free_in_pool=_sum_by(pool_of_block, nr_usable),
         first_block=first_block,
         stop_block=stop_block,
     )
@@ -208,14 +208,14 @@ def _rank_in(group: _Rows, nr_groups: int) -> _Rows:
     return rank
 
 
-def _bound(starts: Pfns, nr_pages: int, found: _Found, room: _Rows, fits: Mask) -> int:
+def _bound(starts: Pfns, nr_pages: int, found: _Found, capacity: _Rows, fits: Mask) -> int:
     """The most ranges at once: those that do not overlap, as far as free frames go."""
     if not fits.any():
         return 0
     most = 0
-    for pool in range(len(room)):
+    for pool in range(len(capacity)):
         clear = starts[found.clear & (found.pool == pool)]
-        most += min(_nr_disjoint(clear, nr_pages), int(room[pool]) // nr_pages)
+        most += min(_nr_disjoint(clear, nr_pages), int(capacity[pool]) // nr_pages)
     return max(most, 1)
 
 
@@ -244,7 +244,7 @@ def _moves(
     spare = _covered(
         census.nr_blocks, found.first_block[found.clear], found.stop_block[found.clear]
     )
-    targets = fill(census, sources, census.lends & ~isolated, spare, across_zones=across_zones)
+    targets = fill(census, sources, census.usable & ~isolated, spare, across_zones=across_zones)
     return sources, targets
 
 

@@ -22,8 +22,8 @@ from attrs import define, field
 
 from mm.contig.evacuate import Evacuator
 from mm.contig.page_isolation import first_not_isolated
-from mm.contig.patience import EvacuationReport, Patience
 from mm.contig.range_walk import Parts
+from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Design, Strategy
 from mm.planning.execute import (
     NR_PLAN_ROUNDS,
@@ -36,7 +36,7 @@ from mm.planning.range_plan import RangeOutcome, RangePlan
 from mm.planning.ranges import cheapest_ranges
 from mm.power.energy import EnergyAccount, EnergyModel
 from mm.power.regions import PowerMap
-from mm.power.report import Consolidation, GroupAttempt, Watch
+from mm.power.report import Consolidation, GroupAttempt, GroupWatch
 from mm.state.costs import CostModel
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
@@ -55,8 +55,8 @@ class _Round:
 
     design: Design
     mode: Mode
-    patience: Patience
-    watch: Watch
+    retry: RetryPolicy
+    watch: GroupWatch
     expected_idle_ns: int | None
     want: int | None
     reserve: int
@@ -156,8 +156,8 @@ class PowerManagement:
         expected_idle_ns: int | None = None,
         reserve: int | None = None,
         mode: Mode = Mode.SYNC,
-        patience: Patience | None = None,
-        watch: Watch | None = None,
+        retry: RetryPolicy | None = None,
+        watch: GroupWatch | None = None,
     ) -> Consolidation:
         """Empty regions and switch them off.
 
@@ -172,7 +172,7 @@ class PowerManagement:
             reserve: free frames to keep on under `plan`; None: the zones' high watermarks, so
                 that nobody has to reclaim at once.
             mode: how long to wait for one frame.
-            patience: one try by default: a region that resists stays on.
+            retry: one try by default: a region that resists stays on.
             watch: told of each group before and after it is tried.
 
         Raises:
@@ -183,8 +183,8 @@ class PowerManagement:
         at_least(0, "power", **{name: n for name, n in given.items() if n is not None})
         if reserve is None:
             reserve = sum(zone.high for zone in self._zones())
-        patience = patience or Patience(nr_tries=1)
-        now = _Round(design, mode, patience, watch or Watch(), expected_idle_ns, want, reserve)
+        retry = retry or RetryPolicy(nr_tries=1)
+        now = _Round(design, mode, retry, watch or GroupWatch(), expected_idle_ns, want, reserve)
         meter, off_before = self._parts.meter, self.nr_regions_off
         started_ns = meter.start()
         self._parts.pcp.drain_all()
@@ -239,7 +239,7 @@ class PowerManagement:
                 self._name_the_stuck(now, best)
             self._execute(now, made)
             stays_on = [span.start for span in made.spans if not self._is_off(span)]
-            if not stays_on or now.patience.signal_pending():
+            if not stays_on or now.retry.signal_pending():
                 return
             candidates = np.setdiff1d(candidates, [*stays_on, *passed_over])
             best = self._choose(now, candidates[~self.is_off[candidates // made.nr_pages]])
@@ -293,7 +293,7 @@ class PowerManagement:
                 now.done.nr_not_worth_it += 1
             elif self._isolate(now, span):
                 nr_off += self._empty(now, span, None) is Errno.OK
-            if now.patience.signal_pending():
+            if now.retry.signal_pending():
                 return
 
     def _isolate(self, now: _Round, span: Span) -> bool:
@@ -320,7 +320,7 @@ class PowerManagement:
         try:
             now.watch.begin(group, self._map.nr_groups)
             report = self._evacuator.evacuate(
-                span, now.design, patience=now.patience, mode=now.mode, targets=targets
+                span, now.design, retry=now.retry, mode=now.mode, targets=targets
             )
             errno = report.errno
             if first_not_isolated(self._parts.buddy, span) < 0:

@@ -5,12 +5,12 @@ Kernel counterpart: none.
 
 from attrs import define, field
 
-from mm.contig.patience import EvacuationReport
+from mm.contig.retry import EvacuationReport
 from mm.planning.range_plan import RangePlan
 from mm.state.errno import Errno
 from pinpage.units import Span
 
-__all__ = ["Consolidation", "GroupAttempt", "Watch"]
+__all__ = ["Consolidation", "GroupAttempt", "GroupWatch"]
 
 
 @define
@@ -57,7 +57,7 @@ class Consolidation:
         return sum(attempt.report.pages_moved for attempt in self.attempts)
 
 
-class Watch:
+class GroupWatch:
     """Told of each group as it is tried; does nothing unless overridden."""
 
     def begin(self, group: int, nr_groups: int) -> None:

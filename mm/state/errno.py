@@ -13,7 +13,7 @@ EINTR       a signal                                        abort everything, un
 EINVAL      bad range, or a mode that is not supported      stop: it is permanent
 ENOSYS      no migration support                            stop: it is permanent
 ECANCELED   the swap area is going away                     give up; its owner frees
-ENOENT      nothing movable is left                         be glad
+ENOENT      nothing movable is left                         stop: it is done
 ==========  ==============================================  ==========================
 """
 

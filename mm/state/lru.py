@@ -82,7 +82,7 @@ class Lru:
         """
         self._require_addable(pfns)
         places = self._lists[active]
-        self._make_room(places, len(pfns), active)
+        self._ensure_places(places, len(pfns), active)
         start = places.stop
         places.stop += len(pfns)
         places.places(start, places.stop)[:] = pfns
@@ -102,7 +102,7 @@ class Lru:
             raise PinpageError(f"lru: pfn {pfn:#x} is on a list already")
         places = self._lists[active]
         if places.stop == len(places.pfns):
-            self._make_room(places, 1, active=active)
+            self._ensure_places(places, 1, active=active)
         places.pfns[places.stop] = pfn
         self._stamp[pfn] = places.stop * 2 + active
         places.stop += 1
@@ -249,7 +249,7 @@ class Lru:
         live: Pfns = pfns[self._stamp[pfns] == np.arange(start, stop) * 2 + active].astype(np.int64)
         return live
 
-    def _make_room(self, places: _List, nr_pages: int, active: bool) -> None:
+    def _ensure_places(self, places: _List, nr_pages: int, active: bool) -> None:
         if places.stop + nr_pages > len(places.pfns):
             self._compact(places, 2 * (places.nr_pages + nr_pages), active)
 

@@ -215,7 +215,7 @@ class Refs:
     # For movers.
 
     @property
-    def nr_standing(self) -> int:
+    def nr_aliases(self) -> int:
         """Targets that stand for their sources now."""
         return len(self._source_of)
 

@@ -153,7 +153,7 @@ Node: TypeAlias = Annotated[
     int | None, typer.Option(min=0, metavar="N", help="huge2m, huge1g: from that NUMA node.")
 ]
 
-# Patience.
+# How long to try.
 
 ModeOption: TypeAlias = Annotated[Waiting, typer.Option(help="How long to wait for one frame.")]
 Tries: TypeAlias = Annotated[

@@ -10,7 +10,7 @@ import attrs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pinlab.compare.compare import Progress as RunProgress
+from pinlab.compare.compare import RunProgress
 from pinlab.compare.results import Comparison, Run
 from pinlab.replay.owners import classes_of
 from pinlab.report import heatmap
@@ -86,33 +86,33 @@ def run_progress() -> Iterator[RunProgress | None]:
     """A bar over the runs of a comparison, on stderr; none where stderr is no terminal."""
     with _named_progress("filling memory") as bar:
 
-        def told(run: Run, done: int, total: int) -> None:
+        def advance(run: Run, done: int, total: int) -> None:
             if bar is not None:
                 what = " ".join(filter(None, (run.design, "+".join(run.movable), run.strategy)))
                 bar(what, done, total)
 
-        yield None if bar is None else told
+        yield None if bar is None else advance
 
 
 @contextmanager
 def file_progress() -> Iterator[NamedProgress | None]:
     """A bar over the files that are read, on stderr; none where stderr is no terminal."""
-    with _named_progress("reading") as told:
-        yield told
+    with _named_progress("reading") as advance:
+        yield advance
 
 
 @contextmanager
 def attempt_progress() -> Iterator[NamedProgress | None]:
     """A bar over the attempts of a request, on stderr; none where stderr is no terminal."""
-    with _named_progress("filling memory") as told:
-        yield told
+    with _named_progress("filling memory") as advance:
+        yield advance
 
 
 @contextmanager
 def case_progress() -> Iterator[NamedProgress | None]:
     """A bar over recordings that are replayed, on stderr; none where stderr is no terminal."""
-    with _named_progress("replaying") as told:
-        yield told
+    with _named_progress("replaying") as advance:
+        yield advance
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def _named_progress(first: str) -> Iterator[NamedProgress | None]:
     with _bar() as bar:
         task = bar.add_task(first, total=None)
 
-        def told(name: str, done: int, total: int) -> None:
+        def advance(name: str, done: int, total: int) -> None:
             bar.update(task, description=name, completed=done, total=total or None)
 
-        yield told
+        yield advance

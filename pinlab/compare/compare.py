@@ -29,7 +29,7 @@ from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
 
 __all__ = [
-    "Progress",
+    "RunProgress",
     "WrongRunError",
     "check_run",
     "check_runs",
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 
-Progress = Callable[[Run, int, int], None]
+RunProgress = Callable[[Run, int, int], None]
 """Told before each run: the run, how many are done, how many there are."""
 
 
@@ -172,7 +172,7 @@ def compare(
     seed: int = 0,
     with_maps: bool = False,
     nr_jobs: int = 1,
-    progress: Progress | None = None,
+    progress: RunProgress | None = None,
 ) -> Comparison:
     """Make every run, each on a machine of its own that starts from the same memory.
 
@@ -260,7 +260,7 @@ def serve(replayed: Replayed, run: Run) -> Row:
     pool = machine.hugetlb
     wanted = machine.pageblocks.nr_blocks
     huge_pages = pool.claim(wanted) if run.strategy == "plan" else pool.grow(wanted)
-    read = replayed.ledger.read_back(machine.contents, replayed.zswap, machine.swap)
+    read = replayed.expected.read_back(machine.contents, replayed.zswap, machine.swap)
     machine.check()
     report = compacted.report
     return Row(

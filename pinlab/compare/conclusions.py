@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pinlab.compare.results import Comparison, MeasuredRow, Row
 
-__all__ = ["LEGEND", "comparison_notes"]
+__all__ = ["LEGEND", "conclusions"]
 
 LEGEND = """\
 2 MiB pages: obtained. bound: the most that any strategy could end with, given who has a callback.
@@ -22,7 +22,7 @@ _LITTLE = 0.1
 """A gain below this share is next to nothing."""
 
 
-def comparison_notes(comparison: Comparison) -> list[str]:
+def conclusions(comparison: Comparison) -> list[str]:
     """The sentences that hold, the most surprising ones first."""
     rows = comparison.rows
     notes = [f"BUG: {row.design} lost {row.bytes_lost:,d} bytes." for row in rows if row.bytes_lost]

@@ -29,8 +29,8 @@ def nr_bytes_available(meminfo: Path = MEMINFO) -> int | None:
     Args:
         meminfo: a file in the form of /proc/meminfo.
     """
-    told = [n for n in (_of_machine(meminfo), _of_process()) if n is not None]
-    return min(told, default=None)
+    limits = [n for n in (_of_machine(meminfo), _of_process()) if n is not None]
+    return min(limits, default=None)
 
 
 def _of_machine(meminfo: Path) -> int | None:

@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from pinlab.files.available import nr_bytes_available
 from pinlab.snapshot.errors import SnapshotError
 
-__all__ = ["MAX_NR_FRAMES", "Archive", "ArrayHeader", "opened", "require_frames"]
+__all__ = ["MAX_NR_FRAMES_READ", "Archive", "ArrayHeader", "opened", "require_frames"]
 
-MAX_NR_FRAMES: Final = 1 << 29
+MAX_NR_FRAMES_READ: Final = 1 << 29
 """Frames of the largest machine that is read, holes included: 2 TiB."""
 
 _NR_BYTES_PER_FRAME: Final = 64
@@ -274,8 +274,10 @@ def require_frames(nr_frames: int, path: Path | str, field: str = "size") -> Non
     Raises:
         SnapshotError: names what is needed and what there is.
     """
-    if nr_frames > MAX_NR_FRAMES:
-        problem = f"comes to {nr_frames:,d} frames, more than the {MAX_NR_FRAMES:,d} that are read"
+    if nr_frames > MAX_NR_FRAMES_READ:
+        problem = (
+            f"comes to {nr_frames:,d} frames, more than the {MAX_NR_FRAMES_READ:,d} that are read"
+        )
         raise SnapshotError(path, field, problem, "check it")
     needed, there = nr_frames * _NR_BYTES_PER_FRAME, nr_bytes_available()
     if there is not None and needed > there:

@@ -18,7 +18,7 @@ from owners.odirect.device import Completion, Op, Policy
 from owners.odirect.events import Lognormal
 from owners.odirect.model import DeviceModel
 from owners.odirect.simulated import SimulatedDevice
-from pinlab.load.workload import Action, Holding, Workload, World
+from pinlab.load.workload import Action, Holding, LoadedMachine, Workload
 from pinlab.replay.contents import fill_arena
 from pinpage.units import Pfns
 
@@ -34,8 +34,8 @@ class DirectIo(Workload):
     """A process that reads and writes a simulated disk past the page cache.
 
     The process leaves a buffer alone while a request is in flight on it, and touches a block
-    only once at a time, as any sane program does.  Slots of the book are the buffer's pages;
-    the disk has a book of its own.
+    only once at a time, as any sane program does.  Slots are the buffer's pages;
+    what the disk stores is kept apart.
 
     Attributes:
         device: the disk, twice as large as the buffer.
@@ -43,12 +43,12 @@ class DirectIo(Workload):
     """
 
     def __init__(
-        self, world: World, name: str, *, nr_slots: int, pace_ns: int, policy: Policy
+        self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int, policy: Policy
     ) -> None:
         """`nr_slots` pages of buffer; `policy` is what the device does when asked to let go."""
         nr_slots = max(nr_slots, 2 * _NR_PAGES_PER_REQUEST)
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
-        self._disk_book = world.book(f"{name}/disk", 2 * nr_slots)
+        self._disk_pages = world.stored_pages(f"{name}/disk", 2 * nr_slots)
         self.device = SimulatedDevice(
             name, world.gup, ArenaContents(2 * nr_slots), world.interrupts,
             model=DeviceModel(latency=_LATENCY), rng=world.streams.take(f"{name}/latency"),
@@ -60,9 +60,9 @@ class DirectIo(Workload):
 
     def start(self) -> None:
         """Something on every block and in every page of the buffer."""
-        book, blocks = self._disk_book, np.arange(self.device.nr_blocks)
-        book.serials[:] = book.draw_many(len(blocks))
-        fill_arena(self.device.disk, self.world.corpus, blocks, book.serials)
+        stored, blocks = self._disk_pages, np.arange(self.device.nr_blocks)
+        stored.serials[:] = stored.draw_many(len(blocks))
+        fill_arena(self.device.disk, self.world.corpus, blocks, stored.serials)
         for vpn in range(self.space.nr_vpns):
             self._write_buffer(vpn)
         if self.device.policy is Policy.RESTART:
@@ -80,7 +80,7 @@ class DirectIo(Workload):
             vpn = self.below(self.space.nr_vpns - _NR_PAGES_PER_REQUEST + 1)
             block = self.below(self.device.nr_blocks - _NR_PAGES_PER_REQUEST + 1)
             count = 1 + self.below(_NR_PAGES_PER_REQUEST)
-            serial = self.book.draw()
+            serial = self.pages.draw()
             self._reap()
             if self._is_busy(vpn, block, count):
                 yield self.act("wait")
@@ -102,12 +102,12 @@ class DirectIo(Workload):
         return True
 
     def _write_buffer(self, vpn: int) -> Errno:
-        return self._store(vpn, self.book.draw())
+        return self._store(vpn, self.pages.draw())
 
     def _store(self, vpn: int, serial: int) -> Errno:
-        error = self.world.machine.memory.write(self.space, vpn, self.book.page(serial))
+        error = self.world.machine.memory.write(self.space, vpn, self.pages.page(serial))
         if error == Errno.OK:
-            self.book.store(vpn, serial)
+            self.pages.store(vpn, serial)
         return error
 
     def _reap(self) -> None:
@@ -115,29 +115,29 @@ class DirectIo(Workload):
             self._end(done)
 
     def _end(self, done: Completion) -> None:
-        """Both books agree on what was transferred; what was read is looked at at once."""
+        """Both sides agree on what was transferred; what was read is looked at at once."""
         vpns = slice(done.vpn, done.vpn + done.nr_pages)
         blocks = slice(done.block, done.block + done.nr_pages)
         self._busy_vpns.difference_update(range(vpns.start, vpns.stop))
         self._busy_blocks.difference_update(range(blocks.start, blocks.stop))
         if done.op is Op.WRITE:
-            self._disk_book.serials[blocks] = self.book.serials[vpns]
+            self._disk_pages.serials[blocks] = self.pages.serials[vpns]
             return
-        self.book.serials[vpns] = self._disk_book.serials[blocks]
+        self.pages.serials[vpns] = self._disk_pages.serials[blocks]
         for vpn in range(vpns.start, vpns.stop):
             data = self.world.machine.memory.read(self.space, vpn)
             if data is not None:
-                self.book.compare(vpn, data)
+                self.pages.compare(vpn, data)
 
     def read_back(self) -> None:
         """Once nothing is in flight: the buffer by page faults, and the whole disk."""
         self.device.drain()
         self._reap()
-        for vpn in self.book.stored().tolist():
-            self.book.compare(vpn, self.world.machine.memory.read(self.space, vpn))
+        for vpn in self.pages.stored().tolist():
+            self.pages.compare(vpn, self.world.machine.memory.read(self.space, vpn))
         blocks = np.arange(self.device.nr_blocks)
-        self._disk_book.compare_frames(self.device.disk, blocks, blocks)
-        self.book.found += self._disk_book.found
+        self._disk_pages.compare_frames(self.device.disk, blocks, blocks)
+        self.pages.found += self._disk_pages.found
 
     def holdings(self) -> Iterator[Holding]:
         """Requests in flight, or the registered buffer."""
@@ -167,14 +167,14 @@ class NetworkRing(Workload):
         space: the process.
     """
 
-    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+    def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
         """`nr_slots` pages of buffers, of which half are pinned at a time."""
         run = max(nr_slots // (2 * _NR_DESCRIPTORS), 1)
         super().__init__(world, name, nr_slots=2 * _NR_DESCRIPTORS * run, pace_ns=pace_ns)
         self._run = run
         handler = None if world.registry is None else Idle()
         self.pinner = Pinner(name, registry=world.registry, handler=handler)
-        self.space = world.machine.memory.mmap(name, len(self.book.serials))
+        self.space = world.machine.memory.mmap(name, len(self.pages.serials))
         self._free: deque[int] = deque(range(2 * _NR_DESCRIPTORS))
         self._posted: deque[tuple[int, PinIds]] = deque()
 
@@ -187,7 +187,7 @@ class NetworkRing(Workload):
         """Of sixteen: one refill; else a packet arrives and is read."""
         while True:
             which, at = self.below(16), self.below(_NR_DESCRIPTORS * self._run)
-            serial = self.book.draw()
+            serial = self.pages.draw()
             if which == 0:
                 self._retire()
                 yield self.act("refill", done=self._post())
@@ -219,14 +219,14 @@ class NetworkRing(Workload):
         run, pins = self._posted[at // self._run]
         vpn = run * self._run + at % self._run
         pfn = self.pinner.pfn_of(pins[at % self._run])
-        self.world.machine.contents.write(pfn, self.book.page(serial))
-        self.book.store(vpn, serial)
-        self.book.compare(vpn, self.world.machine.memory.read(self.space, vpn))
+        self.world.machine.contents.write(pfn, self.pages.page(serial))
+        self.pages.store(vpn, serial)
+        self.pages.compare(vpn, self.world.machine.memory.read(self.space, vpn))
 
     def read_back(self) -> None:
         """Every packet, through the page tables."""
-        for vpn in self.book.stored().tolist():
-            self.book.compare(vpn, self.world.machine.memory.read(self.space, vpn))
+        for vpn in self.pages.stored().tolist():
+            self.pages.compare(vpn, self.world.machine.memory.read(self.space, vpn))
 
     def holdings(self) -> Iterator[Holding]:
         """The pins of all posted buffers."""

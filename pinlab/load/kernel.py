@@ -10,7 +10,7 @@ from owners.aio.ring_format import EVENT_NR_BYTES, IoEvent
 from owners.aio.rings import AioRings
 from owners.balloon import Balloon
 from owners.hugetlb_pages import HugetlbPages
-from pinlab.load.workload import NOTHING, Action, Holding, Workload, World
+from pinlab.load.workload import NOTHING, Action, Holding, LoadedMachine, Workload
 from pinpage.owner import Mode, Pin
 from pinpage.units import PAGEBLOCK_NR_PAGES, Pfns
 
@@ -25,7 +25,7 @@ class BalloonChurn(Workload):
     Nothing is stored in balloon pages; what counts is that none of them gets lost.
     """
 
-    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+    def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
         """At most `nr_slots` pages."""
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self._most_nr_pages = nr_slots
@@ -46,8 +46,8 @@ class BalloonChurn(Workload):
                 self.balloon.deflate(self.balloon.nr_pages)
                 yield self.act("deflate")
             else:
-                room = min(nr_pages, self._most_nr_pages - self.balloon.nr_pages)
-                yield self.act("inflate", done=self.balloon.inflate(room) == room)
+                nr_pages_more = min(nr_pages, self._most_nr_pages - self.balloon.nr_pages)
+                yield self.act("inflate", done=self.balloon.inflate(nr_pages_more) == nr_pages_more)
 
     def read_back(self) -> None:
         """There is nothing to read."""
@@ -68,10 +68,10 @@ class BalloonChurn(Workload):
 class AioCompletions(Workload):
     """Contexts whose events must come out whole, each once, in the order in which they went in.
 
-    Slots of the book are contexts; what is stored are events of 32 bytes, kept in a queue.
+    Slots are contexts; what is stored are events of 32 bytes, kept in a queue.
     """
 
-    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+    def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
         """`nr_slots` contexts at a time."""
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.rings = AioRings(world.machine, registry=world.registry)
@@ -87,7 +87,7 @@ class AioCompletions(Workload):
         """Completions and readers; one time in a hundred a context ends and another begins."""
         while True:
             which, slot = self.below(100), self.below(len(self._ctx))
-            nr_events, stamp = 1 + self.below(512), self.book.draw()
+            nr_events, stamp = 1 + self.below(512), self.pages.draw()
             if which == 0 or self._ctx[slot] == 0:
                 self._destroy(slot)
                 yield self.act("setup", done=self._setup(slot, nr_events))
@@ -120,7 +120,7 @@ class AioCompletions(Workload):
             return False
         for event in events:
             expected = self._unread[slot].popleft() if self._unread[slot] else None
-            self.book.compare_with(
+            self.pages.compare_with(
                 event.pack() if expected is None else expected.pack(),
                 None if expected is None else event.pack(),
             )
@@ -131,7 +131,7 @@ class AioCompletions(Workload):
         for slot in range(len(self._ctx)):
             self._read(slot, len(self._unread[slot]) + 1)
             for _ in range(len(self._unread[slot])):
-                self.book.compare_with(bytes(EVENT_NR_BYTES), None)
+                self.pages.compare_with(bytes(EVENT_NR_BYTES), None)
             self._unread[slot].clear()
 
     def holdings(self) -> Iterator[Holding]:
@@ -152,13 +152,13 @@ class AioCompletions(Workload):
 class HugePageUsers(Workload):
     """A pool of huge pages that takes what compaction has made, uses it, and dissolves it again.
 
-    A slot of the book is a user; its page is stored all over the huge page, frame by frame.
+    A slot is a user; its page is stored all over the huge page, frame by frame.
 
     Attributes:
         owner: of the pool's pages.
     """
 
-    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+    def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
         """`nr_slots` users at most, and one fiftieth of memory, or one page if that is less."""
         most = min(nr_slots, max(world.nr_pages // (50 * PAGEBLOCK_NR_PAGES), 1))
         super().__init__(world, name, nr_slots=most, pace_ns=pace_ns)
@@ -169,7 +169,7 @@ class HugePageUsers(Workload):
         """A user gets a page, reads it, or gives it back; one time in eight the pool shrinks."""
         while True:
             which, slot, serial = self.below(8), *self.any_slot()
-            if self.book.serials.item(slot) == NOTHING:
+            if self.pages.serials.item(slot) == NOTHING:
                 yield self.act("use", done=self._use(slot, serial))
             elif which < 6:
                 self._read(slot)
@@ -187,9 +187,9 @@ class HugePageUsers(Workload):
             self.owner.adopt()
         if self.owner.use(slot) < 0:
             return False
-        page = np.frombuffer(self.book.page(serial), dtype=np.uint8)
+        page = np.frombuffer(self.pages.page(serial), dtype=np.uint8)
         machine.contents.write_many(self._frames(slot), np.tile(page, (PAGEBLOCK_NR_PAGES, 1)))
-        self.book.store(slot, serial)
+        self.pages.store(slot, serial)
         return True
 
     def _frames(self, slot: int) -> Pfns:
@@ -198,15 +198,15 @@ class HugePageUsers(Workload):
 
     def _read(self, slot: int) -> None:
         slots = np.full(PAGEBLOCK_NR_PAGES, slot, dtype=np.int64)
-        self.book.compare_frames(self.world.machine.contents, slots, self._frames(slot))
+        self.pages.compare_frames(self.world.machine.contents, slots, self._frames(slot))
 
     def _unuse(self, slot: int) -> None:
         self.owner.unuse(slot)
-        self.book.drop(slot)
+        self.pages.drop(slot)
 
     def _dissolve(self) -> None:
         """Every page of the pool that nobody uses."""
-        used = {self.owner.head_of(slot) for slot in self.book.stored().tolist()}
+        used = {self.owner.head_of(slot) for slot in self.pages.stored().tolist()}
         self.owner.may_dissolve = True
         for head in [head for head in self.world.machine.hugetlb.heads if head not in used]:
             self.owner.release(Pin(head, self.owner, head), Mode.SYNC)
@@ -214,19 +214,19 @@ class HugePageUsers(Workload):
 
     def read_back(self) -> None:
         """All 512 frames of every user."""
-        for slot in self.book.stored().tolist():
+        for slot in self.pages.stored().tolist():
             self._read(slot)
 
     def holdings(self) -> Iterator[Holding]:
         """512 frames for each page of the pool, and a head more for its user."""
         heads = np.array(self.world.machine.hugetlb.heads, dtype=np.int64)
         yield Holding((heads[:, None] + np.arange(PAGEBLOCK_NR_PAGES)).ravel())
-        used = [self.owner.head_of(slot) for slot in self.book.stored().tolist()]
+        used = [self.owner.head_of(slot) for slot in self.pages.stored().tolist()]
         yield Holding(np.array(used, dtype=np.int64))
 
     def let_go(self) -> None:
         """No users, no pool."""
-        for slot in self.book.stored().tolist():
+        for slot in self.pages.stored().tolist():
             self._unuse(slot)
         self._dissolve()
 

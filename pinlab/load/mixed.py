@@ -1,7 +1,7 @@
 """The mixed load: every owner at once on one machine, compacted all the while.
 
-`ROWS` is the table of who takes part.  An owner joins by adding a row: its name, its share of
-the machine, its pace, and its workload.
+`WORKLOAD_SHARES` is the table of who takes part.  An owner joins by adding a row: its name, its
+share of the machine, its pace, and its workload.
 
     >>> result = run(nr_pages=4096, seconds=0.2)
     >>> result.bytes_lost, result.frames_leaked, result.nr_compactions
@@ -23,17 +23,17 @@ from owners.odirect.device import Policy
 from pinlab.load.io import DirectIo, NetworkRing
 from pinlab.load.kernel import AioCompletions, BalloonChurn, HugePageUsers
 from pinlab.load.processes import Families, LockedMemory, SwapPressure
-from pinlab.load.run import COMPACT_EVERY_NS, Scenario, make_world
+from pinlab.load.run import COMPACT_EVERY_NS, LoadRun, make_world
 from pinlab.load.slab import DentryChurn, XArrayChurn
 from pinlab.load.stores import ObjectChurn, PageCache, ZramChurn
 from pinlab.load.workload import Workload
 from pinpage.errors import PinpageError
 
-__all__ = ["ROWS", "MixedResult", "Row", "run"]
+__all__ = ["WORKLOAD_SHARES", "MixedResult", "WorkloadShare", "run"]
 
 
 @frozen
-class Row:
+class WorkloadShare:
     """One workload of the mixed load.
 
     Attributes:
@@ -60,25 +60,25 @@ class Row:
         return 1_000_000_000 // self.per_second
 
 
-ROWS: dict[str, Row] = {
+WORKLOAD_SHARES: dict[str, WorkloadShare] = {
     row.name: row
     for row in (
-        Row("pagecache", 400, 60, PageCache),
-        Row("zram", 60, 100, ZramChurn),
-        Row("z3fold", 20, 100, functools.partial(ObjectChurn, zpool="z3fold")),
-        Row("aio", 1, 100, AioCompletions, most_slots=64),
-        Row("dentry", 40, 100, DentryChurn, most_slots=8192),
-        Row("xarray", 40, 100, XArrayChurn, most_slots=8192),
-        Row("ring", 4, 150, NetworkRing),
-        Row("odirect-refuse", 4, 60, functools.partial(DirectIo, policy=Policy.REFUSE)),
-        Row("odirect-wait", 4, 60, functools.partial(DirectIo, policy=Policy.WAIT)),
-        Row("odirect-cancel", 4, 60, functools.partial(DirectIo, policy=Policy.CANCEL)),
-        Row("rdma", 4, 60, functools.partial(DirectIo, policy=Policy.RESTART)),
-        Row("families", 4, 100, Families, most_slots=1024),
-        Row("locked", 4, 100, LockedMemory),
-        Row("hugetlb", 1, 20, HugePageUsers),
-        Row("balloon", 50, 5, BalloonChurn),
-        Row("processes", 660, 500, SwapPressure),
+        WorkloadShare("pagecache", 400, 60, PageCache),
+        WorkloadShare("zram", 60, 100, ZramChurn),
+        WorkloadShare("z3fold", 20, 100, functools.partial(ObjectChurn, zpool="z3fold")),
+        WorkloadShare("aio", 1, 100, AioCompletions, most_slots=64),
+        WorkloadShare("dentry", 40, 100, DentryChurn, most_slots=8192),
+        WorkloadShare("xarray", 40, 100, XArrayChurn, most_slots=8192),
+        WorkloadShare("ring", 4, 150, NetworkRing),
+        WorkloadShare("odirect-refuse", 4, 60, functools.partial(DirectIo, policy=Policy.REFUSE)),
+        WorkloadShare("odirect-wait", 4, 60, functools.partial(DirectIo, policy=Policy.WAIT)),
+        WorkloadShare("odirect-cancel", 4, 60, functools.partial(DirectIo, policy=Policy.CANCEL)),
+        WorkloadShare("rdma", 4, 60, functools.partial(DirectIo, policy=Policy.RESTART)),
+        WorkloadShare("families", 4, 100, Families, most_slots=1024),
+        WorkloadShare("locked", 4, 100, LockedMemory),
+        WorkloadShare("hugetlb", 1, 20, HugePageUsers),
+        WorkloadShare("balloon", 50, 5, BalloonChurn),
+        WorkloadShare("processes", 660, 500, SwapPressure),
     )
 }
 """Who takes part, in the order in which they start: the last ones find memory full."""
@@ -99,7 +99,7 @@ class MixedResult:
         bytes_verified: read back through their holders, during the run and at its end.
         bytes_lost: missing or different.
         frames_leaked: in use after everybody has let go.
-        digest: 32 hex digits of the machine, the books and the counts before reading back.
+        digest: 32 hex digits of the machine, the stored pages and the counts before reading back.
     """
 
     design: str
@@ -138,7 +138,7 @@ def run(
         seconds: simulated time.
         design: a name of `pinlab.replay.designs.DESIGNS`.
         seed: of everything that is drawn.
-        only: names of `ROWS`; None for all.
+        only: names of `WORKLOAD_SHARES`; None for all.
         strategies: of one compaction after the other; () for none.
         compact_every_ns: period of compactions, in simulated time.
         compress_with: a name of `owners.compress.COMPRESSORS`.
@@ -147,19 +147,21 @@ def run(
         PinpageError: an argument that makes no sense; names it.
         InvariantError: the machine, the registry, an owner or the accounts are inconsistent.
     """
-    names = list(ROWS) if only is None else list(only)
+    names = list(WORKLOAD_SHARES) if only is None else list(only)
     for name in names:
-        if name not in ROWS:
-            raise PinpageError(f"mixed: only={name!r}: the workloads are {', '.join(ROWS)}")
+        if name not in WORKLOAD_SHARES:
+            raise PinpageError(
+                f"mixed: only={name!r}: the workloads are {', '.join(WORKLOAD_SHARES)}"
+            )
     world = make_world(
         nr_pages=nr_pages, design_name=design, seed=seed, compress_with=compress_with
     )
     workloads = [
         row.make(world, row.name, nr_slots=row.nr_slots(nr_pages), pace_ns=row.pace_ns)
-        for row in ROWS.values()
+        for row in WORKLOAD_SHARES.values()
         if row.name in names
     ]
-    scenario = Scenario(world, workloads, compact_every_ns=compact_every_ns, strategies=strategies)
+    scenario = LoadRun(world, workloads, compact_every_ns=compact_every_ns, strategies=strategies)
     scenario.run(int(seconds * 1_000_000_000))
     scenario.check()
     result = _result(scenario, design=design, seconds=seconds, seed=seed)
@@ -171,7 +173,7 @@ def run(
     return result
 
 
-def _result(scenario: Scenario, *, design: str, seconds: float, seed: int) -> MixedResult:
+def _result(scenario: LoadRun, *, design: str, seconds: float, seed: int) -> MixedResult:
     """The figures as they stand at the end of the load."""
     actions: dict[str, dict[str, int]] = {}
     for (name, kind), times in sorted(scenario.counts.items()):
@@ -188,7 +190,7 @@ def _result(scenario: Scenario, *, design: str, seconds: float, seed: int) -> Mi
         pages_moved=compacted.pages_moved,
         pages_released=compacted.pages_released,
         refused={reason.name: n for reason, n in sorted(compacted.refused.items())},
-        pages_stored=sum(workload.book.nr_stored for workload in scenario.workloads),
+        pages_stored=sum(workload.pages.nr_stored for workload in scenario.workloads),
         pages_swapped_out=paging.nr_swapped_out,
         pages_swapped_in=paging.nr_swapped_in,
         bytes_verified=0,
@@ -198,9 +200,9 @@ def _result(scenario: Scenario, *, design: str, seconds: float, seed: int) -> Mi
     )
 
 
-def _digest(scenario: Scenario, actions: dict[str, dict[str, int]]) -> str:
+def _digest(scenario: LoadRun, actions: dict[str, dict[str, int]]) -> str:
     found = hashlib.blake2b(scenario.world.machine.digest().encode(), digest_size=16)
     found.update(repr(actions).encode())
     for workload in scenario.workloads:
-        found.update(np.ascontiguousarray(workload.book.serials).tobytes())
+        found.update(np.ascontiguousarray(workload.pages.serials).tobytes())
     return found.hexdigest()

@@ -15,7 +15,7 @@ from owners.mlock import Mlock
 from owners.zbud.pool import ZbudPool
 from owners.zpool import ZpoolName
 from owners.zswap.zswap import Zswap
-from pinlab.load.workload import NOTHING, Action, Holding, Workload, World, pool_holding
+from pinlab.load.workload import NOTHING, Action, Holding, LoadedMachine, Workload, pool_holding
 
 __all__ = ["Families", "LockedMemory", "SwapPressure"]
 
@@ -28,7 +28,7 @@ class SwapPressure(Workload):
     """Processes that write, read and drop pages, with swap and zswap behind them.
 
     A few pages are in use all the time and most hardly ever, so that what is swapped out is
-    mostly left alone, as in life.  A slot of the book is process * pages per process + vpn.
+    mostly left alone, as in life.  A slot is process * pages per process + vpn.
 
     Attributes:
         zswap: the compressed cache.
@@ -36,7 +36,13 @@ class SwapPressure(Workload):
     """
 
     def __init__(
-        self, world: World, name: str, *, nr_slots: int, pace_ns: int, zpool: ZpoolName = "zbud"
+        self,
+        world: LoadedMachine,
+        name: str,
+        *,
+        nr_slots: int,
+        pace_ns: int,
+        zpool: ZpoolName = "zbud",
     ) -> None:
         """`nr_slots` virtual pages in all; zswap keeps its pages in a pool of kind `zpool`."""
         per_process = max(nr_slots // _NR_PROCESSES, 1)
@@ -61,7 +67,7 @@ class SwapPressure(Workload):
         Reclaim first ages what was used since it last looked, and frees nothing meanwhile;
         whoever is refused then comes again, as kswapd's work would let him.
         """
-        for slot in range(len(self.book.serials)):
+        for slot in range(len(self.pages.serials)):
             for _ in range(_MOST_TRIES):
                 if self._write(slot):
                     break
@@ -76,7 +82,7 @@ class SwapPressure(Workload):
             elif which < 9:
                 yield self.act("read", done=self._read(slot))
             else:
-                self._drop(self.below(len(self.book.serials)))
+                self._drop(self.below(len(self.pages.serials)))
                 yield self.act("dontneed")
 
     def _place(self, slot: int) -> tuple[AddressSpace, int]:
@@ -84,35 +90,35 @@ class SwapPressure(Workload):
 
     def _write(self, slot: int) -> bool:
         space, vpn = self._place(slot)
-        serial = self.book.draw()
-        if self.world.machine.memory.write(space, vpn, self.book.page(serial)) != Errno.OK:
+        serial = self.pages.draw()
+        if self.world.machine.memory.write(space, vpn, self.pages.page(serial)) != Errno.OK:
             return False
-        self.book.store(slot, serial)
+        self.pages.store(slot, serial)
         return True
 
     def _read(self, slot: int) -> bool:
-        if self.book.serials.item(slot) == NOTHING:
+        if self.pages.serials.item(slot) == NOTHING:
             return True
         data = self.world.machine.memory.read(*self._place(slot))
         if data is not None:
-            self.book.compare(slot, data)
+            self.pages.compare(slot, data)
         return data is not None
 
     def _drop(self, slot: int) -> None:
         space, vpn = self._place(slot)
         count = min(_RUN_NR_PAGES, self._per_process - vpn)
         self.world.machine.memory.dontneed(space, np.arange(vpn, vpn + count))
-        self.book.drop(slot, count)
+        self.pages.drop(slot, count)
 
     def read_back(self) -> None:
         """What is present at one go, the rest by page faults, as a process would."""
-        book, machine = self.book, self.world.machine
-        slots = book.stored()
+        stored, machine = self.pages, self.world.machine
+        slots = stored.stored()
         ptes = np.concatenate([space.pte for space in self.spaces])[slots]
         present = ptes > 0
-        book.compare_frames(machine.contents, slots[present], ptes[present] - 1)
+        stored.compare_frames(machine.contents, slots[present], ptes[present] - 1)
         for slot in slots[~present].tolist():
-            book.compare(slot, machine.memory.read(*self._place(slot)))
+            stored.compare(slot, machine.memory.read(*self._place(slot)))
 
     def holdings(self) -> Iterator[Holding]:
         """The pages of zswap's pool."""
@@ -135,7 +141,7 @@ class Families(Workload):
         members: the parent first; None where a child has exited.
     """
 
-    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+    def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
         """`nr_slots` pages in all: a parent and up to three children alike."""
         self._nr_pages = max(nr_slots // 4, 1)
         super().__init__(world, name, nr_slots=4 * self._nr_pages, pace_ns=pace_ns)
@@ -165,7 +171,7 @@ class Families(Workload):
 
     def _fork_or_exit(self, member: int) -> str:
         child, parent = self.members[member], self.members[0]
-        memory, serials = self.world.machine.memory, self.book.serials
+        memory, serials = self.world.machine.memory, self.pages.serials
         if child is None and parent is not None:
             self.members[member] = memory.fork(parent, f"{self.name}{member}")
             if self.members[member] is None:  # no memory to copy pinned pages: none is, here
@@ -179,29 +185,29 @@ class Families(Workload):
         return "exit"
 
     def _write(self, member: int, vpn: int) -> bool:
-        serial, space = self.book.draw(), self.members[member]
+        serial, space = self.pages.draw(), self.members[member]
         if space is None:
             return False
-        if self.world.machine.memory.write(space, vpn, self.book.page(serial)) != Errno.OK:
+        if self.world.machine.memory.write(space, vpn, self.pages.page(serial)) != Errno.OK:
             return False
-        self.book.store(member * self._nr_pages + vpn, serial)
+        self.pages.store(member * self._nr_pages + vpn, serial)
         return True
 
     def _read(self, member: int, vpn: int) -> bool:
         slot, space = member * self._nr_pages + vpn, self.members[member]
-        if space is None or self.book.serials.item(slot) == NOTHING:
+        if space is None or self.pages.serials.item(slot) == NOTHING:
             return True
         data = self.world.machine.memory.read(space, vpn)
         if data is not None:
-            self.book.compare(slot, data)
+            self.pages.compare(slot, data)
         return data is not None
 
     def read_back(self) -> None:
         """Every page of every member, by page faults."""
-        for slot in self.book.stored().tolist():
+        for slot in self.pages.stored().tolist():
             space = self.members[slot // self._nr_pages]
             data = space and self.world.machine.memory.read(space, slot % self._nr_pages)
-            self.book.compare(slot, data or None)
+            self.pages.compare(slot, data or None)
 
     def let_go(self) -> None:
         """All exit."""
@@ -216,7 +222,7 @@ class LockedMemory(Workload):
         space: the process.
     """
 
-    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+    def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
         """`nr_slots` pages."""
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.space = world.machine.memory.mmap(name, nr_slots)
@@ -226,7 +232,7 @@ class LockedMemory(Workload):
     def actions(self) -> Iterator[Action]:
         """Of eight: four writes, two reads, a run locked, a run unlocked."""
         while True:
-            which, vpn, serial = self.below(8), self.below(self.space.nr_vpns), self.book.draw()
+            which, vpn, serial = self.below(8), self.below(self.space.nr_vpns), self.pages.draw()
             run = np.arange(vpn, min(vpn + _RUN_NR_PAGES, self.space.nr_vpns))
             if which < 4:
                 yield self.act("write", done=self._write(vpn, serial))
@@ -239,18 +245,18 @@ class LockedMemory(Workload):
                 yield self.act("unlock")
 
     def _write(self, vpn: int, serial: int) -> bool:
-        page = self.book.page(serial)
+        page = self.pages.page(serial)
         done = self.world.machine.memory.write(self.space, vpn, page) == Errno.OK
         if done:
-            self.book.store(vpn, serial)
+            self.pages.store(vpn, serial)
         return done
 
     def _read(self, vpn: int) -> bool:
-        if self.book.serials.item(vpn) == NOTHING:
+        if self.pages.serials.item(vpn) == NOTHING:
             return True
         data = self.world.machine.memory.read(self.space, vpn)
         if data is not None:
-            self.book.compare(vpn, data)
+            self.pages.compare(vpn, data)
         return data is not None
 
     def _lock(self, run: Vpns) -> bool:
@@ -286,8 +292,8 @@ class LockedMemory(Workload):
 
     def read_back(self) -> None:
         """Every page, by page faults."""
-        for vpn in self.book.stored().tolist():
-            self.book.compare(vpn, self.world.machine.memory.read(self.space, vpn))
+        for vpn in self.pages.stored().tolist():
+            self.pages.compare(vpn, self.world.machine.memory.read(self.space, vpn))
 
     def let_go(self) -> None:
         """Nothing is locked; the process exits."""

@@ -26,7 +26,7 @@ from owners.compress import compressor
 from owners.gup.gup import Gup
 from owners.odirect.events import EventQueue
 from owners.zbud.reclaim import ZbudReclaim
-from pinlab.load.workload import Action, Streams, Workload, World
+from pinlab.load.workload import Action, LoadedMachine, Streams, Workload
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import Dispatch, design
 from pinlab.replay.read_back import ReadBack
@@ -34,13 +34,15 @@ from pinpage.errors import PinpageError, require
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
-__all__ = ["COMPACT_EVERY_NS", "Scenario", "make_world"]
+__all__ = ["COMPACT_EVERY_NS", "LoadRun", "make_world"]
 
 COMPACT_EVERY_NS = 100_000_000
 """A compaction every 100 ms of simulated time, unless told otherwise."""
 
 
-def make_world(*, nr_pages: int, design_name: str, seed: int, compress_with: str = "zlib") -> World:
+def make_world(
+    *, nr_pages: int, design_name: str, seed: int, compress_with: str = "zlib"
+) -> LoadedMachine:
     """An empty machine under a design, and what workloads on it share.
 
     Args:
@@ -57,7 +59,7 @@ def make_world(*, nr_pages: int, design_name: str, seed: int, compress_with: str
         raise PinpageError(f"scenario: seed={seed}: give 0 or more")
     machine = Machine.build(nr_pages=nr_pages)
     registry = machine.use_registry() if dispatch is Dispatch.REGISTRY else None
-    world = World(
+    world = LoadedMachine(
         machine=machine,
         registry=registry,
         gup=Gup(machine),
@@ -71,7 +73,7 @@ def make_world(*, nr_pages: int, design_name: str, seed: int, compress_with: str
     return world
 
 
-class Scenario:
+class LoadRun:
     """Workloads and compactions that take turns on one world.
 
     Attributes:
@@ -89,7 +91,7 @@ class Scenario:
 
     def __init__(
         self,
-        world: World,
+        world: LoadedMachine,
         workloads: Sequence[Workload],
         *,
         compact_every_ns: int = COMPACT_EVERY_NS,
@@ -162,7 +164,7 @@ class Scenario:
         """Have everybody read back what he stored; comparisons made on the way count too."""
         for workload in self.workloads:
             workload.read_back()
-        return sum((workload.book.found for workload in self.workloads), ReadBack())
+        return sum((workload.pages.found for workload in self.workloads), ReadBack())
 
     def check(self) -> None:
         """Run SC1 and SC2, and the invariants of the machine, the registry and every owner.

@@ -14,7 +14,7 @@ from owners.slab.cache import SlabCache, Slabs
 from owners.slab.dentry import Dentries
 from owners.slab.slabs import address_of
 from owners.slab.xarray import XArrays
-from pinlab.load.workload import NOTHING, Action, Holding, Workload, World
+from pinlab.load.workload import NOTHING, Action, Holding, LoadedMachine, Workload
 from pinpage.units import PAGE_SHIFT
 
 __all__ = ["DentryChurn", "XArrayChurn"]
@@ -31,7 +31,7 @@ class DentryChurn(Workload):
     A slot's name is the serial that is stored there.
     """
 
-    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+    def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
         """At most `nr_slots` names besides the directories."""
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.slabs = Slabs(world.machine, registry=world.registry)
@@ -44,14 +44,14 @@ class DentryChurn(Workload):
         self._sb = self.dentries.mount()
         for directory in range(_NR_DIRECTORIES):
             self.dentries.create(self._sb, f"d{directory}")
-        for slot in range(0, len(self.book.serials), 2):
-            self._create(slot, self.book.draw())
+        for slot in range(0, len(self.pages.serials), 2):
+            self._create(slot, self.pages.draw())
 
     def actions(self) -> Iterator[Action]:
         """A name that is missing is made; one that is there is looked up, held or removed."""
         while True:
             which, slot, serial = self.below(8), *self.any_slot()
-            if self.book.serials.item(slot) == NOTHING:
+            if self.pages.serials.item(slot) == NOTHING:
                 yield self.act("create", done=self._create(slot, serial))
             elif which < 4:
                 yield self.act("lookup", done=self._look_up(slot))
@@ -66,19 +66,19 @@ class DentryChurn(Workload):
     def _create(self, slot: int, serial: int) -> bool:
         done = self.dentries.create(self._sb, self._path(slot, serial)) == Errno.OK
         if done:
-            self.book.store(slot, serial)
+            self.pages.store(slot, serial)
         return done
 
     def _get(self, slot: int) -> int:
-        return self.dentries.get(self._sb, self._path(slot, self.book.serials.item(slot)))
+        return self.dentries.get(self._sb, self._path(slot, self.pages.serials.item(slot)))
 
     def _look_up(self, slot: int) -> bool:
-        expected = f"{self.book.serials.item(slot):x}".encode()
+        expected = f"{self.pages.serials.item(slot):x}".encode()
         address = self._get(slot)
         if address == Errno.EAGAIN:
             return False
         found = self.dentries.name_of(address).encode() if address >= 0 else None
-        self.book.compare_with(expected, found)
+        self.pages.compare_with(expected, found)
         if address >= 0:
             self.dentries.put(address)
         return True
@@ -93,15 +93,15 @@ class DentryChurn(Workload):
         return address >= 0
 
     def _unlink(self, slot: int) -> bool:
-        path = self._path(slot, self.book.serials.item(slot))
+        path = self._path(slot, self.pages.serials.item(slot))
         done = self.dentries.unlink(self._sb, path) == Errno.OK
         if done:
-            self.book.drop(slot)
+            self.pages.drop(slot)
         return done
 
     def read_back(self) -> None:
         """Look up every name."""
-        for slot in self.book.stored().tolist():
+        for slot in self.pages.stored().tolist():
             self._look_up(slot)
 
     def holdings(self) -> Iterator[Holding]:
@@ -123,7 +123,7 @@ class DentryChurn(Workload):
 class XArrayChurn(Workload):
     """A radix tree of numbers: nodes hold each other by address, and all may move."""
 
-    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+    def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
         """Indexes from 0 to `nr_slots` - 1, spread by a factor of seven."""
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.slabs = Slabs(world.machine, registry=world.registry)
@@ -133,7 +133,7 @@ class XArrayChurn(Workload):
         """Half stores; else a load, or one time in eight an erase."""
         while True:
             which, slot, serial = self.below(8), *self.any_slot()
-            if which < 4 or self.book.serials.item(slot) == NOTHING:
+            if which < 4 or self.pages.serials.item(slot) == NOTHING:
                 yield self.act("store", done=self._store(slot, serial))
             elif which < 7:
                 self._load(slot)
@@ -144,24 +144,24 @@ class XArrayChurn(Workload):
     def _store(self, slot: int, serial: int) -> bool:
         done = self.trees.store(_TREE, 7 * slot, serial) == Errno.OK
         if done:
-            self.book.store(slot, serial)
+            self.pages.store(slot, serial)
         return done
 
     def _load(self, slot: int) -> None:
         value = self.trees.load(_TREE, 7 * slot)
-        expected = self.book.serials.item(slot).to_bytes(_VALUE_NR_BYTES, "little")
+        expected = self.pages.serials.item(slot).to_bytes(_VALUE_NR_BYTES, "little")
         found = None if value < 0 else value.to_bytes(_VALUE_NR_BYTES, "little")
-        self.book.compare_with(expected, found)
+        self.pages.compare_with(expected, found)
 
     def _erase(self, slot: int) -> bool:
         done = self.trees.erase(_TREE, 7 * slot) == Errno.OK
         if done:
-            self.book.drop(slot)
+            self.pages.drop(slot)
         return done
 
     def read_back(self) -> None:
         """Load every number."""
-        for slot in self.book.stored().tolist():
+        for slot in self.pages.stored().tolist():
             self._load(slot)
 
     def holdings(self) -> Iterator[Holding]:
@@ -170,7 +170,7 @@ class XArrayChurn(Workload):
 
     def let_go(self) -> None:
         """Erase everything, and free the nodes in reserve."""
-        for slot in self.book.stored().tolist():
+        for slot in self.pages.stored().tolist():
             self._erase(slot)
         self.trees.drain_reserve()
 

@@ -13,7 +13,7 @@ from mm.state.gfp import Gfp
 from owners.zcache import CleanKey, Zcache
 from owners.zpool import ZpoolName, make_zpool
 from owners.zram.zram import Zram
-from pinlab.load.workload import NOTHING, Action, Holding, Workload, World, pool_holding
+from pinlab.load.workload import NOTHING, Action, Holding, LoadedMachine, Workload, pool_holding
 from pinpage.units import PAGE_SIZE, Mask, Pfns
 
 __all__ = ["ObjectChurn", "PageCache", "ZramChurn"]
@@ -29,7 +29,7 @@ class ZramChurn(Workload):
     One page in sixteen is the same word over and over, one does not compress at all.
     """
 
-    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+    def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
         """A disk of `nr_slots` pages."""
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.zram = Zram(
@@ -38,30 +38,30 @@ class ZramChurn(Workload):
 
     def start(self) -> None:
         """Half of the disk is written."""
-        for slot in range(0, len(self.book.serials), 2):
-            self._write(slot, self.book.draw())
+        for slot in range(0, len(self.pages.serials), 2):
+            self._write(slot, self.pages.draw())
 
     def actions(self) -> Iterator[Action]:
         """Of ten: five writes, four reads, a discard; now and then the pool is compacted."""
         while True:
-            which, slot = self.below(320), self.below(len(self.book.serials))
+            which, slot = self.below(320), self.below(len(self.pages.serials))
             if which == 0:
                 self.zram.compact()
                 yield self.act("compact")
             elif which < 160:
-                yield self.act("write", done=self._write(slot, self.book.draw()))
+                yield self.act("write", done=self._write(slot, self.pages.draw()))
             elif which < 288:
                 self._read(slot)
                 yield self.act("read")
             else:
                 self.zram.discard(slot)
-                self.book.drop(slot)
+                self.pages.drop(slot)
                 yield self.act("discard")
 
     def _write(self, slot: int, serial: int) -> bool:
         done = self.zram.write_page(slot, self._page(serial)) == Errno.OK
         if done:
-            self.book.store(slot, serial)
+            self.pages.store(slot, serial)
         return done
 
     def _page(self, serial: int) -> bytes:
@@ -70,16 +70,16 @@ class ZramChurn(Workload):
             return _WORD.pack(serial) * (PAGE_SIZE // _WORD.size)
         if kind == 1:
             return np.random.default_rng(serial).bytes(PAGE_SIZE)
-        return self.book.page(serial)
+        return self.pages.page(serial)
 
     def _read(self, slot: int) -> None:
-        serial = self.book.serials.item(slot)
+        serial = self.pages.serials.item(slot)
         expected = bytes(PAGE_SIZE) if serial == NOTHING else self._page(serial)
-        self.book.compare_with(expected, self.zram.read_page(slot))
+        self.pages.compare_with(expected, self.zram.read_page(slot))
 
     def read_back(self) -> None:
         """Every page of the disk that holds something."""
-        for slot in self.book.stored().tolist():
+        for slot in self.pages.stored().tolist():
             self._read(slot)
 
     def holdings(self) -> Iterator[Holding]:
@@ -99,7 +99,7 @@ class ObjectChurn(Workload):
     """Compressed pages that come and go in one pool, whatever its kind."""
 
     def __init__(
-        self, world: World, name: str, *, nr_slots: int, pace_ns: int, zpool: ZpoolName
+        self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int, zpool: ZpoolName
     ) -> None:
         """Up to `nr_slots` objects in a pool of kind `zpool`."""
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
@@ -109,8 +109,8 @@ class ObjectChurn(Workload):
     def actions(self) -> Iterator[Action]:
         """A slot that is empty is filled; one that is not is read, or freed."""
         while True:
-            slot, serial, frees = self.below(len(self._handles)), self.book.draw(), self.below(2)
-            if self.book.serials.item(slot) == NOTHING:
+            slot, serial, frees = self.below(len(self._handles)), self.pages.draw(), self.below(2)
+            if self.pages.serials.item(slot) == NOTHING:
                 yield self.act("alloc", done=self._alloc(slot, serial))
             elif frees:
                 self._free(slot)
@@ -128,7 +128,7 @@ class ObjectChurn(Workload):
             self.pool.free(handle)
             return False
         self._handles[slot] = handle
-        self.book.store(slot, serial)
+        self.pages.store(slot, serial)
         return True
 
     def _blob(self, serial: int) -> bytes:
@@ -136,16 +136,16 @@ class ObjectChurn(Workload):
 
     def _free(self, slot: int) -> None:
         self.pool.free(self._handles.item(slot))
-        self.book.drop(slot)
+        self.pages.drop(slot)
 
     def _read(self, slot: int) -> None:
-        blob = self._blob(self.book.serials.item(slot))
+        blob = self._blob(self.pages.serials.item(slot))
         data = self.pool.read(self._handles.item(slot), len(blob))
-        self.book.compare_with(blob, data if isinstance(data, bytes) else None)
+        self.pages.compare_with(blob, data if isinstance(data, bytes) else None)
 
     def read_back(self) -> None:
         """Every object."""
-        for slot in self.book.stored().tolist():
+        for slot in self.pages.stored().tolist():
             self._read(slot)
 
     def holdings(self) -> Iterator[Holding]:
@@ -154,7 +154,7 @@ class ObjectChurn(Workload):
 
     def let_go(self) -> None:
         """Free every object."""
-        for slot in self.book.stored().tolist():
+        for slot in self.pages.stored().tolist():
             self._free(slot)
 
     def check(self) -> None:
@@ -165,7 +165,7 @@ class ObjectChurn(Workload):
 class PageCache(Workload):
     """A file larger than its share of memory: pages are read in, looked at, and dropped.
 
-    The book says what the disk holds.  A page that is dropped is offered to zcache; one that
+    What was stored is what the disk holds.  A page that is dropped is offered to zcache; one that
     is missing is asked for there before the disk is.
 
     Attributes:
@@ -173,7 +173,7 @@ class PageCache(Workload):
         file: the page cache of the file.
     """
 
-    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+    def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
         """A file of `nr_slots` pages, of which three quarters are cached at most."""
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.zcache = Zcache(
@@ -187,14 +187,14 @@ class PageCache(Workload):
 
     def start(self) -> None:
         """The disk is full, and the cache too."""
-        self.book.serials[:] = self.book.draw_many(len(self.book.serials))
-        self._read_disk(np.arange(min(self._most_nr_pages, len(self.book.serials))))
+        self.pages.serials[:] = self.pages.draw_many(len(self.pages.serials))
+        self._read_disk(np.arange(min(self._most_nr_pages, len(self.pages.serials))))
 
     def actions(self) -> Iterator[Action]:
         """A run of pages is used: what is there is compared, what is not is brought in."""
         while True:
-            first, victim = self.below(len(self.book.serials)), self.below(self.file.nr_vpns)
-            rewrites, serial = self.below(8) == 0, self.book.draw()
+            first, victim = self.below(len(self.pages.serials)), self.below(self.file.nr_vpns)
+            rewrites, serial = self.below(8) == 0, self.pages.draw()
             if rewrites:
                 yield self.act("rewrite", done=self._rewrite(first, serial))
                 continue
@@ -205,7 +205,7 @@ class PageCache(Workload):
     def _use(self, run: Pfns) -> bool:
         there: Mask = self.file.pte[run] > 0
         present = run[there]
-        self.book.compare_frames(self.world.machine.contents, present, self.file.pte[present] - 1)
+        self.pages.compare_frames(self.world.machine.contents, present, self.file.pte[present] - 1)
         missing = [index for index in run[~there].tolist() if not self._from_zcache(index)]
         return self._read_disk(np.array(missing, dtype=np.int64))
 
@@ -213,7 +213,7 @@ class PageCache(Workload):
         page = self.zcache.get(CleanKey(self._fs, 0, index))
         if page is None:
             return False
-        self.book.compare(index, page)
+        self.pages.compare(index, page)
         pfns = self._alloc(1)
         if len(pfns):
             self.world.machine.contents.write(int(pfns[0]), page)
@@ -226,7 +226,7 @@ class PageCache(Workload):
         indexes = indexes[: len(pfns)]
         for at in range(0, len(pfns), 64):
             some = slice(at, at + 64)
-            pages = self.world.corpus.pages(self.book.serials[indexes[some]])
+            pages = self.world.corpus.pages(self.pages.serials[indexes[some]])
             self.world.machine.contents.write_many(pfns[some], pages)
         self._add(indexes, pfns)
         return len(pfns) == nr_wanted
@@ -263,18 +263,18 @@ class PageCache(Workload):
     def _rewrite(self, index: int, serial: int) -> bool:
         """Write through: the disk and, if it is there, the cached page; zcache forgets it."""
         self.zcache.invalidate_page(CleanKey(self._fs, 0, index))
-        self.book.store(index, serial)
+        self.pages.store(index, serial)
         pte = self.file.pte.item(index)
         if pte > 0:
-            self.world.machine.contents.write(pte - 1, self.book.page(serial))
+            self.world.machine.contents.write(pte - 1, self.pages.page(serial))
         return True
 
     def read_back(self) -> None:
         """Every cached page, and every page in zcache; the rest is on disk."""
         cached = self.file.present()
-        self.book.compare_frames(self.world.machine.contents, cached, self.file.pte[cached] - 1)
+        self.pages.compare_frames(self.world.machine.contents, cached, self.file.pte[cached] - 1)
         for key, page in self.zcache.read_back().items():
-            self.book.compare(key.index, page)
+            self.pages.compare(key.index, page)
 
     def holdings(self) -> Iterator[Holding]:
         """The pages of zcache's pool."""

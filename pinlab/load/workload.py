@@ -2,7 +2,7 @@
 
 A workload is a generator of `Action` values.  Whoever runs it (`pinlab.load.run`) resumes it
 when its rest is over in simulated time; between two resumptions anything may happen to
-memory.  It works on one owner, through that owner's own calls, and keeps a `Book` of what it
+memory.  It works on one owner, through that owner's own calls, and keeps a `StoredPages` of what it
 stored there, so that it can read all of it back:
 
     start      set up, before time begins
@@ -14,7 +14,7 @@ stored there, so that it can read all of it back:
 Randomness comes from named streams of one seed.  A workload never draws less or more because
 of another one, so adding a workload does not change what the others do.
 
-Cost: of the owner's calls; the book adds about 5 us per page stored or compared.
+Cost: of the owner's calls; comparing adds about 5 us per page stored or compared.
 """
 
 import abc
@@ -39,14 +39,22 @@ from pinpage.errors import PinpageError
 from pinpage.registry import PinRegistry
 from pinpage.units import PAGE_SIZE, Mask, Pfns
 
-__all__ = ["NOTHING", "Action", "Book", "Holding", "Streams", "Workload", "World",
-           "pool_holding"]  # fmt: skip
+__all__ = [
+    "NOTHING",
+    "Action",
+    "Holding",
+    "LoadedMachine",
+    "StoredPages",
+    "Streams",
+    "Workload",
+    "pool_holding",
+]  # fmt: skip
 
 NOTHING = -1
 """The serial of a slot in which nothing is stored."""
 
 _SERIALS_AT_ONCE = 256
-_LANE_SHIFT = 32
+_SERIES_SHIFT = 32
 
 
 @frozen
@@ -90,7 +98,7 @@ class Streams:
 
 
 @define(eq=False)
-class World:
+class LoadedMachine:
     """A machine and what all workloads on it share.
 
     Attributes:
@@ -112,12 +120,14 @@ class World:
     corpus: Corpus
     compressor: Compressor
     zbud_pools: list[ZbudPool] = field(factory=list)
-    _nr_lanes: int = field(default=0, init=False)
+    _nr_series: int = field(default=0, init=False)
 
-    def book(self, name: str, nr_slots: int) -> "Book":
-        """An empty book, with a stream and with serials of its own."""
-        self._nr_lanes += 1
-        return Book(self.corpus, self.streams.take(f"{name}/pages"), nr_slots, self._nr_lanes)
+    def stored_pages(self, name: str, nr_slots: int) -> "StoredPages":
+        """Nothing stored yet, with a stream and with serials of its own."""
+        self._nr_series += 1
+        return StoredPages(
+            self.corpus, self.streams.take(f"{name}/pages"), nr_slots, self._nr_series
+        )
 
     @property
     def nr_pages(self) -> int:
@@ -125,7 +135,7 @@ class World:
         return self.machine.frames.nr_frames
 
 
-class Book:
+class StoredPages:
     """Which page is stored in which slot.
 
     A slot is the workload's own key: a virtual page, a disk block, an object's number.  A
@@ -138,14 +148,16 @@ class Book:
         found: what comparisons have found so far.
     """
 
-    def __init__(self, corpus: Corpus, rng: np.random.Generator, nr_slots: int, lane: int) -> None:
-        """All slots empty; books with different `lane` numbers never share a serial."""
+    def __init__(
+        self, corpus: Corpus, rng: np.random.Generator, nr_slots: int, series: int
+    ) -> None:
+        """All slots empty; two with different `series` numbers never share a serial."""
         self.serials: NDArray[np.int64] = np.full(nr_slots, NOTHING, dtype=np.int64)
         self.nr_stored = 0
         self.found = ReadBack()
         self._corpus = corpus
         self._rng = rng
-        self._next = lane << _LANE_SHIFT
+        self._next = series << _SERIES_SHIFT
         self._ready: list[int] = []
 
     def draw(self) -> int:
@@ -214,7 +226,7 @@ class _Pool(Protocol):
     def holds(self, pfns: Pfns) -> Mask: ...
 
 
-def pool_holding(world: World, pool: _Pool) -> Holding:
+def pool_holding(world: LoadedMachine, pool: _Pool) -> Holding:
     """The pages of a pool: one reference each; a zbud page has one more per object."""
     used = np.flatnonzero(world.machine.frames.state == FrameState.USED)
     pfns = used[pool.holds(used)]
@@ -231,10 +243,10 @@ class Workload(abc.ABC):
         world: what it works on.
         rng: its stream.
         pace_ns: mean rest between two actions, in simulated time.
-        book: what it stored.
+        pages: what it stored.
     """
 
-    def __init__(self, world: World, name: str, *, nr_slots: int, pace_ns: int) -> None:
+    def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
         """Nothing is set up yet; see `start`.
 
         Raises:
@@ -248,7 +260,7 @@ class Workload(abc.ABC):
         self.world = world
         self.rng = world.streams.take(name)
         self.pace_ns = pace_ns
-        self.book = world.book(name, nr_slots)
+        self.pages = world.stored_pages(name, nr_slots)
 
     def rest_ns(self) -> int:
         """Simulated time until the next action: exponential, at least 1 ns."""
@@ -260,7 +272,7 @@ class Workload(abc.ABC):
 
     def any_slot(self) -> tuple[int, int]:
         """A slot, all alike, and the serial of a page that it may get."""
-        return self.below(len(self.book.serials)), self.book.draw()
+        return self.below(len(self.pages.serials)), self.pages.draw()
 
     def skewed(self, limit: int) -> int:
         """A number in [0, limit), small ones more often: a third of all in the first 4 %."""
@@ -279,7 +291,7 @@ class Workload(abc.ABC):
 
     @abc.abstractmethod
     def read_back(self) -> None:
-        """Read everything stored through its holder; the book counts what was found."""
+        """Read everything stored through its holder; what was found is counted."""
 
     @abc.abstractmethod
     def let_go(self) -> None:

@@ -80,10 +80,10 @@ def check_movable(snapshot: Snapshot, movable: Iterable[str]) -> None:
         PinpageError: names the first of them, and the owners that there are.
     """
     known = movable_owners(snapshot)
-    strangers = sorted(set(movable) - set(known))
-    if strangers:
+    unknown = sorted(set(movable) - set(known))
+    if unknown:
         raise PinpageError(
-            f"movable owner {strangers[0]!r} holds nothing in {snapshot.name}: "
+            f"movable owner {unknown[0]!r} holds nothing in {snapshot.name}: "
             f"it is one of {', '.join(known)}"
         )
 

@@ -35,7 +35,7 @@ from pinlab.replay.corpus import Corpus
 from pinpage.errors import PinpageError
 from pinpage.units import Pfns
 
-__all__ = ["MOST_OBJECTS_PER_PAGE", "Stock", "stock"]
+__all__ = ["MOST_OBJECTS_PER_PAGE", "PoolObjects", "fill_pool"]
 
 MOST_OBJECTS_PER_PAGE = {"zbud": 2, "z3fold": 3, "zsmalloc": 128}
 """Pool -> objects that one page can hold."""
@@ -44,7 +44,7 @@ _MAX_SHARED_NR_CHUNKS = NCHUNKS - 1
 
 
 @frozen(eq=False)
-class Stock:
+class PoolObjects:
     """What a pool holds now.
 
     Attributes:
@@ -56,7 +56,7 @@ class Stock:
     serials: NDArray[np.int64] = field(repr=False)
 
 
-def stock(
+def fill_pool(
     pool: Zpool,
     pfns: Pfns,
     corpus: Corpus,
@@ -65,7 +65,7 @@ def stock(
     nr_objects: int,
     first: int,
     header_nr_bytes: int,
-) -> Stock:
+) -> PoolObjects:
     """Have an empty pool adopt frames with objects in them.
 
     Args:
@@ -88,16 +88,16 @@ def stock(
         handles = np.concatenate(pool.adopt(pfns, pairs.first_nr_bytes, pairs.last_nr_bytes))
         serials = np.concatenate((pairs.first_serials, pairs.last_serials))
         there = serials != NO_OBJECT
-        return Stock(handles[there], serials[there])
+        return PoolObjects(handles[there], serials[there])
     if isinstance(pool, Z3foldPool):
         pages = _pick_triples(whole, rng, len(pfns), nr_objects)
         sizes = np.where(pages >= 0, whole[pages], 0).astype(np.int32)
         in_pages = pool.adopt(pfns, sizes)
         there = pages >= 0
-        return Stock(in_pages[there], corpus.serials(pages[there], first=first))
+        return PoolObjects(in_pages[there], corpus.serials(pages[there], first=first))
     if isinstance(pool, ZsmallocZpool):
         classes, counts, pages = _pick_zspages(whole, rng, len(pfns), nr_objects)
-        return Stock(pool.adopt(pfns, classes, counts), corpus.serials(pages, first=first))
+        return PoolObjects(pool.adopt(pfns, classes, counts), corpus.serials(pages, first=first))
     raise PinpageError(f"stock: a pool of kind {type(pool).__name__} does not adopt pages")
 
 
@@ -142,8 +142,8 @@ def _pick_zspages(
     kinds, nr_blobs = np.unique(of_page, return_counts=True)
     classes = [size_classes()[index] for index in kinds.tolist()]
     width = np.array([size_class.nr_pages for size_class in classes], dtype=np.int64)
-    room = np.array([size_class.nr_objects for size_class in classes], dtype=np.int64)
-    weights = nr_blobs / room
+    capacity = np.array([size_class.nr_objects for size_class in classes], dtype=np.int64)
+    weights = nr_blobs / capacity
     drawn = rng.choice(len(kinds), size=nr_pages, p=weights / weights.sum())
     nr_whole = int(np.searchsorted(np.cumsum(width[drawn]), nr_pages, side="right"))
     rest: list[int] | None = None
@@ -154,8 +154,8 @@ def _pick_zspages(
             raise PinpageError(f"fill: no zspages of the corpus have {nr_pages} pages together")
         nr_whole -= rest is None
     chosen = np.concatenate((drawn[:nr_whole], np.array(rest, dtype=np.int64)))
-    seats = np.repeat(np.arange(len(chosen)), room[chosen] - 1)
-    taken = rng.permutation(seats)[: max(nr_objects - len(chosen), 0)]
+    free_places = np.repeat(np.arange(len(chosen)), capacity[chosen] - 1)
+    taken = rng.permutation(free_places)[: max(nr_objects - len(chosen), 0)]
     counts = 1 + np.bincount(taken, minlength=len(chosen))
     by_class = np.argsort(of_page, kind="stable")
     starts = np.searchsorted(of_page[by_class], kinds)

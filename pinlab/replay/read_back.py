@@ -26,7 +26,7 @@ from pinlab.replay.contents import holds
 from pinlab.replay.corpus import Corpus
 from pinpage.units import PAGE_SIZE, Mask, Pfns
 
-__all__ = ["Ledger", "ReadBack"]
+__all__ = ["ExpectedContents", "ReadBack"]
 
 _OBJECTS_AT_ONCE = 8192
 """Compressed objects compared at a time: some 12 MB."""
@@ -52,7 +52,7 @@ class ReadBack:
 
 
 @define
-class Ledger:
+class ExpectedContents:
     """Expected contents of one replayed machine.
 
     Attributes:
@@ -115,11 +115,11 @@ class Ledger:
     ) -> ReadBack:
         """Objects of the compressed cache in bulk, the few pages that are elsewhere one by one."""
         serial_of: dict[SwapEntry, int] = {}
-        nr_ousted = 0  # two pages that name one slot cannot both have their contents there
+        nr_overwritten = 0  # two pages that name one slot cannot both have their contents there
         for entry, serial in zip(entries.tolist(), serials.tolist(), strict=True):
-            nr_ousted += entry in serial_of
+            nr_overwritten += entry in serial_of
             serial_of[entry] = serial
-        total = ReadBack(0, nr_ousted * PAGE_SIZE)
+        total = ReadBack(0, nr_overwritten * PAGE_SIZE)
         stored = iter(() if places.zswap is None else places.zswap.read_back())
         while some := list(itertools.islice(stored, _OBJECTS_AT_ONCE)):
             wanted = [serial_of.pop(swp_entry(kind, offset), -1) for kind, offset, _ in some]

@@ -46,8 +46,8 @@ from pinlab.replay.owners import (
     opaque_classes,
     pool_class,
 )
-from pinlab.replay.pools import MOST_OBJECTS_PER_PAGE, stock
-from pinlab.replay.read_back import Ledger
+from pinlab.replay.pools import MOST_OBJECTS_PER_PAGE, fill_pool
+from pinlab.replay.read_back import ExpectedContents
 from pinlab.replay.replayable import check_replayable, nr_swap_slots
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot, count_classes
@@ -79,14 +79,14 @@ class Replayed:
 
     Attributes:
         machine: memory as recorded, under the design asked for.
-        ledger: what is stored in it.
+        expected: what is stored in it.
         opaque: name -> opaque owner.
         pool, zswap: the compressed pages, if zswap had a pool.
         pool_class: what the recording calls the pool's frames.
     """
 
     machine: Machine
-    ledger: Ledger
+    expected: ExpectedContents
     opaque: dict[str, OpaqueOwner] = field(factory=dict)
     pool: Zpool | None = None
     zswap: Zswap | None = None
@@ -233,7 +233,7 @@ class _Replay:
         pageblocks = pageblocks_of(snapshot, nr_frames)
         self._machine = Machine(self._frames, pageblocks, zones, self._contents)
         self._registry: PinRegistry | None = None
-        self._done = Replayed(self._machine, Ledger(corpus))
+        self._done = Replayed(self._machine, ExpectedContents(corpus))
         self._pool_class = pool_class(snapshot)
 
     def build(self) -> Replayed:
@@ -269,12 +269,12 @@ class _Replay:
             expected = np.full(nr_vpns, -1, dtype=np.int64)
             expected[: len(mapped)] = serials[mapped]
             self._machine.rmap.map_many(space, np.arange(len(mapped)), anon[mapped])
-            self._done.ledger.spaces.append((space, expected))
+            self._done.expected.spaces.append((space, expected))
         cache = self._pages.pfns["file"]
         space = self._machine.rmap.create("page cache", len(cache), kind="file")
         self._machine.rmap.map_many(space, np.arange(len(cache)), cache)
-        self._done.ledger.spaces.append((space, self._pages.serials["file"]))
-        self._done.ledger.on_disk[space.mm_id] = (self._frames.flags[cache] & _NOT_ON_DISK) == 0
+        self._done.expected.spaces.append((space, self._pages.serials["file"]))
+        self._done.expected.on_disk[space.mm_id] = (self._frames.flags[cache] & _NOT_ON_DISK) == 0
         self._machine.lru.putback_many(np.sort(np.concatenate((anon, cache))))
 
     # Holders that mm cannot move by itself.
@@ -284,7 +284,7 @@ class _Replay:
             pfns = self._pages.pfns[name]
             if len(pfns):
                 owner = self._adopt(name, pfns, 1)
-                self._done.ledger.objects.append((owner, self._pages.serials[name]))
+                self._done.expected.objects.append((owner, self._pages.serials[name]))
         pinned = np.flatnonzero(self._snapshot.klass == FrameClass.GUP)
         if len(pinned):
             self._machine.refs.get_many(pinned, GUP_PIN_COUNTING_BIAS)
@@ -336,14 +336,14 @@ class _Replay:
         nr_objects = self._nr_pool_objects()
         area = machine.swap.swapon(nr_swap_slots(self._snapshot, nr_objects), zswap)
         pool = zswap.init(area.type)
-        held = stock(
+        held = fill_pool(
             pool, pfns, corpus, self._pages.stream(zswap.zpool),
             nr_objects=nr_objects,
             first=self._pages.nr_serials,
             header_nr_bytes=BLOB_HEADER_NR_BYTES,
         )  # fmt: skip
         handles, serials = held.handles, held.serials
-        space, expected = self._done.ledger.spaces[0]
+        space, expected = self._done.expected.spaces[0]
         start = len(expected) - nr_objects  # a zsmalloc pool may have taken fewer
         vpns = np.arange(start, start + len(serials))
         expected[vpns] = serials

@@ -114,7 +114,7 @@ def _check_homes(snapshot: Snapshot) -> None:
             home[facts.start_pfn // PAGEBLOCK_NR_PAGES : stop] = True
     may_be_free = np.isin(snapshot.state, (FrameState.FREE, FrameState.PCP, FrameState.USED))
     pfns = np.flatnonzero(may_be_free)
-    homeless = pfns[~home[pfns // PAGEBLOCK_NR_PAGES]]
-    if len(homeless):
-        problem = f"puts pfn {int(homeless[0]):#x} outside of every zone that has memory"
+    outside = pfns[~home[pfns // PAGEBLOCK_NR_PAGES]]
+    if len(outside):
+        problem = f"puts pfn {int(outside[0]):#x} outside of every zone that has memory"
         _refuse(snapshot, "zones", problem, "record it with zoneinfo")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pinlab.snapshot.classes import MOVABLE_CLASSES, FrameClass
 from pinpage.units import Mask
 
-__all__ = ["NOT_IN_USE", "Counts", "Tally", "tally"]
+__all__ = ["NOT_IN_USE", "CellCounts", "Counts", "count_cells"]
 
 Counts = NDArray[Any]
 """Frames per pageblock and class, integers of shape (nr_blocks, NR_CLASSES)."""
@@ -24,7 +24,7 @@ NOT_IN_USE: Final = frozenset({FrameClass.HOLE, FrameClass.FREE, FrameClass.PCP}
 
 
 @frozen(eq=False)
-class Tally:
+class CellCounts:
     """What a map shows of each cell, columns of shape (nr_cells,).
 
     Attributes:
@@ -56,9 +56,9 @@ class Tally:
         return used / np.maximum(self.nr_pages, 1)
 
 
-def tally(
+def count_cells(
     counts: Counts, nr_blocks_per_cell: int = 1, movable: AbstractSet[FrameClass] = MOVABLE_CLASSES
-) -> Tally:
+) -> CellCounts:
     """Condense counts into cells.
 
     Args:
@@ -72,7 +72,7 @@ def tally(
     fixed[:, sorted(movable | NOT_IN_USE)] = 0
     nr_pages = table.sum(axis=1) - table[:, FrameClass.HOLE]
     moving = sorted(movable - NOT_IN_USE)
-    return Tally(
+    return CellCounts(
         nr_pages=nr_pages,
         nr_fixed=fixed.sum(axis=1),
         nr_movable=table[:, moving].sum(axis=1),

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from pinlab.report import heatmap_png
-from pinlab.report.cells import NOT_IN_USE, Counts, tally
+from pinlab.report.cells import NOT_IN_USE, Counts, count_cells
 from pinlab.snapshot.classes import MOVABLE_CLASSES, FrameClass
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
@@ -52,7 +52,7 @@ def cells(
     counts: Counts, nr_blocks_per_cell: int = 1, movable: AbstractSet[FrameClass] = MOVABLE_CLASSES
 ) -> str:
     """One character per cell: a letter of `LETTERS`, a shade of `SHADES`, or a blank for a hole."""
-    taken = tally(counts, nr_blocks_per_cell, movable)
+    taken = count_cells(counts, nr_blocks_per_cell, movable)
     # A quarter begun counts: one frame in use is not wholly free.
     quarters = -(-4 * taken.nr_movable // np.maximum(taken.nr_pages, 1))
     shades = np.array(list(SHADES))[quarters]
@@ -161,14 +161,14 @@ def pair(
 def _gain(before: Counts, after: Counts, movable: AbstractSet[FrameClass]) -> str:
     first, then = (
         int(np.count_nonzero(taken.wholly_free | taken.huge))
-        for taken in (tally(counts, 1, movable) for counts in (before, after))
+        for taken in (count_cells(counts, 1, movable) for counts in (before, after))
     )
     return f"Wholly free or huge: {first} pageblocks before, {then} after ({then - first:+d})."
 
 
 def _summary(counts: Counts, movable: AbstractSet[FrameClass], width: int) -> list[str]:
     """How many pageblocks can be emptied, and which classes sit in those that cannot."""
-    taken = tally(counts, 1, movable)
+    taken = count_cells(counts, 1, movable)
     nr_blocks = int(np.count_nonzero(taken.nr_pages))
     nr_free = int(np.count_nonzero(taken.wholly_free))
     nr_fixed = int(np.count_nonzero(taken.nr_fixed))

@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from pinlab.report.cells import Counts, Tally, tally
+from pinlab.report.cells import CellCounts, Counts, count_cells
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.form import atomic_path
 from pinpage.errors import PinpageError
@@ -63,7 +63,7 @@ def _rgb(colour: str) -> NDArray[np.float64]:
     return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
 
 
-def _colours_of(taken: Tally) -> NDArray[np.float64]:
+def _colours_of(taken: CellCounts) -> NDArray[np.float64]:
     """RGB of each cell, float64[nr_cells, 3] in 0..1; holes are paper."""
     inks = np.array([_rgb(COLOURS.get(FrameClass(k), _INK)) for k in range(len(FrameClass))])[
         taken.worst
@@ -103,7 +103,7 @@ def render(
         SnapshotError: the place cannot be written.
     """
     matplotlib = _matplotlib()
-    taken = [tally(panel.counts) for panel in panels]
+    taken = [count_cells(panel.counts) for panel in panels]
     nr_columns = _nr_columns(max(len(one.nr_pages) for one in taken))
     nr_rows = -(-max(len(one.nr_pages) for one in taken) // nr_columns)
     map_width = 6.0 if len(panels) > 1 else 9.0
@@ -167,7 +167,7 @@ def _draw_map(
     matplotlib: Any,
     axes: Any,
     title: str,
-    taken: Tally,
+    taken: CellCounts,
     nr_columns: int,
     nr_pages_per_block: int,
     has_addresses: bool,
@@ -233,7 +233,7 @@ def _hole_runs(holes: NDArray[np.bool_], nr_columns: int) -> list[tuple[int, int
     return [(int(run[0]), int(run[-1]) + 1) for run in np.split(rows, cuts) if len(run)]
 
 
-def _handles(matplotlib: Any, taken: Sequence[Tally]) -> list[Any]:
+def _handles(matplotlib: Any, taken: Sequence[CellCounts]) -> list[Any]:
     """Legend entries for what the maps show, each with the number of cells in the first map."""
 
     def patch(colour: str, label: str, hatch: str | None = None) -> Any:
@@ -261,7 +261,7 @@ def _handles(matplotlib: Any, taken: Sequence[Tally]) -> list[Any]:
     return handles
 
 
-def _draw_marks(axes: Any, taken: Tally, nr_columns: int) -> None:
+def _draw_marks(axes: Any, taken: CellCounts, nr_columns: int) -> None:
     """A dot where the worst owner is not the only one: moving its frames alone frees nothing."""
     mixed = np.flatnonzero((taken.nr_fixed > 0) & ~taken.alone)
     axes.scatter(
@@ -273,7 +273,7 @@ def _draw_marks(axes: Any, taken: Tally, nr_columns: int) -> None:
     )
 
 
-def _caption(taken: Sequence[Tally], origin: str, nr_pages_per_block: int) -> str:
+def _caption(taken: Sequence[CellCounts], origin: str, nr_pages_per_block: int) -> str:
     block = _size(nr_pages_per_block * PAGE_SIZE / (1 << 20))
     return (
         f"Cell: one pageblock, {block} = {nr_pages_per_block} frames of {PAGE_SIZE >> 10} KiB.  "

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from pinlab.compare.conclusions import LEGEND, comparison_notes
+from pinlab.compare.conclusions import LEGEND, conclusions
 from pinlab.compare.results import Comparison, MeasuredRow, Row
 from pinlab.replay.designs import design
 
@@ -172,7 +172,7 @@ def print_comparison(comparison: Comparison, width: int | None = None) -> None:
         typer.echo()
         typer.echo(stayed)
     typer.echo()
-    notes = comparison_notes(comparison)
+    notes = conclusions(comparison)
     for note in notes:
         typer.echo(_wrapped(f"- {note}", width))
     if notes:

@@ -200,7 +200,7 @@ class Account:
         if not isinstance(subject, Replayed):
             return ReadBack()
         machine = subject.machine
-        return subject.ledger.read_back(machine.contents, subject.zswap, machine.swap)
+        return subject.expected.read_back(machine.contents, subject.zswap, machine.swap)
 
 
 def _named(refusals: Refusals) -> dict[str, int]:

@@ -12,7 +12,7 @@ pages, and 16 again, for what is left.
 import numpy as np
 
 from mm.contig.cma_area import CmaArea
-from mm.contig.patience import NR_CONTIG_TRIES, Patience
+from mm.contig.retry import NR_CONTIG_TRIES, RetryPolicy
 from mm.machine import Machine
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
@@ -44,7 +44,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     bound = _bound(machine, area, options.mode)
     account = Account(subject, options, request="cma", unit="page", bound=bound)
     sizes, obtained = _sizes(options), 0
-    nr_ranges = nr_foregone = 0
+    nr_ranges = nr_skipped = 0
     for nr_pages, count in sizes:
         for _ in range(count):
             if account.interrupted:
@@ -56,10 +56,10 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
                 area=area,
                 strategy=options.strategy,
                 mode=options.mode,
-                patience=_patience(options),
+                retry=_retry(options),
             )
             nr_ranges += found.nr_ranges
-            nr_foregone += found.nr_foregone
+            nr_skipped += found.nr_skipped
             account.end(
                 found.span,
                 found.errno,
@@ -74,7 +74,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     return account.finish(
         wanted=sum(nr_pages * count for nr_pages, count in sizes),
         obtained=obtained,
-        details={"ranges_tried": nr_ranges, "ranges_foregone": nr_foregone},
+        details={"ranges_tried": nr_ranges, "ranges_skipped": nr_skipped},
     )
 
 
@@ -90,8 +90,8 @@ def _sizes(options: RequestOptions) -> tuple[tuple[int, int], ...]:
     return ((options.nr_pages or _USUAL_NR_PAGES, options.count or 1),)
 
 
-def _patience(options: RequestOptions) -> Patience:
-    return Patience(
+def _retry(options: RequestOptions) -> RetryPolicy:
+    return RetryPolicy(
         nr_tries=options.nr_tries or NR_CONTIG_TRIES,
         timeout_ns=options.timeout_ns,
         signal_pending=options.interrupted,

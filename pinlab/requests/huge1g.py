@@ -12,7 +12,7 @@ details count what was looked at either way: `probes` by this request, and what 
 frames and one by pageblocks would look at in memory as it was at first.
 """
 
-from mm.contig.patience import NR_CONTIG_TRIES, Patience
+from mm.contig.retry import NR_CONTIG_TRIES, RetryPolicy
 from mm.hugetlb.gigantic import NR_PAGES_1_GIB, GiganticPages, GiganticWalk, Knowledge
 from mm.state.errno import Errno
 from pinlab.requests.account import Account, Subject, machine_of
@@ -68,11 +68,11 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
 
 def _walk(pages: GiganticPages, options: RequestOptions, knowledge: Knowledge) -> GiganticWalk:
     """One page, by the strategy."""
-    patience = Patience(
+    retry = RetryPolicy(
         nr_tries=options.nr_tries or NR_CONTIG_TRIES,
         timeout_ns=options.timeout_ns,
         signal_pending=options.interrupted,
     )
     if options.strategy == "plan":
-        return pages.alloc_planned(options.node, mode=options.mode, patience=patience)[0]
-    return pages.walk(options.node, knowledge, mode=options.mode, patience=patience)
+        return pages.alloc_planned(options.node, mode=options.mode, retry=retry)[0]
+    return pages.walk(options.node, knowledge, mode=options.mode, retry=retry)

@@ -15,7 +15,7 @@ otherwise that is `USUAL_TIMEOUT_NS`, the 8 s of the recordings divided by the s
 their machine was slower than the costs here; a number of tries bounds the rounds instead.
 """
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.hotplug.memory_hotplug import OnlineKind
 from mm.hotplug.verdict import OfflineResult
 from mm.machine import Machine
@@ -59,7 +59,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
         result = hotplug.offline(
             block,
             machine.design,
-            patience=_patience(options),
+            retry=_retry(options),
             strategy=options.strategy,
             mode=options.mode,
         )
@@ -94,9 +94,9 @@ def _in_order(machine: Machine, options: RequestOptions) -> list[int]:
     return blocks
 
 
-def _patience(options: RequestOptions) -> Patience:
+def _retry(options: RequestOptions) -> RetryPolicy:
     bounded = options.nr_tries is not None or options.timeout_ns is not None
-    return Patience(
+    return RetryPolicy(
         nr_tries=options.nr_tries,
         timeout_ns=options.timeout_ns if bounded else USUAL_TIMEOUT_NS,
         signal_pending=options.interrupted,

@@ -12,10 +12,10 @@ one or a minute: what the regions off do not draw in it, and what moving cost.
 
 from attrs import evolve
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.machine import Machine
 from mm.power.power import PowerManagement
-from mm.power.report import GroupAttempt, Watch
+from mm.power.report import GroupAttempt, GroupWatch
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 
@@ -50,12 +50,12 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
         want=None if options.count is None else -(-options.count // options.nr_interleaved),
         expected_idle_ns=options.expected_idle_ns,
         mode=options.mode,
-        patience=Patience(
+        retry=RetryPolicy(
             nr_tries=options.nr_tries or 1,
             timeout_ns=options.timeout_ns,
             signal_pending=options.interrupted,
         ),
-        watch=_Told(account),
+        watch=_CountedByGroup(account),
     )
     report = account.finish(
         wanted=options.count or power.map.nr_regions,
@@ -65,7 +65,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     return evolve(report, bound=done.bound)
 
 
-class _Told(Watch):
+class _CountedByGroup(GroupWatch):
     """Hands each group's attempt to the account."""
 
     def __init__(self, account: Account) -> None:

@@ -14,7 +14,7 @@ from pinlab.report.tables import lay_out
 from pinpage.errors import PinpageError
 from pinpage.owner import Reason
 
-__all__ = ["ANYBODY", "REASONS", "ByOwner", "Counted", "as_json", "as_text", "chosen", "read"]
+__all__ = ["ANYBODY", "REASONS", "ByOwner", "CountedRun", "as_json", "as_text", "chosen", "read"]
 
 ByOwner: TypeAlias = dict[str, dict[str, int]]
 """Holder -> reason -> frames."""
@@ -29,7 +29,7 @@ _FIX = "give what `pinpage request` or `pinpage compare` printed with as_json="
 
 
 @frozen
-class Counted:
+class CountedRun:
     """The refusals of one run.
 
     Attributes:
@@ -46,7 +46,7 @@ class Counted:
         return sum(sum(reasons.values()) for reasons in self.by_owner.values())
 
 
-def read(text: str, source: str) -> list[Counted]:
+def read(text: str, source: str) -> list[CountedRun]:
     """The counts of every run in a file.
 
     Args:
@@ -65,11 +65,13 @@ def read(text: str, source: str) -> list[Counted]:
     if found := awry(data):
         raise PinpageError(f"{source}: {found[0]}: {found[1]}; {_FIX}")
     if "refused_by_owner" in data:
-        return [Counted(_name_of(data), _checked(data["refused_by_owner"], source))]
+        return [CountedRun(_name_of(data), _checked(data["refused_by_owner"], source))]
     rows = data.get("rows")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise PinpageError(f"{source}: has neither refused_by_owner nor rows; {_FIX}")
-    return [Counted(_name_of(row), _checked({ANYBODY: row.get("refused")}, source)) for row in rows]
+    return [
+        CountedRun(_name_of(row), _checked({ANYBODY: row.get("refused")}, source)) for row in rows
+    ]
 
 
 def _name_of(run: Mapping[str, Any]) -> str:
@@ -93,8 +95,8 @@ def _checked(by_owner: Any, source: str) -> ByOwner:
 
 
 def chosen(
-    counted: Sequence[Counted], *, reason: str | None = None, owner: str | None = None
-) -> list[Counted]:
+    counted: Sequence[CountedRun], *, reason: str | None = None, owner: str | None = None
+) -> list[CountedRun]:
     """Only what a reason and a holder name.
 
     Raises:
@@ -109,7 +111,7 @@ def chosen(
         raise PinpageError(
             f"owner {owner!r} is not counted here: it is one of {', '.join(sorted(owners))}"
         )
-    return [Counted(run.name, _filtered(run.by_owner, reason, owner)) for run in counted]
+    return [CountedRun(run.name, _filtered(run.by_owner, reason, owner)) for run in counted]
 
 
 def _filtered(by_owner: ByOwner, reason: str | None, owner: str | None) -> ByOwner:
@@ -121,7 +123,7 @@ def _filtered(by_owner: ByOwner, reason: str | None, owner: str | None) -> ByOwn
     return {holder: reasons for holder, reasons in kept.items() if reasons}
 
 
-def as_json(counted: Sequence[Counted]) -> list[dict[str, Any]]:
+def as_json(counted: Sequence[CountedRun]) -> list[dict[str, Any]]:
     """One object per run: its name, the counts, their total."""
     return [
         {"run": run.name, "refused_by_owner": run.by_owner, "total": run.total} for run in counted

@@ -33,7 +33,7 @@ def _never() -> bool:
     return False
 
 
-def _nobody(_name: str, _done: int, _total: int) -> None:
+def _no_progress(_name: str, _done: int, _total: int) -> None:
     return
 
 
@@ -91,7 +91,7 @@ class RequestOptions:
     timeout_ns: int | None = field(default=None, validator=_positive_or_none)
     seed: int = 0
     interrupted: Callable[[], bool] = field(default=_never, repr=False, eq=False)
-    advance: Advance = field(default=_nobody, repr=False, eq=False)
+    advance: Advance = field(default=_no_progress, repr=False, eq=False)
 
 
 @frozen(kw_only=True)

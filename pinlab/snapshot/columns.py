@@ -12,6 +12,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from mm.buddy.free_area import MAX_ORDER
 from mm.state.frames import FrameState
 from pinlab.snapshot.classes import NR_CLASSES, STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.errors import SnapshotError
@@ -19,7 +20,6 @@ from pinpage.units import Mask
 
 __all__ = [
     "COLUMNS",
-    "MAX_ORDER",
     "NOT_KNOWN",
     "Column",
     "block_heads",
@@ -27,8 +27,6 @@ __all__ = [
     "check_shapes",
 ]
 
-MAX_ORDER: Final = 10
-"""Highest order of a buddy block (include/linux/mmzone.h; MAX_ORDER - 1 up to v6.3)."""
 NOT_KNOWN: Final = 255
 """In the uint8 columns `zone`, `gfp` and `block_migratetype`: nothing says."""
 _NR_MIGRATETYPES: Final = 6

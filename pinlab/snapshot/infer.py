@@ -8,9 +8,10 @@ guessed columns must never look alike.  Nothing is ever guessed to be free.
 import numpy as np
 from numpy.typing import NDArray
 
+from mm.buddy.free_area import MAX_ORDER
 from mm.state.frames import FrameState, PageFlag
 from pinlab.snapshot.classes import MOVABLE_CLASSES, NR_CLASSES, STATE_OF_CLASS, FrameClass
-from pinlab.snapshot.columns import MAX_ORDER, NOT_KNOWN, block_heads
+from pinlab.snapshot.columns import NOT_KNOWN, block_heads
 from pinlab.snapshot.facts import ZoneFacts
 from pinpage.units import Mask
 

@@ -14,7 +14,7 @@ import time
 import pytest
 from attrs import evolve
 
-from pinlab.compare.conclusions import comparison_notes
+from pinlab.compare.conclusions import conclusions
 from pinlab.compare.results import Comparison, MeasuredRow, Row
 from pinlab.replay.designs import DESIGNS
 from pinlab.snapshot import image
@@ -102,7 +102,7 @@ def test_not_a_byte_is_lost(bundled):
 def test_the_built_in_recording_says_that_one_callback_buys_next_to_nothing(bundled):
     rows = tuple(Row(**row | {"movable": tuple(row["movable"])}) for row in bundled["rows"])
     shown = bundled | {"measured": MeasuredRow(**bundled["measured"]), "rows": rows}
-    notes = comparison_notes(Comparison(**shown))
+    notes = conclusions(Comparison(**shown))
     starts = [
         "A callback for zbud alone buys 1 huge page by scan (13 against 12), with ",
         "Callbacks for slab and zbud together make ",

@@ -36,7 +36,10 @@ def check_one_line(done, code, *words):
         (["compare", "--movable", "zbud,gpu"], ["'gpu'"]),
         (["compare", "--movable", ","], ["name owners"]),
         (["compare", "--movable", ""], ["name owners"]),
-        (["compare", "--design", "unmovable", "--movable", "zbud"], ["'unmovable' asks no owner: leave --movable out"]),
+        (
+            ["compare", "--design", "unmovable", "--movable", "zbud"],
+            ["'unmovable' asks no owner: leave --movable out"],
+        ),
         (["compare", "--strategy", "guess"], ["--strategy", "'guess'", "'scan', 'plan'"]),
         (["compare", "--seed", "-1"], ["--seed", "0"]),
         (["compare", "--seed", "many"], ["--seed"]),

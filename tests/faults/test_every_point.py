@@ -8,7 +8,7 @@ at once are not tried, but for what the request itself runs into.
 import numpy as np
 import pytest
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.planning.execute import planned_targets
 from mm.planning.ranges import cheapest_ranges
 from pinpage.units import Span
@@ -25,11 +25,11 @@ REGIONS = (*MIXED, "..a.x...", "......y.")
 """And a second one."""
 
 
-def compact(world, strategy, patience):
+def compact(world, strategy, retry):
     world.machine.compact(strategy)
 
 
-def huge2m(world, strategy, patience):
+def huge2m(world, strategy, retry):
     pool = world.machine.hugetlb
     if strategy == "scan":
         pool.set_max(3)
@@ -38,51 +38,51 @@ def huge2m(world, strategy, patience):
         pool.claim(2)
 
 
-def cma(world, strategy, patience):
+def cma(world, strategy, retry):
     for _ in range(2):
-        found = world.machine.cma.request(SIZE, 3, strategy=strategy, patience=patience)
+        found = world.machine.cma.request(SIZE, 3, strategy=strategy, retry=retry)
         if found.pfn >= 0:
             world.obtained.append(Span(found.pfn, found.pfn + SIZE))
 
 
-def contig(world, strategy, patience):
+def contig(world, strategy, retry):
     """From the middle of one pageblock to the middle of the next but one."""
     machine, start = world.machine, UNIT + 2 if strategy == "plan" or not world.has_huge_page else 2
     span = Span(start, start + UNIT)
     if strategy == "scan":
         found = machine.contig.alloc_contig_range(
-            span.start, span.stop, machine.design, patience=patience
+            span.start, span.stop, machine.design, retry=retry
         )
     else:
         census = machine.planned.census(machine.design, with_released=True)[0]
         made = cheapest_ranges(census, UNIT, candidates=np.array([span.start]))
         with planned_targets(machine.buddy, made.targets) as targets:
             found = machine.contig.alloc_contig_range(
-                span.start, span.stop, machine.design, patience=patience, targets=targets
+                span.start, span.stop, machine.design, retry=retry, targets=targets
             )
     if found.pfn >= 0:
         world.obtained.append(span)
 
 
-def offline(world, strategy, patience):
+def offline(world, strategy, retry):
     hotplug = world.machine.hotplug
-    hotplug.offline(0, world.machine.design, strategy=strategy, patience=patience)
-    hotplug.offline(1, world.machine.design, strategy=strategy, patience=patience)
+    hotplug.offline(0, world.machine.design, strategy=strategy, retry=retry)
+    hotplug.offline(1, world.machine.design, strategy=strategy, retry=retry)
 
 
-def huge1g(world, strategy, patience):
+def huge1g(world, strategy, retry):
     machine = world.machine
     source = machine.hugetlbs.gigantic_of(UNIT)
     if strategy == "plan":
-        head = source.alloc_planned(patience=patience)[0].head
+        head = source.alloc_planned(retry=retry)[0].head
     else:
-        head = source.walk(knowledge=strategy, patience=patience).head
+        head = source.walk(knowledge=strategy, retry=retry).head
     if head >= 0:
         world.obtained.append(Span(head, head + UNIT))
 
 
-def power(world, strategy, patience):
-    world.machine.power.consolidate(world.machine.design, strategy=strategy, patience=patience)
+def power(world, strategy, retry):
+    world.machine.power.consolidate(world.machine.design, strategy=strategy, retry=retry)
 
 
 REQUESTS = {
@@ -145,7 +145,7 @@ def run(name, strategy, fault):
     was_killed = False
     with fault.armed(world.machine):
         try:
-            serve(world, strategy, Patience(nr_tries=2, signal_pending=world.signal_pending))
+            serve(world, strategy, RetryPolicy(nr_tries=2, signal_pending=world.signal_pending))
         except KeyboardInterrupt:
             was_killed = True
             world.check()  # here: nothing may wait until the traceback is gone
@@ -154,6 +154,6 @@ def run(name, strategy, fault):
     if fault.at:
         assert fault.has_struck
         world.fault = Fault(fault.kind)  # nothing more, though lies go on
-        serve(world, strategy, Patience(nr_tries=2))
+        serve(world, strategy, RetryPolicy(nr_tries=2))
         world.check()
     return world.nr_obtained(), was_killed

@@ -11,7 +11,7 @@ import random
 import numpy as np
 import pytest
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.machine import Machine
 from mm.paging.shmem import shmem_create, shmem_getpage
 from mm.paging.swapfile import swapoff
@@ -304,7 +304,7 @@ class World:
         machine = self.machine
         machine.hotplug.offline(
             self.draw.randrange(self.nr_blocks), machine.design,
-            strategy=self.draw.choice(STRATEGIES), patience=Patience(nr_tries=3),
+            strategy=self.draw.choice(STRATEGIES), retry=RetryPolicy(nr_tries=3),
         )  # fmt: skip
 
     def online(self):

@@ -8,7 +8,7 @@ picture, so the model is a few lines over strings.
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.state.errno import Errno
 from mm.state.pageblock import MigrateType
 from tests.unit.mm.ranges import SIZE, Ranged
@@ -71,20 +71,20 @@ def test_every_page_that_stays_is_counted_once_under_its_reason(blocks, movable)
 
 @given(calm, st.integers(1, 16), st.integers(0, 4))
 @settings(max_examples=60)
-def test_foregone_ranges_would_have_failed(blocks, count, align_order):
+def test_skipped_ranges_would_have_failed(blocks, count, align_order):
     """The walk that leaves them out ends where the kernel's ends, whatever it moved on the way."""
     results = []
-    for patience in (Patience(), Patience(between_tries=lambda: None)):
+    for retry in (RetryPolicy(), RetryPolicy(between_tries=lambda: None)):
         world = Ranged(*blocks, "........", "........", movable=False)
         world.cma(0, len(blocks))
-        found = world.machine.cma.request(count, align_order, patience=patience)
+        found = world.machine.cma.request(count, align_order, retry=retry)
         world.check()
         results.append(found)
     short, full = results
     assert (short.pfn, short.errno) == (full.pfn, full.errno)
     if full.report.errno is not Errno.ENOMEM:
-        assert short.nr_ranges + short.nr_foregone == full.nr_ranges
-    assert full.nr_foregone == 0
+        assert short.nr_ranges + short.nr_skipped == full.nr_ranges
+    assert full.nr_skipped == 0
 
 
 @given(calm, st.integers(1, 16), st.integers(0, 4), st.booleans())

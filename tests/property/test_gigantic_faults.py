@@ -10,7 +10,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.state.errno import Errno
 from mm.state.pageblock import MigrateType
 from owners.hugetlb_pages import HugetlbPages
@@ -49,7 +49,7 @@ def no_destination(drawn, fault):
     evacuator = drawn.machine.evacuator
     alloc_pages = evacuator._alloc_pages
     evacuator._alloc_pages = lambda *how: -1 if fault() else alloc_pages(*how)
-    return Patience()
+    return RetryPolicy()
 
 
 def callback_refuses(drawn, fault):
@@ -60,18 +60,18 @@ def callback_refuses(drawn, fault):
         return np.full_like(verdicts, Verdict.BUSY) if fault() else verdicts
 
     drawn.owner.isolate_many = asked
-    return Patience()
+    return RetryPolicy()
 
 
 def signal_comes(drawn, fault):
-    return Patience(signal_pending=fault)
+    return RetryPolicy(signal_pending=fault)
 
 
-def walks(drawn, patience, knowledge):
+def walks(drawn, retry, knowledge):
     pages = drawn.machine.hugetlbs.gigantic_of(NR_PAGES)
     if knowledge == "plan":
-        return pages.alloc_planned(patience=patience)[0]
-    return pages.walk(None, knowledge, patience=patience)
+        return pages.alloc_planned(retry=retry)[0]
+    return pages.walk(None, knowledge, retry=retry)
 
 
 def holds_together(machine):
@@ -113,13 +113,13 @@ def pool_of_three(fault):
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_huge_pages_make_way_or_stay_whole_whenever_there_is_no_other(keep):
-    patience = Patience() if keep else Patience(nr_tries=None, timeout_ns=1)
+    retry = RetryPolicy() if keep else RetryPolicy(nr_tries=None, timeout_ns=1)
     for n in itertools.count():
         fault = Fault(n)
         machine, owner = pool_of_three(fault)
         span = Span(0, 24)
         assert machine.evacuator.isolate(span, machine.design)
-        machine.evacuator.evacuate(span, machine.design, patience=patience)
+        machine.evacuator.evacuate(span, machine.design, retry=retry)
         machine.evacuator.undo(span)
         owner.adopt()
         owner.check()

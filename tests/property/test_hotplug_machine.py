@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.hotplug.memory_block import BlockState
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
@@ -99,9 +99,9 @@ class _Refuses(OpaqueOwner):
         return Verdict(int(self.isolate_many(np.array([pin.pfn]), [pin.private], mode)[0]))
 
 
-def attempt(world, **patience):
-    patience = {"nr_tries": 2} | patience
-    result = world.machine.hotplug.offline(0, world.machine.design, patience=Patience(**patience))
+def attempt(world, **retry):
+    retry = {"nr_tries": 2} | retry
+    result = world.machine.hotplug.offline(0, world.machine.design, retry=RetryPolicy(**retry))
     world.check()
     hotplug = world.machine.hotplug
     if result:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm.move.design import RegistryDesign
-from pinlab.load.mixed import ROWS, run
+from pinlab.load.mixed import WORKLOAD_SHARES, run
 from pinlab.replay.designs import DESIGNS
 from pinpage.owner import Reason
 
@@ -22,7 +22,7 @@ def test_two_seconds_of_everything(design):
     result = run(nr_pages=64 * MIB, seconds=2, design=design)
     assert result.nr_compactions == 20
     assert (result.bytes_lost, result.frames_leaked) == (0, 0)
-    assert set(result.actions) == set(ROWS)
+    assert set(result.actions) == set(WORKLOAD_SHARES)
     assert result.pages_swapped_out > 0
     assert result.pages_swapped_in > 0
     assert result.pages_moved > 0
@@ -31,7 +31,7 @@ def test_two_seconds_of_everything(design):
 
 @settings(max_examples=8)
 @given(
-    only=st.sets(st.sampled_from(sorted(ROWS)), min_size=1),
+    only=st.sets(st.sampled_from(sorted(WORKLOAD_SHARES)), min_size=1),
     design=st.sampled_from(sorted(DESIGNS)),
     seed=st.integers(0, 1 << 16),
     strategies=st.lists(st.sampled_from(["scan", "plan"]), min_size=1, max_size=3),
@@ -60,7 +60,7 @@ def test_every_owner_has_pages_moved_under_it(monkeypatch):
     for seed in range(3):
         result = run(
             nr_pages=16 * MIB, seconds=1, seed=seed, compact_every_ns=10_000_000,
-            only=set(ROWS) - {"processes", "hugetlb"},  # room to move to
+            only=set(WORKLOAD_SHARES) - {"processes", "hugetlb"},  # room to move to
         )  # fmt: skip
         assert (result.bytes_lost, result.frames_leaked) == (0, 0)
     expected = {"aio", "balloon", "dentry", "mlock", "radix_tree_node", "rdma", "ring", "z3fold"}

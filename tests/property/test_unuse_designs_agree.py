@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from mm.machine import Machine
-from mm.paging.memory import Memory
+from mm.paging.memory import ProcessMemory
 from mm.paging.paging import Paging
 from mm.paging.swap_core import SwapCore
 from mm.paging.vmscan import shrink_inactive
@@ -31,7 +31,7 @@ class Swapped:
         registry = self.machine.use_registry()
         machine = self.machine
         paging = Paging(machine, machine.refs, machine.rmap, machine.lru, machine.swap)
-        self.memory = Memory(paging)
+        self.memory = ProcessMemory(paging)
         self.zswap = Zswap(
             machine,
             compressor("zlib"),

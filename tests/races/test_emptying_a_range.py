@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mm.contig.page_isolation import first_not_isolated
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.move.design import Answer
 from mm.paging.paging import ANON_BITS
 from mm.state.errno import Errno
@@ -27,7 +27,7 @@ from tests.unit.mm.machines import ScriptedDesign, column
 from tests.unit.mm.ranges import Ranged, names
 
 RANGE = Span(0, 8)
-PATIENT = Patience(None, timeout_ns=10**9)
+PATIENT = RetryPolicy(None, timeout_ns=10**9)
 
 
 class Bench:
@@ -143,7 +143,7 @@ def test_a_drain_alone_would_not_do():
 
     assert world.isolate(0, 8)
     report = world.machine.evacuator.evacuate(
-        RANGE, world.machine.design, patience=Patience(None, between_tries=world_goes_on)
+        RANGE, world.machine.design, retry=RetryPolicy(None, between_tries=world_goes_on)
     )
     assert report.errno is Errno.OK
     assert world.machine.buddy.nr_free_in_block[0] == 8
@@ -204,8 +204,8 @@ def test_hot_removes_endless_loop_honours_signals():
         return len(asked) > 200
 
     assert world.isolate(0, 8)
-    patience = Patience(None, timeout_ns=10**7, signal_pending=signal_pending)
-    report = world.machine.evacuator.evacuate(RANGE, world.machine.design, patience=patience)
+    retry = RetryPolicy(None, timeout_ns=10**7, signal_pending=signal_pending)
+    report = world.machine.evacuator.evacuate(RANGE, world.machine.design, retry=retry)
     assert (report.errno, report.nr_tries) == (Errno.EINTR, 200)
     world.machine.evacuator.undo(RANGE)
     world.check()
@@ -354,7 +354,7 @@ def test_a_kill_before_the_nth_batch_leaves_a_whole_machine(nth):
         calls.append(1)
         return len(calls) > nth
 
-    found = world.contig(0, 24, patience=Patience(signal_pending=killed))
+    found = world.contig(0, 24, retry=RetryPolicy(signal_pending=killed))
     assert found.errno is (Errno.EINTR if nth < 3 else Errno.OK)
     assert found.report.pages_moved == min(2 * nth, 6)
     assert not (world.machine.pageblocks.migratetype == MigrateType.ISOLATE).any()

@@ -7,7 +7,7 @@ process does on another CPU at that moment.
 import numpy as np
 import pytest
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.hotplug.notify import MemoryAction
 from mm.move.design import Unmovable
 from mm.state.errno import Errno
@@ -46,9 +46,9 @@ def block_of(world, space):
     return world.pfn(space) // BLOCK
 
 
-def offline(world, block, **patience):
+def offline(world, block, **retry):
     hotplug = world.machine.hotplug
-    return hotplug.offline(block, world.machine.design, patience=Patience(**patience))
+    return hotplug.offline(block, world.machine.design, retry=RetryPolicy(**retry))
 
 
 # allocation is blocked there, pinning what is there already is not.

@@ -3,14 +3,14 @@
 import numpy as np
 
 from mm.compaction.compact_control import CompactPriority
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.paging.shmem import shmem_create, shmem_getpage
 from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
 from owners.odirect.device import cost_since
 from owners.zbud.pool import ZbudPool
 from pinlab.load import mixed
-from pinlab.load.run import Scenario, make_world
+from pinlab.load.run import LoadRun, make_world
 from pinpage.owner import Mode
 from pinpage.testing.conformance.check import DATA_NR_BYTES
 from pinpage.units import Span
@@ -24,12 +24,12 @@ __all__ = ["WORLDS"]
 def everybody_at_work():
     """Every workload of the mixed load, for a moment, on a small machine."""
     world = make_world(nr_pages=2048, design_name="registry", seed=1)
-    rows = mixed.ROWS.values()
+    rows = mixed.WORKLOAD_SHARES.values()
     workloads = [
         row.make(world, row.name, nr_slots=row.nr_slots(world.nr_pages), pace_ns=row.pace_ns)
         for row in rows
     ]
-    scenario = Scenario(world, workloads)
+    scenario = LoadRun(world, workloads)
     scenario.run(250_000_000)
     return [scenario]
 
@@ -70,7 +70,7 @@ def asked_for_all():
     came.append(machine.cma.request(3))
     came.append(machine.cma.request(3, strategy="plan"))
     machine.power.configure(SIZE)
-    came.append(machine.power.consolidate(design, patience=Patience(nr_tries=1), want=1))
+    came.append(machine.power.consolidate(design, retry=RetryPolicy(nr_tries=1), want=1))
     came.append(machine.power.account())
     came.append(machine.alloc_pages(3, Gfp.KERNEL))
     for kcompactd in machine.kcompactd.values():

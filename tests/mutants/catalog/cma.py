@@ -10,7 +10,7 @@ PINS = "tests/unit/mm/contig/test_cma_pins.py"
 REFUSALS = "tests/refusals/test_mm_refuses.py"
 RANGES = "tests/property/test_contig_ranges.py"
 LOOP = f"{T_CMA}::test_the_first_run_is_that_of_the_plain_loop"
-FOREGONE = f"{RANGES}::test_foregone_ranges_would_have_failed"
+SKIPPED = f"{RANGES}::test_skipped_ranges_would_have_failed"
 CHEAPEST = f"{RANGES}::test_the_plan_finds_a_range_if_there_is_one_and_the_cheapest"
 
 _AREA = [
@@ -55,15 +55,15 @@ _WALK = [
     ("second-round", "one walk", CMA,
      "area, bit + step, nr_bits", "area, (bit + step) % 16, nr_bits",
      (f"{T_CMA}::test_there_is_no_second_round",)),
-    ("too-much-foregone", "foregone ranges would fail", CMA,
-     "area.bit_of(int(hopeless[-1])))\n", "area.bit_of(int(hopeless[-1])) + 2)\n",
-     (T_CMA, FOREGONE)),
-    ("foregone-though-the-world-goes-on", "only where nothing happens between tries", CMA,
-     "        if not patience.is_alone or not len(hopeless):\n",
-     "        if not len(hopeless):\n", (T_CMA,)),
-    ("nothing-is-foregone", "hopeless ranges are left out", CMA,
-     "        if not patience.is_alone or not len(hopeless):\n",
-     "        if patience is not None:\n", (T_CMA,)),
+    ("too-much-skipped", "skipped ranges would fail", CMA,
+     "area.bit_of(int(immovable[-1])))\n", "area.bit_of(int(immovable[-1])) + 2)\n",
+     (T_CMA, SKIPPED)),
+    ("skipped-though-the-world-goes-on", "only where nothing happens between tries", CMA,
+     "        if not retry.is_alone or not len(immovable):\n",
+     "        if not len(immovable):\n", (T_CMA,)),
+    ("nothing-is-skipped", "immovable ranges are left out", CMA,
+     "        if not retry.is_alone or not len(immovable):\n",
+     "        if retry is not None:\n", (T_CMA,)),
     ("refusals-of-every-range", "those of the last range", CMA,
      "        self.report.refusals.counts.clear()\n", "", (T_CMA,)),
     ("blocks-become-movable", "the given type", CMA,

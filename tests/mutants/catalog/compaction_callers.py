@@ -227,7 +227,7 @@ _DAEMONS = [
      "        if self.score() >= before:\n", "        if False:\n", (T_KCOMPACTD,)),
     ("marks-off", "compaction_proactiveness", KCOMPACTD,
      "low = max(100 - proactiveness, 5)", "low = 100 - proactiveness", (T_KCOMPACTD,)),
-    ("kswapd-never-hopeless", "16 runs in vain", KSWAPD,
+    ("kswapd-never-immovable", "16 runs in vain", KSWAPD,
      "or self.nr_failures >= MAX_FAILURES:", "or False:", (T_KSWAPD,)),
     ("kswapd-never-forgives", "progress forgives", KSWAPD,
      "0 if nr_reclaimed else self.nr_failures + 1", "self.nr_failures + (not nr_reclaimed)",

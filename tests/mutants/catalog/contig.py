@@ -9,7 +9,7 @@ WALK, TARGETS = "mm/contig/range_walk.py", "mm/contig/evacuate.py"
 CONTIG, T_CONTIG = "mm/contig/contig.py", "tests/unit/mm/contig/test_contig.py"
 CLEAN, T_CLEAN = "mm/paging/clean_pages.py", "tests/unit/mm/paging/test_clean_cache.py"
 REASONS, T_REASONS = "mm/state/reasons.py", "tests/unit/mm/state/test_reasons.py"
-PATIENCE, T_PATIENCE = "mm/contig/patience.py", "tests/unit/mm/contig/test_patience.py"
+RETRY, T_RETRY = "mm/contig/retry.py", "tests/unit/mm/contig/test_retry.py"
 RACES = "tests/races/test_emptying_a_range.py"
 FREED = f"{RACES}::test_pages_freed_before_during_and_after_come_free"
 INSIDE = f"{RACES}::test_allocations_never_get_a_frame_of_the_range"
@@ -37,13 +37,13 @@ _RACES = [
     ("targets-inside-the-range-pass", "E2, R-23", TARGETS,
      "            require(pfn not in self._span,", "            require(pfn >= 0,", (T_EVACUATE,)),
     ("six-tries", "R-32: five tries of ten passes", EVACUATE,
-     "            if nr_tries == patience.nr_tries:\n",
-     "            if nr_tries > (patience.nr_tries or 0):\n", (T_EVACUATE, RACES)),
+     "            if nr_tries == retry.nr_tries:\n",
+     "            if nr_tries > (retry.nr_tries or 0):\n", (T_EVACUATE, RACES)),
     ("tries-count-over-the-whole-range", "R-32: each batch has five", EVACUATE,
      "        nr_tries = 0\n", "        nr_tries = walk.report.nr_tries\n", (T_EVACUATE,)),
     ("endless-loop-deaf-to-signals", "R-32: hot-remove honours signals", WALK,
-     "        if patience.signal_pending():\n",
-     "        if patience.signal_pending() and self.looks_first:\n",
+     "        if retry.signal_pending():\n",
+     "        if retry.signal_pending() and self.looks_first:\n",
      (f"{RACES}::test_hot_removes_endless_loop_honours_signals",)),
     ("page-put-back-on-the-other-list", "R-34: its own kind of list", "mm/move/move.py",
      "        self._lru.putback_many(pfns[~gone & self._from_lru[pfns]])\n",
@@ -67,11 +67,11 @@ _RACES = [
 
 _WALKS = [
     ("signal-asked-once", "EINTR between batches", EVACUATE,
-     "            if (ends := walk.ends(patience)) is not None:\n",
-     "            if not nr_tries and (ends := walk.ends(patience)) is Errno.EBUSY:\n",
+     "            if (ends := walk.ends(retry)) is not None:\n",
+     "            if not nr_tries and (ends := walk.ends(retry)) is Errno.EBUSY:\n",
      (f"{T_EVACUATE}::test_a_fatal_signal_ends_it_and_what_was_not_reached_ran_out_of_time",)),
     ("world-stands-still-between-tries", "between_tries", EVACUATE,
-     "            if nr_tries:\n                patience.between_tries()\n", "", (T_EVACUATE,)),
+     "            if nr_tries:\n                retry.between_tries()\n", "", (T_EVACUATE,)),
     ("no-destination-is-tried-again", "ENOMEM stops the call", EVACUATE,
      "            if walk.has_no_target(batch):\n                return Errno.ENOMEM\n", "",
      (T_EVACUATE,)),
@@ -79,8 +79,8 @@ _WALKS = [
      "        nr_left += len(walk.attempt(batch))\n    return nr_left",
      "        nr_left += len(walk.attempt(batch))\n        return nr_left\n    return nr_left",
      (T_EVACUATE,)),
-    ("patience-for-ever-accepted", "an end for every loop", EVACUATE,
-     "        if not patience.can_end:\n", "        if patience is None:\n",
+    ("retry-for-ever-accepted", "an end for every loop", EVACUATE,
+     "        if not retry.can_end:\n", "        if retry is None:\n",
      (T_EVACUATE,)),
     ("huge-pages-ignored", "huge pages first", EVACUATE,
      "            if errno is not Errno.OK:\n                return walk.finish(errno)\n", "",
@@ -135,8 +135,8 @@ _WALKS = [
      (T_EVACUATE,)),
     ("moves-uncounted", "pages_moved", WALK,
      "            self.report.pages_moved += moved.nr_moved\n", "", (T_EVACUATE,)),
-    ("hopeless-forgotten", "hopeless frames are told", WALK,
-     "        self.hopeless[batch - self.span.start] = ~tried\n", "", (T_EVACUATE,)),
+    ("immovable-forgotten", "immovable frames are told", WALK,
+     "        self.immovable[batch - self.span.start] = ~tried\n", "", (T_EVACUATE,)),
     ("refusals-counted-at-every-try", "once, at the end", WALK,
      "        asked = (reasons != _UNASKED) & (reasons > Reason.RELEASED)\n",
      "        asked = reasons > Reason.RELEASED\n        reasons[reasons == _UNASKED] = 5\n",
@@ -222,13 +222,13 @@ _COUNTS = [
     ("frames-of-a-pair-count-once", "frames, not kinds", REASONS,
      "            self.counts[Reason(pair // 256), name] += count\n",
      "            self.counts[Reason(pair // 256), name] += 1\n", (T_REASONS,)),
-    ("patience-of-no-tries", "at least one try", PATIENCE,
+    ("retry-of-no-tries", "at least one try", RETRY,
      "            if value is not None and value < 1:\n", "            if value == -7:\n",
-     (T_PATIENCE,)),
-    ("nobody-ever-acts", "between_tries", PATIENCE,
-     "        return self.between_tries is _nothing\n", "        return True\n", (T_PATIENCE,)),
-    ("reports-forget-releases", "reports add up", PATIENCE,
-     "        self.pages_released += other.pages_released\n", "", (T_PATIENCE,)),
+     (T_RETRY,)),
+    ("nobody-ever-acts", "between_tries", RETRY,
+     "        return self.between_tries is _nothing\n", "        return True\n", (T_RETRY,)),
+    ("reports-forget-releases", "reports add up", RETRY,
+     "        self.pages_released += other.pages_released\n", "", (T_RETRY,)),
 ]  # fmt: skip
 
 MUTANTS = [

@@ -116,7 +116,7 @@ _CONSUMERS = [
      "            if not agreed:\n", "            if not agreed and errno is not Errno.OK:\n",
      _point("offline-scan-interrupt a question")),
     ("notifiers-left-in-suspense-by-a-veto", "GOING is followed by CANCEL", "mm/hotplug/notify.py",
-     "                self.tell(cancel, block)\n", "                pass\n",
+     "                self.notify(cancel, block)\n", "                pass\n",
      _point("offline-scan-veto")),
     ("power-region-stays-isolated", "nothing is isolated that is not off", "mm/power/power.py",
      "        finally:\n            self._open_unless_off(span)\n        self._note",

@@ -252,7 +252,7 @@ MUTANTS: list[Mutant] = [
         name="huge-move-hot-remove-keeps-the-pool",
         guards="dissolve",
         file=EVACUATE,
-        old="keep = patience.nr_tries is not None",
+        old="keep = retry.nr_tries is not None",
         new="keep = True",
         tests=(T_MOVE,),
     ),

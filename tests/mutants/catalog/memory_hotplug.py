@@ -50,7 +50,7 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "hotplug-veto-is-not-cancelled", "offline step 4: everybody hears of a veto", NOTIFY,
-        "                self.tell(cancel, block)\n", "                pass\n",
+        "                self.notify(cancel, block)\n", "                pass\n",
         f"{UNIT}::test_a_veto_leaves_all_as_it_was_and_everybody_hears_of_it",
     ),
     _hp(
@@ -62,8 +62,8 @@ MUTANTS: list[Mutant] = [
     # The loop.
     _hp(
         "offline-one-round-too-many", "R-32: bounded retries", LOOP,
-        "elif self.nr_rounds == self._patience.nr_tries:",
-        "elif self.nr_rounds - 1 == self._patience.nr_tries:",
+        "elif self.nr_rounds == self._retry.nr_tries:",
+        "elif self.nr_rounds - 1 == self._retry.nr_tries:",
         f"{UNIT}::test_a_bounded_attempt_gives_up_after_its_rounds",
     ),
     _hp(
@@ -86,7 +86,7 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "offline-repeats-although-the-world-goes-on", "between_tries may change anything", LOOP,
-        "        if began is None or not patience.is_alone:\n", "        if began is None:\n",
+        "        if began is None or not retry.is_alone:\n", "        if began is None:\n",
         f"{RACES}::test_a_short_pin_is_waited_for", f"{RACES}::test_time_and_io_go_on_together",
     ),
     _hp(

@@ -81,7 +81,7 @@ _MOVER = [
     ("half-done-moves-pass", "V4", MOVE,
      'require(not held.any(), "V4', 'require(True, "V4', (T_MOVE,)),
     ("alias-left-behind", "V4", MOVE,
-     'require(not self.refs.nr_standing, "V4', 'require(True, "V4', (T_MOVE,)),
+     'require(not self.refs.nr_aliases, "V4', 'require(True, "V4', (T_MOVE,)),
     ("contents-left-behind", "contents travel", MOVE,
      "        self._contents.copy(sources, targets)\n", "", (SURVIVE,)),
     ("flags-left-behind", "flags travel", MOVE,

@@ -85,11 +85,11 @@ _REPLAYED = [
         f"{_REPLAY}::test_the_seed_decides_about_contents_and_about_nothing_else",
     ),
     planted(
-        "replay-strangers-welcome",
+        "replay-unknown-welcome",
         "unknown owners are named",
         "pinlab/replay/owners.py",
-        "strangers = sorted(set(movable) - set(known))",
-        "strangers = sorted(set(movable) - set(movable))",
+        "unknown = sorted(set(movable) - set(known))",
+        "unknown = sorted(set(movable) - set(movable))",
         f"{_REPLAY}::test_a_stranger_is_named_with_those_that_exist",
     ),
     planted(
@@ -104,7 +104,7 @@ _REPLAYED = [
 
 _READ_BACK = [
     planted(
-        "ledger-missing-is-nothing",
+        "read-back-missing-is-nothing",
         "nothing is lost silently",
         "pinlab/replay/read_back.py",
         "ReadBack(0, missing * PAGE_SIZE)",
@@ -112,15 +112,15 @@ _READ_BACK = [
         f"{_LEDGER}::test_a_page_table_entry_that_was_dropped_is_a_page_lost",
     ),
     planted(
-        "ledger-ousted-is-nothing",
+        "read-back-overwritten-is-nothing",
         "nothing is lost silently",
         "pinlab/replay/read_back.py",
-        "ReadBack(0, nr_ousted * PAGE_SIZE)",
+        "ReadBack(0, nr_overwritten * PAGE_SIZE)",
         "ReadBack(0, 0)",
         f"{_LEDGER}::test_two_pages_that_name_one_slot_lose_one_of_them",
     ),
     planted(
-        "ledger-leftover-entries-are-nothing",
+        "read-back-leftover-entries-are-nothing",
         "nothing is lost silently",
         "pinlab/replay/read_back.py",
         "PAGE_SIZE * (not kept))",
@@ -128,7 +128,7 @@ _READ_BACK = [
         f"{_LEDGER}::test_an_entry_that_zswap_forgot_is_lost",
     ),
     planted(
-        "ledger-blob-unread",
+        "read-back-blob-unread",
         "nothing is lost silently",
         "pinlab/replay/read_back.py",
         "if found == blob or",
@@ -136,7 +136,7 @@ _READ_BACK = [
         f"{_LEDGER}::test_one_flipped_bit_in_a_pool_page_loses_the_object_there",
     ),
     planted(
-        "ledger-anew-is-lost",
+        "read-back-anew-is-lost",
         "no false alarm",
         "pinlab/replay/read_back.py",
         "if found == blob or _inflated(found) == self._page(serial):",
@@ -144,7 +144,7 @@ _READ_BACK = [
         f"{_LEDGER}::test_a_page_that_was_compressed_anew_is_not_lost",
     ),
     planted(
-        "ledger-disk-unread",
+        "read-back-disk-unread",
         "no false alarm",
         "pinlab/replay/read_back.py",
         "return area.disk.get(offset)",
@@ -152,7 +152,7 @@ _READ_BACK = [
         f"{_LEDGER}::test_a_page_written_to_disk_is_looked_for_there",
     ),
     planted(
-        "ledger-swap-cache-unread",
+        "read-back-swap-cache-unread",
         "no false alarm",
         "pinlab/replay/read_back.py",
         "        if pfn >= 0:\n            return self.contents.read(pfn)\n",
@@ -160,7 +160,7 @@ _READ_BACK = [
         f"{_LEDGER}::test_a_page_in_the_swap_cache_is_looked_for_there",
     ),
     planted(
-        "ledger-objects-unread",
+        "read-back-objects-unread",
         "nothing is lost silently",
         "pinlab/replay/read_back.py",
         "        for owner, serials in self.objects:\n",

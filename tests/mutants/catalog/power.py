@@ -130,7 +130,7 @@ MUTANTS: list[Mutant] = [
         name="power-plans-once",
         guards="what resists is planned around",
         file=POWER,
-        old="            if not stays_on or now.patience.signal_pending():\n",
+        old="            if not stays_on or now.retry.signal_pending():\n",
         new="            if True:\n",
         tests=(UNIT,),
     ),

@@ -64,15 +64,15 @@ MUTANTS: list[Mutant] = [
         tests=(UNIT_WORKLOADS,),
     ),
     Mutant(
-        name="books-share-serials",
+        name="stored-pages-share-serials",
         guards="serials of its own",
         file=WORKLOADS,
-        old="        self._next = lane << _LANE_SHIFT\n",
-        new="        self._next = 1 << _LANE_SHIFT\n",
+        old="        self._next = series << _SERIES_SHIFT\n",
+        new="        self._next = 1 << _SERIES_SHIFT\n",
         tests=(UNIT_WORKLOADS,),
     ),
     Mutant(
-        name="book-believes-everything",
+        name="comparing-believes-everything",
         guards="bytes lost",
         file=WORKLOADS,
         old="        same = data == expected\n",
@@ -80,7 +80,7 @@ MUTANTS: list[Mutant] = [
         tests=(UNIT_WORKLOADS,),
     ),
     Mutant(
-        name="book-forgets-frames-that-differ",
+        name="comparing-forgets-frames-that-differ",
         guards="bytes lost",
         file=WORKLOADS,
         old="ReadBack(nr_same * PAGE_SIZE, (len(slots) - nr_same) * PAGE_SIZE)",

@@ -8,7 +8,7 @@ Q  clean page cache with such a reference
 
 import numpy as np
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.state.frames import PageFlag
 from mm.state.pageblock import MigrateType
 from pinpage.owner import Reason
@@ -55,10 +55,8 @@ class Ranged(Drawn):
         """Isolate, evacuate, undo; everything checked afterwards."""
         machine, span = self.machine, Span(start, stop)
         assert machine.evacuator.isolate(span, machine.design)
-        patience = how.pop("patience", Patience())
-        report = machine.evacuator.evacuate(
-            span, design or machine.design, patience=patience, **how
-        )
+        retry = how.pop("retry", RetryPolicy())
+        report = machine.evacuator.evacuate(span, design or machine.design, retry=retry, **how)
         self.check()
         machine.evacuator.undo(span)
         self.check()

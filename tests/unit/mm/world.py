@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mm.paging.memory import Memory, mmput
+from mm.paging.memory import ProcessMemory, mmput
 from mm.paging.paging import Paging
 from mm.paging.swapfile import Pending, no_signal, try_to_unuse_swp_entry
 from mm.paging.vmscan import Reclaimed, shrink_inactive
@@ -119,7 +119,7 @@ class World:
         self.refs = Refs(self.frames, self.lru, self.source.release, self.counters)
         self.swap = Swap(self.frames, self.rmap)
         self.paging = Paging(self.source, self.refs, self.rmap, self.lru, self.swap)
-        self.memory = Memory(self.paging)
+        self.memory = ProcessMemory(self.paging)
         self.front = DictFrontSwap()
         self.area: SwapArea = self.swap.swapon(nr_slots, self.front if frontswap else None)
         self.init_mm = self.swap.mmlist.init_mm

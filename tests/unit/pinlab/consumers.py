@@ -37,7 +37,7 @@ def moves_a_block(subject, options):
 
 
 def interrupts_itself(subject, options):
-    """Presses Ctrl-C inside its first attempt; its patience notices."""
+    """Presses Ctrl-C inside its first attempt; its retry policy notices."""
     account = Account(subject, options, request="huge2m", unit="2 MiB page")
     for at in range(3):
         if account.interrupted:

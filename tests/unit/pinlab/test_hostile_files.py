@@ -125,7 +125,7 @@ def test_many_columns_are_no_way_around_the_bound(tmp_path):
 
 def test_more_frames_than_are_read_or_fit_are_refused_unread(tmp_path, monkeypatch):
     with pytest.raises(SnapshotError, match="more than the 536,870,912 that are read"):
-        npz.require_frames(npz.MAX_NR_FRAMES + 1, "a.npz")
+        npz.require_frames(npz.MAX_NR_FRAMES_READ + 1, "a.npz")
     monkeypatch.setattr(npz, "nr_bytes_available", lambda: 1 << 16)
     refused(saved(tmp_path / "a.npz"), "state", "are available", "use a larger machine")
     with pytest.raises(PinpageError, match="use a larger machine"):

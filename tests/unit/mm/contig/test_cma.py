@@ -5,7 +5,7 @@ import pytest
 
 from mm.contig.cma import MAX_CMA_AREAS
 from mm.contig.cma_area import CmaArea
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
@@ -153,16 +153,16 @@ def test_the_vector_of_the_reference_pfn_20_busy():
 
 def test_without_alignment_the_walk_goes_on_one_page_later():
     world, _ = area_of("..P.....", "...P....")
-    goes_on = Patience(between_tries=lambda: None)
-    found = world.machine.cma.request(8, patience=goes_on)
-    assert (found.pfn, found.nr_ranges, found.nr_foregone) == (3, 4, 0)
+    goes_on = RetryPolicy(between_tries=lambda: None)
+    found = world.machine.cma.request(8, retry=goes_on)
+    assert (found.pfn, found.nr_ranges, found.nr_skipped) == (3, 4, 0)
     world.check()
 
 
-def test_ranges_around_a_hopeless_page_are_foregone():
+def test_ranges_around_a_immovable_page_are_skipped():
     world, _ = area_of("..P.....", "...P....")
     found = world.machine.cma.request(8)
-    assert (found.pfn, found.nr_ranges, found.nr_foregone) == (3, 3, 1)
+    assert (found.pfn, found.nr_ranges, found.nr_skipped) == (3, 3, 1)
 
 
 def test_who_is_in_the_way_is_told_of_the_last_range():
@@ -175,8 +175,8 @@ def test_who_is_in_the_way_is_told_of_the_last_range():
 def test_an_error_other_than_busy_stops_the_walk():
     world, area = area_of("a.......", FREE, spare=0)
     world.machine.alloc_page(Gfp.HIGHUSER_MOVABLE)
-    signal = Patience(signal_pending=lambda: True)
-    found = world.machine.cma.request(4, patience=signal)
+    signal = RetryPolicy(signal_pending=lambda: True)
+    found = world.machine.cma.request(4, retry=signal)
     assert (found.errno, found.nr_ranges) == (Errno.EINTR, 1)
     assert not area.bitmap.any()
     full, area = area_of("aaaaaaaa", "aaaaaaaa", spare=0)
@@ -195,7 +195,7 @@ def test_there_is_no_second_round():
         if len(tries) == 5:  # (four between the tries at the first range)
             world.machine.put_page(int(world.cache.pte[0]) - 1)
 
-    found = world.machine.cma.request(8, 3, patience=Patience(between_tries=world_goes_on))
+    found = world.machine.cma.request(8, 3, retry=RetryPolicy(between_tries=world_goes_on))
     assert (found.pfn, found.nr_ranges, found.errno) == (-1, 2, Errno.ENOMEM)
     assert not area.bitmap.any()
     assert world.machine.cma.alloc(8, 3) == 0
@@ -227,7 +227,7 @@ def test_a_request_inside_a_request_gets_another_range():
             got.append(world.machine.cma.alloc(4))
             world.unpin()
 
-    outer = world.machine.cma.request(4, patience=Patience(between_tries=world_goes_on))
+    outer = world.machine.cma.request(4, retry=RetryPolicy(between_tries=world_goes_on))
     assert (outer.pfn, got) == (0, [8])
     world.check()
 
@@ -287,7 +287,7 @@ def test_an_exception_on_the_way_clears_the_bits():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        world.machine.cma.request(4, patience=Patience(signal_pending=interrupt))
+        world.machine.cma.request(4, retry=RetryPolicy(signal_pending=interrupt))
     assert not area.bitmap.any()
     world.check()
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
@@ -93,7 +93,7 @@ def test_busy_is_not_the_last_word():
         return False
 
     world.machine.design = design = ScriptedDesign(reasons=[Reason.OWNER_AGAIN] * 50)
-    found = world.contig(0, 8, design, patience=Patience(signal_pending=looks_for_signals))
+    found = world.contig(0, 8, design, retry=RetryPolicy(signal_pending=looks_for_signals))
     assert found.report.errno is Errno.EBUSY
     assert (found.errno, found.pfn) == (Errno.OK, 0)
 
@@ -102,8 +102,8 @@ def test_other_errors_are_final():
     world = Ranged("a.......", "########")
     assert world.contig(0, 8).errno is Errno.ENOMEM
     world = Ranged("a.......", "........")
-    patience = Patience(signal_pending=lambda: True)
-    assert world.contig(0, 8, patience=patience).errno is Errno.EINTR
+    retry = RetryPolicy(signal_pending=lambda: True)
+    assert world.contig(0, 8, retry=retry).errno is Errno.EINTR
     assert types(world) == [M, M]
     assert world.picture() == ["a.......", "........"]
 
@@ -162,7 +162,7 @@ def test_an_exception_on_the_way_lets_allocations_in_again():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        world.contig(0, 8, patience=Patience(signal_pending=interrupt))
+        world.contig(0, 8, retry=RetryPolicy(signal_pending=interrupt))
     assert types(world) == [M, M]
     world.check()
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm.contig.patience import NR_CONTIG_TRIES, Patience
+from mm.contig.retry import NR_CONTIG_TRIES, RetryPolicy
 from mm.move.design import Answer
 from mm.paging.paging import ANON_BITS
 from mm.state.errno import Errno
@@ -222,7 +222,7 @@ def test_who_says_yes_later_is_moved_in_the_same_batch():
         nr_asked.append(1)
         world.owner.movable = len(nr_asked) == 3
 
-    report = world.evacuate(0, 8, patience=Patience(between_tries=world_goes_on))
+    report = world.evacuate(0, 8, retry=RetryPolicy(between_tries=world_goes_on))
     assert (report.errno, report.pages_moved, len(nr_asked)) == (Errno.OK, 1, 3)
 
 
@@ -230,12 +230,12 @@ def test_batches_are_of_32_frames():
     world = Ranged("#" * 8, *["#" * 8] * 5, *["." * 8] * 6)
     design = ScriptedDesign(reasons=[Reason.OWNER_BUSY] * FOR_EVER)
     world.machine.design = design
-    world.evacuate(0, 48, patience=Patience(nr_tries=1))
+    world.evacuate(0, 48, retry=RetryPolicy(nr_tries=1))
     assert moves_of(design) == [list(range(8))], "one pageblock at most, and 32 frames"
     large = Ranged("#" * 64, "." * 64, size=64)
     design = ScriptedDesign(reasons=[Reason.OWNER_BUSY] * FOR_EVER)
     large.machine.design = design
-    large.evacuate(0, 64, patience=Patience(nr_tries=1))
+    large.evacuate(0, 64, retry=RetryPolicy(nr_tries=1))
     assert moves_of(design) == [list(range(32))]
 
 
@@ -257,7 +257,7 @@ def test_the_first_page_without_a_destination_ends_it():
 def test_a_fatal_signal_ends_it_and_what_was_not_reached_ran_out_of_time():
     world = Ranged("a.......", "aa......", "........")
     answers = iter([False, True])
-    report = world.evacuate(0, 16, patience=Patience(signal_pending=lambda: next(answers)))
+    report = world.evacuate(0, 16, retry=RetryPolicy(signal_pending=lambda: next(answers)))
     assert (report.errno, report.pages_moved) == (Errno.EINTR, 1)
     assert names(report) == {"home": {"TIMEOUT": 2}}
     assert not report.timed_out
@@ -265,7 +265,7 @@ def test_a_fatal_signal_ends_it_and_what_was_not_reached_ran_out_of_time():
 
 def test_a_timeout_counts_simulated_time():
     world = Ranged("a.......", "aa......", "........")
-    report = world.evacuate(0, 16, patience=Patience(timeout_ns=1))
+    report = world.evacuate(0, 16, retry=RetryPolicy(timeout_ns=1))
     assert (report.errno, report.timed_out, report.pages_moved) == (Errno.EBUSY, True, 1)
     assert names(report) == {"home": {"TIMEOUT": 2}}
 
@@ -287,7 +287,7 @@ def test_a_pinned_anonymous_page_passes_isolation_and_is_passed_over():
     report = world.evacuate(0, 8)
     assert (report.errno, report.pages_moved) == (Errno.OK, 1)
     assert names(report) == {"home": {"UNACCOUNTED": 1}}
-    assert report.hopeless.tolist() == report.left.tolist() == [1]
+    assert report.immovable.tolist() == report.left.tolist() == [1]
     assert world.machine.counters.pages_retried == 0
 
 
@@ -296,7 +296,7 @@ def test_a_pinned_page_of_the_cache_is_tried_fifty_times():
     report = world.evacuate(0, 8)
     assert (report.errno, report.nr_tries) == (Errno.EBUSY, 5)
     assert names(report) == {"home": {"UNACCOUNTED": 1}}
-    assert not len(report.hopeless)
+    assert not len(report.immovable)
     assert world.machine.counters.pages_retried == 49
 
 
@@ -313,13 +313,13 @@ def test_so_is_an_anonymous_one_in_the_swap_cache():
 
 def test_a_short_pin_that_ends_is_waited_for():
     world = Ranged("Q.......", "........")
-    report = world.evacuate(0, 8, patience=Patience(between_tries=world.unpin), drop_clean=False)
+    report = world.evacuate(0, 8, retry=RetryPolicy(between_tries=world.unpin), drop_clean=False)
     assert (report.errno, report.pages_moved, report.nr_tries) == (Errno.OK, 1, 2)
 
 
 def test_hot_remove_tries_pinned_pages_until_its_patience_ends():
     world = Ranged("P.......", "........")
-    report = world.evacuate(0, 8, patience=Patience(None, timeout_ns=100_000))
+    report = world.evacuate(0, 8, retry=RetryPolicy(None, timeout_ns=100_000))
     assert (report.errno, report.timed_out) == (Errno.EBUSY, True)
     assert names(report) == {"home": {"UNACCOUNTED": 1}}
     assert report.elapsed_ns >= 100_000
@@ -327,7 +327,7 @@ def test_hot_remove_tries_pinned_pages_until_its_patience_ends():
 
 def test_and_is_done_once_they_are_unpinned():
     world = Ranged("PPa.....", "........")
-    report = world.evacuate(0, 8, patience=Patience(None, between_tries=world.unpin))
+    report = world.evacuate(0, 8, retry=RetryPolicy(None, between_tries=world.unpin))
     assert (report.errno, report.pages_moved, len(report.left)) == (Errno.OK, 3, 0)
 
 
@@ -348,8 +348,8 @@ def test_with_a_callback_of_the_pinner_it_moves():
 def test_for_ever_with_nobody_to_end_it_is_refused():
     world = Ranged("a.......", "........")
     assert world.isolate(0, 8)
-    with pytest.raises(PinpageError, match="nothing ends this patience"):
-        world.machine.evacuator.evacuate(Span(0, 8), world.machine.design, patience=Patience(None))
+    with pytest.raises(PinpageError, match="nothing ends it"):
+        world.machine.evacuator.evacuate(Span(0, 8), world.machine.design, retry=RetryPolicy(None))
 
 
 def test_a_sweep_is_one_round_over_everything():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.hotplug.memory_block import BlockState
 from mm.hotplug.notify import MemoryAction
 from mm.state.errno import Errno
@@ -164,8 +164,8 @@ def test_a_pinned_page_is_accepted_and_spins_until_a_signal():
         nr_asked += 1
         return nr_asked > 40
 
-    patience = Patience(nr_tries=None, signal_pending=signal_pending)
-    result = offline(world, 0, patience=patience)
+    retry = RetryPolicy(nr_tries=None, signal_pending=signal_pending)
+    result = offline(world, 0, retry=retry)
     assert result.errno is Errno.EINTR
     assert result.nr_rounds == 40
     assert result.report.pages_moved == 2, "its neighbours left for nothing"
@@ -178,7 +178,7 @@ def test_a_pinned_page_is_accepted_and_spins_until_a_signal():
 
 def test_time_ends_it_as_timeout_does():
     world = pinned("a.aa....", FREE, FREE, FREE)
-    result = offline(world, 0, patience=Patience(nr_tries=None, timeout_ns=1_000_000))
+    result = offline(world, 0, retry=RetryPolicy(nr_tries=None, timeout_ns=1_000_000))
     assert result.errno is Errno.EINTR
     assert result.report.timed_out
     assert 1_000_000 <= result.report.elapsed_ns < 1_100_000
@@ -192,7 +192,7 @@ def test_rounds_that_are_only_counted_come_to_the_same(limit):
     for how in ({}, {"between_tries": lambda: None}):  # made, if anything might have happened
         world = pinned("a.aa....", FREE, FREE, FREE)
         machine = world.machine
-        result = offline(world, 0, patience=Patience(nr_tries=None, **limit, **how))
+        result = offline(world, 0, retry=RetryPolicy(nr_tries=None, **limit, **how))
         ends.append((
             result.errno, result.nr_rounds, result.report.elapsed_ns, machine.clock.now_ns,
             machine.counted(), machine.digest(),
@@ -204,7 +204,7 @@ def test_rounds_that_are_only_counted_come_to_the_same(limit):
 
 def test_a_bounded_attempt_gives_up_after_its_rounds():
     world = pinned("a.aa....", FREE, FREE, FREE)
-    result = offline(world, 0, patience=Patience(nr_tries=3))
+    result = offline(world, 0, retry=RetryPolicy(nr_tries=3))
     assert (result.errno, result.nr_rounds) == (Errno.EBUSY, 3)
     assert offline(world, 0).nr_rounds == 5, "as in v3.11"
     world.machine.put_page(0)
@@ -220,7 +220,7 @@ def test_a_pin_that_ends_lets_it_end():
         if nr_waits == 7:
             world.machine.put_page(0)
 
-    result = offline(world, 0, patience=Patience(nr_tries=None, between_tries=io_completes))
+    result = offline(world, 0, retry=RetryPolicy(nr_tries=None, between_tries=io_completes))
     assert result
     assert (result.nr_rounds, result.report.refusals.total) == (8, 0)
 
@@ -242,7 +242,7 @@ def test_a_pinner_without_a_callback_is_named_when_the_time_is_over():
     gup = OpaqueOwner("gup", movable=False, references=1, registry=machine.registry)
     assert machine.refs.get_page(0)
     gup.adopt(column(0))
-    result = offline(world, 0, patience=Patience(nr_tries=None, timeout_ns=10**6))
+    result = offline(world, 0, retry=RetryPolicy(nr_tries=None, timeout_ns=10**6))
     assert (result.errno, result.report.timed_out) == (Errno.EINTR, True)
     assert result.report.refusals.by_owner() == {"gup": {Reason.NO_CALLBACK: 1}}
     assert [obstacle.owner for obstacle in result.obstacles.first(2)] == ["gup"]
@@ -250,8 +250,8 @@ def test_a_pinner_without_a_callback_is_named_when_the_time_is_over():
 
 def test_a_patience_without_end_is_refused_before_anything_happens():
     world = drawn(FREE, FREE, FREE, FREE)
-    with pytest.raises(PinpageError, match="nothing ends this patience"):
-        offline(world, 0, patience=Patience(nr_tries=None))
+    with pytest.raises(PinpageError, match="nothing ends it"):
+        offline(world, 0, retry=RetryPolicy(nr_tries=None))
     with pytest.raises(PinpageError, match="strategy='hope'"):
         offline(world, 0, strategy="hope")
     with pytest.raises(PfnError, match="memory block 7"):
@@ -260,7 +260,7 @@ def test_a_patience_without_end_is_refused_before_anything_happens():
 
 def test_without_room_elsewhere_it_goes_on_until_the_rounds_are_over():
     world = drawn("aaaa....", FREE, "########", "#####...")
-    result = offline(world, 0, patience=Patience(nr_tries=2))
+    result = offline(world, 0, retry=RetryPolicy(nr_tries=2))
     assert result.errno is Errno.EBUSY
     assert result.report.refusals.by_reason() == {Reason.NO_TARGET: 1}
     assert (world.machine.pageblocks.migratetype == MigrateType.MOVABLE).all()
@@ -311,9 +311,9 @@ def test_an_interrupt_puts_everything_back():
     def interrupt():
         raise KeyboardInterrupt
 
-    patience = Patience(nr_tries=None, between_tries=interrupt)
+    retry = RetryPolicy(nr_tries=None, between_tries=interrupt)
     with pytest.raises(KeyboardInterrupt):
-        world.machine.hotplug.offline(0, world.machine.design, patience=patience)
+        world.machine.hotplug.offline(0, world.machine.design, retry=retry)
     world.machine.check()
     assert (world.machine.pageblocks.migratetype == MigrateType.MOVABLE).all()
     assert world.machine.pcp.highs[0] > 0, "per-CPU lists work again"
@@ -349,13 +349,13 @@ def test_a_huge_page_in_use_moves_as_a_whole():
     pool.free_huge_page(pool.heads[0])
 
 
-@pytest.mark.parametrize("patience", [{"nr_tries": 4}, {"nr_tries": None, "timeout_ns": 10**6}])
-def test_a_huge_page_that_somebody_has_pinned_keeps_it_going(patience):
+@pytest.mark.parametrize("retry", [{"nr_tries": 4}, {"nr_tries": None, "timeout_ns": 10**6}])
+def test_a_huge_page_that_somebody_has_pinned_keeps_it_going(retry):
     world, pool, head = huge(FREE, "aaaaaaaa", FREE, FREE, FREE, FREE)
     pool.alloc_huge_page()
     world.machine.refs.get_page(head)
-    result = offline(world, 0, patience=Patience(**patience))
-    if patience["nr_tries"]:
+    result = offline(world, 0, retry=RetryPolicy(**retry))
+    if retry["nr_tries"]:
         assert (result.errno, result.nr_rounds) == (Errno.EBUSY, 4)
     else:
         assert result.errno is Errno.EINTR
@@ -557,7 +557,7 @@ def test_pages_of_a_kernel_zone_do_not_leave_for_zone_movable():
     machine = world.machine
     assert offline(world, 0)
     assert machine.hotplug.online(0, kind="movable") is Errno.OK
-    result = offline(world, 1, patience=Patience(nr_tries=2))
+    result = offline(world, 1, retry=RetryPolicy(nr_tries=2))
     assert result.errno is Errno.EBUSY
     assert result.report.refusals.by_reason() == {Reason.NO_TARGET: 3}
     assert offline(world, 1, strategy="plan").errno is Errno.ENOMEM
@@ -579,7 +579,7 @@ def test_what_plan_promises_across_zones():
     assert max(filled) < 2 * BLOCK
     assert machine.hotplug.removable(design) == [], "one frame is free in the kernel zone"
     assert machine.hotplug.cheapest(design, want=None).spans == ()
-    assert offline(world, 2, patience=Patience(nr_tries=2)).errno is Errno.EBUSY
+    assert offline(world, 2, retry=RetryPolicy(nr_tries=2)).errno is Errno.EBUSY
 
 
 def test_overlapping_zones_are_compacted_each_in_its_own_blocks():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.gfp import Gfp
@@ -36,8 +36,8 @@ class Ground:
         """As hot-remove empties a block: for as long as it takes, here one round."""
         machine, span = self.machine, Span(start, stop)
         assert machine.evacuator.isolate(span, machine.design, offline=True)
-        patience = Patience(nr_tries=None, timeout_ns=1)
-        errno = machine.evacuator.evacuate(span, machine.design, patience=patience).errno
+        retry = RetryPolicy(nr_tries=None, timeout_ns=1)
+        errno = machine.evacuator.evacuate(span, machine.design, retry=retry).errno
         machine.evacuator.undo(span)
         machine.check()
         return errno
@@ -192,7 +192,7 @@ def test_other_pages_of_the_range_move_as_ever():
     machine.hugetlb.claim(1)
     head = machine.hugetlb.heads[0]
     span = (0, head + 8)
-    done = machine.contig.alloc_contig_range(*span, machine.design, patience=Patience())
+    done = machine.contig.alloc_contig_range(*span, machine.design, retry=RetryPolicy())
     assert done.errno is Errno.OK
     assert done.report.pages_moved == 2
     drawn.check_contents()

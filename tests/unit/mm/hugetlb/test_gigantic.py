@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.nodes import Zone
@@ -86,10 +86,10 @@ def test_a_walk_keeps_to_the_node_that_it_is_given():
 def test_a_failed_attempt_is_not_the_end_but_a_signal_is():
     drawn = Ranged("P.......", "........", "........", "........")
     pages = pages_of(drawn.machine)
-    pages.patience = Patience(signal_pending=lambda: True)
+    pages.retry = RetryPolicy(signal_pending=lambda: True)
     walk = pages.walk()
     assert (walk.head, walk.errno, len(walk.candidates)) == (-1, Errno.EINTR, 1)
-    walk = pages.walk(patience=Patience())
+    walk = pages.walk(retry=RetryPolicy())
     assert (walk.head, told(walk)[0][2]) == (16, Errno.EBUSY)
     drawn.machine.check()
 

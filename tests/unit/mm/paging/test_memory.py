@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm.paging.memory import Memory, mmput
+from mm.paging.memory import ProcessMemory, mmput
 from mm.paging.paging import bit
 from mm.paging.shmem import shmem_create, shmem_getpage
 from mm.paging.swap_state import read_swap_cache_async
@@ -242,7 +242,7 @@ def test_a_file_is_not_a_process(call: str) -> None:
     file = shmem_create(world.paging, "tmp", 4)
     argument = {"touch": (0,), "exit": (), "fork": ("child",)}[call]
     with pytest.raises(PinpageError, match="not a process"):
-        getattr(Memory(world.paging), call)(file, *argument)
+        getattr(ProcessMemory(world.paging), call)(file, *argument)
 
 
 # shmem.

@@ -119,11 +119,11 @@ def test_a_pageblock_that_may_not_be_isolated_lends_and_is_not_emptied():
 
 
 def test_a_pageblock_that_does_not_lend_is_emptied_and_not_filled():
-    census = census_of("mm...... #....... #.......", lends=np.array([False, False, True]))
+    census = census_of("mm...... #....... #.......", usable=np.array([False, False, True]))
     planned = cheapest_ranges(census, 8, 8)
     assert (planned.span, planned.targets.tolist()) == (Span(0, 8), [17, 18])
     planned.check()
-    nothing = evolve(census, lends=np.zeros(3, dtype=bool))
+    nothing = evolve(census, usable=np.zeros(3, dtype=bool))
     assert cheapest_ranges(nothing, 8, 8).outcome_of(0) is RangeOutcome.NO_FREE_FRAMES
 
 

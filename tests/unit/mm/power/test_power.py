@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from mm.contig.patience import Patience
+from mm.contig.retry import RetryPolicy
 from mm.machine import Machine
 from mm.planning.execute import refusals_in_the_way
 from mm.power.energy import EnergyAccount, EnergyModel
 from mm.power.regions import PowerMap
-from mm.power.report import Watch
+from mm.power.report import GroupWatch
 from mm.state.contents import TagContents
 from mm.state.errno import Errno
 from mm.state.frames import Frames, FrameState
@@ -221,7 +221,7 @@ def test_a_cma_pageblock_keeps_its_region_on(strategy):
     assert errnos[0] is Errno.EBUSY
 
 
-class Thrower(Watch):
+class Thrower(GroupWatch):
     """Throws at the n-th call."""
 
     def __init__(self, nth):
@@ -266,8 +266,8 @@ def test_a_throw_in_the_middle_of_a_move():
 def test_a_signal_ends_it_consistently():
     for strategy in ("plan", "scan"):
         drawn = Drawn("#.......", "........", "a.......", "........", "a.......", "........")
-        patience = Patience(nr_tries=1, signal_pending=lambda: True)
-        done = consolidate(drawn, strategy=strategy, patience=patience)
+        retry = RetryPolicy(nr_tries=1, signal_pending=lambda: True)
+        done = consolidate(drawn, strategy=strategy, retry=retry)
         assert done.nr_regions_off == 0
         assert Errno.EINTR in {attempt.errno for attempt in done.attempts}
         assert not (drawn.machine.pageblocks.migratetype == MigrateType.ISOLATE).any()
@@ -276,7 +276,7 @@ def test_a_signal_ends_it_consistently():
 def test_whoever_watches_is_told():
     told = []
 
-    class Watcher(Watch):
+    class Watcher(GroupWatch):
         def begin(self, group, nr_groups):
             told.append(("begin", group, nr_groups))
 

@@ -55,7 +55,7 @@ def test_references_are_dropped_by_either_name_and_the_last_one_frees():
     assert machine.lru.nr_pages(active=False) == 0
     assert machine.counters.pages_freed == 1
     machine.mover.unfreeze(column(0))
-    assert refs.nr_standing == 0
+    assert refs.nr_aliases == 0
 
 
 @pytest.mark.parametrize(("nr_references", "broken"), [((1, 2), "V2"), ((1, 1), "V3")])

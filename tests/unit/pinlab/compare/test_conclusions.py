@@ -2,13 +2,13 @@
 
 import pytest
 
-from pinlab.compare.conclusions import LEGEND, comparison_notes
+from pinlab.compare.conclusions import LEGEND, conclusions
 from pinlab.report.tables import _COLUMNS
 from tests.unit.pinlab.rows import comparison, row
 
 
 def said(*rows, measured=False):
-    return " ".join(comparison_notes(comparison(*rows, measured=measured)))
+    return " ".join(conclusions(comparison(*rows, measured=measured)))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_how_far_the_model_is_from_the_kernel_is_said_where_both_are_there():
 
 
 def test_lost_bytes_come_first():
-    notes = comparison_notes(comparison(row(), row("registry", bytes_lost=4096)))
+    notes = conclusions(comparison(row(), row("registry", bytes_lost=4096)))
     assert notes[0] == "BUG: registry lost 4,096 bytes."
 
 

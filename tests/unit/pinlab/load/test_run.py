@@ -3,8 +3,8 @@
 import pytest
 
 from mm.state.gfp import Gfp
-from pinlab.load.mixed import ROWS, run
-from pinlab.load.run import Scenario, make_world
+from pinlab.load.mixed import WORKLOAD_SHARES, run
+from pinlab.load.run import LoadRun, make_world
 from pinlab.load.workload import Action, Workload
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import PinOwner
@@ -34,12 +34,12 @@ class Ticker(Workload):
 
 def make(*names, design="registry", **kwargs):
     world = make_world(nr_pages=NR_PAGES, design_name=design, seed=0)
-    rows = [ROWS[name] for name in names]
+    rows = [WORKLOAD_SHARES[name] for name in names]
     workloads = [
         row.make(world, row.name, nr_slots=row.nr_slots(NR_PAGES), pace_ns=row.pace_ns)
         for row in rows
     ]
-    return Scenario(world, workloads, **kwargs)
+    return LoadRun(world, workloads, **kwargs)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def first_pin(scenario, name):
 def test_actors_go_on_when_they_are_due_and_rest_from_when_they_were_due():
     world = make_world(nr_pages=NR_PAGES, design_name="registry", seed=0)
     ticker = Ticker(world, "ticker", nr_slots=1, pace_ns=1)
-    scenario = Scenario(world, [ticker], strategies=())
+    scenario = LoadRun(world, [ticker], strategies=())
     scenario.run(70 * MS)
     assert ticker.seen == [7 * MS * turn for turn in range(1, 11)]
     world.machine.clock.advance(20 * MS)  # somebody took long: late, but none is left out
@@ -73,7 +73,7 @@ def test_actors_go_on_when_they_are_due_and_rest_from_when_they_were_due():
 def test_devices_have_done_what_was_due_before_an_actor_goes_on():
     world = make_world(nr_pages=NR_PAGES, design_name="registry", seed=0)
     ticker = Ticker(world, "ticker", nr_slots=1, pace_ns=1)
-    scenario = Scenario(world, [ticker], strategies=())
+    scenario = LoadRun(world, [ticker], strategies=())
     world.interrupts.after(10 * MS, lambda: ticker.seen.append("interrupt"))
     scenario.run(20 * MS)
     assert ticker.seen == [7 * MS, "interrupt", 14 * MS]
@@ -109,7 +109,7 @@ def test_arguments_without_sense_are_named(arguments, message):
 
 def test_a_workload_on_another_world_is_refused(scenario):
     with pytest.raises(PinpageError, match="is on another world"):
-        Scenario(make("zram").world, scenario.workloads)
+        LoadRun(make("zram").world, scenario.workloads)
 
 
 # The account.

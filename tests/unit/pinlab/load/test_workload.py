@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mm.state.frames import FrameState
-from pinlab.load.mixed import ROWS, run
-from pinlab.load.run import Scenario, make_world
+from pinlab.load.mixed import WORKLOAD_SHARES, run
+from pinlab.load.run import LoadRun, make_world
 from pinlab.load.workload import NOTHING, Streams
 from pinpage.errors import InvariantError, PinpageError
 
@@ -20,12 +20,15 @@ HEADER = 32
 def scenario_of(*names, design="registry", seed=0, **kwargs):
     world = make_world(nr_pages=SMALL, design_name=design, seed=seed)
     workloads = [
-        ROWS[name].make(
-            world, name, nr_slots=ROWS[name].nr_slots(SMALL), pace_ns=ROWS[name].pace_ns
+        WORKLOAD_SHARES[name].make(
+            world,
+            name,
+            nr_slots=WORKLOAD_SHARES[name].nr_slots(SMALL),
+            pace_ns=WORKLOAD_SHARES[name].pace_ns,
         )
         for name in names
     ]
-    return Scenario(world, workloads, **kwargs)
+    return LoadRun(world, workloads, **kwargs)
 
 
 def recorded(scenario, name):
@@ -71,14 +74,14 @@ def test_a_stream_does_not_depend_on_who_else_took_one():
 
 def test_no_two_books_share_a_serial():
     world = make_world(nr_pages=512, design_name="unmovable", seed=0)
-    books = [world.book(name, 8) for name in ("a", "b", "c")]
+    books = [world.stored_pages(name, 8) for name in ("a", "b", "c")]
     drawn = np.concatenate([book.draw_many(1000) for book in books])
     assert len(np.unique(drawn)) == 3000
     assert drawn.min() > NOTHING
 
 
-def test_a_book_counts_what_differs_and_what_is_missing():
-    book = make_world(nr_pages=512, design_name="unmovable", seed=0).book("a", 3)
+def test_comparing_counts_what_differs_and_what_is_missing():
+    book = make_world(nr_pages=512, design_name="unmovable", seed=0).stored_pages("a", 3)
     for slot in range(3):
         book.store(slot, book.draw())
     page = bytearray(book.page(book.serials[0]))
@@ -100,13 +103,13 @@ def test_another_workload_does_not_disturb_what_one_does(name):
     # The same actions with the same rests, and the same pages in the same places; a compaction
     # that takes longer may at most make the last one late.
     assert seen == seen2
-    assert (workload.book.serials % 2048 == workload2.book.serials % 2048).all()
+    assert (workload.pages.serials % 2048 == workload2.pages.serials % 2048).all()
 
 
 # Every row.
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", WORKLOAD_SHARES)
 def test_each_workload_alone_loses_nothing(name):
     result = run(nr_pages=SMALL, seconds=0.3, only=[name], compact_every_ns=20_000_000)
     assert (result.bytes_lost, result.frames_leaked) == (0, 0)
@@ -114,7 +117,7 @@ def test_each_workload_alone_loses_nothing(name):
     assert result.bytes_verified > 0 or name in STORES_NOTHING
 
 
-@pytest.mark.parametrize("name", [n for n in ROWS if n not in STORES_NOTHING])
+@pytest.mark.parametrize("name", [n for n in WORKLOAD_SHARES if n not in STORES_NOTHING])
 def test_a_byte_changed_in_every_frame_is_noticed(name):
     scenario = scenario_of(name, strategies=())
     scenario.run(100_000_000)
@@ -140,7 +143,7 @@ def test_one_lost_byte_is_one_lost_page(name, offset):
     space = getattr(workload, "space", None) or getattr(workload, "file", None)
     if space is None:
         space = (getattr(workload, "spaces", None) or workload.members)[0]
-    stored = workload.book.stored()
+    stored = workload.pages.stored()
     vpn = int(next(v for v in stored if v < space.nr_vpns and space.pte[v] > 0))
     pfn = int(space.pte[vpn]) - 1
     contents, sharers = (
@@ -148,9 +151,9 @@ def test_one_lost_byte_is_one_lost_page(name, offset):
         1 + int(scenario.world.machine.frames.mapcount[pfn]),
     )
     contents.write(pfn, bytes([contents.read(pfn)[offset] ^ 1]), offset)
-    before = workload.book.found.bytes_lost
+    before = workload.pages.found.bytes_lost
     workload.read_back()
-    lost = workload.book.found.bytes_lost - before
+    lost = workload.pages.found.bytes_lost - before
     assert lost == 4096 * sharers
 
 
@@ -158,4 +161,4 @@ def test_one_lost_byte_is_one_lost_page(name, offset):
 def test_a_workload_without_slots_or_rest_is_refused(slots, pace):
     world = make_world(nr_pages=512, design_name="unmovable", seed=0)
     with pytest.raises(PinpageError, match="both at least 1"):
-        ROWS["zram"].make(world, "zram", nr_slots=slots, pace_ns=pace)
+        WORKLOAD_SHARES["zram"].make(world, "zram", nr_slots=slots, pace_ns=pace)

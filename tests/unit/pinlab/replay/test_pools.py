@@ -8,7 +8,7 @@ from mm.state.contents import ArenaContents
 from owners.zpool import ZPOOLS, make_zpool
 from pinlab.replay.contents import plan_pages
 from pinlab.replay.corpus import Corpus
-from pinlab.replay.pools import _pick_zspages, stock
+from pinlab.replay.pools import _pick_zspages, fill_pool
 from pinlab.replay.replay import class_counts, replay, replay_over
 from pinlab.snapshot.classes import FrameClass
 from pinpage.errors import PinpageError
@@ -29,7 +29,7 @@ def stocked(zpool, corpus, nr_pages, nr_objects, seed=0):
     pfns = np.array([source.alloc_page() for _ in range(nr_pages)], dtype=np.int64)
     pool = make_zpool(zpool, source)
     rng = np.random.default_rng(seed)
-    held = stock(
+    held = fill_pool(
         pool, pfns, corpus, rng, nr_objects=nr_objects, first=5, header_nr_bytes=HEADER
     )  # fmt: skip
     return pool, held
@@ -112,7 +112,7 @@ def test_a_recorded_pool_is_real_and_moves_if_it_is_declared_movable(
     machine.compact("scan")
     moved = not pool.holds(pfns).all()
     assert moved == is_movable
-    read = replayed.ledger.read_back(machine.contents, replayed.zswap, machine.swap)
+    read = replayed.expected.read_back(machine.contents, replayed.zswap, machine.swap)
     assert (read.bytes_lost, read.bytes_verified > 0) == (0, True)
     replayed.zswap.check()
     machine.check()
@@ -144,5 +144,5 @@ def test_contents_filled_before_serve_another_run(corpus):
         contents, pages, snapshot, corpus, design_name="registry", movable={"z3fold"}
     )
     again.zswap.check()
-    read = again.ledger.read_back(contents, again.zswap, again.machine.swap)
+    read = again.expected.read_back(contents, again.zswap, again.machine.swap)
     assert read.bytes_lost == 0

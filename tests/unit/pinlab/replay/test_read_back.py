@@ -1,4 +1,4 @@
-"""The ledger loses nothing silently: whatever goes missing is counted, and counted in full."""
+"""Reading back loses nothing silently: whatever goes missing is counted, and counted in full."""
 
 import attrs
 import numpy as np
@@ -26,7 +26,7 @@ def replayed():
 
 
 def read_back(replayed):
-    return replayed.ledger.read_back(
+    return replayed.expected.read_back(
         replayed.machine.contents, replayed.zswap, replayed.machine.swap
     )
 
@@ -73,7 +73,7 @@ def with_file_flags(flags):
 
 
 def drop_an_entry(replayed, index):
-    space = replayed.ledger.spaces[index][0]
+    space = replayed.expected.spaces[index][0]
     space.pte[np.flatnonzero(space.pte > 0)[20]] = 0
 
 
@@ -97,14 +97,14 @@ def test_one_that_is_nowhere_else_is_lost(flag):
 
 
 def test_two_entries_that_point_at_one_frame_lose_the_other_page(replayed):
-    space = replayed.ledger.spaces[0][0]
+    space = replayed.expected.spaces[0][0]
     present = space.present()
     space.pte[present[30]] = space.pte[present[31]]
     assert lost(replayed) == 4096
 
 
 def test_an_object_that_its_owner_looks_for_elsewhere_is_lost(replayed):
-    owner, _ = replayed.ledger.objects[0]
+    owner, _ = replayed.expected.objects[0]
     free = int(pfns_of(K.FREE)[0])
     owner.migrate_many(np.array([0]), np.array([3]), np.array([free]))
     assert lost(replayed) == 4096
@@ -115,7 +115,7 @@ def test_an_object_that_its_owner_looks_for_elsewhere_is_lost(replayed):
 
 def stored(replayed):
     """(vpn, offset, serial) of some swapped-out pages, and the area."""
-    space, serials = replayed.ledger.spaces[0]
+    space, serials = replayed.expected.spaces[0]
     vpns = space.swapped()[[5, 6]]
     offsets = -space.pte[vpns] - 1 - swp_entry(0, 0)
     return space, vpns, offsets.tolist(), serials[vpns]
@@ -158,7 +158,7 @@ def test_a_swapped_page_table_entry_that_was_dropped_is_a_page_lost(replayed):
 
 
 def test_a_pool_that_is_gone_has_lost_every_page_in_it(replayed):
-    read = replayed.ledger.read_back(replayed.machine.contents, None, replayed.machine.swap)
+    read = replayed.expected.read_back(replayed.machine.contents, None, replayed.machine.swap)
     assert read.bytes_lost == NR_OBJECTS * 4096
 
 

@@ -125,19 +125,19 @@ def test_every_design_starts_from_the_same_frames(snapshot, corpus):
 
 
 def test_every_stored_byte_is_there_before_anything_moves(snapshot, corpus, replayed):
-    read = replayed.ledger.read_back(
+    read = replayed.expected.read_back(
         replayed.machine.contents, replayed.zswap, replayed.machine.swap
     )
     whole = pfns_of(snapshot, K.ANON, K.FILE, K.GUP, *OPAQUE_OWNERS)
     twice = np.maximum(snapshot.mapcount[pfns_of(snapshot, K.ANON, K.GUP)], 1) - 1
-    _, serials = replayed.ledger.spaces[0]
+    _, serials = replayed.expected.spaces[0]
     blobs = corpus.blob_nr_bytes(serials[-NR_OBJECTS:])
     assert read.bytes_lost == 0
     assert read.bytes_verified == (len(whole) + int(twice.sum())) * 4096 + int(blobs.sum())
 
 
 def test_what_zswap_holds_are_the_pages_of_the_process_really_compressed(corpus, replayed):
-    space, serials = replayed.ledger.spaces[0]
+    space, serials = replayed.expected.spaces[0]
     assert len(space.swapped()) == NR_OBJECTS
     blobs = {offset: blob for _, offset, blob in replayed.zswap.read_back()}
     area = replayed.machine.swap.areas[0]
@@ -163,7 +163,7 @@ def test_a_pinned_page_has_the_references_of_one_pin_and_of_its_mapping(snapshot
         (pin,) = machine.registry.pins(pfn)
         references = pin.owner.references(np.array([pfn]), [pin.private])
         assert (pin.owner.name, references.tolist()) == ("gup", [1024])
-    names = [owner.name for owner, _ in replayed.ledger.objects]
+    names = [owner.name for owner, _ in replayed.expected.objects]
     assert names == ["slab", "pagetable", "kernel"]  # a pinner stores nothing of its own
 
 
@@ -227,7 +227,7 @@ def test_contents_that_came_filled_are_left_as_they_are(snapshot, corpus):
     again = replay_over(contents, pages, snapshot, corpus, design_name="registry", movable={"zbud"})
     assert np.array_equal(contents.pages, before)
     assert again.machine.digest() == first.machine.digest()
-    assert again.ledger.read_back(contents, again.zswap, again.machine.swap).bytes_lost == 0
+    assert again.expected.read_back(contents, again.zswap, again.machine.swap).bytes_lost == 0
 
 
 def test_a_stranger_is_named_with_those_that_exist(snapshot, corpus):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinlab.report import heatmap
-from pinlab.report.cells import NOT_IN_USE, tally
+from pinlab.report.cells import NOT_IN_USE, count_cells
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import MOVABLE_CLASSES, NR_CLASSES, FrameClass
 from pinpage.errors import PinpageError
@@ -69,7 +69,7 @@ BLOCK = st.dictionaries(st.sampled_from(list(K)), st.integers(1, 99), min_size=1
 )
 def test_the_tally_equals_a_plain_count(blocks, nr_blocks_per_cell, movable):
     movable = frozenset(movable - NOT_IN_USE)
-    taken = tally(counts(*blocks), nr_blocks_per_cell, movable)
+    taken = count_cells(counts(*blocks), nr_blocks_per_cell, movable)
     for cell, start in enumerate(range(0, len(blocks), nr_blocks_per_cell)):
         frames: dict[FrameClass, int] = {}
         for block in blocks[start : start + nr_blocks_per_cell]:

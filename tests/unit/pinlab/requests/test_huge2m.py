@@ -126,7 +126,7 @@ def test_zram_gets_a_device_to_swap_to_and_nothing_else_does():
     assert len(subject.machine.swap.areas) == 1
     subject.machine.reclaimer.shrink(64)
     assert subject.machine.paging.nr_swapped_out > 0
-    read = subject.ledger.read_back(subject.machine.contents, None, subject.machine.swap)
+    read = subject.expected.read_back(subject.machine.contents, None, subject.machine.swap)
     assert read.bytes_lost == 0
     other = prepare(opened("slab-cmphuge-seed1"), RequestOptions())
     swap_to_zram(other)

@@ -67,16 +67,16 @@ def pinned():
 
 
 @pytest.mark.parametrize(
-    ("patience", "errno", "nr_rounds"),
+    ("retry", "errno", "nr_rounds"),
     [({}, "EINTR", None), ({"nr_tries": 7}, "EBUSY", 7), ({"timeout_ns": 10**6}, "EINTR", None)],
 )
-def test_a_pinned_page_ends_the_attempt_and_not_the_request(patience, errno, nr_rounds):
-    report = serve(pinned().machine, options(**patience))
+def test_a_pinned_page_ends_the_attempt_and_not_the_request(retry, errno, nr_rounds):
+    report = serve(pinned().machine, options(**retry))
     assert outcome(report) == [("block 0", errno), ("block 1", "OK")]
     assert report.attempts[0].refused == {"unaccounted": 1}
     assert not report.partial
     if nr_rounds is None:
-        limit = patience.get("timeout_ns", USUAL_TIMEOUT_NS)
+        limit = retry.get("timeout_ns", USUAL_TIMEOUT_NS)
         assert limit <= report.attempts[0].modelled_ns < limit * 1.1
     else:
         assert report.details["rounds"] == nr_rounds + 1

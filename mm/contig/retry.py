@@ -14,7 +14,7 @@ from mm.state.reasons import Refusals
 from pinpage.errors import PinpageError
 from pinpage.units import Pfns
 
-__all__ = ["NR_CONTIG_TRIES", "EvacuationReport", "Patience"]
+__all__ = ["NR_CONTIG_TRIES", "EvacuationReport", "RetryPolicy"]
 
 NR_CONTIG_TRIES = 5
 """Migrate calls for one batch before contiguous allocation gives up."""
@@ -33,7 +33,7 @@ def _no_pfns() -> Pfns:
 
 
 @frozen
-class Patience:
+class RetryPolicy:
     """When to give up.
 
     Attributes:
@@ -49,7 +49,7 @@ class Patience:
     between_tries: Callable[[], None] = field(default=_nothing, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a patience that is none.
+        """Refuse limits below 1.
 
         Raises:
             PinpageError: names the field.
@@ -57,11 +57,11 @@ class Patience:
         for name in ("nr_tries", "timeout_ns"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise PinpageError(f"patience: {name}={value}: at least 1, or None for no limit")
+                raise PinpageError(f"RetryPolicy: {name}={value}: at least 1, or None for no limit")
 
     @property
     def is_alone(self) -> bool:
-        """Whether nothing happens between two tries: then what is hopeless stays so."""
+        """Whether nothing happens between two tries: then what is immovable stays so."""
         return self.between_tries is _nothing
 
     @property
@@ -88,7 +88,7 @@ class EvacuationReport:
         refusals: frames that were tried and stayed, by the reason of the last try; those not
             tried because the time was over count as TIMEOUT.
         left: frames of the range that are still in use, ascending.
-        hopeless: those among them that had no way to move at all when they were last asked.
+        immovable: those among them that had no way to move at all when they were last asked.
         elapsed_ns: simulated time.
         timed_out: whether EBUSY means that the time was over.
     """
@@ -101,14 +101,14 @@ class EvacuationReport:
     nr_tries: int = 0
     refusals: Refusals = field(factory=Refusals)
     left: Pfns = field(factory=_no_pfns, eq=False)
-    hopeless: Pfns = field(factory=_no_pfns, eq=False)
+    immovable: Pfns = field(factory=_no_pfns, eq=False)
     elapsed_ns: int = 0
     timed_out: bool = False
 
     def add(self, other: "EvacuationReport") -> None:
         """Add what was done for another range; how it ended is the other's."""
         self.errno, self.timed_out = other.errno, other.timed_out
-        self.left, self.hopeless = other.left, other.hopeless
+        self.left, self.immovable = other.left, other.immovable
         self.pages_moved += other.pages_moved
         self.pages_freed += other.pages_freed
         self.pages_released += other.pages_released

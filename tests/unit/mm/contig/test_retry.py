@@ -1,8 +1,8 @@
-"""Patience: what is no patience at all, and which one ends."""
+"""RetryPolicy: what is refused, and which one ends."""
 
 import pytest
 
-from mm.contig.patience import EvacuationReport, Patience
+from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.state.errno import Errno
 from pinpage.errors import PinpageError
 
@@ -14,27 +14,27 @@ def nothing():
 @pytest.mark.parametrize("wrong", [{"nr_tries": 0}, {"timeout_ns": 0}, {"timeout_ns": -1}])
 def test_no_tries_and_no_time_are_refused(wrong):
     with pytest.raises(PinpageError, match=next(iter(wrong))):
-        Patience(**wrong)
+        RetryPolicy(**wrong)
 
 
 @pytest.mark.parametrize(
-    ("patience", "ends"),
+    ("retry", "ends"),
     [
-        (Patience(), True),
-        (Patience(None), False),
-        (Patience(None, timeout_ns=1), True),
-        (Patience(None, signal_pending=lambda: False), True),
-        (Patience(None, between_tries=nothing), True),
+        (RetryPolicy(), True),
+        (RetryPolicy(None), False),
+        (RetryPolicy(None, timeout_ns=1), True),
+        (RetryPolicy(None, signal_pending=lambda: False), True),
+        (RetryPolicy(None, between_tries=nothing), True),
     ],
 )
-def test_for_ever_ends_only_if_somebody_ends_it(patience, ends):
-    assert patience.can_end == ends
+def test_for_ever_ends_only_if_somebody_ends_it(retry, ends):
+    assert retry.can_end == ends
 
 
 def test_nobody_acts_between_two_tries_unless_told():
-    assert Patience().is_alone
-    assert Patience(signal_pending=lambda: False).is_alone
-    assert not Patience(between_tries=nothing).is_alone
+    assert RetryPolicy().is_alone
+    assert RetryPolicy(signal_pending=lambda: False).is_alone
+    assert not RetryPolicy(between_tries=nothing).is_alone
 
 
 def test_reports_add_up_and_the_last_one_says_how_it_ended():
