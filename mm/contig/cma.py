@@ -24,8 +24,9 @@ from mm.contig.contig import Contig, ContigResult
 from mm.contig.range_walk import nr_steps
 from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Design, Strategy
+from mm.move.obstacles import refusals_in_the_way
 from mm.planning.census import Census
-from mm.planning.execute import NR_PLAN_ROUNDS, planned_targets, refusals_in_the_way
+from mm.planning.execute import NR_PLAN_ROUNDS, planned_targets
 from mm.planning.range_plan import RangePlan
 from mm.planning.ranges import cheapest_ranges
 from mm.state.errno import Errno

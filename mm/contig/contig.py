@@ -18,7 +18,7 @@ from mm.contig.evacuate import Evacuator
 from mm.contig.page_isolation import Isolation, first_not_isolated
 from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Design
-from mm.planning.execute import refusals_in_the_way
+from mm.move.obstacles import refusals_in_the_way
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType

@@ -29,16 +29,10 @@ from mm.hotplug.host import HotplugHost
 from mm.hotplug.memory_block import MEMORY_BLOCK_NR_PAGES, BlockState, MemoryBlocks
 from mm.hotplug.notify import MemoryAction, MemoryNotifiers
 from mm.hotplug.offline_loop import OfflineLoop
-from mm.hotplug.verdict import (
-    NO_OBSTACLES,
-    Obstacles,
-    OfflineResult,
-    OfflineVerdict,
-    in_the_way,
-    plan_blocks,
-)
+from mm.hotplug.verdict import OfflineResult, OfflineVerdict, plan_blocks
 from mm.hotplug.zones import ZoneResizer, zone_for
 from mm.move.design import Design, Strategy
+from mm.move.obstacles import LEFT_BEHIND, NO_OBSTACLES, Obstacles, find_obstacles
 from mm.planning.range_plan import RangeOutcome, RangePlan
 from mm.state.errno import Errno
 from mm.state.nodes import Zone, ZoneKind
@@ -181,7 +175,9 @@ class MemoryHotplug:
         return Errno.OK, NO_OBSTACLES
 
     def _explain(self, stuck: Pfns, design: Design, mode: Mode) -> Obstacles:
-        return in_the_way(self._host.frames, self._host.mover, stuck, design, mode)
+        return find_obstacles(
+            self._host.frames, self._host.mover, design, stuck, mode, unkept=LEFT_BEHIND
+        )
 
     def refusal(self, block: int) -> Errno:
         """EINVAL for memory that may not go, whatever is in it: not online, holes, two zones.

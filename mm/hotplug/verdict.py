@@ -15,99 +15,22 @@ Kernel counterpart: none; scan_movable_pages() and has_unmovable_pages() know le
 
 import numpy as np
 from attrs import evolve, field, frozen
-from numpy.typing import NDArray
 
 from mm.contig.retry import EvacuationReport
 from mm.hotplug.host import HotplugHost
 from mm.move.design import Design
-from mm.move.move import Mover
+from mm.move.obstacles import NO_OBSTACLES, Obstacles
 from mm.planning.range_plan import RangePlan
 from mm.planning.ranges import cheapest_ranges
 from mm.state.errno import Errno
-from mm.state.frames import Frames, FrameState
+from mm.state.frames import FrameState
 from mm.state.nodes import ZoneKind
 from mm.state.pageblock import MigrateType
-from mm.state.reasons import HOME, Refusals
 from pinpage.errors import at_least
-from pinpage.owner import Mode, Reason
+from pinpage.owner import Mode
 from pinpage.units import Pfns, Span
 
-__all__ = [
-    "NO_OBSTACLES",
-    "Obstacle",
-    "Obstacles",
-    "OfflineResult",
-    "OfflineVerdict",
-    "in_the_way",
-    "plan_blocks",
-]
-
-
-@frozen
-class Obstacle:
-    """One frame that cannot leave.
-
-    Attributes:
-        pfn: which.
-        owner: who holds it: an owner's name, "home" for page tables, or "unknown".
-        reason: why it stays.
-    """
-
-    pfn: int
-    owner: str
-    reason: Reason
-
-
-@frozen(eq=False)
-class Obstacles:
-    """Frames that cannot leave, as columns.
-
-    Attributes:
-        pfns: int64 (n,), ascending.
-        reasons: uint8 (n,), a `Reason` each.
-        holder: int64 (n,), rows of `names`.
-        names: of the holders.
-    """
-
-    pfns: Pfns
-    reasons: NDArray[np.uint8] = field(repr=False)
-    holder: NDArray[np.int64] = field(repr=False)
-    names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        """How many frames."""
-        return len(self.pfns)
-
-    def first(self, count: int) -> tuple[Obstacle, ...]:
-        """The lowest few, to be shown to people."""
-        columns = (column[:count].tolist() for column in (self.pfns, self.holder, self.reasons))
-        return tuple(
-            Obstacle(pfn, self.names[who], Reason(why))
-            for pfn, who, why in zip(*columns, strict=True)
-        )
-
-    def by_owner(self) -> dict[str, int]:
-        """Holder -> frames, most first."""
-        counts = np.bincount(self.holder, minlength=len(self.names))
-        order = np.argsort(-counts, kind="stable")
-        return {self.names[row]: int(counts[row]) for row in order if counts[row]}
-
-    def refusals(self) -> Refusals:
-        """The same as counts by reason and holder."""
-        found = Refusals()
-        found.add(self.pfns, self.reasons, (self._codes(), self.names))
-        return found
-
-    def _codes(self) -> NDArray[np.uint8]:
-        codes = np.zeros(int(self.pfns.max(initial=0)) + 1, dtype=np.uint8)
-        codes[self.pfns] = self.holder
-        return codes
-
-
-NO_OBSTACLES = Obstacles(
-    np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.int64), ()
-)
-"""Nothing is in the way."""
+__all__ = ["OfflineResult", "OfflineVerdict", "plan_blocks"]
 
 
 @frozen(eq=False)
@@ -161,35 +84,6 @@ class OfflineResult:
     def __bool__(self) -> bool:
         """Whether the block is offline now."""
         return self.errno is Errno.OK
-
-
-def in_the_way(frames: Frames, mover: Mover, stuck: Pfns, design: Design, mode: Mode) -> Obstacles:
-    """Say why frames are stuck, and whose they are.
-
-    One that would move if it were asked once more is there because the time was over; one
-    that is free belongs to somebody else, who isolated its pageblock.
-
-    Args:
-        frames: the columns.
-        mover: knows what only page tables hold, and which references nobody accounts for.
-        stuck: their pfns, ascending.
-        design: asked about frames that mm cannot move by itself.
-        mode: handed to the design.
-    """
-    reasons = np.full(len(stuck), Reason.NO_OWNER, dtype=np.uint8)
-    reasons[frames.state[stuck] == FrameState.FREE] = Reason.ALREADY_ISOLATED
-    codes, names = design.holders(frames.nr_frames)
-    holder = codes[stuck].astype(np.int64)
-    reserved = frames.state[stuck] == FrameState.RESERVED
-    used = np.flatnonzero(frames.state[stuck] == FrameState.USED)
-    if len(used):
-        found = mover.classify(stuck[used], design, mode)
-        refused = found.reasons > Reason.RELEASED
-        reasons[used] = np.where(refused, found.reasons, Reason.TIMEOUT)
-        at_home = mover.has_home(stuck[used]) & (holder[used] == 0)
-        holder[used[at_home]] = len(names)
-    holder[reserved] = len(names) + 1
-    return Obstacles(stuck, reasons, holder, (*names, HOME, "reserved"))
 
 
 def plan_blocks(

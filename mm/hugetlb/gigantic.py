@@ -33,7 +33,8 @@ from attrs import define, field, frozen
 from mm.contig.contig import Contig
 from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Answer, Design
-from mm.planning.execute import PlannedCompaction, planned_targets, refusals_in_the_way
+from mm.move.obstacles import refusals_in_the_way
+from mm.planning.execute import PlannedCompaction, planned_targets
 from mm.planning.range_plan import RangePlan
 from mm.planning.ranges import cheapest_ranges
 from mm.state.errno import Errno

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mm.planning.census import Census, Targets
 from mm.planning.frontier import Frontier, frontier
+from mm.state.reasons import most_first
 from pinpage.errors import PinpageError, require
 from pinpage.units import Mask, Pfns
 
@@ -102,9 +103,7 @@ class Plan:
         Raises:
             PinpageError: no such block in the census.
         """
-        counts = self.obstacles[self._row(block)]
-        order = np.argsort(-counts, kind="stable")
-        return {self.owner_names[i]: int(counts[i]) for i in order if counts[i]}
+        return most_first(self.owner_names, self.obstacles[self._row(block)])
 
     def counts(self) -> dict[Outcome, int]:
         """How many pageblocks have each outcome, zeros left out."""

@@ -8,7 +8,7 @@ is planned again.
 A plan names its targets; they are taken off the free lists before anything moves
 (`planned_targets`), so that no allocation in between can spoil it, and what is not used goes
 back at the end.  A plan that finds nothing moves nothing, and its answer is the frames in the
-way, each under its reason.
+way, each under its reason (`mm.move.obstacles`).
 
 Kernel counterpart: none.  A plan takes its targets as contiguous allocation takes its
 range, off the free lists and without asking a watermark: the number of free frames is the
@@ -30,12 +30,11 @@ from mm.planning.census import Census, Targets
 from mm.state.costs import Counters
 from mm.state.frames import Frames, FrameState
 from mm.state.pageblock import Pageblocks
-from mm.state.reasons import Refusals
 from pinpage.move.steps import GivenTargets
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns
 
-__all__ = ["NR_PLAN_ROUNDS", "PlannedCompaction", "planned_targets", "refusals_in_the_way"]
+__all__ = ["NR_PLAN_ROUNDS", "PlannedCompaction", "planned_targets"]
 
 NR_PLAN_ROUNDS = 4
 """Plans made in one request: a frame that refuses costs a round, an honest world needs one."""
@@ -167,32 +166,3 @@ def planned_targets(buddy: Buddy, targets: Pfns) -> Iterator[GivenTargets]:
     finally:
         if len(given.remaining):
             buddy.put_taken(given.remaining)
-
-
-def refusals_in_the_way(
-    frames: Frames, mover: Mover, design: Design, pfns: Pfns, mode: Mode = Mode.SYNC
-) -> Refusals:
-    """Why each of these frames cannot move, by reason and holder; asks, and changes nothing.
-
-    Frames that nobody uses and yet nobody may have (reserved, holes) count as NO_OWNER, and so
-    does one that would move after all: a plan took it for stuck because it was not only there.
-
-    Args:
-        frames: the columns.
-        mover: classifies.
-        design: asked about frames that mm cannot move by itself.
-        pfns: ascending, such as `RangePlan.in_the_way(span).pfns`.
-        mode: handed to the design.
-    """
-    refusals = Refusals()
-    if not len(pfns):
-        return refusals
-    reasons = np.full(len(pfns), Reason.NO_OWNER, dtype=np.uint8)
-    used = np.flatnonzero(frames.state[pfns] == FrameState.USED)
-    if len(used):
-        found = mover.classify(pfns[used], design, mode)
-        stays = found.answers == Answer.NO
-        reasons[used[stays]] = found.reasons[stays]
-        reasons[used[found.answers == Answer.RELEASE]] = Reason.NO_CALLBACK
-    refusals.add(pfns, reasons, design.holders(frames.nr_frames), at_home=mover.has_home(pfns))
-    return refusals

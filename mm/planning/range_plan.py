@@ -11,6 +11,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from mm.planning.census import Census
+from mm.state.reasons import most_first
 from pinpage.errors import PinpageError, require
 from pinpage.units import Pfns, Span
 
@@ -152,9 +153,7 @@ class RangePlan:
             stuck = (blocks.start + np.flatnonzero(~census.isolable[blocks])) * size
         codes = np.zeros(len(stuck), np.int64) if census.owner is None else census.owner[stuck]
         counts = np.bincount(codes, minlength=len(census.owner_names))
-        most_first = np.argsort(-counts, kind="stable")
-        owners = {census.owner_names[i]: int(counts[i]) for i in most_first if counts[i]}
-        return StuckFrames(stuck + census.start, owners)
+        return StuckFrames(stuck + census.start, most_first(census.owner_names, counts))
 
     def counts(self) -> dict[RangeOutcome, int]:
         """How many candidates have each outcome, zeros left out."""

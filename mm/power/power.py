@@ -25,11 +25,11 @@ from mm.contig.page_isolation import first_not_isolated
 from mm.contig.range_walk import Parts
 from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Design, Strategy
+from mm.move.obstacles import refusals_in_the_way
 from mm.planning.execute import (
     NR_PLAN_ROUNDS,
     PlannedCompaction,
     planned_targets,
-    refusals_in_the_way,
 )
 from mm.planning.fill import evacuation_ns
 from mm.planning.range_plan import RangeOutcome, RangePlan

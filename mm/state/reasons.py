@@ -18,7 +18,7 @@ from pinpage.errors import PinpageError
 from pinpage.owner import Reason
 from pinpage.units import Mask, Pfns
 
-__all__ = ["HOME", "Holders", "Refusals"]
+__all__ = ["HOME", "Holders", "Refusals", "most_first"]
 
 HOME = "home"
 """Held by page tables or the swap cache alone, as far as anybody knows."""
@@ -60,16 +60,29 @@ class Refusals:
             PinpageError: a success is no refusal; nothing was counted.
         """
         codes, names = holders
-        if len(reasons) and int(reasons.min()) <= Reason.RELEASED:
-            raise PinpageError(f"refusals: {Reason(int(reasons.min())).name} is no refusal")
         owner = codes[pfns].astype(np.int64)
         if at_home is not None:
             owner[(owner == 0) & at_home] = len(names)
-        pairs, nr_frames = np.unique(reasons * np.int64(256) + owner, return_counts=True)
+        self.count(reasons, owner, (*names, HOME))
+
+    def count(
+        self, reasons: NDArray[np.uint8], holder: NDArray[np.int64], names: tuple[str, ...]
+    ) -> None:
+        """Count frames whose holders are known.
+
+        Args:
+            reasons: uint8[n], one `Reason` each, none of them a success.
+            holder: int64[n], rows of `names`.
+            names: of the holders.
+
+        Raises:
+            PinpageError: a success is no refusal; nothing was counted.
+        """
+        if len(reasons) and int(reasons.min()) <= Reason.RELEASED:
+            raise PinpageError(f"refusals: {Reason(int(reasons.min())).name} is no refusal")
+        pairs, nr_frames = np.unique(reasons * np.int64(256) + holder, return_counts=True)
         for pair, count in zip(pairs.tolist(), nr_frames.tolist(), strict=True):
-            code = pair % 256
-            name = HOME if code == len(names) else names[code]
-            self.counts[Reason(pair // 256), name] += count
+            self.counts[Reason(pair // 256), names[pair % 256]] += count
 
     def update(self, other: "Refusals") -> None:
         """Add what another request was refused."""
@@ -93,3 +106,14 @@ class Refusals:
         for (reason, name), count in sorted(self.counts.items(), key=lambda item: item[0][::-1]):
             found.setdefault(name, {})[reason] = count
         return found
+
+
+def most_first(names: tuple[str, ...], counts: NDArray[np.int64]) -> dict[str, int]:
+    """Holder -> frames, most first; those without any are left out.
+
+    Args:
+        names: of the holders.
+        counts: int64 (len(names),), frames of each.
+    """
+    order = np.argsort(-counts, kind="stable")
+    return {names[row]: int(counts[row]) for row in order if counts[row]}

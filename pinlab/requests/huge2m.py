@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mm.machine import Machine
-from mm.move.design import Answer
+from mm.move.obstacles import find_obstacles
 from mm.state.errno import Errno
 from mm.state.frames import FrameState, PageFlag
 from mm.state.reasons import Refusals
@@ -30,7 +30,7 @@ from owners.zram.zram import Zram
 from pinlab.replay.replay import Replayed
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
-from pinpage.owner import Mode, Reason
+from pinpage.owner import Mode
 from pinpage.units import Span
 
 __all__ = ["serve", "serve_compacted", "swap_to_zram"]
@@ -183,20 +183,11 @@ def _span_of(machine: Machine, head: int) -> Span:
 
 def _in_the_way(machine: Machine, mode: Mode) -> Refusals:
     """Frames that keep a block from being emptied, each once, by reason and holder."""
-    frames, design = machine.frames, machine.design
+    frames = machine.frames
     used = np.flatnonzero(frames.state == FrameState.USED)
     used = used[~frames.has_flag(used, PageFlag.HUGE)]
-    found = Refusals()
-    if len(used):
-        seen = machine.mover.classify(used, design, mode)
-        stays = (seen.answers == Answer.NO) & (seen.reasons > Reason.RELEASED)
-        found.add(
-            used[stays],
-            seen.reasons[stays],
-            design.holders(frames.nr_frames),
-            at_home=machine.mover.has_home(used[stays]),
-        )
-    return found
+    found = find_obstacles(frames, machine.mover, machine.design, used, mode, unkept=None)
+    return found.refusals()
 
 
 def _finish(

@@ -8,6 +8,7 @@ __all__ = [
     "CORE",
     "EXTRAS",
     "FORBIDDEN_REACH",
+    "KNOWS_OPTIONS",
     "LAZY_OWN_IMPORTS",
     "MAY_COUNT",
     "MAY_IMPORT",
@@ -15,6 +16,7 @@ __all__ = [
     "MOST_CODE_LINES_PER_FILE",
     "MOST_LINES_PER_FUNCTION",
     "OWNERS_SEE_OF_MM",
+    "SHARED_CLASS_NAMES",
     "TEST_KIT",
     "TEST_TOOLS",
 ]
@@ -27,22 +29,25 @@ MAY_IMPORT = {
 }
 """Arrows between the packages: down only."""
 
-MM_LAYERS: dict[str, tuple[str, ...]] = {
-    "state": ("state", "buddy", "swap"),
-    "move": ("move",),
-    "policy": (
-        "allocator",
-        "compaction",
-        "contig",
-        "hotplug",
-        "hugetlb",
-        "paging",
-        "planning",
-        "power",
-    ),
-    "machine": ("machine",),
-}
-"""Inside mm, lowest first: a folder imports from its own layer and those before it."""
+MM_LAYERS: dict[str, set[str]] = {
+    "state": set(),
+    "buddy": {"state"},
+    "swap": {"state"},
+    "move": {"state", "buddy", "swap"},
+    "paging": {"state", "buddy", "swap", "move"},
+    "compaction": {"state", "buddy", "move"},
+    "planning": {"state", "buddy", "move", "compaction"},
+    "allocator": {"state", "buddy", "move", "compaction"},
+    "contig": {"state", "buddy", "move", "paging", "planning"},
+    "hugetlb": {"state", "buddy", "move", "allocator", "contig", "planning"},
+    "hotplug": {"state", "buddy", "swap", "move", "allocator", "compaction", "contig", "planning"},
+    "power": {"state", "buddy", "move", "contig", "planning"},
+    "machine": {
+        "state", "buddy", "swap", "move", "paging", "compaction", "planning", "allocator",
+        "contig", "hugetlb", "hotplug", "power",
+    },
+}  # fmt: skip
+"""Inside mm, lowest first: a folder, and those before it in this table that it may import."""
 
 OWNERS_SEE_OF_MM = ("mm.state", "mm.buddy", "mm.swap", "mm.move.design", "mm.paging.swapfile")
 """What an owner may know of mm: state, how it is asked, and the swap it backs."""
@@ -81,6 +86,13 @@ MAY_USE_THE_KIT = ("pinlab.cli.check",)
 LAZY_OWN_IMPORTS = ("pinlab.cli",)
 """Modules (by prefix) that may import our own code inside a function: the command answers
 --help before it loads numpy."""
+
+KNOWS_OPTIONS = "pinlab.cli"
+"""The package whose texts may name options of the command line."""
+
+SHARED_CLASS_NAMES = {"Blocks", "Move"}
+"""Public classes that may share a name, each pair for a reason of its own: `Blocks` of a radix
+tree and of a zram disk, `Move` of a batch and of a random plan."""
 
 MAY_COUNT = {"mm.state.refs", "mm.state.frames"}
 """Who changes counts of references: the one place, and the column it rests on."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.arch import counts, imports, surface, tidy
+from tests.arch import counts, imports, names, surface, tidy
 from tests.arch.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +24,8 @@ RULES = [
     surface.inits_hold_a_docstring_only,
     surface.facade_is_for_others,
     counts.references_have_one_place,
+    names.public_classes_have_names_of_their_own,
+    names.errors_name_no_options,
     tidy.files_are_short,
     tidy.functions_are_short,
 ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.arch import counts, imports, surface, tidy
+from tests.arch import counts, imports, names, surface, tidy
 from tests.arch.project import Project
 from tests.arch.test_architecture import RULES
 
@@ -83,6 +83,8 @@ PLANTED = [
         "is above it",
     ),
     (imports.inside_mm, "mm/state/frames.py", "from .. import machine", "is above it"),
+    (imports.inside_mm, "mm/power/regions.py", '"""D."""\nimport mm.compaction.compaction', "or beside"),
+    (imports.inside_mm, "mm/compaction/suitable.py", "def _f():\n    import mm.machine", "above"),
     (imports.inside_mm, "mm/novelty.py", '"""D."""', "no layer"),
     (
         imports.owners_see_state_only,
@@ -175,6 +177,18 @@ PLANTED = [
         "mm/compaction/compaction.py",
         "b._refcount[0] = 2",
         "by hand",
+    ),
+    (
+        names.public_classes_have_names_of_their_own,
+        "pinlab/report/tables.py",
+        'class Span:\n    """D."""',
+        "class Span is also in pinpage/units.py",
+    ),
+    (
+        names.errors_name_no_options,
+        "pinlab/report/tables.py",
+        "def _f(n):\n    raise ValueError(f'{n} runs: try --jobs 1')",
+        "names an option",
     ),
     (tidy.files_are_short, "mm/state/frames.py", "x = 1\n" * 401, "lines"),
     (tidy.functions_are_short, "mm/state/frames.py", lines(62), "_long has 62 lines"),

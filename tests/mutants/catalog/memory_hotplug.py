@@ -6,7 +6,8 @@ __all__ = ["MUTANTS"]
 
 HOTPLUG, LOOP = "mm/hotplug/memory_hotplug.py", "mm/hotplug/offline_loop.py"
 FORGET, BLOCKS = "mm/hotplug/forget.py", "mm/hotplug/memory_block.py"
-RESIZE, VERDICT, NOTIFY = "mm/hotplug/zones.py", "mm/hotplug/verdict.py", "mm/hotplug/notify.py"
+RESIZE, NOTIFY = "mm/hotplug/zones.py", "mm/hotplug/notify.py"
+OBSTACLES = "mm/move/obstacles.py"
 PLAN = "mm/hotplug/verdict.py"
 AREA, PCP, REQUEST = "mm/buddy/free_area.py", "mm/buddy/pcp.py", "pinlab/requests/offline.py"
 GUP, SNAPSHOT = "owners/gup/longterm.py", "pinlab/snapshot/image.py"
@@ -259,9 +260,9 @@ MUTANTS: list[Mutant] = [
         f"{UNIT}::test_an_interrupt_puts_everything_back",
     ),
     _hp(
-        "plan-blames-nobody", "plan: names pfn and owner", VERDICT,
-        "    holder = codes[stuck].astype(np.int64)\n",
-        "    holder = np.zeros(len(stuck), dtype=np.int64)\n",
+        "plan-blames-nobody", "plan: names pfn and owner", OBSTACLES,
+        "    holder = codes[pfns].astype(np.int64)\n",
+        "    holder = np.zeros(len(pfns), dtype=np.int64)\n",
         f"{UNIT}::test_plan_names_who_is_in_the_way_and_moves_nothing",
     ),
     _hp(

@@ -5,7 +5,7 @@ import pytest
 
 from mm.contig.retry import RetryPolicy
 from mm.machine import Machine
-from mm.planning.execute import refusals_in_the_way
+from mm.move.obstacles import refusals_in_the_way
 from mm.power.energy import EnergyAccount, EnergyModel
 from mm.power.regions import PowerMap
 from mm.power.report import GroupWatch
