@@ -103,7 +103,16 @@ class Machine:
         nr_cpus: int = 2,
         costs: CostModel | None = None,
     ) -> None:
-        """Wire a machine over columns that say which frames are free; builds the free lists."""
+        """Wire a machine over columns that say which frames are free; builds the free lists.
+
+        Args:
+            frames: the columns, one row per frame.
+            pageblocks: the types of the pageblocks.
+            zones: the zones, by `Frames.zone`.
+            contents: real bytes ("arena"), or a tag for each frame ("tags").
+            nr_cpus: CPUs of the machine.
+            costs: what things cost in simulated time; None: the usual.
+        """
         self.frames = frames
         self.pageblocks = pageblocks
         self.zones = tuple(zones)
@@ -183,6 +192,12 @@ class Machine:
     ) -> Self:
         """A machine of `nr_pages` free frames, one Normal zone per node.
 
+        Args:
+            nr_pages: frames, a multiple of a pageblock.
+            nr_nodes: nodes, alike in size.
+            contents: real bytes ("arena"), or a tag for each frame ("tags").
+            nr_cpus: CPUs of the machine.
+
         Raises:
             PinpageError: not a positive multiple of a pageblock, or less than one per node; no
                 such contents.
@@ -231,7 +246,12 @@ class Machine:
         return self.allocator.alloc_pages(0, gfp)
 
     def alloc_pages(self, order: int, gfp: Gfp) -> int:
-        """One block of 2^order frames: its head, or -1 (-ENOMEM)."""
+        """One block of 2^order frames: its head, or -1 (-ENOMEM).
+
+        Args:
+            order: log2 of the pages wanted.
+            gfp: what the caller allows.
+        """
         return self.allocator.alloc_pages(order, gfp)
 
     def free_page(self, pfn: int) -> None:

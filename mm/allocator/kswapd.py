@@ -88,6 +88,10 @@ class Kswapd:
     def wake(self, order: int, zones: Sequence[Zone]) -> None:
         """Somebody lacks a block of this order.
 
+        Args:
+            order: log2 of the pages wanted.
+            zones: the zones that may serve it, nearest first.
+
         Raises:
             PinpageError: an order that there is none of.
         """

@@ -105,7 +105,12 @@ class Background(Protocol):
     """What runs beside the allocations on CPUs of its own (`mm.allocator.kswapd`)."""
 
     def wake(self, order: int, zones: Sequence[Zone]) -> None:
-        """An allocation of this order was short of memory in these zones."""
+        """An allocation of this order was short of memory in these zones.
+
+        Args:
+            order: log2 of the pages wanted.
+            zones: the zones that may serve it, nearest first.
+        """
 
     def catch_up(self) -> None:
         """Time has passed: do what it would have done meanwhile."""
@@ -148,7 +153,16 @@ class PageAllocator:
         counters: Counters,
         design: Callable[[], Design],
     ) -> None:
-        """Borrow the state; `design` is asked for the design in force at each compaction."""
+        """Borrow the state; `design` is asked for the design in force at each compaction.
+
+        Args:
+            zones: the zones that may serve it, nearest first.
+            buddy: the free lists.
+            pcp: the per-CPU lists.
+            compaction: compacts a zone.
+            counters: what is done is counted here.
+            design: gives the design in force, asked at each compaction.
+        """
         self._zones = tuple(zones)
         self._buddy = buddy
         self._pcp = pcp

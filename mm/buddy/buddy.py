@@ -64,6 +64,11 @@ class Buddy:
     def __init__(self, frames: Frames, pageblocks: Pageblocks, zones: Sequence[Zone]) -> None:
         """An empty allocator; `build` fills it from the state column.
 
+        Args:
+            frames: the columns, one row per frame.
+            pageblocks: the types of the pageblocks.
+            zones: the zones, by `Frames.zone`.
+
         Raises:
             PinpageError: the zones do not fit the pageblocks.
         """
@@ -132,7 +137,12 @@ class Buddy:
         return sum(map(self.area.nr_pages_but_isolated, range(len(self.zones))))
 
     def nr_free_of(self, zone: int, migratetype: int) -> int:
-        """Free pages of one type of a zone, ISOLATE included."""
+        """Free pages of one type of a zone, ISOLATE included.
+
+        Args:
+            zone: the zone's row in `Frames.zone`.
+            migratetype: a `MigrateType`.
+        """
         return self.area.nr_pages(zone, migratetype)
 
     def nr_free_by_order(self, zone: int | None = None) -> NDArray[np.int64]:
@@ -142,7 +152,13 @@ class Buddy:
         return by_order
 
     def has_free_block(self, zone: int, migratetype: int, order: int) -> bool:
-        """Whether a free block of at least this order stands on a list of the type."""
+        """Whether a free block of at least this order stands on a list of the type.
+
+        Args:
+            zone: the zone's row in `Frames.zone`.
+            migratetype: a `MigrateType`.
+            order: log2 of the pages that it has at least.
+        """
         return self.area.smallest_order(zone, migratetype, order) >= 0
 
     def wholly_free(self) -> Mask:
@@ -166,6 +182,12 @@ class Buddy:
         type's blocks (`mm.buddy.fallback`).  Never from ISOLATE, nor HIGHATOMIC unless HARDER.
         Watermarks are the caller's to check.  Costs about 2 us.
 
+        Args:
+            order: log2 of the pages wanted.
+            migratetype: a `MigrateType`.
+            zone: the zone's row in `Frames.zone`.
+            alloc_flags: which watermarks and lists it may use.
+
         Raises:
             PinpageError: an order or type that nobody may ask for, or no such zone.
         """
@@ -178,6 +200,10 @@ class Buddy:
 
     def free(self, pfn: int, order: int = 0) -> None:
         """Give one block back and merge it with its buddies.  Costs about 2 us.
+
+        Args:
+            pfn: the block's first frame.
+            order: log2 of its pages.
 
         Raises:
             PinpageError: misaligned, or one of its frames is not allocated (a double free).
@@ -225,6 +251,12 @@ class Buddy:
         alloc_flags: AllocFlags = AllocFlags.DEFAULT,
     ) -> Pfns:
         """Up to `count` single frames, as `count` calls of `alloc` would choose them; one lock.
+
+        Args:
+            count: how many, at most.
+            migratetype: a `MigrateType`.
+            zone: the zone's row in `Frames.zone`.
+            alloc_flags: which watermarks and lists it may use.
 
         Raises:
             PinpageError: a negative count, a type that nobody may ask for, or no such zone.
@@ -287,6 +319,10 @@ class Buddy:
         A free block that reaches beyond the pageblock, or beyond `limit`, is split.
         ISOLATE blocks are not exempt: contiguous allocation collects its range this way.
         Costs about 12 us, 30 us with a limit that bites.
+
+        Args:
+            block: number of a pageblock.
+            limit: at most so many.
 
         Raises:
             PfnError: no such pageblock.
@@ -355,6 +391,10 @@ class Buddy:
 
     def set_migratetype(self, block: int, migratetype: int) -> None:
         """Change a pageblock's type; its free pages move to the lists of the new one.  Costs 10 us.
+
+        Args:
+            block: number of a pageblock.
+            migratetype: its new type.
 
         Raises:
             PinpageError: no such type, or no such pageblock.

@@ -65,7 +65,12 @@ def sorted_frames(frames: Frames, pfns: Pfns, allowed: Mask, verb: str) -> Pfns:
 
 
 def mark_free(frames: Frames, which: Pfns | Mask | slice) -> None:
-    """Strip frames of everything that an allocation gave them."""
+    """Strip frames of everything that an allocation gave them.
+
+    Args:
+        frames: the columns, one row per frame.
+        which: the frames, as an index of the columns.
+    """
     frames.state[which] = FrameState.FREE
     frames.refcount[which] = 0
     frames.mapcount[which] = MAPCOUNT_NONE
@@ -92,7 +97,12 @@ def strip(frames: Frames, free: Mask) -> None:
 
 
 def group_by_block(pfns: Pfns, pageblock_order: int) -> list[tuple[int, NDArray[np.int64]]]:
-    """Cut ascending pfns at the borders of pageblocks: (pageblock, its pfns), ascending."""
+    """Cut ascending pfns at the borders of pageblocks: (pageblock, its pfns), ascending.
+
+    Args:
+        pfns: int64 (n,), the frames.
+        pageblock_order: log2 of the pages in a pageblock.
+    """
     first, last = int(pfns[0]) >> pageblock_order, int(pfns[-1]) >> pageblock_order
     if first == last:
         return [(first, pfns)]

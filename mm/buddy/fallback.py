@@ -37,6 +37,11 @@ def may_claim(order: int, migratetype: int, pageblock_order: int) -> bool:
 
     Large blocks always; small ones only for kernel pages, which would otherwise pollute
     one pageblock after the other and cannot be moved out again.
+
+    Args:
+        order: log2 of the pages in the free block.
+        migratetype: the type that is asked for.
+        pageblock_order: log2 of the pages in a pageblock.
     """
     return order >= pageblock_order // 2 or migratetype in (
         MigrateType.UNMOVABLE,

@@ -60,6 +60,10 @@ def fragmentation_index(nr_blocks: Sequence[int] | NDArray[np.int64], order: int
 def extfrag_percent(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> int:
     """Percentage of free memory that blocks smaller than `order` hold; 0 if nothing is free.
 
+    Args:
+        nr_blocks: int64 (NR_ORDERS,), free blocks of each order.
+        order: log2 of the pages wanted.
+
     >>> extfrag_percent([2048] + [0] * 8 + [4], 9)
     50
     """
@@ -68,13 +72,22 @@ def extfrag_percent(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) ->
 
 
 def unusable_free(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> float:
-    """The same as a fraction 0..1, not rounded; does not decrease with the order."""
+    """The same as a fraction 0..1, not rounded; does not decrease with the order.
+
+    Args:
+        nr_blocks: int64 (NR_ORDERS,), free blocks of each order.
+        order: log2 of the pages wanted.
+    """
     _, pages, suitable = _totals(nr_blocks, order)
     return (pages - (suitable << order)) / pages if pages else 0.0
 
 
 def unusable_free_index(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> int:
     """The same in thousandths, as debugfs shows it; 1000 if nothing is free.
+
+    Args:
+        nr_blocks: int64 (NR_ORDERS,), free blocks of each order.
+        order: log2 of the pages wanted.
 
     >>> unusable_free_index([2048] + [0] * 8 + [4], 9)
     500
@@ -84,7 +97,12 @@ def unusable_free_index(nr_blocks: Sequence[int] | NDArray[np.int64], order: int
 
 
 def fragmentation_score_zone(nr_blocks: Sequence[int] | NDArray[np.int64], huge_order: int) -> int:
-    """How much of a zone's free memory is of no use to a huge page, in percent."""
+    """How much of a zone's free memory is of no use to a huge page, in percent.
+
+    Args:
+        nr_blocks: int64 (NR_ORDERS,), free blocks of each order.
+        huge_order: log2 of the pages in a huge page.
+    """
     return extfrag_percent(nr_blocks, huge_order)
 
 
@@ -92,6 +110,10 @@ def fragmentation_score_node(scores: Sequence[int], nr_pages: Sequence[int]) -> 
     """The zones' scores, weighted by their pages; each share is rounded down.
 
     The divisor is one more than the node's pages, so a node does not quite reach 100.
+
+    Args:
+        scores: percent, one for each zone.
+        nr_pages: pages of each zone.
 
     >>> fragmentation_score_node([100, 50], [300, 100])
     86

@@ -52,6 +52,11 @@ class FreeArea:
     def __init__(self, frames: Frames, pageblocks: Pageblocks, zones: Sequence[Zone]) -> None:
         """Empty lists over these frames.
 
+        Args:
+            frames: the columns, one row per frame.
+            pageblocks: the types of the pageblocks.
+            zones: the zones, by `Frames.zone`.
+
         Raises:
             PinpageError: a zone's border lies inside a pageblock, zones overlap, or the
                 columns disagree on the number of frames.
@@ -117,7 +122,12 @@ class FreeArea:
     # What is there.
 
     def nr_pages(self, zone: int, migratetype: int) -> int:
-        """Free pages on the lists of one type of one zone.  Costs 0.1 us."""
+        """Free pages on the lists of one type of one zone.  Costs 0.1 us.
+
+        Args:
+            zone: the zone's row in `Frames.zone`.
+            migratetype: a `MigrateType`.
+        """
         return self._nr_pages[zone * NR_MIGRATETYPES + migratetype]
 
     def nr_pages_but_isolated(self, zone: int) -> int:
@@ -126,11 +136,23 @@ class FreeArea:
         return sum(self._nr_pages[first : first + NR_MIGRATETYPES - 1])
 
     def has_blocks(self, zone: int, migratetype: int, order: int) -> bool:
-        """Whether one list is not empty."""
+        """Whether one list is not empty.
+
+        Args:
+            zone: the zone's row in `Frames.zone`.
+            migratetype: a `MigrateType`.
+            order: log2 of the block's pages.
+        """
         return bool(self._lists[(zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS + order])
 
     def smallest_order(self, zone: int, migratetype: int, order: int) -> int:
-        """The lowest order >= `order` with a free block of the type, or -1."""
+        """The lowest order >= `order` with a free block of the type, or -1.
+
+        Args:
+            zone: the zone's row in `Frames.zone`.
+            migratetype: a `MigrateType`.
+            order: log2 of the block's pages.
+        """
         base = (zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS
         lists = self._lists
         for current in range(order, NR_ORDERS):
@@ -139,7 +161,13 @@ class FreeArea:
         return -1
 
     def last_block(self, zone: int, migratetype: int, order: int) -> int:
-        """The pageblock that a non-empty list serves next."""
+        """The pageblock that a non-empty list serves next.
+
+        Args:
+            zone: the zone's row in `Frames.zone`.
+            migratetype: a `MigrateType`.
+            order: log2 of the block's pages.
+        """
         blocks = self._lists[(zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS + order]
         # popitem, not reversed(): it also trims what deletions left behind at the end.
         block, _ = blocks.popitem()
@@ -147,13 +175,25 @@ class FreeArea:
         return block
 
     def blocks_on(self, zone: int, migratetype: int, order: int) -> list[int]:
-        """The pageblocks on one list, in the order in which they would be served."""
+        """The pageblocks on one list, in the order in which they would be served.
+
+        Args:
+            zone: the zone's row in `Frames.zone`.
+            migratetype: a `MigrateType`.
+            order: log2 of the block's pages.
+        """
         return list(
             reversed(self._lists[(zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS + order])
         )
 
     def are_on(self, blocks: NDArray[np.int64], zone: int, migratetype: int) -> Mask:
-        """Which pageblocks keep their free blocks on the lists of this zone and type, bool[n]."""
+        """Which pageblocks keep their free blocks on the lists of this zone and type, bool[n].
+
+        Args:
+            blocks: int64 (n,), numbers of pageblocks.
+            zone: the zone's row in `Frames.zone`.
+            migratetype: a `MigrateType`.
+        """
         wanted, keys = zone * NR_MIGRATETYPES + migratetype, self._key
         return np.array([keys[block] == wanted for block in blocks.tolist()], dtype=np.bool_)
 
@@ -182,7 +222,12 @@ class FreeArea:
         self._changed.append(block)
 
     def find(self, block: int, order: int) -> int:
-        """The lowest free block of exactly this order in a pageblock that has one; its pfn."""
+        """The lowest free block of exactly this order in a pageblock that has one; its pfn.
+
+        Args:
+            block: number of a pageblock.
+            order: log2 of the block's pages.
+        """
         start = block << self._shift
         return start + self.orders[start : start + (1 << self._shift)].tobytes().index(order)
 
@@ -197,6 +242,10 @@ class FreeArea:
         """Whether two pageblocks may form one free block.
 
         They must share the zone, and either the type or being of one of the first three.
+
+        Args:
+            block: number of a pageblock.
+            other: number of another pageblock.
         """
         mine, its = self._key[block], self._key[other]
         if mine == its:
@@ -211,7 +260,12 @@ class FreeArea:
     # One block on, one block off.
 
     def link(self, pfn: int, order: int) -> None:
-        """Put a free block on its list.  Costs 0.5 us."""
+        """Put a free block on its list.  Costs 0.5 us.
+
+        Args:
+            pfn: the block's first frame.
+            order: log2 of the block's pages.
+        """
         block = pfn >> self._shift
         self.orders[pfn] = order
         self._account(block, order, 1)
@@ -222,7 +276,12 @@ class FreeArea:
         blocks[block] = None
 
     def unlink(self, pfn: int, order: int) -> None:
-        """Take a free block off its list.  Costs 0.5 us."""
+        """Take a free block off its list.  Costs 0.5 us.
+
+        Args:
+            pfn: the block's first frame.
+            order: log2 of the block's pages.
+        """
         block = pfn >> self._shift
         self.orders[pfn] = -1
         self._account(block, order, -1)
@@ -244,7 +303,13 @@ class FreeArea:
         self._in_block[block] += nr_pages
 
     def unlink_heads(self, block: int, order: int, heads: NDArray[np.int64]) -> None:
-        """Take several blocks of one order in one pageblock off their list."""
+        """Take several blocks of one order in one pageblock off their list.
+
+        Args:
+            block: number of a pageblock.
+            order: log2 of the block's pages.
+            heads: int64 (n,), pfns of the blocks' first frames.
+        """
         self.frames.order[heads] = -1
         self._account(block, order, -len(heads))
         if not self._counts[block * NR_ORDERS + order]:
@@ -265,7 +330,12 @@ class FreeArea:
                 del self._lists[base + order][block]
 
     def link_pageblock(self, block: int, heads: list[int]) -> None:
-        """Put the blocks of a pageblock on the lists: `heads` as `decompose_block` returns them."""
+        """Put the blocks of a pageblock on the lists: `heads` as `decompose_block` returns them.
+
+        Args:
+            block: number of a pageblock.
+            heads: as `decompose_block` returns them.
+        """
         span = self.pageblocks.span(block)
         scatter_orders(heads, self.frames.order[span.start : span.stop])
         base = self._key[block] * NR_ORDERS
@@ -309,7 +379,12 @@ class FreeArea:
             self._nr_pages[key] += int(self._on[key * NR_ORDERS + order]) << order
 
     def set_type(self, block: int, migratetype: int) -> None:
-        """Give a pageblock another type.  Nothing in it may stand on a list."""
+        """Give a pageblock another type.  Nothing in it may stand on a list.
+
+        Args:
+            block: number of a pageblock.
+            migratetype: its new type.
+        """
         self.pageblocks.migratetype[block] = migratetype
         self._key[block] = int(self.zone_of_block[block]) * NR_MIGRATETYPES + migratetype
 
@@ -335,6 +410,10 @@ class FreeArea:
     def set_zone(self, blocks: range, zone: int) -> None:
         """Give pageblocks to a zone, or to none (-1).
 
+        Args:
+            blocks: numbers of pageblocks.
+            zone: the zone's row in `Frames.zone`, or -1.
+
         Raises:
             PinpageError: one of them still has a free block on a list.
         """
@@ -353,6 +432,10 @@ class FreeArea:
         """Put what free blocks of one type pageblocks have at the far end of their lists.
 
         As the kernel does with memory that comes online: what was there before is used first.
+
+        Args:
+            blocks: numbers of pageblocks.
+            migratetype: a `MigrateType`.
         """
         for zone in np.unique(self.zone_of_block[blocks.start : blocks.stop]).tolist():
             base = (zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS

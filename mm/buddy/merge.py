@@ -15,6 +15,11 @@ def merge(area: FreeArea, pfn: int, order: int) -> None:
     """Put a free block on the lists, merged with its buddy for as long as that one is free.
 
     Costs 0.6 us, and 0.7 us more for each level that merges (__free_one_page).
+
+    Args:
+        area: the lists.
+        pfn: the block's first frame.
+        order: log2 of its pages.
     """
     orders, nr_frames, shift = area.orders, area.frames.nr_frames, area.pageblocks.order
     while order < area.max_order:
@@ -30,7 +35,14 @@ def merge(area: FreeArea, pfn: int, order: int) -> None:
 
 
 def expand(area: FreeArea, pfn: int, order: int, target: int) -> None:
-    """Take a block off its list and put all but its first 2^target frames back (expand)."""
+    """Take a block off its list and put all but its first 2^target frames back (expand).
+
+    Args:
+        area: the lists.
+        pfn: the block's first frame.
+        order: log2 of its pages.
+        target: log2 of the pages wanted.
+    """
     area.unlink(pfn, order)
     while order > target:
         order -= 1
@@ -41,6 +53,10 @@ def detach(area: FreeArea, block: int) -> None:
     """Take all blocks of a pageblock off the lists; what reaches into its buddy stays there.
 
     The pageblock's part of the order column is stale afterwards: the caller writes it.
+
+    Args:
+        area: the lists.
+        block: number of a pageblock.
     """
     head = area.covering(block)
     if head >= 0:
@@ -56,6 +72,10 @@ def rebuild(area: FreeArea, block: int) -> None:
     """Make the blocks of a pageblock anew from its free frames, and merge beyond it.
 
     Costs about 15 us for 512 frames, whatever their pattern.
+
+    Args:
+        area: the lists.
+        block: number of a pageblock.
     """
     detach(area, block)
     span, shift = area.pageblocks.span(block), area.pageblocks.order
@@ -69,7 +89,13 @@ def rebuild(area: FreeArea, block: int) -> None:
 
 
 def retype(area: FreeArea, block: int, migratetype: int) -> None:
-    """Give a pageblock another type and move its free blocks to the lists of that type."""
+    """Give a pageblock another type and move its free blocks to the lists of that type.
+
+    Args:
+        area: the lists.
+        block: number of a pageblock.
+        migratetype: its new type.
+    """
     detach(area, block)
     area.set_type(block, migratetype)
     rebuild(area, block)

@@ -40,6 +40,10 @@ def pcp_batch(managed_nr_pages: int, version: KernelVersion = "6.1") -> int:
     A 1024th of the zone, bounded, divided by four, and rounded so that it is one less than a
     power of two: that keeps the lists of several CPUs from cycling through the same colours.
 
+    Args:
+        managed_nr_pages: pages that the allocator manages.
+        version: of the kernel whose rule it is.
+
     >>> pcp_batch(262144), pcp_batch(262144, "3.11")
     (63, 31)
     """
@@ -54,6 +58,12 @@ def pcp_high(zone: Zone, batch: int, nr_cpus: int, version: KernelVersion = "6.1
 
     v6.1: the zone's low watermark shared out among the CPUs, at least four batches; v3.11:
     six batches.
+
+    Args:
+        zone: the zone.
+        batch: pages moved under one lock.
+        nr_cpus: CPUs of the machine.
+        version: of the kernel whose rule it is.
     """
     return 6 * batch if version == "3.11" else max(zone.low // nr_cpus, 4 * batch)
 
@@ -89,6 +99,11 @@ class PerCpuPages:
 
     def __init__(self, buddy: Buddy, nr_cpus: int = 2, version: KernelVersion = "6.1") -> None:
         """Empty lists.
+
+        Args:
+            buddy: the free lists.
+            nr_cpus: CPUs of the machine.
+            version: of the kernel whose rule it is.
 
         Raises:
             PinpageError: no CPU.
@@ -133,6 +148,12 @@ class PerCpuPages:
         A movable request that may not use CMA goes past the lists, for CMA pages stand among
         the movable ones.  The page is USED with one reference.  Costs about 1 us.
 
+        Args:
+            migratetype: a `MigrateType`.
+            cpu: whose list.
+            zone: the zone's row in `Frames.zone`.
+            alloc_flags: which watermarks and lists it may use.
+
         Raises:
             PinpageError: a type that nobody may ask for, or no such zone or CPU.
         """
@@ -171,6 +192,10 @@ class PerCpuPages:
 
         A page of an isolated pageblock goes straight to the buddy lists; CMA and HIGHATOMIC
         pages stand among the movable ones.  Costs about 1 us.
+
+        Args:
+            pfn: the frame.
+            cpu: whose list it goes to.
 
         Raises:
             PinpageError: it is not allocated (a double free), or no such CPU.

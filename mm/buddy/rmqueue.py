@@ -30,7 +30,15 @@ _ISOLATE = int(MigrateType.ISOLATE)
 def rmqueue(
     area: FreeArea, order: int, migratetype: int, zone: int, alloc_flags: AllocFlags
 ) -> int:
-    """One block for the request: its head, or -1.  Costs about 1.5 us."""
+    """One block for the request: its head, or -1.  Costs about 1.5 us.
+
+    Args:
+        area: the lists.
+        order: log2 of the pages wanted.
+        migratetype: a `MigrateType`.
+        zone: the zone's row in `Frames.zone`.
+        alloc_flags: which watermarks and lists it may use.
+    """
     flags = int(alloc_flags)
     if order > area.max_order:
         return -1
@@ -56,6 +64,13 @@ def take_whole_blocks(
 
     At most `count`; none where the smallest block is larger than that or its list is empty.
     Costs about 6 us.
+
+    Args:
+        area: the lists.
+        count: how many, at most.
+        migratetype: a `MigrateType`.
+        zone: the zone's row in `Frames.zone`.
+        alloc_flags: which watermarks and lists it may use.
     """
     if _may_use_cma(area, migratetype, zone, int(alloc_flags)):
         # Not further than to where a single request would change sides.

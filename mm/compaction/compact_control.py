@@ -106,7 +106,12 @@ class CompactControl:
 
     @classmethod
     def of_kcompactd(cls, zone: Zone, order: int) -> Self:
-        """In the background, for a request that could not wait."""
+        """In the background, for a request that could not wait.
+
+        Args:
+            zone: the zone.
+            order: log2 of the pages wanted.
+        """
         return cls(
             zone, Mode.SYNC_LIGHT, order, MigrateType.MOVABLE,
             ignore_skip_hint=False, direct=False,
@@ -114,7 +119,12 @@ class CompactControl:
 
     @classmethod
     def proactive(cls, zone: Zone, stop: Callable[[], bool]) -> Self:
-        """Before anybody asks, until the zone's score is low enough."""
+        """Before anybody asks, until the zone's score is low enough.
+
+        Args:
+            zone: the zone.
+            stop: asked after each pageblock: True ends it.
+        """
         return cls(zone, Mode.SYNC_LIGHT, whole_zone=True, direct=False, stop=stop)
 
 
@@ -128,7 +138,13 @@ class CompactPriority(enum.IntEnum):
     ASYNC = 2
 
     def control(self, zone: Zone, order: int, migratetype: MigrateType) -> CompactControl:
-        """What it asks of one zone."""
+        """What it asks of one zone.
+
+        Args:
+            zone: the zone.
+            order: log2 of the pages wanted.
+            migratetype: a `MigrateType`.
+        """
         full = self is CompactPriority.SYNC_FULL
         mode = Mode.ASYNC if self is CompactPriority.ASYNC else Mode.SYNC_LIGHT
         return CompactControl(

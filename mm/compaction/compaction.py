@@ -47,7 +47,15 @@ class Compaction:
         mover: Mover,
         counters: Counters,
     ) -> None:
-        """Borrow the state; nothing is copied."""
+        """Borrow the state; nothing is copied.
+
+        Args:
+            frames: the columns, one row per frame.
+            pageblocks: the types of the pageblocks.
+            buddy: the free lists.
+            mover: moves pages.
+            counters: what is done is counted here.
+        """
         self._frames = frames
         self._pageblocks = pageblocks
         self._buddy = buddy
@@ -57,6 +65,10 @@ class Compaction:
 
     def compact_zone(self, control: CompactControl, design: Design) -> CompactReport:
         """Run both scanners until they meet or the order wanted is there.
+
+        Args:
+            control: what is asked for.
+            design: what is done with frames that mm cannot move by itself.
 
         Context: per-CPU lists should be drained first, or their frames count as in transit.
         Cost: numpy work per pageblock, O(frames of the zone) in all; about 1.1 us of CPU

@@ -35,7 +35,16 @@ class OrderScan:
         hints: ZoneHints,
         report: CompactReport,
     ) -> None:
-        """Both scanners where the hints put them."""
+        """Both scanners where the hints put them.
+
+        Args:
+            buddy: the free lists.
+            mover: moves pages.
+            control: what is asked for.
+            design: what is done with frames that mm cannot move by itself.
+            hints: what earlier scans of the zone left behind.
+            report: what is done is counted here.
+        """
         effort = SearchEffort()
         self._buddy = buddy
         self._mover = mover

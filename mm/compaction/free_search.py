@@ -55,7 +55,15 @@ class FreeSearcher:
         effort: SearchEffort,
         migrate_position: Callable[[], int],
     ) -> None:
-        """Start where the hints say, or at the top where the whole zone is wanted."""
+        """Start where the hints say, or at the top where the whole zone is wanted.
+
+        Args:
+            buddy: the free lists.
+            control: what is asked for.
+            hints: what earlier scans of the zone left behind.
+            effort: how much the scanners have looked at, counted together.
+            migrate_position: pfn that the migrate scanner has reached.
+        """
         self._buddy = buddy
         self._frames = buddy.frames
         self._pageblocks = buddy.pageblocks

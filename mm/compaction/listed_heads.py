@@ -127,11 +127,21 @@ class ListedHeads:
         return np.where(self._is_near[heads], self._far - heads, self._far + heads)
 
     def after(self, place: int, count: int) -> Pfns:
-        """Up to `count` blocks from this place on, and once round."""
+        """Up to `count` blocks from this place on, and once round.
+
+        Args:
+            place: place in the search's order.
+            count: how many, at most.
+        """
         return self._walk(self._round_from(place), count)
 
     def before(self, place: int, count: int) -> Pfns:
-        """Up to `count` blocks from before this place on towards the front, and once round."""
+        """Up to `count` blocks from before this place on towards the front, and once round.
+
+        Args:
+            place: place in the search's order.
+            count: how many, at most.
+        """
         parts = self._round_from(place)
         back = [_Part(part.near, part.low, part.high, not part.downward) for part in parts]
         return self._walk(back[::-1], count)

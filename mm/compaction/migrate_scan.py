@@ -99,7 +99,17 @@ class MigrateScanner:
         effort: SearchEffort,
         report: CompactReport,
     ) -> None:
-        """Start where the hints say, or at the bottom where the whole zone is wanted."""
+        """Start where the hints say, or at the bottom where the whole zone is wanted.
+
+        Args:
+            buddy: the free lists.
+            mover: moves pages.
+            control: what is asked for.
+            design: what is done with frames that mm cannot move by itself.
+            hints: what earlier scans of the zone left behind.
+            effort: how much the scanners have looked at, counted together.
+            report: what is done is counted here.
+        """
         self._frames: Frames = buddy.frames
         self._buddy = buddy
         self._pageblocks = buddy.pageblocks

@@ -74,6 +74,11 @@ class FreeListOrder:
     def begin(self, buddy: Buddy, zone: int, order: int) -> int:
         """A search begins: the blocks that it goes through are those that are there now.
 
+        Args:
+            buddy: the free lists.
+            zone: the zone's row in `Frames.zone`.
+            order: log2 of the pages wanted.
+
         Returns:
             How many there are.
         """
@@ -82,7 +87,13 @@ class FreeListOrder:
         return picture.nr_heads
 
     def entries(self, zone: int, order: int, count: int) -> Pfns:
-        """Up to `count` blocks of the list as the search began, from its cursor on."""
+        """Up to `count` blocks of the list as the search began, from its cursor on.
+
+        Args:
+            zone: the zone's row in `Frames.zone`.
+            order: log2 of the pages wanted.
+            count: how many, at most.
+        """
         return self._picture("search", zone, order).after(self.cursors.get(order, 0), count)
 
     def place(self, head: int) -> int:
@@ -93,11 +104,24 @@ class FreeListOrder:
         return far - head if self.is_near[head] else far + head
 
     def heads(self, buddy: Buddy, zone: int, order: int) -> Pfns:
-        """The whole list now, in the order of a search; costs its length."""
+        """The whole list now, in the order of a search; costs its length.
+
+        Args:
+            buddy: the free lists.
+            zone: the zone's row in `Frames.zone`.
+            order: log2 of the pages wanted.
+        """
         return self._looked_through(buddy, zone, order).after(0, _ALL)
 
     def newest(self, buddy: Buddy, zone: int, order: int, count: int = _ALL) -> Pfns:
-        """Up to `count` from the other end, from where the last such look stopped."""
+        """Up to `count` from the other end, from where the last such look stopped.
+
+        Args:
+            buddy: the free lists.
+            zone: the zone's row in `Frames.zone`.
+            order: log2 of the pages wanted.
+            count: how many, at most.
+        """
         picture = self._looked_through(buddy, zone, order)
         return picture.before(self.looked_to.get(order, _ALL), count)
 
@@ -112,7 +136,12 @@ class FreeListOrder:
         return sum(picture.nr_seen for picture in self._pictures.values())
 
     def looked_at(self, head: int, order: int) -> None:
-        """The next look from the other end begins after this block (move_freelist_tail)."""
+        """The next look from the other end begins after this block (move_freelist_tail).
+
+        Args:
+            head: pfn of the block's first frame.
+            order: log2 of the pages wanted.
+        """
         self.looked_to[order] = self.place(head)
 
 
@@ -168,6 +197,11 @@ class ZoneHints:
 
         As in 6.1 the next scan starts one pageblock further: the position, already the first
         of the next pageblock, is rounded up to the end of that.
+
+        Args:
+            pfn: where it stands now.
+            mode: of the scan: an asynchronous one does not move the others' start.
+            nr_pages_per_block: pages in a pageblock.
         """
         after = (pfn // nr_pages_per_block + 1) * nr_pages_per_block
         self.migrate_async = max(self.migrate_async, after)
@@ -180,6 +214,11 @@ def reset_isolation_suitable(hints: ZoneHints, zone: Zone, buddy: Buddy) -> None
 
     A pageblock with neither a page on the LRU nor a free one keeps its hint.  The kernel
     samples every eighth page; here all are looked at.  Cost: one pass over the zone's frames.
+
+    Args:
+        hints: what earlier scans of the zone left behind.
+        zone: the zone.
+        buddy: the free lists.
     """
     hints.is_stale = False
     pageblocks = buddy.pageblocks

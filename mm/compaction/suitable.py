@@ -77,6 +77,12 @@ def compaction_ready(
     """Whether reclaim for a costly order would be in vain: compaction has all that it needs.
 
     That is so from the high watermark and the gap upward.
+
+    Args:
+        buddy: the free lists.
+        zone: the zone.
+        order: log2 of the pages wanted.
+        highest: the highest zone that the request may use.
     """
     suitable = compaction_suitable(buddy, zone, order, mark=zone.min, highest=highest)
     if suitable is not None:

@@ -70,7 +70,12 @@ class CmaResult:
     report: EvacuationReport = field(factory=EvacuationReport)
 
     def add(self, span: Span, found: ContigResult) -> None:
-        """One range more was tried."""
+        """One range more was tried.
+
+        Args:
+            span: the range.
+            found: what came of it.
+        """
         self.span, self.pfn = span, found.pfn
         self.nr_ranges += 1
         self.report.refusals.counts.clear()
@@ -92,7 +97,13 @@ class Cma:
     """
 
     def __init__(self, contig: Contig, design: Callable[[], Design], census: TakeCensus) -> None:
-        """No areas yet; `design` is asked for the design in force at each request."""
+        """No areas yet; `design` is asked for the design in force at each request.
+
+        Args:
+            contig: takes ranges.
+            design: gives the design in force, asked at each request.
+            census: takes the census of all memory.
+        """
         self._contig = contig
         self._parts = contig.evacuator.parts
         self._design = design
@@ -105,6 +116,10 @@ class Cma:
         """An area of whole pageblocks of one zone, lent to movable pages from here on.
 
         The pageblocks are free as at boot, or CMA already, as in a recording.
+
+        Args:
+            span: the area: whole pageblocks of one zone.
+            order_per_bit: log2 of the pages that one bit stands for.
 
         Raises:
             PinpageError: it is not whole pageblocks of one zone, overlaps another area, is
@@ -172,7 +187,12 @@ class Cma:
         return [self.create(span, order_per_bit) for span in spans]
 
     def alloc(self, count: int, align_order: int = 0) -> int:
-        """`count` contiguous pages of the first area: the first pfn, or -1 (cma_alloc)."""
+        """`count` contiguous pages of the first area: the first pfn, or -1 (cma_alloc).
+
+        Args:
+            count: pages.
+            align_order: log2 of the pages that the first pfn is a multiple of.
+        """
         return self.request(count, align_order).pfn
 
     def request(
@@ -219,6 +239,10 @@ class Cma:
         """Give pages back (cma_release); False where they are no area's.
 
         Pages that somebody else still references stay used until that ends.
+
+        Args:
+            pfn: the first of them.
+            count: pages.
 
         Raises:
             PinpageError: a count below 1, or pages of an area that no device has (any more).

@@ -76,7 +76,12 @@ class CmaArea:
         return (pfn - self.span.start) >> self.order_per_bit
 
     def mark(self, span: Span, *, on: bool) -> None:
-        """Set or clear the bits of a range that is wanted, or was wanted in vain."""
+        """Set or clear the bits of a range that is wanted, or was wanted in vain.
+
+        Args:
+            span: the range of frames.
+            on: whether the bits are set or cleared.
+        """
         first = self.bit_of(span.start)
         self.bitmap[first : first + self.bits_for(span.nr_pages)] = on
 
@@ -105,7 +110,13 @@ class CmaArea:
         return has
 
     def find(self, nr_bits: int, start: int, align_order: int) -> int:
-        """The first run of clear bits from `start` on whose first pfn is aligned, or -1."""
+        """The first run of clear bits from `start` on whose first pfn is aligned, or -1.
+
+        Args:
+            nr_bits: bits in a row.
+            start: the first bit that may begin a run.
+            align_order: log2 of the pages that the first pfn is a multiple of.
+        """
         runs = self.clear_runs(nr_bits, align_order, start)
         return int(runs[0]) if len(runs) else -1
 
@@ -113,6 +124,12 @@ class CmaArea:
         self, nr_bits: int, align_order: int, start: int = 0, last: int | None = None
     ) -> Pfns:
         """Every bit of [start, last] whose pfn is aligned and that begins a run of clear bits.
+
+        Args:
+            nr_bits: bits in a row.
+            align_order: log2 of the pages that the first pfn is a multiple of.
+            start: the first bit that may begin a run.
+            last: the last bit that may begin a run.
 
         Cost: one pass over the bitmap.
         """

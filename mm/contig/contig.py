@@ -109,6 +109,10 @@ class Contig:
     def free_contig_range(self, pfn: int, nr_pages: int) -> int:
         """Drop one reference of each page.
 
+        Args:
+            pfn: the first of them.
+            nr_pages: pages from there on.
+
         Returns:
             How many of them somebody else still uses: those are not free, and a driver that
             gives such a page up too early has a bug (the kernel warns).

@@ -64,7 +64,15 @@ class AllocatedTargets:
         span: Span,
         gfp: Gfp = MIGRATION_GFP,
     ) -> None:
-        """Allocate with `alloc_page`, for pages of `span`."""
+        """Allocate with `alloc_page`, for pages of `span`.
+
+        Args:
+            alloc_page: gives one frame for these flags, or -1.
+            frames: the columns, one row per frame.
+            pcp: the per-CPU lists.
+            span: the range that is emptied: no target lies in it.
+            gfp: what the caller allows.
+        """
         self._alloc_page = alloc_page
         self._frames = frames
         self._pcp = pcp
@@ -106,7 +114,12 @@ class Evacuator:
     """
 
     def __init__(self, parts: Parts, alloc_pages: AllocPages) -> None:
-        """Borrow the state; `alloc_pages` gives destinations."""
+        """Borrow the state; `alloc_pages` gives destinations.
+
+        Args:
+            parts: the state that is worked on.
+            alloc_pages: gives destinations.
+        """
         self.parts = parts
         self._buddy = parts.buddy
         self._alloc_pages = alloc_pages
@@ -216,6 +229,13 @@ class Evacuator:
         """Go over the span once, one migrate call per pageblock; what fails stays as it was.
 
         One round of hot-remove, for a caller that has a loop of its own.
+
+        Args:
+            span: exactly the frames to empty, in isolated pageblocks.
+            design: what is done with frames that mm cannot move by itself.
+            mode: how long to wait for one frame.
+            targets: where to; what is not used is given back.
+            drop_clean: give clean page cache up instead of moving it.
 
         Raises:
             PinpageError: a pageblock is not isolated.

@@ -35,7 +35,12 @@ _UNASKED = 255
 
 
 def nr_steps(frames: Frames, span: Span) -> int:
-    """Frames that a scanner looks at: it jumps over all but the head of a free block."""
+    """Frames that a scanner looks at: it jumps over all but the head of a free block.
+
+    Args:
+        frames: the columns, one row per frame.
+        span: the range of frames.
+    """
     heads = frames.order[span.start : span.stop] >= 0
     free = frames.state[span.start : span.stop] == FrameState.FREE
     return span.nr_pages - int(np.count_nonzero(free & ~heads))
@@ -48,7 +53,14 @@ class EvictsHugePages(Protocol):
         """Which used frames belong to huge pages that `vacate` looks after, bool[n]."""
 
     def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool) -> Errno:
-        """Make huge pages of the range go, and `keep` their number; OK, EBUSY or ENOMEM."""
+        """Make huge pages of the range go, and `keep` their number; OK, EBUSY or ENOMEM.
+
+        Args:
+            span: the range of frames.
+            design: what is done with frames that mm cannot move by itself.
+            mode: how long to wait for one frame.
+            keep: whether the pools keep their sizes.
+        """
 
 
 @define

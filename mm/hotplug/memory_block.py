@@ -54,6 +54,11 @@ class MemoryBlocks:
     ) -> None:
         """Blocks over frames as they are now: whatever is no hole is RAM.
 
+        Args:
+            frames: the columns, one row per frame.
+            pageblocks: the types of the pageblocks.
+            nr_pages: pages in a memory block.
+
         Raises:
             PinpageError: the size is not a positive multiple of a pageblock.
         """
@@ -147,7 +152,12 @@ class MemoryBlocks:
     # What hotplug writes.
 
     def set_state(self, block: int, state: BlockState) -> None:
-        """Note what became of a block; its frames are the caller's to change."""
+        """Note what became of a block; its frames are the caller's to change.
+
+        Args:
+            block: number of the memory block.
+            state: what it is now.
+        """
         self.states[self._row(block)] = state
         self._has_changed = True
 

@@ -202,6 +202,11 @@ class MemoryHotplug:
         A frame with references that nobody accounts for is in the way: whoever has them may
         keep them for ever.
 
+        Args:
+            block: number of the memory block.
+            design: what is done with frames that mm cannot move by itself.
+            mode: how long to wait for one frame.
+
         Raises:
             PfnError: there is no such block.
 
@@ -229,6 +234,11 @@ class MemoryHotplug:
         `spans` of the plan are the blocks, cheapest first (None: as many as can go at once),
         `bound` is how many these are, and `in_the_way` says why another one is not.
 
+        Args:
+            design: what is done with frames that mm cannot move by itself.
+            want: how many; None: as many as can go.
+            mode: how long to wait for one frame.
+
         Raises:
             PinpageError: a negative `want`.
 
@@ -238,6 +248,10 @@ class MemoryHotplug:
 
     def removable(self, design: Design, mode: Mode = Mode.SYNC) -> list[int]:
         """The memory blocks of which each, taken alone, could go; ascending.
+
+        Args:
+            design: what is done with frames that mm cannot move by itself.
+            mode: how long to wait for one frame.
 
         Context as for `verdict`.  Cost: one or two looks at every frame of the machine.
         """

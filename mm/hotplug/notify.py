@@ -55,6 +55,11 @@ class MemoryNotifiers:
     def ask(self, action: MemoryAction, cancel: MemoryAction, block: int) -> Errno:
         """Tell everybody of a step that may be vetoed; after a veto, all that it is cancelled.
 
+        Args:
+            action: what is going to happen, or has.
+            cancel: what is told to those already asked after a veto.
+            block: number of the memory block.
+
         Raises:
             BaseException: what a notifier raised, which is a veto as well.
         """
@@ -71,6 +76,11 @@ class MemoryNotifiers:
         return Errno.OK
 
     def notify(self, action: MemoryAction, block: int) -> None:
-        """Tell everybody what has happened."""
+        """Tell everybody what has happened.
+
+        Args:
+            action: what is going to happen, or has.
+            block: number of the memory block.
+        """
         for notifier in tuple(self._chain):
             notifier(action, block)

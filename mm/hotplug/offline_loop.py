@@ -48,7 +48,15 @@ class OfflineLoop:
     def __init__(
         self, host: HotplugHost, span: Span, design: Design, retry: RetryPolicy, mode: Mode
     ) -> None:
-        """Nothing happens before `run`; the time allowed counts from here."""
+        """Nothing happens before `run`; the time allowed counts from here.
+
+        Args:
+            host: the machine.
+            span: the range of frames.
+            design: what is done with frames that mm cannot move by itself.
+            retry: when to give up.
+            mode: how long to wait for one frame.
+        """
         self.span = span
         self.design = design
         self.mode = mode

@@ -31,7 +31,12 @@ class ZoneResizer:
     """
 
     def __init__(self, buddy: Buddy, pcp: PerCpuPages) -> None:
-        """Borrow the state."""
+        """Borrow the state.
+
+        Args:
+            buddy: the free lists.
+            pcp: the per-CPU lists.
+        """
         self._buddy = buddy
         self._pcp = pcp
         self._min_nr_pages: int | None = None
@@ -54,7 +59,13 @@ class ZoneResizer:
         self._refresh(zone)
 
     def leave(self, span: Span, zone: Zone, nr_pages: int) -> None:
-        """Pageblocks go, and `nr_pages` of theirs from the zone's allocator."""
+        """Pageblocks go, and `nr_pages` of theirs from the zone's allocator.
+
+        Args:
+            span: the memory, whole pageblocks.
+            zone: the zone that they leave.
+            nr_pages: pages that its allocator managed of them.
+        """
         self._look()
         self._buddy.frames.zone[span.start : span.stop] = 0
         self._buddy.area.set_zone(self._buddy.pageblocks.blocks_of_span(span), -1)
@@ -97,6 +108,12 @@ def zone_for(zones: Sequence[Zone], node: int, span: Span, *, movable: bool) -> 
 
     A kernel zone that spans some of it already, the lowest first; else the highest
     (default_kernel_zone_for_pfn).  Or ZONE_MOVABLE.
+
+    Args:
+        zones: the zones that there are.
+        node: the node.
+        span: the memory, whole pageblocks.
+        movable: whether it is to be ZONE_MOVABLE.
     """
     fits = [z for z in zones if z.node == node and (z.kind is ZoneKind.MOVABLE) == movable]
     around = [z for z in fits if z.span.start < span.stop and span.start < z.span.stop]

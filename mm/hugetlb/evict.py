@@ -48,7 +48,15 @@ class HugeEvictor:
         counters: Counters,
         pools: Sequence[HugePool],
     ) -> None:
-        """Look after these pools."""
+        """Look after these pools.
+
+        Args:
+            frames: the columns, one row per frame.
+            pageblocks: the types of the pageblocks.
+            contents: what the frames hold.
+            counters: what is done is counted here.
+            pools: those looked after.
+        """
         self._frames = frames
         self._pageblocks = pageblocks
         self._contents = contents

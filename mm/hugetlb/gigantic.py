@@ -136,6 +136,13 @@ class GiganticPages:
     ) -> None:
         """Allocate through `contig`, from `zones`, asking `design`.
 
+        Args:
+            contig: takes ranges.
+            planned: compacts by plan.
+            zones: gives the zones that there are now.
+            design: gives the design in force.
+            nr_pages: frames of one page.
+
         Raises:
             PinpageError: a page is not a power of two of pageblocks.
         """
@@ -157,7 +164,12 @@ class GiganticPages:
     # The page source.
 
     def alloc(self, node: int, *, hard: bool) -> int:
-        """A page on this node, or -1; `hard` or not, it is always tried."""
+        """A page on this node, or -1; `hard` or not, it is always tried.
+
+        Args:
+            node: the node.
+            hard: whether to compact and reclaim for it.
+        """
         return self.walk(node, self.knowledge).head
 
     def free(self, pfns: Pfns) -> None:
@@ -232,6 +244,10 @@ class GiganticPages:
 
     def survey(self, node: int | None = None, knowledge: Knowledge = "frames") -> int:
         """What there is to look at until every range is judged; tries and changes nothing.
+
+        Args:
+            node: the node; None: any.
+            knowledge: what is looked at: see `Knowledge`.
 
         Raises:
             PinpageError: no such node, or no such way to look.
@@ -333,6 +349,11 @@ class GiganticPages:
         """Allocate one page by plan: the cheapest range, or nothing moved at all.
 
         A frame that refuses when its turn comes costs its range; the others are planned again.
+
+        Args:
+            node: the node; None: any.
+            mode: how long to wait for one frame.
+            retry: when to give up.
 
         Returns:
             What was done, and the first plan: where it has no range, `nearest` and

@@ -52,7 +52,12 @@ class HugeSource(Protocol):
         """Frames of one huge page."""
 
     def alloc(self, node: int, *, hard: bool) -> int:
-        """A page on this very node: its head, or -1.  `hard`: compact and reclaim for it."""
+        """A page on this very node: its head, or -1.  `hard`: compact and reclaim for it.
+
+        Args:
+            node: the node.
+            hard: whether to compact and reclaim for it.
+        """
 
     def free(self, pfns: Pfns) -> None:
         """Frames of a page back to the free lists."""
@@ -66,13 +71,23 @@ class BuddySource:
     """
 
     def __init__(self, buddy: Buddy, allocator: PageAllocator) -> None:
-        """Borrow the free lists and who decides about them."""
+        """Borrow the free lists and who decides about them.
+
+        Args:
+            buddy: the free lists.
+            allocator: allocates from the free lists.
+        """
         self.nr_pages = buddy.pageblocks.nr_pages_per_block
         self._buddy = buddy
         self._allocator = allocator
 
     def alloc(self, node: int, *, hard: bool) -> int:
-        """See `HugeSource`; not `hard` means neither compaction nor reclaim."""
+        """See `HugeSource`; not `hard` means neither compaction nor reclaim.
+
+        Args:
+            node: the node.
+            hard: whether to compact and reclaim for it.
+        """
         gfp = Gfp.HIGHUSER_MOVABLE | Gfp.COMP | Gfp.NOWARN | Gfp.THISNODE
         gfp = gfp | Gfp.RETRY_MAYFAIL if hard else (gfp | Gfp.NORETRY) & ~Gfp.RECLAIM
         return self._allocator.alloc_pages(self._buddy.pageblock_order, gfp, node)
@@ -403,7 +418,12 @@ class HugePool:
         return np.arange(head, head + self.nr_pages)
 
     def heads_in(self, start: int, stop: int) -> list[int]:
-        """Pages with a frame in [start, stop), lowest first."""
+        """Pages with a frame in [start, stop), lowest first.
+
+        Args:
+            start: first pfn of the range.
+            stop: first pfn behind the range.
+        """
         return sorted(head for head in self.heads if start - self.nr_pages < head < stop)
 
     # Changing.
@@ -470,6 +490,10 @@ class HugePool:
 
     def hand_over(self, head: int, target: int) -> None:
         """The users of one page have another, a free one, from here on; the first is free.
+
+        Args:
+            head: pfn of the page's first frame.
+            target: head of the page that they get.
 
         Raises:
             NotPinnedError, PinpageError: no such pages, nobody uses the first, or the other is

@@ -34,7 +34,16 @@ class HugeSizes:
         zones: Callable[[], Sequence[Zone]],
         design: Callable[[], Design],
     ) -> None:
-        """Begin with the pool of pages of one pageblock; the rest is for `GiganticPages`."""
+        """Begin with the pool of pages of one pageblock; the rest is for `GiganticPages`.
+
+        Args:
+            pool: the pool.
+            evictor: takes huge pages out of a range.
+            contig: takes ranges.
+            planned: compacts by plan.
+            zones: gives the zones that there are now.
+            design: gives the design in force.
+        """
         self.pools: dict[int, HugePool] = {pool.nr_pages: pool}
         self.gigantic: dict[int, GiganticPages] = {}
         self._first = pool

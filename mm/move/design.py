@@ -59,10 +59,19 @@ class Design(Protocol):
         """Pins (or pages, where there are no pins) whose owner was called back so far."""
 
     def claims(self, start: int, stop: int) -> Mask:
-        """Which frames of [start, stop) must not move unasked, shape (stop - start,)."""
+        """Which frames of [start, stop) must not move unasked, shape (stop - start,).
+
+        Args:
+            start: first pfn of the range.
+            stop: first pfn behind the range.
+        """
 
     def ask(self, pfns: Pfns, mode: Mode) -> tuple[Answers, NDArray[np.uint8]]:
         """Answers and, where the answer is NO, reasons; both of shape (n,).
+
+        Args:
+            pfns: int64 (n,), the frames.
+            mode: how long to wait for one frame.
 
         Context: no side effects on frames or owners; a registry may drain its batches.
         """
@@ -71,10 +80,21 @@ class Design(Protocol):
         """Who holds each frame, for the reasons that a plan gives: codes and their names."""
 
     def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
-        """Move frames whose answer was MOVE; what is left of the targets is given back."""
+        """Move frames whose answer was MOVE; what is left of the targets is given back.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            targets: where to; what is not used is given back.
+            mode: how long to wait for one frame.
+        """
 
     def release(self, pfns: Pfns, mode: Mode) -> NDArray[np.uint8]:
-        """Give up frames whose answer was RELEASE; one `Reason` each, shape (n,)."""
+        """Give up frames whose answer was RELEASE; one `Reason` each, shape (n,).
+
+        Args:
+            pfns: int64 (n,), the frames.
+            mode: how long to wait for one frame.
+        """
 
 
 class Unmovable:
@@ -85,11 +105,21 @@ class Unmovable:
     nr_callbacks = 0
 
     def claims(self, start: int, stop: int) -> Mask:
-        """Nobody registers anything."""
+        """Nobody registers anything.
+
+        Args:
+            start: first pfn of the range.
+            stop: first pfn behind the range.
+        """
         return np.zeros(stop - start, dtype=np.bool_)
 
     def ask(self, pfns: Pfns, mode: Mode) -> tuple[Answers, NDArray[np.uint8]]:
-        """Nobody is known, so nobody can be asked."""
+        """Nobody is known, so nobody can be asked.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            mode: how long to wait for one frame.
+        """
         return (
             np.full(len(pfns), Answer.NO, dtype=np.uint8),
             np.full(len(pfns), Reason.NO_OWNER, dtype=np.uint8),
@@ -100,14 +130,25 @@ class Unmovable:
         return np.zeros(nr_frames, dtype=np.uint8), ("unknown",)
 
     def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
-        """Nothing moves."""
+        """Nothing moves.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            targets: where to; what is not used is given back.
+            mode: how long to wait for one frame.
+        """
         return MoveReport(
             reasons=np.full(len(pfns), Reason.NO_OWNER, dtype=np.uint8),
             targets=np.full(len(pfns), -1, dtype=np.int64),
         )
 
     def release(self, pfns: Pfns, mode: Mode) -> NDArray[np.uint8]:
-        """Nothing is given up."""
+        """Nothing is given up.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            mode: how long to wait for one frame.
+        """
         return np.full(len(pfns), Reason.NO_OWNER, dtype=np.uint8)
 
 
@@ -138,11 +179,21 @@ class RegistryDesign:
         return self._registry.statistics().lock_acquisitions
 
     def claims(self, start: int, stop: int) -> Mask:
-        """Every frame that anybody pinned."""
+        """Every frame that anybody pinned.
+
+        Args:
+            start: first pfn of the range.
+            stop: first pfn behind the range.
+        """
         return self._registry.pinned_mask(start, stop)
 
     def ask(self, pfns: Pfns, mode: Mode) -> tuple[Answers, NDArray[np.uint8]]:
-        """Look up who pins each frame; cost: one batched lookup for the lot."""
+        """Look up who pins each frame; cost: one batched lookup for the lot.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            mode: how long to wait for one frame.
+        """
         answers = np.full(len(pfns), Answer.NO, dtype=np.uint8)
         reasons = np.full(len(pfns), Reason.NO_CALLBACK, dtype=np.uint8)
         movable, releasable, nr_pins = self._registry.abilities(pfns)
@@ -170,7 +221,13 @@ class RegistryDesign:
         return codes, ("unknown", *(owner.name for owner in owners))
 
     def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
-        """One move protocol for the batch, every owner asked."""
+        """One move protocol for the batch, every owner asked.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            targets: where to; what is not used is given back.
+            mode: how long to wait for one frame.
+        """
         self._nr_callbacks += int(self._registry.owner_counts(pfns).sum())
         return move_many(self._registry, self._memory, pfns, targets, mode)
 
@@ -179,6 +236,10 @@ class RegistryDesign:
 
         As patch 4 reclaims its list: what bringing one frame's contents back allocates may
         be the frame that was given up before it.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            mode: how long to wait for one frame.
         """
         reasons = np.empty(len(pfns), dtype=np.uint8)
         self._nr_callbacks += int(self._registry.owner_counts(pfns).sum())

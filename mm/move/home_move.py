@@ -30,13 +30,28 @@ class HomeMemory(Memory, Protocol):
     """What the mover lends to it."""
 
     def freeze(self, pfns: Pfns, pin_refs: NDArray[np.int64] | int) -> Mask:
-        """As always; no pin's references here, so 0."""
+        """As always; no pin's references here, so 0.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            pin_refs: references that pins account for, on each frame.
+        """
 
     def still_frozen(self, pfns: Pfns, pin_refs: NDArray[np.int64] | int) -> Mask:
-        """As always; no pin's references here, so 0."""
+        """As always; no pin's references here, so 0.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            pin_refs: references that pins account for, on each frame.
+        """
 
     def copy_contents(self, sources: Pfns, targets: Pfns) -> None:
-        """The contents; nobody can know a target before `rekey`."""
+        """The contents; nobody can know a target before `rekey`.
+
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), where to.
+        """
 
 
 def move_home(memory: HomeMemory, pfns: Pfns, targets: TargetSource) -> MoveReport:

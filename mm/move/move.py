@@ -96,7 +96,18 @@ class Mover:
         *,
         counters: Counters,
     ) -> None:
-        """Borrow the state; nothing is copied."""
+        """Borrow the state; nothing is copied.
+
+        Args:
+            frames: the columns, one row per frame.
+            contents: what the frames hold.
+            buddy: the free lists.
+            rmap: who maps which frame.
+            lru: the lists of pages by age.
+            swap_cache: which frame caches which slot.
+            refs: takes and drops references.
+            counters: what is done is counted here.
+        """
         self._frames = frames
         self._contents = contents
         self._buddy = buddy
@@ -194,7 +205,12 @@ class Mover:
         return np.arange(len(pfns))
 
     def move_home(self, pfns: Pfns, targets: TargetSource) -> MoveReport:
-        """Move frames that only page tables and the swap cache hold, in one pass: no vote."""
+        """Move frames that only page tables and the swap cache hold, in one pass: no vote.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            targets: where to; what is not used is given back.
+        """
         return move_home(self, pfns, targets)
 
     # pinpage.migrate.Memory
@@ -222,11 +238,21 @@ class Mover:
         return last
 
     def freeze(self, pfns: Pfns, pin_refs: NDArray[np.int64] | int) -> Mask:
-        """Freeze frames whose references are exactly those accounted for."""
+        """Freeze frames whose references are exactly those accounted for.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            pin_refs: references that pins account for, on each frame.
+        """
         return self.refs.freeze(pfns, 1 + self.home_references(pfns) + pin_refs)
 
     def still_frozen(self, pfns: Pfns, pin_refs: NDArray[np.int64] | int) -> Mask:
-        """Which frozen frames still count exactly what is accounted for."""
+        """Which frozen frames still count exactly what is accounted for.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            pin_refs: references that pins account for, on each frame.
+        """
         return self.refs.are_frozen_at(pfns, 1 + self.home_references(pfns) + pin_refs)
 
     def references(self, pfns: Pfns) -> NDArray[np.int64]:
@@ -241,19 +267,33 @@ class Mover:
         """The contents, once; until `rekey` or `unfreeze` a target stands for its source.
 
         Also back again, when a move is undone: the target still stands for its source then.
+
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), the frames that they are copied to.
         """
         self.copy_contents(sources, targets)
         self.refs.stand_for(sources, targets)
 
     def copy_contents(self, sources: Pfns, targets: Pfns) -> None:
-        """The contents, where nobody can know the target before `rekey`."""
+        """The contents, where nobody can know the target before `rekey`.
+
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), the frames that they are copied to.
+        """
         self._contents.copy(sources, targets)
         self._counters.pages_copied += len(sources)
         self._counters.pages_isolated += len(targets)
         self._counters.flushes += -(-len(sources) // COMPACT_CLUSTER_MAX)
 
     def rekey(self, sources: Pfns, targets: Pfns) -> Mask:
-        """Everything that mm knows of the sources is true of the targets from here on."""
+        """Everything that mm knows of the sources is true of the targets from here on.
+
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), where they move to, row by row.
+        """
         frames = self._frames
         done = ~self.only_ours(sources)
         if not done.all():
@@ -275,7 +315,13 @@ class Mover:
         return done
 
     def hand_over(self, sources: Pfns, targets: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
-        """References that go with the target's name: the target is a used page that has no more."""
+        """References that go with the target's name: the target is a used page that has no more.
+
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), where they move to, row by row.
+            pin_refs: int64 (n,), references that pins account for.
+        """
         owed = self.references(sources) - 1 - pin_refs
         done: Mask = owed > 0
         self.refs.split_off(sources[done], targets[done], owed[done])

@@ -151,7 +151,12 @@ class CleanPages:
         self._look_at(pfns)
 
     def oldest(self, count: int, *, active: bool) -> Pfns:
-        """Up to `count` clean pages of a list, the oldest first; they stay where they are."""
+        """Up to `count` clean pages of a list, the oldest first; they stay where they are.
+
+        Args:
+            count: how many, at most.
+            active: whether of the active list, or of the inactive one.
+        """
         self.settle()
         walk = self._walk(active)
         count = min(count, self._nr_pages[active])

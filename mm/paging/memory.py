@@ -51,6 +51,10 @@ class ProcessMemory:
     def mmap(self, name: str, nr_pages: int) -> AddressSpace:
         """A new process with one anonymous mapping of `nr_pages` pages, none of them touched.
 
+        Args:
+            name: of the new process.
+            nr_pages: of the mapping.
+
         Raises:
             PinpageError: a negative number of pages, or more than there can be.
         """
@@ -60,6 +64,10 @@ class ProcessMemory:
         """A child that shares every page and every swap slot of the parent, copy on write.
 
         Pages that may be pinned for DMA are copied for the child at once.
+
+        Args:
+            parent: the space that is copied.
+            name: of the new process.
 
         Returns:
             The child, in the mmlist behind the parent if anything is swapped out; None
@@ -78,6 +86,10 @@ class ProcessMemory:
 
         A pin taken before the sharing shows in the page's references, and the page is copied;
         whoever pins meanwhile sees `write_protect_seq` change, and must look again.
+
+        Args:
+            parent: the space that is copied.
+            name: of the new process.
         """
         self._require_process(parent)
         parent.write_protect_seq += 1
@@ -129,6 +141,10 @@ class ProcessMemory:
     def dontneed(self, space: AddressSpace, vpns: Vpns) -> int:
         """Drop pages (MADV_DONTNEED): the next access finds zeroes.
 
+        Args:
+            space: the address space.
+            vpns: int64 (n,), virtual page numbers.
+
         Returns:
             How many of them had a PTE.
 
@@ -144,6 +160,11 @@ class ProcessMemory:
 
     def touch(self, space: AddressSpace, vpn: int, *, write: bool = False) -> int:
         """Access one page as a load or a store would, faulting as often as it takes.
+
+        Args:
+            space: the address space.
+            vpn: virtual page number.
+            write: whether to store, not only to load.
 
         Returns:
             The frame, present and (if `write`) private and dirty; or ENOMEM.
@@ -169,6 +190,12 @@ class ProcessMemory:
     def write(self, space: AddressSpace, vpn: int, data: bytes, offset: int = 0) -> Errno:
         """Store bytes within one page.
 
+        Args:
+            space: the address space.
+            vpn: virtual page number.
+            data: bytes, within the page.
+            offset: byte in the page at which they begin.
+
         Returns:
             OK or ENOMEM.
 
@@ -189,6 +216,10 @@ class ProcessMemory:
 
     def read(self, space: AddressSpace, vpn: int) -> bytes | None:
         """Load a page's bytes (8 of them where contents are tags); None for ENOMEM.
+
+        Args:
+            space: the address space.
+            vpn: virtual page number.
 
         Raises:
             PinpageError: as `touch`.
@@ -295,6 +326,10 @@ def _require_vpn(space: AddressSpace, vpn: int) -> None:
 def mmput(paging: Paging, space: AddressSpace) -> None:
     """One user less; the last one tears the space down.
 
+    Args:
+        paging: the state that faults, reclaim and swapoff share.
+        space: the address space.
+
     Raises:
         InvariantError: it had no user.
     """
@@ -307,6 +342,11 @@ def mmput(paging: Paging, space: AddressSpace) -> None:
 
 def zap_page_range(paging: Paging, space: AddressSpace, vpns: Vpns) -> int:
     """Empty PTEs, present or swapped; pages and slots that nobody else uses are freed.
+
+    Args:
+        paging: the state that faults, reclaim and swapoff share.
+        space: the address space.
+        vpns: int64 (n,), virtual page numbers.
 
     Returns:
         How many PTEs there were.

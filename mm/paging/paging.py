@@ -58,6 +58,10 @@ _ZERO_PAGE = bytes(PAGE_SIZE)
 def no_wait(pfn: int, flag: PageFlag) -> None:
     """The default `wait`: in a world with one actor it would be for ever.
 
+    Args:
+        pfn: the frame.
+        flag: the flag that does not clear.
+
     Raises:
         InvariantError: always.
     """
@@ -129,16 +133,31 @@ class Paging:
     # Flags of one page.
 
     def has(self, pfn: int, bits: int) -> bool:
-        """Whether the page has any of the flags."""
+        """Whether the page has any of the flags.
+
+        Args:
+            pfn: the frame.
+            bits: the flags, or-ed.
+        """
         return bool(self.frames.flags.item(pfn) & bits)
 
     def set_bits(self, pfn: int, bits: int) -> None:
-        """Set flags of one page."""
+        """Set flags of one page.
+
+        Args:
+            pfn: the frame.
+            bits: the flags, or-ed.
+        """
         self.frames.flags[pfn] = self.frames.flags.item(pfn) | bits
         self.frames.note_page(pfn)
 
     def clear_bits(self, pfn: int, bits: int) -> None:
-        """Clear flags of one page."""
+        """Clear flags of one page.
+
+        Args:
+            pfn: the frame.
+            bits: the flags, or-ed.
+        """
         self.frames.flags[pfn] = self.frames.flags.item(pfn) & ~bits
         self.frames.note_page(pfn)
 
@@ -171,7 +190,12 @@ class Paging:
         self.frames.note_page(pfn)
 
     def wait_on_page(self, pfn: int, flag: PageFlag) -> None:
-        """Wait until a flag clears; takes nothing."""
+        """Wait until a flag clears; takes nothing.
+
+        Args:
+            pfn: the frame.
+            flag: what has to clear.
+        """
         mask = 1 << flag
         while self.frames.flags.item(pfn) & mask:
             self.wait(pfn, flag)
@@ -185,7 +209,12 @@ class Paging:
         return self.contents.read(pfn)
 
     def restore(self, pfn: int, page: bytes) -> None:
-        """The inverse of `save`."""
+        """The inverse of `save`.
+
+        Args:
+            pfn: the frame.
+            page: what `save` gave.
+        """
         if isinstance(self.contents, TagContents):
             self.contents.set_tags(np.array([pfn]), np.frombuffer(page, dtype=np.uint64))
         else:
@@ -224,7 +253,12 @@ class Paging:
         self.put_page(pfn)
 
     def free_swap_and_cache(self, space: AddressSpace, vpn: int) -> None:
-        """Empty a swapped PTE; a cached page that nobody wants any more goes with it."""
+        """Empty a swapped PTE; a cached page that nobody wants any more goes with it.
+
+        Args:
+            space: the address space.
+            vpn: virtual page number.
+        """
         entry = -space.pte.item(vpn) - 1
         self.swap.clear_pte(space, vpn)
         pfn = self.swap.cache.lookup(entry)

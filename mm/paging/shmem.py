@@ -22,7 +22,13 @@ _ANON, _DIRTY = bit(PageFlag.ANON), bit(PageFlag.DIRTY)
 
 
 def shmem_create(paging: Paging, name: str, nr_pages: int) -> AddressSpace:
-    """An empty tmpfs file of `nr_pages` pages."""
+    """An empty tmpfs file of `nr_pages` pages.
+
+    Args:
+        paging: the state that faults, reclaim and swapoff share.
+        name: of the file.
+        nr_pages: of the file.
+    """
     return paging.rmap.create(name, nr_pages, kind="file")
 
 
@@ -30,6 +36,11 @@ def shmem_getpage(paging: Paging, file: AddressSpace, index: int) -> int:
     """The file's page at `index`: there already, swapped in, or new and zero.
 
     A swapped-in page leaves the swap cache at once: its home is the file again.
+
+    Args:
+        paging: the state that faults, reclaim and swapoff share.
+        file: the file's page cache.
+        index: page of the file.
 
     Returns:
         Its pfn, or ENOMEM.

@@ -52,13 +52,24 @@ class SwapCore:
         return pfn
 
     def write_page(self, entry: SwapEntry, pfn: int, page: bytes) -> None:
-        """Fill the new cache page, write it to the device, and let it be reclaimed."""
+        """Fill the new cache page, write it to the device, and let it be reclaimed.
+
+        Args:
+            entry: names the slot.
+            pfn: the frame.
+            page: the page's 4096 bytes.
+        """
         self._paging.restore(pfn, page)
         self._paging.swap.area_of(entry).write_disk(swp_offset(entry), page)
         self.drop_cache_page(entry, pfn)
 
     def drop_cache_page(self, entry: SwapEntry, pfn: int) -> None:
-        """Give the new cache page up unwritten: the slot changed hands meanwhile."""
+        """Give the new cache page up unwritten: the slot changed hands meanwhile.
+
+        Args:
+            entry: names the slot.
+            pfn: the frame.
+        """
         self._paging.swap.cache_delete(pfn)
         self._paging.put_page(pfn)
 

@@ -17,6 +17,10 @@ _LOCKED = bit(PageFlag.LOCKED)
 def get_swap_cache_page(paging: Paging, entry: SwapEntry) -> tuple[int, bool]:
     """The slot's page with a reference for the caller: the cached one, or a new one.
 
+    Args:
+        paging: the state that faults, reclaim and swapoff share.
+        entry: names the slot.
+
     Returns:
         (pfn, is_new).  A new page is locked, in the swap cache and on the LRU, and its
         contents are undefined: the caller fills it and unlocks it.  pfn is -1 when the slot
@@ -51,6 +55,10 @@ def get_swap_cache_page(paging: Paging, entry: SwapEntry) -> tuple[int, bool]:
 def read_swap_cache_async(paging: Paging, entry: SwapEntry) -> int:
     """The slot's page, read if need be, with a reference for the caller.
 
+    Args:
+        paging: the state that faults, reclaim and swapoff share.
+        entry: names the slot.
+
     Returns:
         Its pfn; -1 when the slot is free or no page could be allocated.
     """
@@ -67,6 +75,10 @@ def swap_writepage(paging: Paging, pfn: int) -> bool:
     """Write a locked cached page to its slot and unlock it.
 
     A slot that nobody names is given up instead: there is nothing to keep.
+
+    Args:
+        paging: the state that faults, reclaim and swapoff share.
+        pfn: the frame.
 
     Returns:
         Whether frontswap took it (False: it went to the disk, or nowhere).

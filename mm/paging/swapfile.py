@@ -365,6 +365,11 @@ def swapoff(paging: Paging, swap_type: int, *, pending: Pending = no_signal) -> 
     Order: no new slots -> unuse all -> nobody holds the area -> frontswap forgets it -> gone.
     On any error slots are handed out again and the area stays.
 
+    Args:
+        paging: the state that faults, reclaim and swapoff share.
+        swap_type: number of the area.
+        pending: asked before each page: True ends it, interrupted.
+
     Returns:
         OK; EINVAL no such area; EINTR a signal; ENOMEM the pages do not fit; EBUSY somebody
         still holds the area (the kernel waits there).

@@ -152,6 +152,10 @@ class Reclaimer:
 def shrink_inactive(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> Reclaimed:
     """Try to free up to `nr_to_scan` of the oldest inactive pages.
 
+    Args:
+        paging: the state that faults, reclaim and swapoff share.
+        nr_to_scan: pages to look at.
+
     Returns:
         The counts; all zero when reclaim is running already.
 
@@ -182,6 +186,10 @@ def shrink_inactive(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> Recla
 
 def shrink_active(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> int:
     """Move the oldest active pages to the inactive list.
+
+    Args:
+        paging: the state that faults, reclaim and swapoff share.
+        nr_to_scan: pages to look at.
 
     Returns:
         How many.

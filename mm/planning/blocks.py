@@ -119,6 +119,10 @@ class Plan:
     def check(self, census: Census, targets: Targets) -> None:
         """Run P1..P4 against the census (and variant) that the plan was made from.
 
+        Args:
+            census: what is known about memory.
+            targets: which free frames might be filled.
+
         Raises:
             InvariantError: one does not hold.
         """

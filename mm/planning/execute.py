@@ -51,7 +51,15 @@ class PlannedCompaction:
         mover: Mover,
         counters: Counters,
     ) -> None:
-        """Borrow the state; nothing is copied."""
+        """Borrow the state; nothing is copied.
+
+        Args:
+            frames: the columns, one row per frame.
+            pageblocks: the types of the pageblocks.
+            buddy: the free lists.
+            mover: moves pages.
+            counters: scanned frames are counted here.
+        """
         self._frames = frames
         self._pageblocks = pageblocks
         self._buddy = buddy
@@ -68,6 +76,11 @@ class PlannedCompaction:
         for a bound on what scanning may reach, count such frames as movable
         (`with_released`): a release leaves no more free memory than a move would, unless
         what is released is also somewhere in memory.
+
+        Args:
+            design: what is done with frames that mm cannot move by itself.
+            mode: how long to wait for one frame.
+            with_released: count frames that would be released as movable.
 
         Cost: one pass over the columns and one batched lookup of all used frames.
         """

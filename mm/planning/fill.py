@@ -32,7 +32,13 @@ def needs_callback(census: Census) -> Mask:
 def evacuation_ns(
     costs: CostModel, nr_moves: NDArray[np.int64], nr_callbacks: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Simulated ns for moves that all succeed, each page mapped once or called back; columns."""
+    """Simulated ns for moves that all succeed, each page mapped once or called back; columns.
+
+    Args:
+        costs: what things cost in simulated time.
+        nr_moves: int64 (n,), pages to move.
+        nr_callbacks: int64 (n,), those of them that somebody besides page tables holds.
+    """
     per_move = 2 * costs.isolate_ns + costs.copy_ns
     flushes = -(-nr_moves // costs.flush_batch_nr_pages)
     mapped = nr_moves - nr_callbacks

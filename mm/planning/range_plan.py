@@ -196,6 +196,12 @@ class RangePlan:
 
 
 def blocks_of(census: Census, first: int, stop: int) -> slice:
-    """Pageblocks that the frames [first, stop) touch."""
+    """Pageblocks that the frames [first, stop) touch.
+
+    Args:
+        census: what is known about memory.
+        first: row of the first frame.
+        stop: row behind the last one.
+    """
     size = census.nr_pages_per_block
     return slice(first // size, -(-stop // size))

@@ -82,7 +82,15 @@ class PowerManagement:
         zones: Callable[[], Sequence[Zone]],
         costs: CostModel,
     ) -> None:
-        """All memory is one region until `configure`; nothing is off."""
+        """All memory is one region until `configure`; nothing is off.
+
+        Args:
+            parts: the state that is worked on.
+            evacuator: empties ranges.
+            planned: compacts by plan.
+            zones: gives the zones that there are now.
+            costs: what things cost in simulated time.
+        """
         self._parts = parts
         self._evacuator = evacuator
         self._planned = planned
@@ -102,6 +110,10 @@ class PowerManagement:
 
     def configure(self, region_nr_pages: int, *, nr_interleaved: int = 1) -> None:
         """Say what the hardware is.
+
+        Args:
+            region_nr_pages: pages of a region that can be switched off by itself.
+            nr_interleaved: regions that addresses alternate between.
 
         Raises:
             PinpageError: a region is not whole pageblocks, there are fewer regions than are

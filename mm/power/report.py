@@ -61,7 +61,12 @@ class GroupWatch:
     """Told of each group as it is tried; does nothing unless overridden."""
 
     def begin(self, group: int, nr_groups: int) -> None:
-        """A group is about to be tried, one of at most so many."""
+        """A group is about to be tried, one of at most so many.
+
+        Args:
+            group: number of the group.
+            nr_groups: how many there are at most.
+        """
 
     def end(self, attempt: GroupAttempt) -> None:
         """It was tried."""

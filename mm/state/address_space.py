@@ -120,7 +120,12 @@ class MmList:
         return found
 
     def add(self, space: AddressSpace, after: AddressSpace | None = None) -> None:
-        """Put a space behind `after` (init_mm); one that is in the ring stays where it is."""
+        """Put a space behind `after` (init_mm); one that is in the ring stays where it is.
+
+        Args:
+            space: the address space.
+            after: the space to stand behind; None: init_mm.
+        """
         if space.mm_id in self._next:
             return
         before = self.init_mm if after is None or after not in self else after

@@ -29,19 +29,41 @@ class Contents(Protocol):
         """Frames covered; valid pfns are 0..nr_frames-1."""
 
     def copy(self, sources: Pfns, targets: Pfns) -> None:
-        """Copy whole frames; no frame may be both source and target."""
+        """Copy whole frames; no frame may be both source and target.
+
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), the frames that they are copied to.
+        """
 
     def forget(self, pfns: Pfns) -> None:
         """Nobody holds these frames any more: they hold zeros from here on."""
 
     def write(self, pfn: int, data: bytes, offset: int = 0) -> None:
-        """Write bytes into one frame."""
+        """Write bytes into one frame.
+
+        Args:
+            pfn: the frame.
+            data: the bytes.
+            offset: byte in the frame at which they begin.
+        """
 
     def read(self, pfn: int, offset: int = 0, nr_bytes: int = PAGE_SIZE) -> bytes:
-        """Read bytes of one frame."""
+        """Read bytes of one frame.
+
+        Args:
+            pfn: the frame.
+            offset: byte in the frame at which they begin.
+            nr_bytes: how many bytes.
+        """
 
     def write_many(self, pfns: Pfns, pages: NDArray[np.uint8]) -> None:
-        """Write whole frames from uint8[n, 4096]."""
+        """Write whole frames from uint8[n, 4096].
+
+        Args:
+            pfns: int64 (n,), the frames.
+            pages: uint8 (n, 4096), their bytes.
+        """
 
     def read_many(self, pfns: Pfns) -> NDArray[np.uint8]:
         """Read whole frames into a new uint8[n, 4096]."""
@@ -50,7 +72,12 @@ class Contents(Protocol):
         """One 64-bit word per frame, shape (n,)."""
 
     def set_tags(self, pfns: Pfns, tags: NDArray[np.uint64]) -> None:
-        """Write one 64-bit word per frame."""
+        """Write one 64-bit word per frame.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            tags: uint64 (n,), one for each frame.
+        """
 
 
 _MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
@@ -88,6 +115,10 @@ class ArenaContents:
     def copy(self, sources: Pfns, targets: Pfns) -> None:
         """Copy whole frames; costs about 0.5 us each.
 
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), the frames that they are copied to.
+
         Raises:
             PinpageError: the columns differ in length.
         """
@@ -109,6 +140,11 @@ class ArenaContents:
     def write(self, pfn: int, data: bytes, offset: int = 0) -> None:
         """Write bytes into one frame.
 
+        Args:
+            pfn: the frame.
+            data: the bytes.
+            offset: byte in the frame at which they begin.
+
         Raises:
             PinpageError: they reach beyond the frame.
             PfnError: no such frame.
@@ -120,6 +156,11 @@ class ArenaContents:
 
     def read(self, pfn: int, offset: int = 0, nr_bytes: int = PAGE_SIZE) -> bytes:
         """Read bytes of one frame; from `offset` to its end if `nr_bytes` is not said.
+
+        Args:
+            pfn: the frame.
+            offset: byte in the frame at which they begin.
+            nr_bytes: how many bytes.
 
         Raises:
             PinpageError: they reach beyond the frame.
@@ -136,7 +177,12 @@ class ArenaContents:
             raise PfnError(f"contents: pfn {pfn:#x} of {self.nr_frames} frames")
 
     def write_many(self, pfns: Pfns, pages: NDArray[np.uint8]) -> None:
-        """Write whole frames from uint8[n, 4096]."""
+        """Write whole frames from uint8[n, 4096].
+
+        Args:
+            pfns: int64 (n,), the frames.
+            pages: uint8 (n, 4096), their bytes.
+        """
         self.pages[pfns] = pages
 
     def read_many(self, pfns: Pfns) -> NDArray[np.uint8]:
@@ -148,7 +194,12 @@ class ArenaContents:
         return self._words[pfns]
 
     def set_tags(self, pfns: Pfns, tags: NDArray[np.uint64]) -> None:
-        """Write the first eight bytes of each frame."""
+        """Write the first eight bytes of each frame.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            tags: uint64 (n,), one for each frame.
+        """
         self._words[pfns] = tags
 
 
@@ -173,6 +224,10 @@ class TagContents:
     def copy(self, sources: Pfns, targets: Pfns) -> None:
         """Copy tags; costs about 5 ns each.
 
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), the frames that they are copied to.
+
         Raises:
             PinpageError: the columns differ in length.
         """
@@ -188,11 +243,21 @@ class TagContents:
         return self.words[pfns]
 
     def set_tags(self, pfns: Pfns, tags: NDArray[np.uint64]) -> None:
-        """Write the tag of each frame."""
+        """Write the tag of each frame.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            tags: uint64 (n,), one for each frame.
+        """
         self.words[pfns] = tags
 
     def write(self, pfn: int, data: bytes, offset: int = 0) -> None:
         """Not here.
+
+        Args:
+            pfn: the frame.
+            data: the bytes.
+            offset: byte in the frame at which they begin.
 
         Raises:
             PinpageError: always; there are no bytes.
@@ -202,6 +267,11 @@ class TagContents:
     def read(self, pfn: int, offset: int = 0, nr_bytes: int = PAGE_SIZE) -> bytes:
         """Not here.
 
+        Args:
+            pfn: the frame.
+            offset: byte in the frame at which they begin.
+            nr_bytes: how many bytes.
+
         Raises:
             PinpageError: always; there are no bytes.
         """
@@ -209,6 +279,10 @@ class TagContents:
 
     def write_many(self, pfns: Pfns, pages: NDArray[np.uint8]) -> None:
         """Not here.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            pages: uint8 (n, 4096), their bytes.
 
         Raises:
             PinpageError: always; there are no bytes.

@@ -112,7 +112,12 @@ class HoldLaw:
     max_ns: int = 311_000
 
     def draw_ns(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-        """Draw `count` critical sections, shape (count,), whole nanoseconds."""
+        """Draw `count` critical sections, shape (count,), whole nanoseconds.
+
+        Args:
+            rng: draws everything.
+            count: how many.
+        """
         drawn = rng.lognormal(np.log(self.median_ns), self.sigma, count)
         clipped: NDArray[np.int64] = np.minimum(drawn, self.max_ns).astype(np.int64)
         return clipped
@@ -233,6 +238,10 @@ class CostModel:
         Taking frames off their lists, locks and the allocator are `isolate`; page tables are
         repointed in `copy`; what an owner does in its callback (compression too) is
         `callback`.
+
+        Args:
+            counters: what was done.
+            waited_ns: simulated time spent waiting.
         """
         return {
             "scan": counters.pages_scanned * self.scan_ns,

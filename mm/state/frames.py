@@ -192,12 +192,22 @@ class Frames:
         self.zone = np.zeros(n, dtype=np.uint8)
 
     def set_flag(self, pfns: Pfns, flag: PageFlag) -> None:
-        """Set one flag on frames without duplicates."""
+        """Set one flag on frames without duplicates.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            flag: the flag.
+        """
         self.flags[pfns] |= flag.mask
         self.note_many(pfns)
 
     def clear_flag(self, pfns: Pfns, flag: PageFlag) -> None:
-        """Clear one flag on frames without duplicates."""
+        """Clear one flag on frames without duplicates.
+
+        Args:
+            pfns: int64 (n,), the frames.
+            flag: the flag.
+        """
         self.flags[pfns] &= ~flag.mask
         self.note_many(pfns)
 
@@ -212,7 +222,12 @@ class Frames:
             self.touched.page(pfn)
 
     def has_flag(self, pfns: Pfns, flag: PageFlag) -> Mask:
-        """Which of the frames have the flag, shape (n,)."""
+        """Which of the frames have the flag, shape (n,).
+
+        Args:
+            pfns: int64 (n,), the frames.
+            flag: the flag.
+        """
         mask: Mask = (self.flags[pfns] & flag.mask) != 0
         return mask
 
@@ -230,7 +245,12 @@ class Frames:
         self.note_many(pfns)
 
     def add_reference(self, pfn: int, change: int) -> None:
-        """`add_references` of one frame."""
+        """`add_references` of one frame.
+
+        Args:
+            pfn: the frame.
+            change: by how much its count changes.
+        """
         count = self.refcount.item(pfn)
         self.refcount[pfn] = count - change if count < 0 else count + change
         self.note_page(pfn)

@@ -95,7 +95,12 @@ class Lru:
         self.frames.note_many(pfns)
 
     def add_page(self, pfn: int, *, active: bool = False) -> None:
-        """`add_many` for one page."""
+        """`add_many` for one page.
+
+        Args:
+            pfn: the frame.
+            active: whether of the active list, or of the inactive one.
+        """
         if self.frames.state.item(pfn) != FrameState.USED:
             raise PinpageError(f"lru: pfn {pfn:#x} is not used")
         if self._stamp.item(pfn) >= 0:
@@ -163,6 +168,10 @@ class Lru:
     def oldest(self, count: int, active: bool = False) -> Pfns:
         """Up to `count` pages, the oldest first; they stay on the list.
 
+        Args:
+            count: how many, at most.
+            active: whether of the active list, or of the inactive one.
+
         Raises:
             PinpageError: a negative count.
 
@@ -210,7 +219,12 @@ class Lru:
         return self._lists[active].stop
 
     def stretches(self, place: int, *, active: bool) -> Iterator[Pfns]:
-        """The pages of a list from a place on, the oldest first, some at a time."""
+        """The pages of a list from a place on, the oldest first, some at a time.
+
+        Args:
+            place: where to begin.
+            active: whether of the active list, or of the inactive one.
+        """
         places, length = self._lists[active], _STRETCH
         place = max(place, places.start)
         while place < places.stop:

@@ -124,6 +124,11 @@ class Zone:
 def zones_for(nr_frames: int, nr_nodes: int = 1, *, nr_pages_per_block: int = 512) -> list[Zone]:
     """One Normal zone per node, of equal size, with watermarks; the last takes the rest.
 
+    Args:
+        nr_frames: frames of the machine.
+        nr_nodes: nodes.
+        nr_pages_per_block: pages in a pageblock.
+
     Raises:
         PinpageError: less than a pageblock for each node.
     """
@@ -146,6 +151,10 @@ def place_frames(frames: Frames, zones: Sequence[Zone]) -> None:
     """Write the `zone` and `node` columns of the frames that the zones span.
 
     Only where they differ: fresh columns are zeros that cost no memory until written.
+
+    Args:
+        frames: the columns, one row per frame.
+        zones: the zones, by `Frames.zone`.
     """
     for zone in zones:
         for column, value in ((frames.zone, zone.index), (frames.node, zone.node)):
@@ -157,6 +166,10 @@ def place_frames(frames: Frames, zones: Sequence[Zone]) -> None:
 def min_free_kbytes(lowmem_kb: int, version: KernelVersion = "6.1") -> int:
     """How much the kernel wants to keep free, in KiB: the square root of 16 times lowmem, clamped.
 
+    Args:
+        lowmem_kb: directly mapped memory, in KiB.
+        version: of the kernel whose rule it is.
+
     >>> min_free_kbytes(4 << 20)
     8192
     """
@@ -164,7 +177,12 @@ def min_free_kbytes(lowmem_kb: int, version: KernelVersion = "6.1") -> int:
 
 
 def min_free_nr_pages(zones: Sequence[Zone], version: KernelVersion = "6.1") -> int:
-    """What `min_free_kbytes` comes to for these zones, in pages; ZONE_MOVABLE does not count."""
+    """What `min_free_kbytes` comes to for these zones, in pages; ZONE_MOVABLE does not count.
+
+    Args:
+        zones: the zones, by `Frames.zone`.
+        version: of the kernel whose rule it is.
+    """
     buffer_pages = sum(zone.managed_nr_pages for zone in zones if zone.kind <= ZoneKind.NORMAL)
     return min_free_kbytes(buffer_pages << _KB_PER_PAGE_SHIFT, version) >> _KB_PER_PAGE_SHIFT
 
@@ -215,10 +233,21 @@ class FreeCounts(Protocol):
         """Free pages, those of isolated pageblocks left out."""
 
     def nr_free_of(self, zone: int, migratetype: int) -> int:
-        """Free pages on the lists of one type."""
+        """Free pages on the lists of one type.
+
+        Args:
+            zone: the zone's row in `Frames.zone`.
+            migratetype: a `MigrateType`.
+        """
 
     def has_free_block(self, zone: int, migratetype: int, order: int) -> bool:
-        """Whether a free block of at least this order stands on a list of the type."""
+        """Whether a free block of at least this order stands on a list of the type.
+
+        Args:
+            zone: the zone's row in `Frames.zone`.
+            migratetype: a `MigrateType`.
+            order: log2 of the pages that it has at least.
+        """
 
 
 def watermark_ok(

@@ -57,6 +57,10 @@ class Pageblocks:
     def __init__(self, nr_frames: int, nr_pages_per_block: int = PAGEBLOCK_NR_PAGES) -> None:
         """All blocks start MOVABLE, as at boot.
 
+        Args:
+            nr_frames: frames of the machine.
+            nr_pages_per_block: pages in a pageblock.
+
         Raises:
             PinpageError: no frames, or a block size that is not a power of two of at most 1024.
         """

@@ -106,7 +106,12 @@ class Refs:
         return given
 
     def get_page(self, pfn: int, nr_references: int = 1) -> bool:
-        """`get_many` of one frame."""
+        """`get_many` of one frame.
+
+        Args:
+            pfn: the frame.
+            nr_references: how many.
+        """
         count = self._frames.refcount.item(pfn)
         if count <= 0 or self._frames.state.item(pfn) != _USED or pfn in self._source_of:
             return False
@@ -164,7 +169,12 @@ class Refs:
         return np.array([self._source_of.get(pfn, pfn) for pfn in pfns.tolist()], dtype=np.int64)
 
     def put_page(self, pfn: int, nr_references: int = 1) -> bool:
-        """`put_many` of one frame; whether it is free now."""
+        """`put_many` of one frame; whether it is free now.
+
+        Args:
+            pfn: the frame.
+            nr_references: how many.
+        """
         frames = self._frames
         pfn = self._source_of.get(pfn, pfn)
         count = frames.refcount.item(pfn)
@@ -202,7 +212,12 @@ class Refs:
     # What is said of a page by whatever name.
 
     def set_flag(self, pfn: int, flag: PageFlag) -> None:
-        """Set a flag of the page that a holder knows by this name: a target's is its source's."""
+        """Set a flag of the page that a holder knows by this name: a target's is its source's.
+
+        Args:
+            pfn: the frame.
+            flag: the flag.
+        """
         flags, pfn = self._frames.flags, self._source_of.get(pfn, pfn)
         flags[pfn] = flags.item(pfn) | int(flag.mask)
         self._frames.note_page(pfn)
@@ -220,7 +235,12 @@ class Refs:
         return len(self._source_of)
 
     def freeze(self, pfns: Pfns, expected: _Counts) -> Mask:
-        """Freeze the counts that are what they are expected to be; which those are, bool[n]."""
+        """Freeze the counts that are what they are expected to be; which those are, bool[n].
+
+        Args:
+            pfns: int64 (n,), the frames.
+            expected: int64 (n,), the counts.
+        """
         counts = self._frames.refcount[pfns]
         exact: Mask = counts == expected
         self._frames.refcount[pfns] = np.where(exact, -counts, counts)
@@ -228,7 +248,12 @@ class Refs:
         return exact
 
     def are_frozen_at(self, pfns: Pfns, expected: _Counts) -> Mask:
-        """Which frozen frames count exactly that, bool[n]."""
+        """Which frozen frames count exactly that, bool[n].
+
+        Args:
+            pfns: int64 (n,), the frames.
+            expected: int64 (n,), the counts.
+        """
         exact: Mask = self._frames.refcount[pfns] == np.negative(expected)
         return exact
 
@@ -244,6 +269,10 @@ class Refs:
         """From here to `carry_over` or `unfreeze` each target stands for its source.
 
         The other way round it changes nothing: contents that are brought back.
+
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), where they move to.
         """
         for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
             if source not in self._source_of:
@@ -251,7 +280,12 @@ class Refs:
                 self._target_of[source] = target
 
     def carry_over(self, sources: Pfns, targets: Pfns) -> None:
-        """The targets are used, and have what the sources had less the mover's reference."""
+        """The targets are used, and have what the sources had less the mover's reference.
+
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), where they move to.
+        """
         frames = self._frames
         left = self.counts(sources) - 1
         self._require_none(sources, left < 1, "V5 a page that nobody references was moved")
@@ -267,6 +301,11 @@ class Refs:
         """So many references of frozen sources are the targets', which stand for themselves.
 
         What is dropped by a target's name from here on is the target's, and frees it in the end.
+
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), where they move to.
+            owed: int64 (n,), references of each.
         """
         for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
             self._source_of.pop(target, None)

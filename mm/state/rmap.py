@@ -98,6 +98,11 @@ class Rmap:
     def create(self, name: str, nr_vpns: int, kind: SpaceKind = "process") -> AddressSpace:
         """A new space of `nr_vpns` virtual pages, nothing mapped.
 
+        Args:
+            name: for messages.
+            nr_vpns: virtual pages.
+            kind: "process" or "file".
+
         Raises:
             PinpageError: `nr_vpns` is negative or beyond int32.
         """
@@ -126,6 +131,11 @@ class Rmap:
 
         A swapped PTE may be overwritten: its swap count is the caller's business.
 
+        Args:
+            space: the address space.
+            vpns: int64 (n,), virtual page numbers.
+            pfns: int64 (n,), the frames.
+
         Raises:
             PinpageError: a vpn is outside the space, present already, or given twice; a pfn
                 is not used, or given twice.  Nothing has changed.
@@ -151,7 +161,13 @@ class Rmap:
         self.frames.note_many(pfns)
 
     def map_page(self, space: AddressSpace, vpn: int, pfn: int) -> None:
-        """`map_many` for one page, without its validation: for callers that just looked."""
+        """`map_many` for one page, without its validation: for callers that just looked.
+
+        Args:
+            space: the address space.
+            vpn: virtual page number.
+            pfn: the frame.
+        """
         space.pte[vpn] = pfn + 1
         if self.first_mm.item(pfn) < 0:
             self.first_mm[pfn] = space.mm_id
@@ -191,6 +207,10 @@ class Rmap:
 
     def unmap_page(self, space: AddressSpace, vpn: int) -> tuple[int, bool]:
         """Remove one mapping.
+
+        Args:
+            space: the address space.
+            vpn: virtual page number.
 
         Returns:
             The frame, and whether that was its last mapping: then the reference is the
@@ -239,6 +259,10 @@ class Rmap:
 
         Page tables only: mapcount, refcount and flags are the mover's to carry over, before
         or after.  Sources that nothing maps are fine.  Targets must be unmapped.
+
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), where they are now.
 
         Context: only a mover calls this, with the frames frozen.
         Cost: a dozen numpy calls per batch; further mappings cost a loop each.

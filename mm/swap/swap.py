@@ -46,7 +46,12 @@ class Swap:
     """
 
     def __init__(self, frames: Frames, rmap: Rmap) -> None:
-        """No area yet."""
+        """No area yet.
+
+        Args:
+            frames: the columns, one row per frame.
+            rmap: who maps which frame.
+        """
         self.frames = frames
         self.rmap = rmap
         self.areas: dict[int, SwapArea] = {}
@@ -55,6 +60,10 @@ class Swap:
 
     def swapon(self, nr_slots: int, frontswap: FrontSwap | None = None) -> SwapArea:
         """Add an area under the lowest free type.
+
+        Args:
+            nr_slots: slots, the header's included.
+            frontswap: what sits before the disk; None: nothing.
 
         Raises:
             PinpageError: see `SwapArea`.
@@ -115,6 +124,11 @@ class Swap:
         A file's PTE (shmem) takes the slot as SWAP_MAP_SHMEM, which only a slot without
         any other user can give.
 
+        Args:
+            space: the address space.
+            vpn: virtual page number.
+            entry: names the slot.
+
         Returns:
             OK, or what `SwapArea.duplicate` refused with (nothing has changed).
         """
@@ -130,6 +144,10 @@ class Swap:
 
     def clear_pte(self, space: AddressSpace, vpn: int) -> int:
         """Empty a swapped PTE: user gone, count lowered, the slot free if that was all.
+
+        Args:
+            space: the address space.
+            vpn: virtual page number.
 
         Returns:
             The slot's byte afterwards.

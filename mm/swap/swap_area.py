@@ -61,6 +61,11 @@ class SwapArea:
     def __init__(self, swap_type: int, nr_slots: int, frontswap: FrontSwap | None = None) -> None:
         """All slots free but the header's.
 
+        Args:
+            swap_type: number of the area.
+            nr_slots: slots, the header's included.
+            frontswap: what sits before the disk; None: nothing.
+
         Raises:
             PinpageError: no room for a header and a slot, or more than int32 can count.
         """
@@ -118,7 +123,12 @@ class SwapArea:
         return offset
 
     def alloc_many(self, count: int, usage: int = SWAP_HAS_CACHE) -> Offsets:
-        """Up to `count` free slots, ascending; fewer when there are no more."""
+        """Up to `count` free slots, ascending; fewer when there are no more.
+
+        Args:
+            count: slots, at most.
+            usage: 1 for a user, or SWAP_HAS_CACHE, or SWAP_MAP_SHMEM.
+        """
         if not self.writeok:
             return np.empty(0, dtype=np.int64)
         offsets = np.flatnonzero(self.swap_map == 0)[:count]
@@ -128,6 +138,10 @@ class SwapArea:
 
     def duplicate(self, offset: int, usage: int = 1) -> Errno:
         """One more user (usage 1), the cache flag (SWAP_HAS_CACHE), or a shmem page's claim.
+
+        Args:
+            offset: number of the slot.
+            usage: 1 for a user, or SWAP_HAS_CACHE, or SWAP_MAP_SHMEM.
 
         Returns:
             OK; ENOENT the slot is free; EEXIST the cache has it already; EINVAL bad slot,
@@ -165,6 +179,10 @@ class SwapArea:
 
     def free_one(self, offset: int, usage: int = 1) -> int:
         """Drop one user, or the cache flag; the last of them frees the slot.
+
+        Args:
+            offset: number of the slot.
+            usage: 1 for a user, or SWAP_HAS_CACHE, or SWAP_MAP_SHMEM.
 
         Returns:
             What is left of the byte; 0 when the slot is free now: then frontswap has been
@@ -217,7 +235,13 @@ class SwapArea:
         return [first, *self._further[offset]] if offset in self._further else [first]
 
     def add_user(self, offset: int, mm_id: int, vpn: int) -> None:
-        """A PTE names the slot now (its count is raised by `duplicate`)."""
+        """A PTE names the slot now (its count is raised by `duplicate`).
+
+        Args:
+            offset: number of the slot.
+            mm_id: number of the address space.
+            vpn: virtual page number.
+        """
         if self.user_mm.item(offset) < 0:
             self.user_mm[offset] = mm_id
             self.user_vpn[offset] = vpn
@@ -226,6 +250,11 @@ class SwapArea:
 
     def drop_user(self, offset: int, mm_id: int, vpn: int) -> None:
         """A PTE does not name the slot any more (its count is lowered by `free_one`).
+
+        Args:
+            offset: number of the slot.
+            mm_id: number of the address space.
+            vpn: virtual page number.
 
         Raises:
             InvariantError: it never did.
@@ -246,6 +275,10 @@ class SwapArea:
     def write_page(self, offset: int, page: bytes) -> bool:
         """Swap a page out: frontswap first, else the disk (swap_writepage).
 
+        Args:
+            offset: number of the slot.
+            page: the page's 4096 bytes.
+
         Returns:
             Whether frontswap took it, so that nothing was written to the disk.
         """
@@ -262,7 +295,12 @@ class SwapArea:
         return False
 
     def write_disk(self, offset: int, page: bytes) -> None:
-        """Write to the device, past frontswap: how zswap writes back (__swap_writepage)."""
+        """Write to the device, past frontswap: how zswap writes back (__swap_writepage).
+
+        Args:
+            offset: number of the slot.
+            page: the page's 4096 bytes.
+        """
         self.disk[offset] = page
 
     def read_page(self, offset: int) -> bytes:

@@ -52,6 +52,10 @@ class SwapCache:
     def add(self, entry: SwapEntry, pfn: int) -> None:
         """Cache a frame under an entry; takes a reference and sets PG_swapcache.
 
+        Args:
+            entry: names the slot.
+            pfn: the frame.
+
         Raises:
             InvariantError: the entry or the frame is cached already (the slot's
                 SWAP_HAS_CACHE is what callers take first, and it is exclusive).
@@ -86,6 +90,10 @@ class SwapCache:
 
         Flags and references are the mover's to carry over.  Sources that are not cached
         are fine.
+
+        Args:
+            sources: int64 (n,), the frames that move.
+            targets: int64 (n,), where they are now.
 
         Cost: a dict store per cached frame.
         """

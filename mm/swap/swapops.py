@@ -53,7 +53,12 @@ Offsets: TypeAlias = NDArray[np.int64]
 
 
 def swp_entry(swap_type: int, offset: int) -> SwapEntry:
-    """The entry that names a slot of an area."""
+    """The entry that names a slot of an area.
+
+    Args:
+        swap_type: number of the area.
+        offset: number of the slot.
+    """
     return (swap_type << _OFFSET_BITS) | offset
 
 
@@ -79,15 +84,31 @@ class FrontSwap(Protocol):
     """What sits before the disk (zswap).  The page is keyed by (type, offset)."""
 
     def store(self, swap_type: int, offset: int, page: bytes) -> bool:
-        """Keep the page; False means that it goes to the disk."""
+        """Keep the page; False means that it goes to the disk.
+
+        Args:
+            swap_type: number of the area.
+            offset: number of the slot.
+            page: the page's 4096 bytes.
+        """
         ...
 
     def load(self, swap_type: int, offset: int) -> bytes | None:
-        """The page, or None: it was written back and is on the disk."""
+        """The page, or None: it was written back and is on the disk.
+
+        Args:
+            swap_type: number of the area.
+            offset: number of the slot.
+        """
         ...
 
     def invalidate_page(self, swap_type: int, offset: int) -> None:
-        """Nobody will ask for this page again."""
+        """Nobody will ask for this page again.
+
+        Args:
+            swap_type: number of the area.
+            offset: number of the slot.
+        """
         ...
 
     def invalidate_area(self, swap_type: int) -> None:

@@ -249,6 +249,10 @@ def _written(snapshot: Snapshot, corpus: Corpus, pages: PagePlan) -> ArenaConten
 def serve(replayed: Replayed, run: Run) -> Row:
     """Compact, take huge pages, read everything back.
 
+    Args:
+        replayed: the machine, as recorded.
+        run: what to do with it.
+
     Raises:
         InvariantError: the machine contradicts itself afterwards.
     """

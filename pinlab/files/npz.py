@@ -107,6 +107,10 @@ class Archive:
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         """Nothing is inflated yet.
 
+        Args:
+            path: the file, for messages.
+            archive: the open file.
+
         Raises:
             SnapshotError: two members of one name.
         """
@@ -155,6 +159,11 @@ class Archive:
 
     def require_at_most(self, name: str, nr_bytes: int, why: str) -> ArrayHeader:
         """The header of an array that is no larger than there is a reason for.
+
+        Args:
+            name: of the array.
+            nr_bytes: the most that there is a reason for.
+            why: why no more is needed, for messages.
 
         Raises:
             SnapshotError: it is larger.

@@ -45,7 +45,15 @@ class DirectIo(Workload):
     def __init__(
         self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int, policy: Policy
     ) -> None:
-        """`nr_slots` pages of buffer; `policy` is what the device does when asked to let go."""
+        """`nr_slots` pages of buffer; `policy` is what the device does when asked to let go.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+            policy: what the device does when it is asked to let go.
+        """
         nr_slots = max(nr_slots, 2 * _NR_PAGES_PER_REQUEST)
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self._disk_pages = world.stored_pages(f"{name}/disk", 2 * nr_slots)
@@ -168,7 +176,14 @@ class NetworkRing(Workload):
     """
 
     def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
-        """`nr_slots` pages of buffers, of which half are pinned at a time."""
+        """`nr_slots` pages of buffers, of which half are pinned at a time.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+        """
         run = max(nr_slots // (2 * _NR_DESCRIPTORS), 1)
         super().__init__(world, name, nr_slots=2 * _NR_DESCRIPTORS * run, pace_ns=pace_ns)
         self._run = run

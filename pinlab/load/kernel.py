@@ -26,7 +26,14 @@ class BalloonChurn(Workload):
     """
 
     def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
-        """At most `nr_slots` pages."""
+        """At most `nr_slots` pages.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+        """
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self._most_nr_pages = nr_slots
         self.balloon = Balloon(world.machine, registry=world.registry)
@@ -72,7 +79,14 @@ class AioCompletions(Workload):
     """
 
     def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
-        """`nr_slots` contexts at a time."""
+        """`nr_slots` contexts at a time.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+        """
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.rings = AioRings(world.machine, registry=world.registry)
         self._ctx: list[int] = [0] * nr_slots
@@ -159,7 +173,14 @@ class HugePageUsers(Workload):
     """
 
     def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
-        """`nr_slots` users at most, and one fiftieth of memory, or one page if that is less."""
+        """`nr_slots` users at most, and one fiftieth of memory, or one page if that is less.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+        """
         most = min(nr_slots, max(world.nr_pages // (50 * PAGEBLOCK_NR_PAGES), 1))
         super().__init__(world, name, nr_slots=most, pace_ns=pace_ns)
         machine = world.machine

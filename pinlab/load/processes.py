@@ -44,7 +44,15 @@ class SwapPressure(Workload):
         pace_ns: int,
         zpool: ZpoolName = "zbud",
     ) -> None:
-        """`nr_slots` virtual pages in all; zswap keeps its pages in a pool of kind `zpool`."""
+        """`nr_slots` virtual pages in all; zswap keeps its pages in a pool of kind `zpool`.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+            zpool: kind of the pool.
+        """
         per_process = max(nr_slots // _NR_PROCESSES, 1)
         super().__init__(world, name, nr_slots=_NR_PROCESSES * per_process, pace_ns=pace_ns)
         self._per_process = per_process
@@ -142,7 +150,14 @@ class Families(Workload):
     """
 
     def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
-        """`nr_slots` pages in all: a parent and up to three children alike."""
+        """`nr_slots` pages in all: a parent and up to three children alike.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+        """
         self._nr_pages = max(nr_slots // 4, 1)
         super().__init__(world, name, nr_slots=4 * self._nr_pages, pace_ns=pace_ns)
         self.members: list[AddressSpace | None] = [None] * 4
@@ -223,7 +238,14 @@ class LockedMemory(Workload):
     """
 
     def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
-        """`nr_slots` pages."""
+        """`nr_slots` pages.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+        """
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.space = world.machine.memory.mmap(name, nr_slots)
         registry = world.registry

@@ -32,7 +32,14 @@ class DentryChurn(Workload):
     """
 
     def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
-        """At most `nr_slots` names besides the directories."""
+        """At most `nr_slots` names besides the directories.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+        """
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.slabs = Slabs(world.machine, registry=world.registry)
         self.dentries = Dentries(self.slabs)
@@ -124,7 +131,14 @@ class XArrayChurn(Workload):
     """A radix tree of numbers: nodes hold each other by address, and all may move."""
 
     def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
-        """Indexes from 0 to `nr_slots` - 1, spread by a factor of seven."""
+        """Indexes from 0 to `nr_slots` - 1, spread by a factor of seven.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+        """
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.slabs = Slabs(world.machine, registry=world.registry)
         self.trees = XArrays(self.slabs)

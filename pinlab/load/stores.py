@@ -30,7 +30,14 @@ class ZramChurn(Workload):
     """
 
     def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
-        """A disk of `nr_slots` pages."""
+        """A disk of `nr_slots` pages.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+        """
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.zram = Zram(
             world.machine, world.compressor, nr_slots, registry=world.registry, name=name
@@ -101,7 +108,15 @@ class ObjectChurn(Workload):
     def __init__(
         self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int, zpool: ZpoolName
     ) -> None:
-        """Up to `nr_slots` objects in a pool of kind `zpool`."""
+        """Up to `nr_slots` objects in a pool of kind `zpool`.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+            zpool: kind of the pool.
+        """
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.pool = make_zpool(zpool, world.machine, registry=world.registry)
         self._handles = np.zeros(nr_slots, dtype=np.int64)
@@ -174,7 +189,14 @@ class PageCache(Workload):
     """
 
     def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
-        """A file of `nr_slots` pages, of which three quarters are cached at most."""
+        """A file of `nr_slots` pages, of which three quarters are cached at most.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
+        """
         super().__init__(world, name, nr_slots=nr_slots, pace_ns=pace_ns)
         self.zcache = Zcache(
             world.machine, world.compressor, registry=world.registry,

@@ -123,7 +123,12 @@ class LoadedMachine:
     _nr_series: int = field(default=0, init=False)
 
     def stored_pages(self, name: str, nr_slots: int) -> "StoredPages":
-        """Nothing stored yet, with a stream and with serials of its own."""
+        """Nothing stored yet, with a stream and with serials of its own.
+
+        Args:
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+        """
         self._nr_series += 1
         return StoredPages(
             self.corpus, self.streams.take(f"{name}/pages"), nr_slots, self._nr_series
@@ -151,7 +156,14 @@ class StoredPages:
     def __init__(
         self, corpus: Corpus, rng: np.random.Generator, nr_slots: int, series: int
     ) -> None:
-        """All slots empty; two with different `series` numbers never share a serial."""
+        """All slots empty; two with different `series` numbers never share a serial.
+
+        Args:
+            corpus: where pages come from.
+            rng: draws everything.
+            nr_slots: how much it works with, in its own units.
+            series: a number of its own: no two share a serial.
+        """
         self.serials: NDArray[np.int64] = np.full(nr_slots, NOTHING, dtype=np.int64)
         self.nr_stored = 0
         self.found = ReadBack()
@@ -177,12 +189,22 @@ class StoredPages:
         return self._corpus.page(serial)
 
     def store(self, slot: int, serial: int) -> None:
-        """The slot holds that page from now on."""
+        """The slot holds that page from now on.
+
+        Args:
+            slot: the workload's own key.
+            serial: of the page.
+        """
         self.serials[slot] = serial
         self.nr_stored += 1
 
     def drop(self, slot: int, count: int = 1) -> None:
-        """Slots hold nothing from now on."""
+        """Slots hold nothing from now on.
+
+        Args:
+            slot: the workload's own key.
+            count: slots in a row.
+        """
         self.serials[slot : slot + count] = NOTHING
 
     def stored(self) -> NDArray[np.int64]:
@@ -190,17 +212,33 @@ class StoredPages:
         return np.flatnonzero(self.serials != NOTHING)
 
     def compare(self, slot: int, data: bytes | None) -> bool:
-        """Compare what came back for a slot that holds a page; counts it either way."""
+        """Compare what came back for a slot that holds a page; counts it either way.
+
+        Args:
+            slot: the workload's own key.
+            data: what came back; None: nothing.
+        """
         return self.compare_with(self.page(self.serials.item(slot)), data)
 
     def compare_with(self, expected: bytes, data: bytes | None) -> bool:
-        """Compare any bytes; None came back means that all of them are lost."""
+        """Compare any bytes; None came back means that all of them are lost.
+
+        Args:
+            expected: what was stored.
+            data: what came back; None: nothing.
+        """
         same = data == expected
         self.found += ReadBack(len(expected) * same, len(expected) * (not same))
         return same
 
     def compare_frames(self, contents: Contents, slots: NDArray[np.int64], pfns: Pfns) -> None:
-        """Compare whole frames with the pages of their slots; about 1 us each."""
+        """Compare whole frames with the pages of their slots; about 1 us each.
+
+        Args:
+            contents: what the frames hold.
+            slots: int64 (n,), the keys.
+            pfns: int64 (n,), the frames.
+        """
         nr_same = int(np.count_nonzero(holds(contents, self._corpus, pfns, self.serials[slots])))
         self.found += ReadBack(nr_same * PAGE_SIZE, (len(slots) - nr_same) * PAGE_SIZE)
 
@@ -227,7 +265,12 @@ class _Pool(Protocol):
 
 
 def pool_holding(world: LoadedMachine, pool: _Pool) -> Holding:
-    """The pages of a pool: one reference each; a zbud page has one more per object."""
+    """The pages of a pool: one reference each; a zbud page has one more per object.
+
+    Args:
+        world: the machine, and what all workloads on it share.
+        pool: says which frames are its own.
+    """
     used = np.flatnonzero(world.machine.frames.state == FrameState.USED)
     pfns = used[pool.holds(used)]
     if isinstance(pool, ZbudPool):
@@ -248,6 +291,12 @@ class Workload(abc.ABC):
 
     def __init__(self, world: LoadedMachine, name: str, *, nr_slots: int, pace_ns: int) -> None:
         """Nothing is set up yet; see `start`.
+
+        Args:
+            world: the machine, and what all workloads on it share.
+            name: unique in a run; names its random stream.
+            nr_slots: how much it works with, in its own units.
+            pace_ns: mean rest between two actions, in simulated ns.
 
         Raises:
             PinpageError: nothing to work with, or no rest: time would stand still.
@@ -279,7 +328,12 @@ class Workload(abc.ABC):
         return int(limit * self.rng.random() ** 3)
 
     def act(self, kind: str, *, done: bool = True) -> Action:
-        """Say what was done, and draw the rest that follows."""
+        """Say what was done, and draw the rest that follows.
+
+        Args:
+            kind: a short name; runs count actions by it.
+            done: whether it was done, or refused.
+        """
         return Action(kind, self.rest_ns(), is_refused=not done)
 
     def start(self) -> None:  # noqa: B027 - some have nothing to set up

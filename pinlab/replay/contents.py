@@ -184,6 +184,12 @@ def pick_pairs(
 def fill_arena(contents: Contents, corpus: Corpus, pfns: Pfns, serials: NDArray[np.int64]) -> None:
     """Write the page of each serial into its frame; where contents are tags, the serial.
 
+    Args:
+        contents: where they are written, or read.
+        corpus: where pages come from.
+        pfns: int64 (n,), the frames.
+        serials: int64 (n,), of the corpus.
+
     Raises:
         PinpageError: the columns differ in length.
     """
@@ -206,6 +212,12 @@ def fill_objects(
 
     In batches, so that not all blobs are in memory twice.
 
+    Args:
+        contents: where they are written, or read.
+        corpus: where pages come from.
+        addresses: int64 (n,), pfn * 4096 + offset.
+        serials: int64 (n,), of the corpus.
+
     Raises:
         PinpageError: the columns differ in length; the contents hold no bytes.
     """
@@ -219,6 +231,12 @@ def holds(contents: Contents, corpus: Corpus, pfns: Pfns, serials: NDArray[np.in
     """Which frames hold the page of their serial to the last byte, shape (n,).
 
     Where contents are tags, the tags are compared.
+
+    Args:
+        contents: where they are written, or read.
+        corpus: where pages come from.
+        pfns: int64 (n,), the frames.
+        serials: int64 (n,), of the corpus.
 
     Raises:
         PinpageError: the columns differ in length.

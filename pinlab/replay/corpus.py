@@ -133,6 +133,11 @@ class Corpus:
 
         All different, and different from those of any call whose [first, first + count)
         does not overlap.
+
+        Args:
+            rng: draws everything.
+            count: how many, at most.
+            first: number of the first serial.
         """
         return self.serials(rng.integers(self.nr_pages, size=count), first=first)
 

@@ -29,6 +29,10 @@ _LONGEST_MATCH = 258
 def stored(data: bytes, *, final: bool = False) -> bytes:
     """A stored block of up to 65,535 bytes.  Must start on a byte border, and ends on one.
 
+    Args:
+        data: bytes to store.
+        final: whether it is the last one.
+
     >>> import zlib
     >>> zlib.decompress(stored(b"ab") + stored(b"c", final=True), wbits=-15)
     b'abc'

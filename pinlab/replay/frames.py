@@ -33,7 +33,12 @@ def nr_frames_padded(snapshot: Snapshot) -> int:
 
 
 def pageblocks_of(snapshot: Snapshot, nr_frames: int) -> Pageblocks:
-    """Pageblocks with their recorded types; MOVABLE, as at boot, where none is known."""
+    """Pageblocks with their recorded types; MOVABLE, as at boot, where none is known.
+
+    Args:
+        snapshot: the recording.
+        nr_frames: frames in all, whole pageblocks.
+    """
     pageblocks = Pageblocks(nr_frames)
     known = snapshot.block_migratetype < NR_MIGRATETYPES
     pageblocks.migratetype[: snapshot.nr_blocks][known] = snapshot.block_migratetype[known]
@@ -41,7 +46,12 @@ def pageblocks_of(snapshot: Snapshot, nr_frames: int) -> Pageblocks:
 
 
 def frames_of(snapshot: Snapshot, nr_frames: int) -> Frames:
-    """The columns as recorded, padded with holes to whole pageblocks."""
+    """The columns as recorded, padded with holes to whole pageblocks.
+
+    Args:
+        snapshot: the recording.
+        nr_frames: frames in all, whole pageblocks.
+    """
     frames = Frames(nr_frames)
     n = snapshot.nr_frames
     frames.state[:n] = snapshot.state
@@ -54,7 +64,12 @@ def frames_of(snapshot: Snapshot, nr_frames: int) -> Frames:
 
 
 def zones_of(snapshot: Snapshot, nr_frames: int) -> list[Zone]:
-    """The recorded zones that have memory, with their watermarks."""
+    """The recorded zones that have memory, with their watermarks.
+
+    Args:
+        snapshot: the recording.
+        nr_frames: frames in all, whole pageblocks.
+    """
     zones: list[Zone] = []
     for facts in snapshot.zones:
         if not facts.managed:

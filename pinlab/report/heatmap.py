@@ -51,7 +51,13 @@ _LABEL_WIDTH: Final = 7
 def cells(
     counts: Counts, nr_blocks_per_cell: int = 1, movable: AbstractSet[FrameClass] = MOVABLE_CLASSES
 ) -> str:
-    """One character per cell: a letter of `LETTERS`, a shade of `SHADES`, or a blank for a hole."""
+    """One character per cell: a letter of `LETTERS`, a shade of `SHADES`, or a blank for a hole.
+
+    Args:
+        counts: frames per pageblock and class.
+        nr_blocks_per_cell: pageblocks that share a cell.
+        movable: classes whose owners have a callback: their frames do not keep a block.
+    """
     taken = count_cells(counts, nr_blocks_per_cell, movable)
     # A quarter begun counts: one frame in use is not wholly free.
     quarters = -(-4 * taken.nr_movable // np.maximum(taken.nr_pages, 1))
@@ -133,6 +139,14 @@ def pair(
 ) -> str:
     """Two maps of the same memory side by side, with one legend.
 
+    Args:
+        before: frames per pageblock and class, before.
+        after: the same, after.
+        width: columns of text; None: as wide as it comes.
+        titles: of the two maps.
+        movable: classes whose owners have a callback: their frames do not keep a block.
+        nr_pages_per_block: pages in a pageblock.
+
     Raises:
         PinpageError: tables of different shape, or too narrow.
     """
@@ -212,6 +226,10 @@ def _wrap(head: str, items: list[str], width: int) -> list[str]:
 def text(snapshot: Snapshot, width: int = 79) -> str:
     """The map of a snapshot as text.
 
+    Args:
+        snapshot: the recording.
+        width: columns of text; None: as wide as it comes.
+
     Raises:
         PinpageError: too narrow for a row.
     """
@@ -228,6 +246,10 @@ def text(snapshot: Snapshot, width: int = 79) -> str:
 
 def png(snapshot: Snapshot, path: Path) -> None:
     """The map of a snapshot as a picture, with what the recorded kernel made of it, if known.
+
+    Args:
+        snapshot: the recording.
+        path: the file to write.
 
     Raises:
         PinpageError: matplotlib is not installed; names the extra.

@@ -98,6 +98,13 @@ def render(
 ) -> None:
     """Draw maps side by side into a PNG; the same input gives the same bytes.
 
+    Args:
+        panels: the maps.
+        path: the file to write.
+        title: of the picture.
+        origin: where the data comes from, in a line.
+        nr_pages_per_block: pages in a pageblock.
+
     Raises:
         PinpageError: matplotlib is not installed.
         SnapshotError: the place cannot be written.

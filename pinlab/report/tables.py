@@ -74,12 +74,22 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def as_text(comparison: Comparison, width: int | None = None) -> str:
-    """The same as plain text within `width` columns; None: as wide as it comes."""
+    """The same as plain text within `width` columns; None: as wide as it comes.
+
+    Args:
+        comparison: what was compared.
+        width: columns; None: as wide as it comes.
+    """
     return lay_out(_COLUMNS, _lines(comparison), width)
 
 
 def refusals(rows: Sequence[Row], width: int | None = None) -> str:
-    """How many frames stayed where they were and why, one line per run; empty if none did."""
+    """How many frames stayed where they were and why, one line per run; empty if none did.
+
+    Args:
+        rows: what was found, run by run.
+        width: columns; None: as wide as it comes.
+    """
     reasons = sorted({reason for row in rows for reason in row.refused})
     if not reasons:
         return ""

@@ -88,7 +88,12 @@ class Account:
         return self._was_interrupted
 
     def begin(self, name: str, *, of: int = 0) -> None:
-        """An attempt begins; `of` how many there are at most, for whoever watches."""
+        """An attempt begins; `of` how many there are at most, for whoever watches.
+
+        Args:
+            name: of the attempt.
+            of: how many there are at most.
+        """
         require(self._under_way is None, "AC2 an attempt begins inside another", name=name)
         self._settle()
         self._options.advance(name, len(self.attempts), of)
@@ -139,6 +144,11 @@ class Account:
         self, *, wanted: int, obtained: int, details: dict[str, int] | None = None
     ) -> RequestReport:
         """Read everything back, check the machine, and report.
+
+        Args:
+            wanted: how many were asked for.
+            obtained: how many there are.
+            details: name -> number, of this consumer alone.
 
         Raises:
             InvariantError: the machine contradicts itself.

@@ -34,6 +34,10 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     Reads of the options: strategy, mode, count (allocations), nr_pages (of each),
     align_order, nr_tries, timeout_ns, interrupted, advance.
 
+    Args:
+        subject: the machine, replayed or bare.
+        options: how to serve.
+
     Raises:
         PinpageError: the memory has no contiguous area; nothing has changed.
 

@@ -116,7 +116,13 @@ class Compared:
 
 
 def within_bar(request: Recorded, predicted: int, measured: int) -> bool:
-    """Whether a prediction is as close as is promised for that request."""
+    """Whether a prediction is as close as is promised for that request.
+
+    Args:
+        request: the consumer.
+        predicted: by replay.
+        measured: by the recorded kernel.
+    """
     off = abs(predicted - measured)
     bar: dict[Recorded, bool] = {
         "huge": off <= 0.20 * measured,
@@ -203,6 +209,11 @@ def replay_cases(
 ) -> list[Compared]:
     """Replay each case in a process of its own.
 
+    Args:
+        cases: recorded requests.
+        nr_jobs: processes at a time.
+        progress: told before each.
+
     Raises:
         SnapshotError: a recording that cannot be used.
         PinpageError: one that lacks its outcome.
@@ -263,7 +274,12 @@ def as_json(found: Sequence[Compared]) -> list[dict[str, Any]]:
 
 
 def as_text(found: Sequence[Compared], width: int | None = None) -> str:
-    """A table, case by case, and a line per request."""
+    """A table, case by case, and a line per request.
+
+    Args:
+        found: the cases, compared.
+        width: columns of text; None: as wide as it comes.
+    """
     header = ["case", "request", "predicted", "measured", "difference", "within the bar"]
     lines = [
         [

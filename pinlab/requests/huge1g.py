@@ -27,6 +27,10 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     Reads of the options: strategy, mode, count, nr_pages (of one page; 1 GiB), node, nr_tries,
     timeout_ns, interrupted, advance.
 
+    Args:
+        subject: the machine, replayed or bare.
+        options: how to serve.
+
     Raises:
         PinpageError: a size that no huge page has, or no such node; nothing has changed.
     """

@@ -41,6 +41,10 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
 
     Reads of the options: strategy, mode, count, node, interrupted, advance.
 
+    Args:
+        subject: the machine, replayed or bare.
+        options: how to serve.
+
     Raises:
         PinpageError: no such node; nothing has changed.
 
@@ -53,6 +57,10 @@ def serve_compacted(subject: Subject, options: RequestOptions) -> RequestReport:
     """Write to compact_memory, and then to nr_hugepages.
 
     Reads of the options: as `serve`.
+
+    Args:
+        subject: the machine, replayed or bare.
+        options: how to serve.
 
     Raises:
         PinpageError: no such node; nothing has changed.

@@ -45,5 +45,10 @@ def percentiles(attempts: Sequence[Attempt]) -> Percentiles:
 
 
 def nearest_rank(ascending: NDArray[np.int64], percent: int) -> int:
-    """The least value that `percent` of all values do not exceed."""
+    """The least value that `percent` of all values do not exceed.
+
+    Args:
+        ascending: the values, sorted.
+        percent: 0..100.
+    """
     return int(ascending[-(-percent * len(ascending) // 100) - 1])

@@ -38,6 +38,10 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     Reads of the options: strategy, mode, count (blocks that go, at most), block,
     block_nr_pages, nr_tries, timeout_ns, interrupted, advance.
 
+    Args:
+        subject: the machine, replayed or bare.
+        options: how to serve.
+
     Raises:
         PinpageError: a block that the machine does not have, or a size that is none.
 

@@ -34,6 +34,10 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     Reads of the options: strategy, mode, count, region_nr_pages, nr_interleaved,
     expected_idle_ns, nr_tries, timeout_ns, interrupted, advance.
 
+    Args:
+        subject: the machine, replayed or bare.
+        options: how to serve.
+
     Raises:
         PinpageError: a region size or interleaving that fits no machine; nothing has changed.
     """

@@ -99,6 +99,11 @@ def chosen(
 ) -> list[CountedRun]:
     """Only what a reason and a holder name.
 
+    Args:
+        counted: the refusals of every run.
+        reason: only this one; None: all.
+        owner: only this holder; None: all.
+
     Raises:
         PinpageError: no such reason; or a holder that no run counts.
     """
@@ -131,7 +136,12 @@ def as_json(counted: Sequence[CountedRun]) -> list[dict[str, Any]]:
 
 
 def as_text(by_owner: ByOwner, width: int | None = None) -> str:
-    """A table: holders down, reasons across, sums at both ends."""
+    """A table: holders down, reasons across, sums at both ends.
+
+    Args:
+        by_owner: holder -> reason -> frames.
+        width: columns of text; None: as wide as it comes.
+    """
     present = {why for reasons in by_owner.values() for why, n in reasons.items() if n}
     reasons = [why for why in REASONS if why in present]
     if not reasons:

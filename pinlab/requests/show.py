@@ -15,7 +15,12 @@ _MOST_ATTEMPTS = 24
 
 
 def as_text(report: RequestReport, width: int | None = None) -> str:
-    """The report as paragraphs and tables within `width` columns; None: as wide as it comes."""
+    """The report as paragraphs and tables within `width` columns; None: as wide as it comes.
+
+    Args:
+        report: what was served.
+        width: columns of text; None: as wide as it comes.
+    """
     parts = [_headline(report), _summary(report)]
     if report.attempts:
         parts.append("Attempts\n\n" + _attempts(report.attempts, width))
@@ -26,7 +31,12 @@ def as_text(report: RequestReport, width: int | None = None) -> str:
 
 
 def cdf_as_text(report: RequestReport, width: int | None = None) -> str:
-    """Percentiles of the attempts' time per step, in microseconds of simulated time."""
+    """Percentiles of the attempts' time per step, in microseconds of simulated time.
+
+    Args:
+        report: what was served.
+        width: columns of text; None: as wide as it comes.
+    """
     header = ["step", *(f"p{rank}" for rank in PERCENTILES)]
     lines = [
         [step, *(f"{ns / 1e3:,.1f}" for ns in ranks.values())]

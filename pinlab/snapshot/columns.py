@@ -69,6 +69,11 @@ _ColumnOf = Callable[[str], NDArray[Any]]
 def check_shapes(column_of: _ColumnOf, nr_pages_per_block: int, path: Path | str) -> None:
     """Dtype and shape of every column.
 
+    Args:
+        column_of: name -> column.
+        nr_pages_per_block: pages in a pageblock.
+        path: the file, for messages.
+
     Raises:
         SnapshotError: names the first column that is wrong.
     """
@@ -98,6 +103,11 @@ def block_heads(order: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.
 
 def check_consistent(column_of: _ColumnOf, nr_zones: int, path: Path | str) -> None:
     """What `Snapshot` promises of the columns: S1..S8, by their numbers.
+
+    Args:
+        column_of: name -> column.
+        nr_zones: zones that there are.
+        path: the file, for messages.
 
     Raises:
         SnapshotError: names the column, the rule and the first pfn.

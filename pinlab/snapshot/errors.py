@@ -23,7 +23,14 @@ class SnapshotError(PinpageError):
     """
 
     def __init__(self, path: Path | str, field: str, problem: str, fix: str) -> None:
-        """Keep the four parts, and say them in one line."""
+        """Keep the four parts, and say them in one line.
+
+        Args:
+            path: the file, or what stands for it.
+            field: the part of it that is wrong.
+            problem: what is wrong with that part.
+            fix: what the reader can do about it.
+        """
         self.path = str(path)
         self.field = field
         self.problem = problem

@@ -125,6 +125,10 @@ class Measured:
         """A vmstat counter's growth during "compact", "request" or "total".
 
         None if that phase was not recorded on its own; 0 if the counter did not change.
+
+        Args:
+            phase: "compact", "request" or "total".
+            counter: its name in vmstat.
         """
         counters = self.vmstat_delta.get(phase)
         return None if counters is None else counters.get(counter, 0)
@@ -140,6 +144,12 @@ def encode(fact: _Fact) -> dict[str, Any]:
 
 def decode(kind: type[_Fact], data: object, path: Path | str, where: str) -> _Fact:
     """A fact from its JSON object.
+
+    Args:
+        kind: the class of the fact.
+        data: the JSON object.
+        path: the file, for messages.
+        where: what to call it in messages.
 
     Raises:
         SnapshotError: not an object, a field missing, unknown or of a wrong type.

@@ -42,6 +42,10 @@ def count_classes(
     """Frames per pageblock and class: int32[nr_blocks, NR_CLASSES].
 
     The last pageblock may be partial; its rows then sum to less.  One pass over the frames.
+
+    Args:
+        klass: uint8 (n,), a `FrameClass` each.
+        nr_pages_per_block: pages in a pageblock.
     """
     nr_blocks = -(-len(klass) // nr_pages_per_block)
     block = np.arange(len(klass)) // nr_pages_per_block
@@ -204,6 +208,11 @@ class Snapshot:
     def from_form(cls, header: Mapping[str, Any], columns: form.Columns, path: Path | str) -> Self:
         """From header and columns as they are in a file.
 
+        Args:
+            header: the facts beside the columns.
+            columns: name -> column.
+            path: the file.
+
         Raises:
             SnapshotError: something is missing, of a wrong type, or inconsistent.
         """
@@ -306,6 +315,10 @@ def _check_after(after: AfterState, nr_blocks: int, path: Path | str) -> None:
 
 def save(snapshot: Snapshot, path: Path) -> None:
     """Check a snapshot and write it, whole or not at all.
+
+    Args:
+        snapshot: the recording.
+        path: the file.
 
     Raises:
         SnapshotError: it is inconsistent, or the place cannot be written.

@@ -37,6 +37,10 @@ _FIX: Final = "correct the importer or record it again"
 def check_pageblock(nr_pages_per_block: int, path: Path | str) -> None:
     """Refuse pageblocks of a size that no kernel has.
 
+    Args:
+        nr_pages_per_block: pages in a pageblock.
+        path: the file, for messages.
+
     Raises:
         SnapshotError: not a power of two, or out of bounds.
     """
@@ -52,6 +56,10 @@ def check_pageblock(nr_pages_per_block: int, path: Path | str) -> None:
 
 def check_zones(zones: Sequence[ZoneFacts], path: Path | str) -> None:
     """S9: zones that a machine can have.
+
+    Args:
+        zones: the zones, by `Frames.zone`.
+        path: the file, for messages.
 
     Raises:
         SnapshotError: names the zone and the rule.
@@ -99,6 +107,10 @@ def _counts(facts: ZoneFacts) -> Iterator[tuple[str, int]]:
 
 def check_ram(ram: Sequence[Span], path: Path | str) -> None:
     """S10: RAM in ascending spans of whole pages, none inside another.
+
+    Args:
+        ram: spans of System RAM.
+        path: the file, for messages.
 
     Raises:
         SnapshotError: names the span.

@@ -83,7 +83,12 @@ PLANTED = [
         "is above it",
     ),
     (imports.inside_mm, "mm/state/frames.py", "from .. import machine", "is above it"),
-    (imports.inside_mm, "mm/power/regions.py", '"""D."""\nimport mm.compaction.compaction', "or beside"),
+    (
+        imports.inside_mm,
+        "mm/power/regions.py",
+        '"""D."""\nimport mm.compaction.compaction',
+        "or beside",
+    ),
     (imports.inside_mm, "mm/compaction/suitable.py", "def _f():\n    import mm.machine", "above"),
     (imports.inside_mm, "mm/novelty.py", '"""D."""', "no layer"),
     (
