@@ -24,7 +24,7 @@ from mm.contig.contig import Contig, ContigResult
 from mm.contig.range_walk import nr_steps
 from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Design, Strategy
-from mm.move.obstacles import refusals_in_the_way
+from mm.move.obstacles import find_obstacles
 from mm.planning.census import Census
 from mm.planning.execute import NR_PLAN_ROUNDS, planned_targets
 from mm.planning.range_plan import RangePlan
@@ -366,9 +366,9 @@ class Cma:
             parts = self._parts
             result.span = nearest
             result.report.immovable = result.report.left = pfns
-            result.report.refusals = refusals_in_the_way(
+            result.report.refusals = find_obstacles(
                 parts.buddy.frames, parts.mover, self._design(), pfns, mode
-            )
+            ).refusals()
 
     def check(self) -> None:
         """Run CM1..CM5.

@@ -18,7 +18,7 @@ from mm.contig.evacuate import Evacuator
 from mm.contig.page_isolation import Isolation, first_not_isolated
 from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Design
-from mm.move.obstacles import refusals_in_the_way
+from mm.move.obstacles import find_obstacles
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
@@ -163,7 +163,7 @@ class Contig:
         parts, pfn = self.evacuator.parts, np.array([found.pfn])
         frames, pageblocks = parts.buddy.frames, parts.buddy.pageblocks
         if pageblocks.types_of(pfn)[0] != MigrateType.ISOLATE:
-            return refusals_in_the_way(frames, parts.mover, design, pfn, mode)
+            return find_obstacles(frames, parts.mover, design, pfn, mode).refusals()
         refusals = Refusals()
         reasons = np.array([Reason.ALREADY_ISOLATED], dtype=np.uint8)
         refusals.add(pfn, reasons, design.holders(frames.nr_frames))

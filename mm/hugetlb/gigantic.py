@@ -33,7 +33,7 @@ from attrs import define, field, frozen
 from mm.contig.contig import Contig
 from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Answer, Design
-from mm.move.obstacles import refusals_in_the_way
+from mm.move.obstacles import find_obstacles
 from mm.planning.execute import PlannedCompaction, planned_targets
 from mm.planning.range_plan import RangePlan
 from mm.planning.ranges import cheapest_ranges
@@ -264,7 +264,7 @@ class GiganticPages:
 
     def _refusals(self, pfns: Pfns, mode: Mode) -> Refusals:
         mover = self._contig.evacuator.parts.mover
-        return refusals_in_the_way(self._buddy.frames, mover, self._design(), pfns, mode)
+        return find_obstacles(self._buddy.frames, mover, self._design(), pfns, mode).refusals()
 
     def _look(self, zone: Zone, span: Span, knowledge: Knowledge, mode: Mode) -> _Seen:
         if knowledge == "frames":

@@ -25,7 +25,6 @@ __all__ = [
     "Obstacles",
     "Unkept",
     "find_obstacles",
-    "refusals_in_the_way",
 ]
 
 
@@ -157,15 +156,3 @@ def find_obstacles(
     if reserved is not None:
         holder[states == FrameState.RESERVED] = len(names) + 1
     return Obstacles(pfns, reasons, holder, (*names, HOME, reserved or HOME))
-
-
-def refusals_in_the_way(
-    frames: Frames, mover: Mover, design: Design, pfns: Pfns, mode: Mode = Mode.SYNC
-) -> Refusals:
-    """Why each of these frames cannot move, by reason and holder, before anything has moved.
-
-    Args:
-        frames, mover, design, mode: as of `find_obstacles`.
-        pfns: ascending, such as `RangePlan.in_the_way(span).pfns`.
-    """
-    return find_obstacles(frames, mover, design, pfns, mode).refusals()

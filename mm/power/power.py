@@ -25,7 +25,7 @@ from mm.contig.page_isolation import first_not_isolated
 from mm.contig.range_walk import Parts
 from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Design, Strategy
-from mm.move.obstacles import refusals_in_the_way
+from mm.move.obstacles import find_obstacles
 from mm.planning.execute import (
     NR_PLAN_ROUNDS,
     PlannedCompaction,
@@ -318,7 +318,7 @@ class PowerManagement:
         frames, mover = self._parts.buddy.frames, self._parts.mover
         group = span.start // self._map.group_nr_pages
         now.watch.begin(group, self._map.nr_groups)
-        refusals = refusals_in_the_way(frames, mover, now.design, pfns, now.mode)
+        refusals = find_obstacles(frames, mover, now.design, pfns, now.mode).refusals()
         report = EvacuationReport(errno=Errno.EBUSY, refusals=refusals, left=pfns)
         self._note(now, GroupAttempt(group, span, Errno.EBUSY, report))
 

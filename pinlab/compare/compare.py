@@ -201,13 +201,9 @@ def compare(
     contents = _written(snapshot, corpus, pages)
 
     def one(run: Run) -> tuple[Row, Maps | None]:
+        owners = frozenset(run.movable)
         replayed = replay_over(
-            contents,
-            pages,
-            snapshot,
-            corpus,
-            design_name=run.design,
-            movable=frozenset(run.movable),
+            contents, pages, snapshot, corpus, design_name=run.design, movable=owners
         )
         if not with_maps:
             return serve(replayed, run), None

@@ -29,18 +29,12 @@ class DesignEntry:
         summary: one line.
         dispatch: how it finds holders.
         takes_coverage: whether it matters who has a callback.
-        moves_zbud: whether zbud hands out indirect handles, so that its pages can move.
     """
 
     name: str
     summary: str
     dispatch: Dispatch
     takes_coverage: bool = False
-
-    @property
-    def moves_zbud(self) -> bool:
-        """Whether zbud needs the indirect handles that make its pages movable."""
-        return self.dispatch is Dispatch.REGISTRY
 
 
 DESIGNS: dict[str, DesignEntry] = {

@@ -53,12 +53,11 @@ def pool_class(snapshot: Snapshot) -> FrameClass | None:
 
 def opaque_classes(snapshot: Snapshot) -> dict[str, list[FrameClass]]:
     """Opaque owner -> the classes of frames that it adopts; zswap's pool has its own owner."""
-    found: dict[str, list[FrameClass]] = {}
-    for klass, name in OPAQUE_OWNERS.items():
-        found.setdefault(name, [])
-        if klass != pool_class(snapshot):
-            found[name].append(klass)
-    return found
+    pool = pool_class(snapshot)
+    return {
+        name: [klass for klass, of in OPAQUE_OWNERS.items() if of == name and klass != pool]
+        for name in OPAQUE_OWNERS.values()
+    }
 
 
 def movable_owners(snapshot: Snapshot) -> tuple[str, ...]:

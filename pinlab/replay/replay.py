@@ -144,14 +144,9 @@ def replay_layout(
     """
     check_replayable(snapshot)
     check_movable(snapshot, movable)
-    return replay_over(
-        TagContents(nr_frames_padded(snapshot)),
-        plan_pages(snapshot, corpus, seed=seed),
-        snapshot,
-        corpus,
-        design_name=design_name,
-        movable=movable,
-    )
+    contents = TagContents(nr_frames_padded(snapshot))
+    pages = plan_pages(snapshot, corpus, seed=seed)
+    return replay_over(contents, pages, snapshot, corpus, design_name=design_name, movable=movable)
 
 
 def replay_over(
@@ -210,30 +205,25 @@ class _Options:
     zbud_coverage: Coverage
 
 
+@define(slots=False)
 class _Replay:
     """One replay under way."""
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        corpus: Corpus,
-        options: _Options,
-        contents: Contents,
-        pages: PagePlan,
-    ) -> None:
-        self._snapshot = snapshot
-        self._corpus = corpus
-        self._options = options
-        self._contents = contents
-        self._pages = pages
-        nr_frames = nr_frames_padded(snapshot)
+    _snapshot: Snapshot
+    _corpus: Corpus
+    _options: _Options
+    _contents: Contents
+    _pages: PagePlan
+    _registry: PinRegistry | None = None
+
+    def __attrs_post_init__(self) -> None:
+        snapshot, nr_frames = self._snapshot, nr_frames_padded(self._snapshot)
         self._frames = frames_of(snapshot, nr_frames)
         zones = zones_of(snapshot, nr_frames)
         place_frames(self._frames, zones)
         pageblocks = pageblocks_of(snapshot, nr_frames)
         self._machine = Machine(self._frames, pageblocks, zones, self._contents)
-        self._registry: PinRegistry | None = None
-        self._done = Replayed(self._machine, ExpectedContents(corpus))
+        self._done = Replayed(self._machine, ExpectedContents(self._corpus))
         self._pool_class = pool_class(snapshot)
 
     def build(self) -> Replayed:

@@ -5,7 +5,7 @@ import pytest
 
 from mm.contig.retry import RetryPolicy
 from mm.machine import Machine
-from mm.move.obstacles import refusals_in_the_way
+from mm.move.obstacles import find_obstacles
 from mm.power.energy import EnergyAccount, EnergyModel
 from mm.power.regions import PowerMap
 from mm.power.report import GroupWatch
@@ -365,17 +365,17 @@ def test_the_energy_model():
 def test_reasons_of_frames_in_the_way():
     drawn = Drawn("xa#r....", movable=False)
     machine = drawn.machine
-    found = refusals_in_the_way(
+    found = find_obstacles(
         machine.frames,
         machine.mover,
         machine.design,
         np.array([0, 2, 3]),
-    )
+    ).refusals()
     assert found.counts == {
         (Reason.NO_CALLBACK, "opaque"): 1,
         (Reason.NO_OWNER, "unknown"): 2,
     }
-    nothing = refusals_in_the_way(machine.frames, machine.mover, machine.design, column())
+    nothing = find_obstacles(machine.frames, machine.mover, machine.design, column()).refusals()
     assert nothing.total == 0
 
 
