@@ -78,7 +78,9 @@ class Obstacles:
     def refusals(self) -> Refusals:
         """The same as counts by reason and holder."""
         found = Refusals()
-        found.count(self.reasons, self.holder, self.names)
+        holder_of = np.zeros(int(self.pfns.max(initial=0)) + 1, dtype=np.uint8)
+        holder_of[self.pfns] = self.holder
+        found.add(self.pfns, self.reasons, (holder_of, self.names))
         return found
 
 

@@ -60,29 +60,16 @@ class Refusals:
             PinpageError: a success is no refusal; nothing was counted.
         """
         codes, names = holders
+        if len(reasons) and int(reasons.min()) <= Reason.RELEASED:
+            raise PinpageError(f"refusals: {Reason(int(reasons.min())).name} is no refusal")
         owner = codes[pfns].astype(np.int64)
         if at_home is not None:
             owner[(owner == 0) & at_home] = len(names)
-        self.count(reasons, owner, (*names, HOME))
-
-    def count(
-        self, reasons: NDArray[np.uint8], holder: NDArray[np.int64], names: tuple[str, ...]
-    ) -> None:
-        """Count frames whose holders are known.
-
-        Args:
-            reasons: uint8[n], one `Reason` each, none of them a success.
-            holder: int64[n], rows of `names`.
-            names: of the holders.
-
-        Raises:
-            PinpageError: a success is no refusal; nothing was counted.
-        """
-        if len(reasons) and int(reasons.min()) <= Reason.RELEASED:
-            raise PinpageError(f"refusals: {Reason(int(reasons.min())).name} is no refusal")
-        pairs, nr_frames = np.unique(reasons * np.int64(256) + holder, return_counts=True)
+        pairs, nr_frames = np.unique(reasons * np.int64(256) + owner, return_counts=True)
         for pair, count in zip(pairs.tolist(), nr_frames.tolist(), strict=True):
-            self.counts[Reason(pair // 256), names[pair % 256]] += count
+            code = pair % 256
+            name = HOME if code == len(names) else names[code]
+            self.counts[Reason(pair // 256), name] += count
 
     def update(self, other: "Refusals") -> None:
         """Add what another request was refused."""
