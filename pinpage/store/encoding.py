@@ -1,4 +1,4 @@
-"""From (owner, privates) to what is stored: tags and values, one for all or in columns.
+"""From (pfns, owner, privates) to pins as they are stored: columns of pfns, tags and values.
 
 Owns:    nothing; object privates live in the side table (`pinpage.store.privates`).
 Ignores: frames.
@@ -6,76 +6,28 @@ Cost:    an array of ints is taken as it is; a list is looked through once; ever
          private costs one look into the side table.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import index
 from typing import Any
 
 import numpy as np
-from attrs import frozen
 from numpy.typing import ArrayLike, NDArray
 
 from pinpage.errors import InvariantError, PfnError, PinpageError
-from pinpage.store.batch import Thread
 from pinpage.store.privates import NONE_NUMBER, Privates, as_int
 from pinpage.store.rows import PinRows
-from pinpage.store.sparse import NO_TAG
 from pinpage.units import Pfns
 
-__all__ = ["Keys", "as_pfn", "as_pfns", "keys_to_find", "keys_to_store", "objects_of"]
-
-_Values = int | NDArray[np.int64]
+__all__ = ["as_pfn", "as_pfns", "objects_of", "pins_to_find", "pins_to_store"]
 
 
-@frozen(eq=False)
-class Keys:
-    """What is stored for some pins of one owner.
-
-    Attributes:
-        tag: owner number and kind of private; NO_TAG when `tags` has one for each pin.
-        tags: int32[n], or None when all are `tag`.
-        values: one for all, or int64[n].
-    """
-
-    tag: int
-    tags: NDArray[np.int32] | None
-    values: _Values
-
-    def columns(self, count: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Tags and values as columns of `count` rows."""
-        tags = np.full(count, self.tag, dtype=np.int32) if self.tags is None else self.tags
-        values = self.values
-        return tags, np.full(count, values, dtype=np.int64) if isinstance(values, int) else values
-
-    def objects(self, count: int) -> dict[int, int]:
-        """The object privates among them, by number: how many of `count` pins refer to each."""
-        if self.tags is None:
-            if not self.tag & 1 or not isinstance(self.values, int) or self.values == NONE_NUMBER:
-                return {}
-            return {self.values: count}
-        return objects_of(*self.columns(count))
-
-    def at(self, order: NDArray[np.int64]) -> "Keys":
-        """The keys in another order."""
-        tags = None if self.tags is None else self.tags[order]
-        values = self.values if isinstance(self.values, int) else self.values[order]
-        return Keys(self.tag, tags, values)
-
-    def values_of(self, start: int, stop: int) -> _Values:
-        """The values of some of the rows."""
-        return self.values if isinstance(self.values, int) else self.values[start:stop]
-
-    def rows(self, first: int, start: int, stop: int) -> PinRows:
-        """The pins of the frames of [start, stop), where row 0 is that of the frame `first`."""
-        values = np.asarray(self.values_of(start - first, stop - first), dtype=np.int64)
-        tags = np.full(stop - start, self.tag, dtype=np.int32)
-        return PinRows(np.arange(start, stop), tags, np.broadcast_to(values, stop - start))
-
-
-def objects_of(tags: NDArray[np.int32], values: NDArray[np.int64]) -> dict[int, int]:
+def objects_of(pins: PinRows) -> dict[int, int]:
     """The object privates of some pins, by number: how many of the pins refer to each."""
-    numbers = values[tags & 1 == 1].tolist()
-    return Counter(number for number in numbers if number != NONE_NUMBER)
+    is_object = (pins.tags & 1 == 1) & (pins.values != NONE_NUMBER)
+    if not np.count_nonzero(is_object):
+        return {}
+    numbers, counts = np.unique(pins.values[is_object], return_counts=True)
+    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 
 def as_pfn(pfn: Any) -> int:
@@ -113,51 +65,52 @@ def as_pfns(pfns: ArrayLike) -> Pfns:
     return column.astype(np.int64, copy=False)
 
 
-def keys_to_store(
-    table: Privates, number: int, privates: Any, count: int, held: dict[int, int], thread: Thread
-) -> Keys:
-    """What to store for some pins of one owner; object privates get users.
+def pins_to_store(
+    table: Privates, number: int, pfns: Pfns, privates: Any, held: dict[int, int]
+) -> PinRows:
+    """Pins of one owner as they are stored; object privates get users.
 
     Args:
         table: of object privates.
         number: of the owner.
+        pfns: of the pins.
         privates: None, one private for all, or one each (an array, list, tuple or range).
-        count: of the pins.
         held: gets the uses of object privates, by number: the caller's to give back when the
             pins do not come about.
-        thread: the calling one.
 
     Raises:
         PinpageError: the number of privates is wrong, or one is not hashable.
     """
-    keys = _encode(number, privates, count, lambda private, n: table.hold(private, held, thread, n))
-    if keys is None:
+    pins = _encode(number, pfns, privates, lambda private, n: table.hold(private, held, n))
+    if pins is None:
         raise InvariantError("object privates that are held have numbers")
-    return keys
+    return pins
 
 
-def keys_to_find(table: Privates, number: int, privates: Any, count: int) -> Keys | None:
-    """What is stored for such pins, or None: some object private is in no pin at all.
+def pins_to_find(table: Privates, number: int, pfns: Pfns, privates: Any) -> PinRows | None:
+    """Such pins as they are stored, or None: some object private is in no pin at all.
 
     Args:
-        table, number, privates, count: as for `keys_to_store`.
+        table, number, pfns, privates: as for `pins_to_store`.
 
     Raises:
         PinpageError: the number of privates is wrong, or one is not hashable.
     """
-    return _encode(number, privates, count, lambda private, _: table.number_of(private))
+    return _encode(number, pfns, privates, lambda private, _: table.number_of(private))
 
 
 def _encode(
-    number: int, privates: Any, count: int, number_of: Callable[[Any, int], int | None]
-) -> Keys | None:
+    number: int, pfns: Pfns, privates: Any, number_of: Callable[[Any, int], int | None]
+) -> PinRows | None:
     """What is stored; `number_of` numbers an object private of so many pins, None ends it."""
+    count, tag = len(pfns), number << 1
     if not isinstance(privates, (np.ndarray, list, tuple, range)):
         value = as_int(privates)
-        if value is not None or not count:
-            return Keys(number << 1, None, value or 0)
-        at = number_of(privates, count)
-        return None if at is None else Keys(number << 1 | 1, None, at)
+        if value is None and count:
+            tag, value = tag | 1, number_of(privates, count)
+            if value is None:
+                return None
+        return PinRows(pfns, np.full(count, tag, np.int32), np.full(count, value or 0, np.int64))
     shape = privates.shape if isinstance(privates, np.ndarray) else (len(privates),)
     if shape != (count,):
         raise PinpageError(
@@ -166,16 +119,15 @@ def _encode(
         )
     column = _int_column(privates)
     if column is not None:
-        return Keys(number << 1, None, column)
+        return PinRows(pfns, np.full(count, tag, np.int32), column)
     rows = []
-    for private in privates:
+    for pfn, private in zip(pfns.tolist(), privates, strict=True):
         value = as_int(private)
         at = number_of(private, 1) if value is None else value
         if at is None:
             return None
-        rows.append((number << 1 | (value is None), at))
-    tags, values = zip(*rows, strict=True)
-    return Keys(NO_TAG, np.array(tags, dtype=np.int32), np.array(values, dtype=np.int64))
+        rows.append((pfn, tag | (value is None), at))
+    return PinRows.of(rows)
 
 
 def _int_column(privates: NDArray[Any] | Sequence[Any]) -> NDArray[np.int64] | None:
