@@ -34,6 +34,12 @@ from numpy.typing import ArrayLike, NDArray
 from pinpage.errors import NotPinnedError, PinpageError
 from pinpage.owner import Pin, PinOwner, Verdict
 from pinpage.store import statistics
+from pinpage.store.at_once import (
+    add_to_batch,
+    add_to_column,
+    take_from_batch,
+    take_from_column,
+)
 from pinpage.store.blocks import DENSE_ABOVE, SPARSE_BELOW
 from pinpage.store.encoding import as_pfn, as_pfns, objects_of, pins_to_find, pins_to_store
 from pinpage.store.marks import Marks
@@ -269,13 +275,19 @@ class PinRegistry:
             tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
         if type(private) is int:
             try:
-                if shard.radix.add_at_once(pfn, tag, private, shard, seq):
+                if add_to_column(shard.radix.blocks, shard, pfn, tag, private, seq):
                     return _YES
             except ValueError:  # an int of more than 64 bits is an object like any other
                 pass
         value = NONE_NUMBER if private is None else as_int(private)
-        if value is not None:
-            return self._pin(shard, seq, pfn, tag | (private is None), value, wait)
+        if value is None:
+            return self._pin_object(shard, seq, pfn, tag, private, wait)
+        return self._pin(shard, seq, pfn, tag | (private is None), value, wait)
+
+    def _pin_object(
+        self, shard: Shard, seq: int, pfn: int, tag: int, private: Any, wait: bool
+    ) -> Verdict:
+        """`pin` with a private that is an object."""
         return self._with_objects(
             lambda held: self._privates.hold(private, held),
             lambda number: self._pin(shard, seq, pfn, tag | 1, number, wait),
@@ -283,7 +295,7 @@ class PinRegistry:
 
     def _pin(self, shard: Shard, seq: int, pfn: int, tag: int, value: int, wait: bool) -> Verdict:
         """`pin`, by way of the batch or else under the lock."""
-        if shard.add_to_batch(pfn, tag, value, seq):
+        if add_to_batch(shard, pfn, tag, value, seq):
             return _YES
         while (ticket := shard.run(shard.pin, pfn, tag, value, wait)) is not None:
             if not ticket.wait():
@@ -348,11 +360,12 @@ class PinRegistry:
             tag = self._tag_of[id(owner)]
         except KeyError:
             tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
-        if type(private) is int and shard.radix.discard_at_once(pfn, tag, private, shard, seq):
+        blocks = shard.radix.blocks
+        if type(private) is int and take_from_column(blocks, shard, pfn, tag, private, seq):
             return
         tag, value = self._known(tag, private, pfn)
         self._privates.nr_doubts += tag & 1
-        is_out = shard.take_from_batch(pfn, tag, value, seq)
+        is_out = take_from_batch(shard, pfn, tag, value, seq)
         if not is_out and self._nodes.threads.current.top > shard.node:
             self._unpin_late(shard, pfn, tag, value)
             self._privates.nr_doubts -= tag & 1
@@ -519,8 +532,8 @@ class PinRegistry:
             pfn = as_pfn(pfn)
         shard = self._shard_of(pfn)
         seq = shard.seq
-        if not seq & 1:
-            found = self._reads.as_pins(pfn, shard.records_of(pfn))
+        if not seq & 1 and pfn not in shard.batch:
+            found = self._reads.as_pins(pfn, shard.radix.records_of(pfn))
             if shard.seq == seq:  # else a private may be gone that was in a record
                 return found
         return self._nodes.run([shard], self._reads.pins_in, shard, pfn)

@@ -27,7 +27,6 @@ Kernel counterpart: page_ext for the dense form; the xarray (one size of node, o
 
 import mmap
 from collections.abc import Container
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +36,7 @@ from pinpage.store.rows import PinRows, Record, as_run, joined, pieces, runs
 from pinpage.store.sparse import NO_TAG, SparseTable
 from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Mask, Pfns, Span
 
-__all__ = ["DENSE_ABOVE", "SPARSE_BELOW", "Blocks", "Counted"]
+__all__ = ["DENSE_ABOVE", "SPARSE_BELOW", "Blocks"]
 
 DENSE_ABOVE = 64
 """Pinned frames of a block above which it turns dense: 126 bytes for each of 65."""
@@ -50,18 +49,6 @@ _MIN_NR_BLOCKS_BACK = 4  # returned at a time: a system call for each block cost
 _NR_BLOCKS_AHEAD = 1 << 16
 _NR_SLOTS_A_PROBE = 6  # that can be read in order in the time of one look-up
 _MAP_NORESERVE = 0x4000  # Linux; Python names it from 3.13 on
-
-
-class Counted(Protocol):
-    """A node as those see it who change its pins without its lock.
-
-    Attributes:
-        seq: its sequence count: odd while somebody is in the locked section or watches.
-        batch: by frame: pins that are not stored yet.
-    """
-
-    seq: int
-    batch: dict[int, Record]
 
 
 class _Column:
@@ -94,7 +81,9 @@ class Blocks:
     """The first pins of one node's frames.
 
     Attributes:
-        counts: int16, by block: frames pinned in it.
+        counts: int16, by block: frames pinned in it; `count_at` are the same as plain ints.
+        crowded: frames with further pins, which are kept elsewhere.
+        words: of the column: of each frame 1 + the tag of its first pin (0: none), the value.
         is_dense: one byte per block: whether the column has its records.
         sparse: the records of all other blocks.
         thin: dense blocks that were left with few pins, one by one, since the last `trim`.
@@ -115,7 +104,7 @@ class Blocks:
 
         Args:
             span: the frames; starts on a pageblock.
-            crowded: frames with further pins, which are kept elsewhere.
+            crowded: see the attribute.
             dense_above, sparse_below: pinned frames at which a block changes its form.
 
         Raises:
@@ -128,15 +117,15 @@ class Blocks:
             )
         self.span = span
         self.dense_above, self.sparse_below = dense_above, sparse_below
-        self._crowded = crowded
+        self.crowded = crowded
         # Addressed by pfn, so with room for the nodes before: never touched, it takes no memory.
         nr_blocks = -(-span.stop >> PAGEBLOCK_ORDER)
         self.counts: NDArray[np.int16] = np.zeros(nr_blocks, dtype=np.int16)
-        self._count_at = memoryview(self.counts.data)
+        self.count_at = memoryview(self.counts.data)
         self._dense: Mask = np.zeros(nr_blocks, dtype=np.bool_)
         self.is_dense = memoryview(self._dense.view(np.uint8).data)
         self._column = _Column(span)
-        self._words, self._rows = self._column.words, self._column.rows
+        self.words, self._rows = self._column.words, self._column.rows
         self.sparse = SparseTable(span)
         self.thin: dict[int, bool] = {}
         self.nr_conversions = 0
@@ -147,26 +136,26 @@ class Blocks:
         """The first pin of a frame, or None.  Safe without the lock."""
         if not self.is_dense[pfn >> PAGEBLOCK_ORDER]:
             return self.sparse.get(pfn)
-        tag = self._words[2 * pfn]
-        return (tag - 1, self._words[2 * pfn + 1]) if tag else None
+        tag = self.words[2 * pfn]
+        return (tag - 1, self.words[2 * pfn + 1]) if tag else None
 
     def holds(self, pfn: int) -> bool:
         """Whether the frame has a pin.  Safe without the lock."""
         if self.is_dense[pfn >> PAGEBLOCK_ORDER]:
-            return self._words[2 * pfn] != 0
+            return self.words[2 * pfn] != 0
         return self.sparse.find(pfn) >= 0
 
     def put(self, pfn: int, tag: int, value: int) -> bool:
         """Store a record; False (and nothing stored) when the frame has one."""
         block = pfn >> PAGEBLOCK_ORDER
         if self.is_dense[block]:
-            if self._words[2 * pfn]:
+            if self.words[2 * pfn]:
                 return False
-            self._words[2 * pfn + 1] = value
-            self._words[2 * pfn] = tag + 1
+            self.words[2 * pfn + 1] = value
+            self.words[2 * pfn] = tag + 1
         elif not self.sparse.put(pfn, tag, value):
             return False
-        self._count_at[block] = count = self._count_at[block] + 1
+        self.count_at[block] = count = self.count_at[block] + 1
         if count > self.dense_above and not self.is_dense[block]:
             self._densify(np.array([block]), np.array([count]))
         return True
@@ -175,13 +164,13 @@ class Blocks:
         """Drop a record; False (and nothing dropped) when it is another or none."""
         block = pfn >> PAGEBLOCK_ORDER
         if self.is_dense[block]:
-            words = self._words
+            words = self.words
             if words[2 * pfn] != tag + 1 or words[2 * pfn + 1] != value:
                 return False
             words[2 * pfn] = 0
         elif not self.sparse.discard(pfn, tag, value):
             return False
-        self._count_at[block] = count = self._count_at[block] - 1
+        self.count_at[block] = count = self.count_at[block] - 1
         if count < self.sparse_below and self.is_dense[block]:
             self.thin[block] = True
         return True
@@ -192,60 +181,6 @@ class Blocks:
             self._rows[pfn] = record[0] + 1, record[1]
         else:
             self.sparse.replace(pfn, *record)
-
-    # One frame of a dense block, without the lock.  There is no call from the look at the
-    # sequence count to the end, so under the GIL no other thread comes in between.
-
-    def add_at_once(self, pfn: int, tag: int, value: int, node: Counted, seq: int) -> bool:
-        """Add the first pin of a frame; False when it is not that simple.
-
-        Context: any thread, without the lock.
-
-        Args:
-            pfn: in the node.
-            tag, value: the pin.
-            node: whose pins these are.
-            seq: what its count was when the caller knew that it may pin.
-
-        Raises:
-            ValueError: the value has more than 64 bits; nothing has changed.
-        """
-        block, at = pfn >> 9, pfn + pfn
-        words = self._words
-        if not self.is_dense[block] or words[at] or seq & 1 or node.seq != seq or pfn in node.batch:
-            return False
-        words[at + 1] = value
-        words[at] = tag + 1
-        self._count_at[block] += 1
-        return True
-
-    def discard_at_once(self, pfn: int, tag: int, value: int, node: Counted, seq: int) -> bool:
-        """Remove the only pin of a frame; False when it is not that simple.
-
-        Context: any thread, without the lock.
-
-        Args:
-            pfn: in the node.
-            tag, value: the pin.
-            node: whose pins these are.
-            seq: what its count was when the caller was given this radix.
-        """
-        block, at = pfn >> 9, pfn + pfn
-        words = self._words
-        if (
-            not self.is_dense[block]
-            or words[at] != tag + 1
-            or words[at + 1] != value
-            or seq & 1
-            or node.seq != seq
-            or pfn in self._crowded
-        ):
-            return False
-        words[at] = 0
-        self._count_at[block] = count = self._count_at[block] - 1
-        if count < self.sparse_below:
-            self.thin[block] = True
-        return True
 
     # Columns of frames.
 
@@ -433,7 +368,7 @@ class Blocks:
         """The first pinned frame of [start, stop), or None."""
         while start < stop:
             border = (start | PAGEBLOCK_NR_PAGES - 1) + 1
-            if self._count_at[start >> PAGEBLOCK_ORDER]:
+            if self.count_at[start >> PAGEBLOCK_ORDER]:
                 found = self.first_pins(start, min(border, stop)).pfns
                 if found.size:
                     return int(found[0])

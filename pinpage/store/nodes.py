@@ -41,6 +41,7 @@ class Nodes:
         topology: which frame is on which node.
         shards: one per node.
         of_block: the node of each pageblock, a byte each.
+        shard_of: by pfn, its shard; raises PfnError where the topology has no such frame.
         threads: who uses the registry.
     """
 
@@ -73,7 +74,6 @@ class Nodes:
                 f"topology: {topology.nr_frames} frames; at most 2**39 are supported"
             )
         self.topology = topology
-        self._nr_frames = topology.nr_frames
         self.threads = Threads()
         radixes = [
             Radix(span, dense_above=dense_above, sparse_below=sparse_below)
@@ -85,6 +85,7 @@ class Nodes:
         )
         starts = np.arange(0, topology.nr_frames, PAGEBLOCK_NR_PAGES, dtype=np.int64)
         self.of_block = topology.nodes_of(starts).astype(np.uint8).tobytes()
+        self.shard_of = self._shard_finder()
         tell_in_child(self)
 
     def run(self, shards: Sequence[Shard], work: Callable[..., _R], *args: object) -> _R:
@@ -122,15 +123,16 @@ class Nodes:
         for shard in self.shards:
             shard.after_fork()
 
-    def shard_of(self, pfn: int) -> Shard:
-        """The shard of a frame.
+    def _shard_finder(self) -> Callable[[int], Shard]:
+        """`shard_of`, as a function that looks up as little as possible."""
+        shards, of_block, nr_frames = self.shards, self.of_block, self.topology.nr_frames
 
-        Raises:
-            PfnError: the topology has no such frame.
-        """
-        if 0 <= pfn < self._nr_frames:
-            return self.shards[self.of_block[pfn >> 9]]
-        raise self._no_such(pfn)
+        def shard_of(pfn: int) -> Shard:
+            if 0 <= pfn < nr_frames:
+                return shards[of_block[pfn >> 9]]
+            raise self._no_such(pfn)
+
+        return shard_of
 
     def _no_such(self, pfn: int) -> PfnError:
         return PfnError(

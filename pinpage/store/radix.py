@@ -36,7 +36,7 @@ class Radix:
         blocks: the first pin of each frame.
         extras: pins of a frame beyond its first, by pfn, in pfn order.
         nr_extra: pins beyond the first of a frame.
-        add_at_once, discard_at_once, holds: those of `blocks`, one step nearer.
+        holds: that of `blocks`, one step nearer.
 
     Invariants, run by `check`:
         X3 a frame with extras has a first pin, and all its pins differ.
@@ -61,8 +61,6 @@ class Radix:
         crowded: Container[int] = self.extras
         self.blocks = Blocks(span, crowded, dense_above=dense_above, sparse_below=sparse_below)
         self.holds = self.blocks.holds
-        self.add_at_once = self.blocks.add_at_once
-        self.discard_at_once = self.blocks.discard_at_once
 
     # One frame.
 

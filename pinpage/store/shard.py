@@ -1,6 +1,6 @@
 """One NUMA node of the registry: its lock, its pins, the batch of pins on their way to it.
 
-How a pin gets in without the lock, and why nobody misses it:
+How a pin gets in without the lock (`pinpage.store.at_once`), and why nobody misses it:
 
     pin                                       scanner, mover (holding the lock)
     1 read the sequence count                 1 make the count odd
@@ -8,10 +8,9 @@ How a pin gets in without the lock, and why nobody misses it:
     3 read the count again: the same, even?   3 look up; mark frames; watch
     4 put the pin into the batch
 
-There is no call between 3 and 4, and CPython lets another thread or a signal handler in only
-where something is called, entered or begins anew, so the two are one step: the pin is in the
-batch before any later section looks, and what 2 saw is still so.  If the count has changed, or the
-frame has a pin, the pin takes the lock.  An unpin takes it out of the batch in the same way.
+Nobody can come between 3 and 4, so the pin is in the batch before any later section looks, and
+what 2 saw is still so.  If the count has changed, or the frame has a pin, the pin takes the
+lock.  An unpin takes it out of the batch in the same way.
 
 The count stays odd while anybody watches (a scanner works, frames are under move), so
 the batch is bypassed for as long.
@@ -242,43 +241,6 @@ class Shard:
     def _watch_or_not(self) -> None:
         """Inside the section: on leaving, step to an even count, or stay odd while watched."""
         self._step = 2 if self.moving or len(self.watchers) else 1
-
-    # The batch, without the lock.  See the head of this module for why this is one step.
-
-    def add_to_batch(self, pfn: int, tag: int, value: int, seq: int) -> bool:
-        """Put a pin into the batch; False when it is not that simple.
-
-        Context: any thread, without the lock.
-
-        Args:
-            pfn: in the node.
-            tag, value: the pin.
-            seq: what the count was when the caller knew that it may pin.
-        """
-        batch = self.batch
-        if len(batch) >= self.batch_nr_pins or self.radix.holds(pfn):
-            return False
-        if seq & 1 or self.seq != seq or pfn in batch:
-            return False
-        batch[pfn] = tag, value
-        return True
-
-    def take_from_batch(self, pfn: int, tag: int, value: int, seq: int) -> bool:
-        """Take a pin back that is still in the batch; False when it is not, or not that simple.
-
-        Context: any thread, without the lock.
-
-        Args:
-            pfn: in the node.
-            tag, value: the pin.
-            seq: what the count was when the caller read the batch.
-        """
-        batch = self.batch
-        if seq & 1 or self.seq != seq or pfn not in batch or batch[pfn] != (tag, value):
-            return False
-        del batch[pfn]
-        self.nr_annihilated += 1
-        return True
 
     # All that follows inside the section.
 

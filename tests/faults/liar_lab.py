@@ -295,7 +295,7 @@ class LiarLab:
         world, registry = self.world, self.registry
         registry.check()
         assert not registry.statistics().nr_moving, "a frame is under move"
-        assert not registry.marks.standing, "a target stands for its source"
+        assert not registry.marks.source_of, "a target stands for its source"
         assert not world.taken, "a frame is taken"
         assert not world.frozen, "a frame is frozen"
         assert not world.in_flight, "a target is in flight"

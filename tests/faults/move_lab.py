@@ -18,8 +18,8 @@ import pinpage.move.release
 import pinpage.move.steps
 import pinpage.move.taking
 import pinpage.move.undoing
+import pinpage.store.marks
 import pinpage.store.owner_table
-import pinpage.store.standing
 import pinpage.testing.world
 from pinpage.migrate import move_many, move_steps, release_many, release_steps
 from pinpage.owner import Mode, PinOwner, Verdict
@@ -39,7 +39,7 @@ MOVE_FILES = {
         pinpage.migrate,
         pinpage.move.batch,
         pinpage.move.release,
-        pinpage.store.standing,
+        pinpage.store.marks,
         pinpage.move.steps,
         pinpage.move.taking,
         pinpage.testing.world,
@@ -185,7 +185,7 @@ class MoveLab:
         world.check()
         registry.check()
         assert not registry.statistics().nr_moving, "a frame is under move"
-        assert not registry.marks.standing, "a target stands for its source"
+        assert not registry.marks.source_of, "a target stands for its source"
         assert not world.taken, "a frame is taken"
         assert not world.frozen, "a frame is frozen"
         assert not world.in_flight, "a target is in flight"

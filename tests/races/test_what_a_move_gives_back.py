@@ -169,15 +169,13 @@ def test_a_mark_that_ends_takes_its_name_along():
     registry.marks.forward_many(column(source), column(target))
     shard = registry._nodes.shard_of(target)
     seen = []
-    standing = registry.marks.standing
 
-    class Watched(type(standing)):
-        def remove(self, targets):
+    class Watched(dict):
+        def pop(self, target, *default):
             seen.append(target in shard.moving)
-            super().remove(targets)
+            return super().pop(target, *default)
 
-    registry.marks.standing = watched = Watched()
-    watched.add(column(source), column(target))
+    registry.marks.source_of = Watched({target: source})
     registry.marks.end_move(np.array([target]))
     assert seen == [True]
     registry.marks.end_move(column(source))

@@ -109,8 +109,8 @@ MUTANTS: list[Mutant] = [
         name="batches-not-drained",
         guards="R-20",
         file="pinpage/store/nodes.py",
-        old="            shard.drain_all()\n",
-        new="            pass\n",
+        old="                shard.drain()\n",
+        new="                pass\n",
         tests=(R20,),
     ),
     Mutant(

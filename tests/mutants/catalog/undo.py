@@ -85,13 +85,12 @@ _GIVEN_BACK = [
      "        mine, others = found[ours], found[~ours]\n",
      "        mine, others = found, found[:0]\n", GIVEN),
     ("name-outlives-its-mark", MARKS,
-     ("        self.standing.remove(pfns)  # before the mark: the next move may give it another"
-      " name\n"
+     ("        self._forget(pfns)  # before the mark: the next move may give it another name\n"
       "        for shard, rows in self._nodes.parts(ascending):\n"
       "            self._nodes.run([shard], shard.end_move, ascending[rows].tolist())\n"),
      ("        for shard, rows in self._nodes.parts(ascending):\n"
       "            self._nodes.run([shard], shard.end_move, ascending[rows].tolist())\n"
-      "        self.standing.remove(pfns)\n"), GIVEN),
+      "        self._forget(pfns)\n"), GIVEN),
     ("undo-calls-whoever-has-gone", UNDOING,
      ("            self.ballot.refresh(np.unique(self.ballot.frame[rows]), thorough=True)\n"
      "        return rows\n"), "            pass\n        return rows\n", GIVEN, MIDWAY),

@@ -258,7 +258,7 @@ def test_check_notices_pins_of_strangers(reg, owner):
 
 def test_check_notices_a_lost_private(reg, owner):
     reg.pin(5, owner, "x")
-    reg._privates.drop(1, reg._nodes.thread)
+    reg._privates.drop(1)
     with pytest.raises(InvariantError, match="P2"):
         reg.check()
 

@@ -306,7 +306,7 @@ def test_five_thousand_owners_leave_nothing_behind(reg):
         of_shards = [
             len(value)
             for shard in nodes.shards
-            for name in shard.__slots__
+            for name in vars(shard)
             if hasattr(value := getattr(shard, name), "__len__")
         ]
         return of_table, of_shards, len(reg._privates)

@@ -13,21 +13,25 @@ from pinpage import (
     PinRegistry,
     Topology,
 )
-from pinpage.store.batch import Thread
-from pinpage.store.keys import as_pfn, as_pfns, keys_to_find, keys_to_store, objects_of
+from pinpage.store.encoding import as_pfn, as_pfns, objects_of, pins_to_find, pins_to_store
 from pinpage.store.privates import NONE_NUMBER, Privates, as_int
+from pinpage.store.rows import PinRows
+from pinpage.store.threads import Threads
 
 BIG = 1 << 63
 
 
-@pytest.fixture
-def table():
-    return Privates()
+PFNS = np.array([7, 5])
 
 
 @pytest.fixture
-def thread():
-    return Thread()
+def threads():
+    return Threads()
+
+
+@pytest.fixture
+def table(threads):
+    return Privates(threads)
 
 
 @pytest.fixture
@@ -79,19 +83,18 @@ def test_what_is_stored_as_an_int(private, wanted):
     ],
     ids=repr,
 )
-def test_columns_of_ints_need_no_table(table, thread, given):
+def test_columns_of_ints_need_no_table(table, given):
     held: dict[int, int] = {}
-    keys = keys_to_store(table, 4, given, 2, held, thread)
-    tags, values = keys.columns(2)
-    assert (tags.tolist(), values.tolist()) == ([8, 8], [3, 1])
-    assert values.dtype == np.int64
+    pins = pins_to_store(table, 4, PFNS, given, held)
+    assert list(pins.each()) == [(7, 8, 3), (5, 8, 1)]
+    assert (pins.tags.dtype, pins.values.dtype) == (np.int32, np.int64)
     assert not held
     assert len(table) == 0
 
 
-def test_bools_in_an_array_are_ints(table, thread):
-    keys = keys_to_store(table, 4, np.array([True, False]), 2, {}, thread)
-    assert keys.columns(2)[1].tolist() == [1, 0]
+def test_bools_in_an_array_are_ints(table):
+    pins = pins_to_store(table, 4, PFNS, np.array([True, False]), {})
+    assert pins.values.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -105,15 +108,25 @@ def test_bools_in_an_array_are_ints(table, thread):
     ],
     ids=["int", "uint64", "float", "object", "str"],
 )
-def test_what_is_no_int_of_64_bits_goes_to_the_table(table, thread, given):
+def test_what_is_no_int_of_64_bits_goes_to_the_table(table, given):
     held: dict[int, int] = {}
-    keys = keys_to_store(table, 4, given, 2, held, thread)
-    tags, values = keys.columns(2)
-    assert tags[0] == 9
-    assert table.object_at(int(values[0])) == given[0]
-    assert keys.objects(2) == held
-    found = keys_to_find(table, 4, given, 2)
-    assert found.columns(2)[1].tolist() == values.tolist()
+    pins = pins_to_store(table, 4, PFNS, given, held)
+    assert pins.tags[0] == 9
+    assert table.object_at(int(pins.values[0])) == given[0]
+    assert objects_of(pins) == held
+    assert list(pins_to_find(table, 4, PFNS, given).each()) == list(pins.each())
+
+
+@pytest.mark.parametrize(("given", "tag"), [(3, 8), (None, 9), ("x", 9)])
+def test_one_private_for_all(table, given, tag):
+    held: dict[int, int] = {}
+    assert pins_to_find(table, 4, PFNS, "x") is None
+    pins = pins_to_store(table, 4, PFNS, given, held)
+    assert pins.tags.tolist() == [tag, tag]
+    assert pins.values[0] == pins.values[1]
+    assert held == ({int(pins.values[0]): 2} if given == "x" else {})
+    assert list(pins_to_find(table, 4, PFNS, given).each()) == list(pins.each())
+    assert len(pins_to_store(table, 4, PFNS[:0], given, {})) == 0
 
 
 @pytest.mark.parametrize(("pfn", "match"), [(True, "True"), (np.bool_(0), "integer"), (1.0, "1.0")])
@@ -236,27 +249,27 @@ def test_merged_pins_share_no_private(reg, owner):
     assert users(reg) == 0
 
 
-def test_equal_objects_are_one_and_none_is_not_counted(table, thread):
+def test_equal_objects_are_one_and_none_is_not_counted(table):
     held: dict[int, int] = {}
-    number = table.hold(("a", 1), held, thread)
-    assert table.hold(("a", 1), held, thread, 3) == number
-    assert table.hold(None, held, thread) == NONE_NUMBER
+    number = table.hold(("a", 1), held)
+    assert table.hold(("a", 1), held, 3) == number
+    assert table.hold(None, held) == NONE_NUMBER
     assert held == {number: 4}
     assert (table.number_of(("a", 1)), table.number_of("b"), table.number_of(None)) == (
         number,
         None,
         NONE_NUMBER,
     )
-    table.drop(number, thread, 3)
-    table.drop(NONE_NUMBER, thread)
+    table.drop(number, 3)
+    table.drop(NONE_NUMBER)
     assert table.object_at(number) == ("a", 1)
     table.check({number: 1})
-    table.drop(number, thread)
+    table.drop(number)
     assert len(table) == 0
     assert table.object_at(number) is None
     table.check({})
-    numbers, tags = np.array([3, 3, NONE_NUMBER, 7]), np.array([9, 9, 9, 8], dtype=np.int32)
-    assert objects_of(tags, numbers) == {3: 2}
+    rows = [(1, 9, 3), (2, 9, 3), (3, 9, NONE_NUMBER), (4, 8, 7)]
+    assert objects_of(PinRows.of(rows)) == {3: 2}
 
 
 class Same:
@@ -266,11 +279,11 @@ class Same:
         return 7
 
 
-def test_objects_of_one_hash_are_told_apart(table, thread):
+def test_objects_of_one_hash_are_told_apart(table):
     one, two = Same(), Same()
-    numbers = [table.hold(private, {}, thread) for private in (one, two)]
+    numbers = [table.hold(private, {}) for private in (one, two)]
     assert numbers[0] != numbers[1]
-    table.drop(numbers[0], thread)
+    table.drop(numbers[0])
     assert table.number_of(one) is None
     assert table.number_of(two) == numbers[1]
     table.check({numbers[1]: 1})
@@ -300,24 +313,24 @@ class Nosy:
         return False
 
 
-def test_a_private_may_not_use_the_table_and_what_it_drops_is_dropped_later(table, thread):
-    number = table.hold("x", {}, thread)
-    table.hold(Same(), {}, thread)
+def test_a_private_may_not_use_the_table_and_what_it_drops_is_dropped_later(table, threads):
+    number = table.hold("x", {})
+    table.hold(Same(), {})
     real = table._lock
 
     def use():
         table._lock = NoLock()
         try:
             with pytest.raises(ContextError):
-                table.hold("y", {}, thread)
-            table.drop(number, thread)
+                table.hold("y", {})
+            table.drop(number)
             assert table.number_of("x") == number
         finally:
             table._lock = real
 
     held: dict[int, int] = {}
-    mine = table.hold(Nosy(use), held, thread)
+    mine = table.hold(Nosy(use), held)
     assert held == {mine: 1}
     assert table.number_of("x") is None
-    assert thread.top == 0
+    assert threads.current.top == 0
     assert len(table) == 2
