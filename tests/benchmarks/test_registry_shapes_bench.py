@@ -21,6 +21,7 @@ pytestmark = pytest.mark.benchmark
 
 SIZES = [10**3, 10**4, 10**5, 10**6, 10**7]
 MOST_NR_PINS = int(os.environ.get("PINPAGE_SHAPES_PINS", "1000000"))
+IS_GC_ON = os.environ.get("PINPAGE_SHAPES_GC", "1") == "1"
 OPERATIONS = ("pin_many", "pinned_mask", "iter_pins", "unpin_many")
 COLUMN_NR_PINS = 4096
 
@@ -105,7 +106,8 @@ def test_no_shape_is_a_cliff(nr_pins):
     nr_rounds = 5 if nr_pins <= 10**5 else 2 if nr_pins == 10**6 else 1
     nr_frames, table = nr_frames_of(nr_pins), {}
     gc.collect()
-    gc.disable()
+    if not IS_GC_ON:
+        gc.disable()
     try:
         for name, pfns, length in shapes_of(nr_pins, rng):
             ours = best_of(of_registry, nr_rounds, pfns, length, nr_frames)
