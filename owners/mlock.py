@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from mm.state.address_space import AddressSpace, Vpns
 from mm.state.frames import Frames, PageFlag
+from owners.batch_owner import BatchOwner
 from owners.forced_out import is_registered, require_registered, unpin
 from pinpage.errors import PinpageError, require, within
-from pinpage.owner import Mode, Pin, PinOwner, Verdict, Verdicts
+from pinpage.owner import Mode, Verdict, Verdicts
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
@@ -33,7 +34,7 @@ _VPN_BITS = 36
 """Bits of a private that hold the virtual page number; above it is the process."""
 
 
-class Mlock(PinOwner):
+class Mlock(BatchOwner):
     """Virtual pages that processes have locked; one pin each, on the frame that it maps.
 
     Attributes:
@@ -140,23 +141,12 @@ class Mlock(PinOwner):
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode
     ) -> Verdicts:
         """As the policy says."""
-        return np.full(len(pfns), self._answer, dtype=np.uint8)
-
-    def isolate(self, pin: Pin, mode: Mode) -> Verdict:
-        """`isolate_many` of one."""
-        return self._answer
-
-    @property
-    def _answer(self) -> Verdict:
-        return Verdict.YES if self.may_move else Verdict.BUSY
+        return np.full(len(pfns), Verdict.YES if self.may_move else Verdict.BUSY, dtype=np.uint8)
 
     def migrate_many(
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], targets: Pfns
     ) -> None:
         """Page tables are rewritten by mm, and flags go with the page."""
-
-    def migrate(self, pin: Pin, target: int) -> None:
-        """`migrate_many` of one: nothing."""
 
     def check(self) -> None:
         """Run ML1 and ML2.

@@ -20,7 +20,7 @@ Kernel counterpart: the cleancache hooks (3.0 to 5.16) and the zcache posted for
 of zbud, by behaviour: pools per file system, keys of (pool, inode, index), get that is
 exclusive unless the pool is shared, put that may be refused.
 
-Owns:  the index.  The bytes are in the frames, through `owners.zbud.pool`.
+Owns:  the index.  The bytes are in the frames, through a zbud pool.
 Cost:  the compressor's time plus about 15 us; dropping a page about 12 us.
 """
 
@@ -37,8 +37,8 @@ from mm.state.errno import Errno
 from mm.state.gfp import Gfp
 from owners.compress import Compressor
 from owners.pool.extents import read_objects
-from owners.zbud.handles import NoObjectError
-from owners.zbud.owner import Coverage
+from owners.pool.handles import NoObjectError
+from owners.pool.owner import Coverage
 from owners.zbud.pool import ZbudOps, ZbudPool
 from pinpage.errors import PinpageError, at_least, require, within
 from pinpage.registry import PinRegistry
@@ -48,7 +48,7 @@ __all__ = ["CleanKey", "Zcache", "ZcacheCounters"]
 
 _HEADER = struct.Struct("<QQII")
 """Inode, index, pool, and bytes that follow: 24 in all."""
-_NR_TRIES_TO_MAKE_ROOM = 8
+_NR_PAGES_TO_RECLAIM = 8
 
 
 @frozen(order=True)
@@ -123,18 +123,18 @@ class Zcache:
             max_nr_pages: pages to use at most; None: a fifth of the machine.
             gfp: for pool pages.
         """
-        ops = ZbudOps(evict=self._drop, unuse=self._drop)
         self.counters = ZcacheCounters()
         self.compressor = compressor
         self.zbud = ZbudPool(
             source,
             registry=registry,
             coverage=coverage,
-            ops=ops,
+            ops=ZbudOps(evict=self._drop, unuse=self._drop),
             name="zcache",
         )
         nr_frames = source.frames.nr_frames
         self._max_nr_pages = nr_frames // 5 if max_nr_pages is None else max_nr_pages
+        self._contents = source.contents
         self._gfp = gfp
         self._lock = threading.Lock()
         self._index: dict[int, dict[int, dict[int, int]]] = {}
@@ -245,7 +245,7 @@ class Zcache:
         at_least(0, "zcache: shrink", nr_pages=nr_pages)
         before = self.zbud.pages_nr
         while self.zbud.pages_nr > max(before - nr_pages, 0):
-            if self.zbud.reclaim_lru_page(_NR_TRIES_TO_MAKE_ROOM) != Errno.OK:
+            if self.zbud.reclaim_lru_page(_NR_PAGES_TO_RECLAIM) != Errno.OK:
                 break
         return before - self.zbud.pages_nr
 
@@ -271,8 +271,7 @@ class Zcache:
         require(len(np.unique(handles)) == len(handles), "K1 two keys share an object")
         for key, blob in zip(keys, self._blobs(handles), strict=True):
             require(_open(blob)[0] == key, "K2 an object is not its key's", key=key)
-        pages = self.zbud.pages
-        nr_objects = int(np.count_nonzero(pages.chunks[pages.in_use()]))
+        nr_objects = self.zbud.nr_objects
         require(
             len(keys) == nr_objects == self.counters.stored_pages,
             "K3 stored_pages",
@@ -352,8 +351,8 @@ class Zcache:
     def _read(self, handle: int) -> bytes | None:
         """An object's compressed bytes; None if it was dropped, or a mover has it."""
         try:
-            room = int(self.zbud.extents_of(np.array([handle], dtype=np.int64)).room[0])
-            blob = self.zbud.read(handle, room)
+            extents = self.zbud.extents_of(np.array([handle], dtype=np.int64))
+            blob = self.zbud.read(handle, int(extents.nr_bytes[0]))
         except NoObjectError:
             return None
         return None if isinstance(blob, Errno) else _open(blob)[1]
@@ -375,7 +374,7 @@ class Zcache:
 
     def _blobs(self, handles: NDArray[np.int64]) -> Sequence[bytes]:
         extents = self.zbud.extents_of(handles)
-        return list(read_objects(self.zbud.source.contents, extents, extents.room))
+        return list(read_objects(self._contents, extents, extents.nr_bytes))
 
 
 def _open(blob: bytes) -> tuple[CleanKey, bytes]:

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from owners.batch_owner import BatchOwner
 from owners.odirect.device import Policy
 from pinpage.errors import require
-from pinpage.owner import Mode, Pin, PinOwner, Verdict, Verdicts
+from pinpage.owner import Mode, Verdict, Verdicts
 from pinpage.units import Pfns
 
 __all__ = ["InFlight"]
 
 
-class InFlight(PinOwner):
+class InFlight(BatchOwner):
     """The pins of requests that a thread is working on, each under a number of its own.
 
     Such a pin accounts for no reference (the buffer's does), so it never needs repointing:
@@ -91,10 +92,8 @@ class InFlight(PinOwner):
             finally:
                 self._awaited.remove(number)
 
-    def isolate(self, pin: Pin, mode: Mode) -> Verdict:
-        """`isolate_many` of one."""
-        return Verdict(int(self.isolate_many(np.array([pin.pfn]), [pin.private], mode)[0]))
-
-    def migrate(self, pin: Pin, target: int) -> None:
+    def migrate_many(
+        self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], targets: Pfns
+    ) -> None:
         """Never called: when it said Yes the pin was gone."""
-        require(condition=False, message="D2 a page in flight was moved", pfn=pin.pfn)
+        require(condition=False, message="D2 a page in flight was moved", pfns=pfns.tolist())

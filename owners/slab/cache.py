@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from mm.state.errno import Errno
 from mm.state.frames import FrameState, PageFlag
 from mm.state.gfp import Gfp
+from owners.batch_owner import BatchOwner
 from owners.forced_out import is_registered, unpin
 from owners.slab.slabs import (
     BlockSource,
@@ -45,7 +46,7 @@ from owners.slab.slabs import (
     slab_id_of,
 )
 from pinpage.errors import PinpageError, require
-from pinpage.owner import Mode, Pin, PinOwner, Verdict
+from pinpage.owner import Mode, Pin, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.units import PAGE_SIZE, Pfns
 
@@ -120,7 +121,7 @@ class Slabs:
             cache.check()
 
 
-class SlabCache(PinOwner):
+class SlabCache(BatchOwner):
     """One cache (struct kmem_cache).
 
     Cost: alloc and free are a search for a free place in one slab; a move rewrites what its
@@ -349,10 +350,6 @@ class SlabCache(PinOwner):
                 self._memory.end_isolation(slab)
             if self.ops is not None:
                 self.ops.migrate(moved)
-
-    def migrate(self, pin: Pin, target: int) -> None:
-        """`migrate_many` of one."""
-        self.migrate_many(np.array([pin.pfn]), [pin.private], np.array([target]))
 
     def putback(self, pin: Pin) -> None:
         """The page stays where it is; pointers in it that had to wait are rewritten now."""

@@ -14,11 +14,10 @@ Kernel counterpart: mm/z3fold.c of v6.1, 64-bit, where the header takes two chun
 from collections.abc import Sequence
 from typing import Final
 
+from owners.pool.pages import CHUNK_NR_BYTES, CHUNK_SHIFT
 from pinpage.units import PAGE_SIZE
 
 __all__ = [
-    "CHUNK_NR_BYTES",
-    "CHUNK_SHIFT",
     "FIRST",
     "HEADER_NR_CHUNKS",
     "HEADLESS",
@@ -35,10 +34,6 @@ __all__ = [
     "slot_chunk",
 ]
 
-CHUNK_SHIFT: Final = 6
-"""log2 of the bytes in a chunk."""
-CHUNK_NR_BYTES: Final = 1 << CHUNK_SHIFT
-"""Bytes in a chunk."""
 TOTAL_NR_CHUNKS: Final = PAGE_SIZE >> CHUNK_SHIFT
 """Chunks in a page."""
 HEADER_NR_CHUNKS: Final = 2

@@ -17,8 +17,10 @@ from typing import Final, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from owners.zbud.layout import CHUNK_SHIFT, FIRST, HEADER_NR_BYTES, LAST, slot_offset
-from owners.zbud.pages import NO_PAGE, PageIds, ZbudPages
+from owners.pool.handles import Handles, no_object, require_all_live
+from owners.pool.pages import NO_PAGE, PageIds
+from owners.zbud.layout import FIRST, HEADER_NR_BYTES, LAST, slot_offset
+from owners.zbud.pages import ZbudPages
 from pinpage.errors import PinpageError
 from pinpage.units import PAGE_SHIFT, PAGE_SIZE
 
@@ -26,16 +28,12 @@ __all__ = [
     "AddressHandles",
     "HandleForm",
     "HandleName",
-    "Handles",
     "IndirectHandles",
-    "NoObjectError",
     "decode_address",
     "encode_address",
     "handle_form",
 ]
 
-Handles = NDArray[np.int64]
-"""A column of handles; 0 is no handle."""
 HandleName: TypeAlias = Literal["indirect", "address"]
 """The name of a form of handle."""
 
@@ -43,10 +41,6 @@ _SLOT_BITS: Final = 1
 _ID_BITS: Final = 32
 _PLACE_BITS: Final = _ID_BITS + _SLOT_BITS
 _PLACE_MASK: Final = (1 << _PLACE_BITS) - 1
-
-
-class NoObjectError(PinpageError):
-    """A handle that names no object: freed, or never given out."""
 
 
 class HandleForm(Protocol):
@@ -119,14 +113,13 @@ class AddressHandles:
             or not self._pages.chunks.item(page_id, slot)
             or self.encode(page_id, slot) != handle
         ):
-            raise _no_object(handle)
+            raise no_object("zbud", handle)
         return page_id, slot
 
     def encode_many(self, page_ids: PageIds, slots: NDArray[np.int64]) -> Handles:
         """See `HandleForm`."""
-        chunks = self._pages.chunks[page_ids, slots].astype(np.int64)
-        offsets = np.where(slots == FIRST, HEADER_NR_BYTES, PAGE_SIZE - (chunks << CHUNK_SHIFT))
-        return (self._pages.pfn[page_ids] << PAGE_SHIFT) + offsets
+        pages = self._pages
+        return (pages.pfn[page_ids] << PAGE_SHIFT) + pages.offsets(page_ids, slots)
 
     def decode_many(self, handles: Handles) -> tuple[PageIds, NDArray[np.int64]]:
         """See `HandleForm`."""
@@ -134,7 +127,7 @@ class AddressHandles:
         page_ids = self._pages.ids_at(handles >> PAGE_SHIFT)
         live = (page_ids != NO_PAGE) & (self._pages.chunks[page_ids, slots] != 0)
         live &= self.encode_many(page_ids, slots) == handles
-        _require_all_live(live, handles)
+        require_all_live("zbud", live, handles)
         return page_ids, slots
 
 
@@ -165,7 +158,7 @@ class IndirectHandles:
             or not pages.chunks.item(page_id, slot)
             or pages.generation.item(page_id, slot) != handle >> _PLACE_BITS
         ):
-            raise _no_object(handle)
+            raise no_object("zbud", handle)
         return page_id, slot
 
     def encode_many(self, page_ids: PageIds, slots: NDArray[np.int64]) -> Handles:
@@ -181,7 +174,7 @@ class IndirectHandles:
         known = np.minimum(page_ids, len(pages.pfn) - 1)
         live = (known == page_ids) & (pages.chunks[known, slots] != 0)
         live &= pages.generation[known, slots] == handles >> _PLACE_BITS
-        _require_all_live(live, handles)
+        require_all_live("zbud", live, handles)
         return page_ids, slots
 
 
@@ -196,14 +189,3 @@ def handle_form(name: HandleName, pages: ZbudPages) -> HandleForm:
     if name == "address":
         return AddressHandles(pages)
     raise PinpageError(f"zbud: handles={name!r}: use 'indirect' (movable) or 'address' (as v3.11)")
-
-
-def _no_object(handle: int) -> NoObjectError:
-    return NoObjectError(
-        f"zbud: handle {handle:#x} names no object; it was freed, or never given out"
-    )
-
-
-def _require_all_live(live: NDArray[np.bool_], handles: Handles) -> None:
-    if not live.all():
-        raise _no_object(int(handles[int(live.argmin())]))

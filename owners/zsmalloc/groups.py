@@ -1,4 +1,4 @@
-"""Fullness groups: where a zspage with room for one more object is found.
+"""Fullness groups: where a zspage with a free object is found.
 
 Each class keeps its zspages in lists by how full they are.  New objects go to the almost full
 ones first, so that the almost empty ones drain; compaction empties those into the others.
@@ -89,7 +89,7 @@ class FullnessGroups:
             lists[new][zspage] = None
         self.nr_used[size_class.index] += after - before
 
-    def with_room(self, size_class: SizeClass) -> Iterator[int]:
+    def with_free_object(self, size_class: SizeClass) -> Iterator[int]:
         """Zspages that a new object may go to, the best first."""
         yield from self.members(size_class, Fullness.ALMOST_FULL)
         yield from self.members(size_class, Fullness.ALMOST_EMPTY)

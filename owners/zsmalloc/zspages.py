@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from owners.zsmalloc.classes import MAX_ZSPAGE_NR_PAGES, SizeClass
 from pinpage.errors import require
+from pinpage.owner import Verdict, Verdicts
 from pinpage.units import Mask, Pfns
 
 __all__ = ["NO_PFN", "ZsPageIds", "Zspages"]
@@ -177,8 +178,17 @@ class Zspages:
         quiet: Mask = self.nr_maps[page_ids >> _PLACE_BITS] == 0
         return quiet
 
+    def may_move(self, page_ids: ZsPageIds) -> Verdicts:
+        """What to answer a mover, shape (n,): AGAIN while an object of the zspage is mapped."""
+        return np.where(self.is_quiet(page_ids), Verdict.YES, Verdict.AGAIN).astype(np.uint8)
+
     def set_moving(self, page_ids: ZsPageIds, moving: bool) -> None:
-        """A mover, this thread, has the pages, or has let go of them."""
+        """A mover, this thread, has the pages, or has them no more.
+
+        Args:
+            page_ids: which pages.
+            moving: whether it has them.
+        """
         self.moving.reshape(-1)[page_ids] = moving
         if moving:
             self.mover[page_ids >> _PLACE_BITS] = threading.get_ident()

@@ -17,7 +17,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from owners.zbud.handles import Handles
+from owners.pool.handles import Handles
 from owners.zpool import Zpool
 from pinpage.errors import PinpageError, require
 

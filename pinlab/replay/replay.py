@@ -30,7 +30,7 @@ from mm.swap.swap import swp_entry
 from owners.compress import compressor
 from owners.gup.flags import GUP_PIN_COUNTING_BIAS
 from owners.opaque import OpaqueOwner
-from owners.zbud.owner import Coverage
+from owners.pool.owner import Coverage
 from owners.zbud.pool import ZbudPool
 from owners.zbud.reclaim import ZbudReclaim
 from owners.zpool import Zpool

@@ -285,7 +285,7 @@ class Z3foldAgainstRows(RuleBasedStateMachine):
             ]
         assert list(self.pool.lists.lru) == list(pages)
         for page_id, page in pages.items():
-            assert self.pool.lists.nr_free_chunks(page_id) == page.room
+            assert self.pool.pages.nr_free_chunks(page_id) == page.room
 
     @invariant()
     def bytes_are_intact(self):

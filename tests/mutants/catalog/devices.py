@@ -169,7 +169,7 @@ MUTANTS: list[Mutant] = [
         "            if index < 0:\n", OUT_T,
     ),
     planted(
-        "forced-out-zspage-leaks", "references", "owners/zsmalloc/objects.py",
+        "forced-out-zspage-leaks", "references", "owners/zsmalloc/pool.py",
         "        verdict = Verdict.AGAIN\n", "        verdict = Verdict.YES\n",
         OUT_T,
     ),

@@ -72,7 +72,7 @@ MUTANTS: list[Mutant] = [
         "        for index in indexes[1:]:\n            self.invalidate_page",
     ),
     _mutant(
-        "release-says-no", "ephemeral", "ops = ZbudOps(evict=self._drop, unuse=self._drop)",
-        "ops = ZbudOps(evict=self._drop)",
+        "release-says-no", "ephemeral", "ops=ZbudOps(evict=self._drop, unuse=self._drop)",
+        "ops=ZbudOps(evict=self._drop)",
     ),
 ]  # fmt: skip

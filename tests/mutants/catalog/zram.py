@@ -4,7 +4,7 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-ZRAM, STORE, TABLE = "owners/zram/zram.py", "owners/zram/store.py", "owners/zram/table.py"
+ZRAM, TABLE = "owners/zram/zram.py", "owners/zram/table.py"
 BACKING, DISK, SWAP = "owners/zram/backing.py", "owners/zram/disk.py", "owners/zram/swap.py"
 WAIT = "owners/pool/wait.py"
 ZRAM_T = "tests/unit/owners/zram/test_zram.py"
@@ -31,28 +31,28 @@ MUTANTS: list[Mutant] = [
         "return self.compressor.decompress(data)",
     ),
     _mutant(
-        "old-object-leaks", "D2", STORE,
+        "old-object-leaks", "D2", ZRAM,
         "            self.pool.free(handle)\n            counters.compr_data_size -=",
         "            counters.compr_data_size -=",
     ),
     _mutant(
-        "old-block-leaks", "D4", STORE,
+        "old-block-leaks", "D4", ZRAM,
         "            self._blocks.free(table.element.item(slot))\n", "            pass\n",
     ),
     _mutant(
-        "huge-pages-only-grow", "D3", STORE,
+        "huge-pages-only-grow", "D3", ZRAM,
         "        counters.huge_pages -= bool(flags & SlotFlag.HUGE)\n", "",
     ),
     _mutant(
-        "same-pages-only-grow", "D3", STORE,
+        "same-pages-only-grow", "D3", ZRAM,
         "        counters.same_pages -= bool(flags & SlotFlag.SAME)\n", "",
     ),
     _mutant(
-        "limit-ignored", "mem_limit", STORE,
+        "limit-ignored", "mem_limit", ZRAM,
         "nr_pages > self._mem_limit_nr_pages:", "nr_pages > 1 << 40:",
     ),
     _mutant(
-        "object-over-the-limit-leaks", "D2", STORE,
+        "object-over-the-limit-leaks", "D2", ZRAM,
         "            self.pool.free(handle)\n            return Errno.ENOMEM\n",
         "            return Errno.ENOMEM\n",
     ),
@@ -62,12 +62,12 @@ MUTANTS: list[Mutant] = [
         "                self.counters.failed_writes += 1\n                self._forget(slot)\n",
     ),
     _mutant(
-        "used-max-of-what-was-granted", "statistics", STORE,
+        "used-max-of-what-was-granted", "statistics", ZRAM,
         "self.counters.used_max_nr_pages = max(self.counters.used_max_nr_pages, nr_pages)",
         "self.counters.used_max_nr_pages = nr_pages - 1",
     ),
     _mutant(
-        "reclaim-from-reclaim", "swap", STORE,
+        "reclaim-from-reclaim", "swap", ZRAM,
         "if handle == Errno.ENOMEM and may_reclaim:", "if handle == Errno.ENOMEM:",
         "test_a_swap_store_never_reclaims",
     ),

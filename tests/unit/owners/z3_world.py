@@ -49,7 +49,7 @@ class Z3World:
 
     def place(self, handle):
         """Page id, slot and byte offset of an object."""
-        page_id, buddy = self.pool.slots.decode(handle)
+        page_id, buddy = self.pool.handles.decode(handle)
         return page_id, buddy, int(self.pool.extents_of(np.array([handle])).head[0]) % 4096
 
     def pfn(self, handle):

@@ -49,7 +49,7 @@ class ZsWorld:
         return handle
 
     def zspage_of(self, handle):
-        return self.pool.handles.decode(handle)[1]
+        return self.pool.handles.decode(handle)[0]
 
     def pfns_of(self, *handles):
         """Frames of the zspages of these objects, in order."""

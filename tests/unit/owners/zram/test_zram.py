@@ -336,10 +336,10 @@ def test_an_object_that_goes_while_it_is_read_is_read_again():
     zram.write_page(0, NOISE[0])
     read = zram.pool.read
 
-    def slow(handle, nr_bytes):
+    def slow(handle, nr_bytes, offset=0):
         zram.pool.read = read
         zram.write_page(0, NOISE[1])
-        return read(handle, nr_bytes)
+        return read(handle, nr_bytes, offset)
 
     zram.pool.read = slow
     assert zram.read_page(0) == NOISE[1]

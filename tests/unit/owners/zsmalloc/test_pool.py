@@ -5,9 +5,9 @@ import pytest
 
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
+from owners.pool.handles import NoObjectError
 from owners.zsmalloc.classes import class_of
 from owners.zsmalloc.groups import Fullness
-from owners.zsmalloc.handles import NoZsObjectError
 from owners.zsmalloc.mapping import MapMode
 from owners.zsmalloc.pool import ZsPool
 from pinpage.errors import InvariantError, PinpageError
@@ -59,9 +59,10 @@ def test_neighbours_do_not_overlap():
     size_class = class_of(STRADDLING)
     handles = [world.pool.alloc(STRADDLING) for _ in range(5)]
     for n, handle in enumerate(handles):
-        world.pool.write(handle, bytes([n + 1]) * size_class.room)
+        world.pool.write(handle, bytes([n + 1]) * size_class.user_nr_bytes)
     for n, handle in enumerate(handles):
-        assert world.pool.read(handle, size_class.room) == bytes([n + 1]) * size_class.room
+        found = world.pool.read(handle, size_class.user_nr_bytes)
+        assert found == bytes([n + 1]) * size_class.user_nr_bytes
 
 
 @pytest.mark.parametrize("nr_bytes", [0, -1, 4097])
@@ -85,10 +86,10 @@ def test_a_handle_that_outlived_its_object_names_nothing():
     again = world.new(b"here")
     assert handle != again
     for use in (world.pool.free, world.pool.map, lambda h: world.pool.read(h, 1)):
-        with pytest.raises(NoZsObjectError, match=f"{handle:#x}"):
+        with pytest.raises(NoObjectError, match=f"{handle:#x}"):
             use(handle)
     assert (world.pool.is_live(handle), world.pool.is_live(again)) == (False, True)
-    with pytest.raises(NoZsObjectError):
+    with pytest.raises(NoObjectError):
         world.pool.free(0)
 
 
@@ -176,7 +177,7 @@ def test_an_object_on_one_page_of_an_arena_is_mapped_in_place():
     handle = world.new(b"before")
     mapping = world.pool.map(handle)
     assert np.shares_memory(mapping.view, world.machine.contents.pages)
-    assert len(mapping.view) == class_of(6).room
+    assert len(mapping.view) == class_of(6).user_nr_bytes
 
 
 def test_a_mapped_object_is_not_freed_and_not_unmapped_twice():
@@ -316,7 +317,7 @@ def corrupt_a3(pool):
 
 
 def corrupt_a3_lost(pool):
-    pool.handles.new_slot()
+    pool.handles.add()
 
 
 def corrupt_a4(pool):

@@ -56,7 +56,7 @@ def test_as_many_objects_as_asked_for_and_each_has_room(corpus, zpool, per_page,
         assert len(held.handles) == nr_objects
     assert len(np.unique(held.handles)) == len(held.handles)
     assert len(np.unique(held.serials)) == len(held.serials)
-    room = pool.extents_of(held.handles).room
+    room = pool.extents_of(held.handles).nr_bytes
     assert (room >= corpus.blob_nr_bytes(held.serials) + HEADER).all()
 
 

@@ -1,4 +1,4 @@
-"""The bytes of zsmalloc objects: they are in the frames, in one piece or in two.
+"""The bytes of one object: they are in the frames, in one piece or, in zsmalloc, in two.
 
 A zspage is one run of bytes only to those who count in it; its frames lie anywhere.  So an
 object that straddles two pages has no address, and whoever maps it gets a copy, as the
