@@ -16,7 +16,7 @@ from mm.state.frames import GUP_PIN_COUNTING_BIAS, Frames
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns
 
-__all__ = ["GUP_PIN_COUNTING_BIAS", "Foll", "Wanted", "maybe_dma_pinned", "wanted"]
+__all__ = ["Foll", "Wanted", "maybe_dma_pinned", "wanted"]
 
 
 class Foll(enum.IntFlag):

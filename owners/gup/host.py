@@ -16,7 +16,8 @@ from mm.state.gfp import Gfp
 from mm.state.nodes import Zone
 from mm.state.pageblock import Pageblocks
 from mm.state.refs import Refs
-from pinpage.migrate import MoveReport, TargetSource
+from pinpage.move.report import MoveReport
+from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns
 

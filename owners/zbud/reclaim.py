@@ -32,7 +32,8 @@ from mm.move.design import Answer, Answers
 from mm.state.api import PageSource
 from mm.state.frames import MAPCOUNT_ZBUD, FrameState
 from owners.zbud.pool import ZbudPool
-from pinpage.migrate import MoveReport, TargetSource
+from pinpage.move.report import MoveReport
+from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns
 

@@ -24,11 +24,10 @@ from numpy.typing import NDArray
 
 from mm.machine import Machine
 from mm.state.contents import ArenaContents, Contents
-from mm.state.frames import FrameState, PageFlag
+from mm.state.frames import GUP_PIN_COUNTING_BIAS, FrameState, PageFlag
 from mm.state.nodes import place_frames
 from mm.swap.swap import swp_entry
 from owners.compress import compressor
-from owners.gup.flags import GUP_PIN_COUNTING_BIAS
 from owners.opaque import OpaqueOwner
 from owners.pool.owner import Coverage
 from owners.zbud.pool import ZbudPool

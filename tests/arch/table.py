@@ -7,7 +7,9 @@ __all__ = [
     "CLI_ONLY",
     "CORE",
     "EXTRAS",
+    "FACADE",
     "FORBIDDEN_REACH",
+    "HALVES",
     "LAZY_OWN_IMPORTS",
     "MAY_COUNT",
     "MAY_IMPORT",
@@ -15,6 +17,7 @@ __all__ = [
     "MOST_CODE_LINES_PER_FILE",
     "MOST_LINES_PER_FUNCTION",
     "OWNERS_SEE_OF_MM",
+    "SHOWN_TWICE",
     "TEST_KIT",
     "TEST_TOOLS",
 ]
@@ -81,6 +84,33 @@ MAY_USE_THE_KIT = ("pinlab.cli.check",)
 LAZY_OWN_IMPORTS = ("pinlab.cli",)
 """Modules (by prefix) that may import our own code inside a function: the command answers
 --help before it loads numpy."""
+
+FACADE = "pinpage"
+"""The one module that shows names which others define."""
+SHOWN_TWICE = {
+    "mm.allocator.page_alloc",
+    "mm.buddy.buddy",
+    "mm.compaction.compaction",
+    "mm.contig.cma",
+    "mm.contig.evacuate",
+    "mm.hotplug.memory_hotplug",
+    "mm.paging.swapfile",
+    "mm.planning.ranges",
+    "mm.power.power",
+    "mm.state.rmap",
+    "mm.swap.swap",
+    "pinlab.compare.compare",
+    "pinlab.requests.report",
+    "pinpage.migrate",
+    "pinpage.testing.conformance.check",
+}
+"""Modules that show names which others define: being mended, and no new one joins them."""
+HALVES = {
+    "mm.hugetlb.pages.HugePages": "being mended",
+    "pinpage.move.undoing.Undoing": "being mended",
+    "pinpage.testing.conformance.books.Books": "being mended",
+}
+"""A base class of one heir that is never used by itself -> why it may be."""
 
 MAY_COUNT = {"mm.state.refs", "mm.state.frames"}
 """Who changes counts of references: the one place, and the column it rests on."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.arch import counts, imports, surface, tidy
+from tests.arch import classes, counts, imports, surface, tidy
 from tests.arch.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +23,8 @@ RULES = [
     surface.everything_public_is_documented,
     surface.inits_hold_a_docstring_only,
     surface.facade_is_for_others,
+    classes.names_have_one_path,
+    classes.bases_are_used,
     counts.references_have_one_place,
     tidy.files_are_short,
     tidy.functions_are_short,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.arch import counts, imports, surface, tidy
+from tests.arch import classes, counts, imports, surface, tidy
 from tests.arch.project import Project
 from tests.arch.test_architecture import RULES
 
@@ -15,7 +15,7 @@ CLEAN = {
     "mm/allocator/page_alloc.py": '"""D."""\n\nimport mm.compaction.compaction\n\n__all__ = []\n',
     "mm/machine.py": '"""D."""\n\nimport mm.allocator.page_alloc\n\n__all__ = []\n',
     "owners/__init__.py": '"""D."""\n',
-    "owners/zbud/pool.py": '"""D."""\n\nfrom mm.state.frames import Frames\n\n__all__ = []\n',
+    "owners/zbud/pool.py": '"""D."""\n\nfrom mm.state import frames\n\n__all__ = []\n',
     "pinlab/__init__.py": '"""D."""\n',
     "pinlab/report/tables.py": '"""D."""\n\nimport rich\n\n__all__ = []\n',
     "docs/index.md": "| name | what |\n|---|---|\n| `Span` | pages |\n",
@@ -163,6 +163,30 @@ PLANTED = [
     (surface.facade_is_for_others, "pinpage/owner.py", "from pinpage import Span, x", "the façade"),
     (facade, "pinpage/__init__.py", "__all__ = ['Span', 'Pin']", "Pin is missing"),
     (facade, "docs/index.md", "| `Pan` | a typo |", "Pan is not in"),
+    (
+        classes.names_have_one_path,
+        "owners/zbud/lists.py",
+        "from owners.zbud.pool import Frames\n\n__all__ = ['Frames']",
+        "shows Frames, which is another",
+    ),
+    (
+        classes.names_have_one_path,
+        "pinpage/owner.py",
+        "def _late():\n    from owners.zbud.pool import Frames",
+        "Frames is not owners.zbud.pool's own",
+    ),
+    (
+        classes.bases_are_used,
+        "owners/zbud/pool.py",
+        "class Half:\n    pass\n\n\nclass Whole(Half):\n    pass\n\n\nWhole()",
+        "owners.zbud.pool.Half is a base of owners.zbud.pool.Whole alone",
+    ),
+    (
+        classes.bases_are_used,
+        "owners/zbud/pool.py",
+        "import abc\nclass Half(abc.ABC):\n    pass\n\n\nclass Whole(Half):\n    pass",
+        "owners.zbud.pool.Half is a base of",
+    ),
     (counts.references_have_one_place, "owners/zbud/pool.py", "frames.refcount[1] += 1", "by hand"),
     (
         counts.references_have_one_place,
@@ -223,11 +247,18 @@ def test_the_check_command_alone_may_use_the_kit(tmp_path):
     assert list(imports.kit_stays_out(plant(tmp_path, "pinlab/cli/main.py", used)))
 
 
-def test_a_name_of_ours_may_be_shown_by_a_second_module(tmp_path):
-    shown = "from mm.state.frames import Frames\n\n__all__ = ['Frames']"
-    assert not list(
-        surface.all_is_what_is_public(plant(tmp_path, "mm/state/rmap.py", f'"""D."""\n{shown}'))
-    )
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class B:\n    pass\n\n\nclass C(B):\n    pass\n\n\nB()",
+        "class B:\n    pass\n\n\nclass C(B):\n    pass\n\n\nB.of(1)",
+        "class B:\n    pass\n\n\nclass C(B):\n    pass\n\n\nclass D(B):\n    pass",
+        "class B(Protocol):\n    pass\n\n\nclass C(B, Protocol):\n    pass",
+        "class B(ValueError):\n    pass\n\n\nclass C(B):\n    pass",
+    ],
+)
+def test_a_base_that_is_a_class_of_its_own_may_be(tmp_path, text):
+    assert not list(classes.bases_are_used(plant(tmp_path, "owners/zbud/pool.py", text)))
 
 
 def test_only_what_an_assignment_binds_is_public(tmp_path):

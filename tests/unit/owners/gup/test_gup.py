@@ -5,8 +5,8 @@ import pytest
 
 from mm.paging.shmem import shmem_create, shmem_getpage
 from mm.state.errno import Errno
-from mm.state.frames import PageFlag
-from owners.gup.flags import GUP_PIN_COUNTING_BIAS, Foll, maybe_dma_pinned
+from mm.state.frames import GUP_PIN_COUNTING_BIAS, PageFlag
+from owners.gup.flags import Foll, maybe_dma_pinned
 from owners.gup.gup import Gup, GupStep
 from owners.gup.pinner import Idle, Pinner
 from pinpage.errors import InvariantError, PinpageError

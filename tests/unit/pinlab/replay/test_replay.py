@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from mm.state.contents import ArenaContents
-from mm.state.frames import MAPCOUNT_ZBUD, FrameState
+from mm.state.frames import GUP_PIN_COUNTING_BIAS, MAPCOUNT_ZBUD, FrameState
 from mm.state.pageblock import MigrateType
-from owners.gup.flags import GUP_PIN_COUNTING_BIAS
 from owners.zbud.reclaim import ZbudReclaim
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.frames import nr_frames_padded
