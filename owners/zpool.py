@@ -23,11 +23,10 @@ from mm.state.api import PageSource
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
 from owners.pool.extents import Extents
-from owners.pool.handles import Handles
+from owners.pool.handles import HandleName, Handles
 from owners.pool.lock import PoolLock
 from owners.pool.owner import Coverage
 from owners.z3fold.pool import Z3foldPool
-from owners.zbud.handles import HandleName
 from owners.zbud.pool import ZbudOps, ZbudPool
 from owners.zsmalloc.pool import ZsPool
 from pinpage.errors import PinpageError

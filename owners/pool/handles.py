@@ -15,15 +15,19 @@ Kernel counterpart: the handles of mm/zsmalloc.c and the slots of mm/z3fold.c, v
 Cost: 12 bytes per handle.
 """
 
+from typing import Literal, TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pinpage.errors import PinpageError, require
 
-__all__ = ["HandleTable", "Handles", "NoObjectError", "no_object", "require_all_live"]
+__all__ = ["HandleName", "HandleTable", "Handles", "NoObjectError", "no_object", "require_all_live"]
 
 Handles = NDArray[np.int64]
 """A column of handles; 0 is no handle."""
+HandleName: TypeAlias = Literal["indirect", "address"]
+"""The name of a form of handle; `address` is zbud's alone."""
 
 _FIRST_CAPACITY = 256
 _SLOT_BITS = 32

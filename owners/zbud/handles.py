@@ -12,12 +12,12 @@ indirect  generation, page id and slot.  The frame is found through one column o
 docs/adr/0003-zbud-handles.md weighs them and the roads not taken.
 """
 
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from owners.pool.handles import Handles, no_object, require_all_live
+from owners.pool.handles import HandleName, Handles, no_object, require_all_live
 from owners.pool.pages import NO_PAGE, PageIds
 from owners.zbud.layout import FIRST, HEADER_NR_BYTES, LAST, slot_offset
 from owners.zbud.pages import ZbudPages
@@ -27,15 +27,12 @@ from pinpage.units import PAGE_SHIFT, PAGE_SIZE
 __all__ = [
     "AddressHandles",
     "HandleForm",
-    "HandleName",
     "IndirectHandles",
     "decode_address",
     "encode_address",
     "handle_form",
 ]
 
-HandleName: TypeAlias = Literal["indirect", "address"]
-"""The name of a form of handle."""
 
 _SLOT_BITS: Final = 1
 _ID_BITS: Final = 32

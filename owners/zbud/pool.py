@@ -33,13 +33,13 @@ from mm.state.api import PageSource
 from mm.state.errno import Errno
 from mm.state.frames import MAPCOUNT_NONE, MAPCOUNT_ZBUD, FrameState
 from owners.forced_out import require_registered, unpin
-from owners.pool.handles import Handles
+from owners.pool.handles import HandleName, Handles
 from owners.pool.lists import BuddyLists
 from owners.pool.lock import PoolLock
 from owners.pool.objects import BuddyPool
 from owners.pool.owner import Coverage
 from owners.pool.pages import CHUNK_NR_BYTES, CHUNK_SHIFT, NO_PAGE
-from owners.zbud.handles import HandleForm, HandleName, handle_form
+from owners.zbud.handles import HandleForm, handle_form
 from owners.zbud.layout import FIRST, LAST, MAX_OBJECT_NR_BYTES, NCHUNKS, nr_chunks
 from owners.zbud.owner import ZbudOwner
 from owners.zbud.pages import ZbudPages

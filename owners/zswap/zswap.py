@@ -37,10 +37,9 @@ from mm.state.gfp import Gfp
 from mm.swap.swapops import SwapEntry, swp_entry, swp_offset, swp_type
 from owners.compress import Compressor
 from owners.pool.extents import read_objects, read_words, write_objects, write_words
-from owners.pool.handles import Handles, NoObjectError
+from owners.pool.handles import HandleName, Handles, NoObjectError
 from owners.pool.owner import Coverage
 from owners.pool.wait import read_when_still, write_when_still
-from owners.zbud.handles import HandleName
 from owners.zpool import Zpool, ZpoolName, make_zpool, zpool_gfp
 from owners.zswap.entries import NO_ENTRY, ZswapEntries, ZswapTree
 from owners.zswap.host import SwapHost

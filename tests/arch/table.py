@@ -16,7 +16,9 @@ __all__ = [
     "MM_LAYERS",
     "MOST_CODE_LINES_PER_FILE",
     "MOST_LINES_PER_FUNCTION",
+    "OWNERS_BUILD_ON",
     "OWNERS_SEE_OF_MM",
+    "OWNERS_SHARE",
     "SHOWN_TWICE",
     "TEST_KIT",
     "TEST_TOOLS",
@@ -49,6 +51,17 @@ MM_LAYERS: dict[str, tuple[str, ...]] = {
 
 OWNERS_SEE_OF_MM = ("mm.state", "mm.buddy", "mm.swap", "mm.move.design", "mm.paging.swapfile")
 """What an owner may know of mm: state, how it is asked, and the swap it backs."""
+
+OWNERS_SHARE = {"arguments", "batch_owner", "compress", "forced_out", "pool"}
+"""What every owner may import of its own package: helpers, and what the pools share."""
+OWNERS_BUILD_ON = {
+    "odirect": {"gup"},
+    "zcache": {"zbud"},
+    "zpool": {"z3fold", "zbud", "zsmalloc"},
+    "zram": {"zsmalloc"},
+    "zswap": {"zpool"},
+}
+"""An owner -> those that it is built on, as its kernel counterpart is on theirs."""
 
 FORBIDDEN_REACH = (
     (

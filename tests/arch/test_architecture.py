@@ -14,6 +14,7 @@ RULES = [
     imports.packages_point_down,
     imports.inside_mm,
     imports.owners_see_state_only,
+    imports.owners_stand_apart,
     imports.no_cycles,
     imports.no_chain_leads_there,
     imports.kit_stays_out,

@@ -164,6 +164,12 @@ PLANTED = [
     (facade, "pinpage/__init__.py", "__all__ = ['Span', 'Pin']", "Pin is missing"),
     (facade, "docs/index.md", "| `Pan` | a typo |", "Pan is not in"),
     (
+        imports.owners_stand_apart,
+        "owners/pool/lists.py",
+        "from owners.zbud import pool",
+        "pool imports owners.zbud.pool",
+    ),
+    (
         classes.names_have_one_path,
         "owners/zbud/lists.py",
         "from owners.zbud.pool import Frames\n\n__all__ = ['Frames']",
