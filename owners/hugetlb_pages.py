@@ -1,6 +1,6 @@
 """Pages of the hugetlb pool as an owner: known by name, and given up when that is wanted.
 
-Without it a huge page is 512 frames that nobody registered: mm can only say "unknown" of
+Without it a huge page is 512 frames that no owner registered: mm can only say "unknown" of
 them, or know of hugetlb by a flag.  With it they are pinned, a range of 512 per huge page.
 
 =====================  ============================================================
@@ -49,7 +49,7 @@ class HugePageList(Protocol):
 
     @property
     def nr_free(self) -> int:
-        """Pages that nobody uses or references."""
+        """Pages without users and references."""
 
     def node_of(self, head: int) -> int:
         """The node of a page."""
@@ -58,7 +58,7 @@ class HugePageList(Protocol):
         """Free pages of a node, the next to be handed out last."""
 
     def is_free(self, head: int) -> bool:
-        """Whether nobody uses or references the page."""
+        """Whether the page has neither users nor references."""
 
     def nr_users(self, head: int) -> int:
         """Users of a page."""
@@ -98,7 +98,7 @@ class HugetlbPages(PinOwner):
     def __init__(
         self, source: PageSource, pool: HugePageList, *, registry: PinRegistry | None = None
     ) -> None:
-        """Adopt the pages that the pool has, and hear of what becomes of them."""
+        """Adopt the pages that the pool has, and follow what becomes of them."""
         self.may_dissolve = False
         self._source = source
         self._pool = pool
@@ -113,7 +113,7 @@ class HugetlbPages(PinOwner):
 
     @property
     def nr_free(self) -> int:
-        """Pages of the pool that nobody uses (free_hugepages)."""
+        """Pages of the pool without users (free_hugepages)."""
         return self._pool.nr_free
 
     def adopt(self) -> int:
@@ -153,7 +153,7 @@ class HugetlbPages(PinOwner):
         self.adopt()  # it may be a surplus page, made for this user
         if head in self._known:
             return head
-        self.unuse(user)  # whoever uses a page has it pinned
+        self.unuse(user)  # a user of a page has it pinned
         return Errno.ENOMEM
 
     def unuse(self, user: int) -> None:

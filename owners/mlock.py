@@ -3,14 +3,14 @@
 mlock() promises that a page stays in memory, not that it stays where it is.  Whether it may
 move is a policy (compact_unevictable_allowed), which the kernel asks about in the middle of
 the compaction scanner, by a flag.  As an owner it is an answer like any other: mm finds the
-frame pinned, asks, and is told Yes or Busy; what has to be repointed are page tables, and
+frame pinned, asks, and gets YES or BUSY; what has to be repointed are page tables, and
 those are mm's own.  So this owner keeps no table of frames at all.
 
 Reclaim still looks at the MLOCKED flag: "not out of memory" is no question of place.  A page
 must be unlocked before it is unmapped or copied on write; mm does not tell us of either.
 
 Kernel counterpart: mm/mlock.c and sysctl_compact_unevictable_allowed of mm/compaction.c, v6.1.
-There it stops compaction only; here it stops every move, for an owner is not told who asks.
+There it stops compaction only; here it stops every move, for an owner does not know who asks.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ class Mlock(BatchOwner):
         require_registered(self._registry, self)
         known = np.array([_private(space, vpn) in self._locked for vpn in vpns.tolist()], np.bool_)
         fresh = np.unique(vpns[~known])
-        self._mapped(space, fresh)  # a mistake is told before anything changes
+        self._mapped(space, fresh)  # a mistake is refused before anything changes
         # One at a time: two pages of one process may share a frame, which a batch refuses.
         for vpn in fresh.tolist():
             if not self._pin(space, vpn):

@@ -1,8 +1,8 @@
-"""zcache: clean page cache pages, compressed, for as long as nobody needs the memory.
+"""zcache: clean page cache pages, compressed, for as long as the memory is not needed.
 
 When the kernel drops a clean page of a file it offers it here first (put); before it reads
 that page from disk it asks (get).  Everything kept is a copy of what the disk has, so nothing
-is ever lost: to make room, to shrink, or because the VM wants a frame, objects are *dropped*.
+is ever lost: to free space, to shrink, or because the VM wants a frame, objects are *dropped*.
 That is what "ephemeral" means, and why `release` costs this owner nothing: no copy, no
 target, no I/O.
 
@@ -12,7 +12,7 @@ target, no I/O.
     shrink        drop until so many pages are free
     (release)     the VM asks for a frame: drop the objects on it
 
-    Rule C  whoever takes a key out of the index frees its object; nobody else does.
+    Rule C  the caller that takes a key out of the index frees its object; no other does.
 
 Each object starts with its key, as zbud knows handles only, and eviction starts from those.
 
@@ -186,7 +186,7 @@ class Zcache:
             self._index[key.pool][key.inode][key.index] = handle
             self.counters.puts += 1
             self.counters.stored_pages += displaced is None
-        if displaced is not None:  # somebody put the same page meanwhile
+        if displaced is not None:  # another thread put the same page meanwhile
             self.zbud.free(displaced)
         return True
 
@@ -249,7 +249,7 @@ class Zcache:
                 break
         return before - self.zbud.pages_nr
 
-    # Bulk, for ledgers and checks.
+    # Bulk, for checks.
 
     def read_back(self) -> dict[CleanKey, bytes]:
         """Every page kept, decompressed, read out of the frames; nothing is forgotten."""
@@ -284,7 +284,7 @@ class Zcache:
     # Inside.
 
     def _alloc(self, nr_bytes: int) -> int:
-        """An object, after making room for it; negative, and counted, if there is none."""
+        """An object, after freeing space for it; negative, and counted, if there is none."""
         handle = self.zbud.alloc(nr_bytes, self._gfp) if self._max_nr_pages else Errno.ENOMEM
         if handle == Errno.ENOSPC:
             self.counters.reject_compress_poor += 1
@@ -313,7 +313,7 @@ class Zcache:
         key, _ = _open(header)
         with self._lock:
             inode = self._index.get(key.pool, {}).get(key.inode, {})
-            if inode.get(key.index) != handle:  # whoever took it out frees it
+            if inode.get(key.index) != handle:  # the caller that took it out frees it
                 return Errno.EBUSY
             self._take_out(key)
             self.counters.dropped += 1
@@ -378,6 +378,6 @@ class Zcache:
 
 
 def _open(blob: bytes) -> tuple[CleanKey, bytes]:
-    """The key and the compressed bytes of an object, which may be shorter than its room."""
+    """The key and the compressed bytes of an object, which may be larger than they are."""
     inode, index, pool, length = _HEADER.unpack_from(blob)
     return CleanKey(pool, inode, index), blob[_HEADER.size : _HEADER.size + length]

@@ -1,7 +1,7 @@
 """One protocol for pools of compressed objects, so that their user need not know which it has.
 
 =========  ===================  =======================  ==============================
-pool       objects per page     evicts to make room      its pages
+pool       objects per page     evicts to free space     its pages
 =========  ===================  =======================  ==============================
 zbud       two                  yes, and unuse (2013)    move with indirect handles
 z3fold     three                yes                      move, headless ones do not

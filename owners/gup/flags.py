@@ -42,7 +42,7 @@ class Wanted(NamedTuple):
         nr_references: that one page pinned so accounts for.
         is_pin: PIN, not GET.
         is_write: the page will be written.
-        is_private: nobody else may use the page meanwhile: it is written, or its data count.
+        is_private: no other process may use the page meanwhile: it is written, or its data count.
         is_longterm, is_fast_only: the flags.
     """
 

@@ -21,7 +21,7 @@ from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns
 
-__all__ = ["Classified", "GupHost", "PageMover", "UserMemory"]
+__all__ = ["ClassifiedFrames", "GupHost", "PageMover", "UserMemory"]
 
 
 class UserMemory(Protocol):
@@ -36,7 +36,7 @@ class UserMemory(Protocol):
         """A child that shares every page but the pinned ones, step by step."""
 
 
-class Classified(Protocol):
+class ClassifiedFrames(Protocol):
     """What `PageMover.classify` found, parallel to the frames asked about."""
 
     @property
@@ -51,7 +51,7 @@ class Classified(Protocol):
 class PageMover(Protocol):
     """Moves of used pages."""
 
-    def classify(self, pfns: Pfns, design: Design, mode: Mode) -> Classified:
+    def classify(self, pfns: Pfns, design: Design, mode: Mode) -> ClassifiedFrames:
         """What would happen to these used frames; changes nothing."""
 
     def migrate(

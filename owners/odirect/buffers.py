@@ -62,7 +62,7 @@ class Buffers:
         return pins
 
     def unregister(self, space: AddressSpace, vpn: int) -> None:
-        """Let go of a buffer; the device may have written to it.  Interrupted, call it again.
+        """Unregister a buffer; the device may have written to it.  Interrupted, call it again.
 
         Raises:
             PinpageError: none begins there.

@@ -97,7 +97,7 @@ class DirectDevice(Protocol):
         """Pin a buffer for long; OK or an errno."""
 
     def unregister(self, space: AddressSpace, vpn: int) -> None:
-        """Let go of a buffer that was registered at `vpn`."""
+        """Unregister a buffer that was registered at `vpn`."""
 
     def submit(self, op: Op, space: AddressSpace, vpn: int, nr_pages: int, block: int) -> int:
         """Begin a request; its id, or an errno."""

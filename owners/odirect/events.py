@@ -1,6 +1,6 @@
 """Simulated time for devices: events on the machine's clock, and how long a request takes.
 
-An event is due at a simulated time; it happens when somebody lets time pass up to there.
+An event is due at a simulated time; it happens when time passes up to there.
 Two events at one time happen in the order in which they were planned.
 
 Kernel counterpart: hrtimer as the null block device uses it (drivers/block/null_blk).

@@ -13,7 +13,7 @@ from mm.state.contents import Contents, TagContents
 from owners.gup.pinner import PinIds
 from owners.odirect.device import Op
 
-__all__ = ["Parked", "SimulatedRequest"]
+__all__ = ["SimulatedRequest", "WaitingRequests"]
 
 
 @define(eq=False)
@@ -60,7 +60,7 @@ class SimulatedRequest:
 
 
 @define
-class Parked:
+class WaitingRequests:
     """Requests that are not at the device.
 
     Attributes:

@@ -13,14 +13,14 @@ frame that their pin protects.
                                   unpin                              repoints the table, unmarks
     reap <-------- queue -------- tell
 
-Why that is safe.  The standing pin of the buffer keeps the frame from being freed, and makes
+Why that is safe.  The buffer's own pin, which stays, keeps the frame from being freed, and makes
 sure that it moves only by a vote.  A frame that was looked up may be another's by the time it
 is pinned; but as long as a frame is marked no pin joins it and the table changes only while
 it is marked.  So if the table still says the same after the pin is in, the pin was in before
 any later move looked, and that move has to ask; if it says something else, the pin is on
-nobody's frame that matters (it accounts for no reference) and is taken back.
+no frame that matters (it accounts for no reference) and is taken back.
 
-A thread that holds one page of a request never waits for another: it lets go of all first.
+A thread that holds one page of a request never waits for another: it unpins all first.
 
 Forced out of the registry, the device takes no more requests.  Those at the file end as they
 would have; their pages stay where they are until then, for the buffers' owner (or, if that is
@@ -190,7 +190,7 @@ class RealDevice:
         return self._buffers.register(space, vpn, nr_pages)
 
     def unregister(self, space: AddressSpace, vpn: int) -> None:
-        """Let go of a buffer; of a closed device, too.
+        """Unregister a buffer; of a closed device, too.
 
         Raises:
             PinpageError: none is registered there, or requests are in flight.

@@ -5,7 +5,7 @@
     unbuddied[0]   pages that take no more objects (zbud's `buddied`)
 
 The lists hold page ids, which survive a move, and so a page that moves keeps its place in
-every list without anybody touching one.
+every list; none is touched.
 
 Kernel counterpart: the list heads of struct zbud_pool in mm/zbud.c of v3.11, as patch 1 of
 the 2013 series left them (a page under reclaim stays on its lists), and of struct z3fold_pool

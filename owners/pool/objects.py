@@ -141,7 +141,7 @@ class ObjectPool(ABC):
 
     @property
     def is_forced_out(self) -> bool:
-        """Whether the pool's owner is not asked any more, and does not hear that a move ended."""
+        """Whether the pool's owner gets no callbacks any more, not even that a move ended."""
         return self._registry is not None and not is_registered(self._registry, self.owner)
 
     # For the kinds of pool.  Under the lock.

@@ -4,7 +4,7 @@
 coverage   what the VM may do                      which kernel that is
 =========  =====================================  ===========================================
 migrate    move the page; the pool's user does     z3fold since v5.2, zsmalloc since v4.8; of
-           not hear of it                          zbud the to-do of the 2013 cover letter
+           not notice                              zbud the to-do of the 2013 cover letter
 unuse      have the objects unused, never move     the 2013 series itself (patch 4), asked
            (zbud alone)                            through the registry
 none       know who holds the page, and no more    before that
@@ -21,13 +21,13 @@ so is the page, and the move finds that it has succeeded.
 The kernel asks twice, at isolation and again in migrate, for a user may map an object in
 between.  Here map answers EAGAIN from isolation on, so that the second look finds nothing new.
 And z3fold's first version took, in migrate, a page lock that its caller held: no page ever
-moved, and nobody noticed (be03074c9af2).  An owner's refusals are not enough to test; its
+moved, and it went unnoticed (be03074c9af2).  An owner's refusals are not enough to test; its
 successes must be counted.
 
 Kernel counterpart: z3fold_page_isolate and its two sisters of mm/z3fold.c; zs_page_isolate,
 zs_page_migrate and zs_page_putback of mm/zsmalloc.c.  zsmalloc keeps an emptied zspage until
-its mover comes back; whoever forgets to look again then, in migrate and in putback alike,
-keeps it for good (the leak of 2019).  Here there is nothing left to forget.
+its mover comes back; code that forgets to look again then, in migrate and in putback
+alike, keeps it for good (the leak of 2019).  Here there is nothing left to forget.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """The bytes of one object: they are in the frames, in one piece or, in zsmalloc, in two.
 
 A zspage is one run of bytes only to those who count in it; its frames lie anywhere.  So an
-object that straddles two pages has no address, and whoever maps it gets a copy, as the
+object that straddles two pages has no address, and a mapping of it is a copy, as the
 kernel's per-CPU buffer is one.  An object on one page of an arena is mapped in place.
 """
 

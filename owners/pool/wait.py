@@ -4,7 +4,7 @@ The kernel's map sleeps on the page's or the zspage's lock.  A move takes micros
 we pause and ask again.  The mover's own thread, which calls from within its move, could only
 wait for itself: it gets an error at once.
 
-Whoever need not have the bytes does not wait: `owners.zcache` takes EAGAIN for a miss.
+A caller that need not have the bytes does not wait: `owners.zcache` takes EAGAIN for a miss.
 
 Kernel counterpart: the page lock that z3fold_map waits for, the lock of a zspage.
 """

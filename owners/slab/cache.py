@@ -133,7 +133,7 @@ class SlabCache(BatchOwner):
         SL3 writes wait only while a mover has the page.
         SL4 the partial list holds exactly the slabs with a free place.
     Required where it happens:
-        SL5 nobody reads a page that a mover has.
+        SL5 a page that a mover has is not read.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class SlabCache(BatchOwner):
         No lock is held while a slab is made: allocating may compact, and so move our pages.
         """
         with self._memory.lock:
-            slab = next(self._with_room(), None)
+            slab = next(self._with_free_object(), None)
             if slab is not None:
                 return self._take(slab)
         made = self._new_slab()
@@ -241,7 +241,7 @@ class SlabCache(BatchOwner):
                 nr_pinned += 1
         finally:  # under a mover of our own, or forced out
             if nr_pinned < len(slab.pfns):
-                self._let_go(slab, nr_pinned)
+                self._put_frames(slab, nr_pinned)
         if self._memory.is_flagged:
             source.frames.set_flag(np.array(slab.pfns), PageFlag.SLAB)
         if self._ctor is not None:
@@ -252,15 +252,15 @@ class SlabCache(BatchOwner):
         registry = self._registry
         return registry is None or registry.pin(frame, self, slab.private(frame)) is Verdict.YES
 
-    def _let_go(self, slab: Slab, nr_pinned: int) -> None:
+    def _put_frames(self, slab: Slab, nr_pinned: int) -> None:
         """Pins of the first frames, and every reference; the frames are free then."""
         for at, frame in enumerate(slab.pfns):
             if self._registry is not None and at < nr_pinned:
                 unpin(self._registry, frame, self, slab.private(frame))
             self._memory.source.put_page(frame)
 
-    def _with_room(self) -> Iterator[Slab]:
-        """Slabs with a free place that nobody moves, oldest first."""
+    def _with_free_object(self) -> Iterator[Slab]:
+        """Slabs with a free place that are not under move, oldest first."""
         return (slab for slab in self._partial.values() if not slab.is_isolated)
 
     def _take(self, slab: Slab) -> int:
@@ -275,7 +275,7 @@ class SlabCache(BatchOwner):
         del self._slabs[slab.slab_id]
         del self._partial[slab.slab_id]
         self._memory.remove(slab)
-        self._let_go(slab, nr_pinned=len(slab.pfns))
+        self._put_frames(slab, nr_pinned=len(slab.pfns))
 
     def _evacuate(self, slab: Slab, mode: Mode) -> Verdict:
         """Move every live object elsewhere, or none; the slab is gone then.
@@ -287,7 +287,7 @@ class SlabCache(BatchOwner):
         if slab.is_isolated:
             return Verdict.AGAIN
         objects = slab.objects()
-        others = [other for other in self._with_room() if other is not slab]
+        others = [other for other in self._with_free_object() if other is not slab]
         if sum(other.nr_free for other in others) < len(objects):
             return Verdict.BUSY
         verdict = self.ops.isolate(objects, mode)
@@ -383,5 +383,7 @@ class SlabCache(BatchOwner):
                 require(
                     slab.is_isolated or not slab.waiting, "SL3 a write still waits", pfn=slab.pfn
                 )
-            room = {slab_id for slab_id, slab in self._slabs.items() if slab.nr_free}
-            require(room == set(self._partial), "SL4 the partial list is wrong", cache=self.name)
+            open_slabs = {slab_id for slab_id, slab in self._slabs.items() if slab.nr_free}
+            require(
+                open_slabs == set(self._partial), "SL4 the partial list is wrong", cache=self.name
+            )

@@ -123,12 +123,12 @@ class Dentries:
         """One user less.
 
         Raises:
-            PinpageError: nobody holds it.
+            PinpageError: it is not held.
         """
         with self._memory.lock:
             nr_users = self._read(address).nr_users
             if not nr_users:
-                raise PinpageError(f"dentry: put of {address:#x}, which nobody holds")
+                raise PinpageError(f"dentry: put of {address:#x}, which is not held")
             self._set_users(address, nr_users - 1)
 
     def name_of(self, address: int) -> str:
@@ -157,9 +157,9 @@ class Dentries:
             return Errno.OK
 
     def umount(self, sb: int) -> Errno:
-        """Drop a file system; EBUSY while anybody holds a dentry of it.  Also under move.
+        """Drop a file system; EBUSY while a dentry of it is held.  Also under move.
 
-        A page that a mover has is not read: it could be isolated only because nobody holds
+        A page that a mover has is not read: it could be isolated only because none is held
         any dentry on it.
 
         Raises:

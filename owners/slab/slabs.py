@@ -4,7 +4,7 @@ An object is known by its address in the direct map, as in the kernel: that is w
 objects hold in their bytes, and what has to be rewritten when its page moves.
 
 `SlabMemory` is what all caches share: from an address to its slab, reading, and writing.
-A pointer in an object whose page a mover has cannot be rewritten at once, for nobody may
+A pointer in an object whose page a mover has cannot be rewritten at once, for it may not
 write there.  Such writes wait with the slab, and are done when its page is back or has moved.
 
 Kernel counterpart: struct slab and virt_to_slab() of mm/slab.h; the waiting writes have none.
@@ -72,9 +72,9 @@ class ObjectOps(Protocol):
     """
 
     def isolate(self, objects: Sequence[int], mode: Mode) -> Verdict:
-        """May these objects move?  Yes: nobody holds their addresses but other objects.
+        """May these objects move?  Yes: only other objects hold their addresses.
 
-        Not told when it comes to nothing, so it must leave no mark.
+        Not called when it comes to nothing, so it must leave no mark.
         """
 
     def migrate(self, moved: Mapping[int, int]) -> None:
@@ -94,7 +94,7 @@ class Slab:
         order: log2 of its frames.
         stride: bytes from one object to the next.
         live: bool, which objects are allocated, shape (nr_objects,).
-        is_isolated: a mover has its frame; nobody reads or writes it.
+        is_isolated: a mover has its frame; it is neither read nor written.
         waiting: (offset, bytes) to be written when the mover is done, in order.
     """
 

@@ -7,7 +7,7 @@ takes, and why nodes of the page cache's trees were the first user of the series
     struct xarray (not in a slab) --> root node --> node --> values
                                          ^------------ parent
 
-An operation that needs a node whose page is under move is told Again, before it has changed
+An operation that needs a node whose page is under move gets AGAIN, before it has changed
 anything.  The kernel would hold the tree's lock over the move instead.
 
 Kernel counterpart: struct xa_node and lib/xarray.c, v6.1.  64 slots to a node, 576 bytes;
@@ -236,7 +236,7 @@ class XArrays:
     # owners.slab.slabs.ObjectOps
 
     def isolate(self, objects: Sequence[int], mode: Mode) -> Verdict:
-        """Always: nobody holds a node's address across two operations."""
+        """Always: no node's address is held across two operations."""
         return Verdict.YES
 
     def migrate(self, moved: Mapping[int, int]) -> None:

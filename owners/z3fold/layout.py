@@ -5,7 +5,7 @@
 
 The first object lies behind the header and the last one at the end of the page, as in zbud.
 The middle one starts where the first ended when it came, and may have a gap on either side
-later.  An object that leaves no room for a chunk beside it takes the whole page, header's
+later.  An object that leaves no chunk beside it takes the whole page, header's
 place included: the page is headless.
 
 Kernel counterpart: mm/z3fold.c of v6.1, 64-bit, where the header takes two chunks of 64.
@@ -89,7 +89,7 @@ def nr_free_chunks(chunks: Sequence[int], start_middle: int) -> int:
 
 
 def free_slot(chunks: Sequence[int], start_middle: int, wanted: int) -> int:
-    """The slot that an object of `wanted` chunks goes to, on a page that has the room.
+    """The slot that an object of `wanted` chunks goes to, on a page that has the gap.
 
     >>> free_slot((0, 0, 0), 0, 9), free_slot((9, 0, 0), 0, 9), free_slot((9, 0, 9), 0, 9)
     (0, 2, 1)

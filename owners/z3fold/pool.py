@@ -7,7 +7,7 @@
     (moves)   `owners.pool.owner`: the page changes its frame, and no handle changes
 
 A freed object may leave two gaps on its page.  Then the middle object moves, inside the page,
-to make one of them: at once where nobody uses the page, else when the last user is gone.  Its
+to make one of them: at once where the page has no user, else when the last user is gone.  Its
 handle stays, for handles name slots of a table.
 
 With its last object a page is unpinned and put; a mover that has it finds it gone.
@@ -203,7 +203,7 @@ class Z3foldPool(BuddyPool):
             Handles, 0 where there is no object, shape (n, 3).
 
         Raises:
-            PinpageError: a frame that is not used, or somebody's; sizes that do not fit.
+            PinpageError: a frame that is not used, or has an owner; sizes that do not fit.
                 Nothing has changed then.
         """
         chunks = self._require_adoptable(pfns, nr_bytes)

@@ -6,7 +6,7 @@ the header's under_reclaim flag is gone.
     references of a page = live objects + reclaims in flight + outsiders (a mover, a walker)
 
 The allocation's own reference is the first object's; the second adds one.  The lists
-follow the objects, the page follows the references: an emptied page that somebody still
+follow the objects, the page follows the references: an emptied page that an outsider still
 holds is on no list but alive.
 
 Kernel counterpart: mm/zbud.c of v3.11 with patches 1, 3 and 4 of that series.  Kept as
@@ -278,7 +278,7 @@ class ZbudPool(BuddyPool):
             Handles of the first and the last objects, 0 where there is none, shape (n,) each.
 
         Raises:
-            PinpageError: a frame that is not used, mapped, or somebody's; a size that does
+            PinpageError: a frame that is not used, mapped, or owned; a size that does
                 not fit.  Nothing has changed then.
 
         Cost: about 1 us per page, pins included.

@@ -41,7 +41,7 @@ __all__ = ["ZbudReclaim"]
 
 
 class ZbudReclaim:
-    """Implements `mm.move.design.Design` for frames of zbud pools, and of nobody else."""
+    """Implements `mm.move.design.Design` for frames of zbud pools, and for no other."""
 
     name = "zbud-reclaim"
 
@@ -53,7 +53,7 @@ class ZbudReclaim:
 
     @property
     def lock_acquisitions(self) -> int:
-        """Pool locks taken so far, by anybody."""
+        """Pool locks taken so far, by any caller."""
         return sum(pool.lock.acquisitions for pool in self._pools)
 
     @property

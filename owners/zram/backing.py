@@ -12,7 +12,7 @@ from owners.arguments import instance, integer, octets
 from pinpage.errors import PinpageError, require
 from pinpage.units import PAGE_SIZE
 
-__all__ = ["BackingStore", "Blocks", "BytesBacking", "FileBacking"]
+__all__ = ["BackingBlocks", "BackingStore", "BytesBacking", "FileBacking"]
 
 
 class BackingStore(Protocol):
@@ -33,7 +33,7 @@ class BytesBacking:
     """Blocks in a bytearray, which the caller may look at."""
 
     def __init__(self, data: bytearray) -> None:
-        """As many blocks as `data` has room for.
+        """As many blocks as fit `data`.
 
         Raises:
             PinpageError: not even one, or bytes that cannot be written to.
@@ -75,7 +75,7 @@ class FileBacking:
         """Open a file that exists and has its size.
 
         Raises:
-            PinpageError: it has no room for a block.
+            PinpageError: it is smaller than a block.
             OSError: it cannot be opened for reading and writing.
         """
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -143,7 +143,7 @@ class FileBacking:
         self.close()
 
 
-class Blocks:
+class BackingBlocks:
     """Which blocks are in use.  Block 0 never is: the kernel's 0 means none.
 
     Attributes:

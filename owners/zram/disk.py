@@ -27,7 +27,7 @@ class ZramDisk(io.RawIOBase):
         zram: the device.
         nr_bytes: size of the disk.
 
-    Context: two disks over one device may be used at once; whoever writes parts of one page
+    Context: two disks over one device may be used at once; a caller who writes parts of one page
     from two threads sees to that himself, as with a real disk.
     """
 
@@ -79,7 +79,7 @@ class ZramDisk(io.RawIOBase):
                 break
             done += len(part)
         if data and not done:
-            raise OSError(errno.ENOSPC, "zram disk: no room for another byte")
+            raise OSError(errno.ENOSPC, "zram disk: no space for another byte")
         return done
 
     def _require_open(self) -> None:

@@ -1,7 +1,7 @@
 """A zram device as swap: page for page, slot n of the area is page n of the disk.
 
 It stands where frontswap stands, because that is where swap asks and takes no for an answer:
-a page that zram has no room for goes to the area's own disk, as it goes to the next swap
+a page that zram cannot hold goes to the area's own disk, as it goes to the next swap
 device of the list in the kernel, and comes back from there.
 """
 
@@ -26,7 +26,7 @@ class ZramSwap:
         self.swap_type = swap_type
 
     def store(self, swap_type: int, offset: int, page: bytes) -> bool:
-        """Keep a page; False when there is no room.  Called in reclaim, so never reclaims.
+        """Keep a page; False when it does not fit.  Called in reclaim, so never reclaims.
 
         Raises:
             PinpageError: another area's page.

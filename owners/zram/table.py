@@ -1,7 +1,7 @@
 """The table of a zram device: one row per page of the disk.
 
 A row is empty, or says where its page is: a handle and a length; a word, for a page that
-repeats one; or a block of the backing store.  Its version changes with it, so that whoever
+repeats one; or a block of the backing store.  Its version changes with it, so that a reader who
 worked on a row without the lock can tell whether it is still the same page.
 
 Kernel counterpart: struct zram_table_entry and the flags of drivers/block/zram, v6.1.
@@ -34,7 +34,7 @@ class SlotFlag(enum.IntFlag):
     WRITTEN_BACK = 1 << 3
     """It is in the backing store; `element` is the block."""
     IDLE = 1 << 4
-    """Nobody has used it since it was marked."""
+    """Not used since it was marked."""
 
 
 class ZramTable:

@@ -3,14 +3,14 @@
     write      same-filled: a word; else compress: an object, or the page itself if that is
                no smaller than the huge class allows
     read       back again; from the backing store what was written back
-    discard    nobody will ask again
+    discard    the page will not be asked for again
     writeback  idle or incompressible pages to the backing store, and out of memory
 
-The pages of its pool are pinned and move as any zsmalloc page does; zram is never told.
+The pages of its pool are pinned and move as any zsmalloc page does; zram does not notice.
 A write that fails leaves the page as it was.
 
 Every change of a row goes through `_install` or `_forget`, which keep table, pool, blocks and
-counters in step; both run under the device's lock and call nobody back.
+counters in step; both run under the device's lock and call nothing back.
 
 Kernel counterpart: drivers/block/zram of v6.1.  Not kept: one compressor stream per CPU,
 recompression (6.2), deduplication; reads and writes complete at once.
@@ -33,7 +33,7 @@ from owners.arguments import integer, octets
 from owners.compress import Compressor
 from owners.pool.owner import MoveCoverage
 from owners.pool.wait import read_when_still, write_when_still
-from owners.zram.backing import BackingStore, Blocks
+from owners.zram.backing import BackingBlocks, BackingStore
 from owners.zram.stat import ZramBdStat, ZramCounters, ZramIoStat, ZramMmStat
 from owners.zram.table import NO_HANDLE, SlotFlag, ZramTable
 from owners.zsmalloc.classes import huge_class_nr_bytes
@@ -112,7 +112,7 @@ class Zram:
         self.lock = threading.Lock()
         self._table = ZramTable(nr_pages)
         self._backing = backing
-        self._blocks = Blocks(backing.nr_blocks if backing is not None else 0)
+        self._blocks = BackingBlocks(backing.nr_blocks if backing is not None else 0)
         self._mem_limit_nr_pages = 0
         self.mem_limit = mem_limit
 
@@ -120,7 +120,7 @@ class Zram:
     def mem_limit(self) -> int:
         """Most memory that the pool may use, in bytes; 0 for no limit.  May be changed.
 
-        Rounded up to pages.  Lowering it frees nothing: writes fail until there is room.
+        Rounded up to pages.  Lowering it frees nothing: writes fail until enough is free.
         """
         return self._mem_limit_nr_pages << PAGE_SHIFT
 
@@ -354,7 +354,7 @@ class Zram:
         return done
 
     def _is_still(self, slot: int, version: int, wanted: SlotFlag) -> bool:
-        """Whether a row is what we read, in memory, and wanted still (idle: nobody used it)."""
+        """Whether a row is what we read, in memory, and wanted still (idle: not used meanwhile)."""
         return (
             self._table.version.item(slot) == version
             and self._table.has(slot, wanted | SlotFlag.STORED)

@@ -1,6 +1,7 @@
 """zsmalloc: objects of any size up to a page, packed into zspages of one to four pages.
 
-    alloc     the class of that size; a zspage with room, almost full ones first; or a new one
+    alloc     the class of that size; a zspage with a free object, almost full ones first; or a
+              new one
     free      the zspage goes with its last object
     map       a view of the object's bytes; the zspage stays where it is meanwhile
     compact   objects of almost empty zspages into others of their class, so that pages go
@@ -10,7 +11,7 @@
     open to objects  none of its pages is in a mover's hands
 
 A zspage is walked under the pool's lock and under nothing else, and a mover replaces pages
-under it: nobody walks a chain whose members change (R-35).  An emptied zspage goes at once,
+under it: no chain is walked whose members change (R-35).  An emptied zspage goes at once,
 pages under move included: its pins and references are gone, and the move has succeeded.
 
 Compaction of the pool and of memory are different things: the one makes fewer pages, the
@@ -167,7 +168,7 @@ class ZsPool(ObjectPool):
             return self._place(size_class, zspage)
 
     def free(self, handle: int) -> None:
-        """Forget an object; its zspage goes with the last one, whoever is moving it.
+        """Forget an object; its zspage goes with the last one, also under a move.
 
         Raises:
             NoObjectError: the handle names no object.

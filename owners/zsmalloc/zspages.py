@@ -49,7 +49,7 @@ class Zspages:
         first_free: int32; index of the first free object, or how many fit when it is full.
         nr_maps: int32; mappings of its objects that are open, and one while it is half made.
         moving: bool, shape (capacity, 4); pages isolated by a mover.
-        mover: int64; thread that isolated a page of it last, 0 for nobody yet.
+        mover: int64; thread that isolated a page of it last, 0 if none has yet.
         life: int32; raised when a zspage dies, so that a pin that outlived it is known.
         cell: int64, flat; slot of the handle, or ~(index of the next free one).
         nr_pages: pages of all zspages.

@@ -1,10 +1,10 @@
 """zswap's own index: which handle holds the page of which swap slot, and who uses the entry.
 
 An entry is a row.  The tree of a swap type maps offsets to rows and holds one reference to
-each; whoever looks one up holds another until he puts it.
+each; a caller that looks one up holds another until it puts it.
 
-    Rule M  whoever takes an entry out of the tree drops the tree's reference; everybody
-            else drops only his own; the last one frees.  (v3.11 lets writeback drop both
+    Rule M  the caller that takes an entry out of the tree drops the tree's reference;
+            every other drops only its own; the last one frees.  (v3.11 lets writeback drop both
             and reads 1, 0 and -1 out of the result; that was mended later.)
 
 Kernel counterpart: struct zswap_entry and zswap_tree in mm/zswap.c of v3.11, where the tree

@@ -6,11 +6,11 @@ compressed bytes.
 
     store       compress, place, insert; a second store of a slot replaces the first
     load        decompress; the entry stays, so memory and pool may both have the page
-    invalidate  nobody will ask again: take it out of the tree
+    invalidate  the slot is free: take it out of the tree
     writeback   the pool's evict: decompress into a swap-cache page and write that to disk
     unuse       zbud's other way out (patch 4 of the 2013 series): back to ordinary memory
 
-zswap is never told that a pool's page moved.  It knows handles, and those do not change.
+zswap does not notice that a pool's page moved.  It knows handles, and those do not change.
 
 Kernel counterpart: mm/zswap.c of v3.11 with that series.  Kept: the order of steps, return
 codes, counters (unused_pages counts attempts).  Not kept: the reference protocol of
@@ -19,7 +19,7 @@ swap-cache page was made, which later kernels check as well.  "Full" looks at th
 all pools, where v3.11 remembers the size of the pool it touched last.
 
 Context: thread-safe; the tree lock is dropped while data are compressed or decompressed, so
-an entry may leave the tree meanwhile, and whoever drops its last reference frees it.
+an entry may leave the tree meanwhile, and the caller that drops its last reference frees it.
 Cost: store and load are the compressor's time plus about 15 us; adoption 0.3 us per entry.
 """
 
@@ -61,9 +61,9 @@ class ZswapCounters:
 
     Attributes:
         pool_limit_hit: stores that found the pool full.
-        written_back_pages: pages written to disk to make room.
+        written_back_pages: pages written to disk to free space.
         unused_pages: unuse attempts, failures included.
-        reject_reclaim_fail: stores refused because no room could be made.
+        reject_reclaim_fail: stores refused because no page could be reclaimed.
         reject_compress_poor: stores refused because the page does not compress enough.
         reject_alloc_fail: stores refused for want of a zbud page.
         duplicate_entry: stores that replaced an older copy of the same slot.
@@ -117,7 +117,7 @@ class Zswap:
             compressor: see `owners.compress`.
             host: the swap core, which may come later.
             registry, handles, coverage: for the pools, see `make_zpool`.
-            max_pool_percent: of the machine's memory; beyond it store makes room first.
+            max_pool_percent: of the machine's memory; beyond it store reclaims first.
             gfp: for pool pages.  Patch 4 adds RECLAIMABLE.  Where the pool's pages are
                 movable by nature (zsmalloc), HIGHMEM and MOVABLE are added, as in 6.1.
             zpool: which kind of pool.
@@ -196,7 +196,7 @@ class Zswap:
         """`store` with the reason.
 
         Returns:
-            OK; ENODEV without a tree; ENOMEM if no room could be made or had; ENOSPC if the
+            OK; ENODEV without a tree; ENOMEM if no page could be reclaimed or had; ENOSPC if the
             page compresses poorly.
         """
         tree = self._trees.get(swap_type)
@@ -322,10 +322,11 @@ class Zswap:
         Args:
             swap_type: set up with `init`.
             offsets, handles, lengths: slot, object and compressed bytes of each entry (the
-                object has room for BLOB_HEADER_NR_BYTES more); shape (n,).
+                object is BLOB_HEADER_NR_BYTES larger at least); shape (n,).
 
         Raises:
-            PinpageError: no such type, a handle without object or room, or an offset twice.
+            PinpageError: no such type, a handle without object, an object that is too small, or
+                an offset twice.
         """
         tree = self._require_tree(swap_type)
         nr_bytes = tree.pool.extents_of(handles).nr_bytes

@@ -11,7 +11,7 @@ from owners.aio.ring_format import IoEvent
 from owners.aio.rings import AioRings
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import Idle, Pinner
+from owners.gup.pinner import IgnoresMoves, Pinner
 from owners.odirect.device import Op
 from owners.odirect.events import Constant, EventQueue
 from owners.odirect.model import DeviceModel
@@ -64,7 +64,7 @@ class Pinned(WholePages):
         self.memory = lab.machine.memory
         self.space = self.memory.mmap("process", 64)
         self.gup = Gup(lab.pages)
-        self.owner = Pinner("driver", registry=lab.registry, handler=Idle())
+        self.owner = Pinner("driver", registry=lab.registry, handler=IgnoresMoves())
         self.next = 0
 
     def hold(self, data):

@@ -13,7 +13,7 @@ import pytest
 
 from mm.state.frames import FrameState
 from owners.gup.flags import Foll
-from owners.gup.pinner import Idle
+from owners.gup.pinner import IgnoresMoves
 from owners.odirect.device import Op, Policy
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode, Reason, Verdict
@@ -75,7 +75,7 @@ class Nested:
         self.refuses = policy is Policy.REFUSE
 
     def _later(self, names):
-        return [self.world.pinner(name, Idle()) for name in names]
+        return [self.world.pinner(name, IgnoresMoves()) for name in names]
 
     def expected(self, reason):
         """Where the page must be, from what everybody does: a plain rereading of the contract."""

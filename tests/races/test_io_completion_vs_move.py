@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from owners.gup.flags import Foll
-from owners.gup.pinner import Idle
+from owners.gup.pinner import IgnoresMoves
 from owners.odirect.device import Op, Policy
 from pinpage.migrate import move_steps
 from pinpage.owner import Mode, Reason
@@ -46,7 +46,7 @@ def io_against_move(policy, op, partner):
         space, reasons = world.process(1), []
         if policy is Policy.RESTART:
             world.device.register(space, 0, 1)
-        other = world.pinner("partner", Idle())
+        other = world.pinner("partner", IgnoresMoves())
         world.gup.get_user_pages(space, 0, 1, other, Foll.PIN)
         misbehave(world, other, partner)
         source = np.array([world.pfn(space)])

@@ -11,7 +11,7 @@ import pytest
 from mm.machine import Machine
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import Idle, Pinner
+from owners.gup.pinner import IgnoresMoves, Pinner
 from owners.odirect.device import Op, Policy
 from owners.odirect.in_flight import InFlight
 from owners.odirect.real import RealDevice
@@ -47,7 +47,7 @@ class Bench:
             for is_with, file in self.paths.items()
         }
         self.others = self.machine.memory.mmap("others", 256)
-        idle = Pinner("others", registry=registry, handler=Idle())
+        idle = Pinner("others", registry=registry, handler=IgnoresMoves())
         Gup(self.machine).get_user_pages(self.others, 0, 256, idle, Foll.PIN)
         self.churn = Churn(self.machine, rng)
         self.churn.is_active = lambda: self.loads[True].is_active
@@ -148,7 +148,7 @@ def test_a_page_that_moves_between_the_look_up_and_the_pin_is_looked_up_again(be
     assert [pfn for pfn, _ in held] == [int(load.space.pte[3]) - 1]
     assert device.nr_retried == 1
     assert len(device.flights) == 1
-    device._io.let_go(registry, held)
+    device._io.unpin(registry, held)
 
 
 def test_a_page_in_flight_is_refused_or_waited_for_with_a_bound(path):
@@ -165,7 +165,7 @@ def test_a_page_in_flight_is_refused_or_waited_for_with_a_bound(path):
         assert load.space.pte[:2].tolist() == before
         assert load.device.flights.nr_waited >= nr_waited
         assert load.device.flights.nr_refused >= 20
-        load.device._io.let_go(registry, held)
+        load.device._io.unpin(registry, held)
         churn.step(load.space)
         assert load.space.pte[:2].tolist() != before
         load.close(path)
@@ -243,8 +243,8 @@ def test_an_error_of_the_disk_is_an_errno_of_the_request(path):
 
 def test_whoever_waits_for_a_page_in_flight_is_woken_when_it_lands():
     flights = InFlight("disk", Policy.WAIT, wait_bound_s=4.0)
-    number = flights.take_off()
-    lands = threading.Timer(0.05, flights.land, (number,))
+    number = flights.begin()
+    lands = threading.Timer(0.05, flights.end, (number,))
     began = time.monotonic()
     lands.start()
     verdict = flights.isolate_many(np.array([1]), [number], Mode.SYNC)
@@ -255,10 +255,10 @@ def test_whoever_waits_for_a_page_in_flight_is_woken_when_it_lands():
 
 def test_a_mover_is_woken_by_the_page_that_it_waits_for_and_by_no_other(monkeypatch):
     flights, looks = InFlight("disk", Policy.WAIT, wait_bound_s=4.0), []
-    awaited, *others = (flights.take_off() for _ in range(9))
-    wait_for = flights._landed.wait_for
+    awaited, *others = (flights.begin() for _ in range(9))
+    wait_for = flights._one_ended.wait_for
     monkeypatch.setattr(
-        flights._landed,
+        flights._one_ended,
         "wait_for",
         lambda gone, left_s: wait_for(lambda: looks.append(1) or gone(), left_s),
     )
@@ -269,16 +269,16 @@ def test_a_mover_is_woken_by_the_page_that_it_waits_for_and_by_no_other(monkeypa
     while not looks:
         time.sleep(0.001)
     for number in others:
-        flights.land(number)
+        flights.end(number)
         time.sleep(0.001)
-    flights.land(awaited)
+    flights.end(awaited)
     mover.join()
     assert len(looks) == 2
 
 
 def test_the_bound_is_for_all_pages_of_one_question():
     flights = InFlight("disk", Policy.WAIT, wait_bound_s=0.05)
-    numbers = [flights.take_off() for _ in range(40)]
+    numbers = [flights.begin() for _ in range(40)]
     began = time.monotonic()
     verdicts = flights.isolate_many(np.arange(40), numbers, Mode.SYNC)
     assert set(verdicts.tolist()) == {Verdict.AGAIN}
@@ -290,7 +290,7 @@ def test_the_bound_is_for_all_pages_of_one_question():
 )
 def test_nobody_waits_unasked(policy, mode):
     flights = InFlight("disk", policy, wait_bound_s=0.5)
-    verdicts = flights.isolate_many(np.array([1]), [flights.take_off()], mode)
+    verdicts = flights.isolate_many(np.array([1]), [flights.begin()], mode)
     assert verdicts.tolist() == [Verdict.AGAIN]
     assert flights.nr_waited == 0
 
@@ -306,6 +306,6 @@ def test_a_page_lands_only_when_its_pin_is_gone(bench, monkeypatch):
 
     monkeypatch.setattr(registry, "unpin", unpin_and_look)
     held = load.device._io.hold(registry, load.device._buffers.find(load.space, 0, 2))
-    load.device._io.let_go(registry, held)
+    load.device._io.unpin(registry, held)
     assert seen == [True, True]
     assert len(flights) == 0

@@ -100,9 +100,9 @@ MUTANTS: list[Mutant] = [
     planted(
         "odirect-lands-before-its-pin-is-gone", "D1", RUN,
         """            unpin(registry, pfn, self._flights, number)
-            self._flights.land(number)
+            self._flights.end(number)
 """,
-        """            self._flights.land(number)
+        """            self._flights.end(number)
             unpin(registry, pfn, self._flights, number)
 """, f"{THREADS}::test_a_page_lands_only_when_its_pin_is_gone",
     ),
@@ -113,7 +113,7 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "odirect-page-in-flight-may-move", "R-18, D2", FLIGHTS,
-        "Verdict.YES if has_landed else Verdict.AGAIN", "Verdict.YES",
+        "Verdict.YES if has_ended else Verdict.AGAIN", "Verdict.YES",
         f"{THREADS}::test_nobody_waits_unasked",
     ),
     planted(

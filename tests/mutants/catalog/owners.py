@@ -277,6 +277,11 @@ MUTANTS: list[Mutant] = [
         "        if error != Errno.OK:\n            self._paging.source.free_page(pfn)\n",
         "        if error != Errno.OK:\n", HOST_T,
     ),
+    planted(
+        "zswap-waits-for-its-own-move", "R-30", POOL_PAGES,
+        "            self.mover[page_ids] = threading.get_ident()\n", "            pass\n",
+        f"{ZSWAP_T}::test_a_load_of_a_page_under_our_own_move_is_a_mistake",
+    ),
     # the 2013 design
     planted(
         "zbud-reclaim-takes-what-others-isolated", "R-7", RECLAIM,

@@ -61,9 +61,9 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "tidied-object-keeps-its-old-slot", "T4", POOL,
-        "        self.handles.record(handle_slot, page_id, slot)\n",
-        "        if slot != FIRST or pages.nr_reclaims.item(page_id):\n"
-        "            self.handles.record(handle_slot, page_id, slot)\n",
+        "        self._put_object(page_id, slot, chunks[MIDDLE], new_start, handle_slot)\n",
+        "        self._put_object(page_id, slot, chunks[MIDDLE], new_start, handle_slot)\n"
+        "        self.handles.record(handle_slot, page_id, MIDDLE)\n",
     ),
     _mutant(
         "tidies-mapped-pages", "T8", POOL,

@@ -32,7 +32,7 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "eviction-frees-what-another-took-out", "Rule C, R-16",
-        "            if inode.get(key.index) != handle:  # whoever took it out frees it\n"
+        "            if inode.get(key.index) != handle:  # the caller that took it out frees it\n"
         "                return Errno.EBUSY\n",
         "            if inode.get(key.index) != handle:\n"
         "                pool.free(handle)\n"

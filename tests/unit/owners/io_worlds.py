@@ -3,7 +3,7 @@
 import numpy as np
 
 from mm.state.contents import ArenaContents
-from owners.gup.pinner import Idle
+from owners.gup.pinner import IgnoresMoves
 from owners.odirect.device import Policy
 from owners.odirect.events import Constant, EventQueue
 from owners.odirect.model import DeviceModel
@@ -32,7 +32,7 @@ class IoWorld(GupWorld):
     ):
         super().__init__(contents=contents)
         for name in first:
-            self.pinner(name, Idle())
+            self.pinner(name, IgnoresMoves())
         self.disk = contents(16)
         if contents is ArenaContents:
             for block in range(16):

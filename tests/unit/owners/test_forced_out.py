@@ -13,7 +13,7 @@ from owners.aio.rings import AioRings
 from owners.balloon import Balloon
 from owners.forced_out import is_registered, require_registered, unpin, unpin_many, unpin_range
 from owners.gup.flags import Foll
-from owners.gup.pinner import Idle
+from owners.gup.pinner import IgnoresMoves
 from owners.hugetlb_pages import HugetlbPages
 from owners.mlock import Mlock
 from owners.odirect.device import Op, Policy
@@ -162,7 +162,7 @@ def filled_hugetlb():
 
 def filled_pinner(flags):
     world = IoWorld()
-    space, pinner = world.process(4), world.pinner("driver", Idle())
+    space, pinner = world.process(4), world.pinner("driver", IgnoresMoves())
     pins = world.gup.get_user_pages(space, 0, 3, pinner, flags).pins
 
     def empty():
@@ -371,7 +371,7 @@ def test_a_transfer_that_found_its_page_away_begins_again():
 def test_forced_out_between_the_reference_and_the_pin(monkeypatch):
     """The registry says no with an error: the reference that was taken for it is dropped."""
     world = IoWorld()
-    space, pinner = world.process(2), world.pinner("driver", Idle())
+    space, pinner = world.process(2), world.pinner("driver", IgnoresMoves())
     before = world.machine.frames.refcount.tobytes()
     pin = world.registry.pin
 

@@ -12,7 +12,7 @@ from owners.aio.rings import AioRings
 from owners.compress import compressor
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import Idle, Pinner
+from owners.gup.pinner import IgnoresMoves, Pinner
 from owners.odirect.device import Op, Policy
 from owners.odirect.events import Constant
 from owners.odirect.model import DeviceModel
@@ -283,7 +283,7 @@ class Pins:
 
     def __init__(self):
         self.world = IoWorld()
-        self.space, self.pinner = self.world.process(2), self.world.pinner("driver", Idle())
+        self.space, self.pinner = self.world.process(2), self.world.pinner("driver", IgnoresMoves())
         (self.pin,) = self.world.gup.get_user_pages(self.space, 0, 1, self.pinner, Foll.PIN).pins
 
     def state(self):
@@ -303,7 +303,7 @@ class Pins:
             yield f"{name}={value!r}", lambda w={name: value}: gup.get_user_pages(**good | w)
         for pins in ([99], [self.pin, 99], [self.pin, self.pin], [None]):
             yield f"put {pins}", lambda p=pins: gup.put_user_pages(self.pinner, p)
-        yield "a handler nobody finds", lambda: Pinner("p", handler=Idle())
+        yield "a handler nobody finds", lambda: Pinner("p", handler=IgnoresMoves())
 
 
 SUBJECTS = {

@@ -67,7 +67,7 @@ def test_users_count(files):
     d.put(one)
     assert d.unlink(files.sb, "/d1/f2") == Errno.OK
     d.put(two)
-    with pytest.raises(PinpageError, match="nobody holds"):
+    with pytest.raises(PinpageError, match="is not held"):
         d.put(two)
     for name in ("", "x" * 41):
         with pytest.raises(PinpageError, match="40 bytes"):

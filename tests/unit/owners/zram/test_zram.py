@@ -12,7 +12,7 @@ from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from mm.state.gfp import Gfp
 from owners.compress import compressor
-from owners.zram.backing import Blocks, BytesBacking, FileBacking
+from owners.zram.backing import BackingBlocks, BytesBacking, FileBacking
 from owners.zram.disk import ZramDisk
 from owners.zram.stat import ZramBdStat
 from owners.zram.swap import ZramSwap
@@ -389,7 +389,7 @@ def test_a_file_that_shrinks_is_noticed(tmp_path):
 
 
 def test_block_zero_is_never_given_out():
-    blocks = Blocks(3)
+    blocks = BackingBlocks(3)
     assert [blocks.alloc() for _ in range(3)] == [1, 2, -1]
     blocks.free(1)
     assert (blocks.in_use(), blocks.nr_used, blocks.alloc()) == ([2], 1, 1)
@@ -437,7 +437,7 @@ def test_bytes_of_a_disk_are_those_of_a_file():
     assert disk.read() == b""
     disk.seek(0)
     assert disk.seek(7, io.SEEK_CUR) == 7
-    with pytest.raises(OSError, match="no room"):
+    with pytest.raises(OSError, match="no space"):
         disk.pwrite(4 * PAGE, b"x")
     for use in (lambda: disk.seek(-1), lambda: disk.pread(-1, 1), lambda: disk.pwrite(-1, b"")):
         with pytest.raises(PinpageError, match="0 or more"):
@@ -449,7 +449,7 @@ def test_a_disk_that_runs_out_of_memory_says_how_much_it_wrote():
     device = Device(mem_limit=PAGE)
     disk = ZramDisk(device.zram)
     assert disk.pwrite(0, NOISE[0] + NOISE[1]) == PAGE
-    with pytest.raises(OSError, match="no room"):
+    with pytest.raises(OSError, match="no space"):
         disk.pwrite(PAGE, NOISE[1])
     assert disk.pread(0, 2 * PAGE) == NOISE[0] + bytes(PAGE)
 

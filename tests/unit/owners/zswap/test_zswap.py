@@ -275,7 +275,8 @@ def test_a_load_in_progress_frees_what_writeback_wrote(bench):
     assert (bench.counters.stored_pages, bench.pool.pages_nr) == (0, 0)
 
 
-def test_a_load_of_a_page_under_our_own_move_is_a_mistake(bench):
+def test_a_load_of_a_page_under_our_own_move_is_a_mistake(bench, monkeypatch):
+    monkeypatch.setattr("owners.pool.wait.time.sleep", lambda _: pytest.fail("it waits"))
     bench.zswap.store(TYPE, 5, page(5))
     bench.pool.pages.set_moving([0], moving=True)
     with pytest.raises(ContextError, match="under move"):
