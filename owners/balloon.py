@@ -36,7 +36,12 @@ class Balloon(PinOwner):
     name = "balloon"
 
     def __init__(self, source: PageSource, *, registry: PinRegistry | None = None) -> None:
-        """An empty balloon; with a registry, its pages can move."""
+        """An empty balloon; with a registry, its pages can move.
+
+        Args:
+            source: where pages come from.
+            registry: where they are pinned; None pins nothing.
+        """
         self.host: set[int] = set()
         self._source = source
         self._registry = registry

@@ -22,7 +22,12 @@ __all__ = ["is_registered", "require_registered", "unpin", "unpin_many", "unpin_
 
 
 def is_registered(registry: PinRegistry, owner: PinOwner) -> bool:
-    """Whether an owner may pin, and is asked."""
+    """Whether an owner may pin, and is asked.
+
+    Args:
+        registry: where it may be known.
+        owner: the one in question.
+    """
     return any(known is owner for known in registry.owners)
 
 
@@ -62,6 +67,10 @@ def unpin_many(
 ) -> None:
     """`unpin` of a column; arguments as for `PinRegistry.unpin_many`.
 
+    Args:
+        registry: where the frames were pinned.
+        pfns, owner, privates: of the pins, shape (n,).
+
     Raises:
         NotPinnedError: the owner is registered, and has not all of these pins.
     """
@@ -76,6 +85,11 @@ def unpin_range(
     registry: PinRegistry, start: int, stop: int, owner: PinOwner, privates: Any = None
 ) -> None:
     """`unpin` of a range; arguments as for `PinRegistry.unpin_range`.
+
+    Args:
+        registry: where the frames were pinned.
+        start, stop: the frames, the last one not included.
+        owner, privates: of the pins.
 
     Raises:
         NotPinnedError: the owner is registered, and has not all of these pins.

@@ -76,7 +76,12 @@ class HugePageList(Protocol):
         """A user drops a page."""
 
     def hand_over(self, head: int, target: int) -> None:
-        """The users of one page have another from here on."""
+        """The users of one page have another from here on.
+
+        Args:
+            head: of the page that has them.
+            target: head of the page that gets them.
+        """
 
     def give_back(self, head: int) -> None:
         """A free page goes back to the allocator."""
@@ -98,7 +103,13 @@ class HugetlbPages(PinOwner):
     def __init__(
         self, source: PageSource, pool: HugePageList, *, registry: PinRegistry | None = None
     ) -> None:
-        """Adopt the pages that the pool has, and follow what becomes of them."""
+        """Adopt the pages that the pool has, and follow what becomes of them.
+
+        Args:
+            source: the machine's frames.
+            pool: of huge pages.
+            registry: where they are pinned.
+        """
         self.may_dissolve = False
         self._source = source
         self._pool = pool

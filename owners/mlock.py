@@ -48,7 +48,13 @@ class Mlock(BatchOwner):
     name = "mlock"
 
     def __init__(self, frames: Frames, registry: PinRegistry, *, may_move: bool = True) -> None:
-        """Nothing is locked yet."""
+        """Nothing is locked yet.
+
+        Args:
+            frames: the columns.
+            registry: where locked pages are pinned.
+            may_move: compact_unevictable_allowed.
+        """
         self.may_move = may_move
         self._frames = frames
         self._registry = registry
@@ -62,6 +68,10 @@ class Mlock(BatchOwner):
 
     def lock(self, space: AddressSpace, vpns: Vpns) -> Verdict:
         """Lock pages that are present, all or none.  Locking twice locks once, as mlock does.
+
+        Args:
+            space: whose pages.
+            vpns: which of them, shape (n,).
 
         Returns:
             YES, or AGAIN where one is under move by this very thread, or has just been
@@ -99,6 +109,10 @@ class Mlock(BatchOwner):
 
     def unlock(self, space: AddressSpace, vpns: Vpns) -> None:
         """Unlock pages; needed before they are unmapped.  Others are left as they are.
+
+        Args:
+            space: whose pages.
+            vpns: which of them, shape (n,).
 
         Raises:
             PinpageError: one is outside of the space.

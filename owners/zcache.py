@@ -161,6 +161,10 @@ class Zcache:
     def put(self, key: CleanKey, page: bytes) -> bool:
         """Keep a clean page; False if it is not kept, and an older copy is gone either way.
 
+        Args:
+            key: names the page.
+            page: its 4096 bytes.
+
         Raises:
             PinpageError: no such pool, an inode or index that does not fit 64 bits, or not a
                 whole page.
@@ -217,7 +221,12 @@ class Zcache:
         self.counters.invalidated += self._forget(key)
 
     def invalidate_inode(self, pool: int, inode: int) -> None:
-        """Forget every page of a file."""
+        """Forget every page of a file.
+
+        Args:
+            pool: of the file system.
+            inode: of the file.
+        """
         self._require_pool(pool)
         with self._lock:
             indexes = list(self._index[pool].get(inode, ()))

@@ -97,7 +97,12 @@ class AioRings(PinOwner):
     name = "aio"
 
     def __init__(self, source: PageSource, *, registry: PinRegistry | None = None) -> None:
-        """No contexts yet; with a registry, ring pages can move."""
+        """No contexts yet; with a registry, ring pages can move.
+
+        Args:
+            source: where ring pages come from.
+            registry: where they are pinned; None pins nothing.
+        """
         self._source = source
         self._registry = registry
         self._contexts: dict[int, AioContext] = {}
@@ -182,6 +187,10 @@ class AioRings(PinOwner):
         (The kernel admits no more requests than the ring holds; here the completion gets EAGAIN.)
         Never waits: while a page it needs is quiet, the event is kept beside the ring.
 
+        Args:
+            ctx_id: from `setup`.
+            event: what user space will read.
+
         Raises:
             PinpageError: the event is none, or has a value that its field cannot hold.
         """
@@ -200,6 +209,10 @@ class AioRings(PinOwner):
     def get_events(self, ctx_id: int, nr_events: int) -> list[IoEvent] | Errno:
         """Up to `nr_events` completions, oldest first; EAGAIN while another reads or it moves.
 
+        Args:
+            ctx_id: from `setup`.
+            nr_events: at most that many.
+
         Raises:
             PinpageError: `nr_events` is no number of events.
         """
@@ -210,6 +223,10 @@ class AioRings(PinOwner):
         self, ctx_id: int, nr_events: int
     ) -> Generator[str, None, list[IoEvent] | Errno]:
         """`get_events` in steps: a reader may be preempted with the ring mutex held.
+
+        Args:
+            ctx_id: from `setup`.
+            nr_events: at most that many.
 
         Yields:
             What it has just done.

@@ -78,5 +78,10 @@ def wanted(flags: Foll) -> Wanted:
 
 
 def maybe_dma_pinned(frames: Frames, pfns: Pfns) -> Mask:
-    """`Frames.maybe_dma_pinned`."""
+    """`Frames.maybe_dma_pinned`.
+
+    Args:
+        frames: the columns.
+        pfns: which frames, shape (n,).
+    """
     return frames.maybe_dma_pinned(pfns)

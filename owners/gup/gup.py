@@ -192,7 +192,14 @@ class Gup:
         return np.unique(pfns[~is_longterm_pinnable(self.host, pfns)])
 
     def pin_steps(self, space: AddressSpace, vpn: int, pinner: Pinner, flags: Foll) -> PinSteps:
-        """One page, fast path first, step by step; raises as `get_user_pages`, at once."""
+        """One page, fast path first, step by step; raises as `get_user_pages`, at once.
+
+        Args:
+            space: whose page.
+            vpn: which page of it.
+            pinner: who is to hold the pin.
+            flags: FOLL_ flags.
+        """
         how, vpn = self._wanted(space, vpn, pinner, flags)
         return self._pin(space, vpn, pinner, how)
 
@@ -308,7 +315,12 @@ class Gup:
             self.counters.nr_foll_pin_released += is_long
 
     def put_steps(self, pinner: Pinner, pin_id: int) -> Generator[GupStep, None, None]:
-        """`put_user_pages` of one pin, step by step."""
+        """`put_user_pages` of one pin, step by step.
+
+        Args:
+            pinner: who holds the pin.
+            pin_id: which of its pins.
+        """
         is_long = pinner.references_of(pin_id) > 1
         yield from self._unpin(pinner, pin_id)
         self.counters.nr_foll_pin_released += is_long
@@ -327,13 +339,23 @@ class Gup:
     # Fork.
 
     def fork(self, parent: AddressSpace, name: str) -> AddressSpace | None:
-        """`Memory.fork`, with pages that it copied early counted; returns and costs the same."""
+        """`Memory.fork`, with pages that it copied early counted; returns and costs the same.
+
+        Args:
+            parent: whose pages the child shares.
+            name: of the child.
+        """
         return run_out(self.fork_steps(parent, name))
 
     def fork_steps(
         self, parent: AddressSpace, name: str
     ) -> Generator[GupStep, None, AddressSpace | None]:
-        """`fork`, step by step."""
+        """`fork`, step by step.
+
+        Args:
+            parent: whose pages the child shares.
+            name: of the child.
+        """
         steps = self.host.memory.fork_steps(parent, name)
         while True:
             try:

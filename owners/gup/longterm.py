@@ -26,7 +26,12 @@ _LOST_RACE = (Reason.ALREADY_ISOLATED, Reason.RACED_FREE)
 
 
 def is_longterm_pinnable(host: GupHost, pfns: Pfns) -> Mask:
-    """Which frames may be pinned for long, bool[n].  Cost: three column lookups."""
+    """Which frames may be pinned for long, bool[n].  Cost: three column lookups.
+
+    Args:
+        host: the machine.
+        pfns: which frames, shape (n,).
+    """
     types = host.pageblocks.types_of(pfns)
     is_movable_zone = np.array([zone.kind == ZoneKind.MOVABLE for zone in host.zones])
     mask: Mask = ~np.isin(types, _FORBIDDEN_TYPES) & ~is_movable_zone[host.frames.zone[pfns]]

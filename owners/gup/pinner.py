@@ -37,7 +37,12 @@ class MoveHandler(Protocol):
     """What a pinner does around a move of one of its pages."""
 
     def quiesce(self, pin_id: int, mode: Mode) -> Verdict:
-        """Yes: until `resume` nothing of ours reads or writes the page."""
+        """Yes: until `resume` nothing of ours reads or writes the page.
+
+        Args:
+            pin_id: of the pinner's pin on the page.
+            mode: how long the mover would wait.
+        """
 
     def resume(self, pin_id: int) -> None:
         """It is over; the page is where `Pinner.pfn_of` says, moved or not."""
@@ -77,6 +82,11 @@ class Pinner(PinOwner):
         handler: MoveHandler | None = None,
     ) -> None:
         """Hold nothing yet.
+
+        Args:
+            name: of the owner.
+            registry: where its pins are registered; None: no mover can ask it.
+            handler: what it does around a move; None: its pages do not move.
 
         Raises:
             PinpageError: a handler without a registry: it would never be called.
@@ -141,7 +151,12 @@ class Pinner(PinOwner):
     # For `owners.gup.gup`: the two halves of pinning and of unpinning.
 
     def hold(self, pfn: int, nr_references: int) -> int:
-        """Write down a pin whose references are taken; not registered yet.  Its id."""
+        """Write down a pin whose references are taken; not registered yet.  Its id.
+
+        Args:
+            pfn: the frame.
+            nr_references: taken on it, 1 or 1024.
+        """
         pin_id = self._next_id
         self._next_id = pin_id + 1
         self._nr_references[pin_id] = nr_references

@@ -33,7 +33,13 @@ class InFlight(BatchOwner):
     """
 
     def __init__(self, name: str, policy: Policy, wait_bound_s: float) -> None:
-        """Answer by `policy`; `wait_bound_s` for all pages of one question together."""
+        """Answer by `policy`; `wait_bound_s` for all pages of one question together.
+
+        Args:
+            name: of the owner.
+            policy: what to answer for a page in flight.
+            wait_bound_s: for all pages of one question together.
+        """
         self.name = name
         self._policy = policy
         self._wait_bound_s = wait_bound_s

@@ -178,6 +178,11 @@ class RealDevice:
     def register(self, space: AddressSpace, vpn: int, nr_pages: int) -> int:
         """Pin a buffer for long: only such pages can be read into or written from.
 
+        Args:
+            space: whose pages.
+            vpn: the first.
+            nr_pages: how many.
+
         Returns:
             OK, or the errno of get_user_pages.
 
@@ -191,6 +196,10 @@ class RealDevice:
 
     def unregister(self, space: AddressSpace, vpn: int) -> None:
         """Unregister a buffer; of a closed device, too.
+
+        Args:
+            space: whose pages.
+            vpn: where the buffer was registered.
 
         Raises:
             PinpageError: none is registered there, or requests are in flight.
@@ -206,6 +215,13 @@ class RealDevice:
 
         It may be larger than one system call can be.  Where the file gives or takes less than
         all of it the completion says why, and some of it may have been done.
+
+        Args:
+            op: which way the data go.
+            space: whose pages.
+            vpn: the first.
+            nr_pages: how many.
+            block: first block of the disk, one to a page.
 
         Raises:
             PinpageError: beyond the device, or pages of no registered buffer; not an `Op`;

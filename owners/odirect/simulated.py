@@ -130,6 +130,11 @@ class SimulatedDevice:
     def register(self, space: AddressSpace, vpn: int, nr_pages: int) -> int:
         """Pin a buffer for long, as RDMA does; OK, or the errno of get_user_pages.
 
+        Args:
+            space: whose pages.
+            vpn: the first.
+            nr_pages: how many.
+
         Raises:
             PinpageError: a buffer is registered at this address already.
         """
@@ -137,6 +142,10 @@ class SimulatedDevice:
 
     def unregister(self, space: AddressSpace, vpn: int) -> None:
         """Unregister a buffer.
+
+        Args:
+            space: whose pages.
+            vpn: where the buffer was registered.
 
         Raises:
             PinpageError: none is registered there, or a request is in flight on it.
@@ -150,6 +159,13 @@ class SimulatedDevice:
 
     def submit(self, op: Op, space: AddressSpace, vpn: int, nr_pages: int, block: int) -> int:
         """Begin a request on `nr_pages` pages from `vpn` on, to blocks from `block` on.
+
+        Args:
+            op: which way the data go.
+            space: whose pages.
+            vpn: the first.
+            nr_pages: how many.
+            block: first block of the disk, one to a page.
 
         Returns:
             Its id, or an errno: then no page is pinned.
@@ -308,7 +324,12 @@ class SimulatedDevice:
     # What it answers for a page (owners.gup.pinner.MoveHandler).
 
     def quiesce(self, pin_id: int, mode: Mode) -> Verdict:
-        """By policy, where the device works on the page; Yes where it does not."""
+        """By policy, where the device works on the page; Yes where it does not.
+
+        Args:
+            pin_id: of the device's pin on the page.
+            mode: how long the mover would wait.
+        """
         request = self._by_pin.get(pin_id)
         if request is None:
             return self._quiesce_buffer(pin_id)

@@ -141,7 +141,12 @@ class IoThreads:
     # The machine's thread.
 
     def start(self, name: str, nr_threads: int) -> None:
-        """Start the threads, all or none."""
+        """Start the threads, all or none.
+
+        Args:
+            name: of the threads.
+            nr_threads: how many.
+        """
         for number in range(nr_threads):
             thread = threading.Thread(
                 target=self._work, args=(number,), name=f"{name}-{number}", daemon=True
@@ -263,6 +268,10 @@ class IoThreads:
     def hold(self, registry: PinRegistry, pins: PinIds) -> HeldPins:
         """Pin the frames of a request, all of them.
 
+        Args:
+            registry: where to pin.
+            pins: the request's, of its buffer.
+
         Raises:
             OwnerError: the flights were forced out; nothing is pinned.
         """
@@ -308,7 +317,12 @@ class IoThreads:
         return number if verdict is Verdict.YES else None
 
     def unpin(self, registry: PinRegistry, held: HeldPins) -> None:
-        """Take the pins of a request back: the pin first, then its number."""
+        """Take the pins of a request back: the pin first, then its number.
+
+        Args:
+            registry: where they are pinned.
+            held: from `hold`.
+        """
         for pfn, number in held:
             unpin(registry, pfn, self._flights, number)
             self._flights.end(number)

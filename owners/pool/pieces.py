@@ -29,6 +29,11 @@ class Piece:
 def pieces_of(pfns: list[int], start: int, nr_bytes: int) -> list[Piece]:
     """Bytes [start, start + nr_bytes) of a zspage, frame by frame.
 
+    Args:
+        pfns: frames of the zspage, in order.
+        start: first byte of the zspage.
+        nr_bytes: how many.
+
     >>> pieces_of([7, 3], 4000, 200)
     [Piece(pfn=7, offset=4000, nr_bytes=96), Piece(pfn=3, offset=0, nr_bytes=104)]
     """
@@ -42,12 +47,23 @@ def pieces_of(pfns: list[int], start: int, nr_bytes: int) -> list[Piece]:
 
 
 def read_pieces(contents: Contents, pieces: list[Piece]) -> bytes:
-    """The bytes, in one piece."""
+    """The bytes, in one piece.
+
+    Args:
+        contents: of the frames.
+        pieces: in the order of the bytes.
+    """
     return b"".join(contents.read(p.pfn, p.offset, p.nr_bytes) for p in pieces)
 
 
 def write_pieces(contents: Contents, pieces: list[Piece], data: bytes) -> None:
-    """Write bytes over the pieces; fewer than they hold leave the rest as it was."""
+    """Write bytes over the pieces; fewer than they hold leave the rest as it was.
+
+    Args:
+        contents: of the frames.
+        pieces: in the order of the bytes.
+        data: the bytes.
+    """
     at = 0
     for piece in pieces:
         part = data[at : at + piece.nr_bytes]
@@ -56,7 +72,12 @@ def write_pieces(contents: Contents, pieces: list[Piece], data: bytes) -> None:
 
 
 def view_of(contents: Contents, pieces: list[Piece]) -> NDArray[np.uint8] | None:
-    """The bytes themselves, uint8[n], where they are one run of an arena; else None."""
+    """The bytes themselves, uint8[n], where they are one run of an arena; else None.
+
+    Args:
+        contents: of the frames.
+        pieces: in the order of the bytes.
+    """
     if len(pieces) != 1 or not isinstance(contents, ArenaContents):
         return None
     piece = pieces[0]

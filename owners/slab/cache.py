@@ -88,6 +88,13 @@ class Slabs:
     ) -> "SlabCache":
         """A cache of objects of `nr_bytes` (kmem_cache_create); with `ops` they can move.
 
+        Args:
+            name: of the cache and owner.
+            nr_bytes: of an object.
+            order: 2^order frames to a slab.
+            ctor: gives the bytes of a fresh object; None: nothing is written.
+            ops: what users do around a move; None: slabs do not move.
+
         Raises:
             PinpageError: the name is taken, the order is not 0..3, or no object fits a slab.
         """
@@ -146,7 +153,17 @@ class SlabCache(BatchOwner):
         ctor: Constructor | None,
         ops: ObjectOps | None,
     ) -> None:
-        """Use `Slabs.create`."""
+        """Use `Slabs.create`.
+
+        Args:
+            name: of the cache and owner.
+            memory: where slabs come from.
+            registry: where they are pinned; None pins nothing.
+            nr_bytes: of an object.
+            order: 2^order frames to a slab.
+            ctor: gives the bytes of a fresh object; None: nothing is written.
+            ops: what users do around a move; None: slabs do not move.
+        """
         self.name = name
         self.order = order
         self.stride = -(-nr_bytes // _ALIGN) * _ALIGN

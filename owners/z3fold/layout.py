@@ -91,6 +91,11 @@ def nr_free_chunks(chunks: Sequence[int], start_middle: int) -> int:
 def free_slot(chunks: Sequence[int], start_middle: int, wanted: int) -> int:
     """The slot that an object of `wanted` chunks goes to, on a page that has the gap.
 
+    Args:
+        chunks: of first, middle and last, 0 where there is no object.
+        start_middle: chunk at which the middle object starts.
+        wanted: chunks of the object to place.
+
     >>> free_slot((0, 0, 0), 0, 9), free_slot((9, 0, 0), 0, 9), free_slot((9, 0, 9), 0, 9)
     (0, 2, 1)
     >>> free_slot((0, 10, 0), 12, 11)
@@ -104,6 +109,11 @@ def free_slot(chunks: Sequence[int], start_middle: int, wanted: int) -> int:
 
 def slot_chunk(slot: int, chunks: int, start_middle: int) -> int:
     """Chunk of the page at which the object of `chunks` chunks in `slot` starts.
+
+    Args:
+        slot: FIRST, MIDDLE or LAST.
+        chunks: of the object.
+        start_middle: chunk at which the middle object starts.
 
     >>> slot_chunk(FIRST, 20, 0), slot_chunk(LAST, 20, 0), slot_chunk(FIRST, HEADLESS, 0)
     (2, 44, 0)
@@ -120,6 +130,10 @@ def settled_middle(chunks: Sequence[int], start_middle: int) -> tuple[int, int] 
 
     Alone on its page it becomes the first object; with one neighbour it moves up to it, if
     that is worth a copy; between two it stays.  None: nothing to do.
+
+    Args:
+        chunks: of first, middle and last, 0 where there is no object.
+        start_middle: chunk at which the middle object starts.
 
     >>> settled_middle((0, 10, 0), 22), settled_middle((9, 10, 0), 22)
     ((0, 2), (1, 11))

@@ -48,7 +48,12 @@ class HandleForm(Protocol):
         """Whether a page can change its frame without a handle going stale."""
 
     def encode(self, page_id: int, slot: int) -> int:
-        """The handle of the live object in `slot`."""
+        """The handle of the live object in `slot`.
+
+        Args:
+            page_id: the object's page.
+            slot: its place there.
+        """
 
     def decode(self, handle: int) -> tuple[int, int]:
         """Page id and slot of the object that `handle` names.
@@ -58,7 +63,11 @@ class HandleForm(Protocol):
         """
 
     def encode_many(self, page_ids: PageIds, slots: NDArray[np.int64]) -> Handles:
-        """`encode` for many live objects, shape (n,)."""
+        """`encode` for many live objects, shape (n,).
+
+        Args:
+            page_ids, slots: page, and place there, of each; shape (n,).
+        """
 
     def decode_many(self, handles: Handles) -> tuple[PageIds, NDArray[np.int64]]:
         """`decode` for many handles: ids and slots, both shape (n,).

@@ -190,6 +190,10 @@ class ZbudPool(BuddyPool):
         The page moves to the LRU head first and stays on its lists: unless the pool is
         `exclusive`, it may gain an object, or a second reclaimer, meanwhile.
 
+        Args:
+            page_id: of a page of this pool.
+            callback: evicts or unuses one object.
+
         Yields:
             At each point where the pool lock is free and others may run; the last value
             says whether our own put freed the frame.

@@ -46,7 +46,12 @@ class ZbudReclaim:
     name = "zbud-reclaim"
 
     def __init__(self, source: PageSource, pools: Sequence[ZbudPool]) -> None:
-        """`pools` is read at every call: a pool that joins the list later is known."""
+        """`pools` is read at every call: a pool that joins the list later is known.
+
+        Args:
+            source: the machine's frames.
+            pools: read at every call: one that joins the list later is known.
+        """
         self._source = source
         self._pools = pools
         self._nr_callbacks = 0
@@ -62,12 +67,21 @@ class ZbudReclaim:
         return self._nr_callbacks
 
     def claims(self, start: int, stop: int) -> Mask:
-        """Frames typed zbud."""
+        """Frames typed zbud.
+
+        Args:
+            start, stop: the frames, the last one not included.
+        """
         is_zbud: Mask = self._source.frames.mapcount[start:stop] == MAPCOUNT_ZBUD
         return is_zbud
 
     def ask(self, pfns: Pfns, mode: Mode) -> tuple[Answers, NDArray[np.uint8]]:
-        """RELEASE for frames typed zbud: a look without locks, and so only a hint."""
+        """RELEASE for frames typed zbud: a look without locks, and so only a hint.
+
+        Args:
+            pfns: which frames, shape (n,).
+            mode: how long the caller would wait.
+        """
         is_zbud = self._source.frames.mapcount[pfns] == MAPCOUNT_ZBUD
         answers = np.where(is_zbud, Answer.RELEASE, Answer.NO).astype(np.uint8)
         return answers, np.where(is_zbud, Reason.MOVED, Reason.NO_OWNER).astype(np.uint8)
@@ -78,7 +92,13 @@ class ZbudReclaim:
         return is_zbud.astype(np.uint8), ("unknown", "zbud")
 
     def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
-        """Nothing: the handles embed the frame."""
+        """Nothing: the handles embed the frame.
+
+        Args:
+            pfns: which frames, shape (n,).
+            targets: left alone.
+            mode: how long the caller would wait.
+        """
         return MoveReport(
             reasons=np.full(len(pfns), Reason.NO_CALLBACK, dtype=np.uint8),
             targets=np.full(len(pfns), -1, dtype=np.int64),
@@ -86,6 +106,10 @@ class ZbudReclaim:
 
     def release(self, pfns: Pfns, mode: Mode) -> NDArray[np.uint8]:
         """Isolate all, then reclaim one after the other (zbud_reclaim_pages).
+
+        Args:
+            pfns: which frames, shape (n,).
+            mode: how long the caller would wait.
 
         Returns:
             RELEASED where the frame is free; OWNER_BUSY where an object stayed, whatever the

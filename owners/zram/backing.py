@@ -26,7 +26,12 @@ class BackingStore(Protocol):
         """One block, 4096 bytes.  May raise OSError."""
 
     def write(self, block: int, page: bytes) -> None:
-        """Write one block.  May raise OSError."""
+        """Write one block.  May raise OSError.
+
+        Args:
+            block: which.
+            page: its 4096 bytes.
+        """
 
 
 class BytesBacking:

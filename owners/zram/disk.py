@@ -41,6 +41,10 @@ class ZramDisk(io.RawIOBase):
     def pread(self, offset: int, nr_bytes: int) -> bytes:
         """Bytes from `offset` on, fewer at the end of the disk.
 
+        Args:
+            offset: first byte of the disk.
+            nr_bytes: at most that many.
+
         Raises:
             PinpageError: a negative offset or number of bytes; or the disk is closed.
             OSError: the backing store failed.
@@ -58,6 +62,10 @@ class ZramDisk(io.RawIOBase):
 
     def pwrite(self, offset: int, data: bytes) -> int:
         """Write bytes at `offset`; how many: fewer at the end of the disk or of memory.
+
+        Args:
+            offset: first byte of the disk.
+            data: the bytes.
 
         Raises:
             PinpageError: a negative offset, or no bytes; or the disk is closed.
@@ -102,6 +110,10 @@ class ZramDisk(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to a byte; beyond the end is allowed, as in any file.
+
+        Args:
+            offset: in bytes, from where `whence` says.
+            whence: SEEK_SET, SEEK_CUR or SEEK_END.
 
         Raises:
             PinpageError: before the first byte, or from no place; or the disk is closed.

@@ -67,7 +67,15 @@ class ZramTable:
         nr_bytes: int = 0,
         element: int = 0,
     ) -> None:
-        """Make a row say where its page is now."""
+        """Make a row say where its page is now.
+
+        Args:
+            slot: which row.
+            flags: what its page is; STORED is added.
+            handle: of its object.
+            nr_bytes: of its object.
+            element: the word that fills the page, or the block.
+        """
         self.handle[slot] = handle
         self.nr_bytes[slot] = nr_bytes
         self.flags[slot] = flags | SlotFlag.STORED
@@ -81,7 +89,12 @@ class ZramTable:
         self._touch(slot)
 
     def has(self, slot: int, flag: SlotFlag) -> bool:
-        """Whether a row has all of these flags."""
+        """Whether a row has all of these flags.
+
+        Args:
+            slot: which row.
+            flag: all of these flags.
+        """
         return self.flags.item(slot) & flag == flag
 
     def with_flags(self, flags: SlotFlag, but_not: SlotFlag = SlotFlag.NONE) -> NDArray[np.int64]:

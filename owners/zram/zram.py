@@ -179,6 +179,10 @@ class Zram:
     def discard(self, slot: int, count: int = 1) -> None:
         """Forget pages; they read as zeros from now on.
 
+        Args:
+            slot: the first page.
+            count: how many.
+
         Raises:
             PinpageError: no such pages.
         """

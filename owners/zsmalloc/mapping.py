@@ -47,7 +47,14 @@ class ZsMapping:
     def open(
         cls, contents: Contents, handle: int, pieces: list[Piece], mode: MapMode
     ) -> "ZsMapping":
-        """Map the bytes of `pieces`; they must not move while the mapping is open."""
+        """Map the bytes of `pieces`; they must not move while the mapping is open.
+
+        Args:
+            contents: of the frames.
+            handle: of the object.
+            pieces: its bytes, which must not move while the mapping is open.
+            mode: what the mapper will do.
+        """
         view = view_of(contents, pieces)
         is_copy = view is None
         if view is None:

@@ -147,6 +147,10 @@ class ZsPool(ObjectPool):
         MOVABLE is dropped from `gfp` where the pool's pages cannot move: a page that stays
         for good must not stand where memory is kept movable.
 
+        Args:
+            nr_bytes: of the object.
+            gfp: for new pages, if any are needed.
+
         Returns:
             EINVAL for a size outside 1..4096, ENOMEM when there are no pages.
         """
@@ -183,6 +187,10 @@ class ZsPool(ObjectPool):
 
     def map(self, handle: int, mode: MapMode = MapMode.RW) -> ZsMapping | Errno:
         """See an object's bytes; until `unmap` its zspage stays where it is.
+
+        Args:
+            handle: of the object.
+            mode: what the mapper will do.
 
         Returns:
             EAGAIN while a page of the zspage is under move.
@@ -224,7 +232,12 @@ class ZsPool(ObjectPool):
         return self._classes[self.zspages.class_index.item(zspage)]
 
     def pieces(self, zspage: int, index: int, offset: int, nr_bytes: int) -> list[Piece]:
-        """Where bytes [offset, offset + nr_bytes) of the user's part of an object are."""
+        """Where bytes [offset, offset + nr_bytes) of the user's part of an object are.
+
+        Args:
+            zspage, index: the object's zspage, and its place there.
+            offset, nr_bytes: which bytes of the user's part.
+        """
         size_class = self.class_at(zspage)
         start = index * size_class.nr_bytes + size_class.header_nr_bytes + offset
         return pieces_of(self.zspages.pfns(zspage), start, nr_bytes)
@@ -234,7 +247,11 @@ class ZsPool(ObjectPool):
         return not self.zspages.nr_maps.item(zspage) and self._in_place(zspage)
 
     def remove_object(self, zspage: int, index: int) -> bool:
-        """Take an object out of its zspage; True if that was the last, and the zspage went."""
+        """Take an object out of its zspage; True if that was the last, and the zspage went.
+
+        Args:
+            zspage, index: the object's zspage, and its place there.
+        """
         size_class, inuse = self.class_at(zspage), self.zspages.inuse.item(zspage)
         self.zspages.free_cell(zspage, index)
         if inuse > 1:
@@ -245,7 +262,12 @@ class ZsPool(ObjectPool):
         return True
 
     def place_object(self, zspage: int, slot: int) -> int:
-        """The handle in `slot` names a free object of the zspage from now on; its index."""
+        """The handle in `slot` names a free object of the zspage from now on; its index.
+
+        Args:
+            zspage: one with a free object.
+            slot: of the handle.
+        """
         inuse = self.zspages.inuse.item(zspage)
         index = self.zspages.take_cell(zspage, slot)
         self.handles.record(slot, zspage, index)

@@ -93,7 +93,12 @@ class Zspages:
     # Zspages.
 
     def add(self, size_class: SizeClass, pfns: Pfns) -> int:
-        """A zspage of the class on these frames, all its objects free; its id."""
+        """A zspage of the class on these frames, all its objects free; its id.
+
+        Args:
+            size_class: of its objects.
+            pfns: its frames, in order.
+        """
         free_ids = self._free_ids.setdefault(size_class.index, [])
         zspage = free_ids.pop() if free_ids else self._new_id(size_class)
         base = self.base.item(zspage)
@@ -133,7 +138,11 @@ class Zspages:
         return index
 
     def free_cell(self, zspage: int, index: int) -> None:
-        """The object is free: the first to be used again."""
+        """The object is free: the first to be used again.
+
+        Args:
+            zspage, index: the object's zspage, and its place there.
+        """
         self.cell[self.base.item(zspage) + index] = ~self.first_free.item(zspage)
         self.first_free[zspage] = index
         self.inuse[zspage] -= 1
@@ -194,7 +203,11 @@ class Zspages:
             self.mover[page_ids >> _PLACE_BITS] = threading.get_ident()
 
     def repoint(self, page_ids: ZsPageIds, targets: Pfns) -> None:
-        """The pages are at `targets` now; pages of one zspage may go in one batch."""
+        """The pages are at `targets` now; pages of one zspage may go in one batch.
+
+        Args:
+            page_ids, targets: page, and its new frame; shape (n,).
+        """
         self.pfn.reshape(-1)[page_ids] = targets
 
     def check(self, classes: tuple[SizeClass, ...]) -> None:

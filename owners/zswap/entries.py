@@ -35,7 +35,12 @@ class ZswapTree:
     __slots__ = ("lock", "pool", "rows", "swap_type")
 
     def __init__(self, swap_type: int, pool: Zpool) -> None:
-        """Empty.  `lock` protects `rows` and the reference counts of the entries."""
+        """Empty.  `lock` protects `rows` and the reference counts of the entries.
+
+        Args:
+            swap_type: whose entries.
+            pool: where their objects are.
+        """
         self.swap_type = swap_type
         self.pool = pool
         self.rows: dict[int, int] = {}
@@ -79,7 +84,13 @@ class ZswapEntries:
         self.swap_type: NDArray[np.uint8] = np.zeros(_FIRST_CAPACITY, dtype=np.uint8)
 
     def add(self, swap_type: int, offset: int, handle: int, length: int) -> int:
-        """A row with one reference, the tree's, for an entry not in the tree yet."""
+        """A row with one reference, the tree's, for an entry not in the tree yet.
+
+        Args:
+            swap_type, offset: the slot.
+            handle: of the object in the type's pool.
+            length: compressed bytes, the header not counted.
+        """
         with self._lock:
             if self._free:
                 row = self._free.pop()
@@ -100,6 +111,10 @@ class ZswapEntries:
         lengths: NDArray[np.int32],
     ) -> None:
         """Add and insert many entries, one reference each; arrays of shape (n,).
+
+        Args:
+            tree: of the swap type.
+            offsets, handles, lengths: slot, object and compressed bytes of each; shape (n,).
 
         Raises:
             PinpageError: an offset twice, or in the tree already; nothing has changed then.

@@ -167,15 +167,28 @@ class Zswap:
     # mm.swap.swapops.FrontSwap
 
     def store(self, swap_type: int, offset: int, page: bytes) -> bool:
-        """Keep a page; False if it must go to disk."""
+        """Keep a page; False if it must go to disk.
+
+        Args:
+            swap_type, offset: the slot.
+            page: its 4096 bytes.
+        """
         return self.store_page(swap_type, offset, page) == Errno.OK
 
     def load(self, swap_type: int, offset: int) -> bytes | None:
-        """The page, or None if it was written back, never stored, or invalidated."""
+        """The page, or None if it was written back, never stored, or invalidated.
+
+        Args:
+            swap_type, offset: the slot.
+        """
         return run_out(self.load_steps(swap_type, offset))
 
     def invalidate_page(self, swap_type: int, offset: int) -> None:
-        """Forget a slot; does nothing if there is no entry (it was written back)."""
+        """Forget a slot; does nothing if there is no entry (it was written back).
+
+        Args:
+            swap_type, offset: the slot.
+        """
         tree = self._trees.get(swap_type)
         if tree is None:
             return
@@ -194,6 +207,10 @@ class Zswap:
 
     def store_page(self, swap_type: int, offset: int, page: bytes) -> Errno:
         """`store` with the reason.
+
+        Args:
+            swap_type, offset: the slot.
+            page: its 4096 bytes.
 
         Returns:
             OK; ENODEV without a tree; ENOMEM if no page could be reclaimed or had; ENOSPC if the
@@ -226,7 +243,11 @@ class Zswap:
         return Errno.OK
 
     def load_steps(self, swap_type: int, offset: int) -> Generator[None, None, bytes | None]:
-        """`load`, yielding where the tree lock is free and others may run."""
+        """`load`, yielding where the tree lock is free and others may run.
+
+        Args:
+            swap_type, offset: the slot.
+        """
         tree = self._trees.get(swap_type)
         row = self._find_and_get(tree, offset) if tree is not None else NO_ENTRY
         if tree is None or row == NO_ENTRY:
@@ -244,6 +265,10 @@ class Zswap:
     def writeback_entry(self, pool: Zpool, handle: int) -> Errno:
         """Write one object to disk and forget it (the pool's evict).
 
+        Args:
+            pool: where the object is.
+            handle: of the object.
+
         Returns:
             OK, also if the entry is gone already; ENOMEM without a cache page; EEXIST if
             the slot is in the swap cache; EAGAIN if a load holds the entry, which will free it.
@@ -251,7 +276,12 @@ class Zswap:
         return run_out(self.writeback_steps(pool, handle))
 
     def writeback_steps(self, pool: Zpool, handle: int) -> Generator[None, None, Errno]:
-        """`writeback_entry`, yielding where the tree lock is free and others may run."""
+        """`writeback_entry`, yielding where the tree lock is free and others may run.
+
+        Args:
+            pool: where the object is.
+            handle: of the object.
+        """
         host = self._require_host()
         found = self._entry_of(pool, handle)
         if found is None:
@@ -290,6 +320,10 @@ class Zswap:
 
     def unuse_entry(self, pool: Zpool, handle: int) -> Errno:
         """Bring one object back to ordinary memory; its slot's last user frees it.
+
+        Args:
+            pool: where the object is.
+            handle: of the object.
 
         Returns:
             ECANCELED if swapoff has begun, OK if the object is gone already (neither counts
@@ -345,7 +379,12 @@ class Zswap:
         handles: Handles,
         compressed: Sequence[bytes],
     ) -> None:
-        """`adopt`, and write headers and compressed bytes; arguments alike."""
+        """`adopt`, and write headers and compressed bytes; arguments alike.
+
+        Args:
+            swap_type, offsets, handles: as for `adopt`.
+            compressed: bytes of each entry, n of them.
+        """
         lengths = np.fromiter(map(len, compressed), dtype=np.int32, count=len(compressed))
         self.adopt(swap_type, offsets, handles, lengths)
         extents = self._require_tree(swap_type).pool.extents_of(handles)

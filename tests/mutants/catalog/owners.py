@@ -14,7 +14,7 @@ LAYOUT = "owners/zbud/layout.py"
 T = "tests/unit/owners"
 ZBUD, LISTS_T, OWNER_T = (
     f"{T}/zbud/test_pool.py",
-    f"{T}/zbud/test_lists.py",
+    f"{T}/pool/test_lists.py",
     f"{T}/zbud/test_owner.py",
 )
 HANDLES_T, ZSWAP_T = f"{T}/zbud/test_handles.py", f"{T}/zswap/test_zswap.py"
