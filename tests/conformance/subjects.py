@@ -86,7 +86,7 @@ class Ballooning(WholePages):
         if key in self.owner._isolated:
             return False
         if key in self.owner._pfn:
-            self.owner._let_go(key)
+            self.owner._give_back(key)
         return True
 
 
