@@ -197,11 +197,11 @@ class RealIo(Buffers):
     def _is_quiet(self, vpn):
         """A request would wait for the mover, which is this very thread: so nobody submits one."""
         pfn, flights = int(self.space.pte[vpn]) - 1, self.device.flights
-        number = flights.take_off()
+        number = flights.begin()
         is_quiet = self.registry.pin(pfn, flights, number, wait=False) is not Verdict.YES
         if not is_quiet:
             self.registry.unpin(pfn, flights, number)
-        flights.land(number)
+        flights.end(number)
         return is_quiet
 
     def _transfer(self, op, vpn):
