@@ -23,13 +23,14 @@ v6.0 movable_operations; several owners per page as in the 2013 pin-page RFC.
 """
 
 from collections.abc import Generator
+from functools import partial
 
-from pinpage.errors import InvariantError
-from pinpage.move.batch import Move
-from pinpage.move.interrupts import ROUNDS, see_through
+from pinpage.move import forward
+from pinpage.move.batch import Batch, carry_out
 from pinpage.move.release import release_many, release_steps
 from pinpage.move.report import MoveReport, Refusal
 from pinpage.move.steps import GivenTargets, Memory, Reasons, Step, TargetSource, run_out
+from pinpage.move.undoing import abandon, undo
 from pinpage.owner import Mode
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
@@ -75,25 +76,8 @@ def move_steps(
         that is and also while it puts things back: the last interrupt is raised at the end.
     Cost: with one pin per frame about 30 column operations per batch and owner.
     """
-    move = Move(registry, memory, sources, targets, mode)
-    try:
-        yield from move.prepare()
-        yield from move.commit()
-        yield from move.undo()
-    except InvariantError:  # nobody knows any more what is true
-        raise
-    except BaseException as error:  # noqa: BLE001 - raised when all is put back
-        last = error
-        for _ in ROUNDS:
-            try:
-                last = see_through(move.abandon, last, move.nr_tries)
-                break
-            except Exception:
-                raise
-            except BaseException as another:  # noqa: BLE001 - struck between two tries
-                last = another
-        raise last  # noqa: B904 - it has its context
-    return move.report()
+    make = partial(Batch, registry, memory, sources, targets)
+    return carry_out(make, partial(_steps, mode=mode), abandon)
 
 
 def move_many(
@@ -101,3 +85,37 @@ def move_many(
 ) -> MoveReport:
     """Run `move_steps` to its end; arguments, errors and cost are the same."""
     return run_out(move_steps(registry, memory, sources, targets, mode))
+
+
+def _steps(batch: Batch, mode: Mode) -> Generator[Step, None, MoveReport]:
+    """What costs nothing to call off, then copy, tell every owner, make it final, and undo."""
+    batch.look_up(lambda owner: owner.can_migrate)
+    yield Step.LOOKUP
+    if len(batch.going):
+        batch.take()
+        yield Step.TAKE
+    for owner, rows in batch.each_owner():
+        forward.isolate(batch, owner, rows, mode)
+        yield Step.ISOLATE
+    for step, act in _BEFORE_OWNERS_MIGRATE:
+        if len(batch.going):
+            act(batch)
+            yield step
+    for owner, rows in batch.each_owner():
+        forward.migrate(batch, owner, rows)
+        yield Step.MIGRATE
+    if len(batch.going):
+        forward.rekey(batch)
+        yield Step.REKEY
+    if len(batch.going):
+        forward.free(batch)
+        yield Step.FREE
+    yield from undo(batch)
+    return MoveReport(batch.reasons, batch.where, batch.refusals)
+
+
+_BEFORE_OWNERS_MIGRATE = (
+    (Step.TARGET, forward.find_targets),
+    (Step.FREEZE, forward.freeze),
+    (Step.COPY, forward.copy),
+)

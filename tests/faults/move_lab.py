@@ -10,13 +10,13 @@ import random
 import numpy as np
 
 import pinpage.migrate
-import pinpage.move.ballot
 import pinpage.move.batch
 import pinpage.move.callbacks
+import pinpage.move.forward
 import pinpage.move.interrupts
+import pinpage.move.pins
 import pinpage.move.release
 import pinpage.move.steps
-import pinpage.move.taking
 import pinpage.move.undoing
 import pinpage.store.marks
 import pinpage.store.owner_table
@@ -33,7 +33,7 @@ MOVE_FILES = {
     module.__file__
     for module in (
         pinpage.move.callbacks,
-        pinpage.move.ballot,
+        pinpage.move.pins,
         pinpage.move.interrupts,
         pinpage.store.owner_table,
         pinpage.migrate,
@@ -41,7 +41,7 @@ MOVE_FILES = {
         pinpage.move.release,
         pinpage.store.marks,
         pinpage.move.steps,
-        pinpage.move.taking,
+        pinpage.move.forward,
         pinpage.testing.world,
         pinpage.move.undoing,
     )

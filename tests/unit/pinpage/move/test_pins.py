@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pinpage.migrate import move_many, release_many
-from pinpage.move.ballot import Ballot, PinState
+from pinpage.move.pins import PinsOfBatch, PinState
 from pinpage.owner import Mode, PinOwner, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.testing.world import World, WorldTargets, column
@@ -40,7 +40,7 @@ class Hostile:
         return self.answer
 
 
-def ballot_of(privates, nr_owners=1):
+def pins_of(privates, nr_owners=1):
     """One frame with a pin for each private, owners in turn; marked as under move."""
     registry = PinRegistry(Topology.uniform(nr_frames=NR_FRAMES))
     owners = [Plain() for _ in range(nr_owners)]
@@ -49,7 +49,7 @@ def ballot_of(privates, nr_owners=1):
     for nth, private in enumerate(privates):
         registry.pin(3, owners[nth % nr_owners], private)
     registry.marks.begin_move(column(3))
-    return registry, owners, Ballot(registry, column(3))
+    return registry, owners, PinsOfBatch(registry, column(3))
 
 
 PRIVATES = {
@@ -69,19 +69,18 @@ def test_the_pin_that_went_is_the_one_that_is_dead(kind, nr_owners):
     """Whatever `==` says of privates: no other row is taken for it."""
     privates = PRIVATES[kind]
     for gone in range(len(privates)):
-        registry, owners, ballot = ballot_of(privates, nr_owners)
+        registry, owners, pins = pins_of(privates, nr_owners)
         owner = owners[gone % nr_owners]
-        kept = ballot.privates(np.arange(len(privates)))
+        kept = pins.privates(np.arange(len(privates)))
         (row,) = [
             row
             for row in range(len(privates))
-            if ballot.owner_of(row) is owner and is_same(kept[row], privates[gone])
+            if pins.owner_of(row) is owner and is_same(kept[row], privates[gone])
         ]
         registry.unpin(3, owner, privates[gone])
-        changed, joined = ballot.refresh(np.array([0]))
-        assert (changed.tolist(), joined.tolist()) == ([0], [])
-        assert np.flatnonzero(ballot.state == PinState.DEAD).tolist() == [row]
-        assert ballot.nr_live.tolist() == [len(privates) - 1]
+        assert not len(pins.refresh(np.array([0]))), "none joined"
+        assert np.flatnonzero(pins.state == PinState.UNPINNED).tolist() == [row]
+        assert pins.nr_live.tolist() == [len(privates) - 1]
 
 
 def is_same(one, other):
@@ -109,7 +108,7 @@ def test_a_frame_moves_with_whatever_privates(kind):
 def test_an_owner_that_was_forced_out_has_no_rows(monkeypatch):
     """Its pins were read, and then it was gone: nobody is asked for it, nothing is raised."""
     for privates in ([1], [1, 2]):
-        registry, (owner, other), _ = ballot_of(privates, 2)
+        registry, (owner, other), _ = pins_of(privates, 2)
         registry.marks.end_move(column(3))
         registry.pin(4, other, 9)
         registry.marks.begin_move(column(3, 4))
@@ -121,16 +120,16 @@ def test_an_owner_that_was_forced_out_has_no_rows(monkeypatch):
             return found
 
         monkeypatch.setattr(registry, "single_pins", read_and_leave)
-        ballot = Ballot(registry, column(3, 4))
-        assert [group.owner for group in ballot.groups] == [other]
-        assert ballot.nr_live.tolist() == [len(privates) - 1, 1]
+        pins = PinsOfBatch(registry, column(3, 4))
+        assert [group.owner for group in pins.owners] == [other]
+        assert pins.nr_live.tolist() == [len(privates) - 1, 1]
 
 
 def test_an_owner_that_is_leaving_comes_last():
-    registry, (first, second), _ = ballot_of([1, 2], 2)
+    registry, (first, second), _ = pins_of([1, 2], 2)
     registry._owners.start_leaving(first)
-    ballot = Ballot(registry, column(3))
-    assert [group.owner for group in ballot.groups] == [second, first]
+    pins = PinsOfBatch(registry, column(3))
+    assert [group.owner for group in pins.owners] == [second, first]
 
 
 # What it costs: the lines that run and the elements that are looked at, not the time.
@@ -160,13 +159,13 @@ def nr_elements_of_refreshes(nr_frames):
     for private in (1, 2):
         registry.pin_many(frames, owner, np.full(nr_frames, private))
     registry.marks.begin_move(frames)
-    ballot = Ballot(registry, frames)
-    ballot.frame, ballot.state = ballot.frame.view(Counting), ballot.state.view(Counting)
+    pins = PinsOfBatch(registry, frames)
+    pins.frame, pins.state = pins.frame.view(Counting), pins.state.view(Counting)
     Counting.nr_elements = 0
     for frame in range(nr_frames):
         registry.unpin(frame, owner, 1)
-        ballot.refresh(frames[frame : frame + 1])
-    assert ballot.nr_live.tolist() == [1] * nr_frames
+        pins.refresh(frames[frame : frame + 1])
+    assert pins.nr_live.tolist() == [1] * nr_frames
     return Counting.nr_elements
 
 
