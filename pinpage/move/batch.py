@@ -104,7 +104,8 @@ class Batch:
     @property
     def going(self) -> Index:
         """Positions that are still pending, ascending."""
-        return np.flatnonzero(self.reasons == PENDING)
+        going: Index = (self.reasons == PENDING).nonzero()[0]
+        return going
 
     @property
     def unpinned(self) -> Index:
@@ -155,7 +156,7 @@ class Batch:
         for owner, all_rows in self.pins.owners:
             rows = self.live(all_rows)
             if len(rows) and self.pins.may_be_stale:
-                self.refresh(np.unique(self.pins.frame[rows]))
+                self.refresh(self.pins.frames_of(rows))
                 rows = self.live(rows)
             if len(rows):
                 yield OwnerRows(owner, rows)
@@ -179,7 +180,7 @@ class Batch:
     def refuse(self, rows: Index, owner: PinOwner, reason: Reason) -> None:
         """An owner decides against the frames of some of its rows."""
         if len(rows):
-            frames = np.unique(self.pins.frame[rows])
+            frames = self.pins.frames_of(rows)
             self.reasons[frames] = reason
             if reason != Reason.OWNER_FAULTY:
                 agreed = self.pins.has(frames, PinState.ISOLATED)
@@ -188,20 +189,19 @@ class Batch:
 
     def ask(self, call: Call, rows: Index) -> None:
         """Make a call that is answered by a verdict for each of some rows."""
-        state = self.pins.state
+        state, answers = self.pins.state, None
 
         def note() -> None:
-            answers = call.answers(self.registry)
-            if answers is None:
+            nonlocal answers
+            if (answers := call.answers(self.registry)) is None:
                 state[rows] = PinState.UNKNOWN
                 return
-            said_yes = answers == Verdict.YES
-            state[rows[: len(answers)]] = np.where(said_yes, PinState.ISOLATED, PinState.WAITING)
+            told = rows[: len(answers)]
+            state[told] = np.where(answers, PinState.WAITING, PinState.ISOLATED)  # Yes is zero
             state[rows[call.in_doubt]] = PinState.UNKNOWN
 
         self.receipt.watch(note, call.make, self.registry)
-        answers = call.answers(self.registry) if call.failure is Reason.MOVED else None
-        if answers is None:
+        if answers is None or call.failure is not Reason.MOVED:
             self.refuse_for(call, rows)
         elif answers.any():
             self.refuse(rows[answers == Verdict.AGAIN], call.owner, Reason.OWNER_AGAIN)
@@ -210,7 +210,7 @@ class Batch:
     def refuse_for(self, call: Call, rows: Index) -> None:
         """An owner was not called, or not about all these: it raised, or it has left meanwhile."""
         if call.failure is Reason.OWNER_AGAIN:  # with its pins, unless it is about to stay
-            self.refresh(np.unique(self.pins.frame[rows]), thorough=True)
+            self.refresh(self.pins.frames_of(rows), thorough=True)
             rows = rows[self.pins.state[rows] < PinState.UNPINNED]
         self.refuse(rows, call.owner, call.failure)
 
@@ -274,8 +274,9 @@ class Batch:
 
     def drop_untaken(self) -> None:
         """Unmark frames that were refused before they were taken."""
-        frames = np.flatnonzero((self.reasons != PENDING) & ~self.taken)
-        self.unmark(self.sources, self.marked, frames)
+        refused = (self.reasons != PENDING) & ~self.taken
+        if refused.any():
+            self.unmark(self.sources, self.marked, np.flatnonzero(refused))
 
     def put_back(self) -> None:
         """Put back every frame that was refused; what was freed meanwhile is a success (R-2)."""

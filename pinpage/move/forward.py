@@ -85,7 +85,7 @@ def migrate(batch: Batch, owner: PinOwner, rows: Index) -> None:
     if told < len(rows):
         batch.refuse_for(call, rows[told:])
     if told:
-        _verify(batch, owner, np.unique(batch.pins.frame[rows[:told]]))
+        _verify(batch, owner, batch.pins.frames_of(rows[:told]))
 
 
 def _verify(batch: Batch, owner: PinOwner, frames: Index) -> None:
@@ -146,7 +146,7 @@ def rekey(batch: Batch) -> None:
 
 def make_whole(batch: Batch) -> None:
     """The pins of frames that were rekeyed follow; then their targets are as free as any frame."""
-    frames = np.flatnonzero(batch.rekeyed & batch.target_marked)
+    frames = (batch.rekeyed & batch.target_marked).nonzero()[0]
     batch.registry.marks.rekey_many(batch.sources[frames], batch.where[frames])
     batch.unmark(batch.where, batch.target_marked, frames)
     left = frames[batch.registry.owner_counts(batch.sources[frames]) > 0]
@@ -156,14 +156,15 @@ def make_whole(batch: Batch) -> None:
 
 def free(batch: Batch) -> None:
     """Empty sources to the free lists; one that somebody still uses, out of circulation (M5)."""
-    frames = np.flatnonzero(batch.rekeyed & batch.taken)
+    frames = (batch.rekeyed & batch.taken).nonzero()[0]
     kept = frames[batch.memory.references(batch.sources[frames]) != 0]
     for frame in kept[~batch.bad_source[kept]].tolist():
         batch.bad_source[frame] = True
         why = f"migrate of pfn {batch.sources[frame]:#x} left a reference"
         batch.blame(batch.pins.only_owner_at_target(frame), frame, why)
     bad = batch.bad_source[frames]
-    batch.reasons[frames] = np.where(bad, Reason.OWNER_FAULTY, Reason.MOVED)
+    batch.reasons[frames] = Reason.MOVED
+    batch.reasons[frames[bad]] = Reason.OWNER_FAULTY
     batch.do(batch.taken, False, frames[bad], batch.memory.quarantine, batch.sources)
-    batch.unmark(batch.sources, batch.marked, np.flatnonzero(batch.rekeyed))
+    batch.unmark(batch.sources, batch.marked, batch.rekeyed.nonzero()[0])
     batch.do(batch.taken, False, frames[~bad], batch.memory.free, batch.sources)

@@ -10,7 +10,6 @@ Cost:  one pin per frame by one owner, the common case: a few numpy calls for th
        of its pins go, and however many owners it has.
 """
 
-import enum
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -32,8 +31,8 @@ Privates = Sequence[Any] | NDArray[Any]
 _SEVERAL = -2
 
 
-class PinState(enum.IntEnum):
-    """What has become of one pin in this move."""
+class PinState:
+    """What has become of one pin in this move; plain ints, which columns compare fast with."""
 
     WAITING = 0
     """Not asked yet, said no, or put back."""
@@ -147,6 +146,11 @@ class PinsOfBatch:
         rows: Index = order[np.repeat(starts[frames], nr_rows) + nth]
         return rows
 
+    def frames_of(self, rows: Index) -> Index:
+        """The frames that some rows are about, ascending, each once."""
+        frames: Index = self.frame[rows]
+        return frames if self._is_single else np.unique(frames)
+
     def sums(self, values: NDArray[np.int64], frames: Index) -> NDArray[np.int64]:
         """Sums of `values` (one per row) over the pins that each of some frames still has."""
         rows = self.rows_of(frames)
@@ -157,7 +161,7 @@ class PinsOfBatch:
         np.add.at(totals, np.searchsorted(frames, self.frame[rows]), values)
         return totals
 
-    def has(self, frames: Index, *states: PinState) -> Mask:
+    def has(self, frames: Index, *states: int) -> Mask:
         """Which of some frames have a pin in one of these states, shape of `frames`."""
         rows = self.rows_of(frames)
         return np.isin(frames, self.frame[rows[np.isin(self.state[rows], states)]])
@@ -202,11 +206,11 @@ class PinsOfBatch:
         return not found <= known.keys()
 
 
-def _grouped(keys: Index) -> Iterator[tuple[int, Index]]:
+def _grouped(keys: NDArray[Any]) -> Iterator[tuple[int, Index]]:
     """Each key and the rows that have it, ascending."""
-    order = np.argsort(keys, kind="stable")
+    order = keys.argsort(kind="stable")
     ordered = keys[order]
-    cuts = (np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist()
+    cuts = ((ordered[1:] != ordered[:-1]).nonzero()[0] + 1).tolist()
     for start, stop in pairwise([0, *cuts, len(keys)]):
         if start < stop:
             yield int(ordered[start]), order[start:stop]

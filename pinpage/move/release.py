@@ -78,7 +78,7 @@ def _release(batch: Batch, owner: PinOwner, rows: Index, mode: Mode) -> None:
     call = batch.call("release", owner, rows, batch.sources, mode)
     batch.ask(call, rows)
     if call.failure is Reason.MOVED:
-        batch.refresh(np.unique(batch.pins.frame[rows]))
+        batch.refresh(batch.pins.frames_of(rows))
         kept = rows[batch.pins.state[rows] == PinState.ISOLATED]
         if len(kept):
             pfn = int(batch.sources[batch.pins.frame[kept[0]]])

@@ -70,7 +70,7 @@ def undo(batch: Batch) -> Iterator[Step]:
 def _rows_on(batch: Batch, group: OwnerRows, is_lost: Mask) -> Index:
     """The rows of one owner on some frames, after a fresh look at their pins."""
     rows = group.rows[is_lost[batch.pins.frame[group.rows]]]
-    batch.pins.refresh(np.unique(batch.pins.frame[rows]), thorough=True)
+    batch.pins.refresh(batch.pins.frames_of(rows), thorough=True)
     return rows
 
 
@@ -87,7 +87,7 @@ def _bring_back(batch: Batch, is_lost: Mask, lost: Index) -> None:
         rows = _rows_on(batch, group, is_lost)
         rows = rows[batch.pins.state[rows] == PinState.MIGRATED]
         if len(rows):
-            _look_at_targets(batch, np.unique(batch.pins.frame[rows]), None)
+            _look_at_targets(batch, batch.pins.frames_of(rows), None)
             _insist(batch, "isolate", group.owner, rows, PinState.ISOLATED_AGAIN)
     # One that unpinned there had written there before, too.
     written = batch.pins.has(lost, PinState.ISOLATED_AGAIN, PinState.UNPINNED_AT_TARGET)
@@ -106,11 +106,11 @@ def _undo_owner(batch: Batch, group: OwnerRows, is_lost: Mask) -> bool:
         if len(some := rows[state == which]):
             _insist(batch, what, group.owner, some, PinState.WAITING)
             if what == "migrate":
-                _look_at_targets(batch, np.unique(batch.pins.frame[some]), group.owner)
+                _look_at_targets(batch, batch.pins.frames_of(some), group.owner)
     return bool(np.isin(state, [which for _, which in _BACK]).any())
 
 
-def _insist(batch: Batch, what: str, owner: PinOwner, rows: Index, then: PinState) -> None:
+def _insist(batch: Batch, what: str, owner: PinOwner, rows: Index, then: int) -> None:
     """Call an owner about each of its pins, whatever it raises over some of them.
 
     Args:
@@ -136,7 +136,7 @@ def _insist(batch: Batch, what: str, owner: PinOwner, rows: Index, then: PinStat
         state[row] = then
 
 
-def _call(batch: Batch, what: str, owner: PinOwner, rows: Index, then: PinState) -> Call:
+def _call(batch: Batch, what: str, owner: PinOwner, rows: Index, then: int) -> Call:
     """Make one call; the pins about which it returned are as said."""
     if what == "isolate":
         call = batch.call(what, owner, rows, batch.where, Mode.SYNC)
