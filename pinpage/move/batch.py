@@ -16,15 +16,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.move.callbacks import Call
 from pinpage.move.interrupts import NR_TRIES, ROUNDS, Receipt, see_through
-from pinpage.move.pins import Index, OwnerRows, PinsOfBatch, PinState
+from pinpage.move.pins import Index, PinsOfBatch, PinState
 from pinpage.move.report import Refusal
 from pinpage.move.steps import Memory, Reasons, Step, TargetSource
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
@@ -34,6 +33,7 @@ from pinpage.units import Mask, Pfns
 __all__ = ["PENDING", "Batch", "carry_out"]
 
 _T = TypeVar("_T")
+_Change = Callable[..., Mask | None]
 
 PENDING = 0xFF
 """In a column of reasons: not decided yet."""
@@ -151,15 +151,24 @@ class Batch:
 
     # Asking.
 
-    def each_owner(self) -> Iterator[OwnerRows]:
-        """Owners and their live rows, after a fresh look at who still pins their frames (M2)."""
+    def once(self, step: Step, act: Callable[[Self], object]) -> Iterator[Step]:
+        """Do one step for all frames that are still going, if there are any."""
+        if len(self.going):
+            act(self)
+            yield step
+
+    def by_owner(
+        self, step: Step, act: Callable[[Self, PinOwner, Index], object]
+    ) -> Iterator[Step]:
+        """One step for each owner and its live rows, after a fresh look at their pins (M2)."""
         for owner, all_rows in self.pins.owners:
             rows = self.live(all_rows)
             if len(rows) and self.pins.may_be_stale:
                 self.refresh(self.pins.frames_of(rows))
                 rows = self.live(rows)
             if len(rows):
-                yield OwnerRows(owner, rows)
+                act(self, owner, rows)
+                yield step
 
     def live(self, rows: Index) -> Index:
         """Those of some rows whose pin lives and whose frame is still going."""
@@ -170,6 +179,24 @@ class Batch:
     def refresh(self, frames: Index, *, thorough: bool = False) -> None:
         """Look again who still pins some frames; a pin that joined stops its frame (R-29)."""
         self.reasons[self.pins.refresh(frames, thorough=thorough)] = Reason.OWNER_AGAIN
+
+    def tell(self, call: Call, rows: Index, then: int, in_doubt: int | None = None) -> Call:
+        """Make a call about some rows, and note how far it got.
+
+        Args:
+            call: to be made.
+            rows: its pins.
+            then: their state when it has returned.
+            in_doubt: and where it was begun and has perhaps not returned; None: as before.
+        """
+
+        def note() -> None:
+            self.pins.state[rows[: call.nr_told]] = then
+            if in_doubt is not None:
+                self.pins.state[rows[call.in_doubt]] = in_doubt
+
+        self.receipt.watch(note, call.make, self.registry)
+        return call
 
     def call(self, what: str, owner: PinOwner, rows: Index, pfns: Pfns, *more: Mode | Pfns) -> Call:
         """A callback about some rows, to be made; columns of frames become columns of rows."""
@@ -214,8 +241,16 @@ class Batch:
             rows = rows[self.pins.state[rows] < PinState.UNPINNED]
         self.refuse(rows, call.owner, call.failure)
 
-    def blame(self, owner: PinOwner | None, frame: int, why: str) -> None:
-        """An owner broke its promise over one frame; None: it is not known which."""
+    def blame(self, owner: PinOwner | None, frame: int, why: str, bad: Mask) -> None:
+        """An owner broke its promise over one frame (None: it is not known which).
+
+        Args:
+            owner: whose fault it is.
+            frame: its position.
+            why: what the owner did.
+            bad: `bad_source` or `bad_target`, where the frame is noted.
+        """
+        bad[frame] = True
         if owner is not None:
             self.registry.fault(owner, why)
             self.refusals[frame] = Refusal(owner.name, Reason.OWNER_FAULTY)
@@ -224,17 +259,12 @@ class Batch:
         """Whoever pins one of these sources should not."""
         for frame in frames.tolist():
             for pin in self.registry.pins(int(self.sources[frame])):
-                self.blame(pin.owner, frame, why.format(pin.pfn))
+                self.blame(pin.owner, frame, why.format(pin.pfn), self.bad_source)
 
     # The way out.
 
     def do(
-        self,
-        noted: NDArray[Any],
-        value: object,
-        frames: Index,
-        call: Callable[..., object],
-        *columns: Pfns,
+        self, noted: Pfns | Mask, value: int, frames: Index, call: _Change, *columns: Pfns
     ) -> None:
         """Make a call about some frames, and note where it was done.
 

@@ -11,10 +11,11 @@ of them or for none.
 Context: no core lock is held over any of these calls.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import repeat
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
 __all__ = ["Call"]
+
+_T = TypeVar("_T")
 
 _MOST_REFERENCES = 1 << 30
 """That one pin may stand for; the count of a page is an int."""
@@ -79,20 +82,13 @@ class Call:
     def make(self, registry: PinRegistry) -> bool:
         """Call the owner, whose `unregister` waits meanwhile (R-9); whether it did as it should."""
         held = _announce(registry, self.owner)
-        if held is None:
-            self.failure = Reason.OWNER_AGAIN
-            return False
-        try:
+        if held is not None:
             with held:
-                if _announce(registry, self.owner) is held:
-                    self._call()
-                else:  # it left before we were inside
-                    self.failure = Reason.OWNER_AGAIN
-        except InvariantError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the owner's fault
-            self._blame(registry, error)
-        return self.failure is Reason.MOVED
+                if _announce(registry, self.owner) is held:  # else it left before we were inside
+                    self._guarded(registry, self._call)
+                    return self.failure is Reason.MOVED
+        self.failure = Reason.OWNER_AGAIN
+        return False
 
     def answers(self, registry: PinRegistry) -> NDArray[np.int64] | None:
         """Verdicts, or numbers of references, for the pins told so far.
@@ -100,15 +96,8 @@ class Call:
         None, and the owner is faulty, if they are none.
         """
         answers = self._answers[0] if self._is_batch and self._answers else self._answers
-        try:
-            if self._what == "references":
-                return _checked(answers, self.nr_told, "iu", _MOST_REFERENCES)
-            return _checked(answers, self.nr_told, "iub", Verdict.BUSY)
-        except InvariantError:
-            raise
-        except Exception as error:  # noqa: BLE001 - an array of the owner's own may raise anything
-            self._blame(registry, error)
-            return None
+        sane = ("iu", _MOST_REFERENCES) if self._what == "references" else ("iub", Verdict.BUSY)
+        return self._guarded(registry, partial(_checked, answers, self.nr_told, *sane))
 
     def _call(self) -> None:
         if self._is_batch:
@@ -123,9 +112,16 @@ class Call:
         if self.nr_told < self._nr_pins:
             raise RuntimeError("it raised StopIteration")
 
-    def _blame(self, registry: PinRegistry, error: Exception) -> None:
-        registry.fault(self.owner, f"{self._what} raised {type(error).__name__}: {error}")
-        self.failure = Reason.OWNER_FAULTY
+    def _guarded(self, registry: PinRegistry, act: Callable[[], _T]) -> _T | None:
+        """Do what the owner answers for: also an array of its own may raise anything."""
+        try:
+            return act()
+        except InvariantError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the owner's fault
+            registry.fault(self.owner, f"{self._what} raised {type(error).__name__}: {error}")
+            self.failure = Reason.OWNER_FAULTY
+            return None
 
 
 def _checked(answers: object, count: int, kinds: str, most: int) -> NDArray[np.int64]:

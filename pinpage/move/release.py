@@ -58,12 +58,8 @@ def release_many(registry: PinRegistry, memory: Memory, pfns: Pfns, mode: Mode) 
 def _steps(batch: Batch, mode: Mode) -> Generator[Step, None, Reasons]:
     batch.look_up(lambda owner: owner.can_release)
     yield Step.LOOKUP
-    if len(batch.going):
-        batch.take()
-        yield Step.TAKE
-    for owner, rows in batch.each_owner():
-        _release(batch, owner, rows, mode)
-        yield Step.RELEASE
+    yield from batch.once(Step.TAKE, Batch.take)
+    yield from batch.by_owner(Step.RELEASE, partial(_release, mode=mode))
     _put_back(batch)
     return batch.reasons
 

@@ -17,13 +17,12 @@ import numpy as np
 
 from pinpage.move.batch import PENDING, Batch
 from pinpage.move.callbacks import Call
-from pinpage.move.forward import free, make_whole
 from pinpage.move.pins import Index, OwnerRows, PinState
 from pinpage.move.steps import Step
 from pinpage.owner import Mode, PinOwner, Reason
 from pinpage.units import Mask
 
-__all__ = ["abandon", "undo"]
+__all__ = ["undo"]
 
 _NR_CALLS_PER_PIN = 3
 _BACK = (
@@ -32,22 +31,6 @@ _BACK = (
     ("putback", PinState.UNKNOWN),
 )
 """How an owner is brought back, from which state of its pins."""
-
-
-def abandon(batch: Batch) -> None:
-    """The caller wants no more of it: leave everything as if nobody had asked.
-
-    What has been rekeyed is through, and is made whole.  Whatever interrupts this, it can
-    be begun again.
-    """
-    batch.recover()
-    if batch.rekeyed.any():
-        make_whole(batch)
-        free(batch)
-    batch.reasons[batch.going] = Reason.OWNER_AGAIN
-    batch.drop_untaken()
-    for _ in undo(batch):
-        pass
 
 
 def undo(batch: Batch) -> Iterator[Step]:
@@ -138,18 +121,9 @@ def _insist(batch: Batch, what: str, owner: PinOwner, rows: Index, then: int) ->
 
 def _call(batch: Batch, what: str, owner: PinOwner, rows: Index, then: int) -> Call:
     """Make one call; the pins about which it returned are as said."""
-    if what == "isolate":
-        call = batch.call(what, owner, rows, batch.where, Mode.SYNC)
-    elif what == "migrate":
-        call = batch.call(what, owner, rows, batch.where, batch.sources)
-    else:
-        call = batch.call(what, owner, rows, batch.sources)
-
-    def note() -> None:
-        batch.pins.state[rows[: call.nr_told]] = then
-
-    batch.receipt.watch(note, call.make, batch.registry)
-    return call
+    at_target = {"isolate": (batch.where, Mode.SYNC), "migrate": (batch.where, batch.sources)}
+    columns = at_target.get(what, (batch.sources,))
+    return batch.tell(batch.call(what, owner, rows, *columns), rows, then)
 
 
 def _look_at_targets(batch: Batch, frames: Index, owner: PinOwner | None) -> None:
@@ -163,10 +137,9 @@ def _look_at_targets(batch: Batch, frames: Index, owner: PinOwner | None) -> Non
     """
     frames = frames[~batch.bad_target[frames]]
     for frame in _still_used(batch, frames).tolist():
-        batch.bad_target[frame] = True
         why = f"migrate left a reference on the target {batch.where[frame]:#x}"
         guilty = batch.pins.only_owner_at_target(frame) if owner is None else owner
-        batch.blame(guilty, frame, why)
+        batch.blame(guilty, frame, why, batch.bad_target)
 
 
 def _still_used(batch: Batch, frames: Index) -> Index:

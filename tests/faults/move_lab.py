@@ -12,7 +12,6 @@ import numpy as np
 import pinpage.migrate
 import pinpage.move.batch
 import pinpage.move.callbacks
-import pinpage.move.forward
 import pinpage.move.interrupts
 import pinpage.move.pins
 import pinpage.move.release
@@ -41,7 +40,6 @@ MOVE_FILES = {
         pinpage.move.release,
         pinpage.store.marks,
         pinpage.move.steps,
-        pinpage.move.forward,
         pinpage.testing.world,
         pinpage.move.undoing,
     )
