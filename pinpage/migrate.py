@@ -167,9 +167,9 @@ def _migrate(batch: Batch, owner: PinOwner, rows: Index) -> None:
     """One owner repoints what it has; one that kept a reference of its own did not (R-26)."""
     call = batch.call("migrate", owner, rows, batch.sources, batch.where)
     batch.tell(call, rows, PinState.MIGRATED, PinState.UNKNOWN)
-    batch.refuse_for(call, rows[call.nr_told :])
-    if call.nr_told:
-        _verify(batch, owner, batch.pins.frames_of(rows[: call.nr_told]))
+    batch.refuse_for(call, rows[call.nr_returned :])
+    if call.nr_returned:
+        _verify(batch, owner, batch.pins.frames_of(rows[: call.nr_returned]))
 
 
 def _verify(batch: Batch, owner: PinOwner, frames: Index) -> None:

@@ -20,12 +20,12 @@ from typing import Self, TypeVar
 
 import numpy as np
 
-from pinpage.errors import InvariantError, PinpageError
+from pinpage.errors import InvariantError
 from pinpage.move.callbacks import Call
 from pinpage.move.interrupts import NR_TRIES, ROUNDS, Receipt, see_through
 from pinpage.move.pins import Index, PinsOfBatch, PinState
 from pinpage.move.report import Refusal
-from pinpage.move.steps import Memory, Reasons, Step, TargetSource
+from pinpage.move.steps import Memory, Reasons, Step, TargetSource, distinct
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.units import Mask, Pfns
@@ -77,16 +77,9 @@ class Batch:
         Raises:
             PinpageError: `sources` is no column of pfns, or names a frame twice.
         """
-        column = np.asarray(sources, dtype=np.int64)
-        if column.ndim != 1:
-            raise PinpageError(f"move: sources must be a 1-d array of pfns, not {column.ndim}-d")
-        ordered = np.sort(column)
-        twice = ordered[1:] == ordered[:-1]
-        if twice.any():
-            raise PinpageError(f"move: pfn {int(ordered[twice.argmax()]):#x} is given twice")
-        nr = len(column)
+        self.sources = distinct(sources, "move: sources")
+        nr = len(self.sources)
         self.registry, self.memory, self.targets = registry, memory, targets
-        self.sources: Pfns = column
         self.reasons: Reasons = np.full(nr, PENDING, dtype=np.uint8)
         self.where, self.target_refs, self.pin_refs = np.full((3, nr), -1)
         self.marked, self.target_marked, self.taken, self.frozen = np.zeros((4, nr), np.bool_)
@@ -191,7 +184,7 @@ class Batch:
         """
 
         def note() -> None:
-            self.pins.state[rows[: call.nr_told]] = then
+            self.pins.state[rows[: call.nr_returned]] = then
             if in_doubt is not None:
                 self.pins.state[rows[call.in_doubt]] = in_doubt
 

@@ -65,7 +65,7 @@ class Call:
         self._is_batch = getattr(type(owner), self._many) is not loops
 
     @property
-    def nr_told(self) -> int:
+    def nr_returned(self) -> int:
         """Pins, from the first, whose callback has returned."""
         if self._is_batch:
             return self._nr_pins if self._answers else 0
@@ -74,7 +74,7 @@ class Call:
     @property
     def in_doubt(self) -> slice:
         """Pins whose callback was called and has perhaps not returned: nobody knows."""
-        told = self.nr_told
+        told = self.nr_returned
         if self.failure is Reason.OWNER_AGAIN:
             return slice(told, told)
         return slice(told, self._nr_pins if self._is_batch else told + 1)
@@ -97,7 +97,7 @@ class Call:
         """
         answers = self._answers[0] if self._is_batch and self._answers else self._answers
         sane = ("iu", _MOST_REFERENCES) if self._what == "references" else ("iub", Verdict.BUSY)
-        return self._guarded(registry, partial(_checked, answers, self.nr_told, *sane))
+        return self._guarded(registry, partial(_checked, answers, self.nr_returned, *sane))
 
     def _call(self) -> None:
         if self._is_batch:
@@ -109,7 +109,7 @@ class Call:
             pins = map(Pin, pfns.tolist(), repeat(self.owner), keys)
             rest = [repeat(a) if isinstance(a, Mode) else a.tolist() for a in more]
             self._answers += map(getattr(self.owner, self._what), pins, *rest)
-        if self.nr_told < self._nr_pins:
+        if self.nr_returned < self._nr_pins:
             raise RuntimeError("it raised StopIteration")
 
     def _guarded(self, registry: PinRegistry, act: Callable[[], _T]) -> _T | None:

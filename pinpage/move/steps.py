@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns
 
-__all__ = ["GivenTargets", "Memory", "Reasons", "Step", "TargetSource", "run_out"]
+__all__ = ["GivenTargets", "Memory", "Reasons", "Step", "TargetSource", "distinct", "run_out"]
 
 _T = TypeVar("_T")
 
@@ -159,10 +159,7 @@ class GivenTargets:
         Raises:
             PinpageError: the array is not a column of pfns, or names one twice.
         """
-        column = np.array(pfns, dtype=np.int64)
-        if column.ndim != 1 or len(np.unique(column)) != len(column):
-            raise PinpageError("targets: give a 1-d array of pfns, each only once")
-        self._pfns = column
+        self._pfns = distinct(pfns, "targets").copy()
 
     @property
     def remaining(self) -> Pfns:
@@ -177,6 +174,26 @@ class GivenTargets:
     def give_back(self, pfns: Pfns) -> None:
         """Put unused targets back in front."""
         self._pfns = np.concatenate([pfns, self._pfns])
+
+
+def distinct(pfns: Pfns, what: str) -> Pfns:
+    """A column of pfns, each only once.
+
+    Args:
+        pfns: what should be one.
+        what: the argument, for messages.
+
+    Raises:
+        PinpageError: it is none.
+    """
+    column = np.asarray(pfns, dtype=np.int64)
+    if column.ndim != 1:
+        raise PinpageError(f"{what} must be a 1-d array of pfns, not {column.ndim}-d")
+    ordered = np.sort(column)
+    twice = ordered[1:] == ordered[:-1]
+    if twice.any():
+        raise PinpageError(f"{what}: pfn {int(ordered[twice.argmax()]):#x} is given twice")
+    return column
 
 
 def run_out(steps: Generator[object, None, _T]) -> _T:

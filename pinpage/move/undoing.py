@@ -107,7 +107,7 @@ def _insist(batch: Batch, what: str, owner: PinOwner, rows: Index, then: int) ->
     # Nobody knows how far it got with those that are unknown: each on its own.
     if len(rows) > 1 and state[rows[0]] != PinState.UNKNOWN and not batch.is_interrupted:
         call = _call(batch, what, owner, rows, then)
-        rows = rows[call.nr_told :] if call.failure is not Reason.MOVED else rows[:0]
+        rows = rows[call.nr_returned :] if call.failure is not Reason.MOVED else rows[:0]
     for row in rows.tolist():
         batch.nr_calls[what, row] += 1
         if batch.nr_calls[what, row] <= _NR_CALLS_PER_PIN:

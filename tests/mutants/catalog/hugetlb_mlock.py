@@ -70,6 +70,6 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "callback-liars-are-asked-again", "R-26", RELEASE,
-        "self.registry.fault(owner,", "(lambda *_: None)(owner,", CALLBACK_T,
+        "batch.registry.fault(owner,", "(lambda *_: None)(owner,", CALLBACK_T,
     ),
 ]  # fmt: skip
