@@ -192,7 +192,8 @@ def distinct(pfns: Pfns, what: str) -> Pfns:
     ordered = np.sort(column)
     twice = ordered[1:] == ordered[:-1]
     if twice.any():
-        raise PinpageError(f"{what}: pfn {int(ordered[twice.argmax()]):#x} is given twice")
+        pfn = int(ordered[twice.argmax()])
+        raise PinpageError(f"{what}: pfn {pfn:#x} is given twice; give each only once")
     return column
 
 
