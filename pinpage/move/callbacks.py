@@ -96,7 +96,9 @@ class Call:
         None, and the owner is faulty, if they are none.
         """
         answers = self._answers[0] if self._is_batch and self._answers else self._answers
-        sane = ("iu", _MOST_REFERENCES) if self._what == "references" else ("iub", Verdict.BUSY)
+        sane: tuple[str, str, int] = ("verdict", "iub", Verdict.BUSY)
+        if self._what == "references":
+            sane = ("count of references", "iu", _MOST_REFERENCES)
         return self._guarded(registry, partial(_checked, answers, self.nr_returned, *sane))
 
     def _call(self) -> None:
@@ -124,12 +126,13 @@ class Call:
             return None
 
 
-def _checked(answers: object, count: int, kinds: str, most: int) -> NDArray[np.int64]:
+def _checked(answers: object, count: int, what: str, kinds: str, most: int) -> NDArray[np.int64]:
     column = np.asarray(answers) if count else np.zeros(0, dtype=np.int64)
     if column.shape != (count,) or column.dtype.kind not in kinds:
-        raise TypeError(f"wanted {count} answers, got {column.dtype} of shape {column.shape}")
+        got = f"{column.dtype} of shape {column.shape}"
+        raise TypeError(f"wanted a {what} for each of {count} pins, got {got}")
     if count and not 0 <= int(column.min()) <= int(column.max()) <= most:
-        raise ValueError(f"no such answer: {int(column.max())}")
+        raise ValueError(f"no such {what}: {int(column.max())}")
     return column.astype(np.int64, copy=False)
 
 
