@@ -173,20 +173,20 @@ class Batch:
         """Look again who still pins some frames; a pin that joined stops its frame (R-29)."""
         self.reasons[self.pins.refresh(frames, thorough=thorough)] = Reason.OWNER_AGAIN
 
-    def tell(self, call: Call, rows: Index, then: int, in_doubt: int | None = None) -> Call:
+    def tell(self, call: Call, rows: Index, then: int, unfinished: int | None = None) -> Call:
         """Make a call about some rows, and note how far it got.
 
         Args:
             call: to be made.
             rows: its pins.
             then: their state when it has returned.
-            in_doubt: and where it was begun and has perhaps not returned; None: as before.
+            unfinished: and where it was begun and has perhaps not returned; None: as before.
         """
 
         def note() -> None:
             self.pins.state[rows[: call.nr_returned]] = then
-            if in_doubt is not None:
-                self.pins.state[rows[call.in_doubt]] = in_doubt
+            if unfinished is not None:
+                self.pins.state[rows[call.unfinished]] = unfinished
 
         self.receipt.watch(note, call.make, self.registry)
         return call
@@ -216,9 +216,9 @@ class Batch:
             if (answers := call.answers(self.registry)) is None:
                 state[rows] = PinState.UNKNOWN
                 return
-            told = rows[: len(answers)]
-            state[told] = np.where(answers, PinState.WAITING, PinState.ISOLATED)  # Yes is zero
-            state[rows[call.in_doubt]] = PinState.UNKNOWN
+            asked = rows[: len(answers)]
+            state[asked] = np.where(answers, PinState.WAITING, PinState.ISOLATED)  # Yes is zero
+            state[rows[call.unfinished]] = PinState.UNKNOWN
 
         self.receipt.watch(note, call.make, self.registry)
         if answers is None or call.failure is not Reason.MOVED:

@@ -72,12 +72,12 @@ class Call:
         return len(self._answers)
 
     @property
-    def in_doubt(self) -> slice:
+    def unfinished(self) -> slice:
         """Pins whose callback was called and has perhaps not returned: nobody knows."""
-        told = self.nr_returned
+        returned = self.nr_returned
         if self.failure is Reason.OWNER_AGAIN:
-            return slice(told, told)
-        return slice(told, self._nr_pins if self._is_batch else told + 1)
+            return slice(returned, returned)
+        return slice(returned, self._nr_pins if self._is_batch else returned + 1)
 
     def make(self, registry: PinRegistry) -> bool:
         """Call the owner, whose `unregister` waits meanwhile (R-9); whether it did as it should."""
@@ -91,7 +91,7 @@ class Call:
         return False
 
     def answers(self, registry: PinRegistry) -> NDArray[np.int64] | None:
-        """Verdicts, or numbers of references, for the pins told so far.
+        """Verdicts, or numbers of references, for the pins whose callback has returned.
 
         None, and the owner is faulty, if they are none.
         """

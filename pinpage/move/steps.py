@@ -61,7 +61,7 @@ class Memory(Protocol):
 
     Dropping a reference is legal in every state, taking one is not while frozen.  From
     `copy` to `rekey` or `unfreeze` the target stands for the source: an owner that was
-    told of its new place and lets go drops a reference of the source.
+    called with its new place and lets go drops a reference of the source.
 
     A method that raises has changed nothing, whatever it raises: a move that is interrupted
     goes by that, and calls again what has to be done.
@@ -114,7 +114,7 @@ class Memory(Protocol):
     def hand_over(self, sources: Pfns, targets: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
         """The move is undone; what is held by the target's name alone becomes the target's.
 
-        An owner that was told of its new place has unpinned there and is yet to drop its
+        An owner that was called with its new place has unpinned there and is yet to drop its
         reference.  Whatever a frozen source has beyond mover, home and `pin_refs` is such a
         one: from here on the target is a used frame with nothing but these references, which
         is free when they are dropped, and stands for itself.

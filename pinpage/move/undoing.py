@@ -7,8 +7,8 @@ There is one exit for every reason: a refusal, an owner that raised, a caller th
 more of it, an interrupt, also one that comes while all this goes on.  Each part looks at what
 is left to do and does that, so the whole may be begun again at any point.
 
-An owner that raises over one pin is told of the others all the same.  One that is interrupted
-in the undo is told again, pin by pin, up to three times.
+An owner that raises over one pin is called about the others all the same.  One that is interrupted
+in the undo is called again, pin by pin, up to three times.
 """
 
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ _UNDO = [
      "partial(_steps, mode=mode), _abandon)", "partial(_steps, mode=mode), repr)",
      _point("compact-scan-kill between steps")),
     ("owner-interrupted-in-isolate-waits-for-ever", "isolate is followed by putback", BATCH,
-     "            state[rows[call.in_doubt]] = PinState.UNKNOWN\n", "",
+     "            state[rows[call.unfinished]] = PinState.UNKNOWN\n", "",
      ("tests/unit/pinpage/move/test_undoing.py",)),
     ("owner-interrupted-in-migrate-is-half-moved", "R-28: all pins of a frame or none", BATCH,
      "            self.pins.state[rows[: call.nr_returned]] = then\n",

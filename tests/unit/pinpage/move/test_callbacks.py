@@ -46,7 +46,11 @@ def test_pin_by_pin_it_is_known_who_was_told(registry):
     owner.isolate = lambda pin, mode: Answers.isolate(owner, pin, mode)
     call = call_of(registry, owner)
     assert not call.make(registry)
-    assert (call.nr_returned, call.in_doubt, call.failure) == (1, slice(1, 2), Reason.OWNER_FAULTY)
+    assert (call.nr_returned, call.unfinished, call.failure) == (
+        1,
+        slice(1, 2),
+        Reason.OWNER_FAULTY,
+    )
     assert owner.asked == [None, "b"]
     assert registry.is_faulty(owner)
 
@@ -56,7 +60,7 @@ def test_an_interrupt_is_nobodys_fault_and_loses_no_answer(registry):
     call = call_of(registry, owner)
     with pytest.raises(KeyboardInterrupt):
         call.make(registry)
-    assert (call.nr_returned, call.in_doubt) == (2, slice(2, 3))
+    assert (call.nr_returned, call.unfinished) == (2, slice(2, 3))
     assert call.answers(registry).tolist() == [Verdict.YES, Verdict.AGAIN]
     assert not registry.is_faulty(owner)
 
@@ -64,11 +68,11 @@ def test_an_interrupt_is_nobodys_fault_and_loses_no_answer(registry):
 def test_a_batch_form_tells_all_or_none(registry):
     told = call_of(registry, InOne(0, 1, 2))
     assert told.make(registry)
-    assert (told.nr_returned, told.in_doubt) == (3, slice(3, 3))
+    assert (told.nr_returned, told.unfinished) == (3, slice(3, 3))
     assert told.answers(registry).tolist() == [0, 1, 2]
     failed = call_of(registry, InOne(0, ValueError()))
     assert not failed.make(registry)
-    assert (failed.nr_returned, failed.in_doubt) == (0, slice(0, 3))
+    assert (failed.nr_returned, failed.unfinished) == (0, slice(0, 3))
 
 
 @pytest.mark.parametrize("kind", [Answers, InOne])
