@@ -9,7 +9,7 @@ anything happen at every step; `move_many` merely exhausts it.  A batch is the u
 step is a few column operations, whatever the number of frames.
 
 Invariants (each has a race test and a mutant):
-    M1  A frame is taken by at most one move; the loser ends as ALREADY_ISOLATED, it does not wait (R-7).
+    M1  A frame is taken by at most one move; whoever comes second does not wait (R-7).
     M2  No callback for a pin that was dropped: every callback follows a fresh look (R-1).
     M3  All pins of a frame move, or none (R-28).
     M4  Contents are copied only while nobody but those who said yes holds the frame (R-17).

@@ -60,7 +60,7 @@ MUTANTS: list[Mutant] = [
         guards="M5",
         file=UNDOING,
         old='        if what == "migrate" or state[row] == PinState.UNKNOWN:',
-        new="        if state[row] == PinState.UNKNOWN:",
+        new='        if what == "migrate":',
         tests=(UNIT,),
     ),
     Mutant(

@@ -47,7 +47,10 @@ _INTERRUPTED = [
      "    batch.receipt.do(note, batch.targets.take, len(going))\n",
      "    note(batch.targets.take(len(going)))\n", STRUCK),
     ("told-again-for-ever", UNDOING, "batch.nr_calls[what, row] <= _NR_CALLS_PER_PIN",
-     "batch.nr_calls[what, row] <= 300", T_UNDOING),
+     "batch.nr_calls[what, row] <= 3000", T_UNDOING),
+    ("target-of-an-owner-that-stays-there-reused", UNDOING,
+     "        if what == \"migrate\" or state[row] == PinState.UNKNOWN:",
+     "        if state[row] == PinState.UNKNOWN:", T_UNDOING),
     ("owner-interrupted-over-one-pin-forgets-the-others", UNDOING,
      " and not batch.is_interrupted:\n", ":\n", T_UNDOING),
     ("what-fails-is-tried-for-ever", INTERRUPTS,
@@ -151,8 +154,9 @@ _PINS = [
      "        if self._by_frame is None:\n            order"), T_PINS),
     ("owners-of-rows-worked-out-each-time", PINS,
      "        return self._owner_of[int(self._key[row])]\n",
-     ("        for owner, rows in self.owners:\n            if row in rows.tolist():\n"
-     "                return owner\n        return None\n"), T_PINS),
+     ("        owners = {}\n        for owner, rows in self.owners:\n"
+     "            for mine in rows.tolist():\n                owners[mine] = owner\n"
+     "        return owners.get(row)\n"), T_PINS),
 ]  # fmt: skip
 
 MUTANTS: list[Mutant] = [
