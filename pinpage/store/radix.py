@@ -155,10 +155,6 @@ class Radix:
                 nr_extras = np.where(np.array(crowded)[at] == pfns, counts[at], 0)
         return nr_extras
 
-    def has_extras(self, start: int, stop: int) -> bool:
-        """Whether a frame of [start, stop) has several pins."""
-        return bool(self.extras) and any(True for _ in self.extras.irange(start, stop - 1))
-
     def extras_in(self, start: int, stop: int) -> PinRows:
         """The pins of the frames of [start, stop) beyond the first of each, ascending."""
         if not self.extras:

@@ -206,7 +206,7 @@ _TABLE = [
      "            if key == -1:\n", "            if key < 0:\n", BLOCKS_TEST),
     ("owner-of-another-record-is-enough", "unpin takes the pin that is meant", SPARSE,
      "or words[at] & _TAG_MASK != tag or words[at + 1] != value:", "or words[at + 1] != value:",
-     BLOCKS_TEST),
+     SPARSE_TEST),
 ]  # fmt: skip
 
 _FURTHER = [
@@ -245,9 +245,6 @@ _FURTHER = [
     ("first-of-several-removed-alone", "X3", RADIX,
      "        alone = self.nr_extras_of(pins.pfns) == 0\n",
      "        alone = self.nr_extras_of(pins.pfns) >= 0\n", BLOCKS_TEST),
-    ("end-of-a-range-has-extras", "has_extras", RADIX,
-     "for _ in self.extras.irange(start, stop - 1))", "for _ in self.extras.irange(start, stop))",
-     BLOCKS_TEST),
 ]  # fmt: skip
 
 MUTANTS: list[Mutant] = [planted(*row) for row in (*_BLOCKS, *_TABLE, *_FURTHER)]

@@ -229,6 +229,19 @@ def test_a_full_batch_that_cannot_be_stored_loses_nothing(step, after, monkeypat
     world.reg.check()
 
 
+@pytest.mark.parametrize("frames", [range(3, 60, 7), range(512, 1024), range(520, 1000, 3)])
+def test_an_unpin_that_is_cut_off_where_each_frame_has_one_pin(frames, monkeypatch):
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=NR_FRAMES)), PinOwner()
+    reg.register(owner)
+    reg.pin_many(frames, owner, 7)
+    with monkeypatch.context() as patch:
+        Cut(patch, *STEPS["remove many"], 1, after=True)
+        with pytest.raises(MemoryError):
+            reg.unpin_many(frames, owner, 7)
+    assert [(pin.pfn, pin.private) for pin in reg.iter_pins()] == [(pfn, 7) for pfn in frames]
+    reg.check()
+
+
 @pytest.mark.parametrize("step", ["sparsify", "put in table"])
 def test_a_trim_that_is_cut_off_changes_no_pin(step, monkeypatch):
     world = World()

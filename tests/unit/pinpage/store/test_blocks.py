@@ -140,7 +140,6 @@ class World:
         blocks.fill_mask(start, stop, mask)
         assert (mask.nonzero()[0] + start).tolist() == held
         assert blocks.next_pinned(start, stop) == (held[0] if held else None)
-        assert radix.has_extras(start, stop) == (len(rows) > len(held))
         end = min(stop, (start | 511) + 1)
         part = blocks.mask_of_dense(start, end)
         if part is not None:
