@@ -9,7 +9,7 @@ from attrs import frozen
 
 from pinlab.cli import main as cli
 from pinlab.snapshot import image
-from tests.unit.pinlab.small import small_recording
+from tests.kit.pinlab.small import small_recording
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = (sys.executable, "-c", "from pinlab.cli.main import main; main()")

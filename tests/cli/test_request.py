@@ -13,7 +13,7 @@ from pinlab.requests import run
 from pinlab.requests.report import RequestReport
 from tests.cli.conftest import ROOT
 from tests.cli.test_errors import check_one_line
-from tests.unit.pinlab.consumers import interrupts_itself, moves_a_block, refuses_the_call
+from tests.kit.pinlab.consumers import interrupts_itself, moves_a_block, refuses_the_call
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from tests.faults.interrupts import Interrupts
-from tests.faults.move_lab import MOVE_FILES, MoveLab
+from tests.kit.pinpage.interrupts import Interrupts
+from tests.kit.pinpage.move_lab import MOVE_FILES, MoveLab
 
 NR_SEEDS, NR_POINTS, NR_PAIRS = 12, 40, 25
 SMALL = (362, 377, 104)

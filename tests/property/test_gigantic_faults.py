@@ -16,7 +16,7 @@ from mm.state.pageblock import MigrateType
 from owners.hugetlb_pages import HugetlbPages
 from pinpage.owner import Verdict
 from pinpage.units import Span
-from tests.unit.mm.machines import SIZE, Drawn, small_machine
+from tests.kit.mm.machines import SIZE, Drawn, small_machine
 
 NR_PAGES = 4 * SIZE
 BLOCKS = (

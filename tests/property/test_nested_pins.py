@@ -17,8 +17,8 @@ from owners.gup.pinner import IgnoresMoves
 from owners.odirect.device import Op, Policy
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.owners.gup_worlds import AnyFree
-from tests.unit.owners.io_worlds import IoWorld, block_bytes
+from tests.kit.owners.gup_world import AnyFree
+from tests.kit.owners.io_world import IoWorld, block_bytes
 
 REFUSALS = ("again", "busy", "raise in isolate")
 BEHAVIOURS = ("ok", *REFUSALS, "raise in migrate", "raise in putback", "lie")

@@ -10,7 +10,7 @@ from owners.gup.flags import Foll
 from owners.gup.pinner import IgnoresMoves
 from owners.odirect.device import Op, Policy
 from pinpage.owner import Mode, Reason
-from tests.unit.owners.io_worlds import IoWorld, block_bytes
+from tests.kit.owners.io_world import IoWorld, block_bytes
 
 NR_PAGES = 4
 VPNS = st.integers(0, NR_PAGES - 1)

@@ -16,7 +16,7 @@ from mm.paging.vmscan import shrink_active, shrink_inactive
 from mm.state.address_space import AddressSpace
 from mm.state.errno import Errno
 from mm.swap.swap import swp_entry
-from tests.unit.mm.world import World
+from tests.kit.mm.swap_world import World
 
 NR_FRAMES, NR_SLOTS, NR_VPNS, NR_SPACES = 6, 6, 2, 4
 

@@ -16,7 +16,7 @@ from owners.zbud.pool import ZbudOps, ZbudPool
 from pinpage.owner import Mode, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.topology import Topology
-from tests.unit.owners.worlds import FewFrames, column, fill
+from tests.kit.owners.few_frames import FewFrames, column, fill
 
 NR_FRAMES = 7  # six usable: a full pool and a move without target must be common
 SIZES = st.sampled_from((1, 64, 700, 1280, 1984, 2048, 2752, 3968))

@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from owners.zcache import CleanKey
 from pinpage.migrate import move_many, release_many
 from pinpage.owner import Mode, Reason
+from tests.kit.owners.z3_world import Targets
 from tests.unit.owners.test_zcache import World, page
-from tests.unit.owners.z3_world import Targets
 
 KEYS = st.builds(CleanKey, st.sampled_from((0, 1)), st.integers(1, 2), st.integers(0, 4))
 

@@ -23,8 +23,8 @@ from mm.state.pageblock import MigrateType
 from pinpage.owner import Mode, Reason, Verdict
 from pinpage.testing.explore import Scenario, explore
 from pinpage.units import Span
-from tests.unit.mm.machines import ScriptedDesign, column
-from tests.unit.mm.ranges import Ranged, names
+from tests.kit.mm.machines import ScriptedDesign, column
+from tests.kit.mm.ranges import Ranged, names
 
 RANGE = Span(0, 8)
 PATIENT = Patience(None, timeout_ns=10**9)

@@ -17,9 +17,9 @@ from owners.odirect.device import Op, Policy
 from pinpage.migrate import move_steps
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import Scenario, Until, explore
+from tests.kit.owners.gup_world import AnyFree
+from tests.kit.owners.io_world import IoWorld, block_bytes
 from tests.property.test_nested_pins import misbehave
-from tests.unit.owners.gup_worlds import AnyFree
-from tests.unit.owners.io_worlds import IoWorld, block_bytes
 
 BLOCK = 5
 

@@ -28,9 +28,9 @@ from owners.odirect.real import RealDevice
 from owners.zram.backing import FileBacking
 from pinpage.errors import InvariantError, OwnerError, PinpageError
 from pinpage.owner import Mode
+from tests.kit.owners.gup_world import AnyFree
+from tests.kit.owners.io_world import IoWorld, block_bytes
 from tests.races.interrupts import interrupted_at
-from tests.unit.owners.gup_worlds import AnyFree
-from tests.unit.owners.io_worlds import IoWorld, block_bytes
 
 PAGE = 4096
 NR_BLOCKS = 32

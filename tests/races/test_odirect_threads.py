@@ -17,7 +17,7 @@ from owners.odirect.in_flight import InFlight
 from owners.odirect.real import RealDevice
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode, Verdict
-from tests.races.real_io import Churn, RealLoad, write_file
+from tests.kit.owners.real_io import Churn, RealLoad, write_file
 
 NR_THREADS = 8
 MOST_TIMES_THE_TIME = 1.3

@@ -18,7 +18,7 @@ from owners.gup.pinner import IgnoresMoves
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode
 from pinpage.testing.explore import Scenario, Until, explore
-from tests.unit.owners.gup_worlds import AnyFree, GupWorld
+from tests.kit.owners.gup_world import AnyFree, GupWorld
 
 
 def moving(world, space, vpn=0):

@@ -17,7 +17,7 @@ from owners.gup.flags import Foll
 from owners.gup.pinner import IgnoresMoves
 from pinpage.errors import InvariantError
 from pinpage.owner import PinOwner, Reason, Verdict
-from tests.unit.owners.gup_worlds import GupWorld
+from tests.kit.owners.gup_world import GupWorld
 
 BLOCK = 16
 

@@ -16,8 +16,8 @@ from owners.slab.dentry import Dentries
 from owners.slab.xarray import XArrays
 from pinpage.owner import Reason
 from pinpage.testing.explore import explore
-from tests.unit.owners.driver_worlds import DriverWorld
-from tests.unit.owners.slab_worlds import SlabWorld
+from tests.kit.owners.driver_world import DriverWorld
+from tests.kit.owners.slab_world import SlabWorld
 
 SUCCESS = {Reason.MOVED, Reason.FREED}
 GONE = {Reason.RACED_FREE, Reason.NO_OWNER}

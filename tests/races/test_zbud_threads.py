@@ -10,7 +10,7 @@ import pytest
 
 from owners.compress import compressor
 from owners.zswap.zswap import Zswap
-from tests.unit.owners.worlds import FewFrames
+from tests.kit.owners.few_frames import FewFrames
 from tests.unit.owners.zswap.test_zswap import ScriptedHost, page
 
 NR_THREADS, NR_ROUNDS, NR_SLOTS = 4, 120, 6

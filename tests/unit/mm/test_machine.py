@@ -14,7 +14,7 @@ from mm.state.gfp import Gfp
 from owners.opaque import OpaqueOwner
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.machines import Drawn, column, small_machine
+from tests.kit.mm.machines import Drawn, column, small_machine
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -246,7 +246,7 @@ def test_what_lies_in_free_frames_is_nobodys():
 
 RUN = """
 import numpy as np
-from tests.unit.mm.machines import Drawn
+from tests.kit.mm.machines import Drawn
 rng = np.random.default_rng(5)
 drawn = Drawn(*("".join(rng.choice(list("aax#.."), 8)) for _ in range(40)), movable=True)
 drawn.machine.compact("{strategy}")

@@ -26,9 +26,9 @@ from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode, PinOwner, Reason
 from pinpage.registry import PinRegistry
 from pinpage.topology import Topology
-from tests.unit.mm.machines import small_machine
-from tests.unit.owners.driver_worlds import DriverWorld, FreeFrames, column
-from tests.unit.owners.io_worlds import IoWorld, block_bytes
+from tests.kit.mm.machines import small_machine
+from tests.kit.owners.driver_world import DriverWorld, FreeFrames, column
+from tests.kit.owners.io_world import IoWorld, block_bytes
 
 # How an owner unpins that may be out.
 

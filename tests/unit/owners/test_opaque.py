@@ -8,7 +8,7 @@ from pinpage.errors import PinpageError
 from pinpage.owner import Mode, Pin, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.topology import Topology
-from tests.unit.owners.worlds import column
+from tests.kit.owners.few_frames import column
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from owners.zram.backing import BytesBacking, FileBacking
 from owners.zram.disk import ZramDisk
 from owners.zram.zram import Zram
 from pinpage.errors import PinpageError
-from tests.unit.owners.driver_worlds import DriverWorld
-from tests.unit.owners.io_worlds import IoWorld
+from tests.kit.owners.driver_world import DriverWorld
+from tests.kit.owners.io_world import IoWorld
 
 PAGE = 4096
 NO_INTEGERS = (0.5, 1.0, "0", None, True)

@@ -9,8 +9,8 @@ from owners.zcache import CleanKey, Zcache
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import move_many, release_many
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.machines import small_machine
-from tests.unit.owners.z3_world import Targets, noise
+from tests.kit.mm.machines import small_machine
+from tests.kit.owners.z3_world import Targets, noise
 
 PAGE = 4096
 

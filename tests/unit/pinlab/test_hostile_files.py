@@ -38,8 +38,8 @@ from pinlab.snapshot.synthetic import describe_machine
 from pinlab.snapshot.text import parse_iomem, parse_pagetypeinfo, parse_zones
 from pinpage.errors import PinpageError
 from pinpage.units import Span
-from tests.fuzz.files import KINDS, run_case
-from tests.unit.pinlab.small import NR_FRAMES, small_recording
+from tests.kit.pinlab.hostile_files import KINDS, run_case
+from tests.kit.pinlab.small import NR_FRAMES, small_recording
 
 ROOT = Path(__file__).resolve().parents[3]
 PEAK = """

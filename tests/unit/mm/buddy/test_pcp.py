@@ -12,7 +12,7 @@ from mm.state.nodes import Zone, setup_watermarks
 from mm.state.pageblock import MigrateType
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.units import Span
-from tests.unit.mm.worlds import all_free, buddy_of
+from tests.kit.mm.free_blocks import all_free, buddy_of
 
 U, M, CMA, ISOLATE = (
     MigrateType.UNMOVABLE,

@@ -7,7 +7,7 @@ from mm.move.design import Answer
 from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.machines import Drawn, ScriptedDesign, column
+from tests.kit.mm.machines import Drawn, ScriptedDesign, column
 
 MOVABLE, UNMOVABLE = MigrateType.MOVABLE, MigrateType.UNMOVABLE
 

@@ -4,7 +4,7 @@ import pytest
 
 from mm.compaction.freescan import FreeScanner
 from mm.state.pageblock import MigrateType
-from tests.unit.mm.machines import Drawn, column
+from tests.kit.mm.machines import Drawn, column
 
 
 def scanner(drawn, **options):

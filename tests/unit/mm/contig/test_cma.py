@@ -12,8 +12,8 @@ from mm.state.pageblock import MigrateType
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Reason
 from pinpage.units import Span
-from tests.unit.mm.machines import ScriptedDesign, column
-from tests.unit.mm.ranges import Ranged, names
+from tests.kit.mm.machines import ScriptedDesign, column
+from tests.kit.mm.ranges import Ranged, names
 
 FREE = "........"
 

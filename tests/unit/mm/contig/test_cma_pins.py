@@ -8,7 +8,7 @@ from owners.gup.flags import Foll
 from owners.gup.pinner import IgnoresMoves
 from pinpage.owner import Reason
 from pinpage.units import Span
-from tests.unit.owners.gup_worlds import GupWorld
+from tests.kit.owners.gup_world import GupWorld
 
 AREA = Span(24, 64)
 LONG = Foll.PIN | Foll.LONGTERM | Foll.WRITE

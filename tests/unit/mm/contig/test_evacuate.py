@@ -13,8 +13,8 @@ from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Mode, Reason
 from pinpage.units import Span
-from tests.unit.mm.machines import ScriptedDesign, column
-from tests.unit.mm.ranges import Ranged, names
+from tests.kit.mm.machines import ScriptedDesign, column
+from tests.kit.mm.ranges import Ranged, names
 
 FOR_EVER = 1_000
 

@@ -15,7 +15,7 @@ from owners.opaque import OpaqueOwner
 from pinpage.errors import InvariantError, PfnError, PinpageError
 from pinpage.owner import Reason
 from pinpage.units import Span
-from tests.unit.mm.machines import SIZE, Drawn, column
+from tests.kit.mm.machines import SIZE, Drawn, column
 
 BLOCK = 2 * SIZE
 FREE = "." * SIZE

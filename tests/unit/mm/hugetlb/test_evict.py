@@ -10,7 +10,7 @@ from mm.state.gfp import Gfp
 from owners.hugetlb_pages import HugetlbPages
 from pinpage.owner import Mode
 from pinpage.units import Span
-from tests.unit.mm.machines import SIZE, Drawn, column, small_machine
+from tests.kit.mm.machines import SIZE, Drawn, column, small_machine
 
 
 class Ground:

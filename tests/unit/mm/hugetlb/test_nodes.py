@@ -4,7 +4,7 @@ import pytest
 
 from mm.state.frames import PageFlag
 from pinpage.errors import InvariantError, NotPinnedError, PinpageError
-from tests.unit.mm.machines import SIZE, Drawn, column, small_machine
+from tests.kit.mm.machines import SIZE, Drawn, column, small_machine
 
 
 def two_nodes(nr_blocks=8, **build):

@@ -10,7 +10,7 @@ from owners.opaque import OpaqueOwner
 from pinpage.errors import InvariantError
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.mm.machines import Drawn, ScriptedDesign, column
+from tests.kit.mm.machines import Drawn, ScriptedDesign, column
 
 
 def targets_of(drawn, *pfns):

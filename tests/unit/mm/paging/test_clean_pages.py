@@ -10,8 +10,8 @@ from mm.paging.clean_cache import is_clean_cache
 from mm.paging.paging import bit
 from mm.state.frames import PageFlag
 from pinpage.errors import InvariantError
-from tests.unit.mm.machines import column
-from tests.unit.mm.ranges import Ranged
+from tests.kit.mm.machines import column
+from tests.kit.mm.ranges import Ranged
 
 
 def world(*blocks):

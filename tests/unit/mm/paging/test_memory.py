@@ -11,7 +11,7 @@ from mm.paging.swapfile import read_swap_cache_async
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from pinpage.errors import InvariantError, PinpageError
-from tests.unit.mm.world import World
+from tests.kit.mm.swap_world import World
 
 DIRTY, SWAPCACHE = bit(PageFlag.DIRTY), bit(PageFlag.SWAPCACHE)
 

@@ -7,7 +7,7 @@ from mm.paging.swap_core import SwapCore
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from mm.swap.swap import SWAP_HAS_CACHE
-from tests.unit.mm.world import World, swapped
+from tests.kit.mm.swap_world import World, swapped
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from mm.swap.swap import SWAP_HAS_CACHE, swp_entry
 from pinpage.errors import PinpageError
-from tests.unit.mm.world import World, swapped, unuse
+from tests.kit.mm.swap_world import World, swapped, unuse
 
 LOCKED = bit(PageFlag.LOCKED)
 DIRTY = bit(PageFlag.DIRTY)

@@ -14,7 +14,7 @@ from mm.paging.swapfile import (
 from mm.state.address_space import AddressSpace
 from mm.state.errno import Errno
 from pinpage.errors import InvariantError
-from tests.unit.mm.world import World, swapped
+from tests.kit.mm.swap_world import World, swapped
 
 # T6 and the loop.
 

@@ -6,7 +6,7 @@ from mm.paging.paging import bit
 from mm.paging.shmem import shmem_create, shmem_getpage
 from mm.paging.vmscan import Reclaimed, shrink_active, shrink_inactive
 from mm.state.frames import PageFlag
-from tests.unit.mm.world import World
+from tests.kit.mm.swap_world import World
 
 LOCKED = bit(PageFlag.LOCKED)
 

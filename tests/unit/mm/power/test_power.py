@@ -19,7 +19,7 @@ from owners.opaque import OpaqueOwner
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Reason, Verdict
 from pinpage.units import Span
-from tests.unit.mm.machines import SIZE, Drawn, column
+from tests.kit.mm.machines import SIZE, Drawn, column
 
 REGION = 2 * SIZE
 

@@ -5,7 +5,7 @@ import pytest
 
 from mm.state.frames import FrameState, PageFlag
 from pinpage.errors import InvariantError
-from tests.unit.mm.machines import Drawn, column
+from tests.kit.mm.machines import Drawn, column
 
 
 def counts(drawn, *pfns):

@@ -9,7 +9,7 @@ from mm.swap.swap import (
     swp_entry,
 )
 from pinpage.errors import InvariantError, PinpageError
-from tests.unit.mm.world import World
+from tests.kit.mm.swap_world import World
 
 
 def column(*values: int) -> np.ndarray:

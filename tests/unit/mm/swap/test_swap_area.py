@@ -17,7 +17,7 @@ from mm.swap.swap import (
     swp_type,
 )
 from pinpage.errors import InvariantError, PinpageError
-from tests.unit.mm.world import DictFrontSwap
+from tests.kit.mm.swap_world import DictFrontSwap
 
 
 def column(*values: int) -> np.ndarray:

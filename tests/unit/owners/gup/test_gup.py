@@ -11,7 +11,7 @@ from owners.gup.gup import Gup, GupStep
 from owners.gup.pinner import IgnoresMoves, Pinner
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.owners.gup_worlds import GupWorld, Stubborn
+from tests.kit.owners.gup_world import GupWorld, Stubborn
 
 
 @pytest.fixture

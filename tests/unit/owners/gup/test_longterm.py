@@ -8,7 +8,7 @@ from mm.state.pageblock import MigrateType
 from owners.gup.flags import Foll
 from owners.gup.longterm import is_longterm_pinnable, migrate_away
 from owners.gup.pinner import IgnoresMoves
-from tests.unit.owners.gup_worlds import GupWorld
+from tests.kit.owners.gup_world import GupWorld
 
 LONG = Foll.PIN | Foll.LONGTERM | Foll.WRITE
 

@@ -13,8 +13,8 @@ from owners.odirect.simulated import SimulatedDevice
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.owners.gup_worlds import AnyFree
-from tests.unit.owners.io_worlds import IoWorld, block_bytes
+from tests.kit.owners.gup_world import AnyFree
+from tests.kit.owners.io_world import IoWorld, block_bytes
 
 SHORT_PINS = [Policy.REFUSE, Policy.WAIT, Policy.CANCEL]
 

@@ -11,8 +11,8 @@ from owners.z3fold.pool import Z3foldPool
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import Step
 from pinpage.owner import Mode, Reason
-from tests.unit.owners.worlds import FewFrames, column
-from tests.unit.owners.z3_world import Z3World, noise
+from tests.kit.owners.few_frames import FewFrames, column
+from tests.kit.owners.z3_world import Z3World, noise
 
 CHUNK = 64
 

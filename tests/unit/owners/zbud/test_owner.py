@@ -8,7 +8,7 @@ from owners.zbud.pool import ZbudOps, ZbudPool
 from pinpage.owner import Mode, Pin, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.topology import Topology
-from tests.unit.owners.worlds import FewFrames, column, fill
+from tests.kit.owners.few_frames import FewFrames, column, fill
 
 SIZE = 20 * 64
 

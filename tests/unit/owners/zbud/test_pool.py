@@ -14,7 +14,7 @@ from owners.zbud.pool import ZbudOps, ZbudPool
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.registry import PinRegistry
 from pinpage.topology import Topology
-from tests.unit.owners.worlds import PAGE, FewFrames, column, fill, live_handles
+from tests.kit.owners.few_frames import PAGE, FewFrames, column, fill, live_handles
 
 
 @pytest.fixture(params=["indirect", "address"])

@@ -11,7 +11,7 @@ from owners.zbud.reclaim import ZbudReclaim
 from owners.zswap.zswap import Zswap
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Mode, Reason
-from tests.unit.owners.worlds import FewFrames, column
+from tests.kit.owners.few_frames import FewFrames, column
 from tests.unit.owners.zswap.test_zswap import TYPE, Bench, page
 
 

@@ -22,8 +22,8 @@ from owners.zsmalloc.classes import huge_class_nr_bytes
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import Step, move_many, move_steps
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.machines import small_machine
-from tests.unit.owners.zs_world import Spare, noise
+from tests.kit.mm.machines import small_machine
+from tests.kit.owners.zs_world import Spare, noise
 
 PAGE = 4096
 

@@ -11,8 +11,8 @@ from owners.zsmalloc.groups import Fullness
 from owners.zsmalloc.mapping import MapMode
 from owners.zsmalloc.pool import ZsPool
 from pinpage.errors import InvariantError, PinpageError
-from tests.unit.owners.worlds import FewFrames
-from tests.unit.owners.zs_world import ZsWorld, noise
+from tests.kit.owners.few_frames import FewFrames
+from tests.kit.owners.zs_world import ZsWorld, noise
 
 STRADDLING = 2400
 """A size whose zspage has three pages for five objects: two of the five lie on two pages."""

@@ -9,8 +9,8 @@ from owners.compress import compressor
 from owners.zbud.reclaim import ZbudReclaim
 from owners.zswap.zswap import Zswap
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.world import World
-from tests.unit.owners.worlds import column
+from tests.kit.mm.swap_world import World
+from tests.kit.owners.few_frames import column
 
 
 class Bench:

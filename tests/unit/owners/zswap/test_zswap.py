@@ -10,7 +10,7 @@ from owners.compress import Compressor, compressor
 from owners.zswap.zswap import BLOB_HEADER_NR_BYTES, Zswap
 from pinpage.errors import ContextError, InvariantError, PinpageError
 from pinpage.move.steps import run_out
-from tests.unit.owners.worlds import PAGE, FewFrames, live_handles
+from tests.kit.owners.few_frames import PAGE, FewFrames, live_handles
 
 TYPE = 1
 

@@ -10,8 +10,8 @@ from pinlab.cli import output
 from pinlab.cli.output import comparison_as_json, describe, file_progress, print_maps, run_progress
 from pinlab.compare.compare import Run, compare
 from pinlab.snapshot.classes import FrameClass
-from tests.unit.pinlab.rows import comparison, row
-from tests.unit.pinlab.small import NR_FRAMES, small_recording
+from tests.kit.pinlab.rows import comparison, row
+from tests.kit.pinlab.small import NR_FRAMES, small_recording
 
 
 class FakeTerminal(io.StringIO):

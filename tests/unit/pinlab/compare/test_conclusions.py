@@ -4,7 +4,7 @@ import pytest
 
 from pinlab.compare.conclusions import LEGEND, comparison_notes
 from pinlab.report.tables import _COLUMNS
-from tests.unit.pinlab.rows import comparison, row
+from tests.kit.pinlab.rows import comparison, row
 
 
 def said(*rows, measured=False):

@@ -12,8 +12,8 @@ from pinlab.replay.replay import class_counts, replay
 from pinlab.snapshot.classes import FrameClass
 from pinpage.errors import PinpageError
 from pinpage.owner import Reason
-from tests.unit.owners.worlds import FewFrames
-from tests.unit.pinlab.small import NR_ZBUD_PAGES, small_recording
+from tests.kit.owners.few_frames import FewFrames
+from tests.kit.pinlab.small import NR_ZBUD_PAGES, small_recording
 
 HEADER = 8
 

@@ -19,8 +19,8 @@ from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import block_heads
 from pinpage.errors import PinpageError
 from pinpage.units import Span
-from tests.unit.pinlab.recordings import IN_TESTS
-from tests.unit.pinlab.small import BLOCK, NR_FRAMES, NR_OBJECTS, NR_ZBUD_PAGES, small_recording
+from tests.kit.pinlab.recordings import IN_TESTS
+from tests.kit.pinlab.small import BLOCK, NR_FRAMES, NR_OBJECTS, NR_ZBUD_PAGES, small_recording
 
 K = FrameClass
 

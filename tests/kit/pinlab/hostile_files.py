@@ -4,7 +4,9 @@ A case is a kind and a number; the same number gives the same file.  Every reade
 it or refuses it in one line (`PinpageError`), within a bound of memory, and what it read can
 be drawn, saved, replayed and put to a request, or be refused by these in one line.
 
-    python -m tests.fuzz.files KIND NUMBER SECONDS      from that number on, until time is up
+    python -m tests.kit.pinlab.hostile_files KIND NUMBER SECONDS
+
+the last one from that number on, until time is up.
 """
 
 import copy
@@ -40,13 +42,19 @@ from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
 from pinlab.snapshot.synthetic import describe_machine
 from pinpage.errors import PinpageError
-from tests.fuzz.mutations import change_array, change_bytes, change_text, change_value, change_zip
-from tests.unit.pinlab.small import small_recording
+from tests.kit.pinlab.mutations import (
+    change_array,
+    change_bytes,
+    change_text,
+    change_value,
+    change_zip,
+)
+from tests.kit.pinlab.small import small_recording
 from tests.unit.pinlab.snapshot.test_linux61 import arrays_and_meta, recorded
 
 __all__ = ["KINDS", "run_case"]
 
-_RAW = Path(__file__).resolve().parents[1] / "data" / "proc-6.1"
+_RAW = Path(__file__).resolve().parents[2] / "data" / "proc-6.1"
 _TEXTS = ("iomem", "zoneinfo", "buddyinfo", "pagetypeinfo")
 _ADDRESS_SPACE_NR_BYTES = 3 << 30
 """More than any case needs with what is imported, and far less than a hostile size claims."""

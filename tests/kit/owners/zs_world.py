@@ -6,7 +6,7 @@ from mm.state.frames import FrameState
 from owners.zsmalloc.pool import ZsPool
 from pinpage.migrate import move_many, move_steps
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.machines import small_machine
+from tests.kit.mm.machines import small_machine
 
 __all__ = ["Spare", "ZsWorld", "noise"]
 

@@ -2,7 +2,7 @@
 
 Each factory gets a `MachineLab` and can be named to the command, too:
 
-    pinpage check tests.conformance.subjects:zbud
+    pinpage check tests.kit.conformance.subjects:zbud
 """
 
 import numpy as np
@@ -20,9 +20,9 @@ from owners.zswap.zswap import Zswap
 from pinpage.errors import ContextError
 from pinpage.owner import Verdict
 from pinpage.testing.conformance.check import DATA_NR_BYTES, Subject
-from tests.conformance.machine_lab import MachineLab
-from tests.conformance.subjects_io import Completions, DirectIo, Pinned, RealIo, WholePages
-from tests.conformance.subjects_more import HugePages, Locked, Names, OneCallback, Trees
+from tests.kit.conformance.machine_lab import MachineLab
+from tests.kit.conformance.subjects_io import Completions, DirectIo, Pinned, RealIo, WholePages
+from tests.kit.conformance.subjects_more import HugePages, Locked, Names, OneCallback, Trees
 
 __all__ = ["SUBJECTS"]
 

@@ -13,7 +13,7 @@ from mm.state.frames import PageFlag
 from mm.state.pageblock import MigrateType
 from pinpage.owner import Reason
 from pinpage.units import Span
-from tests.unit.mm.machines import SIZE, Drawn
+from tests.kit.mm.machines import SIZE, Drawn
 
 __all__ = ["SIZE", "Ranged", "names"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mm.state.frames import FrameState
-from tests.unit.mm.machines import small_machine
+from tests.kit.mm.machines import small_machine
 
 __all__ = ["MachineLab"]
 

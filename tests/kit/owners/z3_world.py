@@ -6,7 +6,7 @@ from mm.state.frames import FrameState
 from owners.z3fold.pool import Z3foldPool
 from pinpage.migrate import move_many, move_steps
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.machines import small_machine
+from tests.kit.mm.machines import small_machine
 
 __all__ = ["Targets", "Z3World", "noise"]
 

@@ -12,7 +12,7 @@ from owners.gup.gup import Gup
 from owners.odirect.device import Op
 from owners.odirect.real import RealDevice
 from pinpage.owner import Mode, Reason
-from tests.unit.owners.gup_worlds import AnyFree
+from tests.kit.owners.gup_world import AnyFree
 
 __all__ = ["Churn", "RealLoad", "page_of", "write_file"]
 

@@ -8,7 +8,7 @@ from owners.odirect.device import Policy
 from owners.odirect.events import Constant, EventQueue
 from owners.odirect.model import DeviceModel
 from owners.odirect.simulated import SimulatedDevice
-from tests.unit.owners.gup_worlds import GupWorld
+from tests.kit.owners.gup_world import GupWorld
 
 __all__ = ["IoWorld", "block_bytes"]
 

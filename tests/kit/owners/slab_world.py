@@ -2,7 +2,7 @@
 
 from owners.slab.cache import Slabs
 from pinpage.owner import Verdict
-from tests.unit.owners.driver_worlds import DriverWorld
+from tests.kit.owners.driver_world import DriverWorld
 
 __all__ = ["SlabWorld", "Table"]
 
