@@ -4,7 +4,7 @@ import pytest
 
 from tests.arch import classes, counts, imports, surface, tidy
 from tests.arch.project import Project
-from tests.arch.test_architecture import RULES
+from tests.arch.rules import RULES
 
 CLEAN = {
     "pinpage/__init__.py": '"""D."""\n\nfrom pinpage.units import Span\n\n__all__ = ["Span"]\n',

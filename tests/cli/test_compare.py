@@ -18,7 +18,7 @@ from pinlab.compare.conclusions import comparison_notes
 from pinlab.compare.results import Comparison, MeasuredRow, Row
 from pinlab.replay.designs import DESIGNS
 from pinlab.snapshot import image
-from tests.cli.conftest import PROGRAM, ROOT
+from tests.kit.command import PROGRAM, ROOT
 from tests.kit.pinlab.small import small_recording
 
 ROW_KEYS = [

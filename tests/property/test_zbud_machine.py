@@ -15,8 +15,9 @@ from owners.pool.extents import read_objects
 from owners.zbud.pool import ZbudOps, ZbudPool
 from pinpage.owner import Mode, Verdict
 from pinpage.registry import PinRegistry
+from pinpage.testing.world import column
 from pinpage.topology import Topology
-from tests.kit.owners.few_frames import FewFrames, column, fill
+from tests.kit.owners.few_frames import FewFrames, fill
 
 NR_FRAMES = 7  # six usable: a full pool and a move without target must be common
 SIZES = st.sampled_from((1, 64, 700, 1280, 1984, 2048, 2752, 3968))

@@ -22,8 +22,9 @@ from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
 from pinpage.owner import Mode, Reason, Verdict
 from pinpage.testing.explore import Scenario, explore
+from pinpage.testing.world import column
 from pinpage.units import Span
-from tests.kit.mm.machines import ScriptedDesign, column
+from tests.kit.mm.machines import ScriptedDesign
 from tests.kit.mm.ranges import Ranged, names
 
 RANGE = Span(0, 8)

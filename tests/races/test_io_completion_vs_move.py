@@ -19,7 +19,7 @@ from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import Scenario, Until, explore
 from tests.kit.owners.gup_world import AnyFree
 from tests.kit.owners.io_world import IoWorld, block_bytes
-from tests.property.test_nested_pins import misbehave
+from tests.kit.owners.misbehave import misbehave
 
 BLOCK = 5
 

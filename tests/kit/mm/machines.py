@@ -20,16 +20,12 @@ from mm.state.pageblock import Pageblocks
 from owners.opaque import OpaqueOwner
 from pinpage.migrate import MoveReport
 from pinpage.owner import Reason
+from pinpage.testing.world import column
 
-__all__ = ["SIZE", "Drawn", "ScriptedDesign", "column", "small_machine"]
+__all__ = ["SIZE", "Drawn", "ScriptedDesign", "small_machine"]
 
 SIZE = 8
 _ANON = PageFlag.ANON.mask | PageFlag.SWAPBACKED.mask | PageFlag.UPTODATE.mask
-
-
-def column(*numbers):
-    """A column of pfns."""
-    return np.array(numbers, dtype=np.int64)
 
 
 def small_machine(nr_blocks, *, nr_nodes=1, arena=False, marks=(0, 0, 0), size=SIZE):

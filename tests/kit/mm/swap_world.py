@@ -103,7 +103,7 @@ class StackSource:
         self.free.append(pfn)
 
 
-class World:
+class SwapWorld:
     """Frames, paging, memory, and one swap area with frontswap before it."""
 
     def __init__(
@@ -178,7 +178,7 @@ class World:
 
 
 def unuse(
-    world: World,
+    world: SwapWorld,
     entry: int,
     start_mm: AddressSpace | None = None,
     pending: Pending = no_signal,
@@ -192,12 +192,12 @@ def unuse(
     return error, start_mm
 
 
-def swapped(*names: str, nr_frames: int = 16) -> tuple[World, list[AddressSpace], int]:
+def swapped(*names: str, nr_frames: int = 16) -> tuple[SwapWorld, list[AddressSpace], int]:
     """Processes that share one page, swapped out; the first one made it, the rest are forks.
 
     The ring is init_mm, the first, the last, ..., the second.
     """
-    world = World(nr_frames)
+    world = SwapWorld(nr_frames)
     spaces = [world.process(names[0], b"shared")]
     spaces += [world.memory.fork(spaces[0], name) for name in names[1:]]
     world.swap_out()

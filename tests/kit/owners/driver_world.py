@@ -11,14 +11,10 @@ from mm.state.pageblock import Pageblocks
 from pinpage.migrate import move_steps, release_many
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import Scenario
+from pinpage.testing.world import column
 from pinpage.units import Span
 
-__all__ = ["DriverWorld", "FreeFrames", "column"]
-
-
-def column(*numbers):
-    """A column of pfns."""
-    return np.array(numbers, dtype=np.int64)
+__all__ = ["DriverWorld", "FreeFrames"]
 
 
 class FreeFrames:

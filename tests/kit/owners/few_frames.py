@@ -7,15 +7,11 @@ from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState
 from mm.state.gfp import Gfp
 from owners.zbud.pool import ZbudPool
 from pinpage.owner import Mode, PinOwner, Verdict
+from pinpage.testing.world import column
 
-__all__ = ["PAGE", "FewFrames", "column", "fill", "live_handles"]
+__all__ = ["PAGE", "FewFrames", "fill", "live_handles"]
 
 PAGE = 4096
-
-
-def column(*numbers):
-    """A column of pfns."""
-    return np.array(numbers, dtype=np.int64)
 
 
 class FewFrames:

@@ -42,6 +42,7 @@ from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
 from pinlab.snapshot.synthetic import describe_machine
 from pinpage.errors import PinpageError
+from tests.kit.pinlab.in_guest import arrays_and_meta, recorded
 from tests.kit.pinlab.mutations import (
     change_array,
     change_bytes,
@@ -50,7 +51,6 @@ from tests.kit.pinlab.mutations import (
     change_zip,
 )
 from tests.kit.pinlab.small import small_recording
-from tests.unit.pinlab.snapshot.test_linux61 import arrays_and_meta, recorded
 
 __all__ = ["KINDS", "run_case"]
 

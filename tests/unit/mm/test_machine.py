@@ -14,7 +14,8 @@ from mm.state.gfp import Gfp
 from owners.opaque import OpaqueOwner
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Reason
-from tests.kit.mm.machines import Drawn, column, small_machine
+from pinpage.testing.world import column
+from tests.kit.mm.machines import Drawn, small_machine
 
 ROOT = Path(__file__).resolve().parents[3]
 

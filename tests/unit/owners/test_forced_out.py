@@ -25,9 +25,10 @@ from pinpage.errors import NotPinnedError, OwnerError, PinpageError
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode, PinOwner, Reason
 from pinpage.registry import PinRegistry
+from pinpage.testing.world import column
 from pinpage.topology import Topology
 from tests.kit.mm.machines import small_machine
-from tests.kit.owners.driver_world import DriverWorld, FreeFrames, column
+from tests.kit.owners.driver_world import DriverWorld, FreeFrames
 from tests.kit.owners.io_world import IoWorld, block_bytes
 
 # How an owner unpins that may be out.

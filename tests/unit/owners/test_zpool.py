@@ -20,8 +20,9 @@ from owners.zswap.zswap import Zswap
 from pinpage.errors import PinpageError
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode
+from pinpage.testing.world import column
 from tests.kit.mm.machines import small_machine
-from tests.kit.owners.few_frames import FewFrames, column
+from tests.kit.owners.few_frames import FewFrames
 from tests.kit.owners.z3_world import Targets, noise
 
 SIZES = (1, 8, 63, 64, 100, 700, 1000, 2400, 2401, 3000, 3904, 3960)

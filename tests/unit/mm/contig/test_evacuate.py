@@ -12,8 +12,9 @@ from mm.state.pageblock import MigrateType
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Mode, Reason
+from pinpage.testing.world import column
 from pinpage.units import Span
-from tests.kit.mm.machines import ScriptedDesign, column
+from tests.kit.mm.machines import ScriptedDesign
 from tests.kit.mm.ranges import Ranged, names
 
 FOR_EVER = 1_000

@@ -5,7 +5,8 @@ import pytest
 from mm.state.frames import FrameState, PageFlag
 from mm.state.pageblock import MigrateType
 from pinpage.errors import InvariantError, NotPinnedError
-from tests.kit.mm.machines import Drawn, column
+from pinpage.testing.world import column
+from tests.kit.mm.machines import Drawn
 
 
 def test_claim_takes_wholly_free_blocks_lowest_first():

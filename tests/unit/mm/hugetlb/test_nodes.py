@@ -4,7 +4,8 @@ import pytest
 
 from mm.state.frames import PageFlag
 from pinpage.errors import InvariantError, NotPinnedError, PinpageError
-from tests.kit.mm.machines import SIZE, Drawn, column, small_machine
+from pinpage.testing.world import column
+from tests.kit.mm.machines import SIZE, Drawn, small_machine
 
 
 def two_nodes(nr_blocks=8, **build):

@@ -5,7 +5,7 @@ import pytest
 
 from mm.paging.clean_cache import is_clean_cache, reclaim_clean_pages
 from mm.state.frames import PageFlag
-from tests.kit.mm.machines import column
+from pinpage.testing.world import column
 from tests.kit.mm.ranges import Ranged
 
 

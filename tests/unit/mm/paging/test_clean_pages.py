@@ -10,7 +10,7 @@ from mm.paging.clean_cache import is_clean_cache
 from mm.paging.paging import bit
 from mm.state.frames import PageFlag
 from pinpage.errors import InvariantError
-from tests.kit.mm.machines import column
+from pinpage.testing.world import column
 from tests.kit.mm.ranges import Ranged
 
 

@@ -18,8 +18,9 @@ from mm.state.pageblock import MigrateType, Pageblocks
 from owners.opaque import OpaqueOwner
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Reason, Verdict
+from pinpage.testing.world import column
 from pinpage.units import Span
-from tests.kit.mm.machines import SIZE, Drawn, column
+from tests.kit.mm.machines import SIZE, Drawn
 
 REGION = 2 * SIZE
 

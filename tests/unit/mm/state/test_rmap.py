@@ -6,10 +6,7 @@ import pytest
 from mm.state.frames import MAPCOUNT_ZBUD, Frames, FrameState, PageFlag
 from mm.state.rmap import AddressSpace, Rmap
 from pinpage.errors import InvariantError, PinpageError
-
-
-def column(*values: int) -> np.ndarray:
-    return np.array(values, dtype=np.int64)
+from pinpage.testing.world import column
 
 
 @pytest.fixture

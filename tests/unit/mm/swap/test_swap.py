@@ -1,6 +1,5 @@
 """The swap cache, the mmlist, and swapped PTEs, single and adopted in bulk."""
 
-import numpy as np
 import pytest
 
 from mm.state.errno import Errno
@@ -9,18 +8,14 @@ from mm.swap.swap import (
     swp_entry,
 )
 from pinpage.errors import InvariantError, PinpageError
-from tests.kit.mm.swap_world import World
-
-
-def column(*values: int) -> np.ndarray:
-    return np.array(values, dtype=np.int64)
-
+from pinpage.testing.world import column
+from tests.kit.mm.swap_world import SwapWorld
 
 # The swap cache.
 
 
 def test_the_cache_holds_a_reference_and_moves_with_the_page() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"page", b"other")
     pfn, other = world.pfn(a, 0), world.pfn(a, 1)
     entry = world.swap.get_swap_page()
@@ -40,7 +35,7 @@ def test_the_cache_holds_a_reference_and_moves_with_the_page() -> None:
 
 
 def test_a_slot_has_one_page() -> None:
-    world = World()
+    world = SwapWorld()
     entry = world.swap.get_swap_page()
     world.swap.cache.add(entry, world.source.alloc_page(0))
     with pytest.raises(InvariantError, match="C1"):
@@ -50,7 +45,7 @@ def test_a_slot_has_one_page() -> None:
 
 
 def test_areas_fill_in_order_of_type_and_names_are_reused() -> None:
-    world = World(nr_slots=2)
+    world = SwapWorld(nr_slots=2)
     second = world.swap.swapon(2)
     assert second.type == 1
     assert [world.swap.get_swap_page() for _ in range(3)] == [1, swp_entry(1, 1), -1]
@@ -65,7 +60,7 @@ def test_areas_fill_in_order_of_type_and_names_are_reused() -> None:
 
 
 def test_the_ring_puts_new_spaces_behind_init_mm_and_children_behind_parents() -> None:
-    world = World()
+    world = SwapWorld()
     ring, a, b, c = world.swap.mmlist, *(world.rmap.create(name, 1) for name in "abc")
     ring.add(a)
     ring.add(b)
@@ -87,7 +82,7 @@ def test_the_ring_puts_new_spaces_behind_init_mm_and_children_behind_parents() -
 
 
 def test_adoption_equals_one_pte_at_a_time() -> None:
-    world, loop = World(nr_slots=32), World(nr_slots=32)
+    world, loop = SwapWorld(nr_slots=32), SwapWorld(nr_slots=32)
     vpns = column(6, 0, 3)
     a, b = world.memory.mmap("a", 8), loop.memory.mmap("a", 8)
     entries = world.swap.adopt(a, vpns)
@@ -105,7 +100,7 @@ def test_adoption_equals_one_pte_at_a_time() -> None:
 
 
 def test_adoption_fits_or_changes_nothing() -> None:
-    world = World(nr_slots=4)
+    world = SwapWorld(nr_slots=4)
     a = world.process("a", b"present")
     file = world.rmap.create("file", 4, kind="file")
     for space, vpns, message in (
@@ -122,7 +117,7 @@ def test_adoption_fits_or_changes_nothing() -> None:
 
 
 def test_check_sees_a_pte_that_names_another_slot() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.memory.mmap("a", 4)
     world.swap.adopt(a, column(0, 1))
     a.pte[[0, 1]] = a.pte[[1, 0]]
@@ -131,7 +126,7 @@ def test_check_sees_a_pte_that_names_another_slot() -> None:
 
 
 def test_check_sees_a_cache_flag_without_a_page() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"page")
     world.swap.cache.add(world.swap.get_swap_page(), world.pfn(a, 0))
     world.check()
@@ -141,7 +136,7 @@ def test_check_sees_a_cache_flag_without_a_page() -> None:
 
 
 def test_check_sees_a_swapped_space_outside_the_ring() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.memory.mmap("a", 4)
     world.swap.adopt(a, column(0, 1))
     world.swap.mmlist.remove(a)
@@ -150,7 +145,7 @@ def test_check_sees_a_swapped_space_outside_the_ring() -> None:
 
 
 def test_check_sees_a_reference_that_nothing_accounts_for() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"page")
     world.paging.get_page(world.pfn(a, 0))
     world.check(holders={world.pfn(a, 0): 1})

@@ -1,6 +1,5 @@
 """The slots of one area, their users, and frontswap before the disk."""
 
-import numpy as np
 import pytest
 
 from mm.state.errno import Errno
@@ -18,11 +17,6 @@ from mm.swap.swap import (
 )
 from pinpage.errors import InvariantError, PinpageError
 from tests.kit.mm.swap_world import DictFrontSwap
-
-
-def column(*values: int) -> np.ndarray:
-    return np.array(values, dtype=np.int64)
-
 
 # Entries and slots.
 

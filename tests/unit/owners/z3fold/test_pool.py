@@ -11,7 +11,8 @@ from owners.z3fold.pool import Z3foldPool
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import Step
 from pinpage.owner import Mode, Reason
-from tests.kit.owners.few_frames import FewFrames, column
+from pinpage.testing.world import column
+from tests.kit.owners.few_frames import FewFrames
 from tests.kit.owners.z3_world import Z3World, noise
 
 CHUNK = 64

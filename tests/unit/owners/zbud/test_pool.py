@@ -13,8 +13,9 @@ from owners.pool.pages import CHUNK_NR_BYTES
 from owners.zbud.pool import ZbudOps, ZbudPool
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.registry import PinRegistry
+from pinpage.testing.world import column
 from pinpage.topology import Topology
-from tests.kit.owners.few_frames import PAGE, FewFrames, column, fill, live_handles
+from tests.kit.owners.few_frames import PAGE, FewFrames, fill, live_handles
 
 
 @pytest.fixture(params=["indirect", "address"])

@@ -12,7 +12,7 @@ from owners.zsmalloc.mapping import MapMode
 from pinpage.errors import ContextError
 from pinpage.migrate import Step
 from pinpage.owner import Mode, Pin, PinOwner, Reason, Verdict
-from tests.kit.owners.few_frames import column
+from pinpage.testing.world import column
 from tests.kit.owners.zs_world import ZsWorld, noise
 
 STRADDLING = 2400

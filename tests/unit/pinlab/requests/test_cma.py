@@ -7,7 +7,7 @@ from pinlab.requests.cma import USUAL_SIZES, serve
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import open_memory, run_request
 from pinpage.errors import PinpageError
-from tests.kit.mm.machines import column
+from pinpage.testing.world import column
 from tests.kit.mm.ranges import Ranged
 
 FREE = "........"

@@ -298,7 +298,7 @@ def test_no_pattern_makes_long_chains(first, step):
     assert probes_of(table, pfns) < len(pfns)
 
 
-@pytest.mark.parametrize("in_one", [True, False], ids=["column", "one by one"])
+@pytest.mark.parametrize("in_one", [True, False], ids=["one by one"])
 def test_the_table_is_never_half_full(in_one):
     table = SparseTable(Span(0, 1 << 20))
     pfns = np.arange(5000) * 7
