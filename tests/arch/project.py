@@ -94,15 +94,16 @@ def _dynamic(node: ast.AST) -> str | None:
 
 @define(eq=False)
 class Project:
-    """The shipped packages below `root`."""
+    """The packages below `root`: those that are shipped, or the tests."""
 
     root: Path
+    packages: tuple[str, ...] = PACKAGES
 
     @cached_property
     def modules(self) -> dict[str, Module]:
         """Every module by its dotted name, in the order of the names."""
         found = {}
-        for package in PACKAGES:
+        for package in self.packages:
             for path in sorted((self.root / package).rglob("*.py")):
                 parts = path.relative_to(self.root).with_suffix("").parts
                 name = ".".join(parts).removesuffix(".__init__")

@@ -10,11 +10,13 @@ __all__ = [
     "FACADE",
     "FORBIDDEN_REACH",
     "HALVES",
+    "INSIDE_LOOKS",
     "LAZY_OWN_IMPORTS",
     "MAY_COUNT",
     "MAY_IMPORT",
     "MM_LAYERS",
     "MOST_CODE_LINES_PER_FILE",
+    "MOST_INSIDE_LOOKS",
     "MOST_LINES_PER_FUNCTION",
     "OWNERS_BUILD_ON",
     "OWNERS_SEE_OF_MM",
@@ -131,3 +133,84 @@ MAY_COUNT = {"mm.state.refs", "mm.state.frames"}
 MOST_CODE_LINES_PER_FILE = 400
 MOST_LINES_PER_FUNCTION = 60
 """Without the docstring."""
+
+INSIDE_LOOKS: dict[tuple[str, str], tuple[int, str]] = {
+    ("tests/kit/conformance/subjects.py", "_give_back"): (
+        1,
+        "a balloon gives up the page that its host chooses; the kit chooses itself",
+    ),
+    ("tests/kit/inside.py", "_alloc_pages"): (
+        2,
+        "faults are injected where destinations come from",
+    ),
+    ("tests/kit/inside.py", "_buffers"): (
+        1,
+        "the pins behind a page of a registered buffer",
+    ),
+    ("tests/kit/inside.py", "_in_flight"): (
+        1,
+        "no lock of a callback is held after an interrupt",
+    ),
+    ("tests/kit/inside.py", "_io"): (
+        1,
+        "a page held for a request that is never sent",
+    ),
+    ("tests/kit/inside.py", "_isolated"): (
+        1,
+        "a subject must not write to a page that a mover has",
+    ),
+    ("tests/kit/inside.py", "_nodes"): (
+        1,
+        "the batch that this thread stands in",
+    ),
+    ("tests/kit/inside.py", "_owners"): (
+        1,
+        "an owner that is half gone",
+    ),
+    ("tests/kit/inside.py", "_privates"): (
+        1,
+        "nothing of a private is left; the order of its lock",
+    ),
+    ("tests/kit/inside.py", "_quiet"): (
+        1,
+        "a pin that is held still for a move",
+    ),
+    ("tests/kit/inside.py", "_shards"): (
+        1,
+        "a writer stopped between two lines; each lock is free again",
+    ),
+    ("tests/property/test_zram_machine.py", "_read"): (
+        1,
+        "reading publicly makes a page not idle, and the model counts idle pages",
+    ),
+    ("tests/races/test_slab.py", "_memory"): (
+        1,
+        "the source of one cache is exchanged to move it from inside of `store`",
+    ),
+    ("tests/unit/mm/compaction/test_listed_heads.py", "_NR_KEPT_CHANGES"): (
+        1,
+        "a record of changes too short to reach back",
+    ),
+    ("tests/unit/mm/paging/test_unuse_races.py", "_next"): (
+        1,
+        "the next free slot is the one that was just freed",
+    ),
+    ("tests/unit/mm/swap/test_swap.py", "_stamp"): (
+        1,
+        "a move by hand, of the swap cache alone",
+    ),
+    ("tests/unit/pinpage/store/test_shard.py", "_settle"): (
+        1,
+        "a pin that its thread finds refused: no public call stops there",
+    ),
+    ("tests/unit/pinpage/store/test_shard.py", "_writes"): (
+        1,
+        "a write for an owner that left between look-up and write",
+    ),
+    ("tests/unit/pinpage/test_shapes.py", "_allocate"): (
+        1,
+        "counts the words that a table touches",
+    ),
+}
+"""(test file, private name of another place) -> (how often, why there is no public way)."""
+MOST_INSIDE_LOOKS = 20

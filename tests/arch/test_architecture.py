@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.arch import surface, tidy
+from tests.arch import suite, surface, tidy
 from tests.arch.project import Project
 from tests.arch.rules import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = Project(ROOT)
+TESTS = Project(ROOT, ("tests",))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -28,3 +29,11 @@ def test_the_kernel_map_names_every_file_of_mm():
 
 def test_the_project_speaks_of_itself_alone():
     assert not list(tidy.words_stay_out(ROOT))
+
+
+def test_helpers_of_tests_come_from_the_kit():
+    assert not list(suite.helpers_come_from_the_kit(TESTS))
+
+
+def test_looks_inside_are_listed_with_reasons():
+    assert not list(suite.looks_inside_are_listed(TESTS, PROJECT))

@@ -86,11 +86,11 @@ def of_dict(pfns, length, nr_frames):
 
     def mask():
         found = np.zeros(nr_frames, dtype=np.bool_)
-        found[np.fromiter(held._held, np.int64, nr)] = True
+        found[np.fromiter(held.held, np.int64, nr)] = True
 
     found = {"pin_many": cost(lambda: [held.pin_many(p, owner, p) for p in parts], nr)}
     found["pinned_mask"] = cost(mask, nr)
-    found["iter_pins"] = cost(lambda: [(k, *held._held[k]) for k in sorted(held._held)], nr)
+    found["iter_pins"] = cost(lambda: [(k, *held.held[k]) for k in sorted(held.held)], nr)
     found["unpin_many"] = cost(lambda: [held.unpin_many(p, owner, p) for p in parts], nr)
     return found
 

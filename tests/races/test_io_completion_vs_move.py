@@ -17,6 +17,7 @@ from owners.odirect.device import Op, Policy
 from pinpage.migrate import move_steps
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import Scenario, Until, explore
+from tests.kit import inside
 from tests.kit.owners.gup_world import AnyFree
 from tests.kit.owners.io_world import IoWorld, block_bytes
 from tests.kit.owners.misbehave import misbehave
@@ -28,7 +29,7 @@ def doing_io(world, space, op):
     """Submits one request as soon as that works, and lets time pass until it has ended."""
 
     def at_rest():
-        return not world.registry._nodes.shard_of(0).moving
+        return not inside.nodes(world.registry).shard_of(0).moving
 
     while world.device.submit(op, space, 0, 1, BLOCK) < 0:
         yield Until(at_rest, "no move")

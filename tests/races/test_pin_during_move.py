@@ -18,6 +18,7 @@ from owners.gup.pinner import IgnoresMoves
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode
 from pinpage.testing.explore import Scenario, Until, explore
+from tests.kit import inside
 from tests.kit.owners.gup_world import AnyFree, GupWorld
 
 
@@ -30,7 +31,7 @@ def moving(world, space, vpn=0):
 
 def at_rest(world, space):
     """No move and no fork under way: what the slow path really sleeps on."""
-    moving = world.registry._nodes.shard_of(0).moving
+    moving = inside.nodes(world.registry).shard_of(0).moving
     return not moving and not space.write_protect_seq & 1
 
 
@@ -47,7 +48,7 @@ def pinning(world, space, pinner, flags, got, nr_tries=3):
                 waits = step is GupStep.WAIT
                 yield Until(lambda: at_rest(world, space), "at rest") if waits else step
         if pin_id >= 0:
-            yield Until(lambda pin=pin_id: pin not in pinner._quiet, "not held still")
+            yield Until(lambda pin=pin_id: pin not in inside.quiet(pinner), "not held still")
             got.append(pin_id)
             world.machine.contents.write(pinner.pfn_of(pin_id), b"DMA")
             yield "device writes"

@@ -15,6 +15,7 @@ from pinpage.owner import Mode, Reason, Verdict
 from pinpage.testing.explore import Until, explore
 from pinpage.testing.stepping import by_calls
 from pinpage.testing.world import FrameIs, WorldTargets, column
+from tests.kit import inside
 from tests.races.bench import Bench
 
 GIVES_BACK = {
@@ -167,7 +168,7 @@ def test_a_mark_that_ends_takes_its_name_along():
     source, target = zbud.keep("h"), 3
     registry.marks.begin_move(column(source, target))
     registry.marks.forward_many(column(source), column(target))
-    shard = registry._nodes.shard_of(target)
+    shard = inside.nodes(registry).shard_of(target)
     seen = []
 
     class Watched(dict):

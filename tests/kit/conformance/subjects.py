@@ -20,6 +20,7 @@ from owners.zswap.zswap import Zswap
 from pinpage.errors import ContextError
 from pinpage.owner import Verdict
 from pinpage.testing.conformance.check import DATA_NR_BYTES, Subject
+from tests.kit import inside
 from tests.kit.conformance.machine_lab import MachineLab
 from tests.kit.conformance.subjects_io import Completions, DirectIo, Pinned, RealIo, WholePages
 from tests.kit.conformance.subjects_more import HugePages, Locked, Names, OneCallback, Trees
@@ -68,24 +69,29 @@ class Ballooning(WholePages):
     """The host keeps the data; the guest's balloon keeps the page."""
 
     def __init__(self, lab):
-        self.contents = lab.pages.contents
+        self.contents, self.registry = lab.pages.contents, lab.registry
         self.owner = Balloon(lab.pages, registry=lab.registry)
 
+    def pages(self):
+        """Page number -> where it is, as the registry has it."""
+        pins = (pin for pfn in self.owner.host for pin in self.registry.pins(pfn))
+        return {pin.private: pin.pfn for pin in pins if pin.owner is self.owner}
+
     def hold(self, data):
-        before = set(self.owner._pfn)
+        before = self.pages().keys()
         if not self.owner.inflate(1):
             return None
-        (key,) = set(self.owner._pfn) - before
-        self.contents.write(self.owner._pfn[key], data)
+        ((key, pfn),) = (page for page in self.pages().items() if page[0] not in before)
+        self.contents.write(pfn, data)
         return key
 
     def _at(self, key):
-        return None if key in self.owner._isolated else self.owner._pfn.get(key)
+        return None if key in inside.isolated(self.owner) else self.pages().get(key)
 
     def let_go(self, key):
-        if key in self.owner._isolated:
+        if key in inside.isolated(self.owner):
             return False
-        if key in self.owner._pfn:
+        if key in self.pages():
             self.owner._give_back(key)
         return True
 

@@ -19,6 +19,7 @@ from owners.odirect.real import RealDevice
 from owners.odirect.simulated import SimulatedDevice
 from pinpage.owner import Verdict
 from pinpage.testing.conformance.check import DATA_NR_BYTES, Subject
+from tests.kit import inside
 
 __all__ = ["Completions", "DirectIo", "Pinned", "RealIo", "WholePages"]
 
@@ -74,7 +75,7 @@ class Pinned(WholePages):
         return got.pins[0] if got.pins else None
 
     def _at(self, key):
-        return None if key in self.owner._quiet else self.owner.pfn_of(key)
+        return None if key in inside.quiet(self.owner) else self.owner.pfn_of(key)
 
     def let_go(self, key):
         self.gup.put_user_pages(self.owner, [key], dirty=True)

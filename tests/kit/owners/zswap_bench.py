@@ -3,9 +3,10 @@
 import numpy as np
 
 from mm.state.errno import Errno
+from mm.swap.swapops import swp_entry
 from owners.compress import compressor
-from owners.zswap.zswap import Zswap
-from tests.kit.owners.few_frames import PAGE, FewFrames
+from owners.zswap.zswap import BLOB_HEADER_NR_BYTES, Zswap
+from tests.kit.owners.few_frames import PAGE, FewFrames, live_handles
 
 __all__ = ["TYPE", "ScriptedHost", "ZswapBench", "page"]
 
@@ -62,8 +63,14 @@ class ZswapBench:
         self.pool = self.zswap.init(TYPE)
 
     def handle(self, offset):
-        row = self.zswap._trees[TYPE].rows[offset]
-        return int(self.zswap._entries.handle[row])
+        """The object that holds the page of this slot, by the header that zswap wrote."""
+        for handle in live_handles(self.pool):
+            pfn, at = self.pool.map(handle)
+            header = self.source.contents.read(pfn, at, BLOB_HEADER_NR_BYTES)
+            self.pool.unmap(handle)
+            if int.from_bytes(header, "little") == swp_entry(TYPE, offset):
+                return handle
+        raise KeyError(offset)
 
     def writeback(self, offset):
         return self.zswap.writeback_entry(self.pool, self.handle(offset))

@@ -25,6 +25,7 @@ from pinpage.owner import Mode, PinOwner, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.testing.world import FrameIs, World, WorldTargets
 from pinpage.topology import Topology
+from tests.kit import inside
 
 __all__ = ["MOVE_FILES", "MoveLab"]
 
@@ -192,7 +193,7 @@ class MoveLab:
         assert FrameIs.QUARANTINED not in states, "a frame of honest owners was set aside"
         for owner in self.owners:
             self._check_owner(owner)
-        calls = registry._owners._in_flight.values()
+        calls = inside.calls_in_flight(registry)
         assert not any(held._is_owned() for held in calls), "a callback is in flight for ever"
         stranger = PinOwner()  # no lock is held: whoever comes and goes gets through
         registry.register(stranger)

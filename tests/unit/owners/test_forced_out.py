@@ -359,7 +359,7 @@ def test_a_transfer_that_found_its_page_away_begins_again():
     space, device = world.process(1), world.device
     device.register(space, 0, 1)
     device.submit(Op.READ, space, 0, 1, 5)
-    (pin,) = device.pinner._pfn
+    ((pin, _),) = device.pinner.holdings()
     device.quiesce(pin, Mode.SYNC)
     world.events.run_until(5000)
     assert device.counters.nr_restarted == 1

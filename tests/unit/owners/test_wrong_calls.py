@@ -22,6 +22,7 @@ from owners.zram.backing import BytesBacking, FileBacking
 from owners.zram.disk import ZramDisk
 from owners.zram.zram import Zram
 from pinpage.errors import PinpageError
+from tests.kit.deep import deep_digest
 from tests.kit.owners.driver_world import DriverWorld
 from tests.kit.owners.io_world import IoWorld
 
@@ -190,7 +191,7 @@ class Rings:
 
     def state(self):
         pages = [self.world.contents.read(pfn) for pfn in self.rings.pages_of(self.ring)]
-        return [*columns(self.world.machine), pages, dict(self.rings._contexts)]
+        return [*columns(self.world.machine), pages, deep_digest(self.rings)]
 
     def calls(self):
         for value in (*NO_INTEGERS, 0, -1, 1 << 40):

@@ -12,6 +12,7 @@ from pinpage.store.radix import Radix
 from pinpage.store.rows import NO_PINS
 from pinpage.store.shard import Change, apply
 from pinpage.store.sparse import SparseTable
+from tests.kit import inside
 
 NR_FRAMES = 8192
 BORDER = 4096  # of the nodes
@@ -155,7 +156,7 @@ def test_whatever_is_cut_off(operation, monkeypatch):
         assert before <= found <= after or after <= found <= before or is_one
         if is_one:
             assert found == before
-        assert all(not shard.seq & 1 or shard.moving for shard in world.reg._shards)
+        assert all(not shard.seq & 1 or shard.moving for shard in inside.shards(world.reg))
     assert nr_cuts > 1
 
 
@@ -247,7 +248,7 @@ def test_a_trim_that_is_cut_off_changes_no_pin(step, monkeypatch):
     world = World()
     for pfn in range(512, 1022):
         world.unpin(pfn)
-    assert world.reg._shards[0].radix.blocks.thin
+    assert inside.shards(world.reg)[0].radix.blocks.thin
     with monkeypatch.context() as patch:
         Cut(patch, *STEPS[step], 1, after=True)
         with pytest.raises(MemoryError):

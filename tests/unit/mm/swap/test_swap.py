@@ -25,7 +25,8 @@ def test_the_cache_holds_a_reference_and_moves_with_the_page() -> None:
     for name in ("state", "refcount", "mapcount", "flags"):
         values = getattr(world.frames, name)
         values[12], values[13] = values[pfn], values[other]
-    world.lru._stamp[[12, 13]] = world.lru._stamp[[pfn, other]]
+    stamps = world.lru._stamp
+    stamps[[12, 13]] = stamps[[pfn, other]]
     world.rmap.move_many(column(pfn, other), column(12, 13))
     world.swap.cache.move_many(column(pfn, other), column(12, 13))
     assert world.swap.cache.lookup(entry) == 12

@@ -277,7 +277,7 @@ def test_a_transfer_that_finds_its_page_away_starts_again():
     space, device = world.process(1), world.device
     device.register(space, 0, 1)
     device.submit(Op.READ, space, 0, 1, 5)
-    (pin,) = device.pinner._pfn
+    ((pin, _),) = device.pinner.holdings()
     assert device.quiesce(pin, Mode.SYNC) is Verdict.YES
     world.events.run_until(5000)
     assert device.counters.nr_restarted == 1

@@ -11,6 +11,7 @@ from pinpage.owner import Mode, PinOwner, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.testing.world import World, WorldTargets, column
 from pinpage.topology import Topology
+from tests.kit import inside
 
 NR_FRAMES = 16
 
@@ -127,7 +128,7 @@ def test_an_owner_that_was_forced_out_has_no_rows(monkeypatch):
 
 def test_an_owner_that_is_leaving_comes_last():
     registry, (first, second), _ = pins_of([1, 2], 2)
-    registry._owners.start_leaving(first)
+    inside.owner_table(registry).start_leaving(first)
     pins = PinsOfBatch(registry, column(3))
     assert [group.owner for group in pins.owners] == [second, first]
 

@@ -11,6 +11,7 @@ from pinpage.store.radix import Radix
 from pinpage.store.rows import PinRows, as_run
 from pinpage.store.sparse import NO_TAG, SparseTable
 from pinpage.units import Span
+from tests.kit import inside
 
 START, STOP = 512, 3072
 TAG = 4
@@ -260,7 +261,7 @@ def test_coming_and_going_in_a_thin_block_is_noted_once():
         reg.pin(5, owner, 2)
         reg.unpin(5, owner, 2)
     assert reg.statistics().lock_acquisitions == before
-    assert len(reg._shards[0].radix.blocks.thin) == 1
+    assert len(inside.shards(reg)[0].radix.blocks.thin) == 1
     reg.check()
 
 
@@ -298,7 +299,7 @@ def test_no_pattern_makes_long_chains(first, step):
     assert probes_of(table, pfns) < len(pfns)
 
 
-@pytest.mark.parametrize("in_one", [True, False], ids=["one by one"])
+@pytest.mark.parametrize("in_one", [True, False], ids=["column", "one by one"])
 def test_the_table_is_never_half_full(in_one):
     table = SparseTable(Span(0, 1 << 20))
     pfns = np.arange(5000) * 7
