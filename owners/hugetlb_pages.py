@@ -94,8 +94,8 @@ class HugetlbPages(PinOwner):
         may_dissolve: whether pages are given up on request.
 
     Invariants, run by `check`:
-        HP1 every page that we know is in the pool, and the other way round.
-        HP2 each user has one page, and no page has two users.
+        HO1 every page that we know is in the pool, and the other way round.
+        HO2 each user has one page, and no page has two users.
     """
 
     name = "hugetlb"
@@ -249,14 +249,14 @@ class HugetlbPages(PinOwner):
         return np.array([self.release(pin, mode) for pin in pins], dtype=np.uint8)
 
     def check(self) -> None:
-        """Run HP1 and HP2.
+        """Run HO1 and HO2.
 
         Raises:
             InvariantError: one does not hold.
         """
         used = list(self._users.values())
-        require(len(set(used)) == len(used), "HP2 a huge page has two users")
+        require(len(set(used)) == len(used), "HO2 a huge page has two users")
         strays = self._known.symmetric_difference(self._pool.heads)
-        require(not strays, "HP1 the pool has other pages", pfns=sorted(strays))
+        require(not strays, "HO1 the pool has other pages", pfns=sorted(strays))
         unused = [head for head in used if not self._pool.nr_users(head)]
-        require(not unused, "HP1 the pool does not know of a user", pfns=unused)
+        require(not unused, "HO1 the pool does not know of a user", pfns=unused)

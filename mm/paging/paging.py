@@ -260,7 +260,7 @@ class Paging:
             counted, kept = int(expected[pfn]), int(frames.refcount[pfn])
             require(
                 condition=False,
-                message="W4 a reference that nothing accounts for",
+                message="SP4 a reference that nothing accounts for",
                 pfn=pfn,
                 refcount=kept,
                 accounted=counted,

@@ -173,7 +173,7 @@ class BackingBlocks:
 
     def free(self, block: int) -> None:
         """Give a block back."""
-        require(block > 0 and self._used[block], "D4 a block is freed that is not in use")
+        require(block > 0 and self._used[block], "ZR4 a block is freed that is not in use")
         self._used[block] = 0
         self.nr_used -= 1
 

@@ -102,7 +102,7 @@ class ZramTable:
         return np.flatnonzero((self.flags & (flags | but_not)) == int(flags))
 
     def check(self) -> None:
-        """Run D1 of `Zram`.
+        """Run ZR1 of `Zram`.
 
         Raises:
             InvariantError: it does not hold.
@@ -112,13 +112,14 @@ class ZramTable:
         elsewhere = (flags & (SlotFlag.SAME | SlotFlag.WRITTEN_BACK)) != 0
         in_pool = self.handle != NO_HANDLE
         require(
-            bool((in_pool == (stored & ~elsewhere)).all()), "D1 a page is in no place, or in two"
+            bool((in_pool == (stored & ~elsewhere)).all()), "ZR1 a page is in no place, or in two"
         )
-        require(bool(((self.nr_bytes > 0) == in_pool).all()), "D1 a length without an object")
+        require(bool(((self.nr_bytes > 0) == in_pool).all()), "ZR1 a length without an object")
         require(
-            bool(((flags & SlotFlag.HUGE) == 0)[~in_pool].all()), "D1 a huge page without an object"
+            bool(((flags & SlotFlag.HUGE) == 0)[~in_pool].all()),
+            "ZR1 a huge page without an object",
         )
-        require(not flags[~stored].any(), "D1 an empty row has flags")
+        require(not flags[~stored].any(), "ZR1 an empty row has flags")
 
     def _touch(self, slot: int) -> None:
         self.version[slot] = (self.version.item(slot) + 1) & 0x7FFFFFFF

@@ -69,10 +69,10 @@ class Zram:
         lock: of rows, blocks and counters; the pool's lock is taken inside it.
 
     Invariants, run by `check`:
-        D1 a page is in one place: object, word or block; an empty row says nothing.
-        D2 each object of the pool is named by one row.
-        D3 the counters are the sums of the rows.
-        D4 each block in use is named by one row.
+        ZR1 a page is in one place: object, word or block; an empty row says nothing.
+        ZR2 each object of the pool is named by one row.
+        ZR3 the counters are the sums of the rows.
+        ZR4 each block in use is named by one row.
     """
 
     def __init__(

@@ -143,7 +143,7 @@ class FullnessGroups:
         return nr_wasted // size_class.nr_objects * size_class.nr_pages
 
     def check(self, size_class: SizeClass, inuse: dict[int, int]) -> None:
-        """Run A6 of `ZsPool` for a class, given its zspages and their numbers of objects.
+        """Run ZS6 of `ZsPool` for a class, given its zspages and their numbers of objects.
 
         Args:
             size_class: which class.
@@ -156,13 +156,13 @@ class FullnessGroups:
             expected = {z for z, n in inuse.items() if fullness(n, size_class.nr_objects) == group}
             require(
                 set(self.members(size_class, group)) == expected,
-                "A6 a zspage is on the wrong list",
+                "ZS6 a zspage is on the wrong list",
                 size=size_class.nr_bytes,
                 group=group.name,
             )
         index = size_class.index
         require(
             self.nr_zspages[index] == len(inuse) and self.nr_used[index] == sum(inuse.values()),
-            "A6 the counts of a class",
+            "ZS6 the counts of a class",
             size=size_class.nr_bytes,
         )

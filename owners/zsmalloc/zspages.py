@@ -211,7 +211,7 @@ class Zspages:
         self.pfn.reshape(-1)[page_ids] = targets
 
     def check(self, classes: tuple[SizeClass, ...]) -> None:
-        """Run A1, A4 and A5 of `ZsPool`.
+        """Run ZS1, ZS4 and ZS5 of `ZsPool`.
 
         Raises:
             InvariantError: one does not hold.
@@ -219,14 +219,14 @@ class Zspages:
         ids = self.in_use()
         used = self.pfn[ids]
         pfns = used[used != NO_PFN]
-        require(len(np.unique(pfns)) == len(pfns), "A1 a frame is in two pages")
-        require(len(pfns) == self.nr_pages, "A1 nr_pages", kept=self.nr_pages, found=len(pfns))
-        require(self.nr_pages == np.count_nonzero(self.pfn != NO_PFN), "A1 a page without zspage")
+        require(len(np.unique(pfns)) == len(pfns), "ZS1 a frame is in two pages")
+        require(len(pfns) == self.nr_pages, "ZS1 nr_pages", kept=self.nr_pages, found=len(pfns))
+        require(self.nr_pages == np.count_nonzero(self.pfn != NO_PFN), "ZS1 a page without zspage")
         for zspage in ids.tolist():
             size_class = classes[self.class_index.item(zspage)]
             require(
                 len(self.pfns(zspage)) == size_class.nr_pages,
-                "A1 a zspage has not the pages of its class",
+                "ZS1 a zspage has not the pages of its class",
                 zspage=zspage,
             )
             self._check_cells(zspage, size_class.nr_objects)
@@ -234,17 +234,17 @@ class Zspages:
     def _check_cells(self, zspage: int, nr_objects: int) -> None:
         cells = self.cells(zspage, nr_objects)
         nr_used, inuse = int(np.count_nonzero(cells >= 0)), self.inuse.item(zspage)
-        require(nr_used == inuse, "A5 inuse is not the number of objects", zspage=zspage)
+        require(nr_used == inuse, "ZS5 inuse is not the number of objects", zspage=zspage)
         require(
             inuse > 0 or self.nr_maps.item(zspage) > 0,
-            "A5 a zspage without objects was kept",
+            "ZS5 a zspage without objects was kept",
             zspage=zspage,
         )
         index, nr_free = self.first_free.item(zspage), 0
         while index < nr_objects and nr_free <= nr_objects:
-            require(cells[index] < 0, "A4 an object in use is chained as free", zspage=zspage)
+            require(cells[index] < 0, "ZS4 an object in use is chained as free", zspage=zspage)
             index, nr_free = ~int(cells[index]), nr_free + 1
-        require(nr_free == nr_objects - nr_used, "A4 a free object is not chained", zspage=zspage)
+        require(nr_free == nr_objects - nr_used, "ZS4 a free object is not chained", zspage=zspage)
 
     # Growing.
 

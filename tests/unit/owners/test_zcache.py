@@ -175,10 +175,10 @@ def test_eviction_leaves_what_another_took_out_of_the_index(world):
 @pytest.mark.parametrize(
     ("number", "spoil"),
     [
-        ("K1", lambda c: c._index[0][1].__setitem__(2, c._index[0][1][1])),
-        ("K2", lambda c: c.zbud.write(c.zbud.handles.encode(0, 0), b"\x09" * 8)),
-        ("K3", lambda c: setattr(c.counters, "stored_pages", 9)),
-        ("K4", lambda c: setattr(c, "_max_nr_pages", 0)),
+        ("ZC1", lambda c: c._index[0][1].__setitem__(2, c._index[0][1][1])),
+        ("ZC2", lambda c: c.zbud.write(c.zbud.handles.encode(0, 0), b"\x09" * 8)),
+        ("ZC3", lambda c: setattr(c.counters, "stored_pages", 9)),
+        ("ZC4", lambda c: setattr(c, "_max_nr_pages", 0)),
     ],
 )
 def test_check_notices(world, number, spoil):

@@ -39,9 +39,9 @@ def test_a_slot_has_one_page() -> None:
     world = SwapWorld()
     entry = world.swap.get_swap_page()
     world.swap.cache.add(entry, world.source.alloc_page(0))
-    with pytest.raises(InvariantError, match="C1"):
+    with pytest.raises(InvariantError, match="SC1"):
         world.swap.cache.add(entry, world.source.alloc_page(0))
-    with pytest.raises(InvariantError, match="C1"):
+    with pytest.raises(InvariantError, match="SC1"):
         world.swap.cache.delete(9)
 
 
@@ -122,7 +122,7 @@ def test_check_sees_a_pte_that_names_another_slot() -> None:
     a = world.memory.mmap("a", 4)
     world.swap.adopt(a, column(0, 1))
     a.pte[[0, 1]] = a.pte[[1, 0]]
-    with pytest.raises(InvariantError, match="W2"):
+    with pytest.raises(InvariantError, match="SP2"):
         world.check()
 
 
@@ -132,7 +132,7 @@ def test_check_sees_a_cache_flag_without_a_page() -> None:
     world.swap.cache.add(world.swap.get_swap_page(), world.pfn(a, 0))
     world.check()
     world.area.swap_map[[1, 2]] = 0, SWAP_HAS_CACHE
-    with pytest.raises(InvariantError, match="W1"):
+    with pytest.raises(InvariantError, match="SP1"):
         world.check()
 
 
@@ -141,7 +141,7 @@ def test_check_sees_a_swapped_space_outside_the_ring() -> None:
     a = world.memory.mmap("a", 4)
     world.swap.adopt(a, column(0, 1))
     world.swap.mmlist.remove(a)
-    with pytest.raises(InvariantError, match="W3"):
+    with pytest.raises(InvariantError, match="SP3"):
         world.check()
 
 
@@ -150,5 +150,5 @@ def test_check_sees_a_reference_that_nothing_accounts_for() -> None:
     a = world.process("a", b"page")
     world.paging.get_page(world.pfn(a, 0))
     world.check(holders={world.pfn(a, 0): 1})
-    with pytest.raises(InvariantError, match="W4"):
+    with pytest.raises(InvariantError, match="SP4"):
         world.check()

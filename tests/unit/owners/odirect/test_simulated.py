@@ -157,7 +157,7 @@ def test_a_device_that_says_yes_without_stopping_breaks_its_own_invariant():
     world.device.submit(Op.READ, space, 0, 1, 5)
     world.device._stop = lambda request, mode: True
     world.move(world.pfn(space))
-    with pytest.raises(InvariantError, match="O2"):
+    with pytest.raises(InvariantError, match="OD2"):
         world.device.check()
 
 
@@ -323,19 +323,19 @@ def test_check_finds_what_is_wrong():
     device.submit(Op.READ, space, 0, 1, 0)
     (request,) = device._in_flight.values()
     device._nr_started = 2
-    with pytest.raises(InvariantError, match="O1"):
+    with pytest.raises(InvariantError, match="OD1"):
         device.check()
     device._nr_started = 1
     request.nr_held = 1
-    with pytest.raises(InvariantError, match="O3"):
+    with pytest.raises(InvariantError, match="OD3"):
         device.check()
     request.nr_held = 0
     device._away.add(99)
-    with pytest.raises(InvariantError, match="O4"):
+    with pytest.raises(InvariantError, match="OD4"):
         device.check()
     device._away.clear()
     world.gup.get_user_pages(space, 1, 1, device.pinner, Foll.GET)
-    with pytest.raises(InvariantError, match="O5"):
+    with pytest.raises(InvariantError, match="OD5"):
         device.check()
 
 

@@ -393,7 +393,7 @@ def test_block_zero_is_never_given_out():
     assert [blocks.alloc() for _ in range(3)] == [1, 2, -1]
     blocks.free(1)
     assert (blocks.in_use(), blocks.nr_used, blocks.alloc()) == ([2], 1, 1)
-    with pytest.raises(InvariantError, match="D4"):
+    with pytest.raises(InvariantError, match="ZR4"):
         blocks.free(0)
 
 
@@ -555,40 +555,40 @@ def test_pages_can_be_discarded_while_they_move(step):
 # Invariants: each is seen to fail.
 
 
-def corrupt_d1(zram):
+def corrupt_zr1(zram):
     zram._table.flags[0] |= SlotFlag.SAME
 
 
-def corrupt_d1_length(zram):
+def corrupt_zr1_length(zram):
     zram._table.nr_bytes[0] = 0
 
 
-def corrupt_d1_flags(zram):
+def corrupt_zr1_flags(zram):
     zram._table.flags[9] = SlotFlag.IDLE
 
 
-def corrupt_d1_huge(zram):
+def corrupt_zr1_huge(zram):
     zram._table.flags[2] |= SlotFlag.HUGE
 
 
-def corrupt_d2(zram):
+def corrupt_zr2(zram):
     zram._table.handle[0] = zram._table.handle[1]
 
 
-def corrupt_d2_lost(zram):
+def corrupt_zr2_lost(zram):
     zram.pool.alloc(10)
 
 
-def corrupt_d2_gone(zram):
+def corrupt_zr2_gone(zram):
     zram.pool.free(int(zram._table.handle[0]))
     zram.pool.alloc(1500)
 
 
-def corrupt_d3(zram):
+def corrupt_zr3(zram):
     zram.counters.compr_data_size += 1
 
 
-def corrupt_d4(zram):
+def corrupt_zr4(zram):
     zram._blocks.alloc()
 
 
