@@ -203,15 +203,15 @@ _OWNER = [
     ("dissolves-always", "policy", "if not self.may_dissolve or not", "if not"),
     ("replaces-without-the-bytes", "contents",
      "        self._source.contents.copy(pool.frames_of(head), pool.frames_of(free[-1]))\n", ""),
-    ("user-stays-on-the-old-page", "HP2",
+    ("user-stays-on-the-old-page", "HO2",
      "                self._users[user] = target\n", "                pass\n"),
     ("page-gone-stays-pinned", "R-10",
      "unpin_range(self._registry, head, head + self._pool.nr_pages, self, head)", "pass"),
     ("second-frame-dissolves-another", "release", "return Verdict.YES  # dissolved already",
      "return Verdict.BUSY  # dissolved already"),
-    ("page-gone-is-still-known", "HP1", "                self._known.remove(head)\n", ""),
-    ("two-users-pass", "HP2", 'require(len(set(used)) == len(used), "HP2', 'require(True, "HP2'),
-    ("other-pages-pass", "HP1", 'require(not strays, "HP1', 'require(True, "HP1'),
+    ("page-gone-is-still-known", "HO1", "                self._known.remove(head)\n", ""),
+    ("two-users-pass", "HO2", 'require(len(set(used)) == len(used), "HO2', 'require(True, "HO2'),
+    ("other-pages-pass", "HO1", 'require(not strays, "HO1', 'require(True, "HO1'),
 ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ MUTANTS: list[Mutant] = [
         "        older = self._pop(key)\n", "        older = None\n",
     ),
     _mutant(
-        "older-copy-leaks", "K3", "            self.zbud.free(older)\n", "            pass\n",
+        "older-copy-leaks", "ZC3", "            self.zbud.free(older)\n", "            pass\n",
     ),
     _mutant(
         "get-from-a-private-pool-stays", "exclusive",
@@ -39,17 +39,18 @@ MUTANTS: list[Mutant] = [
         "                return Errno.OK\n",
     ),
     _mutant(
-        "dropped-object-is-not-freed", "K3", "        pool.free(handle)\n        return Errno.OK\n",
+        "dropped-object-is-not-freed", "ZC3",
+        "        pool.free(handle)\n        return Errno.OK\n",
         "        return Errno.OK\n",
     ),
     _mutant(
         "drops-count-as-nothing", "statistics", "            self.counters.dropped += 1\n", "",
     ),
     _mutant(
-        "limit-is-ignored", "K4", "            self.shrink(1)  #", "            self.shrink(0)  #",
+        "limit-is-ignored", "ZC4", "            self.shrink(1)  #", "            self.shrink(0)  #",
     ),
     _mutant(
-        "header-names-another-page", "K2",
+        "header-names-another-page", "ZC2",
         "_HEADER.pack(key.inode, key.index, key.pool,",
         "_HEADER.pack(key.index, key.inode, key.pool,",
     ),

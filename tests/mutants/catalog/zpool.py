@@ -40,12 +40,12 @@ MUTANTS: list[Mutant] = [
         "indexes * size + header", "indexes * size", UNIT,
     ),
     _mutant(
-        "zsmalloc-adopts-without-pins", "A7", ZS,
+        "zsmalloc-adopts-without-pins", "ZS7", ZS,
         "            self._registry.pin_many(homes, self.owner, self.zspages.privates(mine))\n",
         "            pass\n", POOLS_T,
     ),
     _mutant(
-        "zsmalloc-adopts-half-a-zspage", "A1", ZS,
+        "zsmalloc-adopts-half-a-zspage", "ZS1", ZS,
         "for size_class in classes) != len(pfns):", "for size_class in classes) > len(pfns):", UNIT,
     ),
     _mutant(

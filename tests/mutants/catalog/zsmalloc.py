@@ -43,19 +43,19 @@ MUTANTS: list[Mutant] = [
         "if classes and (classes[-1]", "if not classes and (classes[-1]", CLASSES_T,
     ),
     _mutant(
-        "a-cell-handed-out-twice", "A4", ZSPAGES,
+        "a-cell-handed-out-twice", "ZS4", ZSPAGES,
         "        self.first_free[zspage] = ~self.cell.item(at)\n", "", POOL_T,
     ),
     _mutant(
-        "a-freed-cell-off-the-chain", "A4", ZSPAGES,
+        "a-freed-cell-off-the-chain", "ZS4", ZSPAGES,
         "        self.first_free[zspage] = index\n", "", POOL_T,
     ),
     _mutant(
-        "a-dead-handle-names-the-next-object", "A3", HANDLES,
+        "a-dead-handle-names-the-next-object", "ZS3", HANDLES,
         "self._generation.item(slot) % _MAX_GENERATION + 1", "self._generation.item(slot)", POOL_T,
     ),
     _mutant(
-        "compaction-forgets-the-handle", "A3", POOL,
+        "compaction-forgets-the-handle", "ZS3", POOL,
         "        self.handles.record(slot, zspage, index)\n",
         "        if inuse == 0 or self.zspages.nr_maps.item(zspage) < 0:\n"
         "            self.handles.record(slot, zspage, index)\n",
@@ -76,11 +76,11 @@ MUTANTS: list[Mutant] = [
     ),
     # groups and compaction
     _mutant(
-        "almost-empty-up-to-a-quarter", "A6", GROUPS,
+        "almost-empty-up-to-a-quarter", "ZS6", GROUPS,
         "_ALMOST_EMPTY_QUARTERS = 3", "_ALMOST_EMPTY_QUARTERS = 1", POOL_T,
     ),
     _mutant(
-        "emptier-zspages-first", "A6", GROUPS,
+        "emptier-zspages-first", "ZS6", GROUPS,
         "        yield from self.members(size_class, Fullness.ALMOST_FULL)\n"
         "        yield from self.members(size_class, Fullness.ALMOST_EMPTY)\n",
         "        yield from self.members(size_class, Fullness.ALMOST_EMPTY)\n"
@@ -88,12 +88,12 @@ MUTANTS: list[Mutant] = [
         POOL_T,
     ),
     _mutant(
-        "refile-forgets-the-list", "A6", GROUPS,
+        "refile-forgets-the-list", "ZS6", GROUPS,
         "            lists[new][zspage] = None\n", "            lists[old][zspage] = None\n",
         POOL_T,
     ),
     _mutant(
-        "compaction-of-mapped-zspages", "A8", POOL,
+        "compaction-of-mapped-zspages", "ZS8", POOL,
         "return not self.zspages.nr_maps.item(zspage) and self._in_place(zspage)",
         "return self._in_place(zspage)", POOL_T,
     ),
@@ -117,7 +117,7 @@ MUTANTS: list[Mutant] = [
         "return nr_wasted * size_class.nr_pages // size_class.nr_objects", POOL_T,
     ),
     _mutant(
-        "half-a-zspage-leaks-without-memory", "A1", POOL,
+        "half-a-zspage-leaks-without-memory", "ZS1", POOL,
         "                self._put_pages(pfns[:at])\n", "", POOL_T,
     ),
     _mutant(
@@ -126,19 +126,19 @@ MUTANTS: list[Mutant] = [
     ),
     # moves
     _mutant(
-        "isolated-while-mapped", "A8", ZSPAGES,
+        "isolated-while-mapped", "ZS8", ZSPAGES,
         "        quiet: Mask = self.nr_maps[page_ids >> _PLACE_BITS] == 0\n",
         "        quiet: Mask = self.nr_maps[page_ids >> _PLACE_BITS] >= 0\n", OWNER_T, EXCLUDE,
     ),
     _mutant(
-        "mapped-while-isolated", "A8", POOL,
+        "mapped-while-isolated", "ZS8", POOL,
         "            if not self._in_place(zspage):\n"
         "                return Errno.EAGAIN\n"
         "            self._nr_maps[self.handles.slot_of(handle)] += 1\n",
         "            self._nr_maps[self.handles.slot_of(handle)] += 1\n", OWNER_T, EXCLUDE,
     ),
     _mutant(
-        "only-the-first-page-counts-as-moving", "A8", POOL,
+        "only-the-first-page-counts-as-moving", "ZS8", POOL,
         "if self.zspages.moving[zspage].any() and", "if self.zspages.moving[zspage, 0] and",
         OWNER_T,
     ),
@@ -148,7 +148,7 @@ MUTANTS: list[Mutant] = [
         "return frames.refcount.item(pfn) > -9 or frames.state.item(pfn) == _USED", OWNER_T,
     ),
     _mutant(
-        "one-page-of-a-batch-repointed", "A1", ZSPAGES,
+        "one-page-of-a-batch-repointed", "ZS1", ZSPAGES,
         "        self.pfn.reshape(-1)[page_ids] = targets\n",
         "        self.pfn.reshape(-1)[page_ids[:1]] = targets[:1]\n", OWNER_T,
     ),
@@ -175,7 +175,7 @@ MUTANTS: list[Mutant] = [
         f"{MOVES}::test_migration_succeeds_where_nobody_interferes",
     ),
     _mutant(
-        "a-stale-pin-repoints-the-next-zspage", "A7", ZSPAGES,
+        "a-stale-pin-repoints-the-next-zspage", "ZS7", ZSPAGES,
         "        self.life[zspage] = (self.life.item(zspage) + 1) & _LIFE_MASK\n", "", OWNER_T,
     ),
     _mutant(
@@ -203,17 +203,17 @@ MUTANTS: list[Mutant] = [
         "            unpin_many(self._registry, pfns, self.owner, privates)\n", EMPTIED, POOL_T,
     ),
     _mutant(
-        "a-pin-that-stays", "A7", POOL,
+        "a-pin-that-stays", "ZS7", POOL,
         "            unpin_many(self._registry, pfns, self.owner, privates)\n",
         "            unpin_many(self._registry, pfns[1:], self.owner, privates[1:])\n", POOL_T,
     ),
     _mutant(
-        "a-page-without-pin", "A7", POOL,
+        "a-page-without-pin", "ZS7", POOL,
         "self._registry.pin_many(pfns, self.owner, privates)",
         "self._registry.pin_many(pfns[:1], self.owner, privates[:1])", POOL_T,
     ),
     _mutant(
-        "pages-that-a-move-has-marked", "A7", POOL,
+        "pages-that-a-move-has-marked", "ZS7", POOL,
         "verdict = self._registry.pin_many(pfns, self.owner, privates)\n",
         "self._registry.pin_many(pfns, self.owner, privates)\n            verdict = Verdict.YES\n",
         f"{OWNER_T}::test_a_pool_grown_from_within_a_move_leaves_the_marked_frame_alone",
@@ -223,7 +223,7 @@ MUTANTS: list[Mutant] = [
         "return current.astype(np.int64)", "return 0 * current.astype(np.int64)", OWNER_T,
     ),
     _mutant(
-        "objects-placed-on-pages-under-move", "A8", POOL,
+        "objects-placed-on-pages-under-move", "ZS8", POOL,
         "next(filter(self._in_place, self.groups.with_free_object(size_class)), None)",
         "next(iter(self.groups.with_free_object(size_class)), None)",
         f"{OWNER_T}::test_new_objects_are_not_placed_on_pages_under_move",
