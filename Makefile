@@ -28,7 +28,7 @@ help:
 	@echo "make slow     the long tests"
 	@echo "make fuzz     draw new examples for SECONDS=60, from SEED= or the clock"
 	@echo "make format   let ruff lay out the code"
-	@echo "make readme   refresh the demo's table in the README"
+	@echo "make readme   refresh the tables that are made from the code: the README's, the invariants"
 	@echo "make clean    remove the virtual environment and every cache"
 
 demo: $(VENV)/.ready-core
@@ -60,6 +60,8 @@ format: $(VENV)/.ready-dev
 
 readme: $(VENV)/.ready-dev
 	@$(RUN) tests.docs.readme_table
+	@$(RUN) tests.docs.references
+	@$(RUN) tests.docs.references
 
 clean:
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

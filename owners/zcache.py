@@ -12,7 +12,7 @@ target, no I/O.
     shrink        drop until so many pages are free
     (release)     the VM asks for a frame: drop the objects on it
 
-    Rule C  the caller that takes a key out of the index frees its object; no other does.
+    Rule M  the caller that takes a key out of the index frees its object; no other does.
 
 Each object starts with its key, as zbud knows handles only, and eviction starts from those.
 

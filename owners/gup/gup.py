@@ -113,6 +113,9 @@ class Gup:
     Attributes:
         counters: what was done.
 
+    Invariants, run by `check`:
+        G3 the pins of all pinners are backed by references, page by page.
+
     Context: one thread, that of the machine.
     Cost: a pin and its end about 3 us on the fast path, 5 us registered; a fault comes on top.
     """

@@ -139,8 +139,7 @@ class SlabCache(BatchOwner):
         SL2 the frames of a slab are used, and addresses in them lead to it.
         SL3 writes wait only while a mover has the page.
         SL4 the partial list holds exactly the slabs with a free place.
-    Required where it happens:
-        SL5 a page that a mover has is not read.
+        SL5 a page that a mover has is not read (required where it is read).
     """
 
     def __init__(

@@ -31,7 +31,7 @@ MUTANTS: list[Mutant] = [
         "        if not self._shared[key.pool]:\n", "        if True:\n",
     ),
     _mutant(
-        "eviction-frees-what-another-took-out", "Rule C, R-16",
+        "eviction-frees-what-another-took-out", "rule M, R-16",
         "            if inode.get(key.index) != handle:  # the caller that took it out frees it\n"
         "                return Errno.EBUSY\n",
         "            if inode.get(key.index) != handle:\n"

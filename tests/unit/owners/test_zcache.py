@@ -161,7 +161,7 @@ def test_a_frame_under_move_is_a_miss_and_its_objects_are_not_dropped():
 
 
 def test_eviction_leaves_what_another_took_out_of_the_index(world):
-    """Rule C: who takes the key out frees the object, and the other must not."""
+    """Rule M: who takes the key out frees the object, and the other must not."""
     world.cache.put(world.key(1), page(1))
     zbud, handle = world.cache.zbud, world.cache.zbud.handles.encode(0, 0)
     assert world.cache._pop(world.key(1)) == handle
