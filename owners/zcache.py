@@ -94,10 +94,10 @@ class Zcache:
         zbud: where the objects are.
 
     Invariants, run by `check`:
-        K1 each key of the index leads to one object, and no two to the same.
-        K2 an object starts with its key.
-        K3 stored_pages is the number of keys, and of objects.
-        K4 the pool has at most `max_nr_pages` pages.
+        ZC1 each key of the index leads to one object, and no two to the same.
+        ZC2 an object starts with its key.
+        ZC3 stored_pages is the number of keys, and of objects.
+        ZC4 the pool has at most `max_nr_pages` pages.
 
     Context: thread-safe; the index lock is held over no call into the pool that may call back.
     """
@@ -270,25 +270,25 @@ class Zcache:
         }
 
     def check(self) -> None:
-        """Run K1..K4, and the pool's own invariants.
+        """Run ZC1..ZC4, and the pool's own invariants.
 
         Raises:
             InvariantError: one does not hold.
         """
         self.zbud.check()
         keys, handles = self._keys_and_handles()
-        require(len(np.unique(handles)) == len(handles), "K1 two keys share an object")
+        require(len(np.unique(handles)) == len(handles), "ZC1 two keys share an object")
         for key, blob in zip(keys, self._blobs(handles), strict=True):
-            require(_open(blob)[0] == key, "K2 an object is not its key's", key=key)
+            require(_open(blob)[0] == key, "ZC2 an object is not its key's", key=key)
         nr_objects = self.zbud.nr_objects
         require(
             len(keys) == nr_objects == self.counters.stored_pages,
-            "K3 stored_pages",
+            "ZC3 stored_pages",
             keys=len(keys),
             objects=nr_objects,
             counted=self.counters.stored_pages,
         )
-        require(self.zbud.pages_nr <= self._max_nr_pages, "K4 more pages than allowed")
+        require(self.zbud.pages_nr <= self._max_nr_pages, "ZC4 more pages than allowed")
 
     # Inside.
 

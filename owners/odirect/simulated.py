@@ -52,11 +52,11 @@ class SimulatedDevice:
         pinner: the owner that answers for its pages.
 
     Invariants, run by `check`:
-        O1 at most `queue_depth` requests are at the device, and each has a descriptor and an event.
-        O2 a descriptor names the frames that its pins name (unless a move forgot to ask).
-        O3 no request at the device has a page that a move holds still.
-        O4 between moves nothing is held still.
-        O5 every pin of the device belongs to one request in flight or to one registered buffer.
+        OD1 at most `queue_depth` requests are at the device, and each has a descriptor and an event.
+        OD2 a descriptor names the frames that its pins name (unless a move forgot to ask).
+        OD3 no request at the device has a page that a move holds still.
+        OD4 between moves nothing is held still.
+        OD5 every pin of the device belongs to one request in flight or to one registered buffer.
 
     Context: one thread.  It may be interrupted (KeyboardInterrupt) in any of the device's own
         steps: a request was submitted or was not, and `drain` goes on with what was left.
@@ -297,7 +297,7 @@ class SimulatedDevice:
                 if self.pinner.is_forced_out:  # no callback will say that a move is over
                     self._go_on()
                 is_idle = self._in_flight and self._events.next_ns is None
-                require(not is_idle, "O4 a request waits and nothing is going to happen")
+                require(not is_idle, "OD4 a request waits and nothing is going to happen")
 
     def _take_up(self) -> None:
         """Requests that an interrupt dropped on their way."""
@@ -396,7 +396,7 @@ class SimulatedDevice:
         self._start_queued()
 
     def check(self) -> None:
-        """Run O1..O5.
+        """Run OD1..OD5.
 
         Raises:
             InvariantError: one does not hold.
@@ -405,17 +405,17 @@ class SimulatedDevice:
         is_out = self.pinner.is_forced_out  # a move that held a page of ours came to nothing
         started = [r for r in self._in_flight.values() if r.frames is not None]
         counted = len(started) == self._nr_started <= self._model.queue_depth
-        require(counted, "O1 requests at the device", counted=self._nr_started)
+        require(counted, "OD1 requests at the device", counted=self._nr_started)
         for request in started:
             away = request in self._waiting.faulted
-            require(away or request.event >= 0, "O1 a request that never ends")
+            require(away or request.event >= 0, "OD1 a request that never ends")
             if not request.is_registered:
                 pfns = [self.pinner.pfn_of(pin) for pin in request.pins]
-                require(request.frames == pfns, "O2 the device uses other frames than are pinned")
+                require(request.frames == pfns, "OD2 the device uses other frames than are pinned")
                 require(
-                    is_out or not request.nr_held, "O3 the device uses a page that is held still"
+                    is_out or not request.nr_held, "OD3 the device uses a page that is held still"
                 )
         is_held = self._away or any(r.nr_held for r in self._in_flight.values())
-        require(is_out or not is_held, "O4 a page is held still for a move that is over")
+        require(is_out or not is_held, "OD4 a page is held still for a move that is over")
         nr_pins = len(self._by_pin) + len(self._buffers)
-        require(len(self.pinner) == nr_pins, "O5 a pin of neither a request nor a buffer")
+        require(len(self.pinner) == nr_pins, "OD5 a pin of neither a request nor a buffer")

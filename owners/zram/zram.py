@@ -437,7 +437,7 @@ class Zram:
     # Checks.
 
     def check(self) -> None:
-        """Run D1..D4, and all of the pool's.
+        """Run ZR1..ZR4, and all of the pool's.
 
         Raises:
             InvariantError: one does not hold.
@@ -449,17 +449,17 @@ class Zram:
             self._check_counters()
             written = self._table.with_flags(SlotFlag.WRITTEN_BACK | SlotFlag.STORED)
             blocks = sorted(self._table.element[written].tolist())
-            require(blocks == self._blocks.in_use(), "D4 a block is in use by no row, or by two")
+            require(blocks == self._blocks.in_use(), "ZR4 a block is in use by no row, or by two")
 
     def _check_objects(self) -> None:
         handles = self._table.handle[self._table.handle != NO_HANDLE].tolist()
-        require(len(set(handles)) == len(handles), "D2 two rows name one object")
+        require(len(set(handles)) == len(handles), "ZR2 two rows name one object")
         require(
-            len(handles) == self.pool.handles.nr_handles, "D2 an object that no row names",
+            len(handles) == self.pool.handles.nr_handles, "ZR2 an object that no row names",
             rows=len(handles), objects=self.pool.handles.nr_handles,
         )  # fmt: skip
         for handle in handles:
-            require(self.pool.is_live(handle), "D2 a row names no object", handle=handle)
+            require(self.pool.is_live(handle), "ZR2 a row names no object", handle=handle)
 
     def _check_counters(self) -> None:
         table, counters = self._table, self.counters
@@ -475,7 +475,7 @@ class Zram:
             counters.huge_pages,
         )  # fmt: skip
         require(
-            kept == expected, "D3 counters are not the sums of the rows", kept=kept, rows=expected
+            kept == expected, "ZR3 counters are not the sums of the rows", kept=kept, rows=expected
         )
 
 

@@ -91,14 +91,14 @@ class ZsPool(ObjectPool):
         pages_compacted: pages that compaction has freed so far.
 
     Invariants, run by `check`:
-        A1 each zspage has the pages of its class, and no frame is in two.
-        A2 a frame of the pool is used, and referenced.
-        A3 each handle leads to one object, and that object names its slot.
-        A4 the free objects of a zspage are chained, each once.
-        A5 inuse counts the objects of a zspage; one without objects is gone.
-        A6 each zspage is on the list that its fullness names, and the classes' counts agree.
-        A7 each page has one pin of this owner, under its own key.
-        A8 a zspage counts the open mappings of its objects; under move it has none.
+        ZS1 each zspage has the pages of its class, and no frame is in two.
+        ZS2 a frame of the pool is used, and referenced.
+        ZS3 each handle leads to one object, and that object names its slot.
+        ZS4 the free objects of a zspage are chained, each once.
+        ZS5 inuse counts the objects of a zspage; one without objects is gone.
+        ZS6 each zspage is on the list that its fullness names, and the classes' counts agree.
+        ZS7 each page has one pin of this owner, under its own key.
+        ZS8 a zspage counts the open mappings of its objects; under move it has none.
     """
 
     kind = "zsmalloc"
@@ -517,7 +517,7 @@ class ZsPool(ObjectPool):
     # Checks.
 
     def check(self) -> None:
-        """Run A1..A8; at rest, for under a move the references are the mover's.
+        """Run ZS1..ZS8; at rest, for under a move the references are the mover's.
 
         Raises:
             InvariantError: one does not hold.
@@ -528,11 +528,11 @@ class ZsPool(ObjectPool):
             page_ids = self.zspages.all_page_ids()
             pfns = self.zspages.pfns_of(page_ids)
             frames = self.source.frames
-            require(bool((frames.state[pfns] == FrameState.USED).all()), "A2 a page is not used")
-            require(bool((frames.refcount[pfns] != 0).all()), "A2 a page has no reference")
+            require(bool((frames.state[pfns] == FrameState.USED).all()), "ZS2 a page is not used")
+            require(bool((frames.refcount[pfns] != 0).all()), "ZS2 a page has no reference")
             self._check_handles()
             self._check_groups()
-            self._check_pins("A7", pfns, self.zspages.privates(page_ids))
+            self._check_pins("ZS7", pfns, self.zspages.privates(page_ids))
 
     def _check_handles(self) -> None:
         zspages, owners, indexes, slots = self.zspages, [], [], []
@@ -545,17 +545,17 @@ class ZsPool(ObjectPool):
             nr_maps = sum(self._nr_maps[slot] for slot in cells[here].tolist())
             require(
                 zspages.nr_maps.item(zspage) == nr_maps or not len(here),
-                "A8 the mappings of a zspage are not those of its objects",
+                "ZS8 the mappings of a zspage are not those of its objects",
                 zspage=zspage,
             )
             require(
                 nr_maps == 0 or self.is_forced_out or not zspages.moving[zspage].any(),
-                "A8 a zspage under move is mapped",
+                "ZS8 a zspage under move is mapped",
                 zspage=zspage,
             )
         empty = np.empty(0, dtype=np.int64)
         columns = (np.concatenate([empty, *c]) for c in (slots, owners, indexes))
-        self.handles.check("A3", *columns)
+        self.handles.check("ZS3", *columns)
 
     def _check_groups(self) -> None:
         inuse: dict[SizeClass, dict[int, int]] = {c: {} for c in self._classes}

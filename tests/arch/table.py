@@ -21,9 +21,11 @@ __all__ = [
     "OWNERS_BUILD_ON",
     "OWNERS_SEE_OF_MM",
     "OWNERS_SHARE",
+    "PRIVATE_WORDS",
     "SHOWN_TWICE",
     "TEST_KIT",
     "TEST_TOOLS",
+    "WORDS_STILL_THERE",
 ]
 
 MAY_IMPORT = {
@@ -214,3 +216,12 @@ INSIDE_LOOKS: dict[tuple[str, str], tuple[int, str]] = {
 }
 """(test file, private name of another place) -> (how often, why there is no public way)."""
 MOST_INSIDE_LOOKS = 20
+
+PRIVATE_WORDS = (
+    "room", "notes", "tally", "stock", "ledger", "ballot", "standing", "taking", "asking", "lied",
+    "liars", "ousted", "nobody_minds", "deserted", "homeless", "kin", "lingering", "hopeless",
+    "foregone",
+)  # fmt: skip
+"""What these words meant only their writers knew; say it in the kernel's words or in plain ones."""
+WORDS_STILL_THERE: frozenset[str] = frozenset()
+"""Files whose words are not clean yet; temporary, and empty when they are."""

@@ -300,56 +300,56 @@ def test_statistics_of_classes():
 # Invariants: each is seen to fail.
 
 
-def corrupt_a1(pool):
+def corrupt_zs1(pool):
     pool.zspages.pfn[0, 1] = pool.zspages.pfn[0, 0]
 
 
-def corrupt_a1_count(pool):
+def corrupt_zs1_count(pool):
     pool.zspages.nr_pages += 1
 
 
-def corrupt_a2(pool):
+def corrupt_zs2(pool):
     pool.source.frames.refcount[pool.zspages.pfn[0, 0]] = 0
 
 
-def corrupt_a3(pool):
+def corrupt_zs3(pool):
     pool.handles.record(0, 0, 3)
 
 
-def corrupt_a3_lost(pool):
+def corrupt_zs3_lost(pool):
     pool.handles.add()
 
 
-def corrupt_a4(pool):
+def corrupt_zs4(pool):
     pool.zspages.first_free[0] = 0
 
 
-def corrupt_a4_lost(pool):
+def corrupt_zs4_lost(pool):
     pool.zspages.first_free[0] = 5
 
 
-def corrupt_a5(pool):
+def corrupt_zs5(pool):
     pool.zspages.inuse[0] += 1
 
 
-def corrupt_a6(pool):
+def corrupt_zs6(pool):
     pool.groups.unfile(pool.class_at(0), 0, 3)
 
 
-def corrupt_a6_count(pool):
+def corrupt_zs6_count(pool):
     pool.groups.nr_used[pool.class_at(0).index] += 1
 
 
-def corrupt_a7(pool):
+def corrupt_zs7(pool):
     pfn, private = pool.zspages.pfn[0, 2], pool.zspages.privates(pool.zspages.page_ids(0))[2]
     pool._registry.unpin(int(pfn), pool.owner, int(private))
 
 
-def corrupt_a8(pool):
+def corrupt_zs8(pool):
     pool.zspages.nr_maps[0] = 1
 
 
-def corrupt_a8_moving(pool):
+def corrupt_zs8_moving(pool):
     pool.map(pool.handles.encode(0))
     pool.zspages.moving[0, 1] = True
 
