@@ -169,7 +169,7 @@ def _escaped(line: str) -> str:
     return "".join(text)
 
 
-def _process(app, what, name, obj, options, lines) -> None:  # noqa: PLR0913 (Sphinx calls it so)
+def _process(app, what, name, obj, options, lines) -> None:
     lines[:] = readable(lines)
     if label := examples().get(name):
         lines += ["", f"**Example**: :ref:`{name} <{label}>`.", ""]

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 
 from tests.arch import table
-from tests.arch.project import PACKAGES, Project
+from tests.kit.project import PACKAGES, Project
 
 __all__ = [
     "extras_are_lazy_and_the_rest_is_not",

@@ -23,4 +23,5 @@ RULES = [
     counts.references_have_one_place,
     tidy.files_are_short,
     tidy.functions_are_short,
+    words.private_words_stay_out,
 ]

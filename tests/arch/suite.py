@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.arch import table
-from tests.arch.project import Module, Project
+from tests.kit.project import Module, Project
 
 __all__ = ["helpers_come_from_the_kit", "insides", "looks_inside_are_listed"]
 

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tests.arch.project import Project
+from tests.kit.project import Project
 
 __all__ = [
     "all_is_what_is_public",

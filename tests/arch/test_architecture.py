@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.arch import suite, surface, tidy
-from tests.arch.project import Project
+from tests.arch import suite, surface, tidy, words
 from tests.arch.rules import RULES
+from tests.kit.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = Project(ROOT)
@@ -37,3 +37,7 @@ def test_helpers_of_tests_come_from_the_kit():
 
 def test_looks_inside_are_listed_with_reasons():
     assert not list(suite.looks_inside_are_listed(TESTS, PROJECT))
+
+
+def test_the_glossary_explains_words_that_the_code_uses():
+    assert not list(words.glossary_words_are_used(PROJECT, "docs/glossary.md"))

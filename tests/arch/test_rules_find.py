@@ -5,6 +5,7 @@ import pytest
 from tests.arch import classes, counts, imports, surface, tidy
 from tests.arch.project import Project
 from tests.arch.rules import RULES
+from tests.kit.project import Project
 
 CLEAN = {
     "pinpage/__init__.py": '"""D."""\n\nfrom pinpage.units import Span\n\n__all__ = ["Span"]\n',
@@ -19,6 +20,7 @@ CLEAN = {
     "pinlab/__init__.py": '"""D."""\n',
     "pinlab/report/tables.py": '"""D."""\n\nimport rich\n\n__all__ = []\n',
     "docs/index.md": "| name | what |\n|---|---|\n| `Span` | pages |\n",
+    "docs/glossary.md": "| **span** | a range |\n",
     "docs/kernel-map.md": "`mm/state/frames.py` `mm/compaction/compaction.py` "
     "`mm/allocator/page_alloc.py` `mm/machine.py`\n",
 }
@@ -32,6 +34,11 @@ def facade(project):
 def kernel_map(project):
     """The rule with its document."""
     return tidy.map_names_every_file(project, "docs/kernel-map.md")
+
+
+def glossary(project):
+    """The rule with its document."""
+    return vocabulary.glossary_words_are_used(project, "docs/glossary.md")
 
 
 def words(project):
@@ -210,6 +217,10 @@ PLANTED = [
     (tidy.functions_are_short, "mm/state/frames.py", lines(62), "_long has 62 lines"),
     (kernel_map, "mm/state/lru.py", '"""D."""', "mm/state/lru.py is missing"),
     (kernel_map, "docs/kernel-map.md", "`mm/ghost.py`", "there is no mm/ghost.py"),
+    (vocabulary.private_words_stay_out, "mm/state/frames.py", "_nr_ousted = 1", "says ousted"),
+    (vocabulary.private_words_stay_out, "mm/state/frames.py", "def _f(nobody_minds): ...", "minds"),
+    (vocabulary.private_words_stay_out, "mm/state/ledger.py", '"""D."""', "ledger says ledger"),
+    (glossary, "docs/glossary.md", "| **gone** | away |", "called gone"),
     (words, "docs/index.md", "see /{}/main".format("work"), "a path of some machine"),
     (words, "mm/state/frames.py", "HOST = 'pypi.{}'".format("org"), "a registry"),
     (words, "docs/index.md", "as {} 7 says".format("issue"), "organised"),

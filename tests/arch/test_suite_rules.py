@@ -3,7 +3,7 @@
 import pytest
 
 from tests.arch import suite, table
-from tests.arch.project import Project
+from tests.kit.project import Project
 
 SHIPPED = {
     "mm/swap/area.py": "class Area:\n    def __init__(self):\n        self._next = self.nr = 0\n",

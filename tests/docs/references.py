@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from tests.arch.project import Module, Project
+from tests.kit.project import Module, Project
 
 __all__ = ["Invariant", "checked_in", "declared", "main", "table", "told", "unresolved"]
 

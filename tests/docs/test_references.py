@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pinpage.testing.conformance.promises import Promise
-from tests.arch.project import Project
 from tests.docs import references
+from tests.kit.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = Project(ROOT)

@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = (ROOT / "docs" / "reference" / "names.md").read_text()
 TARGETS = re.findall(r"^\((example-[\w-]+)\)=\n## `([\w.]+)`$", NAMES, re.MULTILINE)
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PACKAGES = ("pinpage", "mm", "owners", "pinlab")
 WITH_THE_CONTRACT = {"Mode", "Verdict", "Pin"}
 """Shown where an owner is: each is no use by itself."""
@@ -44,7 +45,9 @@ def scripts():
     for path in sorted([*(ROOT / "docs").rglob("*.py"), *(ROOT / "tests" / "races").glob("*.py")]):
         yield path.read_text()
     for path in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]):
-        yield "\n".join(re.findall(r"^```python\n(.*?)^```", path.read_text(), re.M | re.S))
+        yield "\n".join(
+            re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+        )
 
 
 def test_the_names_that_most_scripts_import_are_among_them():

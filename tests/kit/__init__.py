@@ -2,6 +2,7 @@
 
     command      the `pinpage` command, in this process or in one of its own
     deep         a digest of everything that an object reaches
+    project      a source tree as modules and imports
     inside       the only place where tests look inside other classes, with reasons
     mm/          machines drawn as text, swap and paging without a machine, ranges
     owners/      page sources and worlds of one owner each

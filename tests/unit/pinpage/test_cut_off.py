@@ -198,7 +198,7 @@ def test_what_was_half_done_is_taken_back_before_anybody_looks(operation, step, 
 def test_a_change_of_two_nodes_counts_on_both_or_on_none():
     """Cut between the two, when the first one's note is gone and the other's is not."""
     world = World()
-    first, second = world.reg._shards
+    first, second = inside.shards(world.reg)
     changes = [(s, Change(np.array([pfn]), NO_PINS)) for s, pfn in ((first, 20), (second, 6000))]
     first.seq |= 1
     second.seq |= 1

@@ -8,6 +8,7 @@ import pytest
 
 from pinpage import PinOwner, PinRegistry, Topology
 from pinpage.store import at_once
+from tests.kit import inside
 
 TAG, FULL, FEW = 2, 5, 700  # a frame of a dense block, one of another
 
@@ -17,7 +18,7 @@ def shard():
     reg, owner = PinRegistry(Topology.uniform(nr_frames=2048), batch_nr_pins=3), PinOwner()
     reg.register(owner)
     reg.pin_range(100, 300, owner, 1)
-    return reg._shards[0]
+    return inside.shards(reg)[0]
 
 
 STEPS = {

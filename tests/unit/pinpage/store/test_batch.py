@@ -16,6 +16,7 @@ from pinpage import (
     Verdict,
 )
 from pinpage.store.shard import Watcher
+from tests.kit import inside
 
 
 @pytest.fixture
@@ -138,8 +139,8 @@ def test_a_second_pin_of_a_frame_stands_beside_the_one_in_the_batch(reg, owner):
 
 def test_an_owner_that_left_pins_no_more_by_the_batch(reg, owner):
     """Its tag was looked up before it left."""
-    shard = reg._shards[0]
-    seq, tag = shard.seq, reg._owners.tag_of[id(owner)]
+    shard = inside.shards(reg)[0]
+    seq, tag = shard.seq, inside.owner_table(reg).tag_of[id(owner)]
     reg.unregister(owner)
     with pytest.raises(OwnerError, match="meanwhile"):
         reg._pin(shard, seq, 5, tag, 1, wait=True)
@@ -166,7 +167,7 @@ BREAKS = {
 def test_check_notices(reg, owner, name):
     reg.pin(5, owner)
     reg.check()
-    BREAKS[name](reg._shards[0])
+    BREAKS[name](inside.shards(reg)[0])
     with pytest.raises(InvariantError, match=name):
         reg.check()
 

@@ -17,6 +17,7 @@ from pinpage.store.encoding import as_pfn, as_pfns, objects_of, pins_to_find, pi
 from pinpage.store.privates import NONE_NUMBER, Privates, as_int
 from pinpage.store.rows import PinRows
 from pinpage.store.threads import Threads
+from tests.kit import inside
 
 BIG = 1 << 63
 
@@ -179,7 +180,7 @@ def test_a_range_over_two_nodes_keeps_its_privates(reg, owner):
 
 
 def users(reg):
-    assert reg._privates.nr_doubts == 0
+    assert inside.privates(reg).nr_doubts == 0
     reg.check()
     return reg.statistics().nr_privates
 

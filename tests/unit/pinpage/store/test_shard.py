@@ -19,6 +19,7 @@ from pinpage.store.rows import PinRows
 from pinpage.store.shard import Shard, Watcher
 from pinpage.store.threads import Threads
 from pinpage.units import Span
+from tests.kit import inside
 
 A, B, GONE = 0, 2, 8  # tags: two owners, and one that left
 ME, OTHER = 11, 12
@@ -285,12 +286,12 @@ def test_a_child_takes_back_what_another_thread_had_half_done(node):
 
 def test_every_part_of_a_registry_is_told_of_a_fork():
     reg = PinRegistry(Topology.uniform(nr_frames=1024, nr_nodes=2))
-    table = Privates(reg._nodes.threads)
-    for lock in (*(shard.lock for shard in reg._shards), table._lock):
+    table = Privates(inside.nodes(reg).threads)
+    for lock in (*(shard.lock for shard in inside.shards(reg)), table._lock):
         lock.acquire()
-    reg._nodes.after_fork()
+    inside.nodes(reg).after_fork()
     table.after_fork()
-    assert not any(shard.lock.locked() for shard in reg._shards)
+    assert not any(shard.lock.locked() for shard in inside.shards(reg))
     assert not table._lock.locked()
     reg.check()
 
