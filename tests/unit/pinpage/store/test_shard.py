@@ -149,7 +149,7 @@ def test_nobody_pins_for_an_owner_that_left(node):
     assert node.pins == []
 
 
-@pytest.mark.parametrize("frames", [range(5, 9), (5, 7)], ids=["range"])
+@pytest.mark.parametrize("frames", [range(5, 9), (5, 7)], ids=["range", "column"])
 def test_nobody_pins_many_frames_for_an_owner_that_left(frames):
     reg = PinRegistry(Topology.uniform(nr_frames=512))
     with pytest.raises(OwnerError, match="meanwhile"):
