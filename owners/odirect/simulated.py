@@ -52,7 +52,7 @@ class SimulatedDevice:
         pinner: the owner that answers for its pages.
 
     Invariants, run by `check`:
-        OD1 at most `queue_depth` requests are at the device, and each has a descriptor and an event.
+        OD1 at most `queue_depth` requests are at the device, each with a descriptor and an event.
         OD2 a descriptor names the frames that its pins name (unless a move forgot to ask).
         OD3 no request at the device has a page that a move holds still.
         OD4 between moves nothing is held still.

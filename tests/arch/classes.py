@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from tests.arch import table
-from tests.arch.project import Project
+from tests.kit.project import Project
 
 __all__ = ["bases_are_used", "names_have_one_path"]
 

@@ -1,6 +1,6 @@
 """The rules that take the whole project; each has a planted violation."""
 
-from tests.arch import classes, counts, imports, surface, tidy
+from tests.arch import classes, counts, imports, surface, tidy, words
 
 __all__ = ["RULES"]
 

@@ -52,7 +52,8 @@ def insides(tests: Project, shipped: Project) -> Iterator[tuple[str, str]]:
     for module in tests.modules.values():
         path = tests.where(module).partition(":")[0]
         mirrored = module.name.rpartition(".")[0].removeprefix(f"{_UNIT}.")
-        own = [names for name, names in defined.items() if name.rpartition(".")[0] == mirrored]
+        inside = {mirrored, table.SHARED_INSIDES.get(mirrored)}
+        own = [names for name, names in defined.items() if name.rpartition(".")[0] in inside]
         foreign = theirs.difference(_defined(module), *own)
         yield from ((path, name) for name in _used(module) if name in foreign)
 

@@ -22,6 +22,7 @@ __all__ = [
     "OWNERS_SEE_OF_MM",
     "OWNERS_SHARE",
     "PRIVATE_WORDS",
+    "SHARED_INSIDES",
     "SHOWN_TWICE",
     "TEST_KIT",
     "TEST_TOOLS",
@@ -216,6 +217,8 @@ INSIDE_LOOKS: dict[tuple[str, str], tuple[int, str]] = {
 }
 """(test file, private name of another place) -> (how often, why there is no public way)."""
 MOST_INSIDE_LOOKS = 20
+SHARED_INSIDES = {f"owners.{pool}": "owners.pool" for pool in ("zbud", "z3fold", "zsmalloc")}
+"""Folder -> the one that holds what it shares with others of its kind: inside of both."""
 
 PRIVATE_WORDS = (
     "room", "notes", "tally", "stock", "ledger", "ballot", "standing", "taking", "asking", "lied",

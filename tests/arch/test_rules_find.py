@@ -3,7 +3,7 @@
 import pytest
 
 from tests.arch import classes, counts, imports, surface, tidy
-from tests.arch.project import Project
+from tests.arch import words as vocabulary
 from tests.arch.rules import RULES
 from tests.kit.project import Project
 
