@@ -13,7 +13,7 @@ NAMES = (ROOT / "docs" / "reference" / "names.md").read_text()
 TARGETS = re.findall(r"^\((example-[\w-]+)\)=\n## `([\w.]+)`$", NAMES, re.MULTILINE)
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PACKAGES = ("pinpage", "mm", "owners", "pinlab")
-SHOWN_WITH_OTHERS = {"Mode", "Verdict", "Pin", "Foll"}
+SHOWN_WITH_OTHERS = {"Mode", "Verdict", "Pin", "Foll", "IgnoresMoves"}
 """Shown where an owner or a hold is: each is no use by itself."""
 TESTS_ONLY = {"World", "WorldTargets", "Scenario", "Until", "FrameIs", "column"}
 
@@ -44,7 +44,8 @@ def scripts():
     """The source of each example, of each Python block of a document, and of each race."""
     for path in sorted([*(ROOT / "docs").rglob("*.py"), *(ROOT / "tests" / "races").glob("*.py")]):
         yield path.read_text()
-    for path in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]):
+    pages = {ROOT / "README.md", *(ROOT / "docs").rglob("*.md")}
+    for path in sorted(pages - {ROOT / "docs" / "reference" / "names.md"}):
         yield "\n".join(
             re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
         )
