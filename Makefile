@@ -8,7 +8,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint mutants bench slow fuzz format readme clean
+.PHONY: help demo test lint docs mutants bench slow fuzz format readme clean
 
 VENV ?= .venv
 CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14
@@ -23,12 +23,13 @@ help:
 	@echo "make demo     replay a recorded machine under each design and print the table"
 	@echo "make test     lint, then the default suite"
 	@echo "make lint     ruff and mypy --strict over the four packages"
+	@echo "make docs     the site: these pages and an API reference, in build/docs"
 	@echo "make mutants  plant every known bug and see a test fail"
 	@echo "make bench    benchmarks: work counted, time reported"
 	@echo "make slow     the long tests"
 	@echo "make fuzz     draw new examples for SECONDS=60, from SEED= or the clock"
 	@echo "make format   let ruff lay out the code"
-	@echo "make readme   refresh the demo's table in the README"
+	@echo "make readme   refresh the tables that are made from the code: the README's, the invariants"
 	@echo "make clean    remove the virtual environment and every cache"
 
 demo: $(VENV)/.ready-core
@@ -41,6 +42,10 @@ lint: $(VENV)/.ready-dev
 	@$(RUN) ruff check --quiet .
 	@$(RUN) ruff format --quiet --check .
 	@$(RUN) mypy
+
+docs: $(VENV)/.ready-dev
+	@$(RUN) sphinx -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
 
 mutants: $(VENV)/.ready-dev
 	@$(RUN) tests.mutants.run
@@ -60,6 +65,8 @@ format: $(VENV)/.ready-dev
 
 readme: $(VENV)/.ready-dev
 	@$(RUN) tests.docs.readme_table
+	@$(RUN) tests.docs.references
+	@$(RUN) tests.docs.references
 
 clean:
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -1,7 +1,7 @@
 """A memory balloon: the smallest owner there is.  Read this one first.
 
 `inflate` allocates pages of a guest and gives their memory to the host, `deflate` takes it
-back.  Nobody in the guest reads or writes them, yet each spoils the huge page it lies in.
+back.  The guest neither reads nor writes them, yet each spoils the huge page it lies in.
 
 An owner needs three things: a number of its own for each page (the `private` of its pin),
 a table from number to pfn, and a mark on pages that a mover has.  Callbacks change both.
@@ -36,7 +36,12 @@ class Balloon(PinOwner):
     name = "balloon"
 
     def __init__(self, source: PageSource, *, registry: PinRegistry | None = None) -> None:
-        """An empty balloon; with a registry, its pages can move."""
+        """An empty balloon; with a registry, its pages can move.
+
+        Args:
+            source: where pages come from.
+            registry: where they are pinned; None pins nothing.
+        """
         self.host: set[int] = set()
         self._source = source
         self._registry = registry
@@ -53,8 +58,8 @@ class Balloon(PinOwner):
         return len(self._pfn)
 
     @property
-    def _is_told(self) -> bool:
-        """Whether it hears of the end of a move; forced out it does not."""
+    def _is_registered(self) -> bool:
+        """Whether it is called at the end of a move; forced out it is not."""
         return self._registry is None or is_registered(self._registry, self)
 
     def inflate(self, nr_pages: int) -> int:
@@ -96,13 +101,13 @@ class Balloon(PinOwner):
         """
         at_least(0, "balloon: deflate", nr_pages=nr_pages)
         with self._lock:
-            isolated = self._isolated if self._is_told else ()
+            isolated = self._isolated if self._is_registered else ()
             idle = [number for number in self._pfn if number not in isolated]
             for number in idle[:nr_pages]:
-                self._let_go(number)
+                self._give_back(number)
         return min(nr_pages, len(idle))
 
-    def _let_go(self, number: int) -> None:
+    def _give_back(self, number: int) -> None:
         """Back from the host; the pin and the reference are gone.  Under the lock."""
         pfn = self._pfn.pop(number)
         self.host.remove(pfn)
@@ -135,14 +140,14 @@ class Balloon(PinOwner):
         """Deflate this very page."""
         with self._lock:
             if pin.private in self._pfn:
-                self._let_go(pin.private)
+                self._give_back(pin.private)
             return Verdict.YES
 
     def check(self) -> None:
         """Run BA1 and BA2; raises InvariantError if one does not hold."""
         require(self.host == set(self._pfn.values()), "BA1 the host has other pages")
         require(
-            not (self._isolated and self._is_told),
+            not (self._isolated and self._is_registered),
             "BA2 a page is marked isolated",
             marked=self._isolated,
         )

@@ -1,11 +1,11 @@
 """Owners that were forced out of the registry while they hold pages.
 
-`PinRegistry.unregister(owner, force=True)` drops an owner's pins and tells it nothing; its
-references stay, and are its own to give back.  Until then nobody moves or reuses a page of
-such an owner: a reference that no pin accounts for stops every move.  So the owner goes on
-with what it has, takes nothing new, and lets go of it when it would have done so anyway.
+`PinRegistry.unregister(owner, force=True)` drops an owner's pins without a callback; its
+references stay, and are its own to give back.  Until then no page of such an owner is moved or
+used again: a reference that no pin accounts for stops every move.  So the owner goes on
+with what it has, takes nothing new, and gives it back when it would have done so anyway.
 Here is how it unpins without having to know; and what it must not wait for any more: a
-move that had asked it to hold still comes to nothing, and nobody calls to say so.
+move that had asked it to hold still comes to nothing, and no callback says so.
 
 Kernel counterpart: a module that is unloaded while pages of it are in use; there it is not.
 """
@@ -22,7 +22,12 @@ __all__ = ["is_registered", "require_registered", "unpin", "unpin_many", "unpin_
 
 
 def is_registered(registry: PinRegistry, owner: PinOwner) -> bool:
-    """Whether an owner may pin, and is asked."""
+    """Whether an owner may pin, and is asked.
+
+    Args:
+        registry: where it may be known.
+        owner: the one in question.
+    """
     return any(known is owner for known in registry.owners)
 
 
@@ -31,7 +36,7 @@ def require_registered(registry: PinRegistry | None, owner: PinOwner) -> None:
 
     Args:
         registry: where the owner pins; None if it does not.
-        owner: whoever is about to.
+        owner: the one that is about to.
 
     Raises:
         OwnerError: the owner was forced out.
@@ -62,6 +67,10 @@ def unpin_many(
 ) -> None:
     """`unpin` of a column; arguments as for `PinRegistry.unpin_many`.
 
+    Args:
+        registry: where the frames were pinned.
+        pfns, owner, privates: of the pins, shape (n,).
+
     Raises:
         NotPinnedError: the owner is registered, and has not all of these pins.
     """
@@ -76,6 +85,11 @@ def unpin_range(
     registry: PinRegistry, start: int, stop: int, owner: PinOwner, privates: Any = None
 ) -> None:
     """`unpin` of a range; arguments as for `PinRegistry.unpin_range`.
+
+    Args:
+        registry: where the frames were pinned.
+        start, stop: the frames, the last one not included.
+        owner, privates: of the pins.
 
     Raises:
         NotPinnedError: the owner is registered, and has not all of these pins.

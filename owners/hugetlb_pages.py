@@ -1,6 +1,6 @@
 """Pages of the hugetlb pool as an owner: known by name, and given up when that is wanted.
 
-Without it a huge page is 512 frames that nobody registered: mm can only say "unknown" of
+Without it a huge page is 512 frames that no owner registered: mm can only say "unknown" of
 them, or know of hugetlb by a flag.  With it they are pinned, a range of 512 per huge page.
 
 =====================  ============================================================
@@ -49,7 +49,7 @@ class HugePageList(Protocol):
 
     @property
     def nr_free(self) -> int:
-        """Pages that nobody uses or references."""
+        """Pages without users and references."""
 
     def node_of(self, head: int) -> int:
         """The node of a page."""
@@ -58,7 +58,7 @@ class HugePageList(Protocol):
         """Free pages of a node, the next to be handed out last."""
 
     def is_free(self, head: int) -> bool:
-        """Whether nobody uses or references the page."""
+        """Whether the page has neither users nor references."""
 
     def nr_users(self, head: int) -> int:
         """Users of a page."""
@@ -76,7 +76,12 @@ class HugePageList(Protocol):
         """A user drops a page."""
 
     def hand_over(self, head: int, target: int) -> None:
-        """The users of one page have another from here on."""
+        """The users of one page have another from here on.
+
+        Args:
+            head: of the page that has them.
+            target: head of the page that gets them.
+        """
 
     def give_back(self, head: int) -> None:
         """A free page goes back to the allocator."""
@@ -89,8 +94,8 @@ class HugetlbPages(PinOwner):
         may_dissolve: whether pages are given up on request.
 
     Invariants, run by `check`:
-        HP1 every page that we know is in the pool, and the other way round.
-        HP2 each user has one page, and no page has two users.
+        HO1 every page that we know is in the pool, and the other way round.
+        HO2 each user has one page, and no page has two users.
     """
 
     name = "hugetlb"
@@ -98,7 +103,13 @@ class HugetlbPages(PinOwner):
     def __init__(
         self, source: PageSource, pool: HugePageList, *, registry: PinRegistry | None = None
     ) -> None:
-        """Adopt the pages that the pool has, and hear of what becomes of them."""
+        """Adopt the pages that the pool has, and follow what becomes of them.
+
+        Args:
+            source: the machine's frames.
+            pool: of huge pages.
+            registry: where they are pinned.
+        """
         self.may_dissolve = False
         self._source = source
         self._pool = pool
@@ -113,7 +124,7 @@ class HugetlbPages(PinOwner):
 
     @property
     def nr_free(self) -> int:
-        """Pages of the pool that nobody uses (free_hugepages)."""
+        """Pages of the pool without users (free_hugepages)."""
         return self._pool.nr_free
 
     def adopt(self) -> int:
@@ -153,7 +164,7 @@ class HugetlbPages(PinOwner):
         self.adopt()  # it may be a surplus page, made for this user
         if head in self._known:
             return head
-        self.unuse(user)  # whoever uses a page has it pinned
+        self.unuse(user)  # a user of a page has it pinned
         return Errno.ENOMEM
 
     def unuse(self, user: int) -> None:
@@ -238,14 +249,14 @@ class HugetlbPages(PinOwner):
         return np.array([self.release(pin, mode) for pin in pins], dtype=np.uint8)
 
     def check(self) -> None:
-        """Run HP1 and HP2.
+        """Run HO1 and HO2.
 
         Raises:
             InvariantError: one does not hold.
         """
         used = list(self._users.values())
-        require(len(set(used)) == len(used), "HP2 a huge page has two users")
+        require(len(set(used)) == len(used), "HO2 a huge page has two users")
         strays = self._known.symmetric_difference(self._pool.heads)
-        require(not strays, "HP1 the pool has other pages", pfns=sorted(strays))
+        require(not strays, "HO1 the pool has other pages", pfns=sorted(strays))
         unused = [head for head in used if not self._pool.nr_users(head)]
-        require(not unused, "HP1 the pool does not know of a user", pfns=unused)
+        require(not unused, "HO1 the pool does not know of a user", pfns=unused)

@@ -3,14 +3,14 @@
 mlock() promises that a page stays in memory, not that it stays where it is.  Whether it may
 move is a policy (compact_unevictable_allowed), which the kernel asks about in the middle of
 the compaction scanner, by a flag.  As an owner it is an answer like any other: mm finds the
-frame pinned, asks, and is told Yes or Busy; what has to be repointed are page tables, and
+frame pinned, asks, and gets YES or BUSY; what has to be repointed are page tables, and
 those are mm's own.  So this owner keeps no table of frames at all.
 
 Reclaim still looks at the MLOCKED flag: "not out of memory" is no question of place.  A page
 must be unlocked before it is unmapped or copied on write; mm does not tell us of either.
 
 Kernel counterpart: mm/mlock.c and sysctl_compact_unevictable_allowed of mm/compaction.c, v6.1.
-There it stops compaction only; here it stops every move, for an owner is not told who asks.
+There it stops compaction only; here it stops every move, for an owner does not know who asks.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from mm.state.address_space import AddressSpace, Vpns
 from mm.state.frames import Frames, PageFlag
+from owners.batch_owner import BatchOwner
 from owners.forced_out import is_registered, require_registered, unpin
 from pinpage.errors import PinpageError, require, within
-from pinpage.owner import Mode, Pin, PinOwner, Verdict, Verdicts
+from pinpage.owner import Mode, Verdict, Verdicts
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
@@ -33,7 +34,7 @@ _VPN_BITS = 36
 """Bits of a private that hold the virtual page number; above it is the process."""
 
 
-class Mlock(PinOwner):
+class Mlock(BatchOwner):
     """Virtual pages that processes have locked; one pin each, on the frame that it maps.
 
     Attributes:
@@ -47,7 +48,13 @@ class Mlock(PinOwner):
     name = "mlock"
 
     def __init__(self, frames: Frames, registry: PinRegistry, *, may_move: bool = True) -> None:
-        """Nothing is locked yet."""
+        """Nothing is locked yet.
+
+        Args:
+            frames: the columns.
+            registry: where locked pages are pinned.
+            may_move: compact_unevictable_allowed.
+        """
         self.may_move = may_move
         self._frames = frames
         self._registry = registry
@@ -62,6 +69,10 @@ class Mlock(PinOwner):
     def lock(self, space: AddressSpace, vpns: Vpns) -> Verdict:
         """Lock pages that are present, all or none.  Locking twice locks once, as mlock does.
 
+        Args:
+            space: whose pages.
+            vpns: which of them, shape (n,).
+
         Returns:
             YES, or AGAIN where one is under move by this very thread, or has just been
             unmapped by another.
@@ -75,7 +86,7 @@ class Mlock(PinOwner):
         require_registered(self._registry, self)
         known = np.array([_private(space, vpn) in self._locked for vpn in vpns.tolist()], np.bool_)
         fresh = np.unique(vpns[~known])
-        self._mapped(space, fresh)  # a mistake is told before anything changes
+        self._mapped(space, fresh)  # a mistake is refused before anything changes
         # One at a time: two pages of one process may share a frame, which a batch refuses.
         for vpn in fresh.tolist():
             if not self._pin(space, vpn):
@@ -98,6 +109,10 @@ class Mlock(PinOwner):
 
     def unlock(self, space: AddressSpace, vpns: Vpns) -> None:
         """Unlock pages; needed before they are unmapped.  Others are left as they are.
+
+        Args:
+            space: whose pages.
+            vpns: which of them, shape (n,).
 
         Raises:
             PinpageError: one is outside of the space.
@@ -140,23 +155,12 @@ class Mlock(PinOwner):
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode
     ) -> Verdicts:
         """As the policy says."""
-        return np.full(len(pfns), self._answer, dtype=np.uint8)
-
-    def isolate(self, pin: Pin, mode: Mode) -> Verdict:
-        """`isolate_many` of one."""
-        return self._answer
-
-    @property
-    def _answer(self) -> Verdict:
-        return Verdict.YES if self.may_move else Verdict.BUSY
+        return np.full(len(pfns), Verdict.YES if self.may_move else Verdict.BUSY, dtype=np.uint8)
 
     def migrate_many(
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], targets: Pfns
     ) -> None:
         """Page tables are rewritten by mm, and flags go with the page."""
-
-    def migrate(self, pin: Pin, target: int) -> None:
-        """`migrate_many` of one: nothing."""
 
     def check(self) -> None:
         """Run ML1 and ML2.

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from owners.batch_owner import BatchOwner
 from pinpage.errors import PinpageError, at_least, within
-from pinpage.owner import Mode, Pin, PinOwner, Verdict, Verdicts
+from pinpage.owner import Mode, Verdict, Verdicts
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
@@ -25,7 +26,7 @@ ObjectIds = NDArray[np.int64]
 """A column of an owner's own object ids: 0, 1, 2 ... in the order of adoption."""
 
 
-class OpaqueOwner(PinOwner):
+class OpaqueOwner(BatchOwner):
     """Pins the frames that it is given, each under an object id of its own.
 
     Attributes:
@@ -130,14 +131,6 @@ class OpaqueOwner(PinOwner):
 
     def putback_many(self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any]) -> None:
         """Nothing was changed by `isolate`."""
-
-    def isolate(self, pin: Pin, mode: Mode) -> Verdict:
-        """`isolate_many` of one."""
-        return Verdict.YES if self.movable else Verdict.BUSY
-
-    def migrate(self, pin: Pin, target: int) -> None:
-        """`migrate_many` of one."""
-        self._pfn[pin.private] = target
 
 
 def _ids(privates: Sequence[Any] | NDArray[Any]) -> ObjectIds:

@@ -1,8 +1,8 @@
-"""zcache: clean page cache pages, compressed, for as long as nobody needs the memory.
+"""zcache: clean page cache pages, compressed, for as long as the memory is not needed.
 
 When the kernel drops a clean page of a file it offers it here first (put); before it reads
 that page from disk it asks (get).  Everything kept is a copy of what the disk has, so nothing
-is ever lost: to make room, to shrink, or because the VM wants a frame, objects are *dropped*.
+is ever lost: to free space, to shrink, or because the VM wants a frame, objects are *dropped*.
 That is what "ephemeral" means, and why `release` costs this owner nothing: no copy, no
 target, no I/O.
 
@@ -12,7 +12,7 @@ target, no I/O.
     shrink        drop until so many pages are free
     (release)     the VM asks for a frame: drop the objects on it
 
-    Rule C  whoever takes a key out of the index frees its object; nobody else does.
+    Rule M  the caller that takes a key out of the index frees its object; no other does.
 
 Each object starts with its key, as zbud knows handles only, and eviction starts from those.
 
@@ -20,7 +20,7 @@ Kernel counterpart: the cleancache hooks (3.0 to 5.16) and the zcache posted for
 of zbud, by behaviour: pools per file system, keys of (pool, inode, index), get that is
 exclusive unless the pool is shared, put that may be refused.
 
-Owns:  the index.  The bytes are in the frames, through `owners.zbud.pool`.
+Owns:  the index.  The bytes are in the frames, through a zbud pool.
 Cost:  the compressor's time plus about 15 us; dropping a page about 12 us.
 """
 
@@ -37,8 +37,8 @@ from mm.state.errno import Errno
 from mm.state.gfp import Gfp
 from owners.compress import Compressor
 from owners.pool.extents import read_objects
-from owners.zbud.handles import NoObjectError
-from owners.zbud.owner import Coverage
+from owners.pool.handles import NoObjectError
+from owners.pool.owner import Coverage
 from owners.zbud.pool import ZbudOps, ZbudPool
 from pinpage.errors import PinpageError, at_least, require, within
 from pinpage.registry import PinRegistry
@@ -48,7 +48,7 @@ __all__ = ["CleanKey", "Zcache", "ZcacheCounters"]
 
 _HEADER = struct.Struct("<QQII")
 """Inode, index, pool, and bytes that follow: 24 in all."""
-_NR_TRIES_TO_MAKE_ROOM = 8
+_NR_PAGES_TO_RECLAIM = 8
 
 
 @frozen(order=True)
@@ -94,10 +94,10 @@ class Zcache:
         zbud: where the objects are.
 
     Invariants, run by `check`:
-        K1 each key of the index leads to one object, and no two to the same.
-        K2 an object starts with its key.
-        K3 stored_pages is the number of keys, and of objects.
-        K4 the pool has at most `max_nr_pages` pages.
+        ZC1 each key of the index leads to one object, and no two to the same.
+        ZC2 an object starts with its key.
+        ZC3 stored_pages is the number of keys, and of objects.
+        ZC4 the pool has at most `max_nr_pages` pages.
 
     Context: thread-safe; the index lock is held over no call into the pool that may call back.
     """
@@ -123,18 +123,18 @@ class Zcache:
             max_nr_pages: pages to use at most; None: a fifth of the machine.
             gfp: for pool pages.
         """
-        ops = ZbudOps(evict=self._drop, unuse=self._drop)
         self.counters = ZcacheCounters()
         self.compressor = compressor
         self.zbud = ZbudPool(
             source,
             registry=registry,
             coverage=coverage,
-            ops=ops,
+            ops=ZbudOps(evict=self._drop, unuse=self._drop),
             name="zcache",
         )
         nr_frames = source.frames.nr_frames
         self._max_nr_pages = nr_frames // 5 if max_nr_pages is None else max_nr_pages
+        self._contents = source.contents
         self._gfp = gfp
         self._lock = threading.Lock()
         self._index: dict[int, dict[int, dict[int, int]]] = {}
@@ -161,6 +161,10 @@ class Zcache:
     def put(self, key: CleanKey, page: bytes) -> bool:
         """Keep a clean page; False if it is not kept, and an older copy is gone either way.
 
+        Args:
+            key: names the page.
+            page: its 4096 bytes.
+
         Raises:
             PinpageError: no such pool, an inode or index that does not fit 64 bits, or not a
                 whole page.
@@ -186,7 +190,7 @@ class Zcache:
             self._index[key.pool][key.inode][key.index] = handle
             self.counters.puts += 1
             self.counters.stored_pages += displaced is None
-        if displaced is not None:  # somebody put the same page meanwhile
+        if displaced is not None:  # another thread put the same page meanwhile
             self.zbud.free(displaced)
         return True
 
@@ -217,7 +221,12 @@ class Zcache:
         self.counters.invalidated += self._forget(key)
 
     def invalidate_inode(self, pool: int, inode: int) -> None:
-        """Forget every page of a file."""
+        """Forget every page of a file.
+
+        Args:
+            pool: of the file system.
+            inode: of the file.
+        """
         self._require_pool(pool)
         with self._lock:
             indexes = list(self._index[pool].get(inode, ()))
@@ -245,11 +254,11 @@ class Zcache:
         at_least(0, "zcache: shrink", nr_pages=nr_pages)
         before = self.zbud.pages_nr
         while self.zbud.pages_nr > max(before - nr_pages, 0):
-            if self.zbud.reclaim_lru_page(_NR_TRIES_TO_MAKE_ROOM) != Errno.OK:
+            if self.zbud.reclaim_lru_page(_NR_PAGES_TO_RECLAIM) != Errno.OK:
                 break
         return before - self.zbud.pages_nr
 
-    # Bulk, for ledgers and checks.
+    # Bulk, for checks.
 
     def read_back(self) -> dict[CleanKey, bytes]:
         """Every page kept, decompressed, read out of the frames; nothing is forgotten."""
@@ -261,31 +270,30 @@ class Zcache:
         }
 
     def check(self) -> None:
-        """Run K1..K4, and the pool's own invariants.
+        """Run ZC1..ZC4, and the pool's own invariants.
 
         Raises:
             InvariantError: one does not hold.
         """
         self.zbud.check()
         keys, handles = self._keys_and_handles()
-        require(len(np.unique(handles)) == len(handles), "K1 two keys share an object")
+        require(len(np.unique(handles)) == len(handles), "ZC1 two keys share an object")
         for key, blob in zip(keys, self._blobs(handles), strict=True):
-            require(_open(blob)[0] == key, "K2 an object is not its key's", key=key)
-        pages = self.zbud.pages
-        nr_objects = int(np.count_nonzero(pages.chunks[pages.in_use()]))
+            require(_open(blob)[0] == key, "ZC2 an object is not its key's", key=key)
+        nr_objects = self.zbud.nr_objects
         require(
             len(keys) == nr_objects == self.counters.stored_pages,
-            "K3 stored_pages",
+            "ZC3 stored_pages",
             keys=len(keys),
             objects=nr_objects,
             counted=self.counters.stored_pages,
         )
-        require(self.zbud.pages_nr <= self._max_nr_pages, "K4 more pages than allowed")
+        require(self.zbud.pages_nr <= self._max_nr_pages, "ZC4 more pages than allowed")
 
     # Inside.
 
     def _alloc(self, nr_bytes: int) -> int:
-        """An object, after making room for it; negative, and counted, if there is none."""
+        """An object, after freeing space for it; negative, and counted, if there is none."""
         handle = self.zbud.alloc(nr_bytes, self._gfp) if self._max_nr_pages else Errno.ENOMEM
         if handle == Errno.ENOSPC:
             self.counters.reject_compress_poor += 1
@@ -314,7 +322,7 @@ class Zcache:
         key, _ = _open(header)
         with self._lock:
             inode = self._index.get(key.pool, {}).get(key.inode, {})
-            if inode.get(key.index) != handle:  # whoever took it out frees it
+            if inode.get(key.index) != handle:  # the caller that took it out frees it
                 return Errno.EBUSY
             self._take_out(key)
             self.counters.dropped += 1
@@ -352,8 +360,8 @@ class Zcache:
     def _read(self, handle: int) -> bytes | None:
         """An object's compressed bytes; None if it was dropped, or a mover has it."""
         try:
-            room = int(self.zbud.extents_of(np.array([handle], dtype=np.int64)).room[0])
-            blob = self.zbud.read(handle, room)
+            extents = self.zbud.extents_of(np.array([handle], dtype=np.int64))
+            blob = self.zbud.read(handle, int(extents.nr_bytes[0]))
         except NoObjectError:
             return None
         return None if isinstance(blob, Errno) else _open(blob)[1]
@@ -375,10 +383,10 @@ class Zcache:
 
     def _blobs(self, handles: NDArray[np.int64]) -> Sequence[bytes]:
         extents = self.zbud.extents_of(handles)
-        return list(read_objects(self.zbud.source.contents, extents, extents.room))
+        return list(read_objects(self._contents, extents, extents.nr_bytes))
 
 
 def _open(blob: bytes) -> tuple[CleanKey, bytes]:
-    """The key and the compressed bytes of an object, which may be shorter than its room."""
+    """The key and the compressed bytes of an object, which may be larger than they are."""
     inode, index, pool, length = _HEADER.unpack_from(blob)
     return CleanKey(pool, inode, index), blob[_HEADER.size : _HEADER.size + length]

@@ -1,7 +1,7 @@
 """One protocol for pools of compressed objects, so that their user need not know which it has.
 
 =========  ===================  =======================  ==============================
-pool       objects per page     evicts to make room      its pages
+pool       objects per page     evicts to free space     its pages
 =========  ===================  =======================  ==============================
 zbud       two                  yes, and unuse (2013)    move with indirect handles
 z3fold     three                yes                      move, headless ones do not
@@ -23,12 +23,12 @@ from mm.state.api import PageSource
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
 from owners.pool.extents import Extents
+from owners.pool.handles import HandleName, Handles
+from owners.pool.lock import PoolLock
+from owners.pool.owner import Coverage
 from owners.z3fold.pool import Z3foldPool
-from owners.zbud.handles import HandleName, Handles
-from owners.zbud.objects import PoolLock
-from owners.zbud.owner import Coverage
 from owners.zbud.pool import ZbudOps, ZbudPool
-from owners.zsmalloc.zpool_driver import ZsmallocZpool
+from owners.zsmalloc.pool import ZsPool
 from pinpage.errors import PinpageError
 from pinpage.owner import PinOwner
 from pinpage.registry import PinRegistry
@@ -49,6 +49,9 @@ _MOVABLE = {"zsmalloc": Gfp.HIGHMEM | Gfp.MOVABLE}
 class Zpool(Protocol):
     """A pool of objects."""
 
+    kind: str
+    """The kind of pool, for messages."""
+
     @property
     def lock(self) -> PoolLock:
         """The pool's lock, which counts how often it was taken."""
@@ -61,8 +64,17 @@ class Zpool(Protocol):
     def pages_nr(self) -> int:
         """Pages that the pool has."""
 
+    @property
+    def nr_objects(self) -> int:
+        """Objects in the pool."""
+
     def alloc(self, nr_bytes: int, gfp: Gfp = ...) -> int:
-        """Place an object; its handle (> 0), or a negative `Errno`."""
+        """Place an object; its handle (> 0), or a negative `Errno`.
+
+        Args:
+            nr_bytes: of the object.
+            gfp: for new pages, if any are needed.
+        """
 
     def free(self, handle: int) -> None:
         """Forget an object.
@@ -74,15 +86,32 @@ class Zpool(Protocol):
     def read(self, handle: int, nr_bytes: int, offset: int = 0) -> bytes | Errno:
         """Bytes of an object; EAGAIN while it is under move.
 
+        Args:
+            handle: of the object.
+            nr_bytes, offset: how many bytes, from which one on.
+
         Raises:
             PinpageError: the handle names none, or the bytes are beyond its end.
         """
 
     def write(self, handle: int, data: bytes, offset: int = 0) -> Errno:
-        """Write bytes into an object; returns and raises as `read`."""
+        """Write bytes into an object; returns and raises as `read`.
+
+        Args:
+            handle: of the object.
+            data: the bytes.
+            offset: byte of the object that the first goes to.
+        """
 
     def is_live(self, handle: int) -> bool:
         """Whether the handle names an object now."""
+
+    def is_under_own_move(self, handle: int) -> bool:
+        """Whether this very thread has the object's page under move.
+
+        Raises:
+            PinpageError: the handle names none.
+        """
 
     def extents_of(self, handles: Handles) -> Extents:
         """Where the bytes of many objects are now.
@@ -141,7 +170,7 @@ def make_zpool(
         raise PinpageError(f"zpool {name!r}: coverage='unuse': only zbud's objects are unused")
     if name == "z3fold":
         return Z3foldPool(source, registry=registry, coverage=covered, evict=evict)
-    return ZsmallocZpool(source, registry=registry, coverage=covered)
+    return ZsPool(source, registry=registry, coverage=covered)
 
 
 def zpool_gfp(name: ZpoolName) -> Gfp:

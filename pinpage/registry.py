@@ -4,12 +4,12 @@ The registry answers three questions: is this frame pinned, by whom, and under w
 theirs.  It never calls an owner and never touches a page; the move (`pinpage.migrate`) does
 the first, the VM the second.
 
-    pin, unpin ----> batch of this thread ----> shard of the frame's node ----> radix
-    columns, ranges, scans ------------------->   one lock, one count      (sparse or dense)
+    pin, unpin ----> batch of the frame's node ----> its shard ----> radix
+    columns, ranges, scans -------------------> one lock, one count  (sparse or dense)
 
 Point questions read without a lock and check the node's sequence count; when a writer was
-in between, they ask again under the lock.  Everything else drains the batches first, under
-the lock of each node that it reads.
+in between, they ask again under the lock.  Everything else stores what is in the batch first,
+under the lock of each node that it reads.
 
 Whatever is raised on the way (MemoryError, a signal), a change has happened wholly or not at
 all, no lock stays held, and the next call finds everything in order.
@@ -22,10 +22,10 @@ Cost:    pin, unpin and lookup about as much as a dict under a lock, with one lo
 Kernel counterpart: the 2013 pin-page patch (a hash of 1024 chains under one lock).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from attrs import frozen
@@ -33,10 +33,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from pinpage.errors import NotPinnedError, PinpageError
 from pinpage.owner import Pin, PinOwner, Verdict
-from pinpage.store import accounts
-from pinpage.store.batch import Entry
+from pinpage.store import statistics
+from pinpage.store.at_once import (
+    add_to_batch,
+    add_to_column,
+    take_from_batch,
+    take_from_column,
+)
 from pinpage.store.blocks import DENSE_ABOVE, SPARSE_BELOW
-from pinpage.store.keys import as_pfn, as_pfns, keys_to_find, keys_to_store, objects_of
+from pinpage.store.encoding import as_pfn, as_pfns, objects_of, pins_to_find, pins_to_store
 from pinpage.store.marks import Marks
 from pinpage.store.nodes import Nodes
 from pinpage.store.owner_table import OwnerTable
@@ -44,7 +49,6 @@ from pinpage.store.privates import NONE_NUMBER, Privates, Seen, as_int
 from pinpage.store.radix import Radix
 from pinpage.store.reads import Reads
 from pinpage.store.shard import Shard, Watcher
-from pinpage.store.statistics import Statistics
 from pinpage.store.writes import Writes
 from pinpage.topology import Topology
 from pinpage.units import Mask, Pfns
@@ -59,13 +63,14 @@ __all__ = [
 
 DEFAULT_BATCH_NR_PINS = 1023
 """Pins in a full batch.  The per-CPU page lists of 6.1 move 63 pages at a time; here a longer
-batch is stored as columns, which halves what a pin costs, and a scanner drains it all the same."""
+batch is stored as a column, which halves what a pin costs, and a scanner stores it all the same."""
 NO_OWNER_ID = -1
 """In a column of owner ids: the frame is not pinned."""
 SEVERAL_OWNERS_ID = -2
 """In a column of owner ids: the frame has several pins; ask `pins`."""
 
 _YES = Verdict.YES
+_T = TypeVar("_T")
 
 
 @frozen(eq=False)
@@ -118,8 +123,8 @@ class PinRegistry:
 
         Args:
             topology: the frames, by node.
-            batch_nr_pins: pins that a thread gathers per node before it takes the node's
-                lock; 0 switches batching off.
+            batch_nr_pins: pins that gather per node before one takes the node's lock and
+                stores them; 0 switches batching off.
             sparse_below, dense_above: pinned frames of a block at which it changes its form
                 (see `pinpage.store.radix`); small values let tests reach every form.
 
@@ -129,14 +134,18 @@ class PinRegistry:
         if batch_nr_pins < 0:
             raise PinpageError(f"batch_nr_pins={batch_nr_pins}: must be 0 (no batching) or more")
         self.topology = topology
-        self._batch_nr_pins = batch_nr_pins
         self._owners = OwnerTable()
         self._tag_of = self._owners.tag_of
-        welcome = self._owners.welcome
-        self._nodes = Nodes(topology, welcome, sparse_below=sparse_below, dense_above=dense_above)
+        self._nodes = Nodes(
+            topology,
+            self._owners.welcome,
+            batch_nr_pins=batch_nr_pins,
+            sparse_below=sparse_below,
+            dense_above=dense_above,
+        )
         self._shards = self._nodes.shards
-        self._way_of = self._nodes.way_of
-        self._privates = Privates()
+        self._shard_of = self._nodes.shard_of
+        self._privates = Privates(self._nodes.threads)
         self._reads = Reads(self._nodes, self._owners, self._privates)
         self._writes = Writes(self._nodes)
         self.marks = Marks(self._nodes, self._privates)
@@ -180,7 +189,7 @@ class PinRegistry:
         self._privates.nr_doubts += 1
         pins = self._writes.remove_owner(number)
         self._owners.start_leaving(owner)
-        self._give_back(objects_of(pins.tags, pins.values))
+        self._give_back(objects_of(pins))
         self._privates.nr_doubts -= 1
         return 0
 
@@ -219,7 +228,7 @@ class PinRegistry:
             raise PinpageError(
                 f"node {node}: the topology has nodes 0..{self.topology.nr_nodes - 1}"
             )
-        self._nodes.thread.home = node
+        self._nodes.threads.current.home = node
 
     def fault(self, owner: PinOwner, why: str) -> None:
         """Mark an owner that raised or lied: it is not asked any more, its frames refuse."""
@@ -258,7 +267,7 @@ class PinRegistry:
         """
         if type(pfn) is not int:
             pfn = as_pfn(pfn)
-        shard, batch = self._way_of(pfn)
+        shard = self._shard_of(pfn)
         seq = shard.seq
         try:
             tag = self._tag_of[id(owner)]
@@ -266,74 +275,62 @@ class PinRegistry:
             tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
         if type(private) is int:
             try:
-                if shard.radix.add_at_once(pfn, tag, private, shard, seq):
+                if add_to_column(shard.radix.blocks, shard, pfn, tag, private, seq):
                     return _YES
             except ValueError:  # an int of more than 64 bits is an object like any other
                 pass
-        if private is None:
-            return self._pin_by_batch(shard, seq, pfn, (tag | 1, NONE_NUMBER, batch), wait)
-        value = as_int(private)
-        if value is not None:
-            return self._pin_by_batch(shard, seq, pfn, (tag, value, batch), wait)
+        value = NONE_NUMBER if private is None else as_int(private)
+        if value is None:
+            return self._pin_object(shard, seq, pfn, tag, private, wait)
+        return self._pin(shard, seq, pfn, tag | (private is None), value, wait)
+
+    def _pin_object(
+        self, shard: Shard, seq: int, pfn: int, tag: int, private: Any, wait: bool
+    ) -> Verdict:
+        """`pin` with a private that is an object."""
+        return self._with_objects(
+            lambda held: self._privates.hold(private, held),
+            lambda number: self._pin(shard, seq, pfn, tag | 1, number, wait),
+        )
+
+    def _pin(self, shard: Shard, seq: int, pfn: int, tag: int, value: int, wait: bool) -> Verdict:
+        """`pin`, by way of the batch or else under the lock."""
+        if add_to_batch(shard, pfn, tag, value, seq):
+            return _YES
+        while (ticket := shard.run(shard.pin, pfn, tag, value, wait)) is not None:
+            if not ticket.wait():
+                return Verdict.AGAIN
+        return _YES
+
+    def _with_objects(
+        self, hold: Callable[[dict[int, int]], _T], pin: Callable[[_T], Verdict]
+    ) -> Verdict:
+        """Pin something, and keep what uses of object privates the pins need.
+
+        Args:
+            hold: makes what is stored, and counts the uses of object privates, by number.
+            pin: stores it.
+        """
         held: dict[int, int] = {}
         self._privates.nr_doubts += 1
         try:
-            number = self._privates.hold(private, held, batch.thread)
+            what = hold(held)
         except BaseException:
             self._give_back(held)
             self._privates.nr_doubts -= 1
             raise
         try:
-            verdict = self._pin_by_batch(shard, seq, pfn, (tag | 1, number, batch), wait)
-        except PinpageError:
-            self._give_back(held)
-            self._privates.nr_doubts -= 1
+            verdict = pin(what)
+        except BaseException as error:
+            # Where it was interrupted, the pins may have come about: the doubt remains.
+            if isinstance(error, PinpageError) or not held:
+                self._give_back(held)
+                self._privates.nr_doubts -= 1
             raise
         if verdict is not _YES:
             self._give_back(held)
         self._privates.nr_doubts -= 1
         return verdict
-
-    def _pin_by_batch(self, shard: Shard, seq: int, pfn: int, entry: Entry, wait: bool) -> Verdict:
-        """`pin`, by way of the batch of the calling thread."""
-        batch = entry[2]
-        claims, pending = shard.claims, batch.pending
-        try:
-            if seq & 1 or claims.setdefault(pfn, entry) is not entry:
-                return self._pin_locked(shard, pfn, entry, wait)
-            if claims is not pending:
-                pending[pfn] = entry
-            is_held = shard.radix.holds(pfn) and entry[:2] in shard.radix.records_of(pfn)
-            if is_held or shard.seq != seq:
-                return self._settle(shard, pfn, entry, wait)
-            if len(pending) >= self._batch_nr_pins:
-                shard.run(batch.thread, shard.drain_own, batch)
-        except BaseException:
-            # By no call, so that a second interrupt finds no gap.  When a drain of it was
-            # interrupted, the count is odd, and the next section decides.
-            is_in = pfn in pending and pending[pfn] is entry
-            if is_in and not shard.seq & 1:
-                is_in = False
-                del pending[pfn]
-            if pfn in claims and claims[pfn] is entry and not is_in:
-                del claims[pfn]
-            raise
-        return _YES
-
-    def _settle(self, shard: Shard, pfn: int, entry: Entry, wait: bool) -> Verdict:
-        """The frame has this pin, or somebody was in the shard: what came of the new entry?"""
-        if shard.run(entry[2].thread, shard.withdraw, pfn, entry):
-            return self._pin_locked(shard, pfn, entry, wait)
-        return _YES
-
-    def _pin_locked(self, shard: Shard, pfn: int, entry: Entry, wait: bool) -> Verdict:
-        """`pin` under the lock."""
-        tag, value, batch = entry
-        thread = batch.thread
-        while (ticket := shard.run(thread, shard.pin, pfn, tag, value, thread, wait)) is not None:
-            if not ticket.wait():
-                return Verdict.AGAIN
-        return _YES
 
     def unpin(self, pfn: int, owner: PinOwner, private: Any = None) -> None:
         """Take one pin back; when this returns, no later scanner sees it.
@@ -357,45 +354,32 @@ class PinRegistry:
         """
         if type(pfn) is not int:
             pfn = as_pfn(pfn)
-        shard, batch = self._way_of(pfn)
-        seq, pending = shard.seq, batch.pending
+        shard = self._shard_of(pfn)
+        seq = shard.seq
         try:
             tag = self._tag_of[id(owner)]
         except KeyError:
             tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
-        if (
-            type(private) is int
-            and pfn not in pending
-            and shard.radix.discard_at_once(pfn, tag, private, shard, seq)
-        ):
+        blocks = shard.radix.blocks
+        if type(private) is int and take_from_column(blocks, shard, pfn, tag, private, seq):
             return
         tag, value = self._known(tag, private, pfn)
-        entry = pending.get(pfn)
-        is_out = False
         self._privates.nr_doubts += tag & 1
-        if entry is not None and entry[0] == tag and entry[1] == value and not shard.seq & 1:
-            claims = shard.claims
-            with suppress(KeyError):  # another thread undid it at this moment
-                # By no call, so that a drain finds the entry in both places or in neither.
-                del pending[pfn]
-                if pfn in claims and claims[pfn] is entry:
-                    del claims[pfn]
-                is_out = True
-                batch.nr_annihilated += 1
-        if not is_out and batch.thread.top > shard.node:
+        is_out = take_from_batch(shard, pfn, tag, value, seq)
+        if not is_out and self._nodes.threads.current.top > shard.node:
             self._unpin_late(shard, pfn, tag, value)
             self._privates.nr_doubts -= tag & 1
             return
-        is_out = is_out or shard.run(batch.thread, shard.discard, pfn, tag, value)
+        is_out = is_out or shard.run(shard.discard, pfn, tag, value)
         if is_out and tag & 1:
             self._give_back({value: 1})
         self._privates.nr_doubts -= tag & 1
         if not is_out:
-            self._unpin_standing(pfn, owner, private)
+            self._unpin_alias(pfn, owner, private)
 
-    def _unpin_standing(self, pfn: int, owner: PinOwner, private: Any) -> None:
+    def _unpin_alias(self, pfn: int, owner: PinOwner, private: Any) -> None:
         """`unpin` of a frame without such a pin: perhaps a target that its owner knows already."""
-        source = self.marks.standing.source_of(pfn)
+        source = self.marks.source_of.get(pfn)
         if source is not None:
             for frame in (source, pfn):  # in this order: the pins may be rekeyed between the two
                 with suppress(NotPinnedError):
@@ -405,8 +389,8 @@ class PinRegistry:
 
     def _unpin_late(self, shard: Shard, pfn: int, tag: int, value: int) -> None:
         """`unpin` by a finalizer or signal handler, inside a section of its own thread."""
-        names = [pfn, self.marks.standing.source_of(pfn)]
-        frame = next((f for f in names if f is not None and shard.has(f, tag, value)), None)
+        names = pfn, self.marks.source_of.get(pfn, pfn)
+        frame = next((f for f in names if (tag, value) in shard.records_of(f)), None)
         if frame is None:
             raise NotPinnedError(f"pfn {pfn:#x} is not pinned by this owner with this private")
 
@@ -434,7 +418,7 @@ class PinRegistry:
     def _give_back(self, held: dict[int, int]) -> None:
         """Uses of object privates, by number, of pins that are gone or never were."""
         for number, count in held.items():
-            self._privates.drop(number, self._nodes.thread, count)
+            self._privates.drop(number, count)
 
     # Many pins.
 
@@ -468,7 +452,7 @@ class PinRegistry:
         Raises:
             PfnError, OwnerError, NotPinnedError, PinpageError: as `unpin`; nothing changed.
         """
-        self._remove(self.marks.standing.renamed(self._span(start, stop)), owner, privates)
+        self._remove(self.marks.renamed(self._span(start, stop)), owner, privates)
 
     def pin_many(
         self, pfns: ArrayLike, owner: PinOwner, privates: Any = None, *, wait: bool = True
@@ -490,7 +474,7 @@ class PinRegistry:
             pfns: shape (n,), integers.
             owner, privates: as for `unpin_range`.
         """
-        column = self.marks.standing.renamed(as_pfns(pfns))
+        column = self.marks.renamed(as_pfns(pfns))
         self._nodes.require_pfns(column)
         self._remove(column, owner, privates)
 
@@ -501,35 +485,19 @@ class PinRegistry:
 
     def _add(self, pfns: Pfns, owner: PinOwner, privates: Any, wait: bool) -> Verdict:
         number = self._owners.number(owner)
-        held: dict[int, int] = {}
-        self._privates.nr_doubts += 1
-        try:
-            thread = self._nodes.thread
-            keys = keys_to_store(self._privates, number, privates, len(pfns), held, thread)
-        except BaseException:
-            self._give_back(held)
-            self._privates.nr_doubts -= 1
-            raise
-        try:
-            is_in = self._writes.add(pfns, keys, wait=wait)
-        except BaseException as error:
-            if isinstance(error, PinpageError) or not held:
-                self._give_back(held)
-                self._privates.nr_doubts -= 1
-            raise
-        if not is_in:
-            self._give_back(held)
-        self._privates.nr_doubts -= 1
-        return _YES if is_in else Verdict.AGAIN
+        return self._with_objects(
+            lambda held: pins_to_store(self._privates, number, pfns, privates, held),
+            lambda pins: _YES if self._writes.add(pins, wait=wait) else Verdict.AGAIN,
+        )
 
     def _remove(self, pfns: Pfns, owner: PinOwner, privates: Any) -> None:
-        keys = keys_to_find(self._privates, self._owners.number(owner), privates, len(pfns))
-        if keys is None:
+        pins = pins_to_find(self._privates, self._owners.number(owner), pfns, privates)
+        if pins is None:
             raise NotPinnedError("unpin: a private that is in no pin at all")
-        objects = keys.objects(len(pfns))
+        objects = objects_of(pins)
         self._privates.nr_doubts += 1
         try:
-            self._writes.remove(pfns, keys)
+            self._writes.remove(pins)
         except BaseException as error:
             if isinstance(error, PinpageError) or not objects:
                 self._privates.nr_doubts -= 1
@@ -547,9 +515,9 @@ class PinRegistry:
         """
         if type(pfn) is not int:
             pfn = as_pfn(pfn)
-        shard, _ = self._way_of(pfn)
+        shard = self._shard_of(pfn)
         seq = shard.seq
-        found = pfn in shard.claims or shard.radix.holds(pfn)
+        found = pfn in shard.batch or shard.radix.holds(pfn)
         if seq & 1 or shard.seq != seq:
             return bool(self._nodes.run([shard], shard.records_of, pfn))
         return found
@@ -562,10 +530,10 @@ class PinRegistry:
         """
         if type(pfn) is not int:
             pfn = as_pfn(pfn)
-        shard, _ = self._way_of(pfn)
+        shard = self._shard_of(pfn)
         seq = shard.seq
-        if not seq & 1 and pfn not in shard.claims:
-            found = self._reads.as_pins(pfn, shard.records_of(pfn))
+        if not seq & 1 and pfn not in shard.batch:
+            found = self._reads.as_pins(pfn, shard.radix.records_of(pfn))
             if shard.seq == seq:  # else a private may be gone that was in a record
                 return found
         return self._nodes.run([shard], self._reads.pins_in, shard, pfn)
@@ -584,7 +552,7 @@ class PinRegistry:
         shard = self._nodes.shard_of_block(start, stop)
         if shard is not None:  # one pageblock: read as `is_pinned` reads
             seq = shard.seq
-            if not seq & 1 and not shard.claims:
+            if not seq & 1 and not shard.batch:
                 mask = shard.radix.blocks.mask_of_dense(start, stop)
                 if mask is not None and shard.seq == seq:
                     return mask
@@ -627,7 +595,7 @@ class PinRegistry:
 
     def __len__(self) -> int:
         """Pins, those in batches included."""
-        return sum(self._settled(s).nr_pins + len(s.claims) for s in self._shards)
+        return sum(self._settled(s).nr_pins + len(s.batch) for s in self._shards)
 
     def _settled(self, shard: Shard) -> Radix:
         """The pins of a node; when the last change there did not end, what was there before."""
@@ -695,11 +663,11 @@ class PinRegistry:
 
     @contextmanager
     def scanning(self) -> Iterator[None]:
-        """While inside, no pin stays in a batch: what a scan has drained does not refill (R-21).
+        """While inside, no pin stays in a batch: what a scan has stored does not refill (R-21).
 
         Nests, and several threads may scan at a time.
         """
-        token = Watcher(self._nodes.thread.ident)
+        token = Watcher(self._nodes.threads.current.ident)
         try:
             for shard in self._shards:
                 self._nodes.run([shard], shard.watch, token)
@@ -709,16 +677,16 @@ class PinRegistry:
                 self._nodes.run([shard], shard.unwatch, token)
 
     def flush(self) -> None:
-        """Store every pin that is in a batch of any thread."""
+        """Store every pin that is in a batch."""
         for shard in self._shards:
-            if shard.claims or shard.seq & 1:
-                self._nodes.run([shard], shard.drain_all)
+            if shard.batch or shard.seq & 1:
+                shard.run(shard.drain)
 
     # Accounts.
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> statistics.Statistics:
         """What was counted so far; takes no lock, so figures of busy nodes may disagree."""
-        return accounts.statistics(self._shards, self._privates)
+        return statistics.statistics(self._shards, self._privates)
 
     def check(self) -> None:
         """Run R1..R3 and the invariants of every part.
@@ -729,5 +697,5 @@ class PinRegistry:
             InvariantError: one does not hold.
         """
         nr_pins = len(self)
-        books = partial(accounts.check, self._shards, self._owners, self._privates, nr_pins)
+        books = partial(statistics.check, self._shards, self._owners, self._privates, nr_pins)
         self._nodes.hold(self._shards, books)

@@ -92,9 +92,9 @@ class PerCpuPages:
         nr_pages: pages on all lists.
 
     Invariants, run by `check`:
-        P1 a frame stands on a list exactly if its state is PCP, and on one list only.
-        P2 counts agree with the lists.
-        P3 a listed frame has no references and no mapping, and lies in the list's zone.
+        PC1 a frame stands on a list exactly if its state is PCP, and on one list only.
+        PC2 counts agree with the lists.
+        PC3 a listed frame has no references and no mapping, and lies in the list's zone.
     """
 
     def __init__(self, buddy: Buddy, nr_cpus: int = 2, version: KernelVersion = "6.1") -> None:
@@ -337,7 +337,7 @@ class PerCpuPages:
                     yield from pages
 
     def check(self) -> None:
-        """Run P1..P3.
+        """Run PC1..PC3.
 
         Raises:
             InvariantError: one does not hold.
@@ -347,14 +347,14 @@ class PerCpuPages:
         marked = np.flatnonzero(frames.state == FrameState.PCP)
         require(
             np.array_equal(members, marked),
-            "P1 per-CPU lists and states disagree",
+            "PC1 per-CPU lists and states disagree",
             listed=len(members),
         )
         held = (frames.refcount[members] != 0) | (frames.mapcount[members] != MAPCOUNT_NONE)
-        require(not held.any(), "P3 a page on a per-CPU list is held", nr_pages=int(held.sum()))
+        require(not held.any(), "PC3 a page on a per-CPU list is held", nr_pages=int(held.sum()))
         for zone, cpus in enumerate(self._cpus):
             for cpu in cpus:
                 pfns = [pfn for pages in cpu.lists for pfn in pages]
-                require(cpu.nr_pages == len(pfns), "P2 a per-CPU list is miscounted", zone=zone)
+                require(cpu.nr_pages == len(pfns), "PC2 a per-CPU list is miscounted", zone=zone)
                 strangers = [pfn for pfn in pfns if self._zone_of(pfn) != zone]
-                require(not strangers, "P3 a page on the list of another zone", zone=zone)
+                require(not strangers, "PC3 a page on the list of another zone", zone=zone)

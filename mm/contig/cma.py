@@ -89,8 +89,7 @@ class Cma:
         areas: in order of creation.
         nr_alloc_success, nr_alloc_fail: requests (cma_alloc_success, cma_alloc_fail).
 
-    Invariants, run by `check`:
-        CM1, CM2 of every area (`mm.contig.cma_area`).
+    Invariants, run by `check` after those of each area (`mm.contig.cma_area`):
         CM3 areas do not overlap, and their pageblocks are CMA's at rest.
         CM4 a device's pages are used and have references.
         CM5 a bit is set exactly if a device has one of its pages.

@@ -9,8 +9,8 @@ and then gives up; hot-remove goes over the whole range again and again until it
 somebody signals, or, in our bounded form, a simulated time is over.
 
 Invariants (required as it runs):
-    E1 only an isolated range is evacuated: else it would fill again behind the scanner.
-    E2 no target lies in the range (`mm.contig.evacuate`).
+    EV1 only an isolated range is evacuated: else it would fill again behind the scanner.
+    EV2 no target lies in the range (`mm.contig.evacuate`).
 
 Kernel counterparts: __alloc_contig_migrate_range() in mm/page_alloc.c, and the inner loop of
 offline_pages() in mm/memory_hotplug.c.

@@ -118,11 +118,11 @@ class HugePool:
             (old head, new head); for whoever keeps a record of them.
 
     Invariants, run by `check`:
-        H1 every huge page is aligned to its size.
-        H2 its frames are used, carry the HUGE flag, and no other page's.
-        H3 a page has users, or stands on the list of its node.
-        H4 no node has more surplus pages than pages.
-        H5 the pool holds a reference on each frame, and one on the head for every user.
+        HT1 every huge page is aligned to its size.
+        HT2 its frames are used, carry the HUGE flag, and no other page's.
+        HT3 a page has users, or stands on the list of its node.
+        HT4 no node has more surplus pages than pages.
+        HT5 the pool holds a reference on each frame, and one on the head for every user.
     """
 
     def __init__(
@@ -570,27 +570,27 @@ class HugePool:
             )
 
     def check(self) -> None:
-        """Run H1..H5.
+        """Run HT1..HT5.
 
         Raises:
             InvariantError: one does not hold.
         """
         for head in self.heads:
-            require(head % self.nr_pages == 0, "H1 a huge page is not aligned", pfn=head)
+            require(head % self.nr_pages == 0, "HT1 a huge page is not aligned", pfn=head)
             fine = self._are_fine(self.frames_of(head))
-            require(fine.all(), "H2 a frame of a huge page is something else", pfn=head)
-            require(self.nr_foreign(head) >= 0, "H5 a reference of the pool is gone", pfn=head)
+            require(fine.all(), "HT2 a frame of a huge page is something else", pfn=head)
+            require(self.nr_foreign(head) >= 0, "HT5 a reference of the pool is gone", pfn=head)
         nr_huge = int(np.count_nonzero(self.frames.flags & PageFlag.HUGE.mask))
         expected = sum(len(pool.heads) * pool.nr_pages for pool in self.all_sizes)
-        require(nr_huge == expected, "H2 the HUGE flag on a strange frame", nr_huge=nr_huge)
+        require(nr_huge == expected, "HT2 the HUGE flag on a strange frame", nr_huge=nr_huge)
         listed = [head for heads in self._idle.values() for head in heads]
         known = sorted([*listed, *(head for head, users in self._nr_users.items() if users)])
-        require(known == sorted(self.heads), "H3 idle and used pages are not all pages")
+        require(known == sorted(self.heads), "HT3 idle and used pages are not all pages")
         for node, heads in self._idle.items():
             strays = [head for head in heads if self.node_of(head) != node]
-            require(not strays, "H3 an idle page on a strange list", node=node, pfns=strays)
+            require(not strays, "HT3 an idle page on a strange list", node=node, pfns=strays)
             fits = 0 <= self.nr_surplus[node] <= self.nr_on(node)
-            require(fits, "H4 more surplus pages than pages", node=node)
+            require(fits, "HT4 more surplus pages than pages", node=node)
 
     def _are_fine(self, frames: Pfns) -> Mask:
         used: Mask = self.frames.state[frames] == FrameState.USED

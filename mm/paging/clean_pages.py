@@ -11,8 +11,8 @@ A list is walked once, from its old end.  Clean pages that lie before the cursor
 were met there or have become clean since, are kept apart, the oldest first.
 
 Invariants, run by `check`:
-    K1 the pages counted on each list are its clean ones, but for touched frames.
-    K2 a clean page stands at or behind its list's cursor, or is kept apart.
+    CP1 the pages counted on each list are its clean ones, but for touched frames.
+    CP2 a clean page stands at or behind its list's cursor, or is kept apart.
 
 Cost: O(frames touched) for each question, O(pages handed out) amortised for the oldest.
 Kernel counterpart: reclaim_clean_pages_from_list() in mm/vmscan.c.  There a page that processes
@@ -229,7 +229,7 @@ class CleanPages:
         return found
 
     def check(self) -> None:
-        """Run K1 and K2.
+        """Run CP1 and CP2.
 
         Raises:
             InvariantError: one does not hold.
@@ -239,12 +239,12 @@ class CleanPages:
         everywhere = np.arange(self._frames.nr_frames)
         kinds = self._kind_of(everywhere)
         wrong = np.flatnonzero(known & (kinds != self._kind))
-        require(not len(wrong), "K1 a frame changed and nobody noted it", pfns=wrong[:4].tolist())
+        require(not len(wrong), "CP1 a frame changed and nobody noted it", pfns=wrong[:4].tolist())
         for active, walk in enumerate(self._walks):
             clean = np.flatnonzero(self._kind == 1 + active)
-            require(len(clean) == self._nr_pages[active], "K1 clean pages", counted=len(clean))
+            require(len(clean) == self._nr_pages[active], "CP1 clean pages", counted=len(clean))
             if walk.numbering == self._lru.numbering(active=bool(active)):
                 clean = clean[known[clean]]
                 passed = clean[self._lru.stamps(clean) >> 1 < walk.place]
                 met = {pfn for _, pfn in walk.met}
-                require(met.issuperset(passed.tolist()), "K2 a clean page was passed over")
+                require(met.issuperset(passed.tolist()), "CP2 a clean page was passed over")

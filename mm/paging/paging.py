@@ -94,6 +94,10 @@ class Paging:
             (PF_MEMALLOC); only `mm.paging.vmscan` sets it.
         nr_swapped_in, nr_swapped_out: pages read from and written to swap.
         nr_ptes_unused: PTEs that unuse pointed from a slot to its page.
+
+    Invariants, run by `check`:
+        SP4 the references of a page of a process are its mappings, its place in the swap cache
+            and those that somebody holds on purpose.
     """
 
     source: PageSource
@@ -294,7 +298,7 @@ class Paging:
             counted, kept = int(expected[pfn]), int(frames.refcount[pfn])
             require(
                 condition=False,
-                message="W4 a reference that nothing accounts for",
+                message="SP4 a reference that nothing accounts for",
                 pfn=pfn,
                 refcount=kept,
                 accounted=counted,

@@ -140,7 +140,7 @@ class Reclaimer:
         return nr_dropped
 
     def check(self) -> None:
-        """Run K1 and K2 of `mm.paging.clean_pages`, where somebody counts.
+        """Run CP1 and CP2 of `mm.paging.clean_pages`, where somebody counts.
 
         Raises:
             InvariantError: one does not hold.

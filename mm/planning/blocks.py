@@ -66,10 +66,10 @@ class Plan:
         first_block: number of the pageblock of row 0.
 
     Invariants, run by `check`:
-        P1 sources are movable, targets free, neither occurs twice.
-        P2 a move stays in its zone, and its target may be filled.
-        P3 no target lies in a block that is emptied, or counted as already free.
-        P4 after all moves exactly `nr_wholly_free` blocks are wholly free.
+        PL1 sources are movable, targets free, neither occurs twice.
+        PL2 a move stays in its zone, and its target may be filled.
+        PL3 no target lies in a block that is emptied, or counted as already free.
+        PL4 after all moves exactly `nr_wholly_free` blocks are wholly free.
     """
 
     blocks: NDArray[np.int64]
@@ -117,7 +117,7 @@ class Plan:
         return row
 
     def check(self, census: Census, targets: Targets) -> None:
-        """Run P1..P4 against the census (and variant) that the plan was made from.
+        """Run PL1..PL4 against the census (and variant) that the plan was made from.
 
         Args:
             census: what is known about memory.
@@ -128,22 +128,22 @@ class Plan:
         """
         size = census.nr_pages_per_block
         source, target = self.sources - census.start, self.targets - census.start
-        require(len(source) == len(target), "P1 sources and targets differ in length")
-        require(census.movable[source].all() and census.free[target].all(), "P1 unfit for a move")
+        require(len(source) == len(target), "PL1 sources and targets differ in length")
+        require(census.movable[source].all() and census.free[target].all(), "PL1 unfit for a move")
         nr_free = np.count_nonzero(census.free)
         after = census.free.copy()
         after[source] = True
-        require(np.count_nonzero(after) == nr_free + len(source), "P1 a source occurs twice")
+        require(np.count_nonzero(after) == nr_free + len(source), "PL1 a source occurs twice")
         after[target] = False
-        require(np.count_nonzero(after) == nr_free, "P1 a target occurs twice")
+        require(np.count_nonzero(after) == nr_free, "PL1 a target occurs twice")
         zone = census.zone
-        require((zone[source // size] == zone[target // size]).all(), "P2 a move leaves its zone")
-        require(census.target_blocks(targets)[target // size].all(), "P2 a target is not allowed")
+        require((zone[source // size] == zone[target // size]).all(), "PL2 a move leaves its zone")
+        require(census.target_blocks(targets)[target // size].all(), "PL2 a target is not allowed")
         kept = np.isin(self.outcome, (Outcome.EMPTIED, Outcome.ALREADY_FREE))
-        require(not kept[target // size].any(), "P3 a target in a block that is to be free")
+        require(not kept[target // size].any(), "PL3 a target in a block that is to be free")
         wholly: Mask = np.equal(np.count_nonzero(census.by_block(after), axis=1), size)
-        require(wholly[kept].all(), "P4 a block that should be free is not")
-        require(int(wholly.sum()) == self.nr_wholly_free, "P4 wrong number of wholly free blocks")
+        require(wholly[kept].all(), "PL4 a block that should be free is not")
+        require(int(wholly.sum()) == self.nr_wholly_free, "PL4 wrong number of wholly free blocks")
 
 
 def plan(census: Census, *, targets: Targets = "all", want: int | None = None) -> Plan:

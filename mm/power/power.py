@@ -70,8 +70,8 @@ class PowerManagement:
         energy: what is saved and spent; may be replaced while everything is on.
 
     Invariants, run by `check`:
-        W1 every frame of a group that is off is free in an isolated pageblock.
-        W2 nothing was switched off in the future.
+        PW1 every frame of a group that is off is free in an isolated pageblock.
+        PW2 nothing was switched off in the future.
     """
 
     def __init__(
@@ -393,13 +393,13 @@ class PowerManagement:
         account.page_ns_off += off_ns * self._map.span(group).nr_pages
 
     def check(self) -> None:
-        """Run W1 and W2.
+        """Run PW1 and PW2.
 
         Raises:
             InvariantError: one does not hold.
         """
         now_ns = self._parts.meter.clock.now_ns
-        require(bool((self._off_since_ns <= now_ns).all()), "W2 switched off in the future")
+        require(bool((self._off_since_ns <= now_ns).all()), "PW2 switched off in the future")
         for group in np.flatnonzero(self.is_off).tolist():
             pfn = first_not_isolated(self._parts.buddy, self._map.span(group))
-            require(pfn < 0, "W1 memory that is off is in use", pfn=pfn, group=group)
+            require(pfn < 0, "PW1 memory that is off is in use", pfn=pfn, group=group)

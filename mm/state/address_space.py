@@ -91,7 +91,7 @@ class MmList:
     """A ring through `init_mm`, which maps nothing and is always there.
 
     Invariants, run by `check`:
-        N1 the ring is one ring, and the same in both directions.
+        MM1 the ring is one ring, and the same in both directions.
     """
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class MmList:
         self._prev[behind.mm_id] = before
 
     def check(self) -> None:
-        """Run N1.
+        """Run MM1.
 
         Raises:
             InvariantError: it does not hold.
@@ -150,8 +150,8 @@ class MmList:
         space, nr_seen = self.init_mm, 0
         while nr_seen <= len(self):
             behind = self._next[space.mm_id]
-            require(self._prev[behind.mm_id] is space, "N1 mmlist", space=space.name)
+            require(self._prev[behind.mm_id] is space, "MM1 mmlist", space=space.name)
             space, nr_seen = behind, nr_seen + 1
             if space is self.init_mm:
                 break
-        require(nr_seen == len(self) + 1, "N1 mmlist is not one ring", seen=nr_seen)
+        require(nr_seen == len(self) + 1, "MM1 mmlist is not one ring", seen=nr_seen)

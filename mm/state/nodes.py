@@ -82,8 +82,8 @@ class Zone:
         kind: the `ZoneKind` that the name stands for.
 
     Invariants, run by `check`:
-        Z1 min <= low <= high.
-        Z2 managed pages fit in the span.
+        ZN1 min <= low <= high.
+        ZN2 managed pages fit in the span.
     """
 
     index: int
@@ -105,17 +105,17 @@ class Zone:
         self.kind = _zone_kind(self)
 
     def check(self) -> None:
-        """Run Z1 and Z2.
+        """Run ZN1 and ZN2.
 
         Raises:
             InvariantError: one does not hold.
         """
         require(
-            0 <= self.min <= self.low <= self.high, "Z1 watermarks out of order", zone=self.name
+            0 <= self.min <= self.low <= self.high, "ZN1 watermarks out of order", zone=self.name
         )
         require(
             self.managed_nr_pages <= self.span.nr_pages,
-            "Z2 a zone manages more pages than it spans",
+            "ZN2 a zone manages more pages than it spans",
             zone=self.name,
             managed=self.managed_nr_pages,
         )

@@ -9,7 +9,7 @@ accounted for until the frame has moved or is let go.  Meanwhile:
 
 An owner that was told of the new place drops its reference by that name, although the count
 is still the source's.  So from the copy to the end of the move a target *stands for* its
-source, here and in the registry (`pinpage.store.standing`).
+source, here and in the registry (`pinpage.store.marks`).
 
 What a page's last reference leaves behind (its place on the LRU) goes with it here and nowhere
 else: `Machine`, `Paging`, reclaim, movers and owners all drop references through this pair.

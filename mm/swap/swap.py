@@ -40,9 +40,9 @@ class Swap:
         mmlist: the spaces that unuse has to search.
 
     Invariants, run by `check`, besides those of the parts:
-        W1 a slot has SWAP_HAS_CACHE exactly if the swap cache has a page for it.
-        W2 a slot's users are exactly the PTEs that name it.
-        W3 a process with a swapped PTE is in the mmlist.
+        SP1 a slot has SWAP_HAS_CACHE exactly if the swap cache has a page for it.
+        SP2 a slot's users are exactly the PTEs that name it.
+        SP3 a process with a swapped PTE is in the mmlist.
     """
 
     def __init__(self, frames: Frames, rmap: Rmap) -> None:
@@ -213,7 +213,7 @@ class Swap:
             raise PinpageError("adopt: a vpn is given twice")
 
     def check(self) -> None:
-        """Run the parts' checks and W1..W3.
+        """Run the parts' checks and SP1..SP3.
 
         Raises:
             InvariantError: one does not hold.
@@ -226,28 +226,28 @@ class Swap:
             area.check()
             for offset in np.flatnonzero(area.swap_map & SWAP_HAS_CACHE).tolist():
                 cached = swp_entry(area.type, offset) in self.cache
-                require(cached, "W1 HAS_CACHE without a page", type=area.type, offset=offset)
+                require(cached, "SP1 HAS_CACHE without a page", type=area.type, offset=offset)
                 nr_cached += 1
-        require(nr_cached == len(self.cache), "W1 a cached page whose slot does not say so")
+        require(nr_cached == len(self.cache), "SP1 a cached page whose slot does not say so")
         nr_swapped = sum(self._check_space(space) for space in self.rmap.spaces)
         nr_users = sum(self._check_users(area) for area in self.areas.values())
-        require(nr_users == nr_swapped, "W2 swapped PTEs", users=nr_users, ptes=nr_swapped)
+        require(nr_users == nr_swapped, "SP2 swapped PTEs", users=nr_users, ptes=nr_swapped)
 
     def _check_space(self, space: AddressSpace) -> int:
         nr_swapped = len(space.swapped())
         listed = space in self.mmlist or space.kind == "file"
-        require(listed or not nr_swapped, "W3 swapped, but not in the mmlist", mm_id=space.mm_id)
+        require(listed or not nr_swapped, "SP3 swapped, but not in the mmlist", mm_id=space.mm_id)
         return nr_swapped
 
     def _check_users(self, area: SwapArea) -> int:
-        """Each user's PTE names the slot; with as many users as swapped PTEs, W2 follows."""
+        """Each user's PTE names the slot; with as many users as swapped PTEs, SP2 follows."""
         nr_users = 0
         for offset in np.flatnonzero(area.user_mm >= 0).tolist():
             expected = swap_pte(swp_entry(area.type, offset))
             users = area.users(offset)
             for mm_id, vpn in users:
                 named = self.rmap.space(mm_id).pte.item(vpn) == expected
-                require(named, "W2 a user names another slot", offset=offset, mm_id=mm_id, vpn=vpn)
-            require(len(set(users)) == len(users), "W2 a user twice", offset=offset)
+                require(named, "SP2 a user names another slot", offset=offset, mm_id=mm_id, vpn=vpn)
+            require(len(set(users)) == len(users), "SP2 a user twice", offset=offset)
             nr_users += len(users)
         return nr_users

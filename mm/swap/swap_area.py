@@ -51,11 +51,11 @@ class SwapArea:
         nr_stored, nr_loaded: pages that frontswap took, and gave, since swapon.
 
     Invariants, run by `check`:
-        S1 the count of a slot is the number of its users (SHMEM: one).
-        S2 a free slot has no user, no page on disk and none in frontswap.
-        S3 inuse_pages counts the slots that are neither free nor bad.
-        S4 a count is continued exactly if its byte says so, and by at least one.
-        S5 only a slot with a first user has further ones.
+        SA1 the count of a slot is the number of its users (SHMEM: one).
+        SA2 a free slot has no user, no page on disk and none in frontswap.
+        SA3 inuse_pages counts the slots that are neither free nor bad.
+        SA4 a count is continued exactly if its byte says so, and by at least one.
+        SA5 only a slot with a first user has further ones.
     """
 
     def __init__(self, swap_type: int, nr_slots: int, frontswap: FrontSwap | None = None) -> None:
@@ -193,7 +193,9 @@ class SwapArea:
         """
         byte = self._bytes[offset]
         if usage == SWAP_HAS_CACHE:
-            require(byte & SWAP_HAS_CACHE, "S1 free of a cache flag that is not set", offset=offset)
+            require(
+                byte & SWAP_HAS_CACHE, "SA1 free of a cache flag that is not set", offset=offset
+            )
             left = byte & ~SWAP_HAS_CACHE
         else:
             left = self._lower_count(offset, byte)
@@ -204,7 +206,7 @@ class SwapArea:
 
     def _lower_count(self, offset: int, byte: int) -> int:
         count, cached = swap_count(byte), byte & SWAP_HAS_CACHE
-        require(count and count != SWAP_MAP_BAD, "S1 free of a slot nobody uses", offset=offset)
+        require(count and count != SWAP_MAP_BAD, "SA1 free of a slot nobody uses", offset=offset)
         if count == SWAP_MAP_SHMEM:
             return cached
         if not count & COUNT_CONTINUED:
@@ -264,7 +266,7 @@ class SwapArea:
             self.user_mm[offset], self.user_vpn[offset] = further.pop(0) if further else (-1, -1)
         else:
             known = further is not None and (mm_id, vpn) in further
-            require(known, "S1 no such user of a slot", offset=offset, mm_id=mm_id, vpn=vpn)
+            require(known, "SA1 no such user of a slot", offset=offset, mm_id=mm_id, vpn=vpn)
             if further is not None:
                 further.remove((mm_id, vpn))
         if further is not None and not further:
@@ -335,7 +337,7 @@ class SwapArea:
         self.nr_holders -= 1
 
     def check(self) -> None:
-        """Run S1..S5.
+        """Run SA1..SA5.
 
         Raises:
             InvariantError: one does not hold; names the slot.
@@ -344,24 +346,26 @@ class SwapArea:
         count = self.swap_map & np.uint8(0xFF & ~SWAP_HAS_CACHE)
         nr_users = (self.user_mm >= 0).astype(np.int64)
         for offset, further in self._further.items():
-            require(nr_users[offset] and further, "S5 further users without a first", offset=offset)
+            require(
+                nr_users[offset] and further, "SA5 further users without a first", offset=offset
+            )
             nr_users[offset] += len(further)
         expected = (count & SWAP_MAP_BAD).astype(np.int64)
         expected[count == SWAP_MAP_SHMEM] = 1
         expected[count == SWAP_MAP_BAD] = 0
         for offset, excess in self._continued.items():
             continued = count[offset] == SWAP_MAP_MAX | COUNT_CONTINUED and excess > 0
-            require(continued, "S4 continued count", offset=offset, excess=excess)
+            require(continued, "SA4 continued count", offset=offset, excess=excess)
             expected[offset] += excess
         flagged = (count & COUNT_CONTINUED != 0) & (count != SWAP_MAP_SHMEM)
-        require(int(flagged.sum()) == len(self._continued), "S4 a continuation is missing")
-        self._require_none(nr_users != expected, "S1 the count is not the number of users")
+        require(int(flagged.sum()) == len(self._continued), "SA4 a continuation is missing")
+        self._require_none(nr_users != expected, "SA1 the count is not the number of users")
         free = self.swap_map == 0
-        self._require_none(free & self.frontswap_map, "S2 a free slot is in frontswap")
+        self._require_none(free & self.frontswap_map, "SA2 a free slot is in frontswap")
         for offset in self.disk:
-            require(not free[offset], "S2 a free slot is on disk", offset=offset)
+            require(not free[offset], "SA2 a free slot is on disk", offset=offset)
         inuse = int((~free & (self.swap_map != SWAP_MAP_BAD)).sum())
-        require(inuse == self.inuse_pages, "S3 inuse_pages", counted=inuse, kept=self.inuse_pages)
+        require(inuse == self.inuse_pages, "SA3 inuse_pages", counted=inuse, kept=self.inuse_pages)
 
     def _require_none(self, broken: Mask, message: str) -> None:
         offset = int(broken.argmax())

@@ -29,8 +29,8 @@ class SwapCache:
             need not pay for it.
 
     Invariants, run by `check`:
-        C1 the two directions agree.
-        C2 PG_swapcache is set exactly on the cached frames.
+        SC1 the two directions agree.
+        SC2 PG_swapcache is set exactly on the cached frames.
     """
 
     def __init__(self, frames: Frames) -> None:
@@ -61,7 +61,7 @@ class SwapCache:
                 SWAP_HAS_CACHE is what callers take first, and it is exclusive).
         """
         alone = entry not in self._pfn_of and self.entry_of.item(pfn) < 0
-        require(alone, "C1 cached twice", entry=entry, pfn=pfn)
+        require(alone, "SC1 cached twice", entry=entry, pfn=pfn)
         if not self._has_column:
             self.entry_of, self._has_column = self.entry_of.copy(), True
         self._pfn_of[entry] = pfn
@@ -77,7 +77,7 @@ class SwapCache:
             The entry, whose SWAP_HAS_CACHE is the caller's to clear (`Swap.cache_delete`).
         """
         entry = self.entry_of.item(pfn)
-        require(entry >= 0, "C1 not in the swap cache", pfn=pfn)
+        require(entry >= 0, "SC1 not in the swap cache", pfn=pfn)
         del self._pfn_of[entry]
         self.entry_of[pfn] = -1
         frames = self.frames
@@ -104,13 +104,13 @@ class SwapCache:
         self._pfn_of.update(zip(entries[cached].tolist(), targets[cached].tolist(), strict=True))
 
     def check(self) -> None:
-        """Run C1 and C2.
+        """Run SC1 and SC2.
 
         Raises:
             InvariantError: one does not hold.
         """
         cached = np.flatnonzero(self.entry_of >= 0)
         there = dict(zip(self.entry_of[cached].tolist(), cached.tolist(), strict=True))
-        require(there == self._pfn_of, "C1 the swap cache disagrees with itself")
+        require(there == self._pfn_of, "SC1 the swap cache disagrees with itself")
         flagged = np.flatnonzero(self.frames.flags & PageFlag.SWAPCACHE.mask)
-        require(np.array_equal(flagged, cached), "C2 PG_swapcache and the cache disagree")
+        require(np.array_equal(flagged, cached), "SC2 PG_swapcache and the cache disagree")

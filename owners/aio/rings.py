@@ -8,10 +8,10 @@ offline, and was given a migrate function of its own.  Here it is one owner amon
     isolate     try-lock only: a reader in the ring is Again; a context that is gone is Busy
                 for good; a page that is not the one at its index is Again
 
-From isolate to migrate or putback nobody may write the page.  The kernel has no isolate step
+From isolate to migrate or putback the page may not be written.  The kernel has no isolate step
 here: it copies under the completion lock, with interrupts off.  We must let completions come
 in meanwhile, and keep them beside the ring until its pages are back: none is lost, and their
-order holds.  A reader that comes meanwhile is told Again, for the tail word may be away.
+order holds.  A reader that comes meanwhile gets AGAIN, for the tail word may be away.
 
 User space reads the ring through its own mapping of the pages; that mapping is not modelled,
 so each page has one reference, the context's.
@@ -65,7 +65,7 @@ class AioContext:
         head: the next slot to read, as last seen in the ring.
         quiet: indexes of pages that a mover has.
         deferred: completions that came while a page they need was quiet, oldest first.
-        is_being_read: somebody holds the ring mutex.
+        is_being_read: a reader holds the ring mutex.
     """
 
     ctx_id: int
@@ -97,7 +97,12 @@ class AioRings(PinOwner):
     name = "aio"
 
     def __init__(self, source: PageSource, *, registry: PinRegistry | None = None) -> None:
-        """No contexts yet; with a registry, ring pages can move."""
+        """No contexts yet; with a registry, ring pages can move.
+
+        Args:
+            source: where ring pages come from.
+            registry: where they are pinned; None pins nothing.
+        """
         self._source = source
         self._registry = registry
         self._contexts: dict[int, AioContext] = {}
@@ -127,10 +132,10 @@ class AioRings(PinOwner):
         try:
             for index in range(nr_pages):
                 if not self._add_page(context, index):
-                    self._let_go(context)
+                    self._put_pages(context)
                     return Errno.ENOMEM
         except BaseException:  # forced out meanwhile, or interrupted
-            self._let_go(context)
+            self._put_pages(context)
             raise
         header = RingHeader(ctx_id, context.nr_events)
         self._source.contents.write(context.pages[_HEADER_PAGE], header.pack())
@@ -156,9 +161,9 @@ class AioRings(PinOwner):
         return verdict is Verdict.YES
 
     def destroy(self, ctx_id: int) -> int:
-        """Take a context down; EINVAL if there is none, EAGAIN while somebody reads it.
+        """Take a context down; EINVAL if there is none, EAGAIN while it is being read.
 
-        Pages that a mover has are let go of too: it finds them freed.
+        Pages that a mover has are freed too: it finds that out.
         """
         with self._lock:
             context = self._contexts.get(ctx_id)
@@ -167,10 +172,10 @@ class AioRings(PinOwner):
             if context.is_being_read:
                 return Errno.EAGAIN
             del self._contexts[ctx_id]
-            self._let_go(context)
+            self._put_pages(context)
         return Errno.OK
 
-    def _let_go(self, context: AioContext) -> None:
+    def _put_pages(self, context: AioContext) -> None:
         for index, pfn in enumerate(context.pages):
             if self._registry is not None:
                 unpin(self._registry, pfn, self, context.private(index))
@@ -179,8 +184,12 @@ class AioRings(PinOwner):
     def complete(self, ctx_id: int, event: IoEvent) -> int:
         """Put one event in; EAGAIN if the ring is full, EINVAL if there is no such context.
 
-        (The kernel admits no more requests than the ring holds; we tell whoever completes.)
+        (The kernel admits no more requests than the ring holds; here the completion gets EAGAIN.)
         Never waits: while a page it needs is quiet, the event is kept beside the ring.
+
+        Args:
+            ctx_id: from `setup`.
+            event: what user space will read.
 
         Raises:
             PinpageError: the event is none, or has a value that its field cannot hold.
@@ -200,6 +209,10 @@ class AioRings(PinOwner):
     def get_events(self, ctx_id: int, nr_events: int) -> list[IoEvent] | Errno:
         """Up to `nr_events` completions, oldest first; EAGAIN while another reads or it moves.
 
+        Args:
+            ctx_id: from `setup`.
+            nr_events: at most that many.
+
         Raises:
             PinpageError: `nr_events` is no number of events.
         """
@@ -210,6 +223,10 @@ class AioRings(PinOwner):
         self, ctx_id: int, nr_events: int
     ) -> Generator[str, None, list[IoEvent] | Errno]:
         """`get_events` in steps: a reader may be preempted with the ring mutex held.
+
+        Args:
+            ctx_id: from `setup`.
+            nr_events: at most that many.
 
         Yields:
             What it has just done.
@@ -239,7 +256,7 @@ class AioRings(PinOwner):
         return events
 
     def _settle(self, context: AioContext) -> None:
-        """Forced out, we are not told that a move is over: it is where the count is not frozen."""
+        """Forced out, no callback comes when a move is over: it is where no count is frozen."""
         if not context.quiet or self._registry is None or is_registered(self._registry, self):
             return
         for index in list(context.quiet):
@@ -269,7 +286,7 @@ class AioRings(PinOwner):
     def _room(self, context: AioContext) -> bool:
         """Whether one more event fits, those beside the ring included.
 
-        The head is a word of the first page.  While that is quiet nobody reads the ring, so
+        The head is a word of the first page.  While that is quiet the ring is not read, so
         the head that `isolate` saw is still the head.
         """
         if _HEADER_PAGE not in context.quiet:

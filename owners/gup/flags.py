@@ -16,7 +16,7 @@ from mm.state.frames import GUP_PIN_COUNTING_BIAS, Frames
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns
 
-__all__ = ["GUP_PIN_COUNTING_BIAS", "Foll", "Wanted", "maybe_dma_pinned", "wanted"]
+__all__ = ["Foll", "Wanted", "maybe_dma_pinned", "wanted"]
 
 
 class Foll(enum.IntFlag):
@@ -42,7 +42,7 @@ class Wanted(NamedTuple):
         nr_references: that one page pinned so accounts for.
         is_pin: PIN, not GET.
         is_write: the page will be written.
-        is_private: nobody else may use the page meanwhile: it is written, or its data count.
+        is_private: no other process may use the page meanwhile: it is written, or its data count.
         is_longterm, is_fast_only: the flags.
     """
 
@@ -78,5 +78,10 @@ def wanted(flags: Foll) -> Wanted:
 
 
 def maybe_dma_pinned(frames: Frames, pfns: Pfns) -> Mask:
-    """`Frames.maybe_dma_pinned`."""
+    """`Frames.maybe_dma_pinned`.
+
+    Args:
+        frames: the columns.
+        pfns: which frames, shape (n,).
+    """
     return frames.maybe_dma_pinned(pfns)

@@ -39,7 +39,7 @@ from pinpage.errors import PinpageError, require
 from pinpage.move.steps import run_out
 from pinpage.units import Pfns
 
-__all__ = ["NR_TRIES", "Got", "Gup", "GupCounters", "GupStep", "Steps"]
+__all__ = ["NR_TRIES", "Got", "Gup", "GupCounters", "GupStep", "PinSteps"]
 
 NR_TRIES = 10
 """Rounds of the slow path, and of migrating a long-term range, before EAGAIN.  (The kernel
@@ -65,7 +65,7 @@ class GupStep(enum.Enum):
         return self.value
 
 
-Steps: TypeAlias = Generator[GupStep, None, int]
+PinSteps: TypeAlias = Generator[GupStep, None, int]
 """Steps that end with a pin id, or with a negative errno."""
 
 
@@ -112,6 +112,9 @@ class Gup:
 
     Attributes:
         counters: what was done.
+
+    Invariants, run by `check`:
+        G3 the pins of all pinners are backed by references, page by page.
 
     Context: one thread, that of the machine.
     Cost: a pin and its end about 3 us on the fast path, 5 us registered; a fault comes on top.
@@ -167,7 +170,7 @@ class Gup:
 
     @staticmethod
     def _wanted(space: AddressSpace, vpn: int, pinner: Pinner, flags: Foll) -> tuple[Wanted, int]:
-        """What is asked for, and where; mistakes are told before anything is pinned."""
+        """What is asked for, and where; mistakes are refused before anything is pinned."""
         how = wanted(instance("gup", "flags", flags, Foll))
         instance("gup", "space", space, AddressSpace)
         instance("gup", "pinner", pinner, Pinner).require_registered()
@@ -183,7 +186,7 @@ class Gup:
                 if pin_id < 0:
                     return Got(pins, Errno(pin_id))
                 pins.append(pin_id)
-        except BaseException:  # forced out half way, or interrupted: nobody has these pins
+        except BaseException:  # forced out half way, or interrupted: no caller has these pins
             self.put_user_pages(pinner, pins)
             raise
         return Got(pins, Errno.OK)
@@ -191,12 +194,19 @@ class Gup:
     def _misplaced(self, pfns: Pfns) -> Pfns:
         return np.unique(pfns[~is_longterm_pinnable(self.host, pfns)])
 
-    def pin_steps(self, space: AddressSpace, vpn: int, pinner: Pinner, flags: Foll) -> Steps:
-        """One page, fast path first, step by step; raises as `get_user_pages`, at once."""
+    def pin_steps(self, space: AddressSpace, vpn: int, pinner: Pinner, flags: Foll) -> PinSteps:
+        """One page, fast path first, step by step; raises as `get_user_pages`, at once.
+
+        Args:
+            space: whose page.
+            vpn: which page of it.
+            pinner: who is to hold the pin.
+            flags: FOLL_ flags.
+        """
         how, vpn = self._wanted(space, vpn, pinner, flags)
         return self._pin(space, vpn, pinner, how)
 
-    def _pin(self, space: AddressSpace, vpn: int, pinner: Pinner, how: Wanted) -> Steps:
+    def _pin(self, space: AddressSpace, vpn: int, pinner: Pinner, how: Wanted) -> PinSteps:
         if not 0 <= vpn < space.nr_vpns:
             return Errno.EFAULT
         if how.is_pin:
@@ -218,7 +228,7 @@ class Gup:
             yield GupStep.WAIT
         return Errno.EAGAIN
 
-    def _fast(self, space: AddressSpace, vpn: int, pinner: Pinner, how: Wanted) -> Steps:
+    def _fast(self, space: AddressSpace, vpn: int, pinner: Pinner, how: Wanted) -> PinSteps:
         """One page without a fault and without waiting; EAGAIN if it takes more than that."""
         seq, pte = space.write_protect_seq, space.pte.item(vpn)
         if pte <= 0 or (how.is_private and self._is_shared(space, pte - 1)):
@@ -230,7 +240,7 @@ class Gup:
 
     def _grab(
         self, space: AddressSpace, vpn: int, pfn: int, pinner: Pinner, how: Wanted, seq: int
-    ) -> Steps:
+    ) -> PinSteps:
         """Reference and register a frame that a page table named; EAGAIN if it does no more.
 
         `seq` is fork's count from before the page was looked at: private then, it still is.
@@ -242,7 +252,7 @@ class Gup:
             return Errno.EAGAIN
         try:
             yield GupStep.REFERENCE
-        except BaseException:  # closed here: nobody has the reference
+        except BaseException:  # closed here: no caller has the reference
             self._drop(pfn, nr_references)
             raise
         pin_id, is_registered = pinner.hold(pfn, nr_references), False
@@ -256,13 +266,13 @@ class Gup:
         try:
             yield GupStep.REGISTER
         except BaseException:
-            run_out(self._let_go(pinner, pin_id))
+            run_out(self._unpin(pinner, pin_id))
             raise
         # The page may have moved since, pin and all: what counts is where the pin is now.
         has_moved = space.pte.item(vpn) != pinner.pfn_of(pin_id) + 1
         if has_moved or (how.is_pin and seq != space.write_protect_seq):
             self.counters.nr_undone += 1
-            yield from self._let_go(pinner, pin_id)
+            yield from self._unpin(pinner, pin_id)
             return Errno.EAGAIN
         if how.is_pin:
             self.counters.nr_foll_pin_acquired += 1
@@ -275,7 +285,7 @@ class Gup:
         memory = self.host.memory
         pfn = memory.touch(space, vpn, write=how.is_write)
         if pfn >= 0 and how.is_private and not how.is_write and self._is_shared(space, pfn):
-            pfn = memory.touch(space, vpn, write=True)  # unshare: later nobody may copy it away
+            pfn = memory.touch(space, vpn, write=True)  # unshare: later it may not be copied away
         return pfn
 
     def _is_shared(self, space: AddressSpace, pfn: int) -> bool:
@@ -303,18 +313,23 @@ class Gup:
             pfn, is_long = pinner.pfn_of(pin_id), pinner.references_of(pin_id) > 1
             if dirty:
                 self.host.refs.set_flag(pfn, PageFlag.DIRTY)
-            for _ in self._let_go(pinner, pin_id):
+            for _ in self._unpin(pinner, pin_id):
                 pass
             self.counters.nr_foll_pin_released += is_long
 
     def put_steps(self, pinner: Pinner, pin_id: int) -> Generator[GupStep, None, None]:
-        """`put_user_pages` of one pin, step by step."""
+        """`put_user_pages` of one pin, step by step.
+
+        Args:
+            pinner: who holds the pin.
+            pin_id: which of its pins.
+        """
         is_long = pinner.references_of(pin_id) > 1
-        yield from self._let_go(pinner, pin_id)
+        yield from self._unpin(pinner, pin_id)
         self.counters.nr_foll_pin_released += is_long
 
-    def _let_go(self, pinner: Pinner, pin_id: int) -> Generator[GupStep, None, None]:
-        """First the registration, so that nobody calls any more; then the references."""
+    def _unpin(self, pinner: Pinner, pin_id: int) -> Generator[GupStep, None, None]:
+        """First the registration, so that no callback comes any more; then the references."""
         pinner.unregister(pin_id)
         try:
             yield GupStep.UNREGISTER
@@ -327,13 +342,23 @@ class Gup:
     # Fork.
 
     def fork(self, parent: AddressSpace, name: str) -> AddressSpace | None:
-        """`Memory.fork`, with pages that it copied early counted; returns and costs the same."""
+        """`Memory.fork`, with pages that it copied early counted; returns and costs the same.
+
+        Args:
+            parent: whose pages the child shares.
+            name: of the child.
+        """
         return run_out(self.fork_steps(parent, name))
 
     def fork_steps(
         self, parent: AddressSpace, name: str
     ) -> Generator[GupStep, None, AddressSpace | None]:
-        """`fork`, step by step."""
+        """`fork`, step by step.
+
+        Args:
+            parent: whose pages the child shares.
+            name: of the child.
+        """
         steps = self.host.memory.fork_steps(parent, name)
         while True:
             try:
@@ -366,7 +391,7 @@ class Gup:
 
 
 def _require_held(pinner: Pinner, pins: PinIds) -> None:
-    """Refuse to let go of what is not there, while everything still is."""
+    """Refuse to unpin what is not there, while everything still is."""
     for pin_id in pins:
         pinner.pfn_of(pin_id)
     if len(set(pins)) < len(pins):

@@ -16,26 +16,38 @@ from mm.state.gfp import Gfp
 from mm.state.nodes import Zone
 from mm.state.pageblock import Pageblocks
 from mm.state.refs import Refs
-from pinpage.migrate import MoveReport, TargetSource
+from pinpage.move.report import MoveReport
+from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns
 
-__all__ = ["Classified", "GupHost", "PageMover", "UserMemory"]
+__all__ = ["ClassifiedFrames", "GupHost", "PageMover", "UserMemory"]
 
 
 class UserMemory(Protocol):
     """Processes: faults and fork."""
 
     def touch(self, space: AddressSpace, vpn: int, *, write: bool = False) -> int:
-        """Fault a page in, private if `write`; its pfn, or ENOMEM."""
+        """Fault a page in, private if `write`; its pfn, or ENOMEM.
+
+        Args:
+            space: whose page.
+            vpn: which page of it.
+            write: whether it is to be private and writable.
+        """
 
     def fork_steps(
         self, parent: AddressSpace, name: str
     ) -> Generator[int, None, AddressSpace | None]:
-        """A child that shares every page but the pinned ones, step by step."""
+        """A child that shares every page but the pinned ones, step by step.
+
+        Args:
+            parent: whose pages the child shares.
+            name: of the child.
+        """
 
 
-class Classified(Protocol):
+class ClassifiedFrames(Protocol):
     """What `PageMover.classify` found, parallel to the frames asked about."""
 
     @property
@@ -50,13 +62,27 @@ class Classified(Protocol):
 class PageMover(Protocol):
     """Moves of used pages."""
 
-    def classify(self, pfns: Pfns, design: Design, mode: Mode) -> Classified:
-        """What would happen to these used frames; changes nothing."""
+    def classify(self, pfns: Pfns, design: Design, mode: Mode) -> ClassifiedFrames:
+        """What would happen to these used frames; changes nothing.
+
+        Args:
+            pfns: used frames, shape (n,).
+            design: what asks the owners.
+            mode: how long the caller would wait.
+        """
 
     def migrate(
         self, pfns: Pfns, alone: Mask, targets: TargetSource, design: Design, mode: Mode
     ) -> MoveReport:
-        """Move frames, in up to ten passes."""
+        """Move frames, in up to ten passes.
+
+        Args:
+            pfns: used frames, shape (n,).
+            alone: which of them page tables alone hold, shape (n,).
+            targets: where new frames come from.
+            design: what moves the others.
+            mode: how long to wait.
+        """
 
 
 class GupHost(Protocol):

@@ -1,7 +1,7 @@
 """Pins for as long as user space likes: only where memory need not stay movable.
 
 A frame in a CMA area, in a pageblock that is being isolated or in ZONE_MOVABLE was promised
-to somebody as movable.  Linux does not ask such a pin to leave later; it moves the page out
+to a user as movable.  Linux does not ask such a pin to leave later; it moves the page out
 *before* pinning it.  All pins are dropped for that, and the whole range is pinned again.
 
 Kernel counterpart: check_and_migrate_movable_pages() in mm/gup.c, is_longterm_pinnable_page()
@@ -26,7 +26,12 @@ _LOST_RACE = (Reason.ALREADY_ISOLATED, Reason.RACED_FREE)
 
 
 def is_longterm_pinnable(host: GupHost, pfns: Pfns) -> Mask:
-    """Which frames may be pinned for long, bool[n].  Cost: three column lookups."""
+    """Which frames may be pinned for long, bool[n].  Cost: three column lookups.
+
+    Args:
+        host: the machine.
+        pfns: which frames, shape (n,).
+    """
     types = host.pageblocks.types_of(pfns)
     is_movable_zone = np.array([zone.kind == ZoneKind.MOVABLE for zone in host.zones])
     mask: Mask = ~np.isin(types, _FORBIDDEN_TYPES) & ~is_movable_zone[host.frames.zone[pfns]]
@@ -58,7 +63,7 @@ def migrate_away(host: GupHost, pfns: Pfns) -> Errno:
         pfns: used frames without duplicates, in any order.
 
     Returns:
-        OK or EAGAIN (somebody else has one of them at this moment): look the range up again.
+        OK or EAGAIN (another mover has one of them at this moment): look the range up again.
         ENOMEM if one of them does not move, whatever the reason, as in the kernel.
     """
     ascending = np.sort(pfns)

@@ -1,4 +1,4 @@
-"""Whoever holds pages that get_user_pages gave it: a driver, a device, a ring.
+"""A holder of pages that get_user_pages gave it: a driver, a device, a ring.
 
 Three kinds, and what a move makes of each:
 
@@ -27,7 +27,7 @@ from pinpage.owner import Mode, Pin, PinOwner, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
-__all__ = ["Idle", "MoveHandler", "PinIds", "Pinner"]
+__all__ = ["IgnoresMoves", "MoveHandler", "PinIds", "Pinner"]
 
 PinIds = list[int]
 """A pinner's own numbers for its pins, ascending, never used twice."""
@@ -37,14 +37,19 @@ class MoveHandler(Protocol):
     """What a pinner does around a move of one of its pages."""
 
     def quiesce(self, pin_id: int, mode: Mode) -> Verdict:
-        """Yes: until `resume` nothing of ours reads or writes the page."""
+        """Yes: until `resume` nothing of ours reads or writes the page.
+
+        Args:
+            pin_id: of the pinner's pin on the page.
+            mode: how long the mover would wait.
+        """
 
     def resume(self, pin_id: int) -> None:
         """It is over; the page is where `Pinner.pfn_of` says, moved or not."""
 
 
-class Idle:
-    """The handler of a pinner that has nothing to stop: it only keeps the address."""
+class IgnoresMoves:
+    """The handler of a pinner that has nothing to stop for a move: it only keeps the address."""
 
     def quiesce(self, pin_id: int, mode: Mode) -> Verdict:
         """Yes."""
@@ -61,12 +66,12 @@ class Pinner(PinOwner):
     several registrations.
 
     Forced out of the registry it keeps its pins, whose references nothing accounts for from
-    then on: their pages stay where they are until they are let go of.
+    then on: their pages stay where they are until they are unpinned.
 
     Invariants, run by `check` between moves:
         G1 a pin of a registered pinner is registered, once, where the table says.
-        G2 no pin is held still by a move that is over (of a registered pinner: it is not told
-           any more).
+        G2 no pin is held still by a move that is over (of a registered pinner: one that was
+           forced out is not called any more).
     """
 
     def __init__(
@@ -78,8 +83,13 @@ class Pinner(PinOwner):
     ) -> None:
         """Hold nothing yet.
 
+        Args:
+            name: of the owner.
+            registry: where its pins are registered; None: no mover can ask it.
+            handler: what it does around a move; None: its pages do not move.
+
         Raises:
-            PinpageError: a handler without a registry: nobody would ever call it.
+            PinpageError: a handler without a registry: it would never be called.
         """
         if handler is not None and registry is None:
             raise PinpageError(f"pinner {name!r}: a handler needs a registry to be found by")
@@ -138,10 +148,15 @@ class Pinner(PinOwner):
         """
         require_registered(self.registry, self)
 
-    # For `owners.gup.gup`: the two halves of taking a pin and of letting go.
+    # For `owners.gup.gup`: the two halves of pinning and of unpinning.
 
     def hold(self, pfn: int, nr_references: int) -> int:
-        """Write down a pin whose references are taken; not registered yet.  Its id."""
+        """Write down a pin whose references are taken; not registered yet.  Its id.
+
+        Args:
+            pfn: the frame.
+            nr_references: taken on it, 1 or 1024.
+        """
         pin_id = self._next_id
         self._next_id = pin_id + 1
         self._nr_references[pin_id] = nr_references
@@ -155,7 +170,7 @@ class Pinner(PinOwner):
         return self.registry.pin(self._pfn[pin_id], self, pin_id, wait=False) is Verdict.YES
 
     def unregister(self, pin_id: int) -> None:
-        """Take the registration back: from here on nobody calls about this pin."""
+        """Take the registration back: from here on no callback names this pin."""
         if self.registry is not None:
             unpin(self.registry, self.pfn_of(pin_id), self, pin_id)
 

@@ -18,7 +18,12 @@ class Buffers:
     """The registered buffers of one device, each pinned with PIN, LONGTERM and WRITE."""
 
     def __init__(self, gup: Gup, pinner: Pinner) -> None:
-        """None yet; `pinner` holds their pages."""
+        """None yet; `pinner` holds their pages.
+
+        Args:
+            gup: what pins.
+            pinner: who holds the pins.
+        """
         self._gup = gup
         self._pinner = pinner
         self._pins: dict[tuple[int, int], PinIds] = {}
@@ -34,6 +39,11 @@ class Buffers:
 
     def register(self, space: AddressSpace, vpn: int, nr_pages: int) -> int:
         """Pin a buffer; OK, or the errno of get_user_pages (then nothing is pinned).
+
+        Args:
+            space: whose pages.
+            vpn: the first.
+            nr_pages: how many.
 
         Raises:
             PinpageError: a buffer is registered at this address already.
@@ -53,6 +63,10 @@ class Buffers:
     def at(self, space: AddressSpace, vpn: int) -> PinIds:
         """The pins of the buffer that begins at `vpn`.
 
+        Args:
+            space: whose pages.
+            vpn: where the buffer was registered.
+
         Raises:
             PinpageError: none does.
         """
@@ -62,7 +76,11 @@ class Buffers:
         return pins
 
     def unregister(self, space: AddressSpace, vpn: int) -> None:
-        """Let go of a buffer; the device may have written to it.  Interrupted, call it again.
+        """Unregister a buffer; the device may have written to it.  Interrupted, call it again.
+
+        Args:
+            space: whose pages.
+            vpn: where the buffer was registered.
 
         Raises:
             PinpageError: none begins there.
@@ -79,6 +97,11 @@ class Buffers:
 
     def find(self, space: AddressSpace, vpn: int, nr_pages: int) -> PinIds:
         """The pins of some pages within one buffer.
+
+        Args:
+            space: whose pages.
+            vpn: the first.
+            nr_pages: how many.
 
         Raises:
             PinpageError: no buffer has all of them.

@@ -94,13 +94,32 @@ class DirectDevice(Protocol):
         """Requests submitted and not ended."""
 
     def register(self, space: AddressSpace, vpn: int, nr_pages: int) -> int:
-        """Pin a buffer for long; OK or an errno."""
+        """Pin a buffer for long; OK or an errno.
+
+        Args:
+            space: whose pages.
+            vpn: the first.
+            nr_pages: how many.
+        """
 
     def unregister(self, space: AddressSpace, vpn: int) -> None:
-        """Let go of a buffer that was registered at `vpn`."""
+        """Unregister a buffer that was registered at `vpn`.
+
+        Args:
+            space: whose pages.
+            vpn: where the buffer was registered.
+        """
 
     def submit(self, op: Op, space: AddressSpace, vpn: int, nr_pages: int, block: int) -> int:
-        """Begin a request; its id, or an errno."""
+        """Begin a request; its id, or an errno.
+
+        Args:
+            op: which way the data go.
+            space: whose pages.
+            vpn: the first.
+            nr_pages: how many.
+            block: first block of the disk, one to a page.
+        """
 
     def reap(self) -> list[Completion]:
         """Requests that have ended since the last call, in the order in which they did."""
@@ -167,7 +186,13 @@ class RegistrationCost:
 
 
 def cost_since(registry: PinRegistry, before: Statistics, nr_pins: int) -> RegistrationCost:
-    """What `nr_pins` pins have cost since `before` was taken."""
+    """What `nr_pins` pins have cost since `before` was taken.
+
+    Args:
+        registry: whose counters.
+        before: those counters at the start.
+        nr_pins: pins taken since.
+    """
     now = registry.statistics()
     return RegistrationCost(
         nr_pins=nr_pins,

@@ -1,6 +1,6 @@
 """Simulated time for devices: events on the machine's clock, and how long a request takes.
 
-An event is due at a simulated time; it happens when somebody lets time pass up to there.
+An event is due at a simulated time; it happens when time passes up to there.
 Two events at one time happen in the order in which they were planned.
 
 Kernel counterpart: hrtimer as the null block device uses it (drivers/block/null_blk).
@@ -93,7 +93,12 @@ class Latency(Protocol):
     """How long requests take at the device."""
 
     def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-        """Service times in ns, int64[count], none negative."""
+        """Service times in ns, int64[count], none negative.
+
+        Args:
+            rng: where chance comes from.
+            count: how many.
+        """
 
 
 @frozen
@@ -108,7 +113,12 @@ class Constant:
             raise PinpageError(f"latency: ns={value}: a request cannot end before it began")
 
     def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-        """The same each time."""
+        """The same each time.
+
+        Args:
+            rng: where chance comes from.
+            count: how many.
+        """
         return np.full(count, self.ns, dtype=np.int64)
 
 
@@ -125,7 +135,12 @@ class Lognormal:
             raise PinpageError(f"latency: median_ns={value}, sigma={self.sigma}: must be positive")
 
     def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-        """Rounded to whole nanoseconds."""
+        """Rounded to whole nanoseconds.
+
+        Args:
+            rng: where chance comes from.
+            count: how many.
+        """
         return rng.lognormal(np.log(self.median_ns), self.sigma, count).astype(np.int64)
 
 
@@ -156,6 +171,11 @@ class Histogram:
             raise PinpageError("latency: counts must not be negative, nor all zero")
 
     def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-        """A bin by its weight, then a time within it, evenly."""
+        """A bin by its weight, then a time within it, evenly.
+
+        Args:
+            rng: where chance comes from.
+            count: how many.
+        """
         bins = rng.choice(len(self.counts), size=count, p=self.counts / self.counts.sum())
         return rng.integers(self.edges_ns[bins], self.edges_ns[bins + 1], dtype=np.int64)

@@ -61,6 +61,11 @@ class DirectFile:
     def transfer(self, op: Op, pages: Sequence[memoryview], block: int) -> int:
         """Read or write all of `pages`, from `block` on.
 
+        Args:
+            op: which way the data go.
+            pages: buffers of a page each.
+            block: first block of the file, one to a page.
+
         Returns:
             0; or a negative errno, and some of it may have been done.  EIO where the file
             ends before the request does.

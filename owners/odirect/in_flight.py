@@ -1,6 +1,6 @@
 """Pages that a thread's request is working on at this moment, as an owner of their own.
 
-Kernel counterpart: the page references of a bio in flight, if somebody could ask for them.
+Kernel counterpart: the page references of a bio in flight, if a mover could ask for them.
 """
 
 import itertools
@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from owners.batch_owner import BatchOwner
 from owners.odirect.device import Policy
 from pinpage.errors import require
-from pinpage.owner import Mode, Pin, PinOwner, Verdict, Verdicts
+from pinpage.owner import Mode, Verdict, Verdicts
 from pinpage.units import Pfns
 
 __all__ = ["InFlight"]
 
 
-class InFlight(PinOwner):
+class InFlight(BatchOwner):
     """The pins of requests that a thread is working on, each under a number of its own.
 
     Such a pin accounts for no reference (the buffer's does), so it never needs repointing:
@@ -32,13 +33,19 @@ class InFlight(PinOwner):
     """
 
     def __init__(self, name: str, policy: Policy, wait_bound_s: float) -> None:
-        """Answer by `policy`; `wait_bound_s` for all pages of one question together."""
+        """Answer by `policy`; `wait_bound_s` for all pages of one question together.
+
+        Args:
+            name: of the owner.
+            policy: what to answer for a page in flight.
+            wait_bound_s: for all pages of one question together.
+        """
         self.name = name
         self._policy = policy
         self._wait_bound_s = wait_bound_s
         self._numbers: set[int] = set()
         self._awaited: list[int] = []
-        self._landed = threading.Condition()
+        self._one_ended = threading.Condition()
         self._count = itertools.count()
         self.nr_refused = 0
         self.nr_waited = 0
@@ -47,20 +54,20 @@ class InFlight(PinOwner):
         """Pages in flight."""
         return len(self._numbers)
 
-    def take_off(self) -> int:
+    def begin(self) -> int:
         """A number for a pin that is about to be taken.  Any thread."""
         number = next(self._count)
         self._numbers.add(number)
         return number
 
-    def land(self, number: int) -> None:
+    def end(self, number: int) -> None:
         """Its pin is gone.  Any thread."""
         self._numbers.discard(number)
-        # Whoever begins to wait after this line finds the number gone.  Nobody else's landing
-        # wakes a mover: it would only take the processor from the threads it waits for.
+        # A mover that begins to wait after this line finds the number gone.  The end of another
+        # pin does not wake it: it would only take the processor from the threads it waits for.
         if number in self._awaited:
-            with self._landed:
-                self._landed.notify_all()
+            with self._one_ended:
+                self._one_ended.notify_all()
 
     def references(self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
         """None: the buffer's pin has them."""
@@ -74,27 +81,27 @@ class InFlight(PinOwner):
         deadline_s = time.monotonic() + (self._wait_bound_s if may_wait else 0.0)
         verdicts = np.empty(len(pfns), dtype=np.uint8)
         for row, number in enumerate(np.asarray(privates).tolist()):
-            has_landed = number not in self._numbers
-            if not has_landed and may_wait:
-                has_landed = self._wait(number, deadline_s)
-            verdicts[row] = Verdict.YES if has_landed else Verdict.AGAIN
+            has_ended = number not in self._numbers
+            if not has_ended and may_wait:
+                has_ended = self._wait(number, deadline_s)
+            verdicts[row] = Verdict.YES if has_ended else Verdict.AGAIN
         self.nr_refused += int(np.count_nonzero(verdicts))
         return verdicts
 
     def _wait(self, number: int, deadline_s: float) -> bool:
         self.nr_waited += 1
-        with self._landed:
+        with self._one_ended:
             self._awaited.append(number)
             try:
                 left_s = deadline_s - time.monotonic()
-                return self._landed.wait_for(lambda: number not in self._numbers, max(0.0, left_s))
+                return self._one_ended.wait_for(
+                    lambda: number not in self._numbers, max(0.0, left_s)
+                )
             finally:
                 self._awaited.remove(number)
 
-    def isolate(self, pin: Pin, mode: Mode) -> Verdict:
-        """`isolate_many` of one."""
-        return Verdict(int(self.isolate_many(np.array([pin.pfn]), [pin.private], mode)[0]))
-
-    def migrate(self, pin: Pin, target: int) -> None:
+    def migrate_many(
+        self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], targets: Pfns
+    ) -> None:
         """Never called: when it said Yes the pin was gone."""
-        require(condition=False, message="D2 a page in flight was moved", pfn=pin.pfn)
+        require(condition=False, message="D2 a page in flight was moved", pfns=pfns.tolist())

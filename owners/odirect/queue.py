@@ -13,7 +13,7 @@ from mm.state.contents import Contents, TagContents
 from owners.gup.pinner import PinIds
 from owners.odirect.device import Op
 
-__all__ = ["Parked", "SimulatedRequest"]
+__all__ = ["SimulatedRequest", "WaitingRequests"]
 
 
 @define(eq=False)
@@ -47,7 +47,13 @@ class SimulatedRequest:
     has_ended: bool = False
 
     def transfer(self, disk: Contents, memory: Contents, frames: list[int]) -> None:
-        """The data, between the blocks of the disk and these frames."""
+        """The data, between the blocks of the disk and these frames.
+
+        Args:
+            disk: contents of the blocks.
+            memory: contents of the frames.
+            frames: the descriptor, a frame to a page.
+        """
         pfns = np.array(frames, dtype=np.int64)
         blocks = np.arange(self.block, self.block + len(frames))
         into, at, out_of, where = (
@@ -60,7 +66,7 @@ class SimulatedRequest:
 
 
 @define
-class Parked:
+class WaitingRequests:
     """Requests that are not at the device.
 
     Attributes:

@@ -13,14 +13,14 @@ frame that their pin protects.
                                   unpin                              repoints the table, unmarks
     reap <-------- queue -------- tell
 
-Why that is safe.  The standing pin of the buffer keeps the frame from being freed, and makes
+Why that is safe.  The buffer's own pin, which stays, keeps the frame from being freed, and makes
 sure that it moves only by a vote.  A frame that was looked up may be another's by the time it
 is pinned; but as long as a frame is marked no pin joins it and the table changes only while
 it is marked.  So if the table still says the same after the pin is in, the pin was in before
 any later move looked, and that move has to ask; if it says something else, the pin is on
-nobody's frame that matters (it accounts for no reference) and is taken back.
+no frame that matters (it accounts for no reference) and is taken back.
 
-A thread that holds one page of a request never waits for another: it lets go of all first.
+A thread that holds one page of a request never waits for another: it unpins all first.
 
 Forced out of the registry, the device takes no more requests.  Those at the file end as they
 would have; their pages stay where they are until then, for the buffers' owner (or, if that is
@@ -178,6 +178,11 @@ class RealDevice:
     def register(self, space: AddressSpace, vpn: int, nr_pages: int) -> int:
         """Pin a buffer for long: only such pages can be read into or written from.
 
+        Args:
+            space: whose pages.
+            vpn: the first.
+            nr_pages: how many.
+
         Returns:
             OK, or the errno of get_user_pages.
 
@@ -190,7 +195,11 @@ class RealDevice:
         return self._buffers.register(space, vpn, nr_pages)
 
     def unregister(self, space: AddressSpace, vpn: int) -> None:
-        """Let go of a buffer; of a closed device, too.
+        """Unregister a buffer; of a closed device, too.
+
+        Args:
+            space: whose pages.
+            vpn: where the buffer was registered.
 
         Raises:
             PinpageError: none is registered there, or requests are in flight.
@@ -206,6 +215,13 @@ class RealDevice:
 
         It may be larger than one system call can be.  Where the file gives or takes less than
         all of it the completion says why, and some of it may have been done.
+
+        Args:
+            op: which way the data go.
+            space: whose pages.
+            vpn: the first.
+            nr_pages: how many.
+            block: first block of the disk, one to a page.
 
         Raises:
             PinpageError: beyond the device, or pages of no registered buffer; not an `Op`;

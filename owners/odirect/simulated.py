@@ -8,7 +8,7 @@ The device knows no processes.  When a request starts it is given a descriptor, 
 of that moment, and it is these frames that its DMA reads or writes at the end, whatever has
 become of them.  So a move that did not ask, or an owner that said Yes without stopping the
 device, shows in the data: in the process, which waits for bytes that went elsewhere, and in
-whoever owns the old frame now.
+the new owner of the old frame.
 
 A request that is queued holds its pages as a pin and nothing more: under any policy such a
 page moves, and the request waits until the move is over.
@@ -33,7 +33,7 @@ from owners.odirect.buffers import Buffers
 from owners.odirect.device import Completion, Op, Policy, check_request
 from owners.odirect.events import EventQueue
 from owners.odirect.model import DeviceCounters, DeviceModel
-from owners.odirect.queue import Parked, SimulatedRequest
+from owners.odirect.queue import SimulatedRequest, WaitingRequests
 from pinpage.errors import PinpageError, require
 from pinpage.owner import Mode, Verdict
 from pinpage.registry import PinRegistry
@@ -52,11 +52,11 @@ class SimulatedDevice:
         pinner: the owner that answers for its pages.
 
     Invariants, run by `check`:
-        O1 at most `queue_depth` requests are at the device, and each has a descriptor and an event.
-        O2 a descriptor names the frames that its pins name (unless a move forgot to ask).
-        O3 no request at the device has a page that a move holds still.
-        O4 between moves nothing is held still.
-        O5 every pin of the device belongs to one request in flight or to one registered buffer.
+        OD1 at most `queue_depth` requests are at the device, each with a descriptor and an event.
+        OD2 a descriptor names the frames that its pins name (unless a move forgot to ask).
+        OD3 no request at the device has a page that a move holds still.
+        OD4 between moves nothing is held still.
+        OD5 every pin of the device belongs to one request in flight or to one registered buffer.
 
     Context: one thread.  It may be interrupted (KeyboardInterrupt) in any of the device's own
         steps: a request was submitted or was not, and `drain` goes on with what was left.
@@ -107,13 +107,13 @@ class SimulatedDevice:
         self._flags = {Op.READ: model.flags | Foll.WRITE, Op.WRITE: model.flags}
         self._in_flight: dict[int, SimulatedRequest] = {}
         self._nr_started = 0
-        self._parked = Parked()
+        self._waiting = WaitingRequests()
         self._by_pin: dict[int, SimulatedRequest] = {}
         self._buffers = Buffers(gup, self.pinner)
         self._away: set[int] = set()  # pins of registered buffers, held still by a move
         self._done: list[Completion] = []
         self._next_id = 0
-        self._is_kicked = False
+        self._is_start_planned = False
 
     @property
     def nr_blocks(self) -> int:
@@ -130,13 +130,22 @@ class SimulatedDevice:
     def register(self, space: AddressSpace, vpn: int, nr_pages: int) -> int:
         """Pin a buffer for long, as RDMA does; OK, or the errno of get_user_pages.
 
+        Args:
+            space: whose pages.
+            vpn: the first.
+            nr_pages: how many.
+
         Raises:
             PinpageError: a buffer is registered at this address already.
         """
         return self._buffers.register(space, vpn, nr_pages)
 
     def unregister(self, space: AddressSpace, vpn: int) -> None:
-        """Let go of a buffer.
+        """Unregister a buffer.
+
+        Args:
+            space: whose pages.
+            vpn: where the buffer was registered.
 
         Raises:
             PinpageError: none is registered there, or a request is in flight on it.
@@ -150,6 +159,13 @@ class SimulatedDevice:
 
     def submit(self, op: Op, space: AddressSpace, vpn: int, nr_pages: int, block: int) -> int:
         """Begin a request on `nr_pages` pages from `vpn` on, to blocks from `block` on.
+
+        Args:
+            op: which way the data go.
+            space: whose pages.
+            vpn: the first.
+            nr_pages: how many.
+            block: first block of the disk, one to a page.
 
         Returns:
             Its id, or an errno: then no page is pinned.
@@ -189,13 +205,13 @@ class SimulatedDevice:
             self._by_pin.update(dict.fromkeys(pins, request))
             self.counters.nr_pins += len(pins)
         self.counters.nr_requests += 1
-        self._parked.queued.append(request)
+        self._waiting.queued.append(request)
         self._start_queued()
         return request.request_id
 
     def _start_queued(self) -> None:
-        """Give the device what it has room for; requests held still keep their place."""
-        queued = self._parked.queued
+        """Give the device as many as it takes; requests held still keep their place."""
+        queued = self._waiting.queued
         held: list[SimulatedRequest] = []
         while queued and self._nr_started < self._model.queue_depth:
             request = queued.popleft()
@@ -224,7 +240,7 @@ class SimulatedDevice:
         frames = self._translate(request)
         if frames is None:
             self.counters.nr_restarted += 1
-            self._parked.faulted.append(request)
+            self._waiting.faulted.append(request)
             return
         request.transfer(self.disk, self._gup.host.contents, frames)
         request.has_ended = True
@@ -273,21 +289,21 @@ class SimulatedDevice:
         """Let time pass until nothing is in flight; also what an interrupt left half done.
 
         Raises:
-            InvariantError: a request waits for a move that nobody ends.
+            InvariantError: a request waits for a move that does not end.
         """
         self._take_up()
         while self._in_flight:
             if not self._events.step():
-                if self.pinner.is_forced_out:  # nobody will say that a move is over
+                if self.pinner.is_forced_out:  # no callback will say that a move is over
                     self._go_on()
                 is_idle = self._in_flight and self._events.next_ns is None
-                require(not is_idle, "O4 a request waits and nothing is going to happen")
+                require(not is_idle, "OD4 a request waits and nothing is going to happen")
 
     def _take_up(self) -> None:
         """Requests that an interrupt dropped on their way."""
-        told = {done.request for done in self._done}
+        reported = {done.request for done in self._done}
         for request in list(self._in_flight.values()):
-            if request.request_id in told:
+            if request.request_id in reported:
                 del self._in_flight[request.request_id]
             elif request.has_ended:
                 self._finish(request)
@@ -297,9 +313,9 @@ class SimulatedDevice:
             r
             for r in self._in_flight.values()
             if r.event not in self._events
-            if r not in self._parked
+            if r not in self._waiting
         ]
-        self._parked.queued.extend(dropped)
+        self._waiting.queued.extend(dropped)
         for request in dropped:
             request.frames = None
         self._nr_started = sum(r.frames is not None for r in self._in_flight.values())
@@ -308,7 +324,12 @@ class SimulatedDevice:
     # What it answers for a page (owners.gup.pinner.MoveHandler).
 
     def quiesce(self, pin_id: int, mode: Mode) -> Verdict:
-        """By policy, where the device works on the page; Yes where it does not."""
+        """By policy, where the device works on the page; Yes where it does not.
+
+        Args:
+            pin_id: of the device's pin on the page.
+            mode: how long the mover would wait.
+        """
         request = self._by_pin.get(pin_id)
         if request is None:
             return self._quiesce_buffer(pin_id)
@@ -332,7 +353,7 @@ class SimulatedDevice:
             self._events.cancel(request.event)
             request.event, request.frames = -1, None
             self._nr_started -= 1
-            self._parked.queued.appendleft(request)
+            self._waiting.queued.appendleft(request)
             self.counters.nr_cancelled += 1
             return True
         if self.policy is not Policy.WAIT or mode is not Mode.SYNC:
@@ -363,19 +384,19 @@ class SimulatedDevice:
         request = self._by_pin.get(pin_id)
         if request is not None:
             request.nr_held -= 1
-        if not self._is_kicked:
-            self._is_kicked = True
+        if not self._is_start_planned:
+            self._is_start_planned = True
             self._events.after(0, self._go_on)
 
     def _go_on(self) -> None:
-        self._is_kicked = False
-        faulted, self._parked.faulted = self._parked.faulted, []
+        self._is_start_planned = False
+        faulted, self._waiting.faulted = self._waiting.faulted, []
         for waiting in faulted:
             self._schedule(waiting)
         self._start_queued()
 
     def check(self) -> None:
-        """Run O1..O5.
+        """Run OD1..OD5.
 
         Raises:
             InvariantError: one does not hold.
@@ -384,17 +405,17 @@ class SimulatedDevice:
         is_out = self.pinner.is_forced_out  # a move that held a page of ours came to nothing
         started = [r for r in self._in_flight.values() if r.frames is not None]
         counted = len(started) == self._nr_started <= self._model.queue_depth
-        require(counted, "O1 requests at the device", counted=self._nr_started)
+        require(counted, "OD1 requests at the device", counted=self._nr_started)
         for request in started:
-            away = request in self._parked.faulted
-            require(away or request.event >= 0, "O1 a request that never ends")
+            away = request in self._waiting.faulted
+            require(away or request.event >= 0, "OD1 a request that never ends")
             if not request.is_registered:
                 pfns = [self.pinner.pfn_of(pin) for pin in request.pins]
-                require(request.frames == pfns, "O2 the device uses other frames than are pinned")
+                require(request.frames == pfns, "OD2 the device uses other frames than are pinned")
                 require(
-                    is_out or not request.nr_held, "O3 the device uses a page that is held still"
+                    is_out or not request.nr_held, "OD3 the device uses a page that is held still"
                 )
         is_held = self._away or any(r.nr_held for r in self._in_flight.values())
-        require(is_out or not is_held, "O4 a page is held still for a move that is over")
+        require(is_out or not is_held, "OD4 a page is held still for a move that is over")
         nr_pins = len(self._by_pin) + len(self._buffers)
-        require(len(self.pinner) == nr_pins, "O5 a pin of neither a request nor a buffer")
+        require(len(self.pinner) == nr_pins, "OD5 a pin of neither a request nor a buffer")

@@ -1,6 +1,6 @@
 """The threads of a real device: each takes a request, pins its pages, transfers, unpins.
 
-Nothing here refers to the device.  So a device that nobody refers to any more can end its
+Nothing here refers to the device.  So a device without references can end its
 threads, and the last of them closes the file.
 
     submit      threads                           drain, reap
@@ -31,9 +31,9 @@ from pinpage.owner import Verdict
 from pinpage.registry import PinRegistry
 from pinpage.units import PAGE_SIZE
 
-__all__ = ["Held", "IoRequest", "IoThreads"]
+__all__ = ["HeldPins", "IoRequest", "IoThreads"]
 
-Held = list[tuple[int, int]]
+HeldPins = list[tuple[int, int]]
 """(pfn, number) of pins that a request has of its own."""
 
 
@@ -45,8 +45,8 @@ class IoRequest:
         request_id, op, vpn, block: as submitted.
         pins: of the buffer's pages.
         submitted_ns: when, in real time.
-        is_queued: the threads have been told of it.
-        unclaimed: not empty until a thread takes it; being told twice is no harm.
+        is_queued: the threads have been woken for it.
+        unclaimed: not empty until a thread takes it; being woken twice is no harm.
         completion: how it ended; None before.
     """
 
@@ -141,7 +141,12 @@ class IoThreads:
     # The machine's thread.
 
     def start(self, name: str, nr_threads: int) -> None:
-        """Start the threads, all or none."""
+        """Start the threads, all or none.
+
+        Args:
+            name: of the threads.
+            nr_threads: how many.
+        """
         for number in range(nr_threads):
             thread = threading.Thread(
                 target=self._work, args=(number,), name=f"{name}-{number}", daemon=True
@@ -186,11 +191,11 @@ class IoThreads:
         for request in list(self.open.values()):
             while request.completion is None:
                 self._bell.wait()
-        self._bell.ring()  # somebody else may be waiting, too
+        self._bell.ring()  # another thread may be waiting, too
         self.raise_failures()
 
     def raise_failures(self) -> None:
-        """What a thread ran into that is no error of the host, where somebody sees it."""
+        """What a thread ran into that is no error of the host, where a caller sees it."""
         if self._failures:
             raise self._failures.pop(0)
 
@@ -239,10 +244,10 @@ class IoThreads:
         try:
             return self._pin_and_transfer(request)
         except OwnerError:
-            return -errno.ENODEV  # forced out of the registry: nobody could be asked
+            return -errno.ENODEV  # forced out of the registry: no owner could be asked
         except PinpageError:
-            return -errno.EFAULT  # somebody else let go of a page of the buffer
-        except BaseException as failure:  # noqa: BLE001 - told to the machine's thread
+            return -errno.EFAULT  # a page of the buffer was unpinned elsewhere
+        except BaseException as failure:  # noqa: BLE001 - raised in the machine's thread
             self._failures.append(failure)
             return -errno.EIO
 
@@ -253,35 +258,39 @@ class IoThreads:
         try:
             return self._transfer(request, [pfn for pfn, _ in held])
         finally:
-            self.let_go(self._registry, held)
+            self.unpin(self._registry, held)
 
     def _transfer(self, request: IoRequest, pfns: list[int]) -> int:
         """Straight between the file and the frames."""
         pages = [self._memory[pfn * PAGE_SIZE : (pfn + 1) * PAGE_SIZE] for pfn in pfns]
         return self.file.transfer(request.op, pages, request.block)
 
-    def hold(self, registry: PinRegistry, pins: PinIds) -> Held:
+    def hold(self, registry: PinRegistry, pins: PinIds) -> HeldPins:
         """Pin the frames of a request, all of them.
+
+        Args:
+            registry: where to pin.
+            pins: the request's, of its buffer.
 
         Raises:
             OwnerError: the flights were forced out; nothing is pinned.
         """
         while True:
-            held: Held = []
+            held: HeldPins = []
             try:
                 if self._hold_at_rest(registry, pins, held):
                     return held
             except BaseException:
-                self.let_go(registry, held)
+                self.unpin(registry, held)
                 raise
-            # Whoever holds a page must not wait for a mover: it may wait for that page.
-            self.let_go(registry, held)
+            # A thread that holds a page must not wait for a mover: that may wait for that page.
+            self.unpin(registry, held)
             pfn = self._pinner.pfn_of(pins[len(held)])
             number = self._pin(registry, pfn, wait=True)
             if number is not None:
-                self.let_go(registry, [(pfn, number)])
+                self.unpin(registry, [(pfn, number)])
 
-    def _hold_at_rest(self, registry: PinRegistry, pins: PinIds, held: Held) -> bool:
+    def _hold_at_rest(self, registry: PinRegistry, pins: PinIds, held: HeldPins) -> bool:
         """Look up, pin, look up again, up to the first frame that a mover has or had."""
         pfn_of = self._pinner.pfn_of
         for pin_id in pins:
@@ -290,7 +299,7 @@ class IoThreads:
             if number is None:
                 return False
             if pfn_of(pin_id) != pfn:
-                self.let_go(registry, [(pfn, number)])
+                self.unpin(registry, [(pfn, number)])
                 self._retries.append(pin_id)
                 return False
             held.append((pfn, number))
@@ -299,16 +308,21 @@ class IoThreads:
     def _pin(self, registry: PinRegistry, pfn: int, *, wait: bool) -> int | None:
         """A pin of a request; its number, or None where a mover has the frame."""
         flights = self._flights
-        number, verdict = flights.take_off(), Verdict.AGAIN
+        number, verdict = flights.begin(), Verdict.AGAIN
         try:
             verdict = registry.pin(pfn, flights, number, wait=wait)
         finally:
             if verdict is not Verdict.YES:
-                flights.land(number)
+                flights.end(number)
         return number if verdict is Verdict.YES else None
 
-    def let_go(self, registry: PinRegistry, held: Held) -> None:
-        """Take the pins of a request back: the pin first, then its number."""
+    def unpin(self, registry: PinRegistry, held: HeldPins) -> None:
+        """Take the pins of a request back: the pin first, then its number.
+
+        Args:
+            registry: where they are pinned.
+            held: from `hold`.
+        """
         for pfn, number in held:
             unpin(registry, pfn, self._flights, number)
-            self._flights.land(number)
+            self._flights.end(number)

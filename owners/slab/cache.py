@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from mm.state.errno import Errno
 from mm.state.frames import FrameState, PageFlag
 from mm.state.gfp import Gfp
+from owners.batch_owner import BatchOwner
 from owners.forced_out import is_registered, unpin
 from owners.slab.slabs import (
     BlockSource,
@@ -45,7 +46,7 @@ from owners.slab.slabs import (
     slab_id_of,
 )
 from pinpage.errors import PinpageError, require
-from pinpage.owner import Mode, Pin, PinOwner, Verdict
+from pinpage.owner import Mode, Pin, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.units import PAGE_SIZE, Pfns
 
@@ -87,6 +88,13 @@ class Slabs:
     ) -> "SlabCache":
         """A cache of objects of `nr_bytes` (kmem_cache_create); with `ops` they can move.
 
+        Args:
+            name: of the cache and owner.
+            nr_bytes: of an object.
+            order: 2^order frames to a slab.
+            ctor: gives the bytes of a fresh object; None: nothing is written.
+            ops: what users do around a move; None: slabs do not move.
+
         Raises:
             PinpageError: the name is taken, the order is not 0..3, or no object fits a slab.
         """
@@ -120,7 +128,7 @@ class Slabs:
             cache.check()
 
 
-class SlabCache(PinOwner):
+class SlabCache(BatchOwner):
     """One cache (struct kmem_cache).
 
     Cost: alloc and free are a search for a free place in one slab; a move rewrites what its
@@ -131,8 +139,7 @@ class SlabCache(PinOwner):
         SL2 the frames of a slab are used, and addresses in them lead to it.
         SL3 writes wait only while a mover has the page.
         SL4 the partial list holds exactly the slabs with a free place.
-    Required where it happens:
-        SL5 nobody reads a page that a mover has.
+        SL5 a page that a mover has is not read (required where it is read).
     """
 
     def __init__(
@@ -145,7 +152,17 @@ class SlabCache(PinOwner):
         ctor: Constructor | None,
         ops: ObjectOps | None,
     ) -> None:
-        """Use `Slabs.create`."""
+        """Use `Slabs.create`.
+
+        Args:
+            name: of the cache and owner.
+            memory: where slabs come from.
+            registry: where they are pinned; None pins nothing.
+            nr_bytes: of an object.
+            order: 2^order frames to a slab.
+            ctor: gives the bytes of a fresh object; None: nothing is written.
+            ops: what users do around a move; None: slabs do not move.
+        """
         self.name = name
         self.order = order
         self.stride = -(-nr_bytes // _ALIGN) * _ALIGN
@@ -183,7 +200,7 @@ class SlabCache(PinOwner):
         No lock is held while a slab is made: allocating may compact, and so move our pages.
         """
         with self._memory.lock:
-            slab = next(self._with_room(), None)
+            slab = next(self._with_free_object(), None)
             if slab is not None:
                 return self._take(slab)
         made = self._new_slab()
@@ -240,7 +257,7 @@ class SlabCache(PinOwner):
                 nr_pinned += 1
         finally:  # under a mover of our own, or forced out
             if nr_pinned < len(slab.pfns):
-                self._let_go(slab, nr_pinned)
+                self._put_frames(slab, nr_pinned)
         if self._memory.is_flagged:
             source.frames.set_flag(np.array(slab.pfns), PageFlag.SLAB)
         if self._ctor is not None:
@@ -251,15 +268,15 @@ class SlabCache(PinOwner):
         registry = self._registry
         return registry is None or registry.pin(frame, self, slab.private(frame)) is Verdict.YES
 
-    def _let_go(self, slab: Slab, nr_pinned: int) -> None:
+    def _put_frames(self, slab: Slab, nr_pinned: int) -> None:
         """Pins of the first frames, and every reference; the frames are free then."""
         for at, frame in enumerate(slab.pfns):
             if self._registry is not None and at < nr_pinned:
                 unpin(self._registry, frame, self, slab.private(frame))
             self._memory.source.put_page(frame)
 
-    def _with_room(self) -> Iterator[Slab]:
-        """Slabs with a free place that nobody moves, oldest first."""
+    def _with_free_object(self) -> Iterator[Slab]:
+        """Slabs with a free place that are not under move, oldest first."""
         return (slab for slab in self._partial.values() if not slab.is_isolated)
 
     def _take(self, slab: Slab) -> int:
@@ -274,7 +291,7 @@ class SlabCache(PinOwner):
         del self._slabs[slab.slab_id]
         del self._partial[slab.slab_id]
         self._memory.remove(slab)
-        self._let_go(slab, nr_pinned=len(slab.pfns))
+        self._put_frames(slab, nr_pinned=len(slab.pfns))
 
     def _evacuate(self, slab: Slab, mode: Mode) -> Verdict:
         """Move every live object elsewhere, or none; the slab is gone then.
@@ -286,7 +303,7 @@ class SlabCache(PinOwner):
         if slab.is_isolated:
             return Verdict.AGAIN
         objects = slab.objects()
-        others = [other for other in self._with_room() if other is not slab]
+        others = [other for other in self._with_free_object() if other is not slab]
         if sum(other.nr_free for other in others) < len(objects):
             return Verdict.BUSY
         verdict = self.ops.isolate(objects, mode)
@@ -350,10 +367,6 @@ class SlabCache(PinOwner):
             if self.ops is not None:
                 self.ops.migrate(moved)
 
-    def migrate(self, pin: Pin, target: int) -> None:
-        """`migrate_many` of one."""
-        self.migrate_many(np.array([pin.pfn]), [pin.private], np.array([target]))
-
     def putback(self, pin: Pin) -> None:
         """The page stays where it is; pointers in it that had to wait are rewritten now."""
         with self._memory.lock:
@@ -386,5 +399,7 @@ class SlabCache(PinOwner):
                 require(
                     slab.is_isolated or not slab.waiting, "SL3 a write still waits", pfn=slab.pfn
                 )
-            room = {slab_id for slab_id, slab in self._slabs.items() if slab.nr_free}
-            require(room == set(self._partial), "SL4 the partial list is wrong", cache=self.name)
+            open_slabs = {slab_id for slab_id, slab in self._slabs.items() if slab.nr_free}
+            require(
+                open_slabs == set(self._partial), "SL4 the partial list is wrong", cache=self.name
+            )

@@ -63,7 +63,12 @@ class Dentries:
     """
 
     def __init__(self, slabs: Slabs, *, name: str = "dentry") -> None:
-        """Nothing mounted; makes a cache of this name."""
+        """Nothing mounted; makes a cache of this name.
+
+        Args:
+            slabs: where the cache of dentries is made.
+            name: of that cache.
+        """
         self._memory = slabs.memory
         self._roots: dict[int, int] = {}
         self._children: dict[int, dict[str, int]] = {}  # the table: parent -> name -> dentry
@@ -83,6 +88,10 @@ class Dentries:
 
     def create(self, sb: int, path: str) -> Errno:
         """Add one name below a parent that is there; ENOENT, EEXIST, ENOMEM.
+
+        Args:
+            sb: the file system.
+            path: from its root.
 
         Raises:
             PinpageError: an empty name, one of more than 40 bytes, or no such file system.
@@ -106,6 +115,10 @@ class Dentries:
     def get(self, sb: int, path: str) -> int:
         """The dentry's address, good until `put`; ENOENT, EAGAIN while its page is under move.
 
+        Args:
+            sb: the file system.
+            path: from its root.
+
         Raises:
             PinpageError: no such file system.
         """
@@ -123,12 +136,12 @@ class Dentries:
         """One user less.
 
         Raises:
-            PinpageError: nobody holds it.
+            PinpageError: it is not held.
         """
         with self._memory.lock:
             nr_users = self._read(address).nr_users
             if not nr_users:
-                raise PinpageError(f"dentry: put of {address:#x}, which nobody holds")
+                raise PinpageError(f"dentry: put of {address:#x}, which is not held")
             self._set_users(address, nr_users - 1)
 
     def name_of(self, address: int) -> str:
@@ -138,6 +151,10 @@ class Dentries:
 
     def unlink(self, sb: int, path: str) -> Errno:
         """Drop one; EBUSY with users or children, EAGAIN under move, ENOENT.
+
+        Args:
+            sb: the file system.
+            path: from its root.
 
         Raises:
             PinpageError: no such file system.
@@ -157,9 +174,9 @@ class Dentries:
             return Errno.OK
 
     def umount(self, sb: int) -> Errno:
-        """Drop a file system; EBUSY while anybody holds a dentry of it.  Also under move.
+        """Drop a file system; EBUSY while a dentry of it is held.  Also under move.
 
-        A page that a mover has is not read: it could be isolated only because nobody holds
+        A page that a mover has is not read: it could be isolated only because none is held
         any dentry on it.
 
         Raises:
@@ -215,7 +232,12 @@ class Dentries:
     # owners.slab.slabs.ObjectOps
 
     def isolate(self, objects: Sequence[int], mode: Mode) -> Verdict:
-        """Busy with a user on any of them; Again where one is only being set up."""
+        """Busy with a user on any of them; Again where one is only being set up.
+
+        Args:
+            objects: addresses of live objects of one slab.
+            mode: how long the mover would wait.
+        """
         if any(address not in self._children for address in objects):
             return Verdict.AGAIN
         held = any(self._read(address).nr_users for address in objects)

@@ -4,7 +4,7 @@ An object is known by its address in the direct map, as in the kernel: that is w
 objects hold in their bytes, and what has to be rewritten when its page moves.
 
 `SlabMemory` is what all caches share: from an address to its slab, reading, and writing.
-A pointer in an object whose page a mover has cannot be rewritten at once, for nobody may
+A pointer in an object whose page a mover has cannot be rewritten at once, for it may not
 write there.  Such writes wait with the slab, and are done when its page is back or has moved.
 
 Kernel counterpart: struct slab and virt_to_slab() of mm/slab.h; the waiting writes have none.
@@ -46,6 +46,10 @@ Constructor = Callable[[], bytes]
 def address_of(pfn: int, offset: int = 0) -> int:
     """The address of a byte in a frame; never 0, which is NULL.
 
+    Args:
+        pfn: the frame.
+        offset: byte in it.
+
     >>> hex(address_of(2, 0x40))
     '0xffff888000002040'
     """
@@ -61,7 +65,12 @@ class BlockSource(PageSource, Protocol):
     """A page source that has larger blocks too."""
 
     def alloc_pages(self, order: int, gfp: Gfp) -> int:
-        """A block of 2^order frames with a reference each: its first pfn, or -1."""
+        """A block of 2^order frames with a reference each: its first pfn, or -1.
+
+        Args:
+            order: 2^order frames.
+            gfp: what the allocator may do.
+        """
 
 
 class ObjectOps(Protocol):
@@ -72,9 +81,13 @@ class ObjectOps(Protocol):
     """
 
     def isolate(self, objects: Sequence[int], mode: Mode) -> Verdict:
-        """May these objects move?  Yes: nobody holds their addresses but other objects.
+        """May these objects move?  Yes: only other objects hold their addresses.
 
-        Not told when it comes to nothing, so it must leave no mark.
+        Not called when it comes to nothing, so it must leave no mark.
+
+        Args:
+            objects: addresses of live objects of one slab.
+            mode: how long the mover would wait.
         """
 
     def migrate(self, moved: Mapping[int, int]) -> None:
@@ -94,7 +107,7 @@ class Slab:
         order: log2 of its frames.
         stride: bytes from one object to the next.
         live: bool, which objects are allocated, shape (nr_objects,).
-        is_isolated: a mover has its frame; nobody reads or writes it.
+        is_isolated: a mover has its frame; it is neither read nor written.
         waiting: (offset, bytes) to be written when the mover is done, in order.
     """
 
@@ -158,7 +171,13 @@ class SlabMemory:
     def __init__(
         self, source: BlockSource, lock: AbstractContextManager[object], *, is_flagged: bool
     ) -> None:
-        """No slabs yet."""
+        """No slabs yet.
+
+        Args:
+            source: where frames come from.
+            lock: of all caches that share it.
+            is_flagged: whether frames carry the SLAB flag.
+        """
         self.source = source
         self.lock = lock
         self.is_flagged = is_flagged
@@ -194,7 +213,12 @@ class SlabMemory:
         return self.slab_of(address).is_isolated
 
     def load(self, address: int, nr_bytes: int) -> bytes:
-        """Bytes of an object, whose page no mover has."""
+        """Bytes of an object, whose page no mover has.
+
+        Args:
+            address: in a slab.
+            nr_bytes: how many.
+        """
         slab = self.slab_of(address)
         require(not slab.is_isolated, "SL5 a page that a mover has is read", address=address)
         contents = self.source.contents
@@ -204,7 +228,12 @@ class SlabMemory:
         )
 
     def store(self, address: int, data: bytes) -> None:
-        """Write into an object; later, if a mover has its page."""
+        """Write into an object; later, if a mover has its page.
+
+        Args:
+            address: in a slab.
+            data: the bytes.
+        """
         slab = self.slab_of(address)
         if slab.is_isolated:
             slab.waiting.append((address - address_of(slab.pfn), data))
@@ -218,7 +247,12 @@ class SlabMemory:
             done += nr_bytes
 
     def fill(self, slab: Slab, data: bytes) -> None:
-        """Write the same bytes into every object of a slab that is not placed yet."""
+        """Write the same bytes into every object of a slab that is not placed yet.
+
+        Args:
+            slab: a fresh one.
+            data: of each object.
+        """
         for index in range(len(slab.live)):
             self._write(slab.address(index), data)
 

@@ -7,7 +7,7 @@ takes, and why nodes of the page cache's trees were the first user of the series
     struct xarray (not in a slab) --> root node --> node --> values
                                          ^------------ parent
 
-An operation that needs a node whose page is under move is told Again, before it has changed
+An operation that needs a node whose page is under move gets AGAIN, before it has changed
 anything.  The kernel would hold the tree's lock over the move instead.
 
 Kernel counterpart: struct xa_node and lib/xarray.c, v6.1.  64 slots to a node, 576 bytes;
@@ -109,7 +109,12 @@ class XArrays:
                 self._reserve.append(node)
 
     def load(self, tree: int, index: int) -> int:
-        """The value there; ENOENT if there is none, EAGAIN while a node on the way moves."""
+        """The value there; ENOENT if there is none, EAGAIN while a node on the way moves.
+
+        Args:
+            tree: which array.
+            index: in the array.
+        """
         with self._memory.lock:
             try:
                 path = self._path(tree, index)
@@ -121,7 +126,12 @@ class XArrays:
             return entry >> 1 if entry else Errno.ENOENT
 
     def erase(self, tree: int, index: int) -> Errno:
-        """Take a value out, and nodes that are empty then; ENOENT, EAGAIN as `load`."""
+        """Take a value out, and nodes that are empty then; ENOENT, EAGAIN as `load`.
+
+        Args:
+            tree: which array.
+            index: in the array.
+        """
         with self._memory.lock:
             try:
                 path = self._path(tree, index)
@@ -236,7 +246,12 @@ class XArrays:
     # owners.slab.slabs.ObjectOps
 
     def isolate(self, objects: Sequence[int], mode: Mode) -> Verdict:
-        """Always: nobody holds a node's address across two operations."""
+        """Always: no node's address is held across two operations.
+
+        Args:
+            objects: addresses of live nodes of one slab.
+            mode: how long the mover would wait.
+        """
         return Verdict.YES
 
     def migrate(self, moved: Mapping[int, int]) -> None:

@@ -5,7 +5,7 @@
 
 The first object lies behind the header and the last one at the end of the page, as in zbud.
 The middle one starts where the first ended when it came, and may have a gap on either side
-later.  An object that leaves no room for a chunk beside it takes the whole page, header's
+later.  An object that leaves no chunk beside it takes the whole page, header's
 place included: the page is headless.
 
 Kernel counterpart: mm/z3fold.c of v6.1, 64-bit, where the header takes two chunks of 64.
@@ -14,11 +14,10 @@ Kernel counterpart: mm/z3fold.c of v6.1, 64-bit, where the header takes two chun
 from collections.abc import Sequence
 from typing import Final
 
+from owners.pool.pages import CHUNK_NR_BYTES, CHUNK_SHIFT
 from pinpage.units import PAGE_SIZE
 
 __all__ = [
-    "CHUNK_NR_BYTES",
-    "CHUNK_SHIFT",
     "FIRST",
     "HEADER_NR_CHUNKS",
     "HEADLESS",
@@ -35,10 +34,6 @@ __all__ = [
     "slot_chunk",
 ]
 
-CHUNK_SHIFT: Final = 6
-"""log2 of the bytes in a chunk."""
-CHUNK_NR_BYTES: Final = 1 << CHUNK_SHIFT
-"""Bytes in a chunk."""
 TOTAL_NR_CHUNKS: Final = PAGE_SIZE >> CHUNK_SHIFT
 """Chunks in a page."""
 HEADER_NR_CHUNKS: Final = 2
@@ -94,7 +89,12 @@ def nr_free_chunks(chunks: Sequence[int], start_middle: int) -> int:
 
 
 def free_slot(chunks: Sequence[int], start_middle: int, wanted: int) -> int:
-    """The slot that an object of `wanted` chunks goes to, on a page that has the room.
+    """The slot that an object of `wanted` chunks goes to, on a page that has the gap.
+
+    Args:
+        chunks: of first, middle and last, 0 where there is no object.
+        start_middle: chunk at which the middle object starts.
+        wanted: chunks of the object to place.
 
     >>> free_slot((0, 0, 0), 0, 9), free_slot((9, 0, 0), 0, 9), free_slot((9, 0, 9), 0, 9)
     (0, 2, 1)
@@ -109,6 +109,11 @@ def free_slot(chunks: Sequence[int], start_middle: int, wanted: int) -> int:
 
 def slot_chunk(slot: int, chunks: int, start_middle: int) -> int:
     """Chunk of the page at which the object of `chunks` chunks in `slot` starts.
+
+    Args:
+        slot: FIRST, MIDDLE or LAST.
+        chunks: of the object.
+        start_middle: chunk at which the middle object starts.
 
     >>> slot_chunk(FIRST, 20, 0), slot_chunk(LAST, 20, 0), slot_chunk(FIRST, HEADLESS, 0)
     (2, 44, 0)
@@ -125,6 +130,10 @@ def settled_middle(chunks: Sequence[int], start_middle: int) -> tuple[int, int] 
 
     Alone on its page it becomes the first object; with one neighbour it moves up to it, if
     that is worth a copy; between two it stays.  None: nothing to do.
+
+    Args:
+        chunks: of first, middle and last, 0 where there is no object.
+        start_middle: chunk at which the middle object starts.
 
     >>> settled_middle((0, 10, 0), 22), settled_middle((9, 10, 0), 22)
     ((0, 2), (1, 11))

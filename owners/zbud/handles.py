@@ -12,41 +12,32 @@ indirect  generation, page id and slot.  The frame is found through one column o
 docs/adr/0003-zbud-handles.md weighs them and the roads not taken.
 """
 
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from owners.zbud.layout import CHUNK_SHIFT, FIRST, HEADER_NR_BYTES, LAST, slot_offset
-from owners.zbud.pages import NO_PAGE, PageIds, ZbudPages
+from owners.pool.handles import HandleName, Handles, no_object, require_all_live
+from owners.pool.pages import NO_PAGE, PageIds
+from owners.zbud.layout import FIRST, HEADER_NR_BYTES, LAST, slot_offset
+from owners.zbud.pages import ZbudPages
 from pinpage.errors import PinpageError
 from pinpage.units import PAGE_SHIFT, PAGE_SIZE
 
 __all__ = [
     "AddressHandles",
     "HandleForm",
-    "HandleName",
-    "Handles",
     "IndirectHandles",
-    "NoObjectError",
     "decode_address",
     "encode_address",
     "handle_form",
 ]
 
-Handles = NDArray[np.int64]
-"""A column of handles; 0 is no handle."""
-HandleName: TypeAlias = Literal["indirect", "address"]
-"""The name of a form of handle."""
 
 _SLOT_BITS: Final = 1
 _ID_BITS: Final = 32
 _PLACE_BITS: Final = _ID_BITS + _SLOT_BITS
 _PLACE_MASK: Final = (1 << _PLACE_BITS) - 1
-
-
-class NoObjectError(PinpageError):
-    """A handle that names no object: freed, or never given out."""
 
 
 class HandleForm(Protocol):
@@ -57,7 +48,12 @@ class HandleForm(Protocol):
         """Whether a page can change its frame without a handle going stale."""
 
     def encode(self, page_id: int, slot: int) -> int:
-        """The handle of the live object in `slot`."""
+        """The handle of the live object in `slot`.
+
+        Args:
+            page_id: the object's page.
+            slot: its place there.
+        """
 
     def decode(self, handle: int) -> tuple[int, int]:
         """Page id and slot of the object that `handle` names.
@@ -67,7 +63,11 @@ class HandleForm(Protocol):
         """
 
     def encode_many(self, page_ids: PageIds, slots: NDArray[np.int64]) -> Handles:
-        """`encode` for many live objects, shape (n,)."""
+        """`encode` for many live objects, shape (n,).
+
+        Args:
+            page_ids, slots: page, and place there, of each; shape (n,).
+        """
 
     def decode_many(self, handles: Handles) -> tuple[PageIds, NDArray[np.int64]]:
         """`decode` for many handles: ids and slots, both shape (n,).
@@ -119,14 +119,13 @@ class AddressHandles:
             or not self._pages.chunks.item(page_id, slot)
             or self.encode(page_id, slot) != handle
         ):
-            raise _no_object(handle)
+            raise no_object("zbud", handle)
         return page_id, slot
 
     def encode_many(self, page_ids: PageIds, slots: NDArray[np.int64]) -> Handles:
         """See `HandleForm`."""
-        chunks = self._pages.chunks[page_ids, slots].astype(np.int64)
-        offsets = np.where(slots == FIRST, HEADER_NR_BYTES, PAGE_SIZE - (chunks << CHUNK_SHIFT))
-        return (self._pages.pfn[page_ids] << PAGE_SHIFT) + offsets
+        pages = self._pages
+        return (pages.pfn[page_ids] << PAGE_SHIFT) + pages.offsets(page_ids, slots)
 
     def decode_many(self, handles: Handles) -> tuple[PageIds, NDArray[np.int64]]:
         """See `HandleForm`."""
@@ -134,7 +133,7 @@ class AddressHandles:
         page_ids = self._pages.ids_at(handles >> PAGE_SHIFT)
         live = (page_ids != NO_PAGE) & (self._pages.chunks[page_ids, slots] != 0)
         live &= self.encode_many(page_ids, slots) == handles
-        _require_all_live(live, handles)
+        require_all_live("zbud", live, handles)
         return page_ids, slots
 
 
@@ -165,7 +164,7 @@ class IndirectHandles:
             or not pages.chunks.item(page_id, slot)
             or pages.generation.item(page_id, slot) != handle >> _PLACE_BITS
         ):
-            raise _no_object(handle)
+            raise no_object("zbud", handle)
         return page_id, slot
 
     def encode_many(self, page_ids: PageIds, slots: NDArray[np.int64]) -> Handles:
@@ -181,7 +180,7 @@ class IndirectHandles:
         known = np.minimum(page_ids, len(pages.pfn) - 1)
         live = (known == page_ids) & (pages.chunks[known, slots] != 0)
         live &= pages.generation[known, slots] == handles >> _PLACE_BITS
-        _require_all_live(live, handles)
+        require_all_live("zbud", live, handles)
         return page_ids, slots
 
 
@@ -196,14 +195,3 @@ def handle_form(name: HandleName, pages: ZbudPages) -> HandleForm:
     if name == "address":
         return AddressHandles(pages)
     raise PinpageError(f"zbud: handles={name!r}: use 'indirect' (movable) or 'address' (as v3.11)")
-
-
-def _no_object(handle: int) -> NoObjectError:
-    return NoObjectError(
-        f"zbud: handle {handle:#x} names no object; it was freed, or never given out"
-    )
-
-
-def _require_all_live(live: NDArray[np.bool_], handles: Handles) -> None:
-    if not live.all():
-        raise _no_object(int(handles[int(live.argmin())]))

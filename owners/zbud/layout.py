@@ -12,11 +12,10 @@ chunks of a page (NCHUNKS is 64; since 2014 it is 63 with the header left out).
 
 from typing import Final
 
+from owners.pool.pages import CHUNK_NR_BYTES, CHUNK_SHIFT
 from pinpage.units import PAGE_SIZE
 
 __all__ = [
-    "CHUNK_NR_BYTES",
-    "CHUNK_SHIFT",
     "FIRST",
     "HEADER_NR_BYTES",
     "LAST",
@@ -28,10 +27,6 @@ __all__ = [
     "slot_offset",
 ]
 
-CHUNK_SHIFT: Final = 6
-"""log2 of the bytes in a chunk."""
-CHUNK_NR_BYTES: Final = 1 << CHUNK_SHIFT
-"""Bytes in a chunk."""
 NCHUNKS: Final = PAGE_SIZE >> CHUNK_SHIFT
 """Chunks in a page, the header's included (v3.11)."""
 HEADER_NR_BYTES: Final = CHUNK_NR_BYTES
@@ -57,12 +52,20 @@ def nr_chunks(nr_bytes: int) -> int:
 
 
 def nr_free_chunks(first: int, last: int) -> int:
-    """Chunks of the hole in a page whose objects take `first` and `last` chunks (0 none)."""
-    return NCHUNKS - first - last - 1
+    """Chunks that another object could take; 0 if both slots are taken.
+
+    Args:
+        first, last: chunks of the objects there are, 0 none.
+    """
+    return 0 if first and last else NCHUNKS - first - last - 1
 
 
 def slot_offset(slot: int, chunks: int) -> int:
-    """Byte in the page at which the object of `chunks` chunks in `slot` starts.
+    """Byte in the page at which an object starts.
+
+    Args:
+        slot: FIRST or LAST.
+        chunks: that it takes.
 
     >>> slot_offset(FIRST, 20), slot_offset(LAST, 62), slot_offset(LAST, 1)
     (64, 128, 4032)

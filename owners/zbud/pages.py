@@ -1,146 +1,58 @@
-"""The pages of a zbud pool, as columns: what the kernel keeps in the page's own header.
+"""The pages of a zbud pool, as columns: what `owners.pool.pages` has, and what only zbud needs.
 
-A page has an id within its pool, which never changes while the pool has the page.  One
-column says where it is now.  Handles, lists and pins name the id; only that column names
-the frame.  So moving a page, its two objects and its places in the lists is one store.
-
-The header's chunk of the frame stays reserved but is not written: the columns are the header.
-Cost: 43 bytes per page, and 4 bytes per frame of the machine once a frame was used.
+Kernel counterpart: struct zbud_header of mm/zbud.c, v3.11.
+Cost: 51 bytes per page, and 4 bytes per frame of the machine once a frame was used.
 """
+
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from owners.pool.pages import CHUNK_SHIFT, PageIds, PoolPages
+from owners.zbud.layout import FIRST, HEADER_NR_BYTES, NCHUNKS, nr_free_chunks, slot_offset
 from pinpage.errors import require
-from pinpage.units import Mask, Pfns
+from pinpage.units import PAGE_SIZE
 
-__all__ = ["NO_PAGE", "PageIds", "ZbudPages"]
-
-NO_PAGE = -1
-"""The id of no page."""
-PageIds = NDArray[np.int64]
-"""A column of page ids."""
-
-_FIRST_CAPACITY = 64
-_LIFE_MASK = 0x7FFFFFFF
-_ID_BITS = 32
+__all__ = ["ZbudPages"]
 
 
-class ZbudPages:
-    """Columns by page id, and the way from a pfn back to an id.
+class ZbudPages(PoolPages):
+    """Columns by page id, two slots to a page.
 
     Attributes:
-        pfn: int64, shape (capacity,); -1 where the id is not in use.
-        chunks: uint8, shape (capacity, 2); chunks of the first and last object, 0 none.
         generation: int32, shape (capacity, 2); of the slot, raised whenever an object in
             it dies: a handle (or a snapshot of one) that outlived its object is known by it.
-        life: int32; of the id, raised whenever a page dies, for the same reason.
-        nr_maps: int32, shape (capacity, 2); mappings of each object that are open now.
-        nr_reclaims: int32; reclaims of the page in flight.
         nr_deferred: int32; references of dead objects that could not be dropped yet, for
             the frame's count was frozen by a mover.
-        moving: bool; isolated by a mover.
-        nr_pages: pages in use.
     """
 
-    __slots__ = (
-        "_free_ids",
-        "_id_at",
-        "_nr_ids",
-        "chunks",
-        "generation",
-        "life",
-        "moving",
-        "nr_deferred",
-        "nr_maps",
-        "nr_pages",
-        "nr_reclaims",
-        "pfn",
-    )
+    _EMPTY: ClassVar[dict[str, int]] = {**PoolPages._EMPTY, "generation": 1, "nr_deferred": 0}
 
     def __init__(self, nr_frames: int) -> None:
         """No pages yet, on a machine of `nr_frames` frames."""
-        self._id_at = np.zeros(nr_frames, dtype=np.int32)  # id + 1: zeros cost no memory
-        self._free_ids: list[int] = []
-        self._nr_ids = 0
-        self.nr_pages = 0
-        self.pfn: NDArray[np.int64] = np.full(_FIRST_CAPACITY, -1, dtype=np.int64)
-        self.chunks: NDArray[np.uint8] = np.zeros((_FIRST_CAPACITY, 2), dtype=np.uint8)
-        self.generation: NDArray[np.int32] = np.ones((_FIRST_CAPACITY, 2), dtype=np.int32)
-        self.life: NDArray[np.int32] = np.zeros(_FIRST_CAPACITY, dtype=np.int32)
-        self.nr_maps: NDArray[np.int32] = np.zeros((_FIRST_CAPACITY, 2), dtype=np.int32)
-        self.nr_reclaims: NDArray[np.int32] = np.zeros(_FIRST_CAPACITY, dtype=np.int32)
-        self.nr_deferred: NDArray[np.int32] = np.zeros(_FIRST_CAPACITY, dtype=np.int32)
-        self.moving: Mask = np.zeros(_FIRST_CAPACITY, dtype=np.bool_)
+        super().__init__(nr_frames, 2)
+        self.generation: NDArray[np.int32] = np.ones(self.chunks.shape, dtype=np.int32)
+        self.nr_deferred: NDArray[np.int32] = np.zeros(len(self.pfn), dtype=np.int32)
 
-    def add(self, pfn: int) -> int:
-        """Take an id for the page at `pfn`; most recently freed ids first."""
-        if self._free_ids:
-            page_id = self._free_ids.pop()
-        else:
-            page_id = self._nr_ids
-            self._reserve(page_id + 1)
-            self._nr_ids += 1
-        self.pfn[page_id] = pfn
-        self._id_at[pfn] = page_id + 1
-        self.nr_pages += 1
-        return page_id
+    def nr_free_chunks(self, page_id: int) -> int:
+        """Chunks that another object could take on a page, 0 if it has two."""
+        return nr_free_chunks(*self.chunks[page_id].tolist())
 
-    def add_many(self, pfns: Pfns) -> PageIds:
-        """Take fresh ids for many pages, ascending in the order given, shape (n,)."""
-        page_ids = np.arange(self._nr_ids, self._nr_ids + len(pfns), dtype=np.int64)
-        self._reserve(self._nr_ids + len(pfns))
-        self._nr_ids += len(pfns)
-        self.pfn[page_ids] = pfns
-        self._id_at[pfns] = page_ids + 1
-        self.nr_pages += len(pfns)
-        return page_ids
+    def nr_free_chunks_many(self, page_ids: PageIds) -> NDArray[np.int64]:
+        """`nr_free_chunks` for many pages, shape (n,)."""
+        chunks = self.chunks[page_ids]
+        free = NCHUNKS - 1 - chunks.sum(axis=1, dtype=np.int64)
+        return np.where((chunks != 0).all(axis=1), 0, free)
 
-    def remove(self, page_id: int) -> None:
-        """Give the id of a page without objects back."""
-        self._id_at[self.pfn.item(page_id)] = 0
-        self.pfn[page_id] = -1
-        self.moving[page_id] = False
-        self.life[page_id] = (self.life.item(page_id) + 1) & _LIFE_MASK
-        self._free_ids.append(page_id)
-        self.nr_pages -= 1
+    def offset(self, page_id: int, slot: int) -> int:
+        """Byte in the page at which an object starts."""
+        return slot_offset(slot, self.chunks.item(page_id, slot))
 
-    def repoint(self, page_ids: PageIds, targets: Pfns) -> None:
-        """The pages are at `targets` now.  Sources and targets may overlap."""
-        self._id_at[self.pfn[page_ids]] = 0
-        self.pfn[page_ids] = targets
-        self._id_at[targets] = page_ids + 1
-
-    def id_at(self, pfn: int) -> int:
-        """Id of the page at `pfn`, or NO_PAGE; a pfn outside the machine has none."""
-        return self._id_at.item(pfn) - 1 if 0 <= pfn < len(self._id_at) else NO_PAGE
-
-    def ids_at(self, pfns: Pfns) -> PageIds:
-        """Ids of the pages at `pfns`, NO_PAGE where there is none, shape (n,)."""
-        return self._id_at[pfns].astype(np.int64) - 1
-
-    def in_use(self) -> PageIds:
-        """Ids of all pages, ascending."""
-        return np.flatnonzero(self.pfn[: self._nr_ids] >= 0)
-
-    def private(self, page_id: int) -> int:
-        """What the pool pins the page with: its id and the id's life, in one int."""
-        return self.life.item(page_id) << _ID_BITS | page_id
-
-    def privates(self, page_ids: PageIds) -> NDArray[np.int64]:
-        """`private` for many pages, shape (n,)."""
-        return self.life[page_ids].astype(np.int64) << _ID_BITS | page_ids
-
-    def from_privates(self, privates: NDArray[np.int64]) -> tuple[PageIds, Mask]:
-        """Ids that the privates name, and whether those pages are still the same ones."""
-        page_ids = privates & ((1 << _ID_BITS) - 1)
-        return page_ids, (self.life[page_ids] == privates >> _ID_BITS) & (self.pfn[page_ids] >= 0)
-
-    def is_quiet(self, page_ids: PageIds) -> Mask:
-        """Which pages are neither mapped nor under reclaim, shape (n,)."""
-        nr_users = self.nr_maps[page_ids].sum(axis=1) + self.nr_reclaims[page_ids]
-        quiet: Mask = nr_users == 0
-        return quiet
+    def offsets(self, page_ids: PageIds, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Bytes at which objects start in their pages, shape (n,)."""
+        nr_bytes = self.chunks[page_ids, slots].astype(np.int64) << CHUNK_SHIFT
+        return np.where(slots == FIRST, HEADER_NR_BYTES, PAGE_SIZE - nr_bytes)
 
     def nr_own_references(self, page_ids: PageIds) -> NDArray[np.int64]:
         """References that the pool accounts for: live objects, and reclaims in flight.
@@ -162,37 +74,12 @@ class ZbudPages:
         )
 
     def check(self) -> None:
-        """Run Z1, Z5 and Z6 of `ZbudPool`.
+        """Run Z1, Z5 and the number of pages of Z6 of `ZbudPool`.
 
         Raises:
             InvariantError: one does not hold.
         """
-        ids = self.in_use()
-        require(
-            len(ids) == self.nr_pages,
-            "Z6 pages_nr is not the number of pages",
-            pages_nr=self.nr_pages,
-        )
-        require(
-            bool((self.ids_at(self.pfn[ids]) == ids).all()),
-            "Z1 a frame does not lead back to its page",
-        )
-        require(np.count_nonzero(self._id_at) == len(ids), "Z1 a frame leads to no page")
-        require(bool((self.chunks[ids].sum(axis=1) < 64).all()), "Z5 two objects overlap")
-        unused = np.ones(len(self.pfn), dtype=np.bool_)
-        unused[ids] = False
-        require(not self.chunks[unused].any(), "Z5 an object without a page")
-
-    def _reserve(self, nr_ids: int) -> None:
-        capacity = len(self.pfn)
-        if nr_ids <= capacity:
-            return
-        more = max(nr_ids, 2 * capacity) - capacity
-        self.pfn = np.concatenate((self.pfn, np.full(more, -1, dtype=np.int64)))
-        self.chunks = np.concatenate((self.chunks, np.zeros((more, 2), dtype=np.uint8)))
-        self.generation = np.concatenate((self.generation, np.ones((more, 2), dtype=np.int32)))
-        self.life = np.concatenate((self.life, np.zeros(more, dtype=np.int32)))
-        self.nr_maps = np.concatenate((self.nr_maps, np.zeros((more, 2), dtype=np.int32)))
-        self.nr_reclaims = np.concatenate((self.nr_reclaims, np.zeros(more, dtype=np.int32)))
-        self.nr_deferred = np.concatenate((self.nr_deferred, np.zeros(more, dtype=np.int32)))
-        self.moving = np.concatenate((self.moving, np.zeros(more, dtype=np.bool_)))
+        self.check_ids("Z1", "Z6")
+        overlapping = self.chunks.sum(axis=1) >= NCHUNKS
+        require(not overlapping[self.in_use()].any(), "Z5 two objects overlap")
+        require(not self.chunks[self.has_no_page()].any(), "Z5 an object without a page")

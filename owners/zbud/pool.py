@@ -6,7 +6,7 @@ the header's under_reclaim flag is gone.
     references of a page = live objects + reclaims in flight + outsiders (a mover, a walker)
 
 The allocation's own reference is the first object's; the second adds one.  The lists
-follow the objects, the page follows the references: an emptied page that somebody still
+follow the objects, the page follows the references: an emptied page that an outsider still
 holds is on no list but alive.
 
 Kernel counterpart: mm/zbud.c of v3.11 with patches 1, 3 and 4 of that series.  Kept as
@@ -16,7 +16,10 @@ on a handle snapshot after the object died (we look again, under the lock); `pag
 the page type staying on a page that only an outsider still holds, where the outsider's
 plain put would hand a typed page to the allocator (the author's later series moved that too).
 
-Owns:  the objects' places.  The bytes are in the frames (`owners.pool.zbud_bytes`).
+A mover may have frozen the count of a page (at the source, or not yet at the target); then an
+object can still be freed, and the drop of its reference waits until the pool is used again.
+
+Owns:  the objects' places.  The bytes are in the frames (`owners.pool.extents`).
 Cost:  alloc and free 3 to 5 us; `adopt` about 1 us per page.
 """
 
@@ -29,30 +32,31 @@ from numpy.typing import NDArray
 from mm.state.api import PageSource
 from mm.state.errno import Errno
 from mm.state.frames import MAPCOUNT_NONE, MAPCOUNT_ZBUD, FrameState
-from owners.forced_out import require_registered
-from owners.zbud.handles import HandleName, Handles
-from owners.zbud.layout import (
-    CHUNK_NR_BYTES,
-    CHUNK_SHIFT,
-    FIRST,
-    LAST,
-    MAX_OBJECT_NR_BYTES,
-    NCHUNKS,
-)
-from owners.zbud.objects import ZbudObjects
-from owners.zbud.owner import Coverage
-from owners.zbud.pages import NO_PAGE
+from owners.forced_out import require_registered, unpin
+from owners.pool.handles import HandleName, Handles
+from owners.pool.lists import BuddyLists
+from owners.pool.lock import PoolLock
+from owners.pool.objects import BuddyPool
+from owners.pool.owner import Coverage
+from owners.pool.pages import CHUNK_NR_BYTES, CHUNK_SHIFT, NO_PAGE
+from owners.zbud.handles import HandleForm, handle_form
+from owners.zbud.layout import FIRST, LAST, MAX_OBJECT_NR_BYTES, NCHUNKS, nr_chunks
+from owners.zbud.owner import ZbudOwner
+from owners.zbud.pages import ZbudPages
 from pinpage.errors import PinpageError, require
 from pinpage.registry import PinRegistry
 from pinpage.units import Mask, Pfns
 
 __all__ = ["ObjectCallback", "ZbudOps", "ZbudPool"]
 
+_MAX_GENERATION = 0x3FFFFFFF
 
-class ZbudPool(ZbudObjects):
+
+class ZbudPool(BuddyPool):
     """A pool of zbud pages: objects, reclaim, and adoption of pages that exist already.
 
     Attributes:
+        handles: the form of handle (read only).
         ops: what the pool's user does with objects that must go.
         nr_callback_failures: evict and unuse calls that failed.  The kernel forgets them.
 
@@ -67,6 +71,11 @@ class ZbudPool(ZbudObjects):
         Z8 a page under move is neither mapped nor under reclaim.
     """
 
+    kind = "zbud"
+    _MOST_NR_BYTES = MAX_OBJECT_NR_BYTES
+    _PAGE_TYPE = MAPCOUNT_ZBUD
+    _PAGE_LABEL = "Z2"
+
     def __init__(
         self,
         source: PageSource,
@@ -78,17 +87,56 @@ class ZbudPool(ZbudObjects):
         exclusive: bool = False,
         name: str = "zbud",
     ) -> None:
-        """An empty pool; `ops` may come later.  The rest as for `ZbudObjects`."""
-        super().__init__(
-            source,
-            registry=registry,
-            handles=handles,
-            coverage=coverage,
-            exclusive=exclusive,
-            name=name,
-        )
+        """An empty pool; with a registry, the owner is registered there.
+
+        Args:
+            source: where pages come from.
+            registry: where pages are pinned; None pins nothing.
+            handles: `indirect`, whose pages can move, or `address`, as v3.11.
+            ops: what to do with objects that must go; may come later.
+            coverage: what the owner offers; default `migrate` or, for address handles, `none`.
+            exclusive: False as patch 1: a page under reclaim takes new objects and may be
+                picked by a second reclaimer.  True: it is left alone by both.
+            name: of the owner.
+
+        Raises:
+            PinpageError: coverage `migrate` with handles that embed the frame.
+        """
+        self.pages = ZbudPages(source.frames.nr_frames)
+        self.handles: HandleForm = handle_form(handles, self.pages)
+        if coverage is None:
+            coverage = "migrate" if self.handles.movable else "none"
+        if coverage == "migrate" and not self.handles.movable:
+            raise PinpageError(
+                f"zbud: coverage='migrate' needs handles='indirect', not {handles!r}"
+            )
+        lock = PoolLock()
+        owner = ZbudOwner(name, self.pages, coverage, lock, self.unuse_page)
+        super().__init__(source, self.pages, BuddyLists(NCHUNKS - 1), owner, lock, registry)
+        self.exclusive = exclusive
         self.ops = ops if ops is not None else ZbudOps()
         self.nr_callback_failures = 0
+        self._deferred: list[int] = []
+
+    def free(self, handle: int) -> None:
+        """Forget an object; the page goes with its last reference.
+
+        Raises:
+            PinpageError: the handle names no object, or a mapped one.
+        """
+        with self.lock:
+            self._settle()
+            page_id, slot = self.handles.decode(handle)
+            self._require_unmapped(handle, self.pages.nr_maps.item(page_id, slot))
+            self.pages.chunks[page_id, slot] = 0
+            self.pages.generation[page_id, slot] = (
+                self.pages.generation.item(page_id, slot) % _MAX_GENERATION + 1
+            )
+            if self.pages.chunks[page_id].any():
+                self.lists.file(page_id, self.pages.nr_free_chunks(page_id))
+            else:
+                self.lists.forget(page_id)
+            self._put_or_defer(page_id)
 
     # Reclaim.
 
@@ -118,7 +166,7 @@ class ZbudPool(ZbudObjects):
         """Have both objects of a page brought back to ordinary memory (patch 4's do_reclaim).
 
         Returns:
-            Whether the pool let go of the page.  Failures are counted, not told, as posted.
+            Whether the page is gone.  Failures are counted and not returned, as posted.
         """
         life = self.pages.life.item(page_id)
         self._unuse(page_id)
@@ -141,6 +189,10 @@ class ZbudPool(ZbudObjects):
 
         The page moves to the LRU head first and stays on its lists: unless the pool is
         `exclusive`, it may gain an object, or a second reclaimer, meanwhile.
+
+        Args:
+            page_id: of a page of this pool.
+            callback: evicts or unuses one object.
 
         Yields:
             At each point where the pool lock is free and others may run; the last value
@@ -202,7 +254,7 @@ class ZbudPool(ZbudObjects):
         """Unuse what lies in frames to which the caller holds one reference each.
 
         That reference is dropped here, before the callbacks, as posted; a frame that is not
-        this pool's any more is only put.  Errors are counted, not told, as posted.
+        this pool's any more is only put.  Errors are counted and not returned, as posted.
 
         Returns:
             Which frames were freed by it, shape (n,).
@@ -230,7 +282,7 @@ class ZbudPool(ZbudObjects):
             Handles of the first and the last objects, 0 where there is none, shape (n,) each.
 
         Raises:
-            PinpageError: a frame that is not used, mapped, or somebody's; a size that does
+            PinpageError: a frame that is not used, mapped, or owned; a size that does
                 not fit.  Nothing has changed then.
 
         Cost: about 1 us per page, pins included.
@@ -241,7 +293,7 @@ class ZbudPool(ZbudObjects):
         with self.lock:
             page_ids = self.pages.add_many(pfns)
             self.pages.chunks[page_ids] = chunks
-            self.lists.adopt(page_ids, chunks)
+            self.lists.adopt(page_ids, self.pages.nr_free_chunks_many(page_ids))
             frames.mapcount[pfns] = MAPCOUNT_ZBUD
             frames.add_references(pfns, np.count_nonzero(chunks, axis=1) - 1)
         if self._registry is not None:
@@ -274,8 +326,9 @@ class ZbudPool(ZbudObjects):
         require(bool((np.abs(frames.refcount[pfns]) >= own).all()), "Z2 a reference is missing")
         require(bool((own > 0).all()), "Z6 a page without references of the pool")
         with_objects = ids[pages.chunks[ids].any(axis=1)]
-        self.lists.check(with_objects, pages.chunks[with_objects])
-        self._check_pins(ids)
+        free = pages.nr_free_chunks_many(with_objects)
+        self.lists.check(with_objects, free, ("Z3", "Z4"))
+        self._check_pins("Z7", pfns, pages.privates(ids))
         require(
             self.is_forced_out or bool((pages.is_quiet(ids) | ~pages.moving[ids]).all()),
             "Z8 a page under move is mapped or under reclaim",
@@ -298,27 +351,53 @@ class ZbudPool(ZbudObjects):
             )
         frames = self.source.frames
         plain = (frames.mapcount[pfns] == MAPCOUNT_NONE) | (frames.mapcount[pfns] == MAPCOUNT_ZBUD)
-        good = (
-            (frames.state[pfns] == FrameState.USED)
-            & plain
-            & (frames.refcount[pfns] >= 1)
-            & ~self.holds(pfns)
-        )
-        if not good.all():
-            raise PinpageError(
-                f"zbud: adopt: pfn {int(pfns[good.argmin()]):#x} is not a plain used frame"
-            )
-        if len(np.unique(pfns)) != len(pfns):
-            raise PinpageError("zbud: adopt: pfns must be without duplicates")
+        self._require_plain(pfns, plain & (frames.refcount[pfns] >= 1))
         return chunks.astype(np.uint8)
 
-    def _check_pins(self, page_ids: NDArray[np.int64]) -> None:
-        if self._registry is None or self.is_forced_out:
-            return
-        privates = self.pages.privates(page_ids).tolist()
-        for pfn, private in zip(self.pages.pfn[page_ids].tolist(), privates, strict=True):
-            mine = [pin.private for pin in self._registry.pins(pfn) if pin.owner is self.owner]
-            require(mine == [private], "Z7 a page is not pinned once, under its own key", pfn=pfn)
+    # Under the lock.
+
+    def _nr_chunks(self, nr_bytes: int) -> int:
+        return nr_chunks(nr_bytes)
+
+    def _decode(self, handle: int) -> tuple[int, int]:
+        return self.handles.decode(handle)
+
+    def _decode_many(self, handles: Handles) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self.handles.decode_many(handles)
+
+    def _place(self, page_id: int, chunks: int) -> int:
+        first, last = self.pages.chunks[page_id].tolist()
+        if first or last:  # the allocation's own reference is the first object's
+            self.source.get_page(self.pages.pfn.item(page_id))
+        slot = LAST if first else FIRST
+        self.pages.chunks[page_id, slot] = chunks
+        self.lists.file(page_id, self.pages.nr_free_chunks(page_id))
+        self.lists.touch(page_id)
+        return self.handles.encode(page_id, slot)
+
+    def _put_or_defer(self, page_id: int) -> None:
+        if self._is_whole(self.pages.pfn.item(page_id)):
+            self._put(page_id)
+        else:
+            self.pages.nr_deferred[page_id] += 1
+            self._deferred.append(page_id)
+
+    def _put(self, page_id: int) -> bool:
+        """Drop one of the pool's references; after the last one the page is not the pool's."""
+        pfn = self.pages.pfn.item(page_id)
+        if not self.pages.is_ours(page_id):
+            self.source.frames.mapcount[pfn] = MAPCOUNT_NONE
+            private = self.pages.private(page_id)
+            self.pages.remove(page_id)
+            if self._registry is not None:
+                unpin(self._registry, pfn, self.owner, private)
+        return self.source.put_page(pfn)
+
+    def _settle(self) -> None:
+        for _ in range(len(self._deferred)):
+            page_id = self._deferred.pop(0)
+            self.pages.nr_deferred[page_id] -= 1
+            self._put_or_defer(page_id)
 
 
 ObjectCallback = Callable[[ZbudPool, int], int]

@@ -32,7 +32,8 @@ from mm.move.design import Answer, Answers
 from mm.state.api import PageSource
 from mm.state.frames import MAPCOUNT_ZBUD, FrameState
 from owners.zbud.pool import ZbudPool
-from pinpage.migrate import MoveReport, TargetSource
+from pinpage.move.report import MoveReport
+from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns
 
@@ -40,19 +41,24 @@ __all__ = ["ZbudReclaim"]
 
 
 class ZbudReclaim:
-    """Implements `mm.move.design.Design` for frames of zbud pools, and of nobody else."""
+    """Implements `mm.move.design.Design` for frames of zbud pools, and for no other."""
 
     name = "zbud-reclaim"
 
     def __init__(self, source: PageSource, pools: Sequence[ZbudPool]) -> None:
-        """`pools` is read at every call: a pool that joins the list later is known."""
+        """`pools` is read at every call: a pool that joins the list later is known.
+
+        Args:
+            source: the machine's frames.
+            pools: read at every call: one that joins the list later is known.
+        """
         self._source = source
         self._pools = pools
         self._nr_callbacks = 0
 
     @property
     def lock_acquisitions(self) -> int:
-        """Pool locks taken so far, by anybody."""
+        """Pool locks taken so far, by any caller."""
         return sum(pool.lock.acquisitions for pool in self._pools)
 
     @property
@@ -61,12 +67,21 @@ class ZbudReclaim:
         return self._nr_callbacks
 
     def claims(self, start: int, stop: int) -> Mask:
-        """Frames typed zbud."""
+        """Frames typed zbud.
+
+        Args:
+            start, stop: the frames, the last one not included.
+        """
         is_zbud: Mask = self._source.frames.mapcount[start:stop] == MAPCOUNT_ZBUD
         return is_zbud
 
     def ask(self, pfns: Pfns, mode: Mode) -> tuple[Answers, NDArray[np.uint8]]:
-        """RELEASE for frames typed zbud: a look without locks, and so only a hint."""
+        """RELEASE for frames typed zbud: a look without locks, and so only a hint.
+
+        Args:
+            pfns: which frames, shape (n,).
+            mode: how long the caller would wait.
+        """
         is_zbud = self._source.frames.mapcount[pfns] == MAPCOUNT_ZBUD
         answers = np.where(is_zbud, Answer.RELEASE, Answer.NO).astype(np.uint8)
         return answers, np.where(is_zbud, Reason.MOVED, Reason.NO_OWNER).astype(np.uint8)
@@ -77,7 +92,13 @@ class ZbudReclaim:
         return is_zbud.astype(np.uint8), ("unknown", "zbud")
 
     def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
-        """Nothing: the handles embed the frame."""
+        """Nothing: the handles embed the frame.
+
+        Args:
+            pfns: which frames, shape (n,).
+            targets: left alone.
+            mode: how long the caller would wait.
+        """
         return MoveReport(
             reasons=np.full(len(pfns), Reason.NO_CALLBACK, dtype=np.uint8),
             targets=np.full(len(pfns), -1, dtype=np.int64),
@@ -85,6 +106,10 @@ class ZbudReclaim:
 
     def release(self, pfns: Pfns, mode: Mode) -> NDArray[np.uint8]:
         """Isolate all, then reclaim one after the other (zbud_reclaim_pages).
+
+        Args:
+            pfns: which frames, shape (n,).
+            mode: how long the caller would wait.
 
         Returns:
             RELEASED where the frame is free; OWNER_BUSY where an object stayed, whatever the

@@ -4,8 +4,6 @@
     disk     A zram device as a file of bytes: what a file system, a database or an archive writes
              to
     stat     The statistics of a zram device, as its files in sysfs have them
-    store    Where the pages of a zram device are: the rows under their lock, and the counts with
-             them
     swap     A zram device as swap: page for page, slot n of the area is page n of the disk
     table    The table of a zram device: one row per page of the disk
     zram     zram: a disk in memory, compressed

@@ -12,7 +12,7 @@ from owners.arguments import instance, integer, octets
 from pinpage.errors import PinpageError, require
 from pinpage.units import PAGE_SIZE
 
-__all__ = ["BackingStore", "Blocks", "BytesBacking", "FileBacking"]
+__all__ = ["BackingBlocks", "BackingStore", "BytesBacking", "FileBacking"]
 
 
 class BackingStore(Protocol):
@@ -26,14 +26,19 @@ class BackingStore(Protocol):
         """One block, 4096 bytes.  May raise OSError."""
 
     def write(self, block: int, page: bytes) -> None:
-        """Write one block.  May raise OSError."""
+        """Write one block.  May raise OSError.
+
+        Args:
+            block: which.
+            page: its 4096 bytes.
+        """
 
 
 class BytesBacking:
     """Blocks in a bytearray, which the caller may look at."""
 
     def __init__(self, data: bytearray) -> None:
-        """As many blocks as `data` has room for.
+        """As many blocks as fit `data`.
 
         Raises:
             PinpageError: not even one, or bytes that cannot be written to.
@@ -75,7 +80,7 @@ class FileBacking:
         """Open a file that exists and has its size.
 
         Raises:
-            PinpageError: it has no room for a block.
+            PinpageError: it is smaller than a block.
             OSError: it cannot be opened for reading and writing.
         """
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -143,7 +148,7 @@ class FileBacking:
         self.close()
 
 
-class Blocks:
+class BackingBlocks:
     """Which blocks are in use.  Block 0 never is: the kernel's 0 means none.
 
     Attributes:
@@ -168,7 +173,7 @@ class Blocks:
 
     def free(self, block: int) -> None:
         """Give a block back."""
-        require(block > 0 and self._used[block], "D4 a block is freed that is not in use")
+        require(block > 0 and self._used[block], "ZR4 a block is freed that is not in use")
         self._used[block] = 0
         self.nr_used -= 1
 

@@ -27,7 +27,7 @@ class ZramDisk(io.RawIOBase):
         zram: the device.
         nr_bytes: size of the disk.
 
-    Context: two disks over one device may be used at once; whoever writes parts of one page
+    Context: two disks over one device may be used at once; a caller who writes parts of one page
     from two threads sees to that himself, as with a real disk.
     """
 
@@ -40,6 +40,10 @@ class ZramDisk(io.RawIOBase):
 
     def pread(self, offset: int, nr_bytes: int) -> bytes:
         """Bytes from `offset` on, fewer at the end of the disk.
+
+        Args:
+            offset: first byte of the disk.
+            nr_bytes: at most that many.
 
         Raises:
             PinpageError: a negative offset or number of bytes; or the disk is closed.
@@ -58,6 +62,10 @@ class ZramDisk(io.RawIOBase):
 
     def pwrite(self, offset: int, data: bytes) -> int:
         """Write bytes at `offset`; how many: fewer at the end of the disk or of memory.
+
+        Args:
+            offset: first byte of the disk.
+            data: the bytes.
 
         Raises:
             PinpageError: a negative offset, or no bytes; or the disk is closed.
@@ -79,7 +87,7 @@ class ZramDisk(io.RawIOBase):
                 break
             done += len(part)
         if data and not done:
-            raise OSError(errno.ENOSPC, "zram disk: no room for another byte")
+            raise OSError(errno.ENOSPC, "zram disk: no space for another byte")
         return done
 
     def _require_open(self) -> None:
@@ -102,6 +110,10 @@ class ZramDisk(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to a byte; beyond the end is allowed, as in any file.
+
+        Args:
+            offset: in bytes, from where `whence` says.
+            whence: SEEK_SET, SEEK_CUR or SEEK_END.
 
         Raises:
             PinpageError: before the first byte, or from no place; or the disk is closed.

@@ -1,7 +1,7 @@
 """A zram device as swap: page for page, slot n of the area is page n of the disk.
 
 It stands where frontswap stands, because that is where swap asks and takes no for an answer:
-a page that zram has no room for goes to the area's own disk, as it goes to the next swap
+a page that zram cannot hold goes to the area's own disk, as it goes to the next swap
 device of the list in the kernel, and comes back from there.
 """
 
@@ -21,12 +21,22 @@ class ZramSwap:
     """
 
     def __init__(self, zram: Zram, swap_type: int) -> None:
-        """Serve one area; give it to `SwapArea` as its frontswap."""
+        """Serve one area; give it to `SwapArea` as its frontswap.
+
+        Args:
+            zram: the device.
+            swap_type: of the one area that it is.
+        """
         self.zram = zram
         self.swap_type = swap_type
 
     def store(self, swap_type: int, offset: int, page: bytes) -> bool:
-        """Keep a page; False when there is no room.  Called in reclaim, so never reclaims.
+        """Keep a page; False when it does not fit.  Called in reclaim, so never reclaims.
+
+        Args:
+            swap_type: of the area.
+            offset: slot of the area, page of the disk.
+            page: its 4096 bytes.
 
         Raises:
             PinpageError: another area's page.
@@ -39,6 +49,10 @@ class ZramSwap:
     def load(self, swap_type: int, offset: int) -> bytes | None:
         """The page, or None if it is not here.
 
+        Args:
+            swap_type: of the area.
+            offset: slot of the area, page of the disk.
+
         Raises:
             PinpageError: another area's page.
         """
@@ -46,7 +60,12 @@ class ZramSwap:
         return self.zram.read_page(offset) if self.zram.is_stored(offset) else None
 
     def invalidate_page(self, swap_type: int, offset: int) -> None:
-        """The slot is free (swap_slot_free_notify)."""
+        """The slot is free (swap_slot_free_notify).
+
+        Args:
+            swap_type: of the area.
+            offset: slot of the area, page of the disk.
+        """
         self._require_type(swap_type)
         if 0 <= offset < self.zram.nr_pages:
             self.zram.discard(offset)

@@ -1,7 +1,7 @@
 """The table of a zram device: one row per page of the disk.
 
 A row is empty, or says where its page is: a handle and a length; a word, for a page that
-repeats one; or a block of the backing store.  Its version changes with it, so that whoever
+repeats one; or a block of the backing store.  Its version changes with it, so that a reader who
 worked on a row without the lock can tell whether it is still the same page.
 
 Kernel counterpart: struct zram_table_entry and the flags of drivers/block/zram, v6.1.
@@ -34,7 +34,7 @@ class SlotFlag(enum.IntFlag):
     WRITTEN_BACK = 1 << 3
     """It is in the backing store; `element` is the block."""
     IDLE = 1 << 4
-    """Nobody has used it since it was marked."""
+    """Not used since it was marked."""
 
 
 class ZramTable:
@@ -67,7 +67,15 @@ class ZramTable:
         nr_bytes: int = 0,
         element: int = 0,
     ) -> None:
-        """Make a row say where its page is now."""
+        """Make a row say where its page is now.
+
+        Args:
+            slot: which row.
+            flags: what its page is; STORED is added.
+            handle: of its object.
+            nr_bytes: of its object.
+            element: the word that fills the page, or the block.
+        """
         self.handle[slot] = handle
         self.nr_bytes[slot] = nr_bytes
         self.flags[slot] = flags | SlotFlag.STORED
@@ -81,7 +89,12 @@ class ZramTable:
         self._touch(slot)
 
     def has(self, slot: int, flag: SlotFlag) -> bool:
-        """Whether a row has all of these flags."""
+        """Whether a row has all of these flags.
+
+        Args:
+            slot: which row.
+            flag: all of these flags.
+        """
         return self.flags.item(slot) & flag == flag
 
     def with_flags(self, flags: SlotFlag, but_not: SlotFlag = SlotFlag.NONE) -> NDArray[np.int64]:
@@ -89,7 +102,7 @@ class ZramTable:
         return np.flatnonzero((self.flags & (flags | but_not)) == int(flags))
 
     def check(self) -> None:
-        """Run D1 of `Zram`.
+        """Run ZR1 of `Zram`.
 
         Raises:
             InvariantError: it does not hold.
@@ -99,13 +112,14 @@ class ZramTable:
         elsewhere = (flags & (SlotFlag.SAME | SlotFlag.WRITTEN_BACK)) != 0
         in_pool = self.handle != NO_HANDLE
         require(
-            bool((in_pool == (stored & ~elsewhere)).all()), "D1 a page is in no place, or in two"
+            bool((in_pool == (stored & ~elsewhere)).all()), "ZR1 a page is in no place, or in two"
         )
-        require(bool(((self.nr_bytes > 0) == in_pool).all()), "D1 a length without an object")
+        require(bool(((self.nr_bytes > 0) == in_pool).all()), "ZR1 a length without an object")
         require(
-            bool(((flags & SlotFlag.HUGE) == 0)[~in_pool].all()), "D1 a huge page without an object"
+            bool(((flags & SlotFlag.HUGE) == 0)[~in_pool].all()),
+            "ZR1 a huge page without an object",
         )
-        require(not flags[~stored].any(), "D1 an empty row has flags")
+        require(not flags[~stored].any(), "ZR1 an empty row has flags")
 
     def _touch(self, slot: int) -> None:
         self.version[slot] = (self.version.item(slot) + 1) & 0x7FFFFFFF

@@ -3,11 +3,14 @@
     write      same-filled: a word; else compress: an object, or the page itself if that is
                no smaller than the huge class allows
     read       back again; from the backing store what was written back
-    discard    nobody will ask again
+    discard    the page will not be asked for again
     writeback  idle or incompressible pages to the backing store, and out of memory
 
-The pages of its pool are pinned and move as any zsmalloc page does; zram is never told.
+The pages of its pool are pinned and move as any zsmalloc page does; zram does not notice.
 A write that fails leaves the page as it was.
+
+Every change of a row goes through `_install` or `_forget`, which keep table, pool, blocks and
+counters in step; both run under the device's lock and call nothing back.
 
 Kernel counterpart: drivers/block/zram of v6.1.  Not kept: one compressor stream per CPU,
 recompression (6.2), deduplication; reads and writes complete at once.
@@ -17,6 +20,7 @@ backing store.  Nothing may be read or written from within a move of the pool's 
 """
 
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
@@ -24,16 +28,17 @@ import numpy as np
 
 from mm.state.api import PageSource
 from mm.state.errno import Errno
+from mm.state.gfp import Gfp
 from owners.arguments import integer, octets
 from owners.compress import Compressor
-from owners.pool.wait import read_when_still
-from owners.zram.backing import BackingStore
-from owners.zram.stat import ZramBdStat, ZramIoStat, ZramMmStat
-from owners.zram.store import ZramStore
-from owners.zram.table import SlotFlag
+from owners.pool.owner import MoveCoverage
+from owners.pool.wait import read_when_still, write_when_still
+from owners.zram.backing import BackingBlocks, BackingStore
+from owners.zram.stat import ZramBdStat, ZramCounters, ZramIoStat, ZramMmStat
+from owners.zram.table import NO_HANDLE, SlotFlag, ZramTable
 from owners.zsmalloc.classes import huge_class_nr_bytes
-from owners.zsmalloc.owner import ZsCoverage
-from pinpage.errors import PinpageError
+from owners.zsmalloc.pool import ZsPool
+from pinpage.errors import PinpageError, require
 from pinpage.registry import PinRegistry
 from pinpage.units import PAGE_SHIFT, PAGE_SIZE
 
@@ -42,6 +47,8 @@ __all__ = ["WritebackOf", "Zram"]
 WritebackOf: TypeAlias = Literal["idle", "huge", "huge_idle"]
 """Which pages `Zram.writeback` takes."""
 
+_ATOMIC_GFP = Gfp.KSWAPD_RECLAIM | Gfp.NOWARN | Gfp.HIGHMEM | Gfp.MOVABLE
+_WAITING_GFP = Gfp.NOIO | Gfp.HIGHMEM | Gfp.MOVABLE
 _WORD = struct.Struct("<Q")
 _ZEROS = bytes(PAGE_SIZE)
 _TO_WRITE_BACK: dict[str, SlotFlag] = {
@@ -51,17 +58,21 @@ _TO_WRITE_BACK: dict[str, SlotFlag] = {
 }
 
 
-class Zram(ZramStore):
+class Zram:
     """One device.
 
     Attributes:
         compressor: of its pages.
+        nr_pages: of the disk.
+        pool: where the objects are.
+        counters: what has happened so far.
+        lock: of rows, blocks and counters; the pool's lock is taken inside it.
 
     Invariants, run by `check`:
-        D1 a page is in one place: object, word or block; an empty row says nothing.
-        D2 each object of the pool is named by one row.
-        D3 the counters are the sums of the rows.
-        D4 each block in use is named by one row.
+        ZR1 a page is in one place: object, word or block; an empty row says nothing.
+        ZR2 each object of the pool is named by one row.
+        ZR3 the counters are the sums of the rows.
+        ZR4 each block in use is named by one row.
     """
 
     def __init__(
@@ -71,7 +82,7 @@ class Zram(ZramStore):
         nr_pages: int,
         *,
         registry: PinRegistry | None = None,
-        coverage: ZsCoverage = "migrate",
+        coverage: MoveCoverage = "migrate",
         mem_limit: int = 0,
         backing: BackingStore | None = None,
         name: str = "zram",
@@ -91,16 +102,31 @@ class Zram(ZramStore):
         Raises:
             PinpageError: no pages, or a negative limit.
         """
-        super().__init__(
-            source,
-            nr_pages,
-            registry=registry,
-            coverage=coverage,
-            mem_limit=mem_limit,
-            backing=backing,
-            name=name,
-        )
+        _mem_limit_pages(mem_limit)  # before a pool registers
+        if integer("zram", "nr_pages", nr_pages) < 1:
+            raise PinpageError(f"zram: nr_pages={nr_pages}: a disk has at least one page")
+        self.nr_pages = nr_pages
+        self.pool = ZsPool(source, registry=registry, coverage=coverage, name=name)
         self.compressor = compressor
+        self.counters = ZramCounters()
+        self.lock = threading.Lock()
+        self._table = ZramTable(nr_pages)
+        self._backing = backing
+        self._blocks = BackingBlocks(backing.nr_blocks if backing is not None else 0)
+        self._mem_limit_nr_pages = 0
+        self.mem_limit = mem_limit
+
+    @property
+    def mem_limit(self) -> int:
+        """Most memory that the pool may use, in bytes; 0 for no limit.  May be changed.
+
+        Rounded up to pages.  Lowering it frees nothing: writes fail until enough is free.
+        """
+        return self._mem_limit_nr_pages << PAGE_SHIFT
+
+    @mem_limit.setter
+    def mem_limit(self, nr_bytes: int) -> None:
+        self._mem_limit_nr_pages = _mem_limit_pages(nr_bytes)
 
     # The block device.
 
@@ -152,6 +178,10 @@ class Zram(ZramStore):
 
     def discard(self, slot: int, count: int = 1) -> None:
         """Forget pages; they read as zeros from now on.
+
+        Args:
+            slot: the first page.
+            count: how many.
 
         Raises:
             PinpageError: no such pages.
@@ -328,7 +358,7 @@ class Zram(ZramStore):
         return done
 
     def _is_still(self, slot: int, version: int, wanted: SlotFlag) -> bool:
-        """Whether a row is what we read, in memory, and wanted still (idle: nobody used it)."""
+        """Whether a row is what we read, in memory, and wanted still (idle: not used meanwhile)."""
         return (
             self._table.version.item(slot) == version
             and self._table.has(slot, wanted | SlotFlag.STORED)
@@ -342,3 +372,114 @@ class Zram(ZramStore):
             with self.lock:
                 self.counters.invalid_io += 1
             raise PinpageError(f"zram: pages {slot}..{slot + count} of a disk of {self.nr_pages}")
+
+    # Objects.
+
+    def _store_object(self, data: bytes, *, may_reclaim: bool) -> int:
+        """An object with these bytes that no row names yet; its handle, or ENOMEM."""
+        handle = self.pool.alloc(len(data), _ATOMIC_GFP)
+        if handle == Errno.ENOMEM and may_reclaim:
+            handle = self.pool.alloc(len(data), _WAITING_GFP)
+        if handle < 0:
+            return Errno.ENOMEM
+        nr_pages = self.pool.pages_nr
+        with self.lock:
+            self.counters.used_max_nr_pages = max(self.counters.used_max_nr_pages, nr_pages)
+        if self._mem_limit_nr_pages and nr_pages > self._mem_limit_nr_pages:
+            self.pool.free(handle)
+            return Errno.ENOMEM
+        try:
+            write_when_still(self.pool, handle, data)
+        except BaseException:
+            self.pool.free(handle)
+            raise
+        return handle
+
+    # Rows, under the lock.
+
+    def _install(
+        self,
+        slot: int,
+        flags: SlotFlag,
+        *,
+        handle: int = NO_HANDLE,
+        nr_bytes: int = 0,
+        element: int = 0,
+    ) -> None:
+        """The row's page is here now, and nowhere else."""
+        self._forget(slot)
+        self._table.fill(slot, flags, handle=handle, nr_bytes=nr_bytes, element=element)
+        counters = self.counters
+        counters.pages_stored += 1
+        counters.compr_data_size += nr_bytes
+        counters.same_pages += bool(flags & SlotFlag.SAME)
+        counters.huge_pages += bool(flags & SlotFlag.HUGE)
+        counters.huge_pages_since += bool(flags & SlotFlag.HUGE)
+
+    def _forget(self, slot: int) -> bool:
+        """Empty a row, with what it names; whether there was anything (zram_free_page)."""
+        table, counters = self._table, self.counters
+        flags = SlotFlag(table.flags.item(slot))
+        if not flags:
+            return False
+        handle = table.handle.item(slot)
+        if handle != NO_HANDLE:
+            self.pool.free(handle)
+            counters.compr_data_size -= table.nr_bytes.item(slot)
+        elif flags & SlotFlag.WRITTEN_BACK:
+            self._blocks.free(table.element.item(slot))
+        counters.pages_stored -= 1
+        counters.same_pages -= bool(flags & SlotFlag.SAME)
+        counters.huge_pages -= bool(flags & SlotFlag.HUGE)
+        table.clear(slot)
+        return True
+
+    # Checks.
+
+    def check(self) -> None:
+        """Run ZR1..ZR4, and all of the pool's.
+
+        Raises:
+            InvariantError: one does not hold.
+        """
+        self.pool.check()
+        with self.lock:
+            self._table.check()
+            self._check_objects()
+            self._check_counters()
+            written = self._table.with_flags(SlotFlag.WRITTEN_BACK | SlotFlag.STORED)
+            blocks = sorted(self._table.element[written].tolist())
+            require(blocks == self._blocks.in_use(), "ZR4 a block is in use by no row, or by two")
+
+    def _check_objects(self) -> None:
+        handles = self._table.handle[self._table.handle != NO_HANDLE].tolist()
+        require(len(set(handles)) == len(handles), "ZR2 two rows name one object")
+        require(
+            len(handles) == self.pool.handles.nr_handles, "ZR2 an object that no row names",
+            rows=len(handles), objects=self.pool.handles.nr_handles,
+        )  # fmt: skip
+        for handle in handles:
+            require(self.pool.is_live(handle), "ZR2 a row names no object", handle=handle)
+
+    def _check_counters(self) -> None:
+        table, counters = self._table, self.counters
+        stored = table.with_flags(SlotFlag.STORED)
+        expected = (
+            len(stored),
+            int(table.nr_bytes.sum()),
+            len(table.with_flags(SlotFlag.SAME | SlotFlag.STORED)),
+            len(table.with_flags(SlotFlag.HUGE | SlotFlag.STORED)),
+        )
+        kept = (
+            counters.pages_stored, counters.compr_data_size, counters.same_pages,
+            counters.huge_pages,
+        )  # fmt: skip
+        require(
+            kept == expected, "ZR3 counters are not the sums of the rows", kept=kept, rows=expected
+        )
+
+
+def _mem_limit_pages(nr_bytes: int) -> int:
+    if integer("zram", "mem_limit", nr_bytes) < 0:
+        raise PinpageError(f"zram: mem_limit={nr_bytes}: give bytes, or 0 for no limit")
+    return -(-nr_bytes >> PAGE_SHIFT)

@@ -78,7 +78,7 @@ class SizeClass:
         return 0 if self.is_huge else HANDLE_NR_BYTES
 
     @property
-    def room(self) -> int:
+    def user_nr_bytes(self) -> int:
         """Bytes of an object that are the user's."""
         return self.nr_bytes - self.header_nr_bytes
 

@@ -1,4 +1,4 @@
-"""Fullness groups: where a zspage with room for one more object is found.
+"""Fullness groups: where a zspage with a free object is found.
 
 Each class keeps its zspages in lists by how full they are.  New objects go to the almost full
 ones first, so that the almost empty ones drain; compaction empties those into the others.
@@ -66,21 +66,39 @@ class FullnessGroups:
         self.nr_used: NDArray[np.int64] = np.zeros(NR_SIZES, dtype=np.int64)
 
     def file(self, size_class: SizeClass, zspage: int, inuse: int) -> None:
-        """A zspage joins the list that its number of objects names."""
+        """A zspage joins the list that its number of objects names.
+
+        Args:
+            size_class: of the zspage.
+            zspage: its id.
+            inuse: objects in it.
+        """
         group = fullness(inuse, size_class.nr_objects)
         self._lists[size_class.index][group][zspage] = None
         self.nr_zspages[size_class.index] += 1
         self.nr_used[size_class.index] += inuse
 
     def unfile(self, size_class: SizeClass, zspage: int, inuse: int) -> None:
-        """It leaves that list."""
+        """It leaves that list.
+
+        Args:
+            size_class: of the zspage.
+            zspage: its id.
+            inuse: objects in it.
+        """
         group = fullness(inuse, size_class.nr_objects)
         del self._lists[size_class.index][group][zspage]
         self.nr_zspages[size_class.index] -= 1
         self.nr_used[size_class.index] -= inuse
 
     def refile(self, size_class: SizeClass, zspage: int, before: int, after: int) -> None:
-        """Its number of objects has changed (fix_fullness_group)."""
+        """Its number of objects has changed (fix_fullness_group).
+
+        Args:
+            size_class: of the zspage.
+            zspage: its id.
+            before, after: objects in it.
+        """
         old = fullness(before, size_class.nr_objects)
         new = fullness(after, size_class.nr_objects)
         if old != new:
@@ -89,7 +107,7 @@ class FullnessGroups:
             lists[new][zspage] = None
         self.nr_used[size_class.index] += after - before
 
-    def with_room(self, size_class: SizeClass) -> Iterator[int]:
+    def with_free_object(self, size_class: SizeClass) -> Iterator[int]:
         """Zspages that a new object may go to, the best first."""
         yield from self.members(size_class, Fullness.ALMOST_FULL)
         yield from self.members(size_class, Fullness.ALMOST_EMPTY)
@@ -100,11 +118,21 @@ class FullnessGroups:
         yield from self.members(size_class, Fullness.ALMOST_FULL)
 
     def members(self, size_class: SizeClass, group: Fullness) -> Iterator[int]:
-        """Zspages of one list, last in first."""
+        """Zspages of one list, last in first.
+
+        Args:
+            size_class: which class.
+            group: which list of it.
+        """
         return reversed(self._lists[size_class.index][group])
 
     def nr_members(self, size_class: SizeClass, group: Fullness) -> int:
-        """How many zspages one list has."""
+        """How many zspages one list has.
+
+        Args:
+            size_class: which class.
+            group: which list of it.
+        """
         return len(self._lists[size_class.index][group])
 
     def nr_freeable_pages(self, size_class: SizeClass) -> int:
@@ -115,7 +143,11 @@ class FullnessGroups:
         return nr_wasted // size_class.nr_objects * size_class.nr_pages
 
     def check(self, size_class: SizeClass, inuse: dict[int, int]) -> None:
-        """Run A6 of `ZsPool` for a class, given its zspages and their numbers of objects.
+        """Run ZS6 of `ZsPool` for a class, given its zspages and their numbers of objects.
+
+        Args:
+            size_class: which class.
+            inuse: objects in each zspage of the class, by id.
 
         Raises:
             InvariantError: it does not hold.
@@ -124,13 +156,13 @@ class FullnessGroups:
             expected = {z for z, n in inuse.items() if fullness(n, size_class.nr_objects) == group}
             require(
                 set(self.members(size_class, group)) == expected,
-                "A6 a zspage is on the wrong list",
+                "ZS6 a zspage is on the wrong list",
                 size=size_class.nr_bytes,
                 group=group.name,
             )
         index = size_class.index
         require(
             self.nr_zspages[index] == len(inuse) and self.nr_used[index] == sum(inuse.values()),
-            "A6 the counts of a class",
+            "ZS6 the counts of a class",
             size=size_class.nr_bytes,
         )

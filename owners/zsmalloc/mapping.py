@@ -10,7 +10,7 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from mm.state.contents import Contents
-from owners.zsmalloc.pieces import Piece, read_pieces, view_of, write_pieces
+from owners.pool.pieces import Piece, read_pieces, view_of, write_pieces
 
 __all__ = ["MapMode", "ZsMapping"]
 
@@ -31,7 +31,7 @@ class ZsMapping:
     Attributes:
         handle: of the object.
         mode: what it was mapped for.
-        view: uint8[room], the object's bytes; read-only under mode RO.  In place, or, where
+        view: uint8[n], the object's bytes; read-only under mode RO.  In place, or, where
             the object straddles two pages, a copy that `unmap` writes back.
         is_open: False once unmapped; the view must not be used then.
     """
@@ -47,7 +47,14 @@ class ZsMapping:
     def open(
         cls, contents: Contents, handle: int, pieces: list[Piece], mode: MapMode
     ) -> "ZsMapping":
-        """Map the bytes of `pieces`; they must not move while the mapping is open."""
+        """Map the bytes of `pieces`; they must not move while the mapping is open.
+
+        Args:
+            contents: of the frames.
+            handle: of the object.
+            pieces: its bytes, which must not move while the mapping is open.
+            mode: what the mapper will do.
+        """
         view = view_of(contents, pieces)
         is_copy = view is None
         if view is None:

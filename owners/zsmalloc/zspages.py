@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from owners.zsmalloc.classes import MAX_ZSPAGE_NR_PAGES, SizeClass
 from pinpage.errors import require
+from pinpage.owner import Verdict, Verdicts
 from pinpage.units import Mask, Pfns
 
 __all__ = ["NO_PFN", "ZsPageIds", "Zspages"]
@@ -48,7 +49,7 @@ class Zspages:
         first_free: int32; index of the first free object, or how many fit when it is full.
         nr_maps: int32; mappings of its objects that are open, and one while it is half made.
         moving: bool, shape (capacity, 4); pages isolated by a mover.
-        mover: int64; thread that isolated a page of it last, 0 for nobody yet.
+        mover: int64; thread that isolated a page of it last, 0 if none has yet.
         life: int32; raised when a zspage dies, so that a pin that outlived it is known.
         cell: int64, flat; slot of the handle, or ~(index of the next free one).
         nr_pages: pages of all zspages.
@@ -92,7 +93,12 @@ class Zspages:
     # Zspages.
 
     def add(self, size_class: SizeClass, pfns: Pfns) -> int:
-        """A zspage of the class on these frames, all its objects free; its id."""
+        """A zspage of the class on these frames, all its objects free; its id.
+
+        Args:
+            size_class: of its objects.
+            pfns: its frames, in order.
+        """
         free_ids = self._free_ids.setdefault(size_class.index, [])
         zspage = free_ids.pop() if free_ids else self._new_id(size_class)
         base = self.base.item(zspage)
@@ -132,7 +138,11 @@ class Zspages:
         return index
 
     def free_cell(self, zspage: int, index: int) -> None:
-        """The object is free: the first to be used again."""
+        """The object is free: the first to be used again.
+
+        Args:
+            zspage, index: the object's zspage, and its place there.
+        """
         self.cell[self.base.item(zspage) + index] = ~self.first_free.item(zspage)
         self.first_free[zspage] = index
         self.inuse[zspage] -= 1
@@ -177,18 +187,31 @@ class Zspages:
         quiet: Mask = self.nr_maps[page_ids >> _PLACE_BITS] == 0
         return quiet
 
+    def may_move(self, page_ids: ZsPageIds) -> Verdicts:
+        """What to answer a mover, shape (n,): AGAIN while an object of the zspage is mapped."""
+        return np.where(self.is_quiet(page_ids), Verdict.YES, Verdict.AGAIN).astype(np.uint8)
+
     def set_moving(self, page_ids: ZsPageIds, moving: bool) -> None:
-        """A mover, this thread, has the pages, or has let go of them."""
+        """A mover, this thread, has the pages, or has them no more.
+
+        Args:
+            page_ids: which pages.
+            moving: whether it has them.
+        """
         self.moving.reshape(-1)[page_ids] = moving
         if moving:
             self.mover[page_ids >> _PLACE_BITS] = threading.get_ident()
 
     def repoint(self, page_ids: ZsPageIds, targets: Pfns) -> None:
-        """The pages are at `targets` now; pages of one zspage may go in one batch."""
+        """The pages are at `targets` now; pages of one zspage may go in one batch.
+
+        Args:
+            page_ids, targets: page, and its new frame; shape (n,).
+        """
         self.pfn.reshape(-1)[page_ids] = targets
 
     def check(self, classes: tuple[SizeClass, ...]) -> None:
-        """Run A1, A4 and A5 of `ZsPool`.
+        """Run ZS1, ZS4 and ZS5 of `ZsPool`.
 
         Raises:
             InvariantError: one does not hold.
@@ -196,14 +219,14 @@ class Zspages:
         ids = self.in_use()
         used = self.pfn[ids]
         pfns = used[used != NO_PFN]
-        require(len(np.unique(pfns)) == len(pfns), "A1 a frame is in two pages")
-        require(len(pfns) == self.nr_pages, "A1 nr_pages", kept=self.nr_pages, found=len(pfns))
-        require(self.nr_pages == np.count_nonzero(self.pfn != NO_PFN), "A1 a page without zspage")
+        require(len(np.unique(pfns)) == len(pfns), "ZS1 a frame is in two pages")
+        require(len(pfns) == self.nr_pages, "ZS1 nr_pages", kept=self.nr_pages, found=len(pfns))
+        require(self.nr_pages == np.count_nonzero(self.pfn != NO_PFN), "ZS1 a page without zspage")
         for zspage in ids.tolist():
             size_class = classes[self.class_index.item(zspage)]
             require(
                 len(self.pfns(zspage)) == size_class.nr_pages,
-                "A1 a zspage has not the pages of its class",
+                "ZS1 a zspage has not the pages of its class",
                 zspage=zspage,
             )
             self._check_cells(zspage, size_class.nr_objects)
@@ -211,17 +234,17 @@ class Zspages:
     def _check_cells(self, zspage: int, nr_objects: int) -> None:
         cells = self.cells(zspage, nr_objects)
         nr_used, inuse = int(np.count_nonzero(cells >= 0)), self.inuse.item(zspage)
-        require(nr_used == inuse, "A5 inuse is not the number of objects", zspage=zspage)
+        require(nr_used == inuse, "ZS5 inuse is not the number of objects", zspage=zspage)
         require(
             inuse > 0 or self.nr_maps.item(zspage) > 0,
-            "A5 a zspage without objects was kept",
+            "ZS5 a zspage without objects was kept",
             zspage=zspage,
         )
         index, nr_free = self.first_free.item(zspage), 0
         while index < nr_objects and nr_free <= nr_objects:
-            require(cells[index] < 0, "A4 an object in use is chained as free", zspage=zspage)
+            require(cells[index] < 0, "ZS4 an object in use is chained as free", zspage=zspage)
             index, nr_free = ~int(cells[index]), nr_free + 1
-        require(nr_free == nr_objects - nr_used, "A4 a free object is not chained", zspage=zspage)
+        require(nr_free == nr_objects - nr_used, "ZS4 a free object is not chained", zspage=zspage)
 
     # Growing.
 

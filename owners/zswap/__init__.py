@@ -3,7 +3,6 @@
     entries  zswap's own index: which handle holds the page of which swap slot, and who uses the
              entry
     host     What zswap asks of the swap core when an object must leave the pool
-    store    The front half of zswap: store, load and invalidate, as frontswap calls them
     zswap    zswap: a compressed cache for swapped-out pages, before the disk
 
 Kernel counterpart: mm/zswap.c (v3.11).

@@ -1,10 +1,10 @@
 """zswap's own index: which handle holds the page of which swap slot, and who uses the entry.
 
 An entry is a row.  The tree of a swap type maps offsets to rows and holds one reference to
-each; whoever looks one up holds another until he puts it.
+each; a caller that looks one up holds another until it puts it.
 
-    Rule M  whoever takes an entry out of the tree drops the tree's reference; everybody
-            else drops only his own; the last one frees.  (v3.11 lets writeback drop both
+    Rule M  the caller that takes an entry out of the tree drops the tree's reference;
+            every other drops only its own; the last one frees.  (v3.11 lets writeback drop both
             and reads 1, 0 and -1 out of the result; that was mended later.)
 
 Kernel counterpart: struct zswap_entry and zswap_tree in mm/zswap.c of v3.11, where the tree
@@ -17,7 +17,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from owners.zbud.handles import Handles
+from owners.pool.handles import Handles
 from owners.zpool import Zpool
 from pinpage.errors import PinpageError, require
 
@@ -35,7 +35,12 @@ class ZswapTree:
     __slots__ = ("lock", "pool", "rows", "swap_type")
 
     def __init__(self, swap_type: int, pool: Zpool) -> None:
-        """Empty.  `lock` protects `rows` and the reference counts of the entries."""
+        """Empty.  `lock` protects `rows` and the reference counts of the entries.
+
+        Args:
+            swap_type: whose entries.
+            pool: where their objects are.
+        """
         self.swap_type = swap_type
         self.pool = pool
         self.rows: dict[int, int] = {}
@@ -79,7 +84,13 @@ class ZswapEntries:
         self.swap_type: NDArray[np.uint8] = np.zeros(_FIRST_CAPACITY, dtype=np.uint8)
 
     def add(self, swap_type: int, offset: int, handle: int, length: int) -> int:
-        """A row with one reference, the tree's, for an entry not in the tree yet."""
+        """A row with one reference, the tree's, for an entry not in the tree yet.
+
+        Args:
+            swap_type, offset: the slot.
+            handle: of the object in the type's pool.
+            length: compressed bytes, the header not counted.
+        """
         with self._lock:
             if self._free:
                 row = self._free.pop()
@@ -100,6 +111,10 @@ class ZswapEntries:
         lengths: NDArray[np.int32],
     ) -> None:
         """Add and insert many entries, one reference each; arrays of shape (n,).
+
+        Args:
+            tree: of the swap type.
+            offsets, handles, lengths: slot, object and compressed bytes of each; shape (n,).
 
         Raises:
             PinpageError: an offset twice, or in the tree already; nothing has changed then.

@@ -24,10 +24,21 @@ class SwapHost(Protocol):
         """
 
     def write_page(self, entry: SwapEntry, pfn: int, page: bytes) -> None:
-        """Fill the new cache page, write it to the device, and let it be reclaimed."""
+        """Fill the new cache page, write it to the device, and let it be reclaimed.
+
+        Args:
+            entry: the slot.
+            pfn: from `get_cache_page`.
+            page: its 4096 bytes.
+        """
 
     def drop_cache_page(self, entry: SwapEntry, pfn: int) -> None:
-        """Give the new cache page up unwritten: the slot changed hands meanwhile."""
+        """Give the new cache page up unwritten: the slot changed hands meanwhile.
+
+        Args:
+            entry: the slot.
+            pfn: from `get_cache_page`.
+        """
 
     def get_device(self, swap_type: int) -> bool:
         """Keep the area from being torn down; False once swapoff has begun (no WRITEOK)."""

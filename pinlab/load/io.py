@@ -13,7 +13,7 @@ import numpy as np
 from mm.state.contents import ArenaContents
 from mm.state.errno import Errno
 from owners.gup.flags import Foll
-from owners.gup.pinner import Idle, PinIds, Pinner
+from owners.gup.pinner import IgnoresMoves, PinIds, Pinner
 from owners.odirect.device import Completion, Op, Policy
 from owners.odirect.events import Lognormal
 from owners.odirect.model import DeviceModel
@@ -187,7 +187,7 @@ class NetworkRing(Workload):
         run = max(nr_slots // (2 * _NR_DESCRIPTORS), 1)
         super().__init__(world, name, nr_slots=2 * _NR_DESCRIPTORS * run, pace_ns=pace_ns)
         self._run = run
-        handler = None if world.registry is None else Idle()
+        handler = None if world.registry is None else IgnoresMoves()
         self.pinner = Pinner(name, registry=world.registry, handler=handler)
         self.space = world.machine.memory.mmap(name, len(self.pages.serials))
         self._free: deque[int] = deque(range(2 * _NR_DESCRIPTORS))

@@ -83,9 +83,9 @@ class LoadRun:
         compacted: what all compactions did together.
 
     Invariants, run by `check` (no move is under way between two actions):
-        SC1 the references of a used frame are its mappings, its place in the swap cache and
+        LR1 the references of a used frame are its mappings, its place in the swap cache and
             what the workloads hold, no more and no less; a frame that is not used has none.
-        SC2 under a registry, the pins of each frame account for exactly what the workloads
+        LR2 under a registry, the pins of each frame account for exactly what the workloads
             hold there.
     """
 
@@ -167,7 +167,7 @@ class LoadRun:
         return sum((workload.pages.found for workload in self.workloads), ReadBack())
 
     def check(self) -> None:
-        """Run SC1 and SC2, and the invariants of the machine, the registry and every owner.
+        """Run LR1 and LR2, and the invariants of the machine, the registry and every owner.
 
         Raises:
             InvariantError: one does not hold.
@@ -199,7 +199,7 @@ class LoadRun:
         for pfn in wrong[:1].tolist():
             require(
                 condition=False,
-                message="SC1 a reference that nobody accounts for, or none where there should be",
+                message="LR1 a reference that nobody accounts for, or none where there should be",
                 pfn=pfn,
                 refcount=frames.refcount.item(pfn),
                 accounted=int(expected[pfn]),
@@ -221,7 +221,7 @@ class LoadRun:
         for pfn in wrong[:1].tolist():
             require(
                 condition=False,
-                message="SC2 a frame that is held is not pinned, or the other way round",
+                message="LR2 a frame that is held is not pinned, or the other way round",
                 pfn=pfn,
                 pins=registry.pins(pfn),
                 nr_frames=len(wrong),
@@ -242,7 +242,7 @@ class LoadRun:
         if registry is not None:
             registry.flush()
             require(
-                len(registry) == 0, "SC2 a pin is left that nobody holds", nr_pins=len(registry)
+                len(registry) == 0, "LR2 a pin is left that nobody holds", nr_pins=len(registry)
             )
         machine.pcp.drain_all()
         return int(np.count_nonzero(machine.frames.state != FrameState.FREE))

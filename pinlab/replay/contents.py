@@ -13,8 +13,9 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from mm.state.contents import Contents, TagContents
-from owners.pool.zbud_bytes import write_many
-from owners.zbud.layout import CHUNK_NR_BYTES, CHUNK_SHIFT, MAX_NR_CHUNKS, NCHUNKS
+from owners.pool.extents import write_runs
+from owners.pool.pages import CHUNK_NR_BYTES, CHUNK_SHIFT
+from owners.zbud.layout import MAX_NR_CHUNKS, NCHUNKS
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.owners import opaque_classes
 from pinlab.snapshot.classes import FrameClass
@@ -224,7 +225,7 @@ def fill_objects(
     _require_parallel(addresses, serials)
     for at in range(0, len(addresses), _OBJECTS_AT_ONCE):
         some = slice(at, at + _OBJECTS_AT_ONCE)
-        write_many(contents, addresses[some], corpus.blobs(serials[some]))
+        write_runs(contents, addresses[some], corpus.blobs(serials[some]))
 
 
 def holds(contents: Contents, corpus: Corpus, pfns: Pfns, serials: NDArray[np.int64]) -> Mask:

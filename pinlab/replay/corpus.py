@@ -64,9 +64,9 @@ class Corpus:
         nr_real_pages: how many were found on the machine; the rest are generated.
 
     Invariants, which the tests hold every corpus to:
-        C1 a blob inflates to the page of its serial.
-        C2 pages of different serials differ, and so do their blobs.
-        C3 generated pages and blobs depend on the seed alone.
+        CO1 a blob inflates to the page of its serial.
+        CO2 pages of different serials differ, and so do their blobs.
+        CO3 generated pages and blobs depend on the seed alone.
     """
 
     kind: CorpusKind

@@ -15,9 +15,9 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from owners.pool.handles import Handles
+from owners.pool.pages import CHUNK_NR_BYTES, CHUNK_SHIFT
 from owners.z3fold.layout import (
-    CHUNK_NR_BYTES,
-    CHUNK_SHIFT,
     FIRST,
     LAST,
     MIDDLE,
@@ -25,11 +25,10 @@ from owners.z3fold.layout import (
     NR_SLOTS,
 )
 from owners.z3fold.pool import Z3foldPool
-from owners.zbud.handles import Handles
 from owners.zbud.pool import ZbudPool
 from owners.zpool import Zpool
 from owners.zsmalloc.classes import class_of, size_classes
-from owners.zsmalloc.zpool_driver import ZsmallocZpool
+from owners.zsmalloc.pool import ZsPool
 from pinlab.replay.contents import NO_OBJECT, pick_pairs
 from pinlab.replay.corpus import Corpus
 from pinpage.errors import PinpageError
@@ -95,7 +94,7 @@ def fill_pool(
         in_pages = pool.adopt(pfns, sizes)
         there = pages >= 0
         return PoolObjects(in_pages[there], corpus.serials(pages[there], first=first))
-    if isinstance(pool, ZsmallocZpool):
+    if isinstance(pool, ZsPool):
         classes, counts, pages = _pick_zspages(whole, rng, len(pfns), nr_objects)
         return PoolObjects(pool.adopt(pfns, classes, counts), corpus.serials(pages, first=first))
     raise PinpageError(f"stock: a pool of kind {type(pool).__name__} does not adopt pages")

@@ -29,12 +29,11 @@ from mm.state.nodes import place_frames
 from mm.swap.swapops import swp_entry
 from owners.compress import compressor
 from owners.opaque import OpaqueOwner
-from owners.zbud.owner import Coverage
+from owners.pool.owner import Coverage
 from owners.zbud.pool import ZbudPool
 from owners.zbud.reclaim import ZbudReclaim
 from owners.zpool import Zpool
-from owners.zswap.store import BLOB_HEADER_NR_BYTES
-from owners.zswap.zswap import Zswap
+from owners.zswap.zswap import BLOB_HEADER_NR_BYTES, Zswap
 from pinlab.replay.contents import PagePlan, plan_pages
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import DesignEntry, Dispatch, design

@@ -102,7 +102,7 @@ def block_heads(order: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def check_consistent(column_of: _ColumnOf, nr_zones: int, path: Path | str) -> None:
-    """What `Snapshot` promises of the columns: S1..S8, by their numbers.
+    """What `Snapshot` promises of the columns: SN1..SN8, by their numbers.
 
     Args:
         column_of: name -> column.
@@ -127,38 +127,40 @@ def check_consistent(column_of: _ColumnOf, nr_zones: int, path: Path | str) -> N
     refuse(
         (state == FrameState.TAKEN) | (state > FrameState.USED),
         "state",
-        "S1 holds a state no recording has",
+        "SN1 holds a state no recording has",
     )
-    refuse(klass >= NR_CLASSES, "klass", "S1 holds a class that does not exist")
+    refuse(klass >= NR_CLASSES, "klass", "SN1 holds a class that does not exist")
     implied = STATE_OF_CLASS[klass]
     in_use_by_unknown = (klass == FrameClass.UNKNOWN) & (state == FrameState.USED)
     refuse(
-        (state != implied) & ~in_use_by_unknown, "klass", "S2 contradicts the state of its frame"
+        (state != implied) & ~in_use_by_unknown, "klass", "SN2 contradicts the state of its frame"
     )
-    refuse((order > MAX_ORDER) | (order < -1), "order", f"S3 lies outside -1..{MAX_ORDER}")
-    refuse((order >= 0) & (state != _FREE), "order", "S3 is set on a frame that is not free")
+    refuse((order > MAX_ORDER) | (order < -1), "order", f"SN3 lies outside -1..{MAX_ORDER}")
+    refuse((order >= 0) & (state != _FREE), "order", "SN3 is set on a frame that is not free")
     _check_blocks(order, state == _FREE, column_of("zone"), refuse)
     unreferenced = (state == _FREE) | (state == FrameState.PCP)
-    refuse(unreferenced & (column_of("refcount") > 0), "refcount", "S4 is above 0 on a free frame")
+    refuse(unreferenced & (column_of("refcount") > 0), "refcount", "SN4 is above 0 on a free frame")
     zone = column_of("zone")
     refuse(
         (zone >= nr_zones) & (zone != NOT_KNOWN),
         "zone",
-        f"S5 names a zone beyond the {nr_zones} there are",
+        f"SN5 names a zone beyond the {nr_zones} there are",
     )
     for name in ("gfp", "block_migratetype"):
         types = column_of(name)
         refuse(
             (types >= _NR_MIGRATETYPES) & (types != NOT_KNOWN),
             name,
-            "S6 holds a migratetype that does not exist",
+            "SN6 holds a migratetype that does not exist",
         )
     for name in ("refcount", "mapcount"):
-        refuse(column_of(name) < -1, name, "S8 is below -1")
+        refuse(column_of(name) < -1, name, "SN8 is below -1")
     pins = column_of("pinned_pfns")
-    refuse((pins < 0) | (pins >= len(state)), "pinned_pfns", "S7 names a pfn outside the recording")
-    refuse(np.diff(pins) <= 0, "pinned_pfns", "S7 is not in ascending order")
-    refuse(state[pins] != FrameState.USED, "pinned_pfns", "S7 names a frame that is not in use")
+    refuse(
+        (pins < 0) | (pins >= len(state)), "pinned_pfns", "SN7 names a pfn outside the recording"
+    )
+    refuse(np.diff(pins) <= 0, "pinned_pfns", "SN7 is not in ascending order")
+    refuse(state[pins] != FrameState.USED, "pinned_pfns", "SN7 names a frame that is not in use")
 
 
 def _check_blocks(
@@ -167,7 +169,7 @@ def _check_blocks(
     zone: NDArray[np.uint8],
     refuse: Callable[[Mask, str, str], None],
 ) -> None:
-    """S3's second half: the free blocks tile the free frames, each once, aligned, in one zone."""
+    """SN3's second half: the free blocks tile the free frames, each once, aligned, in one zone."""
     heads, nr_pages = block_heads(order)
     stops = heads + nr_pages
 
@@ -176,20 +178,20 @@ def _check_blocks(
         rows[heads] = broken
         return rows
 
-    refuse(at_heads(heads % nr_pages != 0), "order", "S3 is not aligned to its own size")
-    refuse(at_heads(stops > len(order)), "order", "S3 reaches beyond the last frame")
+    refuse(at_heads(heads % nr_pages != 0), "order", "SN3 is not aligned to its own size")
+    refuse(at_heads(stops > len(order)), "order", "SN3 reaches beyond the last frame")
     # Aligned blocks are nested or disjoint, so it is enough to look at neighbours.
     refuse(
         at_heads(np.append(stops[:-1] > heads[1:], [False][: len(heads)])),
         "order",
-        "S3 covers another free block",
+        "SN3 covers another free block",
     )
     depth = np.zeros(len(order) + 1, dtype=np.int8)
     np.add.at(depth, heads, 1)
     np.add.at(depth, stops, -1)
     covered = np.cumsum(depth[:-1], dtype=np.int8) > 0
-    refuse(covered & ~free, "order", "S3 covers a frame that is not free")
-    refuse(free & ~covered, "order", "S3 misses a free frame")
+    refuse(covered & ~free, "order", "SN3 covers a frame that is not free")
+    refuse(free & ~covered, "order", "SN3 misses a free frame")
     refuse(
-        at_heads(zone[heads] != zone[stops - 1]), "order", "S3 crosses from one zone into another"
+        at_heads(zone[heads] != zone[stops - 1]), "order", "SN3 crosses from one zone into another"
     )

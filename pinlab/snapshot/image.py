@@ -100,17 +100,17 @@ class Snapshot:
             RAM looks reserved in the columns.  Empty if not known.
 
     Invariants, run by `check` (and by `load`, so a snapshot on disk keeps them too):
-        S1 states and classes are among those that a recording can have.
-        S2 a class agrees with the state; a frame in use may be of unknown class.
-        S3 orders describe free blocks that are aligned, lie in one zone and cover every
+        SN1 states and classes are among those that a recording can have.
+        SN2 a class agrees with the state; a frame in use may be of unknown class.
+        SN3 orders describe free blocks that are aligned, lie in one zone and cover every
            free frame exactly once.
-        S4 a free frame has no references.
-        S5 a zone is one of `zones`, or not known.
-        S6 migratetypes exist, or are not known.
-        S7 pinned pfns ascend and are in use.
-        S8 references and mappings are counted, or -1; pageblocks have a size that kernels have.
-        S9 zones manage what is present in what they span; watermarks are in order.
-        S10 RAM ascends.
+        SN4 a free frame has no references.
+        SN5 a zone is one of `zones`, or not known.
+        SN6 migratetypes exist, or are not known.
+        SN7 pinned pfns ascend and are in use.
+        SN8 references and mappings are counted, or -1; pageblocks have a size that kernels have.
+        SN9 zones manage what is present in what they span; watermarks are in order.
+        SN10 RAM ascends.
     """
 
     state: NDArray[np.uint8] = field(repr=False)
@@ -186,7 +186,7 @@ class Snapshot:
         return mask
 
     def check(self, path: Path | str = _IN_MEMORY) -> None:
-        """Shapes, dtypes and S1..S10.
+        """Shapes, dtypes and SN1..SN10.
 
         Raises:
             SnapshotError: names the column and the first row, or the fact, that is wrong.

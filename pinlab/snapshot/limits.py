@@ -4,7 +4,7 @@ A header is a text that anybody can write.  A zone that manages more pages than 
 whose low watermark lies below its min, is no machine's; a replay that was built from it would
 contradict itself much later, so it is named here.
 
-Owns: S8, S9 and S10 of `pinlab.snapshot.image.Snapshot`.
+Owns: SN8, SN9 and SN10 of `pinlab.snapshot.image.Snapshot`.
 Ignores: columns (`pinlab.snapshot.columns`) and what a replay can make
 (`pinlab.replay.replayable`).
 Cost: a few us per zone.
@@ -55,7 +55,7 @@ def check_pageblock(nr_pages_per_block: int, path: Path | str) -> None:
 
 
 def check_zones(zones: Sequence[ZoneFacts], path: Path | str) -> None:
-    """S9: zones that a machine can have.
+    """SN9: zones that a machine can have.
 
     Args:
         zones: the zones, by `Frames.zone`.
@@ -65,12 +65,12 @@ def check_zones(zones: Sequence[ZoneFacts], path: Path | str) -> None:
         SnapshotError: names the zone and the rule.
     """
     if len(zones) > MAX_NR_ZONES:
-        problem = f"S9 there are {len(zones):,d}, more than {MAX_NR_ZONES}"
+        problem = f"SN9 there are {len(zones):,d}, more than {MAX_NR_ZONES}"
         raise SnapshotError(path, "zones", problem, _FIX)
     for index, facts in enumerate(zones):
         for problem in _problems(facts):
             field = f"zones[{index}] (node {facts.node}, zone {facts.name})"
-            raise SnapshotError(path, field, f"S9 {problem}", _FIX)
+            raise SnapshotError(path, field, f"SN9 {problem}", _FIX)
 
 
 def _problems(facts: ZoneFacts) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _counts(facts: ZoneFacts) -> Iterator[tuple[str, int]]:
 
 
 def check_ram(ram: Sequence[Span], path: Path | str) -> None:
-    """S10: RAM in ascending spans of whole pages, none inside another.
+    """SN10: RAM in ascending spans of whole pages, none inside another.
 
     Args:
         ram: spans of System RAM.
@@ -118,9 +118,9 @@ def check_ram(ram: Sequence[Span], path: Path | str) -> None:
     reached = 0
     for span in ram:
         if type(span.start) is not int or type(span.stop) is not int:
-            problem = f"S10 holds the span {span.start}..{span.stop}, not one of whole pages"
+            problem = f"SN10 holds the span {span.start}..{span.stop}, not one of whole pages"
         elif span.start < reached or span.stop > _MAX_NR_PAGES:
-            problem = f"S10 holds {span.start:#x}..{span.stop:#x}, out of order or beyond memory"
+            problem = f"SN10 holds {span.start:#x}..{span.stop:#x}, out of order or beyond memory"
         else:
             reached = span.stop
             continue

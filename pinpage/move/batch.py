@@ -1,297 +1,356 @@
-"""One batch of frames on its way through a move: what each step does.
+"""A batch of frames in a mover's hands: how they are taken, refused and put back.
 
-`pinpage.migrate` holds the protocol and its invariants M1..M8; here is the state between
-two steps.  `going` shrinks at every refusal, and `undo` is the only exit for what it loses.
+What a move and a release have in common.  A frame passes from *marked* (the registry lets
+no pin join) to *taken* (the VM lets no other mover have it), and leaves through `put_back` or,
+moved, when it is freed; nothing else ends it.
+
+On the way out the mark goes first and the frame second: a frame that is free again, or that
+another mover may take, is never found under a move that is over.
+
+Everything that gives back looks at what is still held, so that it can be begun again wherever
+it was interrupted: the columns below are set before a call that changes something where too
+much does no harm, and by a `Receipt` where it would.
 """
 
-from collections.abc import Iterator
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from typing import Self, TypeVar
 
 import numpy as np
 
-from pinpage.errors import require
-from pinpage.move.ballot import Index, PinState
-from pinpage.move.callbacks import Call, references
-from pinpage.move.report import MoveReport, Refusal
-from pinpage.move.steps import Memory, Step, TargetSource
-from pinpage.move.taking import PENDING
-from pinpage.move.undoing import Undoing
+from pinpage.errors import InvariantError
+from pinpage.move.callbacks import Call
+from pinpage.move.interrupts import NR_TRIES, ROUNDS, Receipt, see_through
+from pinpage.move.pins import Index, PinsOfBatch, PinState
+from pinpage.move.report import Refusal
+from pinpage.move.steps import Memory, Reasons, Step, TargetSource, distinct
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.units import Mask, Pfns
 
-__all__ = ["Move"]
+__all__ = ["PENDING", "Batch", "carry_out"]
+
+_T = TypeVar("_T")
+_Change = Callable[..., Mask | None]
+
+PENDING = 0xFF
+"""In a column of reasons: not decided yet."""
 
 
-class Move(Undoing):
-    """One batch on its way.  `going` shrinks at every refusal; `undo` is the only exit."""
+class Batch:
+    """A batch of frames on their way through a move or a release, a column for each fact.
+
+    Attributes:
+        sources: int64[n], the batch.
+        reasons: uint8[n], `PENDING` until decided.
+        where: int64[n], the target of each frame, or -1.
+        target_refs: int64[n], references that the target had when it came; -1 before.
+        pin_refs: int64[n], references that pins and those who are unpinning hold at most; it
+            never rises.
+        marked, target_marked: bool[n], what is under move in our name.
+        taken: bool[n], frames that carry our reference and mark.
+        frozen, rekeyed: bool[n], how far each has come.
+        is_back: bool[n], contents that were written at the target are at the source again.
+        bad_source, bad_target: bool[n], frames that an owner may still use against its word.
+        row_refs: int64[nr_rows], references that each pin stands for.
+        pins: who is to be asked.
+        refusals: position -> the owner that decided against it.
+        receipt: makes the calls whose answer may not be lost.
+        nr_calls: (callback, row) -> how often it was called in the undo.
+        nr_tries: interrupts after which an undo gives up.
+        is_interrupted: what was in progress may have been done or not.
+    """
 
     def __init__(
-        self,
-        registry: PinRegistry,
-        memory: Memory,
-        sources: Pfns,
-        targets: TargetSource,
-        mode: Mode,
+        self, registry: PinRegistry, memory: Memory, sources: Pfns, targets: TargetSource
     ) -> None:
-        super().__init__(registry, memory, sources, targets)
-        self._mode = mode
-        self._held: Index = np.zeros(len(self.sources), dtype=np.int64)
-        """References that pins and those who are letting go hold at most; it never rises."""
+        """Check the batch; nothing is touched yet.
 
-    def prepare(self) -> Iterator[Step]:
-        """Everything that can still be called off at no cost."""
-        self.look_up(_can_migrate)
-        yield Step.LOOKUP
-        if len(self.going):
-            self.take()
-            yield Step.TAKE
-        for group in self.ballot.groups:
-            if len(rows := self.look_again(group)):
-                self._isolate(group.owner, rows)
-                yield Step.ISOLATE
-        if len(self.going):
-            self._find_targets()
-            yield Step.TARGET
-        if len(self.going):
-            self._freeze()
-            yield Step.FREEZE
+        Args:
+            registry: who pins what.
+            memory: the VM's side.
+            sources: the frames.
+            targets: gives targets, and gets back what is not used.
 
-    def commit(self) -> Iterator[Step]:
-        """Copy, tell every owner, make it final."""
-        if len(self.going):
-            targets = self._where[self.going]
-            self.memory.copy(self.pfns, targets)
-            # From here to rekey an owner may know either name of its frame, and let go by it.
-            self.registry.marks.forward_many(self.pfns, targets)
-            yield Step.COPY
-        for group in self.ballot.groups:
-            if len(rows := self.look_again(group)):
-                self._migrate(group.owner, rows)
-                yield Step.MIGRATE
-        if len(self.going):
-            self._rekey()
-            yield Step.REKEY
-        if len(self.going):
-            self._free()
-            yield Step.FREE
-
-    def report(self) -> MoveReport:
-        """How it ended."""
-        return MoveReport(self.reasons, self._where, self.refusals)
-
-    def abandon(self) -> None:
-        """The caller wants no more of it: leave everything as if nobody had asked.
-
-        What has been rekeyed is through, and is made whole.  Whatever interrupts this, it can
-        be begun again.
+        Raises:
+            PinpageError: `sources` is no column of pfns, or names a frame twice.
         """
-        self.recover()
-        if self._rekeyed.any():
-            self._make_whole()
-            self._free()
-        self.fail(self.going, Reason.OWNER_AGAIN)
+        self.sources = distinct(sources, "move: sources")
+        nr = len(self.sources)
+        self.registry, self.memory, self.targets = registry, memory, targets
+        self.reasons: Reasons = np.full(nr, PENDING, dtype=np.uint8)
+        self.where, self.target_refs, self.pin_refs = np.full((3, nr), -1)
+        self.marked, self.target_marked, self.taken, self.frozen = np.zeros((4, nr), np.bool_)
+        self.rekeyed, self.is_back = np.zeros((2, nr), np.bool_)
+        self.bad_source, self.bad_target = np.zeros((2, nr), np.bool_)
+        self.row_refs = np.zeros(0, dtype=np.int64)
+        self.pins: PinsOfBatch
+        self.refusals: dict[int, Refusal] = {}
+        self.receipt = Receipt()
+        self.nr_calls: Counter[tuple[str, int]] = Counter()
+        self.nr_tries = NR_TRIES + 8 * nr
+        self.is_interrupted = False
+        self._thread = threading.get_ident()
+
+    @property
+    def going(self) -> Index:
+        """Positions that are still pending, ascending."""
+        going: Index = (self.reasons == PENDING).nonzero()[0]
+        return going
+
+    @property
+    def unpinned(self) -> Index:
+        """Frames still going that no pin holds any more (or never did)."""
+        return np.flatnonzero((self.reasons == PENDING) & (self.pins.nr_live == 0))
+
+    # The way in.
+
+    def look_up(self, is_able: Callable[[PinOwner], bool]) -> None:
+        """Mark the frames, read every pin, drop frames that cannot go.
+
+        Marking drains the batches: every pin there is shows, and none joins (R-20, R-29).
+        """
+        self.mark(self.sources, self.marked, np.arange(len(self.sources)))
+        self.reasons[~self.marked] = Reason.ALREADY_ISOLATED
+        self.pins = PinsOfBatch(self.registry, self.sources)
+        for owner, rows in self.pins.owners:
+            if self.registry.is_faulty(owner):
+                self.refuse(self.live(rows), owner, Reason.OWNER_FAULTY)
+            elif not is_able(owner):
+                self.refuse(self.live(rows), owner, Reason.NO_CALLBACK)
+        if len(unpinned := self.unpinned):  # M8: a frame that nobody knows is never a success
+            has_home = self.memory.has_home(self.sources[unpinned])
+            self.reasons[unpinned[~has_home]] = Reason.NO_OWNER
         self.drop_untaken()
-        for _ in self.undo():
-            pass
 
-    # The steps.
+    def take(self) -> None:
+        """Take each frame: a reference unless there is none, and the exclusive mark (R-1)."""
+        going = self.going
 
-    def _isolate(self, owner: PinOwner, rows: Index) -> None:
-        ballot = self.ballot
-        pfns = self.sources[ballot.frame[rows]]
-        call = Call("isolate", owner, pfns, ballot.privates(rows), self._mode)
+        def note(reasons: Reasons) -> None:
+            got = reasons == Reason.MOVED
+            self.taken[going[got]] = True
+            self.reasons[going[~got]] = reasons[~got]
 
-        def note(call: Call, rows: Index) -> None:
-            verdicts = call.verdicts(self.registry)
-            if verdicts is None:
-                ballot.state[rows] = PinState.DOUBT
+        self.receipt.do(note, self.memory.take, self.sources[going])
+        self.drop_untaken()
+
+    def mark(self, pfns: Pfns, marked: Mask, frames: Index) -> None:
+        """Put some frames under move; arguments as of `unmark`.  What another mover has is not."""
+        marked[frames] = ~self.registry.marks.marked_by(pfns[frames], self._thread)
+        marked[frames] = self.registry.marks.begin_move(pfns[frames])
+
+    # Asking.
+
+    def once(self, step: Step, act: Callable[[Self], object]) -> Iterator[Step]:
+        """Do one step for all frames that are still going, if there are any."""
+        if len(self.going):
+            act(self)
+            yield step
+
+    def by_owner(
+        self, step: Step, act: Callable[[Self, PinOwner, Index], object]
+    ) -> Iterator[Step]:
+        """One step for each owner and its live rows, after a fresh look at their pins (M2)."""
+        for owner, all_rows in self.pins.owners:
+            rows = self.live(all_rows)
+            if len(rows) and self.pins.may_be_stale:
+                self.refresh(self.pins.frames_of(rows))
+                rows = self.live(rows)
+            if len(rows):
+                act(self, owner, rows)
+                yield step
+
+    def live(self, rows: Index) -> Index:
+        """Those of some rows whose pin lives and whose frame is still going."""
+        is_going = self.reasons[self.pins.frame[rows]] == PENDING
+        chosen: Index = rows[is_going & (self.pins.state[rows] < PinState.UNPINNED)]
+        return chosen
+
+    def refresh(self, frames: Index, *, thorough: bool = False) -> None:
+        """Look again who still pins some frames; a pin that joined stops its frame (R-29)."""
+        self.reasons[self.pins.refresh(frames, thorough=thorough)] = Reason.OWNER_AGAIN
+
+    def tell(self, call: Call, rows: Index, then: int, unfinished: int | None = None) -> Call:
+        """Make a call about some rows, and note how far it got.
+
+        Args:
+            call: to be made.
+            rows: its pins.
+            then: their state when it has returned.
+            unfinished: and where it was begun and has perhaps not returned; None: as before.
+        """
+
+        def note() -> None:
+            self.pins.state[rows[: call.nr_returned]] = then
+            if unfinished is not None:
+                self.pins.state[rows[call.unfinished]] = unfinished
+
+        self.receipt.watch(note, call.make, self.registry)
+        return call
+
+    def call(self, what: str, owner: PinOwner, rows: Index, pfns: Pfns, *more: Mode | Pfns) -> Call:
+        """A callback about some rows, to be made; columns of frames become columns of rows."""
+        frames = self.pins.frame[rows]
+        rest = [a if isinstance(a, Mode) else a[frames] for a in more]
+        return Call(what, owner, pfns[frames], self.pins.privates(rows), *rest)
+
+    def refuse(self, rows: Index, owner: PinOwner, reason: Reason) -> None:
+        """An owner decides against the frames of some of its rows."""
+        if len(rows):
+            frames = self.pins.frames_of(rows)
+            self.reasons[frames] = reason
+            if reason != Reason.OWNER_FAULTY:
+                agreed = self.pins.has(frames, PinState.ISOLATED)
+                self.reasons[frames[agreed]] = Reason.PARTNER_REFUSED
+            self.refusals.update(dict.fromkeys(frames.tolist(), Refusal(owner.name, reason)))
+
+    def ask(self, call: Call, rows: Index) -> None:
+        """Make a call that is answered by a verdict for each of some rows."""
+        state, answers = self.pins.state, None
+
+        def note() -> None:
+            nonlocal answers
+            if (answers := call.answers(self.registry)) is None:
+                state[rows] = PinState.UNKNOWN
                 return
-            told = rows[: len(verdicts)]
-            ballot.state[told] = PinState.WAITING
-            ballot.state[told[verdicts == Verdict.YES]] = PinState.ISOLATED
-            ballot.state[rows[call.in_doubt]] = PinState.DOUBT
+            asked = rows[: len(answers)]
+            state[asked] = np.where(answers, PinState.WAITING, PinState.ISOLATED)  # Yes is zero
+            state[rows[call.unfinished]] = PinState.UNKNOWN
 
-        self.ask(call, rows, note)
-        if call.failure is not Reason.MOVED:
-            self._refuse_for(call, rows)
-            return
-        verdicts = call.verdicts(self.registry)
-        if verdicts is not None and verdicts.any():
-            self.refuse(rows[verdicts == Verdict.AGAIN], owner, Reason.OWNER_AGAIN)
-            self.refuse(rows[verdicts == Verdict.BUSY], owner, Reason.OWNER_BUSY)
+        self.receipt.watch(note, call.make, self.registry)
+        if answers is None or call.failure is not Reason.MOVED:
+            self.refuse_for(call, rows)
+        elif answers.any():
+            self.refuse(rows[answers == Verdict.AGAIN], call.owner, Reason.OWNER_AGAIN)
+            self.refuse(rows[answers == Verdict.BUSY], call.owner, Reason.OWNER_BUSY)
 
-    def _refuse_for(self, call: Call, rows: Index) -> None:
-        """An owner was not told, or not of all these: it raised, or it has left meanwhile."""
+    def refuse_for(self, call: Call, rows: Index) -> None:
+        """An owner was not called, or not about all these: it raised, or it has left meanwhile."""
         if call.failure is Reason.OWNER_AGAIN:  # with its pins, unless it is about to stay
-            self.refresh(np.unique(self.ballot.frame[rows]), thorough=True)
-            rows = rows[self.ballot.state[rows] < PinState.DEAD]
+            self.refresh(self.pins.frames_of(rows), thorough=True)
+            rows = rows[self.pins.state[rows] < PinState.UNPINNED]
         self.refuse(rows, call.owner, call.failure)
 
-    def _find_targets(self) -> None:
-        nr_wanted = len(self.going)
+    def blame(self, owner: PinOwner | None, frame: int, why: str, bad: Mask) -> None:
+        """An owner broke its promise over one frame (None: it is not known which).
 
-        def note(found: Pfns) -> None:
-            self._loose = found
-
-        self.receipt.do(note, self._targets.take, nr_wanted)
-        found = self._loose
-        require(len(found) <= nr_wanted, "M7 a target source gave more than was asked for")
-        # Marked, so that nobody pins it before it is whole.  One that is under another move was
-        # freed when that had found it in use: it is not ours before that mover has seen it.
-        self._loose_marked[: len(found)] = ~self.registry.marks.marked_by(found, self.thread)
-        ours = self.registry.marks.begin_move(found)
-        mine, others = found[ours], found[~ours]
-        rows, rest = self.going[: len(mine)], self.going[len(mine) :]
-        self._target_refs[rows] = self.memory.references(mine)
-        self._where[rows] = mine
-        self._where_marked[rows] = True
-        self._loose_marked[:] = False
-        self._loose = others
-        self._return_loose()
-        self.fail(rest, Reason.NO_TARGET)
-
-    def _freeze(self) -> None:
-        self.refresh(self.going, thorough=True)
-        deserted = self.deserted()
-        if len(deserted):  # R-2: whoever let go since we asked has made this a success
-            freed = self.memory.only_ours(self.sources[deserted])
-            self.fail(deserted[freed], Reason.FREED)
-        self._count_references()
-        going = self.going
-        self._held[going] = pin_refs = self._pin_refs(going)
-
-        def note(frozen: Mask) -> None:
-            self._frozen[going[frozen]] = True
-
-        self.receipt.do(note, self.memory.freeze, self.pfns, pin_refs)
-        frozen = self._frozen[going]
-        if not frozen.all():
-            self.fail(going[~frozen], Reason.UNACCOUNTED)
-
-    def _count_references(self) -> None:
-        """Ask each owner once how many references its pins stand for."""
-        ballot = self.ballot
-        self.row_refs = np.zeros(len(ballot.frame), dtype=np.int64)
-        for group in ballot.groups:
-            if not len(rows := self.live(group)):
-                continue
-            pfns = self.sources[ballot.frame[rows]]
-            counts = references(self.registry, group.owner, pfns, ballot.privates(rows))
-            if isinstance(counts, Reason):
-                self.refuse(rows, group.owner, counts)
-            else:
-                self.row_refs[rows] = counts
-
-    def _pin_refs(self, frames: Index) -> Index:
-        """References of live pins on some frames."""
-        return self.ballot.live_sums(self.row_refs, frames)
-
-    def _migrate(self, owner: PinOwner, rows: Index) -> None:
-        ballot, frames = self.ballot, self.ballot.frame[rows]
-        pfns, targets = self.sources[frames], self._where[frames]
-        call = Call("migrate", owner, pfns, ballot.privates(rows), targets)
-
-        def note(call: Call, rows: Index) -> None:
-            ballot.state[rows[: call.nr_told]] = PinState.MIGRATED
-            ballot.state[rows[call.in_doubt]] = PinState.DOUBT
-
-        self.ask(call, rows, note)
-        told = call.nr_told
-        if told < len(rows):
-            self._refuse_for(call, rows[told:])
-        if told:
-            self._verify(owner, frames[:told] if ballot.is_single else np.unique(frames[:told]))
-
-    def _verify(self, owner: PinOwner, frames: Index) -> None:
-        """An owner that kept a reference of its own did not move (R-26).
-
-        While a frame is frozen nobody takes a reference, and whoever lets go unpins first.  So
-        what is held lies between what the live pins stand for and what was held before; else
-        the owner that was just called has kept one, or has dropped one and kept its pin.
+        Args:
+            owner: whose fault it is.
+            frame: its position.
+            why: what the owner did.
+            bad: `bad_source` or `bad_target`, where the frame is noted.
         """
-        if self._still_exact(frames).all() and not self.ballot.may_be_stale:
-            return
-        odd, live, held = self._look_closely(frames)
-        is_lie = ((held < live) | (held > self._held[odd])) & ~self._lied[odd]
-        liars = odd[is_lie]  # a lie that is known is not this owner's
-        self._held[odd] = held
-        if len(liars):
-            self._lied[liars] = True
-            self.registry.fault(
-                owner, f"migrate of pfn {int(self.sources[liars[0]]):#x} left a reference"
-            )
-            self.refusals.update(
-                dict.fromkeys(liars.tolist(), Refusal(owner.name, Reason.OWNER_FAULTY))
-            )
+        bad[frame] = True
+        if owner is not None:
+            self.registry.fault(owner, why)
+            self.refusals[frame] = Refusal(owner.name, Reason.OWNER_FAULTY)
 
-    def _look_closely(self, frames: Index) -> tuple[Index, Index, Index]:
-        """Pins and references as they were at one moment.
-
-        Returns:
-            Those of the frames that are still going, the references that their live pins stand
-            for, and those that are held; home's and the mover's not among them.
-        """
-        while True:
-            self.refresh(frames, thorough=True)
-            frames = frames[self.reasons[frames] == PENDING]
-            live = self._pin_refs(frames)
-            held = self.memory.references(self.sources[frames]) - 1
-            self.refresh(frames, thorough=True)
-            if (live == self._pin_refs(frames)).all():  # else somebody let go right now
-                return frames, live, held
-
-    def _still_exact(self, frames: Index) -> Mask:
-        return self.memory.still_frozen(self.sources[frames], self._pin_refs(frames))
-
-    def _rekey(self) -> None:
-        if not self._still_exact(self.going).all() or self.ballot.may_be_stale:
-            _, live, held = self._look_closely(self.going)
-            self._drop_inexact(live == held)
-        going = self.going
-
-        def note(done: Mask) -> None:
-            self._rekeyed[going[done]] = True
-
-        self.receipt.do(note, self.memory.rekey, self.pfns, self._where[going])
-        self.fail(going[~self._rekeyed[going]], Reason.UNACCOUNTED)  # dropped at this moment
-        self._make_whole()
-
-    def _make_whole(self) -> None:
-        """The pins of frames that were rekeyed follow; then their targets may go on."""
-        frames = np.flatnonzero(self._rekeyed & self._where_marked)
-        sources, targets = self.sources[frames], self._where[frames]
-        self.registry.marks.rekey_many(sources, targets)
-        self.unmark_targets(frames)  # whole from here on, and as free to go as any frame
-        left = self.registry.owner_counts(sources) > 0
-        for frame in frames[left].tolist():
-            self._lied[frame] = True
+    def blame_who_pins(self, frames: Index, why: str) -> None:
+        """Whoever pins one of these sources should not."""
+        for frame in frames.tolist():
             for pin in self.registry.pins(int(self.sources[frame])):
-                self.registry.fault(pin.owner, f"pins pfn {pin.pfn:#x} after its move")
+                self.blame(pin.owner, frame, why.format(pin.pfn), self.bad_source)
 
-    def _drop_inexact(self, exact: Mask) -> None:
-        """Decide about frames on which a pin or a reference went while they were copied."""
-        # Whoever unpinned and has not dropped its reference yet will do so by the name that it
-        # knows: the target's goes forward with the frame, the source's stops it.  (A frame that
-        # nobody holds any more is not rekeyed in any case.)
-        forward = self._lied[self.going] | self.ballot.has(PinState.LEFT, self.going)
-        self.fail(self.going[~exact & ~forward], Reason.UNACCOUNTED)
+    # The way out.
 
-    def _free(self) -> None:
-        """Empty sources to the free lists; one that somebody lied about, out of circulation."""
-        frames = np.flatnonzero(self._rekeyed & self.taken)
-        kept = self.memory.references(self.sources[frames]) != 0
-        for frame in frames[kept & ~self._lied[frames]].tolist():
-            self._lied[frame] = True
-            why = f"migrate of pfn {int(self.sources[frame]):#x} left a reference"
-            self.blame(self.only_one_told(frame), frame, why)
-        lied = self._lied[frames]
-        self.reasons[frames] = Reason.MOVED
-        self.reasons[frames[lied]] = Reason.OWNER_FAULTY
-        self._forget(self.memory.quarantine, frames[lied])
-        self.finish(np.flatnonzero(self._rekeyed))
-        self._forget(self.memory.free, frames[~lied])
-        self.going = self.going[self.reasons[self.going] == PENDING]
+    def do(
+        self, noted: Pfns | Mask, value: int, frames: Index, call: _Change, *columns: Pfns
+    ) -> None:
+        """Make a call about some frames, and note where it was done.
+
+        Args:
+            noted: the column where that is noted.
+            value: what is noted.
+            frames: positions; none of them, no call.
+            call: gets the frames' part of each of `columns`; done for all, or as it answers.
+            columns: one per argument.
+        """
+
+        def note(done: object) -> None:
+            noted[frames[done] if isinstance(done, np.ndarray) else frames] = value
+
+        if len(frames):
+            self.receipt.do(note, call, *[column[frames] for column in columns])
+
+    def recover(self) -> None:
+        """After an interrupt: what did the call come to that was interrupted?"""
+        self.is_interrupted = True
+        self.receipt.settle()
+
+    def unmark(self, pfns: Pfns, marked: Mask, frames: Index) -> None:
+        """These are not under move any more: pins may join, and other movers come.
+
+        Args:
+            pfns: the batch or its targets.
+            marked: which of them are under move.
+            frames: positions; those that are not marked are left alone.
+        """
+        frames = ours = frames[marked[frames]]
+        if self.is_interrupted:  # perhaps in here
+            ours = frames[self.registry.marks.marked_by(pfns[frames], self._thread)]
+        if len(ours):
+            self.registry.marks.end_move(pfns[ours])
+        marked[frames] = False
+
+    def drop_untaken(self) -> None:
+        """Unmark frames that were refused before they were taken."""
+        refused = (self.reasons != PENDING) & ~self.taken
+        if refused.any():
+            self.unmark(self.sources, self.marked, np.flatnonzero(refused))
+
+    def put_back(self) -> None:
+        """Put back every frame that was refused; what was freed meanwhile is a success (R-2)."""
+        held = np.flatnonzero((self.reasons != PENDING) & self.taken)
+        if not len(held):
+            return
+        pfns = self.sources[held]
+        # References before pins: whoever lets go unpins first, so a pin that is seen after
+        # the last reference went was not dropped before it.
+        alone = self.memory.only_ours(pfns)
+        self.pins.refresh(held, thorough=True)
+        pinned = self.pins.nr_live[held] > 0
+        now_alone = self.memory.only_ours(pfns)
+        self.reasons[held[now_alone & ~pinned]] = Reason.FREED
+        bad = held[alone & now_alone & pinned]  # out of circulation: M5, R-26
+        self.blame_who_pins(bad, "let go of pfn {:#x} and kept its pin")
+        self.reasons[bad] = Reason.OWNER_FAULTY
+        self.do(self.taken, False, bad, self.memory.quarantine, self.sources)
+        self.unmark(self.sources, self.marked, held)
+        self.do(self.taken, False, held[self.taken[held]], self.memory.put, self.sources)
 
 
-def _can_migrate(owner: PinOwner) -> bool:
-    return owner.can_migrate
+def carry_out(
+    make: Callable[[], Batch],
+    steps: Callable[[Batch], Generator[Step, None, _T]],
+    abandon: Callable[[Batch], None],
+) -> Generator[Step, None, _T]:
+    """Take steps, and undo them to the end if they are interrupted or not wanted any more.
+
+    Args:
+        make: makes the batch.
+        steps: what is done with it.
+        abandon: does what is left to undo, and can be begun again at any point.
+
+    Raises:
+        InvariantError: our own state contradicts itself; nothing is undone.
+        BaseException: what cut the steps, or the last interrupt that came meanwhile.
+    """
+    batch = make()
+    try:
+        return (yield from steps(batch))
+    except InvariantError:  # nobody knows any more what is true
+        raise
+    except BaseException as error:  # noqa: BLE001 - raised when all is put back
+        last = error
+        for _ in ROUNDS:
+            try:
+                last = see_through(partial(abandon, batch), last, batch.nr_tries)
+                break
+            except Exception:
+                raise
+            except BaseException as another:  # noqa: BLE001 - struck between two tries
+                last = another
+        raise last  # noqa: B904 - it has its context

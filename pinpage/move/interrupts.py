@@ -14,11 +14,13 @@ Kernel counterpart: none needed; kernel code is not unwound in the middle.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from pinpage.errors import InvariantError
 
 __all__ = ["NR_TRIES", "ROUNDS", "Receipt", "see_through"]
+
+_T = TypeVar("_T")
 
 NR_TRIES = 1_000
 """Interrupts that an undo survives before it gives up: nobody sends as many by hand."""
@@ -31,16 +33,15 @@ _NR_FAILURES = 3
 class Receipt:
     """Makes calls of which nobody can lose the answer.
 
-    One call at a time: `do` makes it and has the answer noted; whoever was interrupted calls
-    `settle` first of all, which notes the answer of a call that was made and not yet noted.
+    One call at a time: it is made and what came of it is noted; whoever was interrupted calls
+    `settle` first of all, which notes what has come of a call and was not noted yet.
     """
 
-    __slots__ = ("_answers", "_note")
+    __slots__ = ("_note",)
 
     def __init__(self) -> None:
         """No call was made."""
-        self._answers: list[Any] = []
-        self._note: Callable[[Any], object] = bool
+        self._note: Callable[[], object] = bool
 
     def do(self, note: Callable[[Any], object], call: Callable[..., Any], *arguments: Any) -> None:
         """`note(call(*arguments))`, and the note is not lost.
@@ -50,17 +51,30 @@ class Receipt:
             call: what to call; if it raises it has changed nothing.
             arguments: what to call it with.
         """
-        self._note = note
-        self._answers += map(call, *[(argument,) for argument in arguments])
-        if not self._answers:
+        answers: list[Any] = []
+        self._note = lambda: [note(answer) for answer in answers]
+        answers += map(call, *[(argument,) for argument in arguments])
+        if not answers:
             raise RuntimeError(f"{call!r} raised StopIteration")
         self.settle()
 
+    def watch(self, note: Callable[[], object], call: Callable[..., _T], *arguments: Any) -> _T:
+        """The same for a call that keeps its answers by itself; what it returns.
+
+        Args:
+            note: finds out how far the call has got, whatever ended it; may run twice.
+            call: what to call.
+            arguments: what to call it with.
+        """
+        self._note = note
+        result = call(*arguments)
+        self.settle()
+        return result
+
     def settle(self) -> None:
         """Note what is not noted yet."""
-        if self._answers:
-            self._note(self._answers[0])
-            self._answers.clear()
+        self._note()
+        self._note = bool
 
 
 def see_through(

@@ -9,16 +9,14 @@ quarantined: nobody else may have it while a pin is on it (M5).
 """
 
 from collections.abc import Generator
+from functools import partial
 
 import numpy as np
 
-from pinpage.errors import InvariantError
-from pinpage.move.ballot import Index, PinState
-from pinpage.move.callbacks import Call
-from pinpage.move.interrupts import ROUNDS, see_through
-from pinpage.move.steps import Memory, Reasons, Step, run_out
-from pinpage.move.taking import Taking
-from pinpage.owner import Mode, PinOwner, Reason, Verdict
+from pinpage.move.batch import Batch, carry_out
+from pinpage.move.pins import Index, PinState
+from pinpage.move.steps import GivenTargets, Memory, Reasons, Step, run_out
+from pinpage.owner import Mode, PinOwner, Reason
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
@@ -47,32 +45,9 @@ def release_steps(
     Raises:
         PinpageError: a frame given twice, or not in the topology; nothing changed.
     """
-    giving = _Release(registry, memory, pfns)
-    try:
-        giving.look_up(_can_release)
-        yield Step.LOOKUP
-        if len(giving.going):
-            giving.take()
-            yield Step.TAKE
-        for group in giving.ballot.groups:
-            if len(rows := giving.look_again(group)):
-                giving.ask_for_it(group.owner, rows, mode)
-                yield Step.RELEASE
-        giving.settle()
-    except InvariantError:  # nobody knows any more what is true
-        raise
-    except BaseException as error:  # noqa: BLE001 - raised when all is put back
-        last = error
-        for _ in ROUNDS:
-            try:
-                last = see_through(giving.abandon, last, giving.nr_tries)
-                break
-            except Exception:
-                raise
-            except BaseException as another:  # noqa: BLE001 - struck between two tries
-                last = another
-        raise last  # noqa: B904 - it has its context
-    return giving.reasons
+    no_targets = GivenTargets(np.zeros(0, dtype=np.int64))
+    make = partial(Batch, registry, memory, pfns, no_targets)
+    return carry_out(make, partial(_steps, mode=mode), _abandon)
 
 
 def release_many(registry: PinRegistry, memory: Memory, pfns: Pfns, mode: Mode) -> Reasons:
@@ -80,49 +55,37 @@ def release_many(registry: PinRegistry, memory: Memory, pfns: Pfns, mode: Mode) 
     return run_out(release_steps(registry, memory, pfns, mode))
 
 
-class _Release(Taking):
-    def ask_for_it(self, owner: PinOwner, rows: Index, mode: Mode) -> None:
-        """One owner about all of its pins."""
-        ballot = self.ballot
-        pfns = self.sources[ballot.frame[rows]]
-        call = Call("release", owner, pfns, ballot.privates(rows), mode)
-        made = self.ask(call, rows, _nothing_to_note)
-        verdicts = call.verdicts(self.registry) if made else None
-        if verdicts is None:
-            self.refuse(rows, owner, call.failure)
-            return
-        ballot.state[rows[verdicts == Verdict.YES]] = PinState.ISOLATED
-        self.refuse(rows[verdicts == Verdict.AGAIN], owner, Reason.OWNER_AGAIN)
-        self.refuse(rows[verdicts == Verdict.BUSY], owner, Reason.OWNER_BUSY)
-        self._find_liars(owner, rows)
+def _steps(batch: Batch, mode: Mode) -> Generator[Step, None, Reasons]:
+    batch.look_up(lambda owner: owner.can_release)
+    yield Step.LOOKUP
+    yield from batch.once(Step.TAKE, Batch.take)
+    yield from batch.by_owner(Step.RELEASE, partial(_release, mode=mode))
+    _put_back(batch)
+    return batch.reasons
 
-    def _find_liars(self, owner: PinOwner, rows: Index) -> None:
-        """Yes means that the pin is gone (R-26)."""
-        self.refresh(np.unique(self.ballot.frame[rows]))
-        kept = rows[self.ballot.state[rows] == PinState.ISOLATED]
+
+def _abandon(batch: Batch) -> None:
+    batch.recover()
+    _put_back(batch)
+
+
+def _release(batch: Batch, owner: PinOwner, rows: Index, mode: Mode) -> None:
+    """One owner about all of its pins; yes means that the pin is gone (R-26)."""
+    call = batch.call("release", owner, rows, batch.sources, mode)
+    batch.ask(call, rows)
+    if call.failure is Reason.MOVED:
+        batch.refresh(batch.pins.frames_of(rows))
+        kept = rows[batch.pins.state[rows] == PinState.ISOLATED]
         if len(kept):
-            pfn = int(self.sources[self.ballot.frame[kept[0]]])
-            self.registry.fault(owner, f"release of pfn {pfn:#x} said yes and kept its pin")
-            self.refuse(kept, owner, Reason.OWNER_FAULTY)
-
-    def abandon(self) -> None:
-        """The caller wants no more of it; can be begun again at any point."""
-        self.recover()
-        self.settle()
-
-    def settle(self) -> None:
-        """Let go of everything; what nobody holds any more is free, and a success."""
-        asked = np.zeros(len(self.sources), dtype=np.bool_)
-        asked[self.going] = True
-        self.fail(self.going, Reason.UNACCOUNTED)
-        self.drop_untaken()
-        self.let_go()
-        self.reasons[asked & (self.reasons == Reason.FREED)] = Reason.RELEASED
+            pfn = int(batch.sources[batch.pins.frame[kept[0]]])
+            batch.registry.fault(owner, f"release of pfn {pfn:#x} said yes and kept its pin")
+            batch.refuse(kept, owner, Reason.OWNER_FAULTY)
 
 
-def _nothing_to_note(call: Call, rows: Index) -> None:
-    """What an owner gave up is gone, whatever became of the call."""
-
-
-def _can_release(owner: PinOwner) -> bool:
-    return owner.can_release
+def _put_back(batch: Batch) -> None:
+    """What nobody holds any more is free, and a success; can be begun again at any point."""
+    asked = batch.going
+    batch.reasons[asked] = Reason.UNACCOUNTED
+    batch.drop_untaken()
+    batch.put_back()
+    batch.reasons[asked[batch.reasons[asked] == Reason.FREED]] = Reason.RELEASED

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns
 
-__all__ = ["GivenTargets", "Memory", "Reasons", "Step", "TargetSource", "run_out"]
+__all__ = ["GivenTargets", "Memory", "Reasons", "Step", "TargetSource", "distinct", "run_out"]
 
 _T = TypeVar("_T")
 
@@ -61,7 +61,7 @@ class Memory(Protocol):
 
     Dropping a reference is legal in every state, taking one is not while frozen.  From
     `copy` to `rekey` or `unfreeze` the target stands for the source: an owner that was
-    told of its new place and lets go drops a reference of the source.
+    called with its new place and lets go drops a reference of the source.
 
     A method that raises has changed nothing, whatever it raises: a move that is interrupted
     goes by that, and calls again what has to be done.
@@ -114,7 +114,7 @@ class Memory(Protocol):
     def hand_over(self, sources: Pfns, targets: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
         """The move is undone; what is held by the target's name alone becomes the target's.
 
-        An owner that was told of its new place has unpinned there and is yet to drop its
+        An owner that was called with its new place has unpinned there and is yet to drop its
         reference.  Whatever a frozen source has beyond mover, home and `pin_refs` is such a
         one: from here on the target is a used frame with nothing but these references, which
         is free when they are dropped, and stands for itself.
@@ -159,10 +159,7 @@ class GivenTargets:
         Raises:
             PinpageError: the array is not a column of pfns, or names one twice.
         """
-        column = np.array(pfns, dtype=np.int64)
-        if column.ndim != 1 or len(np.unique(column)) != len(column):
-            raise PinpageError("targets: give a 1-d array of pfns, each only once")
-        self._pfns = column
+        self._pfns = distinct(pfns, "targets").copy()
 
     @property
     def remaining(self) -> Pfns:
@@ -177,6 +174,27 @@ class GivenTargets:
     def give_back(self, pfns: Pfns) -> None:
         """Put unused targets back in front."""
         self._pfns = np.concatenate([pfns, self._pfns])
+
+
+def distinct(pfns: Pfns, what: str) -> Pfns:
+    """A column of pfns, each only once.
+
+    Args:
+        pfns: what should be one.
+        what: the argument, for messages.
+
+    Raises:
+        PinpageError: it is none.
+    """
+    column = np.asarray(pfns, dtype=np.int64)
+    if column.ndim != 1:
+        raise PinpageError(f"{what} must be a 1-d array of pfns, not {column.ndim}-d")
+    ordered = np.sort(column)
+    twice = ordered[1:] == ordered[:-1]
+    if twice.any():
+        pfn = int(ordered[twice.argmax()])
+        raise PinpageError(f"{what}: pfn {pfn:#x} is given twice; give each only once")
+    return column
 
 
 def run_out(steps: Generator[object, None, _T]) -> _T:

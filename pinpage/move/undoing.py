@@ -7,291 +7,167 @@ There is one exit for every reason: a refusal, an owner that raised, a caller th
 more of it, an interrupt, also one that comes while all this goes on.  Each part looks at what
 is left to do and does that, so the whole may be begun again at any point.
 
-An owner that raises over one pin is told of the others all the same.  One that is interrupted
-in the undo is told again, pin by pin, up to three times.
+An owner that raises over one pin is called about the others all the same.  One that is interrupted
+in the undo is called again, pin by pin, up to three times.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from pinpage.move.ballot import Group, Index, PinState
+from pinpage.move.batch import PENDING, Batch
 from pinpage.move.callbacks import Call
-from pinpage.move.report import Refusal
-from pinpage.move.steps import Memory, Step, TargetSource
-from pinpage.move.taking import PENDING, Note, Taking
+from pinpage.move.pins import Index, OwnerRows, PinState
+from pinpage.move.steps import Step
 from pinpage.owner import Mode, PinOwner, Reason
-from pinpage.registry import PinRegistry
-from pinpage.units import Mask, Pfns
+from pinpage.units import Mask
 
-__all__ = ["Undoing"]
+__all__ = ["undo"]
 
-_NR_TRIES_PER_PIN = 3
-_TOLD = (PinState.MIGRATED, PinState.LEFT, PinState.DOUBT)
+_NR_CALLS_PER_PIN = 3
+_BACK = (
+    ("migrate", PinState.ISOLATED_AGAIN),
+    ("putback", PinState.ISOLATED),
+    ("putback", PinState.UNKNOWN),
+)
+"""How an owner is brought back, from which state of its pins."""
 
 
-class Undoing(Taking):
-    """A batch that has targets, owners that know of them, and a way back."""
+def undo(batch: Batch) -> Iterator[Step]:
+    """Put back what did not move: the last owner first, then the frame."""
+    is_lost = batch.taken & ~batch.rekeyed & (batch.reasons != PENDING)
+    lost = np.flatnonzero(is_lost)
+    if not len(lost):
+        return
+    _bring_back(batch, is_lost, lost)
+    for group in reversed(batch.pins.owners):
+        if _undo_owner(batch, group, is_lost):
+            yield Step.PUTBACK
+    _hand_over(batch, lost[batch.frozen[lost] & ~batch.bad_source[lost] & (batch.where[lost] >= 0)])
+    frozen = lost[batch.frozen[lost]]
+    batch.do(batch.frozen, False, frozen, batch.memory.unfreeze, batch.sources)
+    _return_targets(batch, lost[batch.where[lost] >= 0])
+    batch.put_back()
 
-    def __init__(
-        self, registry: PinRegistry, memory: Memory, sources: Pfns, targets: TargetSource
-    ) -> None:
-        """As `Taking`; `targets` gets back what is not used."""
-        super().__init__(registry, memory, sources)
-        self._targets = targets
-        nr = len(self.sources)
-        self._where: Pfns = np.full(nr, -1, dtype=np.int64)
-        self._target_refs = np.zeros(nr, dtype=np.int64)
-        self._loose: Pfns = self._where[:0]
-        """Targets in our hands that no frame has yet."""
-        self._loose_marked, self._where_marked = np.zeros((2, nr), dtype=np.bool_)
-        self._frozen, self._rekeyed, self._lied, self._tainted = np.zeros((4, nr), dtype=np.bool_)
-        self._wrote, self._is_back = np.zeros((2, nr), dtype=np.bool_)
-        self.row_refs = np.zeros(0, dtype=np.int64)
-        """References that each pin stands for."""
-        self._holds_still = np.zeros(0, dtype=np.bool_)
-        self._nr_told = np.zeros(0, dtype=np.uint8)
 
-    def undo(self) -> Iterator[Step]:
-        """Put back what did not move: the last owner first, then the frame."""
-        self._return_loose()
-        lost = self.taken & ~self._rekeyed & (self.reasons != PENDING)
-        if not lost.any():
-            return
-        if not len(self._nr_told):
-            self._holds_still = np.zeros(len(self.ballot.frame), dtype=np.bool_)
-            self._nr_told = np.zeros(len(self.ballot.frame), dtype=np.uint8)
-        self._bring_back(lost)
-        for group in reversed(self.ballot.groups):
-            if self._undo_group(group, lost):
-                yield Step.PUTBACK
-        self._hand_over(np.flatnonzero(lost & self._frozen & ~self._lied & (self._where >= 0)))
-        self._thaw(np.flatnonzero(lost & self._frozen))
-        self._return_targets(np.flatnonzero(lost & (self._where >= 0)))
-        self.let_go()
+def _rows_on(batch: Batch, group: OwnerRows, is_lost: Mask) -> Index:
+    """The rows of one owner on some frames, after a fresh look at their pins."""
+    rows = group.rows[is_lost[batch.pins.frame[group.rows]]]
+    batch.pins.refresh(batch.pins.frames_of(rows), thorough=True)
+    return rows
 
-    def unmark_targets(self, frames: Index) -> None:
-        """The targets of some frames are as free to go as any frame."""
-        frames = ours = frames[self._where_marked[frames]]
-        if self._is_interrupted:  # perhaps in here
-            ours = frames[self.registry.marks.marked_by(self._where[frames], self.thread)]
-        if len(ours):
-            self.registry.marks.end_move(self._where[ours])
-        self._where_marked[frames] = False
 
-    # Contents.
+# Contents.
 
-    def _bring_back(self, lost: Mask) -> None:
-        """Contents to the source again, where some owner lives on the target already.
 
-        That owner may have written there since; so it is asked to hold still once more.
-        Its answer cannot change anything: there is no other way left.
-        """
-        for group in self.ballot.groups:
-            rows = self._look_at(group, lost)
-            rows = rows[self.ballot.state[rows] == PinState.MIGRATED]
-            if len(rows):
-                self._wrote[self.ballot.frame[rows]] = True
-                self._suspect(group.owner, np.unique(self.ballot.frame[rows]), is_sure=False)
-                self._hold_still(group.owner, rows[~self._holds_still[rows]])
-        frames = np.flatnonzero(lost)
-        left = self.ballot.has(PinState.LEFT, frames)
-        self._wrote[frames[left]] = True  # before it let go there, too
-        frames = np.flatnonzero(lost & self._wrote & ~self._is_back)
-        if len(frames):
+def _bring_back(batch: Batch, is_lost: Mask, lost: Index) -> None:
+    """Contents to the source again, where some owner lives on the target already.
 
-            def note(_: object) -> None:
-                self._is_back[frames] = True
-
-            copy = self.memory.copy
-            self.receipt.do(note, copy, self._where[frames], self.sources[frames])
-
-    def _hold_still(self, owner: PinOwner, rows: Index) -> None:
-        def call_about(some: Index) -> Call:
-            pfns = self._where[self.ballot.frame[some]]
-            return Call("isolate", owner, pfns, self.ballot.privates(some), Mode.SYNC)
-
-        def note(call: Call, some: Index) -> None:
-            self._holds_still[some[: call.nr_told]] = True
-
-        def give_up(one: Index) -> None:
-            self._holds_still[one] = True
-
-        self._insist(rows, call_about, note, give_up)
-        self._nr_told[rows] = 0
-
-    # Owners.
-
-    def _undo_group(self, group: Group, lost: Mask) -> bool:
-        """Call one owner about what it did; False when it had done nothing."""
-        ballot, owner = self.ballot, group.owner
-        rows = self._look_at(group, lost)
-        state = ballot.state[rows].copy()
-        migrated, isolated = rows[state == PinState.MIGRATED], rows[state == PinState.ISOLATED]
-        doubtful = rows[state == PinState.DOUBT]
-        if len(migrated):
-            self._migrate_back(owner, migrated)
-        if len(isolated):
-            self._put_back(owner, isolated)
-        for row in doubtful.tolist():  # nobody knows how far it got: each on its own
-            self._put_back(owner, np.array([row]))
-        return bool(len(migrated) or len(isolated) or len(doubtful))
-
-    def _look_at(self, group: Group, lost: Mask) -> Index:
-        """The rows of one owner on frames of a mask, after a fresh look at their pins."""
-        rows = group.rows[lost[self.ballot.frame[group.rows]]]
+    That owner may have written there since; so it is asked to hold still once more.
+    Its answer cannot change anything: there is no other way left.
+    """
+    for group in batch.pins.owners:
+        rows = _rows_on(batch, group, is_lost)
+        rows = rows[batch.pins.state[rows] == PinState.MIGRATED]
         if len(rows):
-            self.ballot.refresh(np.unique(self.ballot.frame[rows]), thorough=True)
-        return rows
+            _look_at_targets(batch, batch.pins.frames_of(rows), None)
+            _insist(batch, "isolate", group.owner, rows, PinState.ISOLATED_AGAIN)
+    # One that unpinned there had written there before, too.
+    written = batch.pins.has(lost, PinState.ISOLATED_AGAIN, PinState.UNPINNED_AT_TARGET)
+    frames = lost[written & ~batch.is_back[lost]]
+    batch.do(batch.is_back, True, frames, batch.memory.copy, batch.where, batch.sources)
 
-    def _migrate_back(self, owner: PinOwner, rows: Index) -> None:
-        ballot = self.ballot
 
-        def call_about(some: Index) -> Call:
-            frames = ballot.frame[some]
-            pfns, targets = self._where[frames], self.sources[frames]
-            return Call("migrate", owner, pfns, ballot.privates(some), targets)
+# Owners.
 
-        def note(call: Call, some: Index) -> None:
-            ballot.state[some[: call.nr_told]] = PinState.WAITING
 
-        def give_up(one: Index) -> None:
-            self._tainted[ballot.frame[one]] = True
-            ballot.state[one] = PinState.WAITING
+def _undo_owner(batch: Batch, group: OwnerRows, is_lost: Mask) -> bool:
+    """Call one owner about what it did; False when it had done nothing."""
+    rows = _rows_on(batch, group, is_lost)
+    state = batch.pins.state[rows]
+    for what, which in _BACK:
+        if len(some := rows[state == which]):
+            _insist(batch, what, group.owner, some, PinState.WAITING)
+            if what == "migrate":
+                _look_at_targets(batch, batch.pins.frames_of(some), group.owner)
+    return bool(np.isin(state, [which for _, which in _BACK]).any())
 
-        self._insist(rows, call_about, note, give_up)
-        self._suspect(owner, np.unique(ballot.frame[rows]), is_sure=True)
 
-    def _put_back(self, owner: PinOwner, rows: Index) -> None:
-        ballot = self.ballot
+def _insist(batch: Batch, what: str, owner: PinOwner, rows: Index, then: int) -> None:
+    """Call an owner about each of its pins, whatever it raises over some of them.
 
-        def call_about(some: Index) -> Call:
-            pfns = self.sources[ballot.frame[some]]
-            return Call("putback", owner, pfns, ballot.privates(some))
+    Args:
+        batch: theirs.
+        what: the callback.
+        owner: whose.
+        rows: its pins, all in the same state.
+        then: what they are when it has returned, or when there is nothing more to be done.
+    """
+    state = batch.pins.state
+    # Nobody knows how far it got with those that are unknown: each on its own.
+    if len(rows) > 1 and state[rows[0]] != PinState.UNKNOWN and not batch.is_interrupted:
+        call = _call(batch, what, owner, rows, then)
+        rows = rows[call.nr_returned :] if call.failure is not Reason.MOVED else rows[:0]
+    for row in rows.tolist():
+        batch.nr_calls[what, row] += 1
+        if batch.nr_calls[what, row] <= _NR_CALLS_PER_PIN:
+            call = _call(batch, what, owner, np.array([row]), then)
+            if call.failure is Reason.MOVED:
+                continue
+        if what == "migrate" or state[row] == PinState.UNKNOWN:  # it may be at the target
+            batch.bad_target[batch.pins.frame[row]] = True
+        state[row] = then
 
-        def note(call: Call, some: Index) -> None:
-            ballot.state[some[: call.nr_told]] = PinState.WAITING
 
-        def give_up(one: Index) -> None:
-            if ballot.state[one[0]] == PinState.DOUBT:  # it may be at the target after all
-                self._tainted[ballot.frame[one]] = True
-            ballot.state[one] = PinState.WAITING
+def _call(batch: Batch, what: str, owner: PinOwner, rows: Index, then: int) -> Call:
+    """Make one call; the pins about which it returned are as said."""
+    at_target = {"isolate": (batch.where, Mode.SYNC), "migrate": (batch.where, batch.sources)}
+    columns = at_target.get(what, (batch.sources,))
+    return batch.tell(batch.call(what, owner, rows, *columns), rows, then)
 
-        self._insist(rows, call_about, note, give_up)
 
-    def _insist(
-        self,
-        rows: Index,
-        call_about: Callable[[Index], Call],
-        note: Note,
-        give_up: Callable[[Index], None],
-    ) -> None:
-        """Tell an owner of each of its pins, whatever it raises over some of them.
+def _look_at_targets(batch: Batch, frames: Index, owner: PinOwner | None) -> None:
+    """A target that is referenced after its owner went back is not given to anybody else.
 
-        Args:
-            rows: the pins.
-            call_about: the call about some of them.
-            note: told how far a call has got.
-            give_up: told of each pin over which there is nothing more to be done.
-        """
-        if len(rows) > 1 and not self._is_interrupted:
-            call = call_about(rows)
-            if self.ask(call, rows, note):
-                return
-            rows = rows[call.nr_told :]
-        for row in rows.tolist():
-            one = np.array([row])
-            self._nr_told[row] += 1
-            if self._nr_told[row] > _NR_TRIES_PER_PIN or not self.ask(call_about(one), one, note):
-                give_up(one)
+    Args:
+        batch: theirs.
+        frames: where to look.
+        owner: has just gone back, so that a reference is its; None: somebody is blamed only if
+            nobody else knows of the target.
+    """
+    frames = frames[~batch.bad_target[frames]]
+    for frame in _still_used(batch, frames).tolist():
+        why = f"migrate left a reference on the target {batch.where[frame]:#x}"
+        guilty = batch.pins.only_owner_at_target(frame) if owner is None else owner
+        batch.blame(guilty, frame, why, batch.bad_target)
 
-    def _suspect(self, owner: PinOwner, frames: Index, *, is_sure: bool) -> None:
-        """A target that is referenced after its owner went back is not given to anybody else.
 
-        Args:
-            owner: has just been there.
-            frames: where.
-            is_sure: the reference was not there before; else somebody is blamed only if nobody
-                else knows of the target.
-        """
-        frames = frames[~self._tainted[frames]]
-        kept = frames[self._is_kept(frames)]
-        for frame in kept.tolist():
-            self._tainted[frame] = True
-            why = f"migrate left a reference on the target {int(self._where[frame]):#x}"
-            self.blame(owner if is_sure else self.only_one_told(frame), frame, why)
+def _still_used(batch: Batch, frames: Index) -> Index:
+    """Frames whose target is referenced otherwise than when it came."""
+    frames = frames[batch.target_refs[frames] >= 0]
+    now = batch.memory.references(batch.where[frames])
+    used: Index = frames[now != batch.target_refs[frames]]
+    return used
 
-    def _is_kept(self, frames: Index) -> Mask:
-        """Frames whose target is referenced otherwise than when it came."""
-        now = self.memory.references(self._where[frames])
-        kept: Mask = now != self._target_refs[frames]
-        return kept
 
-    def blame(self, owner: PinOwner | None, frame: int, why: str) -> None:
-        """An owner broke its promise over one frame; None: it is not known which."""
-        if owner is not None:
-            self.registry.fault(owner, why)
-            self.refusals[frame] = Refusal(owner.name, Reason.OWNER_FAULTY)
+# Frames.
 
-    def only_one_told(self, frame: int) -> PinOwner | None:
-        """The owner that was told of the target of a frame, if it is only one."""
-        ballot = self.ballot
-        rows = ballot.rows_of(np.array([frame]))
-        told = rows[np.isin(ballot.state[rows], _TOLD)].tolist()
-        owners = [ballot.owner_of(row) for row in told]
-        return owners[0] if owners and all(owner is owners[0] for owner in owners) else None
 
-    # Frames.
+def _hand_over(batch: Batch, frames: Index) -> None:
+    """A target at which an owner has unpinned, and not dropped its reference, is its own."""
+    frames = frames[batch.pins.has(frames, PinState.UNPINNED_AT_TARGET)]
+    if len(frames):
+        batch.unmark(batch.where, batch.target_marked, frames)
+        batch.pins.refresh(frames, thorough=True)
+        batch.pin_refs[frames] = batch.pins.sums(batch.row_refs, frames)
+        columns = batch.sources, batch.where, batch.pin_refs
+        batch.do(batch.where, -1, frames, batch.memory.hand_over, *columns)
 
-    def _hand_over(self, frames: Index) -> None:
-        """A target at which an owner has unpinned, and not dropped its reference, is its own."""
-        frames = frames[self.ballot.has(PinState.LEFT, frames)]
-        if not len(frames):
-            return
-        self.unmark_targets(frames)
 
-        def note(done: Mask) -> None:
-            self._where[frames[done]] = -1
-
-        self.ballot.refresh(frames, thorough=True)
-        live = self.ballot.live_sums(self.row_refs, frames)
-        hand_over = self.memory.hand_over
-        self.receipt.do(note, hand_over, self.sources[frames], self._where[frames], live)
-
-    def _thaw(self, frames: Index) -> None:
-        def note(_: object) -> None:
-            self._frozen[frames] = False
-
-        if len(frames):
-            self.receipt.do(note, self.memory.unfreeze, self.sources[frames])
-
-    def _return_targets(self, frames: Index) -> None:
-        """Targets that were not needed; one that a broken owner may still use is set aside."""
-        if not len(frames):
-            return
-        self.unmark_targets(frames)
-        suspect = self._tainted[frames] | self._is_kept(frames)
-        self._part_with(self.memory.quarantine, frames[suspect])
-        self._part_with(self._targets.give_back, frames[~suspect])
-
-    def _part_with(self, call: Callable[[Pfns], None], frames: Index) -> None:
-        def note(_: object) -> None:
-            self._where[frames] = -1
-
-        if len(frames):
-            self.receipt.do(note, call, self._where[frames])
-
-    def _return_loose(self) -> None:
-        """Targets that no frame has: another mover marked them, or we were interrupted."""
-        if not len(self._loose):
-            return
-        ours = self._loose_marked[: len(self._loose)]
-        if ours.any():
-            ours = ours & self.registry.marks.marked_by(self._loose, self.thread)
-            if ours.any():
-                self.registry.marks.end_move(self._loose[ours])
-
-        def note(_: object) -> None:
-            self._loose = self._loose[:0]
-
-        self.receipt.do(note, self._targets.give_back, self._loose)
+def _return_targets(batch: Batch, frames: Index) -> None:
+    """Targets that were not needed; one that a broken owner may still use is set aside."""
+    batch.unmark(batch.where, batch.target_marked, frames)
+    batch.bad_target[_still_used(batch, frames)] = True
+    bad = batch.bad_target[frames]
+    batch.do(batch.where, -1, frames[bad], batch.memory.quarantine, batch.where)
+    batch.do(batch.where, -1, frames[~bad], batch.targets.give_back, batch.where)

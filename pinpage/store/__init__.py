@@ -1,12 +1,8 @@
 """Where the registry keeps its pins, node by node.
 
-    accounts     A registry's books: what it counted, and whether its parts agree
-    batch        Pins of one thread that have not reached their node yet
+    at_once      One pin, or one unpin, as a single step that needs no lock
     blocks       The first pin of each frame, in two forms: a block has few pins, or many
-    forks        What a child of fork() has to set right: locks that other threads held, and what
-                 they began
-    keys         From (owner, privates) to what is stored: tags and values, one for all or in
-                 columns
+    encoding     From (pfns, owner, privates) to pins as they are stored
     marks        The mover's part of the registry: frames under move, and pins that change their
                  frame
     nodes        All nodes together: who holds which lock, in which order, and which node a frame is
@@ -16,14 +12,13 @@
     radix        Which frames of one NUMA node are pinned, and by how many pins
     reads        Reading the registry by ranges and by columns: for scanners, planners and movers
     rows         Pins as columns, and columns in parts
-    shard        One NUMA node of the registry: its lock, its pins, the batches on their way to it
+    shard        One NUMA node of the registry: its lock, its pins, the batch of pins on their way
     sparse       Few pins to a pageblock: one hash table of (pfn -> tag, value) for a whole node
-    standing     Two names for one frame: the time between an owner's migrate and the end of the
-                 move
-    statistics   What the registry counted, as one value
+    statistics   What a registry counted, and whether its parts agree
+    threads      The threads that use a registry, and what a child of fork() has to set right
     writes       Pinning and unpinning many frames at once: all of them, or none
 
 Kernel counterpart: none: there a page's holder is unknown.
-May be imported by: `pinpage.registry`, its door; `statistics` and `keys` hold words that others
-use too.
+May be imported by: `pinpage.registry`, its door; `statistics` and `encoding` hold words
+that others use too.
 """

@@ -27,17 +27,16 @@ Kernel counterpart: page_ext for the dense form; the xarray (one size of node, o
 
 import mmap
 from collections.abc import Container
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pinpage.errors import PinpageError, require
-from pinpage.store.rows import PinRows, Record, joined, pieces, runs
-from pinpage.store.sparse import SparseTable
+from pinpage.store.rows import PinRows, Record, as_run, joined, pieces, runs
+from pinpage.store.sparse import NO_TAG, SparseTable
 from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Mask, Pfns, Span
 
-__all__ = ["DENSE_ABOVE", "SPARSE_BELOW", "Blocks", "Counted"]
+__all__ = ["DENSE_ABOVE", "SPARSE_BELOW", "Blocks"]
 
 DENSE_ABOVE = 64
 """Pinned frames of a block above which it turns dense: 126 bytes for each of 65."""
@@ -50,18 +49,6 @@ _MIN_NR_BLOCKS_BACK = 4  # returned at a time: a system call for each block cost
 _NR_BLOCKS_AHEAD = 1 << 16
 _NR_SLOTS_A_PROBE = 6  # that can be read in order in the time of one look-up
 _MAP_NORESERVE = 0x4000  # Linux; Python names it from 3.13 on
-
-
-class Counted(Protocol):
-    """A node as those see it who change its pins without its lock.
-
-    Attributes:
-        seq: its sequence count: odd while somebody is in the locked section or watches.
-        claims: by frame: pins on their way in.
-    """
-
-    seq: int
-    claims: dict[int, Any]
 
 
 class _Column:
@@ -94,7 +81,9 @@ class Blocks:
     """The first pins of one node's frames.
 
     Attributes:
-        counts: int16, by block: frames pinned in it.
+        counts: int16, by block: frames pinned in it; `count_at` are the same as plain ints.
+        crowded: frames with further pins, which are kept elsewhere.
+        words: of the column: of each frame 1 + the tag of its first pin (0: none), the value.
         is_dense: one byte per block: whether the column has its records.
         sparse: the records of all other blocks.
         thin: dense blocks that were left with few pins, one by one, since the last `trim`.
@@ -115,7 +104,7 @@ class Blocks:
 
         Args:
             span: the frames; starts on a pageblock.
-            crowded: frames with further pins, which are kept elsewhere.
+            crowded: see the attribute.
             dense_above, sparse_below: pinned frames at which a block changes its form.
 
         Raises:
@@ -128,15 +117,15 @@ class Blocks:
             )
         self.span = span
         self.dense_above, self.sparse_below = dense_above, sparse_below
-        self._crowded = crowded
+        self.crowded = crowded
         # Addressed by pfn, so with room for the nodes before: never touched, it takes no memory.
         nr_blocks = -(-span.stop >> PAGEBLOCK_ORDER)
         self.counts: NDArray[np.int16] = np.zeros(nr_blocks, dtype=np.int16)
-        self._count_at = memoryview(self.counts.data)
+        self.count_at = memoryview(self.counts.data)
         self._dense: Mask = np.zeros(nr_blocks, dtype=np.bool_)
         self.is_dense = memoryview(self._dense.view(np.uint8).data)
         self._column = _Column(span)
-        self._words, self._rows = self._column.words, self._column.rows
+        self.words, self._rows = self._column.words, self._column.rows
         self.sparse = SparseTable(span)
         self.thin: dict[int, bool] = {}
         self.nr_conversions = 0
@@ -147,26 +136,26 @@ class Blocks:
         """The first pin of a frame, or None.  Safe without the lock."""
         if not self.is_dense[pfn >> PAGEBLOCK_ORDER]:
             return self.sparse.get(pfn)
-        tag = self._words[2 * pfn]
-        return (tag - 1, self._words[2 * pfn + 1]) if tag else None
+        tag = self.words[2 * pfn]
+        return (tag - 1, self.words[2 * pfn + 1]) if tag else None
 
     def holds(self, pfn: int) -> bool:
         """Whether the frame has a pin.  Safe without the lock."""
         if self.is_dense[pfn >> PAGEBLOCK_ORDER]:
-            return self._words[2 * pfn] != 0
+            return self.words[2 * pfn] != 0
         return self.sparse.find(pfn) >= 0
 
     def put(self, pfn: int, tag: int, value: int) -> bool:
         """Store a record; False (and nothing stored) when the frame has one."""
         block = pfn >> PAGEBLOCK_ORDER
         if self.is_dense[block]:
-            if self._words[2 * pfn]:
+            if self.words[2 * pfn]:
                 return False
-            self._words[2 * pfn + 1] = value
-            self._words[2 * pfn] = tag + 1
+            self.words[2 * pfn + 1] = value
+            self.words[2 * pfn] = tag + 1
         elif not self.sparse.put(pfn, tag, value):
             return False
-        self._count_at[block] = count = self._count_at[block] + 1
+        self.count_at[block] = count = self.count_at[block] + 1
         if count > self.dense_above and not self.is_dense[block]:
             self._densify(np.array([block]), np.array([count]))
         return True
@@ -175,13 +164,13 @@ class Blocks:
         """Drop a record; False (and nothing dropped) when it is another or none."""
         block = pfn >> PAGEBLOCK_ORDER
         if self.is_dense[block]:
-            words = self._words
+            words = self.words
             if words[2 * pfn] != tag + 1 or words[2 * pfn + 1] != value:
                 return False
             words[2 * pfn] = 0
         elif not self.sparse.discard(pfn, tag, value):
             return False
-        self._count_at[block] = count = self._count_at[block] - 1
+        self.count_at[block] = count = self.count_at[block] - 1
         if count < self.sparse_below and self.is_dense[block]:
             self.thin[block] = True
         return True
@@ -193,66 +182,6 @@ class Blocks:
         else:
             self.sparse.replace(pfn, *record)
 
-    # One frame of a dense block, without the lock.  There is no call from the look at the
-    # sequence count to the end, so under the GIL no other thread comes in between.
-
-    def add_at_once(self, pfn: int, tag: int, value: int, node: Counted, seq: int) -> bool:
-        """Add the first pin of a frame; False when it is not that simple.
-
-        Context: any thread, without the lock.
-
-        Args:
-            pfn: in the node.
-            tag, value: the pin.
-            node: whose pins these are.
-            seq: what its count was when the caller knew that it may pin.
-
-        Raises:
-            ValueError: the value has more than 64 bits; nothing has changed.
-        """
-        block, at = pfn >> 9, pfn + pfn
-        words = self._words
-        if (
-            not self.is_dense[block]
-            or words[at]
-            or seq & 1
-            or node.seq != seq
-            or pfn in node.claims
-        ):
-            return False
-        words[at + 1] = value
-        words[at] = tag + 1
-        self._count_at[block] += 1
-        return True
-
-    def discard_at_once(self, pfn: int, tag: int, value: int, node: Counted, seq: int) -> bool:
-        """Remove the only pin of a frame; False when it is not that simple.
-
-        Context: any thread, without the lock.
-
-        Args:
-            pfn: in the node.
-            tag, value: the pin.
-            node: whose pins these are.
-            seq: what its count was when the caller was given this radix.
-        """
-        block, at = pfn >> 9, pfn + pfn
-        words = self._words
-        if (
-            not self.is_dense[block]
-            or words[at] != tag + 1
-            or words[at + 1] != value
-            or seq & 1
-            or node.seq != seq
-            or pfn in self._crowded
-        ):
-            return False
-        words[at] = 0
-        self._count_at[block] = count = self._count_at[block] - 1
-        if count < self.sparse_below:
-            self.thin[block] = True
-        return True
-
     # Columns of frames.
 
     def find_many(self, pfns: Pfns) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -261,6 +190,14 @@ class Blocks:
         Args:
             pfns: any order, repetitions allowed.
         """
+        run = as_run(pfns)
+        if run is not None:
+            blocks = self._blocks_in(run)
+            if np.count_nonzero(self.counts[blocks]) == 0:
+                return np.full(len(pfns), NO_TAG, np.int32), np.zeros(len(pfns), np.int64)
+            if np.all(self._dense[blocks]):
+                rows = self._rows[run]
+                return (rows[:, 0] - 1).astype(np.int32), rows[:, 1].copy()
         tags = np.empty(len(pfns), dtype=np.int32)
         values = np.empty(len(pfns), dtype=np.int64)
         for piece in pieces(len(pfns)):
@@ -280,8 +217,30 @@ class Blocks:
 
     def add_many(self, pins: PinRows) -> None:
         """Add the first pin of distinct frames that have none, in any order."""
-        for piece in pieces(len(pins)):
-            self._add_piece(pins.at(piece))
+        run = as_run(pins.pfns)
+        if run is None:
+            for piece in pieces(len(pins)):
+                self._add_piece(pins.at(piece))
+            return
+        blocks, nr_frames = self._blocks_of(run)
+        few = ~self._dense[blocks] & (self.counts[blocks] + nr_frames <= self.dense_above)
+        before, middle, after = self._cut(run, few)
+        for end in (before, after):
+            if end.start < end.stop:
+                self._add_piece(pins.at(end))
+        if middle.start < middle.stop:
+            self._add_run(slice(run.start + middle.start, run.start + middle.stop), pins.at(middle))
+
+    def _add_run(self, run: slice, pins: PinRows) -> None:
+        """Add the first pins of a run of frames whose blocks are all dense now."""
+        blocks, nr_frames = self._blocks_of(run)
+        before = self.counts[blocks].copy()
+        self.counts[blocks] += nr_frames
+        new = (~self._dense[blocks]).nonzero()[0]
+        if new.size:
+            self._densify(blocks.start + new, before[new])
+        self._rows[run, 1] = pins.values
+        self._rows[run, 0] = pins.tags + 1
 
     def _add_piece(self, pins: PinRows) -> None:
         blocks = pins.pfns >> PAGEBLOCK_ORDER
@@ -304,12 +263,30 @@ class Blocks:
     def _write(self, pins: PinRows) -> None:
         """Write records into the column; what makes them count comes last."""
         self._rows[pins.pfns, 1] = pins.values
-        self._rows[pins.pfns, 0] = pins.tags.astype(np.int64) + 1
+        self._rows[pins.pfns, 0] = pins.tags + 1
 
     def remove_many(self, pfns: Pfns) -> None:
         """Remove the only pin of each of these distinct frames."""
-        for piece in pieces(len(pfns)):
-            self._remove_piece(pfns[piece])
+        run = as_run(pfns)
+        if run is None:
+            for piece in pieces(len(pfns)):
+                self._remove_piece(pfns[piece])
+            return
+        before, middle, after = self._cut(run, ~self._dense[self._blocks_in(run)])
+        for end in (before, after):
+            if end.start < end.stop:
+                self._remove_piece(pfns[end])
+        if middle.start < middle.stop:
+            self._remove_run(slice(run.start + middle.start, run.start + middle.stop))
+
+    def _remove_run(self, run: slice) -> None:
+        """Remove the only pins of a run of frames in dense blocks."""
+        blocks, nr_frames = self._blocks_of(run)
+        self._rows[run, 0] = 0
+        self.counts[blocks] -= nr_frames
+        thin = (self.counts[blocks] < self.sparse_below).nonzero()[0]
+        if thin.size:
+            self._sparsify(blocks.start + thin)
 
     def _remove_piece(self, pfns: Pfns) -> None:
         blocks = pfns >> PAGEBLOCK_ORDER
@@ -323,100 +300,32 @@ class Blocks:
         if np.count_nonzero(thin):
             self._sparsify(np.unique(blocks[thin]))
 
-    # Ranges, not empty.
+    # Runs, not empty.
 
-    def _blocks_in(self, start: int, stop: int) -> slice:
-        """The blocks that a range, not empty, touches."""
-        return slice(start >> PAGEBLOCK_ORDER, (stop - 1 >> PAGEBLOCK_ORDER) + 1)
+    def _blocks_in(self, run: slice) -> slice:
+        """The blocks that a run touches."""
+        return slice(run.start >> PAGEBLOCK_ORDER, (run.stop - 1 >> PAGEBLOCK_ORDER) + 1)
 
-    def _blocks_of(self, start: int, stop: int) -> tuple[slice, NDArray[np.int16]]:
-        """The blocks of a range, and how many of its frames are in each."""
-        blocks = self._blocks_in(start, stop)
+    def _blocks_of(self, run: slice) -> tuple[slice, NDArray[np.int16]]:
+        """The blocks of a run, and how many of its frames are in each."""
+        blocks = self._blocks_in(run)
         nr_frames = np.full(blocks.stop - blocks.start, PAGEBLOCK_NR_PAGES, dtype=np.int16)
-        nr_frames[0] -= start & PAGEBLOCK_NR_PAGES - 1
-        nr_frames[-1] -= -stop & PAGEBLOCK_NR_PAGES - 1
+        nr_frames[0] -= run.start & PAGEBLOCK_NR_PAGES - 1
+        nr_frames[-1] -= -run.stop & PAGEBLOCK_NR_PAGES - 1
         return blocks, nr_frames
 
-    def holds_range(self, start: int, stop: int, tag: int, values: int | NDArray[np.int64]) -> bool:
-        """Whether every frame of [start, stop) has exactly this as its first pin.
-
-        Args:
-            start, stop: a range that is not empty.
-            tag: of all.
-            values: one for all, or an array of shape (stop - start,).
-        """
-        blocks, nr_frames = self._blocks_of(start, stop)
-        if np.count_nonzero(self.counts[blocks] < nr_frames):
-            return False
-        if np.count_nonzero(self._dense[blocks]) == len(nr_frames):
-            rows = self._rows[start:stop]
-            same = (rows[:, 0] == tag + 1) & (rows[:, 1] == values)
-            return bool(np.count_nonzero(same) == len(same))
-        tags, found = self.find_many(np.arange(start, stop))
-        return bool(np.count_nonzero((tags == tag) & (found == values)) == stop - start)
-
-    def add_range(self, start: int, stop: int, tag: int, values: int | NDArray[np.int64]) -> None:
-        """Pin every frame of [start, stop), none of which is pinned, with one tag.
-
-        Args:
-            start, stop: a range that is not empty.
-            tag: of all.
-            values: one for all, or an array of shape (stop - start,).
-        """
-        blocks, nr_frames = self._blocks_of(start, stop)
-        before = self.counts[blocks]
-        few = ~self._dense[blocks] & (before + nr_frames <= self.dense_above)
-        lo, hi = self._without_ends(start, stop, few)
-        for first, last in ((start, lo), (hi, stop)):
-            if first < last:  # the end of a range in a block that stays sparse
-                column = np.asarray(values, dtype=np.int64)
-                some = column if column.ndim == 0 else column[first - start : last - start]
-                tags = np.full(last - first, tag, dtype=np.int32)
-                pfns = np.arange(first, last)
-                self._add_piece(PinRows(pfns, tags, np.broadcast_to(some, last - first)))
-        if lo >= hi:
-            return
-        blocks, nr_frames = self._blocks_of(lo, hi)
-        before = self.counts[blocks].copy()
-        self.counts[blocks] += nr_frames
-        new = (~self._dense[blocks]).nonzero()[0]
-        if new.size:
-            self._densify(blocks.start + new, before[new])
-        rows = self._rows[lo:hi]
-        rows[:, 1] = values if isinstance(values, int) else values[lo - start : hi - start]
-        rows[:, 0] = tag + 1
-
-    def remove_range(self, start: int, stop: int) -> None:
-        """Remove the only pin of every frame of [start, stop), which is not empty."""
-        blocks, _ = self._blocks_of(start, stop)
-        lo, hi = self._without_ends(start, stop, ~self._dense[blocks])
-        for first, last in ((start, lo), (hi, stop)):
-            if first < last:
-                self._remove_piece(np.arange(first, last))
-        if lo >= hi:
-            return
-        blocks, nr_frames = self._blocks_of(lo, hi)
-        self._rows[lo:hi, 0] = 0
-        self.counts[blocks] -= nr_frames
-        thin = (self.counts[blocks] < self.sparse_below).nonzero()[0]
-        if thin.size:
-            self._sparsify(blocks.start + thin)
-
     @staticmethod
-    def _without_ends(start: int, stop: int, sparse: Mask) -> tuple[int, int]:
-        """A range without those of its first and last block that are sparse; others are not."""
-        if sparse[0]:
+    def _cut(run: slice, is_sparse: Mask) -> tuple[slice, slice, slice]:
+        """The rows of a run in its first block, if that is sparse, in its last, and between."""
+        start, stop = run.start, run.stop
+        if is_sparse[0]:
             start = min(stop, (start | PAGEBLOCK_NR_PAGES - 1) + 1)
-        if sparse[-1]:
+        if is_sparse[-1]:
             stop = max(start, stop - 1 & -PAGEBLOCK_NR_PAGES)
-        return start, stop
+        first, last, count = start - run.start, stop - run.start, run.stop - run.start
+        return slice(0, first), slice(first, last), slice(last, count)
 
     # Scans, over [start, stop) within the node.
-
-    def is_clear(self, start: int, stop: int) -> bool:
-        """Whether no frame in [start, stop), which is not empty, is pinned."""
-        is_empty = not np.count_nonzero(self.counts[self._blocks_in(start, stop)])
-        return is_empty or self.next_pinned(start, stop) is None
 
     def fill_mask(self, start: int, stop: int, mask: Mask) -> None:
         """Mark pinned frames.
@@ -459,7 +368,7 @@ class Blocks:
         """The first pinned frame of [start, stop), or None."""
         while start < stop:
             border = (start | PAGEBLOCK_NR_PAGES - 1) + 1
-            if self._count_at[start >> PAGEBLOCK_ORDER]:
+            if self.count_at[start >> PAGEBLOCK_ORDER]:
                 found = self.first_pins(start, min(border, stop)).pfns
                 if found.size:
                     return int(found[0])
@@ -480,7 +389,7 @@ class Blocks:
 
     def _dense_runs(self, start: int, stop: int) -> list[tuple[int, int]]:
         """The parts of a range that lie in dense blocks, neighbours together."""
-        blocks = self._blocks_in(start, stop)
+        blocks = self._blocks_in(slice(start, stop))
         first = blocks.start
         return [
             (max(start, first + lo << PAGEBLOCK_ORDER), min(stop, first + hi << PAGEBLOCK_ORDER))
@@ -493,7 +402,7 @@ class Blocks:
             pfns = np.arange(start, stop)
             found = self.sparse.locate(pfns[~self._dense[pfns >> PAGEBLOCK_ORDER]])
             return found.places[found.is_there]
-        blocks = self._blocks_in(start, stop)
+        blocks = self._blocks_in(slice(start, stop))
         few = (self.counts[blocks] > 0) & ~self._dense[blocks]
         places = self._places_of(blocks.start + few.nonzero()[0])
         if start & PAGEBLOCK_NR_PAGES - 1 or stop & PAGEBLOCK_NR_PAGES - 1:

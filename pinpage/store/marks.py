@@ -7,7 +7,6 @@ Kernel counterpart: the isolated mark of a page, and page_mapping moving to the 
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from pinpage.store.nodes import Nodes, Part
 from pinpage.store.privates import NONE_NUMBER, Privates
 from pinpage.store.rows import PinRows, joined
 from pinpage.store.shard import Change, Shard, apply
-from pinpage.store.standing import Standing
 from pinpage.units import Mask, Pfns
 
 __all__ = ["Marks"]
@@ -26,7 +24,9 @@ class Marks:
     """What a move does to a registry; for `pinpage.migrate` only.
 
     Attributes:
-        standing: targets in flight and the sources that they stand for.
+        source_of: targets in flight and the sources that they are aliases of.  An owner that
+            was told its new place knows the frame by its target, one that was not told yet by
+            its source; either may unpin at any moment, by the name that it knows.
     """
 
     def __init__(self, nodes: Nodes, privates: Privates) -> None:
@@ -38,7 +38,7 @@ class Marks:
         """
         self._nodes = nodes
         self._privates = privates
-        self.standing = Standing()
+        self.source_of: dict[int, int] = {}
 
     def marked_by(self, pfns: Pfns, thread: int) -> Mask:
         """Frames under move in the name of a thread, bool[n].
@@ -75,7 +75,7 @@ class Marks:
         self._nodes.require_pfns(pfns)
         marked = np.zeros(len(pfns), dtype=np.bool_)
         order = np.argsort(pfns, kind="stable")
-        ascending, me = pfns[order], self._nodes.thread.ident
+        ascending, me = pfns[order], self._nodes.threads.current.ident
         for shard, rows in self._nodes.parts(ascending):
             frames = ascending[rows].tolist()
             marked[order[rows]] = self._nodes.run([shard], shard.begin_move, frames, me)
@@ -89,7 +89,7 @@ class Marks:
         """
         self._nodes.require_pfns(pfns)
         ascending = np.sort(pfns)
-        self.standing.remove(pfns)  # before the mark: the next move may give it another name
+        self._forget(pfns)  # before the mark: the next move may give it another name
         for shard, rows in self._nodes.parts(ascending):
             self._nodes.run([shard], shard.end_move, ascending[rows].tolist())
 
@@ -100,7 +100,19 @@ class Marks:
             sources: frames under move.
             targets: frames under move, parallel; their owners are about to be told of them.
         """
-        self.standing.add(sources, targets)
+        self.source_of.update(zip(targets.tolist(), sources.tolist(), strict=True))
+
+    def _forget(self, targets: Pfns) -> None:
+        """These are no aliases (any more)."""
+        if self.source_of:
+            for target in targets.tolist():
+                self.source_of.pop(target, None)
+
+    def renamed(self, pfns: Pfns) -> Pfns:
+        """A column in which targets in flight are replaced by their sources."""
+        if not self.source_of:
+            return pfns
+        return np.array([self.source_of.get(pfn, pfn) for pfn in pfns.tolist()], dtype=np.int64)
 
     def rekey_many(self, sources: Pfns, targets: Pfns) -> None:
         """All pins that each source still has now belong to its target, in the same order.
@@ -123,8 +135,8 @@ class Marks:
         shards = [shard for shard, _ in self._nodes.parts(both)]
         for tag, value in self._nodes.run(shards, self._rekey, sources, targets):
             if tag & 1 and value != NONE_NUMBER:
-                self._privates.drop(value, self._nodes.thread)
-        self.standing.remove(targets)
+                self._privates.drop(value)
+        self._forget(targets)
 
     def _rekey(self, sources: Pfns, targets: Pfns) -> list[tuple[int, int]]:
         """`rekey_many` inside the sections; returns pins that their target had already."""
@@ -163,10 +175,7 @@ def _changes(
     changes = []
     for shard, columns in frames.items():
         concerned = np.unique(np.concatenate(columns))
-        had = shard.radix.pins_of(concerned)
-        changes.append(
-            (shard, Change(partial(np.asarray, concerned), partial(had.at, slice(None))))
-        )
+        changes.append((shard, Change(concerned, shard.radix.pins_of(concerned))))
     return changes
 
 

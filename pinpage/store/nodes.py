@@ -1,6 +1,6 @@
 """All nodes together: who holds which lock, in which order, and which node a frame is on.
 
-Owns:    the shards, the batches of each thread, the order of locks.
+Owns:    the shards, the threads, the order of locks.
 Ignores: what the pins mean.
 Cost:    finding the shard of a pfn is one lookup in a byte per pageblock.
 Kernel counterpart: pfn_to_nid and NODE_DATA.
@@ -9,7 +9,6 @@ Context: a thread that needs several nodes locks them in ascending order, and wa
 move only while it holds one lock, which the wait releases.
 """
 
-import threading
 from collections.abc import Callable, Container, Sequence
 from functools import partial
 from typing import TypeVar
@@ -17,15 +16,14 @@ from typing import TypeVar
 import numpy as np
 
 from pinpage.errors import PfnError, PinpageError
-from pinpage.store.batch import Batch, Thread
-from pinpage.store.forks import tell_in_child
 from pinpage.store.radix import Radix
 from pinpage.store.shard import Shard
 from pinpage.store.sparse import MAX_NR_FRAMES
+from pinpage.store.threads import Threads, tell_in_child
 from pinpage.topology import Topology
 from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfns
 
-__all__ = ["Nodes", "Part", "ThreadState"]
+__all__ = ["Nodes", "Part"]
 
 _MAX_NR_NODES = 256
 
@@ -36,23 +34,6 @@ Part = tuple[Shard, slice]
 _R = TypeVar("_R")
 
 
-class ThreadState(threading.local):
-    """What the registry keeps for each thread.
-
-    Attributes:
-        thread: who it is.
-        batches: each node's shard, and the thread's batch for it; `only`: the first of them.
-    """
-
-    def __init__(self, shards: Sequence[Shard]) -> None:
-        """Runs in each thread at its first use of the registry."""
-        self.thread = Thread()
-        self.batches = tuple((shard, Batch(self.thread)) for shard in shards)
-        self.only = self.batches[0]
-        for shard, batch in self.batches:
-            shard.run(self.thread, shard.adopt, batch)
-
-
 class Nodes:
     """The shards of a topology.
 
@@ -60,18 +41,25 @@ class Nodes:
         topology: which frame is on which node.
         shards: one per node.
         of_block: the node of each pageblock, a byte each.
-        local: what is kept for each thread.
-        way_of: by pfn, its shard and the calling thread's batch for it; raises PfnError.
+        shard_of: by pfn, its shard; raises PfnError where the topology has no such frame.
+        threads: who uses the registry.
     """
 
     def __init__(
-        self, topology: Topology, welcome: Container[int], *, sparse_below: int, dense_above: int
+        self,
+        topology: Topology,
+        welcome: Container[int],
+        *,
+        batch_nr_pins: int,
+        sparse_below: int,
+        dense_above: int,
     ) -> None:
         """One shard per node.
 
         Args:
             topology: which frame is on which node.
             welcome: numbers of the owners that may pin.
+            batch_nr_pins: see `Shard`.
             sparse_below, dense_above: see `Radix`.
 
         Raises:
@@ -86,14 +74,18 @@ class Nodes:
                 f"topology: {topology.nr_frames} frames; at most 2**39 are supported"
             )
         self.topology = topology
+        self.threads = Threads()
+        radixes = [
+            Radix(span, dense_above=dense_above, sparse_below=sparse_below)
+            for span in topology.spans
+        ]
         self.shards = tuple(
-            Shard(node, Radix(span, dense_above=dense_above, sparse_below=sparse_below), welcome)
-            for node, span in enumerate(topology.spans)
+            Shard(node, radix, welcome, self.threads, batch_nr_pins=batch_nr_pins)
+            for node, radix in enumerate(radixes)
         )
         starts = np.arange(0, topology.nr_frames, PAGEBLOCK_NR_PAGES, dtype=np.int64)
         self.of_block = topology.nodes_of(starts).astype(np.uint8).tobytes()
-        self.local = ThreadState(self.shards)
-        self.way_of = self._ways()
+        self.shard_of = self._shard_finder()
         tell_in_child(self)
 
     def run(self, shards: Sequence[Shard], work: Callable[..., _R], *args: object) -> _R:
@@ -110,7 +102,7 @@ class Nodes:
 
         def drained() -> _R:
             for shard in shards:
-                shard.drain_all()
+                shard.drain()
             return work(*args)
 
         return self.hold(shards, drained)
@@ -122,46 +114,25 @@ class Nodes:
             shards: in node order.
             work: anything.
         """
-        thread = self.thread
         for shard in reversed(shards):
-            work = partial(shard.run, thread, work)
+            work = partial(shard.run, work)
         return work()
-
-    @property
-    def thread(self) -> Thread:
-        """The calling thread."""
-        return self.local.thread
 
     def after_fork(self) -> None:
         """In a child process, in which the calling thread is the only one."""
-        thread = self.thread
         for shard in self.shards:
-            shard.after_fork(thread)
+            shard.after_fork()
 
-    def shard_of(self, pfn: int) -> Shard:
-        """The shard of a frame.
+    def _shard_finder(self) -> Callable[[int], Shard]:
+        """`shard_of`, as a function that looks up as little as possible."""
+        shards, of_block, nr_frames = self.shards, self.of_block, self.topology.nr_frames
 
-        Raises:
-            PfnError: the topology has no such frame.
-        """
-        self.require_pfn(pfn)
-        return self.shards[self.of_block[pfn >> PAGEBLOCK_ORDER]]
-
-    def _ways(self) -> Callable[[int], tuple[Shard, Batch]]:
-        """`way_of`, as a function that looks up as little as possible."""
-        local, of_block, nr_frames = self.local, self.of_block, self.topology.nr_frames
-
-        def way_of(pfn: int) -> tuple[Shard, Batch]:
+        def shard_of(pfn: int) -> Shard:
             if 0 <= pfn < nr_frames:
-                return local.batches[of_block[pfn >> 9]]
+                return shards[of_block[pfn >> 9]]
             raise self._no_such(pfn)
 
-        def only_way(pfn: int) -> tuple[Shard, Batch]:
-            if 0 <= pfn < nr_frames:
-                return local.only
-            raise self._no_such(pfn)
-
-        return way_of if len(self.shards) > 1 else only_way
+        return shard_of
 
     def _no_such(self, pfn: int) -> PfnError:
         return PfnError(
@@ -174,15 +145,6 @@ class Nodes:
         if start < stop <= block + 1 << PAGEBLOCK_ORDER:
             return self.shards[self.of_block[block]]
         return None
-
-    def require_pfn(self, pfn: int) -> None:
-        """Refuse what is no frame.
-
-        Raises:
-            PfnError: the topology has no such frame.
-        """
-        if not 0 <= pfn < self.topology.nr_frames:
-            raise self._no_such(pfn)
 
     def require_span(self, start: int, stop: int) -> None:
         """Refuse what is no range of frames.

@@ -16,8 +16,8 @@ from typing import Any
 
 from pinpage.errors import OwnerError, require
 from pinpage.owner import PinOwner
-from pinpage.store.forks import tell_in_child
 from pinpage.store.sparse import NR_TAG_BITS
+from pinpage.store.threads import tell_in_child
 
 __all__ = ["OwnerTable"]
 

@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpage.errors import ContextError, PinpageError, require
-from pinpage.store.batch import Thread
-from pinpage.store.forks import tell_in_child
+from pinpage.store.threads import Threads, tell_in_child
 
 __all__ = ["NONE_NUMBER", "Privates", "Seen", "as_int"]
 
@@ -64,8 +63,9 @@ class Privates:
            doubts, and never less.
     """
 
-    def __init__(self) -> None:
-        """A table that knows only None."""
+    def __init__(self, threads: Threads) -> None:
+        """A table that knows only None, used by these threads."""
+        self._threads = threads
         self._lock = threading.Lock()
         self._by_hash: dict[int, tuple[tuple[Any, int], ...]] = {}
         self._object_at: dict[int, tuple[int, Any]] = {}
@@ -79,14 +79,13 @@ class Privates:
         """Objects in the table, None not among them."""
         return len(self._object_at)
 
-    def hold(self, private: Any, held: dict[int, int], thread: Thread, count: int = 1) -> int:
+    def hold(self, private: Any, held: dict[int, int], count: int = 1) -> int:
         """The number of an object private, with more users.
 
         Args:
             private: hashable.
             held: what the caller holds so far, by number; `count` more from now on, in the
                 same moment, so that whatever is raised later can be given back.
-            thread: the calling one.
             count: users more.
 
         Raises:
@@ -95,7 +94,8 @@ class Privates:
         """
         if private is None:
             return NONE_NUMBER
-        key, outer = _hash_of(private), thread.top
+        key, thread = _hash_of(private), self._threads.current
+        outer = thread.top
         if outer == _TOP:
             raise ContextError("a private's __hash__ and __eq__ may not use the registry")
         with self._lock:
@@ -117,7 +117,7 @@ class Privates:
             finally:
                 thread.top = outer
         if self._late:
-            self.drop(NONE_NUMBER, thread)
+            self.drop(NONE_NUMBER)
         return number
 
     def _find(self, key: int, private: Any) -> int | None:
@@ -134,18 +134,18 @@ class Privates:
         """
         return NONE_NUMBER if private is None else self._find(_hash_of(private), private)
 
-    def drop(self, number: int, thread: Thread, count: int = 1) -> None:
+    def drop(self, number: int, count: int = 1) -> None:
         """Users less; the last one takes the object out.
 
         Context: also a finalizer or signal handler that interrupted this table.
 
         Args:
             number: of the object.
-            thread: the calling one.
             count: users less.
         """
         if number != NONE_NUMBER:
             self._late.append((number, count))
+        thread = self._threads.current
         outer = thread.top
         if outer == _TOP:
             return  # whoever was interrupted does it

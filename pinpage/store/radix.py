@@ -36,7 +36,7 @@ class Radix:
         blocks: the first pin of each frame.
         extras: pins of a frame beyond its first, by pfn, in pfn order.
         nr_extra: pins beyond the first of a frame.
-        add_at_once, discard_at_once, holds: those of `blocks`, one step nearer.
+        holds: that of `blocks`, one step nearer.
 
     Invariants, run by `check`:
         X3 a frame with extras has a first pin, and all its pins differ.
@@ -61,8 +61,6 @@ class Radix:
         crowded: Container[int] = self.extras
         self.blocks = Blocks(span, crowded, dense_above=dense_above, sparse_below=sparse_below)
         self.holds = self.blocks.holds
-        self.add_at_once = self.blocks.add_at_once
-        self.discard_at_once = self.blocks.discard_at_once
 
     # One frame.
 
@@ -156,10 +154,6 @@ class Radix:
             if crowded:
                 nr_extras = np.where(np.array(crowded)[at] == pfns, counts[at], 0)
         return nr_extras
-
-    def has_extras(self, start: int, stop: int) -> bool:
-        """Whether a frame of [start, stop) has several pins."""
-        return bool(self.extras) and any(True for _ in self.extras.irange(start, stop - 1))
 
     def extras_in(self, start: int, stop: int) -> PinRows:
         """The pins of the frames of [start, stop) beyond the first of each, ascending."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pinpage.units import Mask, Pfns
 
-__all__ = ["NO_PINS", "PinRows", "Record", "joined", "pieces", "runs"]
+__all__ = ["NO_PINS", "PinRows", "Record", "as_run", "joined", "pieces", "runs"]
 
 Record = tuple[int, int]
 """(tag, value) of one pin."""
@@ -49,6 +49,12 @@ class PinRows:
         """Some of the rows, by number, mask or slice."""
         return PinRows(self.pfns[rows], self.tags[rows], self.values[rows])
 
+    def ascending(self) -> "PinRows":
+        """In pfn order; those of one frame stay in the order given."""
+        if np.count_nonzero(self.pfns[1:] < self.pfns[:-1]) == 0:
+            return self
+        return self.at(np.argsort(self.pfns, kind="stable"))
+
     def each(self) -> Iterable[tuple[int, int, int]]:
         """The rows one by one, as plain ints."""
         return zip(self.pfns.tolist(), self.tags.tolist(), self.values.tolist(), strict=True)
@@ -72,6 +78,14 @@ def joined(parts: list[PinRows]) -> PinRows:
     columns = zip(*((part.pfns, part.tags, part.values) for part in parts), strict=True)
     pfns, tags, values = (np.concatenate(column) for column in columns)
     return PinRows(pfns, tags, values)
+
+
+def as_run(pfns: Pfns) -> slice | None:
+    """The range of frames that these are, in order; None: they are no range."""
+    if len(pfns) == 0 or pfns[-1] - pfns[0] != len(pfns) - 1:
+        return None
+    is_run = np.count_nonzero(pfns[1:] - pfns[:-1] != 1) == 0
+    return slice(int(pfns[0]), int(pfns[-1]) + 1) if is_run else None
 
 
 def runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -53,6 +53,7 @@ class World:
     """`nr_frames` frames, all free.
 
     Invariants, run by `check`:
+        W0 a frame is allocated once (required by `alloc`).
         W1 a frame that is not used has no references, no home and no mover.
         W2 a used frame is referenced.
         W3 a taken frame is used, and a frozen one is taken.

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 from tests.arch import table
-from tests.arch.project import Project
+from tests.kit.project import Project
 
 __all__ = ["references_have_one_place"]
 

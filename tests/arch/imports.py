@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 
 from tests.arch import table
-from tests.arch.project import PACKAGES, Project
+from tests.kit.project import PACKAGES, Project
 
 __all__ = [
     "extras_are_lazy_and_the_rest_is_not",
@@ -13,6 +13,7 @@ __all__ = [
     "no_chain_leads_there",
     "no_cycles",
     "owners_see_state_only",
+    "owners_stand_apart",
     "packages_point_down",
     "third_parties",
 ]
@@ -55,6 +56,18 @@ def owners_see_state_only(project: Project) -> Iterator[str]:
             may_see = any(_within(target, seen) for seen in table.OWNERS_SEE_OF_MM)
             if _within(target, "mm") and not may_see:
                 yield f"{project.where(module, found.line)}: an owner imports {target}"
+
+
+def owners_stand_apart(project: Project) -> Iterator[str]:
+    """An owner imports no other, but those that it is built on in the kernel too."""
+    for module in project.modules.values():
+        if not module.name.startswith("owners."):
+            continue
+        mine = _folder(module.name)
+        may_import = {mine, *table.OWNERS_SHARE, *table.OWNERS_BUILD_ON.get(mine, ())}
+        for target, found in project.own_imports(module):
+            if target.startswith("owners.") and _folder(target) not in may_import:
+                yield f"{project.where(module, found.line)}: {mine} imports {target}"
 
 
 def no_cycles(project: Project) -> Iterator[str]:

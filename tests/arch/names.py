@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from tests.arch import table
-from tests.arch.project import Project
+from tests.kit.project import Project
 
 __all__ = ["errors_name_no_options", "public_classes_have_names_of_their_own"]
 

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tests.arch.project import Project
+from tests.kit.project import Project
 
 __all__ = [
     "all_is_what_is_public",
@@ -20,7 +20,7 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 def all_is_what_is_public(project: Project) -> Iterator[str]:
     """`__all__` is there and names the public names that the module defines, all of them.
 
-    It may also show a name of ours that lives next door: a file that was split keeps its face.
+    Whose the names are that it shows besides is a rule of its own: `classes.names_have_one_path`.
     """
     for module in project.modules.values():
         if module.is_package and _is_docstring_only(module.tree):

@@ -7,18 +7,28 @@ __all__ = [
     "CLI_ONLY",
     "CORE",
     "EXTRAS",
+    "FACADE",
     "FORBIDDEN_REACH",
+    "HALVES",
+    "INSIDE_LOOKS",
     "KNOWS_OPTIONS",
     "LAZY_OWN_IMPORTS",
     "MAY_COUNT",
     "MAY_IMPORT",
     "MM_LAYERS",
     "MOST_CODE_LINES_PER_FILE",
+    "MOST_INSIDE_LOOKS",
     "MOST_LINES_PER_FUNCTION",
+    "OWNERS_BUILD_ON",
     "OWNERS_SEE_OF_MM",
+    "OWNERS_SHARE",
+    "PRIVATE_WORDS",
     "SHARED_CLASS_NAMES",
+    "SHARED_INSIDES",
+    "SHOWN_TWICE",
     "TEST_KIT",
     "TEST_TOOLS",
+    "WORDS_STILL_THERE",
 ]
 
 MAY_IMPORT = {
@@ -51,6 +61,17 @@ MM_LAYERS: dict[str, set[str]] = {
 
 OWNERS_SEE_OF_MM = ("mm.state", "mm.buddy", "mm.swap", "mm.move.design", "mm.paging.swapfile")
 """What an owner may know of mm: state, how it is asked, and the swap it backs."""
+
+OWNERS_SHARE = {"arguments", "batch_owner", "compress", "forced_out", "pool"}
+"""What every owner may import of its own package: helpers, and what the pools share."""
+OWNERS_BUILD_ON = {
+    "odirect": {"gup"},
+    "zcache": {"zbud"},
+    "zpool": {"z3fold", "zbud", "zsmalloc"},
+    "zram": {"zsmalloc"},
+    "zswap": {"zpool"},
+}
+"""An owner -> those that it is built on, as its kernel counterpart is on theirs."""
 
 FORBIDDEN_REACH = (
     (
@@ -93,6 +114,14 @@ KNOWS_OPTIONS = "pinlab.cli"
 SHARED_CLASS_NAMES = {"Blocks", "Move"}
 """Public classes that may share a name, each pair for a reason of its own: `Blocks` of a radix
 tree and of a zram disk, `Move` of a batch and of a random plan."""
+FACADE = "pinpage"
+"""The one module that shows names which others define."""
+SHOWN_TWICE = {"pinpage.migrate", "pinpage.testing.conformance.check"}
+"""Modules that show names which others define: being mended, and no new one joins them."""
+HALVES = {
+    "pinpage.testing.conformance.books.Books": "being mended",
+}
+"""A base class of one heir that is never used by itself -> why it may be."""
 
 MAY_COUNT = {"mm.state.refs", "mm.state.frames"}
 """Who changes counts of references: the one place, and the column it rests on."""
@@ -100,3 +129,109 @@ MAY_COUNT = {"mm.state.refs", "mm.state.frames"}
 MOST_CODE_LINES_PER_FILE = 400
 MOST_LINES_PER_FUNCTION = 60
 """Without the docstring."""
+
+INSIDE_LOOKS: dict[tuple[str, str], tuple[int, str]] = {
+    ("tests/kit/conformance/subjects.py", "_give_back"): (
+        1,
+        "a balloon gives up the page that its host chooses; the kit chooses itself",
+    ),
+    ("tests/kit/inside.py", "_alloc_pages"): (
+        2,
+        "faults are injected where destinations come from",
+    ),
+    ("tests/kit/inside.py", "_buffers"): (
+        1,
+        "the pins behind a page of a registered buffer",
+    ),
+    ("tests/kit/inside.py", "_in_flight"): (
+        1,
+        "no lock of a callback is held after an interrupt",
+    ),
+    ("tests/kit/inside.py", "_io"): (
+        1,
+        "a page held for a request that is never sent",
+    ),
+    ("tests/kit/inside.py", "_isolated"): (
+        1,
+        "a subject must not write to a page that a mover has",
+    ),
+    ("tests/kit/inside.py", "_nodes"): (
+        1,
+        "the batch that this thread stands in",
+    ),
+    ("tests/kit/inside.py", "_owners"): (
+        1,
+        "an owner that is half gone",
+    ),
+    ("tests/kit/inside.py", "_privates"): (
+        1,
+        "nothing of a private is left; the order of its lock",
+    ),
+    ("tests/kit/inside.py", "_quiet"): (
+        1,
+        "a pin that is held still for a move",
+    ),
+    ("tests/kit/inside.py", "_shards"): (
+        1,
+        "a writer stopped between two lines; each lock is free again",
+    ),
+    ("tests/property/test_zram_machine.py", "_read"): (
+        1,
+        "reading publicly makes a page not idle, and the model counts idle pages",
+    ),
+    ("tests/races/test_slab.py", "_memory"): (
+        1,
+        "the source of one cache is exchanged to move it from inside of `store`",
+    ),
+    ("tests/unit/mm/compaction/test_listed_heads.py", "_NR_KEPT_CHANGES"): (
+        1,
+        "a record of changes too short to reach back",
+    ),
+    ("tests/unit/mm/paging/test_unuse_races.py", "_next"): (
+        1,
+        "the next free slot is the one that was just freed",
+    ),
+    ("tests/unit/mm/swap/test_swap.py", "_stamp"): (
+        1,
+        "a move by hand, of the swap cache alone",
+    ),
+    ("tests/unit/pinpage/store/test_batch.py", "_pin"): (
+        1,
+        "a pin whose look at the count of its shard is out of date",
+    ),
+    ("tests/unit/pinpage/store/test_shard.py", "_writes"): (
+        1,
+        "a write for an owner that left between look-up and write",
+    ),
+    ("tests/unit/pinpage/test_shapes.py", "_allocate"): (
+        1,
+        "counts the words that a table touches",
+    ),
+}
+"""(test file, private name of another place) -> (how often, why there is no public way)."""
+MOST_INSIDE_LOOKS = 20
+SHARED_INSIDES = {f"owners.{pool}": "owners.pool" for pool in ("zbud", "z3fold", "zsmalloc")}
+"""Folder -> the one that holds what it shares with others of its kind: inside of both."""
+
+PRIVATE_WORDS = (
+    "room", "notes", "tally", "stock", "ledger", "ballot", "standing", "taking", "asking", "lied",
+    "liars", "ousted", "nobody_minds", "deserted", "homeless", "kin", "lingering", "hopeless",
+    "foregone",
+)  # fmt: skip
+"""What these words meant only their writers knew; say it in the kernel's words or in plain ones."""
+WORDS_STILL_THERE = (
+    "mm/buddy/",
+    "mm/contig/",
+    "mm/hotplug/",
+    "mm/hugetlb/",
+    "mm/planning/",
+    "mm/state/",
+    "owners/aio/",
+    "pinlab/compare/",
+    "pinlab/load/",
+    "pinlab/replay/",
+    "pinlab/report/",
+    "pinlab/requests/",
+    "pinpage/testing/conformance/",
+)
+"""Where words are not clean yet: temporary, and empty when they are."""

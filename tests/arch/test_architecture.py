@@ -4,31 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.arch import counts, imports, names, surface, tidy
-from tests.arch.project import Project
+from tests.arch import suite, surface, tidy, words
+from tests.arch.rules import RULES
+from tests.kit.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = Project(ROOT)
-
-RULES = [
-    imports.packages_point_down,
-    imports.inside_mm,
-    imports.owners_see_state_only,
-    imports.no_cycles,
-    imports.no_chain_leads_there,
-    imports.kit_stays_out,
-    imports.third_parties,
-    imports.extras_are_lazy_and_the_rest_is_not,
-    surface.all_is_what_is_public,
-    surface.everything_public_is_documented,
-    surface.inits_hold_a_docstring_only,
-    surface.facade_is_for_others,
-    counts.references_have_one_place,
-    names.public_classes_have_names_of_their_own,
-    names.errors_name_no_options,
-    tidy.files_are_short,
-    tidy.functions_are_short,
-]
+TESTS = Project(ROOT, ("tests",))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -47,3 +29,15 @@ def test_the_kernel_map_names_every_file_of_mm():
 
 def test_the_project_speaks_of_itself_alone():
     assert not list(tidy.words_stay_out(ROOT))
+
+
+def test_helpers_of_tests_come_from_the_kit():
+    assert not list(suite.helpers_come_from_the_kit(TESTS))
+
+
+def test_looks_inside_are_listed_with_reasons():
+    assert not list(suite.looks_inside_are_listed(TESTS, PROJECT))
+
+
+def test_the_glossary_explains_words_that_the_code_uses():
+    assert not list(words.glossary_words_are_used(PROJECT, "docs/glossary.md"))

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.arch import counts, imports, names, surface, tidy
-from tests.arch.project import Project
-from tests.arch.test_architecture import RULES
+from tests.arch import classes, counts, imports, names, surface, tidy
+from tests.arch import words as vocabulary
+from tests.arch.rules import RULES
+from tests.kit.project import Project
 
 CLEAN = {
     "pinpage/__init__.py": '"""D."""\n\nfrom pinpage.units import Span\n\n__all__ = ["Span"]\n',
@@ -15,10 +16,11 @@ CLEAN = {
     "mm/allocator/page_alloc.py": '"""D."""\n\nimport mm.compaction.compaction\n\n__all__ = []\n',
     "mm/machine.py": '"""D."""\n\nimport mm.allocator.page_alloc\n\n__all__ = []\n',
     "owners/__init__.py": '"""D."""\n',
-    "owners/zbud/pool.py": '"""D."""\n\nfrom mm.state.frames import Frames\n\n__all__ = []\n',
+    "owners/zbud/pool.py": '"""D."""\n\nfrom mm.state import frames\n\n__all__ = []\n',
     "pinlab/__init__.py": '"""D."""\n',
     "pinlab/report/tables.py": '"""D."""\n\nimport rich\n\n__all__ = []\n',
     "docs/index.md": "| name | what |\n|---|---|\n| `Span` | pages |\n",
+    "docs/glossary.md": "| **span** | a range |\n",
     "docs/kernel-map.md": "`mm/state/frames.py` `mm/compaction/compaction.py` "
     "`mm/allocator/page_alloc.py` `mm/machine.py`\n",
 }
@@ -32,6 +34,11 @@ def facade(project):
 def kernel_map(project):
     """The rule with its document."""
     return tidy.map_names_every_file(project, "docs/kernel-map.md")
+
+
+def glossary(project):
+    """The rule with its document."""
+    return vocabulary.glossary_words_are_used(project, "docs/glossary.md")
 
 
 def words(project):
@@ -170,6 +177,36 @@ PLANTED = [
     (surface.facade_is_for_others, "pinpage/owner.py", "from pinpage import Span, x", "the façade"),
     (facade, "pinpage/__init__.py", "__all__ = ['Span', 'Pin']", "Pin is missing"),
     (facade, "docs/index.md", "| `Pan` | a typo |", "Pan is not in"),
+    (
+        imports.owners_stand_apart,
+        "owners/pool/lists.py",
+        "from owners.zbud import pool",
+        "pool imports owners.zbud.pool",
+    ),
+    (
+        classes.names_have_one_path,
+        "owners/zbud/lists.py",
+        "from owners.zbud.pool import Frames\n\n__all__ = ['Frames']",
+        "shows Frames, which is another",
+    ),
+    (
+        classes.names_have_one_path,
+        "pinpage/owner.py",
+        "def _late():\n    from owners.zbud.pool import Frames",
+        "Frames is not owners.zbud.pool's own",
+    ),
+    (
+        classes.bases_are_used,
+        "owners/zbud/pool.py",
+        "class Half:\n    pass\n\n\nclass Whole(Half):\n    pass\n\n\nWhole()",
+        "owners.zbud.pool.Half is a base of owners.zbud.pool.Whole alone",
+    ),
+    (
+        classes.bases_are_used,
+        "owners/zbud/pool.py",
+        "import abc\nclass Half(abc.ABC):\n    pass\n\n\nclass Whole(Half):\n    pass",
+        "owners.zbud.pool.Half is a base of",
+    ),
     (counts.references_have_one_place, "owners/zbud/pool.py", "frames.refcount[1] += 1", "by hand"),
     (
         counts.references_have_one_place,
@@ -199,6 +236,10 @@ PLANTED = [
     (tidy.functions_are_short, "mm/state/frames.py", lines(62), "_long has 62 lines"),
     (kernel_map, "mm/state/lru.py", '"""D."""', "mm/state/lru.py is missing"),
     (kernel_map, "docs/kernel-map.md", "`mm/ghost.py`", "there is no mm/ghost.py"),
+    (vocabulary.private_words_stay_out, "mm/machine.py", "_nr_ousted = 1", "says ousted"),
+    (vocabulary.private_words_stay_out, "mm/machine.py", "def _f(nobody_minds): ...", "minds"),
+    (vocabulary.private_words_stay_out, "mm/swap/ledger.py", '"""D."""', "ledger says ledger"),
+    (glossary, "docs/glossary.md", "| **gone** | away |", "called gone"),
     (words, "docs/index.md", "see /{}/main".format("work"), "a path of some machine"),
     (words, "mm/state/frames.py", "HOST = 'pypi.{}'".format("org"), "a registry"),
     (words, "docs/index.md", "as {} 7 says".format("issue"), "organised"),
@@ -242,11 +283,18 @@ def test_the_check_command_alone_may_use_the_kit(tmp_path):
     assert list(imports.kit_stays_out(plant(tmp_path, "pinlab/cli/main.py", used)))
 
 
-def test_a_name_of_ours_may_be_shown_by_a_second_module(tmp_path):
-    shown = "from mm.state.frames import Frames\n\n__all__ = ['Frames']"
-    assert not list(
-        surface.all_is_what_is_public(plant(tmp_path, "mm/state/rmap.py", f'"""D."""\n{shown}'))
-    )
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class B:\n    pass\n\n\nclass C(B):\n    pass\n\n\nB()",
+        "class B:\n    pass\n\n\nclass C(B):\n    pass\n\n\nB.of(1)",
+        "class B:\n    pass\n\n\nclass C(B):\n    pass\n\n\nclass D(B):\n    pass",
+        "class B(Protocol):\n    pass\n\n\nclass C(B, Protocol):\n    pass",
+        "class B(ValueError):\n    pass\n\n\nclass C(B):\n    pass",
+    ],
+)
+def test_a_base_that_is_a_class_of_its_own_may_be(tmp_path, text):
+    assert not list(classes.bases_are_used(plant(tmp_path, "owners/zbud/pool.py", text)))
 
 
 def test_only_what_an_assignment_binds_is_public(tmp_path):

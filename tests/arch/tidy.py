@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.arch import table
-from tests.arch.project import Project
+from tests.kit.project import Project
 
 __all__ = [
     "files_are_short",

@@ -78,9 +78,11 @@ def columns_nr_bytes(machine):
     """Bytes per frame of the columns that such a machine has written to."""
     frames = machine.frames
     columns = [frames.state, frames.order, frames.flags, frames.refcount, frames.mapcount]
-    columns += [machine.rmap.first_mm, machine.rmap.first_vpn, machine.lru._stamp]
+    columns += [machine.rmap.first_mm, machine.rmap.first_vpn]
+    columns += [column for column in vars(machine.lru).values() if isinstance(column, np.ndarray)]
     columns += [machine.contents.words]
-    places = 4 * sum(listed.stop for listed in machine.lru._lists)
+    # Each frame that came onto a list of the LRU has one place of four bytes on it.
+    places = 4 * int(np.count_nonzero(frames.flags & PageFlag.LRU))
     return (sum(column.nbytes for column in columns) + places) / frames.nr_frames
 
 

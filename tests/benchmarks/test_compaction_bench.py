@@ -12,7 +12,7 @@ import pytest
 
 from mm.compaction.compact_control import CompactControl, CompactResult
 from mm.machine import Machine
-from mm.state.frames import FrameState
+from mm.state.frames import FrameState, PageFlag
 from mm.state.pageblock import MigrateType
 
 pytestmark = pytest.mark.benchmark
@@ -31,6 +31,8 @@ def scattered(nr_pages, *, registry=False):
     pfns = np.sort(machine.buddy.alloc_many(nr_pages, MigrateType.MOVABLE))
     space = machine.rmap.create("anon", nr_pages)
     machine.rmap.map_many(space, rng.permutation(nr_pages), pfns)
+    anon = PageFlag.UPTODATE, PageFlag.ANON, PageFlag.SWAPBACKED
+    machine.frames.flags[pfns] |= sum(int(flag.mask) for flag in anon)
     machine.lru.add_many(rng.permutation(pfns))
     dropped = space.pte[rng.permutation(nr_pages)[: nr_pages // 2]] - 1
     machine.lru.del_many(dropped)

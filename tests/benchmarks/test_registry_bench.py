@@ -37,7 +37,7 @@ FASTER_THAN_DICT = {
     ("contiguous", "pin"): 0.5,
     ("contiguous", "unpin"): 0.5,
     ("contiguous", "lookup"): 0.5,
-    ("scattered", "pin many"): 4,
+    ("scattered", "pin many"): 1.5,
     ("scattered", "pin"): 0.5,
     ("scattered", "unpin"): 0.5,
     ("scattered", "lookup"): 0.5,

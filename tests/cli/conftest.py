@@ -1,27 +1,18 @@
 """The command, in this process or in one of its own, and small files to give it."""
 
+import importlib
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from attrs import frozen
 
 from pinlab.cli import main
 from pinlab.snapshot import image
-from tests.unit.pinlab.small import small_recording
+from tests.kit.command import PROGRAM, ROOT, Ended
+from tests.kit.pinlab.small import small_recording
 
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = (sys.executable, "-c", "from pinlab.cli.main import main; main()")
-
-
-@frozen
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
+NOBODY = 65_534
 
 
 @pytest.fixture
@@ -63,3 +54,16 @@ def small(tmp_path_factory):
     path = tmp_path_factory.mktemp("recording") / "small.npz"
     image.save(small_recording(), path)
     return path
+
+
+@pytest.fixture
+def as_nobody(pinpage, small):
+    """Somebody who is not root, or a skip; what loads late has been loaded."""
+    assert pinpage("report", "heatmap", small).code == 0
+    importlib.import_module("pinlab.snapshot.record")
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    yield
+    os.seteuid(0)

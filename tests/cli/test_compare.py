@@ -18,8 +18,8 @@ from pinlab.compare.conclusions import conclusions
 from pinlab.compare.results import Comparison, MeasuredRow, Row
 from pinlab.replay.designs import DESIGNS
 from pinlab.snapshot import image
-from tests.cli.conftest import PROGRAM, ROOT
-from tests.unit.pinlab.small import small_recording
+from tests.kit.command import PROGRAM, ROOT
+from tests.kit.pinlab.small import small_recording
 
 ROW_KEYS = [
     "design", "movable", "strategy", "bound", "huge_pages", "pageblocks_emptied", "pages_moved",

@@ -1,6 +1,5 @@
 """A user's mistake: one clear line on stderr, 2 for a wrong call, 1 for a failure, no traceback."""
 
-import importlib
 import os
 import shutil
 import subprocess
@@ -10,20 +9,7 @@ import numpy as np
 import pytest
 
 from pinlab.snapshot import form
-from tests.cli.conftest import ROOT
-
-NOBODY = 65_534
-
-
-def check_one_line(done, code, *words):
-    assert done.code == code, done
-    assert done.out == ""
-    assert done.err.startswith("pinpage: ")
-    assert done.err.count("\n") == 1
-    assert done.err.endswith("\n")
-    assert "Traceback" not in done.err
-    for word in words:
-        assert word in done.err
+from tests.kit.command import ROOT, check_one_line
 
 
 @pytest.mark.parametrize(
@@ -126,19 +112,6 @@ def test_a_file_that_cannot_be_used_is_named_with_what_is_wrong(
     path = tmp_path / "a.npz"
     spoil(path, small)
     check_one_line(pinpage(*command, path), 1, str(path), words)
-
-
-@pytest.fixture
-def as_nobody(pinpage, small):
-    """Somebody who is not root, or a skip; what loads late has been loaded."""
-    assert pinpage("report", "heatmap", small).code == 0
-    importlib.import_module("pinlab.snapshot.proc")
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    yield
-    os.seteuid(0)
 
 
 def test_a_file_that_may_not_be_read_is_named(pinpage, tmp_path, small, as_nobody):

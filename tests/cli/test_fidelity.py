@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.cli.test_errors import check_one_line
+from tests.kit.command import check_one_line
 
 
 @pytest.fixture

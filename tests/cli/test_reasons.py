@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from tests.cli.test_errors import check_one_line
-from tests.unit.pinlab.requests.test_reasons import compare_text, request_text
+from tests.kit.command import check_one_line
+from tests.kit.pinlab.reasons import compare_text, request_text
 
 
 @pytest.fixture

@@ -10,9 +10,7 @@ import pytest
 
 from pinlab.snapshot import image
 from pinlab.snapshot.proc import PROC, record
-from tests.cli.test_errors import as_nobody, check_one_line
-
-__all__ = ["as_nobody"]
+from tests.kit.command import check_one_line
 
 RAW = Path(__file__).resolve().parents[1] / "data" / "proc-6.1"
 

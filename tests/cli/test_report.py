@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.cli.test_errors import check_one_line
+from tests.kit.command import check_one_line
 
 
 def test_without_a_file_the_built_in_recording_is_drawn(pinpage):

@@ -11,9 +11,8 @@ import pytest
 
 from pinlab.requests import run
 from pinlab.requests.report import RequestReport
-from tests.cli.conftest import ROOT
-from tests.cli.test_errors import check_one_line
-from tests.unit.pinlab.consumers import interrupts_itself, moves_a_block, refuses_the_call
+from tests.kit.command import ROOT, check_one_line
+from tests.kit.pinlab.consumers import interrupts_itself, moves_a_block, refuses_the_call
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_who_keeps_pages_for_the_next_one_loses_none(factory):
         (hold, hold, Move(), let_go, Move(nr_targets=0)),
         (hold, Move(meanwhile=((3, let_go), (5, hold)))),
     ):
-        finding = search._finding(plan)
+        finding = search.finding_of(plan)
         assert finding is None, str(finding)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pinlab.cli.check import check_owner
 from pinpage.errors import PinpageError
-from tests.conformance.subjects import SUBJECTS
+from tests.kit.conformance.subjects import SUBJECTS
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "check-an-owner.md"
 TARGETS = re.findall(r"^\|.*\| `pinpage check (\S+)` \|$", HOW_TO.read_text(), re.MULTILINE)

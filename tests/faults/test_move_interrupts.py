@@ -1,28 +1,14 @@
 """A move or a release is interrupted, wherever that can be, and once more in its undo."""
 
-import contextlib
 import random
 
 import pytest
 
-from tests.faults.interrupts import Interrupts
-from tests.faults.move_lab import MOVE_FILES, MoveLab
+from tests.kit.pinpage.interrupted import interrupted
 
 NR_SEEDS, NR_POINTS, NR_PAIRS = 12, 40, 25
 SMALL = (362, 377, 104)
 """Few pages: a move that is undone, a release, a move that goes through."""
-
-
-def interrupted(seed, *due):
-    """How many points were passed and how many interrupts struck; everything is checked."""
-    lab = MoveLab(seed)
-    with Interrupts(*due, files=MOVE_FILES) as points, contextlib.suppress(KeyboardInterrupt):
-        lab.run()
-    try:
-        lab.check()
-    except AssertionError as error:
-        raise AssertionError(f"MoveLab({seed!r}), interrupted at points {due}: {error}") from error
-    return points
 
 
 @pytest.mark.parametrize("seed", SMALL)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.liar_lab import LIES, LiarLab
+from tests.kit.pinpage.liar_lab import LIES, LiarLab
 
 NR_MOVES = 12
 

@@ -21,7 +21,7 @@ from mm.state.pageblock import MigrateType
 from pinpage.errors import require
 from pinpage.owner import PinOwner, Verdict
 from tests.faults.harness import Fault
-from tests.unit.mm.machines import SIZE, small_machine
+from tests.kit.mm.machines import SIZE, small_machine
 
 __all__ = ["SIZE", "UNIT", "World"]
 

@@ -15,7 +15,7 @@ from owners.odirect.real import RealDevice
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
 from tests.fuzz.budget import SECONDS, SEED
-from tests.races.real_io import Churn
+from tests.kit.owners.real_io import Churn
 
 pytestmark = pytest.mark.fuzz
 

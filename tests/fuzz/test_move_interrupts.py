@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from tests.faults.move_lab import MoveLab
-from tests.faults.test_move_interrupts import interrupted
 from tests.fuzz.seeds import for_a_while
+from tests.kit.pinpage.interrupted import interrupted
+from tests.kit.pinpage.move_lab import MoveLab
 
 NR_TRIES = 20
 _ERRORS = (KeyboardInterrupt, SystemExit, GeneratorExit, ValueError, StopIteration, MemoryError)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.faults.liar_lab import LiarLab
 from tests.fuzz.seeds import for_a_while
+from tests.kit.pinpage.liar_lab import LiarLab
 
 pytestmark = pytest.mark.fuzz
 

@@ -19,7 +19,7 @@ from mm.state.frames import PageFlag
 from mm.state.pageblock import MigrateType
 from owners.opaque import OpaqueOwner
 from pinpage.units import Span
-from tests.unit.mm.machines import small_machine
+from tests.kit.mm.machines import small_machine
 
 __all__ = ["CONSUMERS", "OWNERS", "UNIT", "World", "coverages", "gigantic", "worlds"]
 

@@ -7,6 +7,7 @@ from functools import cache, partial
 import numpy as np
 
 from pinpage import PinOwner, PinpageError, PinRegistry, Span, Topology
+from tests.kit import inside
 from tests.property.interrupting import places
 
 __all__ = [
@@ -65,7 +66,7 @@ class World:
         for pin in self.reg.iter_pins():
             pins.setdefault(pin.pfn, []).append((pin.owner.name, pin.private))
         assert len(self.reg) == sum(map(len, pins.values()))
-        marked = {p for shard in self.reg._shards for p in shard.moving}
+        marked = {p for shard in inside.shards(self.reg) for p in shard.moving}
         owners = tuple(owner.name for owner in self.reg.owners)
         return pins, marked, owners
 
@@ -175,7 +176,7 @@ def differences(found, *allowed):
 
 def require_no_lock_held(reg):
     """Nobody in a section; another thread gets its answers."""
-    for shard in reg._shards:
+    for shard in inside.shards(reg):
         assert not shard.lock.locked()
     seen = []
 

@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from owners.balloon import Balloon
 from pinpage.owner import Mode, Reason
-from tests.unit.owners.driver_worlds import DriverWorld
+from tests.kit.owners.driver_world import DriverWorld
 
 NR_FRAMES = 32
 FEW = st.integers(1, 12)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mm.contig.retry import RetryPolicy
 from mm.state.errno import Errno
 from mm.state.pageblock import MigrateType
-from tests.unit.mm.ranges import SIZE, Ranged
+from tests.kit.mm.ranges import SIZE, Ranged
 
 MOVES = "adx"
 """Signs of pages that need a destination (x: where its owner has a callback)."""

@@ -25,7 +25,8 @@ from owners.opaque import OpaqueOwner
 from owners.zbud.reclaim import ZbudReclaim
 from owners.zswap.zswap import Zswap
 from pinpage.owner import Mode
-from tests.unit.mm.machines import column, small_machine
+from pinpage.testing.world import column
+from tests.kit.mm.machines import small_machine
 
 NR_SLOTS = 128
 KINDS = (

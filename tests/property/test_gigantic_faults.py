@@ -16,7 +16,8 @@ from mm.state.pageblock import MigrateType
 from owners.hugetlb_pages import HugetlbPages
 from pinpage.owner import Verdict
 from pinpage.units import Span
-from tests.unit.mm.machines import SIZE, Drawn, small_machine
+from tests.kit import inside
+from tests.kit.mm.machines import SIZE, Drawn, small_machine
 
 NR_PAGES = 4 * SIZE
 BLOCKS = (
@@ -46,9 +47,10 @@ class Fault:
 
 
 def no_destination(drawn, fault):
-    evacuator = drawn.machine.evacuator
-    alloc_pages = evacuator._alloc_pages
-    evacuator._alloc_pages = lambda *how: -1 if fault() else alloc_pages(*how)
+    def wrap(alloc_pages):
+        return lambda *how: -1 if fault() else alloc_pages(*how)
+
+    inside.alloc_pages_through(drawn.machine.evacuator, wrap)
     return RetryPolicy()
 
 

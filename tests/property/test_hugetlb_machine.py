@@ -13,7 +13,7 @@ from mm.state.errno import Errno
 from mm.state.frames import FrameState, PageFlag
 from pinpage.owner import Mode
 from pinpage.units import Span
-from tests.unit.mm.machines import SIZE, small_machine
+from tests.kit.mm.machines import SIZE, small_machine
 
 NR_BLOCKS = 12
 _counts, _nodes = st.integers(0, NR_BLOCKS), st.sampled_from([None, 0, 1])

@@ -18,7 +18,8 @@ from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
 from owners.opaque import OpaqueOwner
 from pinpage.owner import Mode
-from tests.unit.mm.machines import SIZE, column, small_machine
+from pinpage.testing.world import column
+from tests.kit.mm.machines import SIZE, small_machine
 
 NR_BLOCKS, NR_VPNS, NR_SLOTS, NR_SPACES = 6, 6, 24, 4
 VPNS = st.integers(0, NR_VPNS - 1)

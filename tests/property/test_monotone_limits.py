@@ -14,10 +14,11 @@ from owners.opaque import OpaqueOwner
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
 from pinpage.owner import PinOwner, Verdict
+from pinpage.testing.world import column
 from pinpage.units import Span
+from tests.kit.mm.machines import SIZE, Drawn
+from tests.kit.pinlab.recordings import opened
 from tests.property.monotone import CONSUMERS, Case, World
-from tests.unit.mm.machines import SIZE, Drawn, column
-from tests.unit.pinlab.recordings import opened
 
 # Under scan.
 

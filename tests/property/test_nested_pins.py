@@ -13,41 +13,18 @@ import pytest
 
 from mm.state.frames import FrameState
 from owners.gup.flags import Foll
-from owners.gup.pinner import Idle
+from owners.gup.pinner import IgnoresMoves
 from owners.odirect.device import Op, Policy
 from pinpage.migrate import Step, move_steps
-from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.owners.gup_worlds import AnyFree
-from tests.unit.owners.io_worlds import IoWorld, block_bytes
+from pinpage.owner import Mode, Reason
+from tests.kit.owners.gup_world import AnyFree
+from tests.kit.owners.io_world import IoWorld, block_bytes
+from tests.kit.owners.misbehave import misbehave
 
 REFUSALS = ("again", "busy", "raise in isolate")
 BEHAVIOURS = ("ok", *REFUSALS, "raise in migrate", "raise in putback", "lie")
 DEVICE = tuple(Policy) + BEHAVIOURS[3:5] + BEHAVIOURS[6:]
 BLOCK = 5
-
-
-class PinnerError(RuntimeError):
-    """What a pinner raises when told to."""
-
-
-def misbehave(world, pinner, behaviour):
-    """Make one pinner do what `behaviour` says; a lie keeps a reference of the source."""
-
-    def fail(*_args):
-        raise PinnerError(behaviour)
-
-    def lie(pin, target):
-        if pin.pfn == world.source:  # (else it is being brought back)
-            world.machine.frames.refcount[pin.pfn] -= 1  # frozen counts are kept negated
-            world.nr_sneaked += 1
-
-    if behaviour in ("again", "busy"):
-        verdict = Verdict[behaviour.upper()]
-        pinner.isolate = lambda pin, mode: verdict
-    elif behaviour == "lie":
-        pinner.migrate = lie
-    elif behaviour != "ok":
-        setattr(pinner, behaviour.split()[-1], fail)
 
 
 class Nested:
@@ -75,7 +52,7 @@ class Nested:
         self.refuses = policy is Policy.REFUSE
 
     def _later(self, names):
-        return [self.world.pinner(name, Idle()) for name in names]
+        return [self.world.pinner(name, IgnoresMoves()) for name in names]
 
     def expected(self, reason):
         """Where the page must be, from what everybody does: a plain rereading of the contract."""

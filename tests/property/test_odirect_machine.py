@@ -7,10 +7,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mm.state.errno import Errno
 from owners.gup.flags import Foll
-from owners.gup.pinner import Idle
+from owners.gup.pinner import IgnoresMoves
 from owners.odirect.device import Op, Policy
 from pinpage.owner import Mode, Reason
-from tests.unit.owners.io_worlds import IoWorld, block_bytes
+from tests.kit.owners.io_world import IoWorld, block_bytes
 
 NR_PAGES = 4
 VPNS = st.integers(0, NR_PAGES - 1)
@@ -32,7 +32,7 @@ class DirectIo(RuleBasedStateMachine):
         self.space = self.world.process(NR_PAGES)
         if self.policy is Policy.RESTART:
             assert self.world.device.register(self.space, 0, NR_PAGES) == Errno.OK
-        self.driver = self.world.pinner(handler=Idle())
+        self.driver = self.world.pinner(handler=IgnoresMoves())
         self.pins = {}
         self.memory = {vpn: page(vpn + 1) for vpn in range(NR_PAGES)}
         self.disk = {block: block_bytes(block) for block in range(16)}

@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from tests.kit import inside
 from tests.property.interrupting import interrupted, places
 from tests.property.registry_world import (
     CHANGES,
@@ -91,7 +92,7 @@ class Expected:
             ours = world.reg.marks.marked_by(frames, threading.get_ident())
             assert set(frames[ours].tolist()) == found[1]
             world.reg.marks.end_move(frames[ours])
-            assert not any(shard.moving for shard in world.reg._shards)
+            assert not any(shard.moving for shard in inside.shards(world.reg))
 
 
 def interrupt_at(name, points):

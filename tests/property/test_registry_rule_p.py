@@ -17,6 +17,7 @@ import pytest
 from pinpage import ContextError, NotPinnedError, PinpageError, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.topology import Topology
+from tests.kit import inside
 from tests.property.interrupting import signalled
 from tests.property.registry_world import (
     NR_FRAMES,
@@ -65,9 +66,9 @@ def watched(start):
     world, faults = world_at(start), []
     pfns, privates = zip(*VICTIMS, strict=True)
     world.reg.pin_many(pfns, world.one, list(privates))
-    for rank, shard in enumerate(world.reg._shards):
+    for rank, shard in enumerate(inside.shards(world.reg)):
         shard.lock = OrderedLock(rank, faults)
-    world.reg._privates._lock = OrderedLock(99, faults)
+    inside.privates(world.reg)._lock = OrderedLock(99, faults)
     return world, faults
 
 
@@ -188,7 +189,7 @@ def test_what_else_a_handler_asks_for_at_each_place(name):
 
 def in_section(world, node, work):
     """Call `work` in the locked section of a node."""
-    return world.reg._nodes.run([world.reg._shards[node]], work)
+    return inside.nodes(world.reg).run([inside.shards(world.reg)[node]], work)
 
 
 @pytest.mark.parametrize("node", [0, 1])

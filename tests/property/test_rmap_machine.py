@@ -1,12 +1,12 @@
 """Rmap agrees with a plain dict of mappings, whatever is mapped, unmapped and moved."""
 
 import hypothesis.strategies as st
-import numpy as np
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mm.state.frames import Frames, FrameState
 from mm.state.rmap import Rmap
+from pinpage.testing.world import column
 
 NR_FRAMES, NR_SPACES, NR_VPNS = 5, 3, 4  # small on purpose: sharing must be common
 
@@ -42,7 +42,7 @@ class RmapAgainstModel(RuleBasedStateMachine):
             for vpn, pfn in zip(vpns, pfns, strict=True):
                 self.rmap.map_page(self.spaces[space], vpn, pfn)
         else:
-            self.rmap.map_many(self.spaces[space], column(vpns), column(pfns))
+            self.rmap.map_many(self.spaces[space], column(*vpns), column(*pfns))
         self.model.update({(space, vpn): pfn for vpn, pfn in zip(vpns, pfns, strict=True)})
 
     @precondition(lambda self: 0 < len(self.model) < NR_SPACES * NR_VPNS)
@@ -68,7 +68,7 @@ class RmapAgainstModel(RuleBasedStateMachine):
     @rule(pfns=st.lists(st.integers(0, NR_FRAMES - 1), unique=True))
     def unmap_frames(self, pfns: list[int]) -> None:
         counts = [list(self.model.values()).count(pfn) for pfn in pfns]
-        assert self.rmap.unmap_many(column(pfns)).tolist() == counts
+        assert self.rmap.unmap_many(column(*pfns)).tolist() == counts
         handed_over = [pfn for pfn, count in zip(pfns, counts, strict=True) if count]
         self.rmap.frames.refcount[handed_over] -= 1
         self.model = {where: pfn for where, pfn in self.model.items() if pfn not in pfns}
@@ -79,7 +79,7 @@ class RmapAgainstModel(RuleBasedStateMachine):
         order = data.draw(st.permutations([p for p in range(NR_FRAMES) if p not in targets]))
         sources = order[: min(len(targets), len(order))]
         pairs = dict(zip(sources, targets, strict=False))
-        sources, targets = column(list(pairs)), column(list(pairs.values()))
+        sources, targets = column(*list(pairs)), column(*list(pairs.values()))
         frames = self.rmap.frames
         for values in (frames.refcount, frames.mapcount):
             values[sources], values[targets] = values[targets], values[sources]
@@ -97,10 +97,6 @@ class RmapAgainstModel(RuleBasedStateMachine):
             assert sorted((s.mm_id, vpn) for s, vpn in self.rmap.mappers(pfn)) == expected
             assert self.rmap.frames.refcount[pfn] == 1 + len(expected)
             assert self.rmap.frames.mapcount[pfn] == len(expected) - 1
-
-
-def column(values: list[int]) -> np.ndarray:
-    return np.array(values, dtype=np.int64)
 
 
 TestRmap = RmapAgainstModel.TestCase

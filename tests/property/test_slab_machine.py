@@ -12,7 +12,7 @@ from mm.state.errno import Errno
 from owners.slab.cache import Slabs
 from owners.slab.dentry import Dentries
 from owners.slab.xarray import XArrays
-from tests.unit.owners.driver_worlds import DriverWorld
+from tests.kit.owners.driver_world import DriverWorld
 
 NR_FRAMES = 48
 TREES = st.integers(1, 2)

@@ -17,7 +17,7 @@ from mm.paging.vmscan import shrink_active, shrink_inactive
 from mm.state.address_space import AddressSpace
 from mm.state.errno import Errno
 from mm.swap.swapops import swp_entry
-from tests.unit.mm.world import World
+from tests.kit.mm.swap_world import SwapWorld
 
 NR_FRAMES, NR_SLOTS, NR_VPNS, NR_SPACES = 6, 6, 2, 4
 
@@ -31,7 +31,7 @@ class SwapAgainstModel(RuleBasedStateMachine):
     @initialize(nr_children=st.integers(0, NR_SPACES - 1), out=st.booleans())
     def start(self, nr_children: int, out: bool) -> None:
         """A family that shares its pages already, in memory or in swap."""
-        self.world = World(NR_FRAMES, NR_SLOTS)
+        self.world = SwapWorld(NR_FRAMES, NR_SLOTS)
         self.file = shmem_create(self.world.paging, "tmpfs", NR_VPNS)
         self.model: dict[tuple[str, int], bytes] = {}
         self.spaces: dict[str, AddressSpace] = {}

@@ -8,7 +8,8 @@ from mm.compaction.compact_control import CompactControl
 from mm.state.frames import PageFlag
 from mm.state.pageblock import MigrateType
 from pinpage.migrate import GivenTargets
-from tests.unit.mm.machines import SIZE, Drawn, column
+from pinpage.testing.world import column
+from tests.kit.mm.machines import SIZE, Drawn
 
 SUITABLE = (MigrateType.MOVABLE, MigrateType.CMA)
 BLOCK = st.text(alphabet="..aax#r", min_size=SIZE, max_size=SIZE)

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from mm.state.errno import Errno
 from owners.pool.extents import read_objects
 from pinpage.migrate import Step
-from tests.unit.owners.z3_world import Z3World
+from tests.kit.owners.z3_world import Z3World
 
 SIZES = st.sampled_from((1, 64, 200, 700, 1280, 1984, 2048, 2752, 3904, 3905, 4096))
 HEADER = "header"
@@ -285,7 +285,7 @@ class Z3foldAgainstRows(RuleBasedStateMachine):
             ]
         assert list(self.pool.lists.lru) == list(pages)
         for page_id, page in pages.items():
-            assert self.pool.lists.nr_free_chunks(page_id) == page.room
+            assert self.pool.pages.nr_free_chunks(page_id) == page.room
 
     @invariant()
     def bytes_are_intact(self):

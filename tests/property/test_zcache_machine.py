@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from owners.zcache import CleanKey
 from pinpage.migrate import move_many, release_many
 from pinpage.owner import Mode, Reason
-from tests.unit.owners.test_zcache import World, page
-from tests.unit.owners.z3_world import Targets
+from tests.kit.owners.z3_world import Targets
+from tests.kit.owners.zcache_world import ZcacheWorld, page
 
 KEYS = st.builds(CleanKey, st.sampled_from((0, 1)), st.integers(1, 2), st.integers(0, 4))
 
@@ -22,7 +22,7 @@ class ZcacheAgainstDict(RuleBasedStateMachine):
 
     @initialize(limit=st.sampled_from((2, 5, 20)), coverage=st.sampled_from(("unuse", "migrate")))
     def build(self, limit, coverage):
-        self.world = World(max_nr_pages=limit, coverage=coverage)
+        self.world = ZcacheWorld(max_nr_pages=limit, coverage=coverage)
         self.cache = self.world.cache
         self.coverage = coverage
         self.model = {}

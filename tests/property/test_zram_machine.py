@@ -12,8 +12,8 @@ from owners.zram.backing import BytesBacking
 from owners.zram.zram import Zram
 from pinpage.migrate import move_steps
 from pinpage.owner import Mode
-from tests.unit.mm.machines import small_machine
-from tests.unit.owners.zs_world import Spare, noise
+from tests.kit.mm.machines import small_machine
+from tests.kit.owners.zs_world import Spare, noise
 
 PAGE = 4096
 NR_SLOTS = 24

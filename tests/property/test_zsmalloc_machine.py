@@ -13,7 +13,7 @@ from mm.state.errno import Errno
 from owners.zsmalloc.classes import class_of, size_classes
 from owners.zsmalloc.mapping import MapMode
 from pinpage.owner import PinOwner, Reason, Verdict
-from tests.unit.owners.zs_world import ZsWorld, noise
+from tests.kit.owners.zs_world import ZsWorld, noise
 
 NR_BLOCKS = 3  # of eight frames
 SIZES = st.sampled_from((20, 900, 1340, 2400, 3000, 3256, 4096))

@@ -13,7 +13,8 @@ from owners.compress import compressor
 from owners.zbud.reclaim import ZbudReclaim
 from owners.zswap.zswap import Zswap
 from pinpage.owner import Mode, Reason
-from tests.unit.owners.worlds import PAGE, FewFrames, column
+from pinpage.testing.world import column
+from tests.kit.owners.few_frames import PAGE, FewFrames
 
 NR_FRAMES = 9
 OFFSETS = st.integers(0, 9)

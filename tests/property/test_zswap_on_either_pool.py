@@ -17,8 +17,8 @@ from owners.zpool import ZPOOLS
 from owners.zswap.zswap import Zswap
 from pinpage.migrate import move_many
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.machines import small_machine
-from tests.unit.owners.z3_world import Targets
+from tests.kit.mm.machines import small_machine
+from tests.kit.owners.z3_world import Targets
 
 PAGE = 4096
 OFFSETS = st.integers(0, 11)

@@ -7,6 +7,7 @@ from pinpage.testing.explore import Scenario, Until
 from pinpage.testing.scripted import ScriptedOwner
 from pinpage.testing.world import World, WorldTargets, column
 from pinpage.topology import Topology
+from tests.kit import inside
 
 NR_FRAMES = 5
 
@@ -44,7 +45,7 @@ class Bench:
 
     def until_unmarked(self, pfn):
         """For an actor that was told to pin again later."""
-        shard = self.registry._nodes.shard_of(pfn)
+        shard = inside.nodes(self.registry).shard_of(pfn)
         return Until(lambda: pfn not in shard.moving, f"{pfn} is not under move")
 
     # Actors.

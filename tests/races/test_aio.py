@@ -13,7 +13,7 @@ from owners.aio.ring_format import IoEvent
 from owners.aio.rings import AioRings
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import explore
-from tests.unit.owners.driver_worlds import DriverWorld
+from tests.kit.owners.driver_world import DriverWorld
 
 NR_BEFORE = 126  # the next event is the last of page 0, those after it go to page 1
 NR_AFTER = 3

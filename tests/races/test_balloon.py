@@ -12,7 +12,7 @@ import pytest
 from owners.balloon import Balloon
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import explore
-from tests.unit.owners.driver_worlds import DriverWorld
+from tests.kit.owners.driver_world import DriverWorld
 
 
 def balloon_world(guest, nr_movers=1, mode=Mode.SYNC):

@@ -22,9 +22,11 @@ from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
 from pinpage.owner import Mode, Reason, Verdict
 from pinpage.testing.explore import Scenario, explore
+from pinpage.testing.world import column
 from pinpage.units import Span
-from tests.unit.mm.machines import ScriptedDesign, column
-from tests.unit.mm.ranges import Ranged, names
+from tests.kit import inside
+from tests.kit.mm.machines import ScriptedDesign
+from tests.kit.mm.ranges import Ranged, names
 
 RANGE = Span(0, 8)
 PATIENT = RetryPolicy(None, timeout_ns=10**9)
@@ -372,7 +374,7 @@ def test_cma_fails_at_any_destination_and_gives_its_bits_back(nth):
         given.append(1)
         return alloc(order, gfp, node) if len(given) <= nth else -1
 
-    machine.evacuator._alloc_pages = alloc_pages
+    inside.alloc_pages_through(machine.evacuator, lambda _: alloc_pages)
     found = machine.cma.request(6)
     assert (found.errno, found.report.pages_moved) == (Errno.ENOMEM, nth)
     assert names(found.report) == {"home": {"NO_TARGET": 6 - nth}}

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from owners.gup.flags import Foll
-from owners.gup.pinner import Idle
+from owners.gup.pinner import IgnoresMoves
 from owners.odirect.device import Op, Policy
 from pinpage.migrate import move_steps
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import Scenario, Until, explore
-from tests.property.test_nested_pins import misbehave
-from tests.unit.owners.gup_worlds import AnyFree
-from tests.unit.owners.io_worlds import IoWorld, block_bytes
+from tests.kit import inside
+from tests.kit.owners.gup_world import AnyFree
+from tests.kit.owners.io_world import IoWorld, block_bytes
+from tests.kit.owners.misbehave import misbehave
 
 BLOCK = 5
 
@@ -28,7 +29,7 @@ def doing_io(world, space, op):
     """Submits one request as soon as that works, and lets time pass until it has ended."""
 
     def at_rest():
-        return not world.registry._nodes.shard_of(0).moving
+        return not inside.nodes(world.registry).shard_of(0).moving
 
     while world.device.submit(op, space, 0, 1, BLOCK) < 0:
         yield Until(at_rest, "no move")
@@ -46,7 +47,7 @@ def io_against_move(policy, op, partner):
         space, reasons = world.process(1), []
         if policy is Policy.RESTART:
             world.device.register(space, 0, 1)
-        other = world.pinner("partner", Idle())
+        other = world.pinner("partner", IgnoresMoves())
         world.gup.get_user_pages(space, 0, 1, other, Foll.PIN)
         misbehave(world, other, partner)
         source = np.array([world.pfn(space)])

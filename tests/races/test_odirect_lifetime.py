@@ -28,9 +28,10 @@ from owners.odirect.real import RealDevice
 from owners.zram.backing import FileBacking
 from pinpage.errors import InvariantError, OwnerError, PinpageError
 from pinpage.owner import Mode
+from tests.kit import inside
+from tests.kit.owners.gup_world import AnyFree
+from tests.kit.owners.io_world import IoWorld, block_bytes
 from tests.races.interrupts import interrupted_at
-from tests.unit.owners.gup_worlds import AnyFree
-from tests.unit.owners.io_worlds import IoWorld, block_bytes
 
 PAGE = 4096
 NR_BLOCKS = 32
@@ -198,11 +199,23 @@ def test_a_device_that_was_closed_is_dropped_without_a_word(world):
     gc.collect()
 
 
+def open_descriptors():
+    return [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+
+
+def opens(fd, path):
+    """Whether this descriptor is one of that file; the listing's own is gone by now."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/self/fd/{fd}").samefile(path)
+    return False
+
+
 def test_a_backing_file_that_is_dropped_closes_and_says_so(tmp_path):
     path = tmp_path / "backing"
     path.write_bytes(bytes(4 * PAGE))
     backing = FileBacking(path)
-    fd, held = backing._fd, [backing]
+    (fd,) = [n for n in open_descriptors() if opens(n, path)]
+    held = [backing]
     del backing
     with pytest.warns(ResourceWarning, match="unclosed backing file"):
         held.clear()
@@ -312,7 +325,7 @@ def test_a_process_that_exits_takes_nothing_from_under_the_device(world):
 
 
 def test_a_descriptor_closed_underneath_is_an_errno_of_each_request(world):
-    os.close(world.device._fd)
+    os.close(inside.threads(world.device).file.fd)
     for n in range(4):
         world.device.submit(Op.READ, world.space, n, 1, n)
     world.device.drain()
@@ -339,19 +352,19 @@ def test_a_request_larger_than_a_call_arrives_whole(tmp_path):
 
 
 def test_what_a_thread_runs_into_is_raised_where_somebody_sees_it(world, monkeypatch):
-    transfer = world.device._io.file.transfer
+    transfer = inside.threads(world.device).file.transfer
 
     def broken(*_args):
         raise InvariantError("I9 something is wrong")
 
-    monkeypatch.setattr(world.device._io.file, "transfer", broken)
+    monkeypatch.setattr(inside.threads(world.device).file, "transfer", broken)
     for n in range(3):
         world.device.submit(Op.READ, world.space, n, 1, n)
     for look in (world.device.drain, world.device.check, world.device.drain):
         with pytest.raises(InvariantError, match="I9"):
             look()
     assert [done.error for done in world.device.reap()] == [-errno.EIO] * 3
-    monkeypatch.setattr(world.device._io.file, "transfer", transfer)
+    monkeypatch.setattr(inside.threads(world.device).file, "transfer", transfer)
     world.device.submit(Op.READ, world.space, 0, 1, 0)
     world.device.drain()
     assert [done.error for done in world.device.reap()] == [0]
@@ -365,7 +378,7 @@ def test_a_buffer_that_somebody_else_let_go_of_is_an_errno(world):
     world.arrived.acquire()
     world.arrived.acquire()
     late = device.submit(Op.READ, world.space, 5, 1, 5)
-    (pin,) = device._buffers.find(world.space, 5, 1)
+    (pin,) = inside.buffers(device).find(world.space, 5, 1)
     Gup(world.machine).put_user_pages(device.pinner, [pin])
     world.gate.set()
     device.drain()

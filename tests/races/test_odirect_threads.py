@@ -11,16 +11,22 @@ import pytest
 from mm.machine import Machine
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import Idle, Pinner
+from owners.gup.pinner import IgnoresMoves, Pinner
 from owners.odirect.device import Op, Policy
 from owners.odirect.in_flight import InFlight
 from owners.odirect.real import RealDevice
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode, Verdict
-from tests.races.real_io import Churn, RealLoad, write_file
+from tests.kit import inside
+from tests.kit.owners.real_io import Churn, RealLoad, write_file
 
 NR_THREADS = 8
 MOST_TIMES_THE_TIME = 1.3
+
+
+def pins_at(load, vpn, count):
+    """The pins of these pages of the load's buffer."""
+    return inside.buffers(load.device).find(load.space, vpn, count)
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ class Bench:
             for is_with, file in self.paths.items()
         }
         self.others = self.machine.memory.mmap("others", 256)
-        idle = Pinner("others", registry=registry, handler=Idle())
+        idle = Pinner("others", registry=registry, handler=IgnoresMoves())
         Gup(self.machine).get_user_pages(self.others, 0, 256, idle, Foll.PIN)
         self.churn = Churn(self.machine, rng)
         self.churn.is_active = lambda: self.loads[True].is_active
@@ -133,7 +139,7 @@ def bench(path):
 def test_a_page_that_moves_between_the_look_up_and_the_pin_is_looked_up_again(bench, monkeypatch):
     load, registry = bench.loads[True], bench.machine.registry
     device, moves = load.device, itertools.count()
-    (pin_id,) = device._buffers.find(load.space, 3, 1)
+    (pin_id,) = inside.buffers(device).find(load.space, 3, 1)
     pin = registry.pin
 
     def pin_late(pfn, owner, private=None, *, wait=True):
@@ -144,11 +150,11 @@ def test_a_page_that_moves_between_the_look_up_and_the_pin_is_looked_up_again(be
         return pin(pfn, owner, private, wait=wait)
 
     monkeypatch.setattr(registry, "pin", pin_late)
-    held = device._io.hold(registry, [pin_id])
+    held = inside.threads(device).hold(registry, [pin_id])
     assert [pfn for pfn, _ in held] == [int(load.space.pte[3]) - 1]
     assert device.nr_retried == 1
     assert len(device.flights) == 1
-    device._io.let_go(registry, held)
+    inside.threads(device).unpin(registry, held)
 
 
 def test_a_page_in_flight_is_refused_or_waited_for_with_a_bound(path):
@@ -158,14 +164,14 @@ def test_a_page_in_flight_is_refused_or_waited_for_with_a_bound(path):
         load = RealLoad(
             machine, path, np.random.default_rng(1), policy=policy, nr_buffers=64, wait_bound_s=0.01
         )
-        held = load.device._io.hold(registry, load.device._buffers.find(load.space, 0, 2))
+        held = inside.threads(load.device).hold(registry, pins_at(load, 0, 2))
         before = load.space.pte[:2].tolist()
         churn = Churn(machine, np.random.default_rng(1))
         churn.step(load.space)
         assert load.space.pte[:2].tolist() == before
         assert load.device.flights.nr_waited >= nr_waited
         assert load.device.flights.nr_refused >= 20
-        load.device._io.let_go(registry, held)
+        inside.threads(load.device).unpin(registry, held)
         churn.step(load.space)
         assert load.space.pte[:2].tolist() != before
         load.close(path)
@@ -176,7 +182,7 @@ def test_a_thread_that_holds_a_page_does_not_wait_for_another(path):
     machine = Machine.build(nr_pages=2048)
     registry = machine.use_registry()
     load = RealLoad(machine, path, np.random.default_rng(1), nr_buffers=64)
-    marked = np.array([load.device.pinner.pfn_of(load.device._buffers.find(load.space, 1, 1)[0])])
+    marked = np.array([load.device.pinner.pfn_of(pins_at(load, 1, 1)[0])])
     registry.marks.begin_move(marked)
     load.device.submit(Op.READ, load.space, 0, 2, 0)
     deadline = time.monotonic() + 10
@@ -243,8 +249,8 @@ def test_an_error_of_the_disk_is_an_errno_of_the_request(path):
 
 def test_whoever_waits_for_a_page_in_flight_is_woken_when_it_lands():
     flights = InFlight("disk", Policy.WAIT, wait_bound_s=4.0)
-    number = flights.take_off()
-    lands = threading.Timer(0.05, flights.land, (number,))
+    number = flights.begin()
+    lands = threading.Timer(0.05, flights.end, (number,))
     began = time.monotonic()
     lands.start()
     verdict = flights.isolate_many(np.array([1]), [number], Mode.SYNC)
@@ -255,13 +261,13 @@ def test_whoever_waits_for_a_page_in_flight_is_woken_when_it_lands():
 
 def test_a_mover_is_woken_by_the_page_that_it_waits_for_and_by_no_other(monkeypatch):
     flights, looks = InFlight("disk", Policy.WAIT, wait_bound_s=4.0), []
-    awaited, *others = (flights.take_off() for _ in range(9))
-    wait_for = flights._landed.wait_for
-    monkeypatch.setattr(
-        flights._landed,
-        "wait_for",
-        lambda gone, left_s: wait_for(lambda: looks.append(1) or gone(), left_s),
-    )
+    awaited, *others = (flights.begin() for _ in range(9))
+    wait_for = threading.Condition.wait_for
+
+    def counted(condition, gone, left_s=None):
+        return wait_for(condition, lambda: looks.append(1) or gone(), left_s)
+
+    monkeypatch.setattr(threading.Condition, "wait_for", counted)
     mover = threading.Thread(
         target=flights.isolate_many, args=(np.array([1]), [awaited], Mode.SYNC)
     )
@@ -269,16 +275,16 @@ def test_a_mover_is_woken_by_the_page_that_it_waits_for_and_by_no_other(monkeypa
     while not looks:
         time.sleep(0.001)
     for number in others:
-        flights.land(number)
+        flights.end(number)
         time.sleep(0.001)
-    flights.land(awaited)
+    flights.end(awaited)
     mover.join()
     assert len(looks) == 2
 
 
 def test_the_bound_is_for_all_pages_of_one_question():
     flights = InFlight("disk", Policy.WAIT, wait_bound_s=0.05)
-    numbers = [flights.take_off() for _ in range(40)]
+    numbers = [flights.begin() for _ in range(40)]
     began = time.monotonic()
     verdicts = flights.isolate_many(np.arange(40), numbers, Mode.SYNC)
     assert set(verdicts.tolist()) == {Verdict.AGAIN}
@@ -290,7 +296,7 @@ def test_the_bound_is_for_all_pages_of_one_question():
 )
 def test_nobody_waits_unasked(policy, mode):
     flights = InFlight("disk", policy, wait_bound_s=0.5)
-    verdicts = flights.isolate_many(np.array([1]), [flights.take_off()], mode)
+    verdicts = flights.isolate_many(np.array([1]), [flights.begin()], mode)
     assert verdicts.tolist() == [Verdict.AGAIN]
     assert flights.nr_waited == 0
 
@@ -301,11 +307,11 @@ def test_a_page_lands_only_when_its_pin_is_gone(bench, monkeypatch):
     flights, unpin, seen = load.device.flights, registry.unpin, []
 
     def unpin_and_look(pfn, owner, private=None):
-        seen.append(owner is not flights or private in flights._numbers)
+        seen.append(owner is not flights or len(flights) > 0)
         unpin(pfn, owner, private)
 
     monkeypatch.setattr(registry, "unpin", unpin_and_look)
-    held = load.device._io.hold(registry, load.device._buffers.find(load.space, 0, 2))
-    load.device._io.let_go(registry, held)
+    held = inside.threads(load.device).hold(registry, pins_at(load, 0, 2))
+    inside.threads(load.device).unpin(registry, held)
     assert seen == [True, True]
     assert len(flights) == 0

@@ -14,11 +14,12 @@ import pytest
 
 from owners.gup.flags import Foll
 from owners.gup.gup import GupStep
-from owners.gup.pinner import Idle
+from owners.gup.pinner import IgnoresMoves
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode
 from pinpage.testing.explore import Scenario, Until, explore
-from tests.unit.owners.gup_worlds import AnyFree, GupWorld
+from tests.kit import inside
+from tests.kit.owners.gup_world import AnyFree, GupWorld
 
 
 def moving(world, space, vpn=0):
@@ -30,7 +31,7 @@ def moving(world, space, vpn=0):
 
 def at_rest(world, space):
     """No move and no fork under way: what the slow path really sleeps on."""
-    moving = world.registry._nodes.shard_of(0).moving
+    moving = inside.nodes(world.registry).shard_of(0).moving
     return not moving and not space.write_protect_seq & 1
 
 
@@ -47,7 +48,7 @@ def pinning(world, space, pinner, flags, got, nr_tries=3):
                 waits = step is GupStep.WAIT
                 yield Until(lambda: at_rest(world, space), "at rest") if waits else step
         if pin_id >= 0:
-            yield Until(lambda pin=pin_id: pin not in pinner._quiet, "not held still")
+            yield Until(lambda pin=pin_id: pin not in inside.quiet(pinner), "not held still")
             got.append(pin_id)
             world.machine.contents.write(pinner.pfn_of(pin_id), b"DMA")
             yield "device writes"
@@ -78,7 +79,7 @@ def pin_against_move(handler, flags):
 
 @pytest.mark.parametrize(
     ("handler", "flags"),
-    [(None, Foll.GET), (Idle(), Foll.PIN | Foll.WRITE)],
+    [(None, Foll.GET), (IgnoresMoves(), Foll.PIN | Foll.WRITE)],
     ids=["no callback", "callback"],
 )
 def test_a_pin_is_on_the_page_wherever_that_went(handler, flags):
@@ -105,7 +106,7 @@ class These:
 def test_a_frame_that_was_freed_and_is_a_target_now_takes_no_reference(stop_after):
     """The page was looked up, moved away, and its old frame is to receive another page."""
     world = GupWorld(16)
-    space, driver = world.process(2), world.pinner(handler=Idle())
+    space, driver = world.process(2), world.pinner(handler=IgnoresMoves())
     pinning = world.gup.pin_steps(space, 0, driver, Foll.PIN | Foll.FAST_ONLY)
     assert next(pinning) is GupStep.RESOLVE
     old, other = world.pfn(space, 0), np.array([world.pfn(space, 1)])
@@ -123,7 +124,7 @@ def test_a_frame_that_was_freed_and_is_a_target_now_takes_no_reference(stop_afte
 
 def test_a_frame_that_belongs_to_somebody_else_by_now_is_let_go_again():
     world = GupWorld(16)
-    space, driver = world.process(1), world.pinner(handler=Idle())
+    space, driver = world.process(1), world.pinner(handler=IgnoresMoves())
     steps, got = world.gup.pin_steps(space, 0, driver, Foll.PIN), []
 
     def pinning():
@@ -144,7 +145,7 @@ def test_a_frame_that_belongs_to_somebody_else_by_now_is_let_go_again():
 def test_no_pin_outlives_the_references_that_it_stands_for():
     """The last holder lets go step by step: nobody may be asked about a free frame."""
     world = GupWorld(16)
-    space, driver = world.process(1), world.pinner(handler=Idle())
+    space, driver = world.process(1), world.pinner(handler=IgnoresMoves())
     (pin,) = world.gup.get_user_pages(space, 0, 1, driver, Foll.PIN).pins
     pfn = world.pfn(space)
     world.memory.exit(space)
@@ -158,7 +159,7 @@ def unpin_against_move():
     """Two pins of one pinner; one is dropped, step by step, while the page moves."""
     world = GupWorld(16)
     space = world.process(1)
-    driver = world.pinner(handler=Idle())
+    driver = world.pinner(handler=IgnoresMoves())
     stays, goes = (world.gup.get_user_pages(space, 0, 1, driver, Foll.PIN).pins[0] for _ in "ab")
 
     def finish():

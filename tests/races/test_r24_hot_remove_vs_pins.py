@@ -14,10 +14,10 @@ from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.gfp import Gfp
 from owners.gup.flags import Foll
-from owners.gup.pinner import Idle
+from owners.gup.pinner import IgnoresMoves
 from pinpage.errors import InvariantError
 from pinpage.owner import PinOwner, Reason, Verdict
-from tests.unit.owners.gup_worlds import GupWorld
+from tests.kit.owners.gup_world import GupWorld
 
 BLOCK = 16
 
@@ -137,7 +137,7 @@ def test_pages_that_nobody_can_move_are_not_taken_for_gone(world):
 
 
 def test_a_pinner_with_a_callback_lets_go_at_once(world):
-    space, driver = world.process(3), world.pinner(handler=Idle())
+    space, driver = world.process(3), world.pinner(handler=IgnoresMoves())
     pins = world.gup.get_user_pages(space, 0, 1, driver, Foll.PIN).pins
     block = block_of(world, space)
     result = offline(world, block, nr_tries=1)
@@ -203,7 +203,7 @@ def test_nothing_is_allocated_where_it_is_being_emptied(world):
 
 def test_memory_that_comes_back_knows_nothing_of_before(world):
     machine, registry = world.machine, world.registry
-    space, driver = world.process(3), world.pinner(handler=Idle())
+    space, driver = world.process(3), world.pinner(handler=IgnoresMoves())
     pins = world.gup.get_user_pages(space, 0, 3, driver, Foll.PIN).pins
     block = block_of(world, space)
     start = block * BLOCK

@@ -16,8 +16,8 @@ from owners.slab.dentry import Dentries
 from owners.slab.xarray import XArrays
 from pinpage.owner import Reason
 from pinpage.testing.explore import explore
-from tests.unit.owners.driver_worlds import DriverWorld
-from tests.unit.owners.slab_worlds import SlabWorld
+from tests.kit.owners.driver_world import DriverWorld
+from tests.kit.owners.slab_world import SlabWorld
 
 SUCCESS = {Reason.MOVED, Reason.FREED}
 GONE = {Reason.RACED_FREE, Reason.NO_OWNER}
@@ -163,9 +163,10 @@ def test_allocating_an_object_may_move_its_own_cache():
             return source.alloc_page(gfp)
 
     before = world.pinned().tolist()
-    xa._memory.source = Compacting()
+    memory = xa._memory
+    memory.source = Compacting()
     assert xa.store(2, 1 << 30, 1) == Errno.OK
-    xa._memory.source = source
+    memory.source = source
     assert world.pinned().tolist() != before
     assert xa.load(2, 1 << 30) == 1
     assert dict(xa.items(1)) == {64 * n: 64 * n + 1 for n in range(20)}

@@ -24,7 +24,7 @@ from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import Idle, Pinner
+from owners.gup.pinner import IgnoresMoves, Pinner
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
 
 NR_PAGES = 512
@@ -143,7 +143,7 @@ class Process:
     def __init__(self, bench):
         self.bench, self.machine = bench, bench.machine
         self.gup = Gup(self.machine)
-        self.pinner = Pinner("device", registry=bench.registry, handler=Idle())
+        self.pinner = Pinner("device", registry=bench.registry, handler=IgnoresMoves())
         self.space = self.machine.memory.mmap("process", NR_VPNS)
         self.texts, self.pins = {}, {}
 

@@ -15,6 +15,7 @@ from pinpage.owner import Mode, Reason, Verdict
 from pinpage.testing.explore import Until, explore
 from pinpage.testing.stepping import by_calls
 from pinpage.testing.world import FrameIs, WorldTargets, column
+from tests.kit import inside
 from tests.races.bench import Bench
 
 GIVES_BACK = {
@@ -167,17 +168,15 @@ def test_a_mark_that_ends_takes_its_name_along():
     source, target = zbud.keep("h"), 3
     registry.marks.begin_move(column(source, target))
     registry.marks.forward_many(column(source), column(target))
-    shard = registry._nodes.shard_of(target)
+    shard = inside.nodes(registry).shard_of(target)
     seen = []
-    standing = registry.marks.standing
 
-    class Watched(type(standing)):
-        def remove(self, targets):
+    class Watched(dict):
+        def pop(self, target, *default):
             seen.append(target in shard.moving)
-            super().remove(targets)
+            return super().pop(target, *default)
 
-    registry.marks.standing = watched = Watched()
-    watched.add(column(source), column(target))
+    registry.marks.source_of = Watched({target: source})
     registry.marks.end_move(np.array([target]))
     assert seen == [True]
     registry.marks.end_move(column(source))

@@ -10,8 +10,8 @@ import pytest
 
 from owners.compress import compressor
 from owners.zswap.zswap import Zswap
-from tests.unit.owners.worlds import FewFrames
-from tests.unit.owners.zswap.test_zswap import ScriptedHost, page
+from tests.kit.owners.few_frames import FewFrames
+from tests.kit.owners.zswap_bench import ScriptedHost, page
 
 NR_THREADS, NR_ROUNDS, NR_SLOTS = 4, 120, 6
 

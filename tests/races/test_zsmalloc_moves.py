@@ -14,7 +14,7 @@ from mm.state.errno import Errno
 from owners.zsmalloc.classes import size_classes
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import Scenario, explore
-from tests.unit.owners.zs_world import ZsWorld, noise
+from tests.kit.owners.zs_world import ZsWorld, noise
 
 STRADDLING = 2400  # three pages, five objects
 SUCCESS = {Reason.MOVED, Reason.FREED}

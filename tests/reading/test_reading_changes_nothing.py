@@ -23,7 +23,7 @@ from pinpage.errors import PinpageError
 from pinpage.owner import PinOwner
 from pinpage.store.rows import PinRows
 from pinpage.units import Span
-from tests.reading.deep import deep_digest, reachable
+from tests.kit.deep import deep_digest, reachable
 from tests.reading.worlds import WORLDS
 
 NR_KEPT = 3

@@ -14,9 +14,9 @@ from pinlab.load.run import LoadRun, make_world
 from pinpage.owner import Mode
 from pinpage.testing.conformance.check import DATA_NR_BYTES
 from pinpage.units import Span
-from tests.conformance.machine_lab import MachineLab
-from tests.conformance.subjects import SUBJECTS
-from tests.unit.mm.machines import SIZE, Drawn
+from tests.kit.conformance.machine_lab import MachineLab
+from tests.kit.conformance.subjects import SUBJECTS
+from tests.kit.mm.machines import SIZE, Drawn
 
 __all__ = ["WORLDS"]
 

@@ -19,9 +19,10 @@ from mm.state.pageblock import MigrateType
 from mm.swap.swapops import swp_entry
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import PinOwner
+from pinpage.testing.world import column
 from pinpage.units import Span
-from tests.reading.deep import deep_digest
-from tests.unit.mm.machines import SIZE, column, small_machine
+from tests.kit.deep import deep_digest
+from tests.kit.mm.machines import SIZE, small_machine
 
 OFF, AWAY, AREA = 0, 14, 12  # pageblocks: switched off, offline, of the device
 

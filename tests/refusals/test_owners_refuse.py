@@ -20,8 +20,9 @@ from owners.zbud.pool import ZbudPool
 from owners.zcache import CleanKey, Zcache
 from owners.zpool import make_zpool
 from pinpage.errors import PinpageError
-from tests.reading.deep import deep_digest
-from tests.unit.mm.machines import column, small_machine
+from pinpage.testing.world import column
+from tests.kit.deep import deep_digest
+from tests.kit.mm.machines import small_machine
 
 PAGE = bytes(4096)
 

@@ -121,7 +121,7 @@ class Search:
 
     def _drill(self) -> Finding | None:
         for plan in drill(has_time=self._has_time):
-            finding = self._finding(plan)
+            finding = self.finding_of(plan)
             if finding is not None:
                 return self._shorten(plan, finding)
         return None
@@ -148,7 +148,7 @@ class Search:
 
         def breaks(plan: Plan) -> bool:
             nonlocal first
-            finding = self._finding(plan)
+            finding = self.finding_of(plan)
             if finding is None:
                 return False
             first = first or finding.promise
@@ -165,7 +165,7 @@ class Search:
             plan = hypothesis.find(plans(), breaks, settings=settings, random=Random(self._seed))
         except hypothesis.errors.NoSuchExample:
             return None
-        return self._finding(plan)
+        return self.finding_of(plan)
 
     def _schedules(self) -> Finding | None:
         for make in (self._users_and_a_mover, self._two_movers):
@@ -222,7 +222,7 @@ class Search:
 
     # One plan.
 
-    def _finding(self, plan: Plan) -> Finding | None:
+    def finding_of(self, plan: Plan) -> Finding | None:
         """Run a plan; if pages are left of it, find out whether they are lost."""
         return self._run(plan) or self._leak(plan)
 
@@ -292,7 +292,7 @@ class Search:
         """Leave out whatever can go as long as the same promise breaks."""
         untried = simpler(plan)
         while (shorter := next(untried, None)) is not None:
-            without = self._finding(shorter)
+            without = self.finding_of(shorter)
             if without is not None and without.promise is finding.promise:
                 finding = without
                 untried = simpler(shorter)  # what was needed by what has gone may go now

@@ -87,7 +87,7 @@ MUTANTS: list[Mutant] = [
     _mutant("full-ring-looks-empty", "capacity", "context.nr_events - 1\n", "context.nr_events\n"),
     _mutant(
         "setup-leaks-its-first-pages", "R-10",
-        "                    self._let_go(context)\n                    return Errno.ENOMEM",
+        "                    self._put_pages(context)\n                    return Errno.ENOMEM",
         "                    return Errno.ENOMEM",
     ),
     _mutant(

@@ -144,7 +144,7 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "forced-out-number-stays-in-flight", "D1", RUN,
-        "            if verdict is not Verdict.YES:\n                flights.land(number)\n",
+        "            if verdict is not Verdict.YES:\n                flights.end(number)\n",
         "            if verdict is Verdict.YES:\n                pass\n", LIFE,
     ),
     planted(
@@ -169,7 +169,7 @@ MUTANTS: list[Mutant] = [
         "            if index < 0:\n", OUT_T,
     ),
     planted(
-        "forced-out-zspage-leaks", "references", "owners/zsmalloc/objects.py",
+        "forced-out-zspage-leaks", "references", "owners/zsmalloc/pool.py",
         "        verdict = Verdict.AGAIN\n", "        verdict = Verdict.YES\n",
         OUT_T,
     ),
@@ -179,8 +179,8 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "forced-out-slab-unpins-what-it-did-not-pin", "references", "owners/slab/cache.py",
-        "                self._let_go(slab, nr_pinned)\n",
-        "                self._let_go(slab, nr_pinned + 1)\n", "tests/races/test_slab.py",
+        "                self._put_frames(slab, nr_pinned)\n",
+        "                self._put_frames(slab, nr_pinned + 1)\n", "tests/races/test_slab.py",
         "tests/unit/owners/slab/test_cache.py",
     ),
     # interrupts
@@ -199,7 +199,7 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "odirect-disk-drops-what-was-interrupted", "interrupts", DEVICE,
-        "        self._parked.queued.extend(dropped)\n", "", LIFE,
+        "        self._waiting.queued.extend(dropped)\n", "", LIFE,
     ),
     planted(
         "odirect-interrupted-submit-keeps-its-pins", "interrupts", DEVICE,

@@ -4,8 +4,8 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-HOME, MOVE, MOVING = "mm/move/home_move.py", "mm/move/move.py", "pinpage/move/batch.py"
-UNDOING = "pinpage/move/undoing.py"
+HOME, MOVE, BATCH = "mm/move/home_move.py", "mm/move/move.py", "pinpage/move/batch.py"
+UNDOING, MIGRATE = "pinpage/move/undoing.py", "pinpage/migrate.py"
 ALL_OR_NOTHING = "R-33: everything is put back, on every path"
 
 
@@ -14,38 +14,35 @@ def _point(*cases: str) -> tuple[str, ...]:
 
 
 _UNDO = [
-    ("move-deaf-to-interrupts", ALL_OR_NOTHING, "pinpage/migrate.py",
-     "                last = see_through(move.abandon, last, move.nr_tries)\n", "",
+    ("move-deaf-to-interrupts", ALL_OR_NOTHING, MIGRATE,
+     "partial(_steps, mode=mode), _abandon)", "partial(_steps, mode=mode), repr)",
      _point("compact-scan-interrupt a callback", "compact-scan-kill between steps")),
     ("undone-when-the-traceback-goes", "targets are back before their source is gone",
      "pinpage/move/steps.py",
      "        steps.close()\n", "        pass\n",
      _point("compact-scan-kill between steps", "power-plan-kill between steps")),
     ("release-interrupted-keeps-its-frames", ALL_OR_NOTHING, "pinpage/move/release.py",
-     "                last = see_through(giving.abandon, last, giving.nr_tries)\n", "",
+     "partial(_steps, mode=mode), _abandon)", "partial(_steps, mode=mode), repr)",
      _point("compact-scan-kill between steps")),
-    ("owner-interrupted-in-isolate-waits-for-ever", "isolate is followed by putback", MOVING,
-     ("            ballot.state[told[verdicts == Verdict.YES]] = PinState.ISOLATED\n"
-     "            ballot.state[rows[call.in_doubt]] = PinState.DOUBT\n"),
-     "            ballot.state[told[verdicts == Verdict.YES]] = PinState.ISOLATED\n",
+    ("owner-interrupted-in-isolate-waits-for-ever", "isolate is followed by putback", BATCH,
+     "            state[rows[call.unfinished]] = PinState.UNKNOWN\n", "",
      ("tests/unit/pinpage/move/test_undoing.py",)),
-    ("owner-interrupted-in-migrate-is-half-moved", "R-28: all pins of a frame or none", MOVING,
-     "            ballot.state[rows[: call.nr_told]] = PinState.MIGRATED\n",
-     ("            if call.nr_told == len(rows):\n"
-     "                ballot.state[rows] = PinState.MIGRATED\n"),
+    ("owner-interrupted-in-migrate-is-half-moved", "R-28: all pins of a frame or none", BATCH,
+     "            self.pins.state[rows[: call.nr_returned]] = then\n",
+     ("            if call.nr_returned == len(rows):\n"
+     "                self.pins.state[rows] = then\n"),
      _point("contig-scan-interrupt a callback")),
-    ("interrupted-before-rekey-frees-the-source", "no byte is lost", MOVING,
-     "        self.receipt.do(note, self.memory.rekey, self.pfns, self._where[going])\n",
-     ("        self._rekeyed[going] = True\n"
-     "        self.receipt.do(note, self.memory.rekey, self.pfns, self._where[going])\n"),
+    ("interrupted-before-rekey-frees-the-source", "no byte is lost", MIGRATE,
+     "    batch.do(batch.rekeyed, True, going, batch.memory.rekey, batch.sources, batch.where)\n",
+     ("    batch.rekeyed[going] = True\n"
+     "    batch.do(batch.rekeyed, True, going, batch.memory.rekey, batch.sources, batch.where)\n"),
      _point("contig-scan-kill in mm")),
     ("one-putback-that-raises-forgets-the-others", "each pin is put back", UNDOING,
-     "        for row in rows.tolist():\n            one",
-     "        for row in ():\n            one",
+     "    for row in rows.tolist():\n", "    for row in ():\n",
      _point("compact-scan-raise", "contig-scan-raise", "huge1g-frames-raise", "cma-scan-raise",
             "power-scan-raise", "offline-scan-raise")),
     ("abandoned-move-keeps-its-targets", "a target leaked", UNDOING,
-     "        self._part_with(self._targets.give_back, frames[~suspect])\n", "",
+     "    batch.do(batch.where, -1, frames[~bad], batch.targets.give_back, batch.where)\n", "",
      _point("contig-scan-kill between steps", "contig-scan-raise")),
 ]  # fmt: skip
 

@@ -16,7 +16,7 @@ UNIT_FILL = "tests/unit/pinlab/replay/test_contents.py"
 MUTANTS: list[Mutant] = [
     Mutant(
         name="deflate-extra-bits-lost",
-        guards="C1",
+        guards="CO1",
         file=DEFLATE,
         old="    bits.plain(extra, nr_extra)\n",
         new="    bits.plain(0, nr_extra)\n",
@@ -24,7 +24,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="deflate-checksum-forgets-the-tail-length",
-        guards="C1",
+        guards="CO1",
         file=DEFLATE,
         old="    high = high + tail_nr_bytes * (low - 1) + tail_high\n",
         new="    high = high + tail_high\n",
@@ -32,7 +32,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="corpus-page-not-stamped",
-        guards="C2",
+        guards="CO2",
         file=CORPUS,
         old="        pages[:, :_STAMP_NR_BYTES] = _stamps(serials)\n",
         new="",
@@ -40,7 +40,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="corpus-templates-stamped-too",
-        guards="C3",
+        guards="CO3",
         file=CORPUS,
         old="        pages = self.templates[serials % self.nr_pages]\n",
         new="        pages = self.templates[serials % self.nr_pages]\n"
@@ -49,7 +49,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="corpus-serials-repeat",
-        guards="C2",
+        guards="CO2",
         file=CORPUS,
         old="        return (first + np.arange(len(pages), dtype=np.int64)) *",
         new="        return first *",
@@ -57,7 +57,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="corpus-generated-by-zlib",
-        guards="C3",
+        guards="CO3",
         file=CORPUS,
         old="        tails.append(stored(page[_STAMP_NR_BYTES:length].tobytes()) + runs[rest])\n",
         new="        tails.append(_deflate(page[_STAMP_NR_BYTES:].tobytes()))\n",
@@ -73,7 +73,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="corpus-real-pages-shorter-than-a-page",
-        guards="C1",
+        guards="CO1",
         file=CORPUS,
         old="        whole = len(data) - len(data) % PAGE_SIZE\n",
         new="        whole = len(data)\n",
@@ -97,7 +97,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="fill-buddies-share-serials",
-        guards="C2",
+        guards="CO2",
         file=FILL,
         old="other, first=first + nr_pages",
         new="other, first=first",

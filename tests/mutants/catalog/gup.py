@@ -155,7 +155,7 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "move-forgets-what-was-written-by-one-who-left", "R-18, R-28", "pinpage/move/undoing.py",
-        "self._wrote[frames[left]] = True", "self._wrote[frames[:0]] = True",
+        "PinState.ISOLATED_AGAIN, PinState.UNPINNED_AT_TARGET)", "PinState.ISOLATED_AGAIN)",
         f"{IO_RACE}::test_also_when_a_partner_fails_half_way",
     ),
 ]  # fmt: skip

@@ -79,7 +79,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="zone-watermarks-unordered",
-        guards="S9",
+        guards="SN9",
         file="pinlab/snapshot/limits.py",
         old="if not facts.min <= facts.low <= facts.high:",
         new="if not facts.min <= facts.high:",
@@ -87,7 +87,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="zone-manages-what-is-absent",
-        guards="S9",
+        guards="SN9",
         file="pinlab/snapshot/limits.py",
         old="if not facts.managed <= facts.present <= facts.spanned:",
         new="if not facts.managed <= facts.spanned:",
@@ -95,7 +95,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="counts-below-unknown",
-        guards="S8",
+        guards="SN8",
         file="pinlab/snapshot/columns.py",
         old="refuse(column_of(name) < -1, name,",
         new="refuse(column_of(name) < -2, name,",
@@ -103,7 +103,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="ram-out-of-order",
-        guards="S10",
+        guards="SN10",
         file="pinlab/snapshot/limits.py",
         old="span.start < reached or",
         new="span.start < 0 or",

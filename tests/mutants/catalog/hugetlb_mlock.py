@@ -41,8 +41,9 @@ MUTANTS: list[Mutant] = [
         "            if space.pte.item(vpn) == entry:\n", "            if entry:\n", MLOCK_T,
     ),
     planted(
-        "mlock-one-page-is-busy", "C8", MLOCK,
-        "        return self._answer\n", "        return super().isolate(pin, mode)\n", MLOCK_T,
+        "mlock-one-page-is-busy", "C8", "owners/batch_owner.py",
+        "Verdict(int(self.isolate_many(np.array([pin.pfn]), [pin.private], mode)[0]))",
+        "super().isolate(pin, mode)", MLOCK_T,
     ),
     planted(
         "hugetlb-keeps-what-it-could-not-pin", "C14", HUGETLB,
@@ -69,6 +70,6 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "callback-liars-are-asked-again", "R-26", RELEASE,
-        "self.registry.fault(owner,", "(lambda *_: None)(owner,", CALLBACK_T,
+        "batch.registry.fault(owner,", "(lambda *_: None)(owner,", CALLBACK_T,
     ),
 ]  # fmt: skip

@@ -46,20 +46,20 @@ _CLEAN = [
      (f"{T_WORK}::test_huge_pages_by_scan[anonymous]",)),
     ("clean-cursor-stays", "each place once", PAGES,
      "        walk.place = found[-1][0] + 1 if found else walk.place\n", "", (T_PAGES,)),
-    ("clean-late-pages-lost", "K2", PAGES,
+    ("clean-late-pages-lost", "CP2", PAGES,
      "                self._keep_apart(walk, pfns[now])\n", "                pass\n", (T_PAGES,)),
-    ("clean-met-pages-lost", "K2", PAGES,
+    ("clean-met-pages-lost", "CP2", PAGES,
      "            heapq.heappush(walk.met, entry)\n", "            pass\n", (T_PAGES,)),
     ("clean-old-numbers", "places are numbered anew", PAGES,
      "        if walk.numbering != numbering:\n", "        if False:\n", (T_PAGES,)),
     ("clean-met-pages-not-looked-at", "entries that hold no more are dropped", PAGES,
      "            holds &= self._kind[pfns] == 1 + active\n", "",
      (T_PAGES,)),
-    ("clean-check-misses-k1", "K1", PAGES,
-     '        require(not len(wrong), "K1', '        require(True, "K1', (T_PAGES,)),
-    ("clean-check-misses-k2", "K2", PAGES,
+    ("clean-check-misses-k1", "CP1", PAGES,
+     '        require(not len(wrong), "CP1', '        require(True, "CP1', (T_PAGES,)),
+    ("clean-check-misses-k2", "CP2", PAGES,
      "require(met.issuperset(passed.tolist()), ", "require(True, ", (T_PAGES,)),
-    ("clean-machine-does-not-check", "K1", "mm/machine.py",
+    ("clean-machine-does-not-check", "CP1", "mm/machine.py",
      "            self.reclaimer,\n", "", (T_PAGES,)),
     ("clean-counted-beside-swap", "swap where there is some", VMSCAN,
      "            paging.frames.touched = self.clean = None\n", "            pass\n", (T_PAGES,)),
@@ -106,7 +106,7 @@ _NOTES = [
 MUTANTS: list[Mutant] = [
     *(planted(name, guards, file, old, new, *tests)
       for name, guards, file, old, new, tests in (*_LISTS, *_CLEAN)),
-    *(planted(f"clean-{name}-not-noted", "K1", file, old, new, NOTED)
+    *(planted(f"clean-{name}-not-noted", "CP1", file, old, new, NOTED)
       for name, file, old, new in _NOTES),
 ]  # fmt: skip
 """All of them."""

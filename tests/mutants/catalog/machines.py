@@ -36,9 +36,9 @@ MUTANTS.append(
     Mutant(
         name="targets-stay-under-move-after-rekey",
         guards="M7: a target is as free to go as any frame once it is whole",
-        file="pinpage/move/batch.py",
-        old="        self.unmark_targets(frames)  # whole",
-        new="        pass  # whole",
+        file="pinpage/migrate.py",
+        old="    batch.unmark(batch.where, batch.target_marked, frames)\n    left",
+        new="    left",
         tests=("tests/property/test_balloon_machine.py",),
     )
 )

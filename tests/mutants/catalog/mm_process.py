@@ -12,7 +12,7 @@ VMSCAN = ("tests/unit/mm/paging/test_vmscan.py",)
 MUTANTS: list[Mutant] = [
     Mutant(
         name="paging-check-misses-w4",
-        guards="W4",
+        guards="SP4",
         file="mm/paging/paging.py",
         old="homed & (frames.refcount != expected)",
         new="homed & (frames.refcount < expected)",
@@ -28,7 +28,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="fault-keeps-its-reference",
-        guards="W4",
+        guards="SP4",
         file="mm/paging/memory.py",
         old=("        if not is_first:\n            paging.put_page(pfn)\n"),
         new="",
@@ -92,7 +92,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="drop-keeps-the-cached-page",
-        guards="W4",
+        guards="SP4",
         file="mm/paging/paging.py",
         old="        if pfn >= 0 and self.frames",
         new="        if pfn < -1 and self.frames",
@@ -124,7 +124,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="exit-leaves-the-ring",
-        guards="N1",
+        guards="MM1",
         file="mm/paging/memory.py",
         old="    paging.swap.mmlist.remove(space)\n",
         new="",
@@ -166,7 +166,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="reclaim-frees-what-is-held",
-        guards="W4",
+        guards="SP4",
         file="mm/paging/vmscan.py",
         old=("    if paging.frames.refcount.item(pfn) != 1 + is_cached:\n        return False\n"),
         new="",
@@ -206,7 +206,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="reclaim-keeps-its-references",
-        guards="W4",
+        guards="SP4",
         file="mm/paging/vmscan.py",
         old="    paging.refs.put_many(pfns)\n",
         new="    paging.refs.put_many(pfns[~held])\n",

@@ -97,7 +97,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="zone-watermarks-unchecked",
-        guards="Z1",
+        guards="ZN1",
         file="mm/state/nodes.py",
         old="0 <= self.min <= self.low <= self.high",
         new="0 <= self.min <= self.high",
@@ -105,7 +105,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="zone-size-unchecked",
-        guards="Z2",
+        guards="ZN2",
         file="mm/state/nodes.py",
         old="            self.managed_nr_pages <= self.span.nr_pages,\n",
         new="            self.managed_nr_pages > 0,\n",
@@ -146,7 +146,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="pcp-drain-all-keeps-the-pages",
-        guards="P1",
+        guards="PC1",
         file="mm/buddy/pcp.py",
         old="                    pages.clear()\n",
         new="                    pass\n",
@@ -154,7 +154,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="pcp-drain-not-counted",
-        guards="P2",
+        guards="PC2",
         file="mm/buddy/pcp.py",
         old="        mine.nr_pages -= len(pfns)\n",
         new="",
@@ -178,7 +178,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="pcp-keeps-references",
-        guards="P3",
+        guards="PC3",
         file="mm/buddy/pcp.py",
         old="""        frames.refcount[pfns] = 0
         frames.mapcount[pfns] = MAPCOUNT_NONE

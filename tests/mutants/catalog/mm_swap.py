@@ -13,7 +13,7 @@ SWAPOFF = ("tests/unit/mm/paging/test_swapoff.py",)
 MUTANTS: list[Mutant] = [
     Mutant(
         name="swap-hands-out-the-header",
-        guards="S3",
+        guards="SA3",
         file="mm/swap/swap_area.py",
         old="        self._bytes[0] = SWAP_MAP_BAD\n",
         new="",
@@ -21,7 +21,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-search-does-not-go-round",
-        guards="S3",
+        guards="SA3",
         file="mm/swap/swap_area.py",
         old="            offset = self._bytes.find(0, 1, self._next)\n",
         new="            offset = -1\n",
@@ -29,7 +29,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-count-not-continued",
-        guards="S4",
+        guards="SA4",
         file="mm/swap/swap_area.py",
         old=(
             "            self._continued[offset] = self._continued.get(offset, 0) + 1\n"
@@ -40,7 +40,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-continuation-ends-early",
-        guards="S4",
+        guards="SA4",
         file="mm/swap/swap_area.py",
         old=(
             "        if excess:\n"
@@ -71,7 +71,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-shmem-slot-shared",
-        guards="S1",
+        guards="SA1",
         file="mm/swap/swap_area.py",
         old=("        if count == SWAP_MAP_SHMEM:\n            return Errno.EINVAL\n"),
         new="",
@@ -79,7 +79,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-last-reference-not-invalidated",
-        guards="S2",
+        guards="SA2",
         file="mm/swap/swap_area.py",
         old=("                self.frontswap.invalidate_page(self.type, offset)\n\n    # Users"),
         new=("                pass\n\n    # Users"),
@@ -87,7 +87,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-stale-frontswap-copy-kept",
-        guards="S2",
+        guards="SA2",
         file="mm/swap/swap_area.py",
         old="            if self.frontswap_map.item(offset):  # an older",
         new="            if False:  # an older",
@@ -95,7 +95,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-stale-disk-copy-kept",
-        guards="S2",
+        guards="SA2",
         file="mm/swap/swap_area.py",
         old="                self.disk.pop(offset, None)  # an older copy must never be read\n",
         new="",
@@ -103,7 +103,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-disk-not-forgotten",
-        guards="S2",
+        guards="SA2",
         file="mm/swap/swap_area.py",
         old=("        self.inuse_pages -= 1\n        self.disk.pop(offset, None)\n"),
         new="        self.inuse_pages -= 1\n",
@@ -111,7 +111,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-drop-user-loses-the-others",
-        guards="S1",
+        guards="SA1",
         file="mm/swap/swap_area.py",
         old="further.pop(0) if further else (-1, -1)",
         new="(-1, -1)",
@@ -127,7 +127,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-check-misses-s1",
-        guards="S1",
+        guards="SA1",
         file="mm/swap/swap_area.py",
         old="nr_users != expected",
         new="nr_users > expected",
@@ -135,7 +135,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-check-misses-s2-front",
-        guards="S2",
+        guards="SA2",
         file="mm/swap/swap_area.py",
         old="free & self.frontswap_map",
         new="free & ~free",
@@ -143,15 +143,15 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-check-misses-s2-disk",
-        guards="S2",
+        guards="SA2",
         file="mm/swap/swap_area.py",
-        old='            require(not free[offset], "S2',
-        new='            require(True, "S2',
+        old='            require(not free[offset], "SA2',
+        new='            require(True, "SA2',
         tests=AREA,
     ),
     Mutant(
         name="swap-check-misses-s3",
-        guards="S3",
+        guards="SA3",
         file="mm/swap/swap_area.py",
         old="        require(inuse == self.inuse_pages, ",
         new="        require(True, ",
@@ -159,7 +159,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-check-misses-s4",
-        guards="S4",
+        guards="SA4",
         file="mm/swap/swap_area.py",
         old="        require(int(flagged.sum()) == len(self._continued), ",
         new="        require(True, ",
@@ -167,15 +167,15 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-check-misses-s5",
-        guards="S5",
+        guards="SA5",
         file="mm/swap/swap_area.py",
-        old="            require(nr_users[offset] and further, ",
-        new="            require(True, ",
+        old="                nr_users[offset] and further, ",
+        new="                True, ",
         tests=AREA,
     ),
     Mutant(
         name="swap-cache-holds-no-reference",
-        guards="W4",
+        guards="SP4",
         file="mm/swap/swap_cache.py",
         old="        frames.add_reference(pfn, 1)\n",
         new="",
@@ -183,7 +183,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-cache-move-forgets-the-entry",
-        guards="C1",
+        guards="SC1",
         file="mm/swap/swap_cache.py",
         old="        self._pfn_of.update(zip(entries[cached]",
         new="        dict(zip(entries[cached]",
@@ -191,7 +191,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-cache-keeps-its-flag",
-        guards="C2",
+        guards="SC2",
         file="mm/swap/swap_cache.py",
         old="        frames.flags[pfn] = frames.flags.item(pfn) & ~_SWAPCACHE_BIT\n",
         new="",
@@ -199,7 +199,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-cache-two-pages-one-slot",
-        guards="C1",
+        guards="SC1",
         file="mm/swap/swap_cache.py",
         old="        alone = entry not in self._pfn_of and self.entry_of.item(pfn) < 0\n",
         new="        alone = True\n",
@@ -207,7 +207,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="mmlist-removal-breaks-the-ring",
-        guards="N1",
+        guards="MM1",
         file="mm/state/address_space.py",
         old="        self._prev[behind.mm_id] = before\n",
         new="",
@@ -215,7 +215,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="mmlist-child-anywhere",
-        guards="N1",
+        guards="MM1",
         file="mm/state/address_space.py",
         old="        before = self.init_mm if after is None or after not in self else after\n",
         new="        before = self.init_mm\n",
@@ -223,7 +223,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swapped-space-not-listed",
-        guards="W3",
+        guards="SP3",
         file="mm/swap/swap.py",
         old=('            if space.kind == "process":\n                self.mmlist.add(space)\n'),
         new="",
@@ -231,7 +231,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="cache-delete-keeps-has-cache",
-        guards="W1",
+        guards="SP1",
         file="mm/swap/swap.py",
         old=("        area.free_one(offset, SWAP_HAS_CACHE)\n        return entry\n"),
         new="        return entry\n",
@@ -239,7 +239,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="clear-pte-keeps-the-user",
-        guards="W2",
+        guards="SP2",
         file="mm/swap/swap.py",
         old="        area.drop_user(offset, space.mm_id, vpn)\n",
         new="",
@@ -247,7 +247,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="adopt-forgets-frontswap",
-        guards="W2",
+        guards="SP2",
         file="mm/swap/swap.py",
         old="        area.frontswap_map[offsets] = in_frontswap\n",
         new="",
@@ -263,26 +263,26 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="swap-check-misses-w1",
-        guards="W1",
+        guards="SP1",
         file="mm/swap/swap.py",
-        old='                require(cached, "W1',
-        new='                require(True, "W1',
+        old='                require(cached, "SP1',
+        new='                require(True, "SP1',
         tests=SWAP,
     ),
     Mutant(
         name="swap-check-misses-w2",
-        guards="W2",
+        guards="SP2",
         file="mm/swap/swap.py",
-        old='                require(named, "W2',
-        new='                require(True, "W2',
+        old='                require(named, "SP2',
+        new='                require(True, "SP2',
         tests=SWAP,
     ),
     Mutant(
         name="swap-check-misses-w3",
-        guards="W3",
+        guards="SP3",
         file="mm/swap/swap.py",
-        old='        require(listed or not nr_swapped, "W3',
-        new='        require(True, "W3',
+        old='        require(listed or not nr_swapped, "SP3',
+        new='        require(True, "SP3',
         tests=SWAP,
     ),
     Mutant(

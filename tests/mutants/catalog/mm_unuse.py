@@ -252,7 +252,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="search-ends-at-the-end",
-        guards="S3",
+        guards="SA3",
         file="mm/paging/swapfile.py",
         old="    for start, stop in ((prev + 1, area.nr_slots), (1, prev + 1)):\n",
         new="    for start, stop in ((prev + 1, area.nr_slots),):\n",
@@ -292,7 +292,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="lookup-takes-no-reference",
-        guards="W4",
+        guards="SP4",
         file="mm/paging/swap_state.py",
         old=("            paging.get_page(pfn)\n            break\n"),
         new="            break\n",
@@ -300,7 +300,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="unused-new-page-leaks",
-        guards="W4",
+        guards="SP4",
         file="mm/paging/swap_state.py",
         old="        paging.source.free_page(new_pfn)\n",
         new="        pass\n",

@@ -18,7 +18,7 @@ IO_RACE = "tests/races/test_io_completion_vs_move.py"
 MUTANTS: list[Mutant] = [
     # the simulated device
     planted(
-        "odirect-says-yes-while-it-transfers", "R-18, O2", DEVICE,
+        "odirect-says-yes-while-it-transfers", "R-18, OD2", DEVICE,
         "mode is not Mode.SYNC:\n            return False",
         "mode is not Mode.SYNC:\n            return True", DEVICE_T,
     ),
@@ -36,7 +36,7 @@ MUTANTS: list[Mutant] = [
         "            self._events.cancel(request.event)\n", "", DEVICE_T,
     ),
     planted(
-        "odirect-held-request-starts", "O3", DEVICE,
+        "odirect-held-request-starts", "OD3", DEVICE,
         "            if request.nr_held and not", "            if request.nr_held < 0 and not",
         DEVICE_T, IO_RACE,
     ),
@@ -52,7 +52,7 @@ MUTANTS: list[Mutant] = [
         DEVICE_T,
     ),
     planted(
-        "odirect-queue-without-a-depth", "O1", DEVICE,
+        "odirect-queue-without-a-depth", "OD1", DEVICE,
         "while queued and self._nr_started < self._model.queue_depth:", "while queued:", DEVICE_T,
     ),
     planted(
@@ -64,7 +64,7 @@ MUTANTS: list[Mutant] = [
         "None if registry is None else self", "self if registry else None", DEVICE_T,
     ),
     planted(
-        "odirect-leaks-what-a-short-pin-got", "O5", DEVICE,
+        "odirect-leaks-what-a-short-pin-got", "OD5", DEVICE,
         "            self._gup.put_user_pages(self.pinner, got.pins)\n", "", DEVICE_T,
     ),
     planted(
@@ -100,9 +100,9 @@ MUTANTS: list[Mutant] = [
     planted(
         "odirect-lands-before-its-pin-is-gone", "D1", RUN,
         """            unpin(registry, pfn, self._flights, number)
-            self._flights.land(number)
+            self._flights.end(number)
 """,
-        """            self._flights.land(number)
+        """            self._flights.end(number)
             unpin(registry, pfn, self._flights, number)
 """, f"{THREADS}::test_a_page_lands_only_when_its_pin_is_gone",
     ),
@@ -113,7 +113,7 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "odirect-page-in-flight-may-move", "R-18, D2", FLIGHTS,
-        "Verdict.YES if has_landed else Verdict.AGAIN", "Verdict.YES",
+        "Verdict.YES if has_ended else Verdict.AGAIN", "Verdict.YES",
         f"{THREADS}::test_nobody_waits_unasked",
     ),
     planted(

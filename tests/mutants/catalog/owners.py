@@ -4,16 +4,17 @@ from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
-OBJECTS, POOL, LISTS = "owners/zbud/objects.py", "owners/zbud/pool.py", "owners/zbud/lists.py"
+OBJECTS, POOL, LISTS = "owners/pool/objects.py", "owners/zbud/pool.py", "owners/pool/lists.py"
 PAGES, OWNER, HANDLES = "owners/zbud/pages.py", "owners/zbud/owner.py", "owners/zbud/handles.py"
-STORE, ZSWAP, ENTRIES = "owners/zswap/store.py", "owners/zswap/zswap.py", "owners/zswap/entries.py"
+POOL_PAGES, POOL_OWNER = "owners/pool/pages.py", "owners/pool/owner.py"
+ZSWAP, ENTRIES = "owners/zswap/zswap.py", "owners/zswap/entries.py"
 RECLAIM, OPAQUE, HOST = "owners/zbud/reclaim.py", "owners/opaque.py", "mm/paging/swap_core.py"
 LAYOUT = "owners/zbud/layout.py"
 
 T = "tests/unit/owners"
 ZBUD, LISTS_T, OWNER_T = (
     f"{T}/zbud/test_pool.py",
-    f"{T}/zbud/test_lists.py",
+    f"{T}/pool/test_lists.py",
     f"{T}/zbud/test_owner.py",
 )
 HANDLES_T, ZSWAP_T = f"{T}/zbud/test_handles.py", f"{T}/zswap/test_zswap.py"
@@ -66,35 +67,37 @@ MUTANTS: list[Mutant] = [
         LISTS_T,
     ),
     planted(
-        "zbud-second-object-takes-no-reference", "Z2, T3", OBJECTS,
-        "                    self.source.get_page(self.pages.pfn.item(page_id))\n", "",
+        "zbud-second-object-takes-no-reference", "Z2, T3", POOL,
+        "            self.source.get_page(self.pages.pfn.item(page_id))\n", "            pass\n",
         ZBUD, ZBUD_MACHINE,
     ),
     planted(
-        "zbud-emptied-page-stays-on-the-lru", "Z3", OBJECTS,
-        "                del self.lists.lru[page_id]\n", "                pass\n",
+        "zbud-emptied-page-stays-on-the-lru", "Z3", POOL,
+        "                self.lists.forget(page_id)\n",
+        "                self.lists.unfile(page_id)\n",
         ZBUD, ZBUD_MACHINE,
     ),
     planted(
-        "zbud-freed-slot-filed-wrong", "Z4", OBJECTS,
-        "self.lists.file(page_id, 0, left)", "self.lists.file(page_id, 0, 1)", ZBUD, ZBUD_MACHINE,
+        "zbud-freed-slot-filed-wrong", "Z4", POOL,
+        "    self.lists.file(page_id, self.pages.nr_free_chunks(page_id))\n            else",
+        "    self.lists.file(page_id, 1)\n            else", ZBUD, ZBUD_MACHINE,
     ),
     planted(
         "zbud-adopts-overlapping-objects", "Z5", POOL,
         "(total >= NCHUNKS).any()", "(total > NCHUNKS).any()", ZBUD,
     ),
     planted(
-        "zbud-pages-nr-never-falls", "Z6", PAGES,
+        "zbud-pages-nr-never-falls", "Z6", POOL_PAGES,
         "        self._free_ids.append(page_id)\n        self.nr_pages -= 1\n",
         "        self._free_ids.append(page_id)\n", ZBUD, ZBUD_MACHINE,
     ),
     planted(
-        "zbud-pin-outlives-its-page", "Z7", OBJECTS,
+        "zbud-pin-outlives-its-page", "Z7", POOL,
         "                unpin(self._registry, pfn, self.owner, private)\n",
         "                pass\n", OWNER_T, ZBUD_MACHINE,
     ),
     planted(
-        "zbud-typed-page-reaches-the-allocator", "Z2", OBJECTS,
+        "zbud-typed-page-reaches-the-allocator", "Z2", POOL,
         "            self.source.frames.mapcount[pfn] = MAPCOUNT_NONE\n", "", ZBUD, ZBUD_MACHINE,
     ),
     planted(
@@ -102,9 +105,9 @@ MUTANTS: list[Mutant] = [
         "np.count_nonzero(chunks, axis=1) - 1", "0", ZBUD,
     ),
     planted(
-        "zbud-mapped-object-freed", "map", OBJECTS,
-        "            if self.pages.nr_maps.item(page_id, slot):\n",
-        "            if self.pages.nr_maps.item(page_id, 1 - slot):\n", ZBUD,
+        "zbud-mapped-object-freed", "map", POOL,
+        "self._require_unmapped(handle, self.pages.nr_maps.item(page_id, slot))",
+        "self._require_unmapped(handle, self.pages.nr_maps.item(page_id, 1 - slot))", ZBUD,
     ),
     # zbud: reclaim and its races
     planted(
@@ -120,12 +123,12 @@ MUTANTS: list[Mutant] = [
         "pages.generation.item(page_id, slot) == generation", "generation > 0", ZBUD,
     ),
     planted(
-        "zbud-generation-never-rises", "R-4", OBJECTS,
+        "zbud-generation-never-rises", "R-4", POOL,
         "% _MAX_GENERATION + 1\n", "% _MAX_GENERATION\n", ZBUD,
     ),
     planted(
         "zbud-exclusive-means-nothing", "R-5, R-6", OBJECTS,
-        "not (self.exclusive and self.pages.nr_reclaims[page_id])", "not self.exclusive * 0", ZBUD,
+        "in_use = self.exclusive and self._pages.nr_reclaims.item(page_id)", "in_use = False", ZBUD,
     ),
     planted(
         "zbud-failure-on-first-does-not-skip-last", "T4", POOL,
@@ -138,25 +141,26 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "zbud-reclaim-leaves-the-page-at-the-tail", "T4", POOL,
-        "        self.lists.touch(page_id)\n", "", ZBUD, ZBUD_MACHINE,
+        "        self.lists.touch(page_id)\n        self.source", "        self.source",
+        ZBUD, ZBUD_MACHINE,
     ),
     # zbud as an owner: moves
     planted(
-        "zbud-isolates-mapped-pages", "Z8", PAGES,
-        "nr_users = self.nr_maps[page_ids].sum(axis=1) + self.nr_reclaims[page_ids]",
-        "nr_users = self.nr_reclaims[page_ids]", OWNER_T, ZBUD_MACHINE,
+        "zbud-isolates-mapped-pages", "Z8", POOL_PAGES,
+        "(self.nr_reclaims[page_ids] == 0) & ~self.nr_maps[page_ids].any(axis=1)",
+        "self.nr_reclaims[page_ids] == 0", OWNER_T, ZBUD_MACHINE,
     ),
     planted(
-        "zbud-isolates-pages-under-reclaim", "R-5", PAGES,
-        "nr_users = self.nr_maps[page_ids].sum(axis=1) + self.nr_reclaims[page_ids]",
-        "nr_users = self.nr_maps[page_ids].sum(axis=1)", OWNER_T,
+        "zbud-isolates-pages-under-reclaim", "R-5", POOL_PAGES,
+        "(self.nr_reclaims[page_ids] == 0) & ~self.nr_maps",
+        "~self.nr_maps", OWNER_T,
     ),
     planted(
-        "zbud-old-frame-still-leads-to-the-page", "Z1", PAGES,
+        "zbud-old-frame-still-leads-to-the-page", "Z1", POOL_PAGES,
         "        self._id_at[self.pfn[page_ids]] = 0\n", "", ZBUD, ZBUD_MACHINE,
     ),
     planted(
-        "zbud-pin-of-a-dead-page-names-the-next", "R-2", PAGES,
+        "zbud-pin-of-a-dead-page-names-the-next", "R-2", POOL_PAGES,
         "(self.life[page_ids] == privates >> _ID_BITS) & (self.pfn", "(self.pfn", OWNER_T,
     ),
     planted(
@@ -165,29 +169,30 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "zbud-allocates-into-a-page-under-move", "R-6", OBJECTS,
-        "        if self.pages.moving.item(page_id) and", "        if page_id < 0 and",
+        "        if self._pages.moving.item(page_id) and", "        if page_id < 0 and",
         ZBUD, ZBUD_MACHINE,
     ),
     planted(
-        "zbud-drops-frozen-references", "deferred drop", OBJECTS,
-        "        if self._is_frozen(pfn):\n", "        if False:\n", ZBUD, ZBUD_MACHINE,
+        "zbud-drops-frozen-references", "deferred drop", POOL,
+        "        if self._is_whole(self.pages.pfn.item(page_id)):\n", "        if True:\n",
+        ZBUD, ZBUD_MACHINE,
     ),
     planted(
         "zbud-target-before-rekey-is-in-place", "deferred drop", OBJECTS,
-        "refcount.item(pfn) <= 0 or frames.state.item(pfn) != _USED", "refcount.item(pfn) <= 0",
+        "refcount.item(pfn) > 0 and frames.state.item(pfn) == _USED", "refcount.item(pfn) > 0",
         ZBUD, ZBUD_MACHINE,
     ),
     planted(
-        "zbud-migrated-page-stays-closed", "contract", OWNER,
+        "zbud-migrated-page-stays-closed", "contract", POOL_OWNER,
         "            self._pages.repoint(page_ids[current], targets[current])\n"
-        "            self._pages.moving[page_ids[current]] = False\n",
+        "            self._pages.set_moving(page_ids[current], moving=False)\n",
         "            self._pages.repoint(page_ids[current], targets[current])\n",
         OWNER_T, ZBUD_MACHINE,
     ),
     planted(
-        "zbud-page-put-back-stays-closed", "R-33", OWNER,
-        '        """The pages take objects and reclaims again."""\n',
-        '        """The pages take objects and reclaims again."""\n        return\n',
+        "zbud-page-put-back-stays-closed", "R-33", POOL_OWNER,
+        '        """The pages take objects, mappings and reclaims again."""\n',
+        '        """The pages take objects, mappings and reclaims again."""\n        return\n',
         ZBUD, OWNER_T, ZBUD_MACHINE,
     ),
     planted(
@@ -197,23 +202,23 @@ MUTANTS: list[Mutant] = [
     ),
     # zswap
     planted(
-        "zswap-older-copy-leaks", "E2", STORE,
+        "zswap-older-copy-leaks", "E2", ZSWAP,
         "left = self._entries.put(older) if older != NO_ENTRY else 1", "left = 1",
         ZSWAP_T, ZSWAP_MACHINE,
     ),
     planted(
-        "zswap-load-takes-no-reference", "R-16, E1", STORE,
+        "zswap-load-takes-no-reference", "R-16, E1", ZSWAP,
         "                self._entries.get(row)\n", "                pass\n", ZSWAP_T,
     ),
     planted(
-        "zswap-load-given-up-keeps-the-entry", "R-16", STORE,
+        "zswap-load-given-up-keeps-the-entry", "R-16", ZSWAP,
         "        finally:  # whatever ends it: a reference that stays keeps the object for ever\n"
         "            self._put_entry(tree, row)\n        return page\n",
         "        except ValueError:\n            raise\n"
         "        self._put_entry(tree, row)\n        return page\n", ZSWAP_T,
     ),
     planted(
-        "zswap-store-given-up-keeps-the-object", "E2", STORE,
+        "zswap-store-given-up-keeps-the-object", "E2", ZSWAP,
         "            tree.pool.free(handle)\n            raise\n", "            raise\n", ZSWAP_T,
     ),
     planted(
@@ -262,7 +267,7 @@ MUTANTS: list[Mutant] = [
         "if len(new) != len(offsets):", ZSWAP_T,
     ),
     planted(
-        "zswap-full-one-page-early", "pool limit", STORE,
+        "zswap-full-one-page-early", "pool limit", ZSWAP,
         "for pool in self.pools) > self._max_nr_pages",
         "for pool in self.pools) >= self._max_nr_pages",
         ZSWAP_T,
@@ -271,6 +276,11 @@ MUTANTS: list[Mutant] = [
         "zswap-cache-page-of-a-dead-slot", "writeback", HOST,
         "        if error != Errno.OK:\n            self._paging.source.free_page(pfn)\n",
         "        if error != Errno.OK:\n", HOST_T,
+    ),
+    planted(
+        "zswap-waits-for-its-own-move", "R-30", POOL_PAGES,
+        "            self.mover[page_ids] = threading.get_ident()\n", "            pass\n",
+        f"{ZSWAP_T}::test_a_load_of_a_page_under_our_own_move_is_a_mistake",
     ),
     # the 2013 design
     planted(

@@ -70,7 +70,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="plan-fills-blocks-it-empties",
-        guards="P3",
+        guards="PL3",
         file=PLAN,
         old="is_open & ~chosen, zone_row)",
         new="is_open, zone_row)",
@@ -78,7 +78,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="plan-fills-closed-blocks",
-        guards="P2",
+        guards="PL2",
         file=PLAN,
         old="_targets(census, sources, is_open & ~chosen",
         new="_targets(census, sources, ~chosen",
@@ -86,7 +86,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="plan-targets-of-another-zone",
-        guards="P2",
+        guards="PL2",
         file=PLAN,
         old="    target[by_zone] = free[",
         new="    target[:] = free[",
@@ -118,7 +118,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="plan-reservoir-called-free",
-        guards="P4",
+        guards="PL4",
         file=PLAN,
         old="    wholly[target // size] = False\n",
         new="",
@@ -126,18 +126,18 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="plan-check-skips-duplicate-sources",
-        guards="P1",
+        guards="PL1",
         file=PLAN,
-        old='np.count_nonzero(after) == nr_free + len(source), "P1',
-        new='np.count_nonzero(after) >= 0, "P1',
+        old='np.count_nonzero(after) == nr_free + len(source), "PL1',
+        new='np.count_nonzero(after) >= 0, "PL1',
         tests=(UNIT,),
     ),
     Mutant(
         name="plan-check-skips-duplicate-targets",
-        guards="P1",
+        guards="PL1",
         file=PLAN,
-        old='np.count_nonzero(after) == nr_free, "P1',
-        new='np.count_nonzero(after) >= 0, "P1',
+        old='np.count_nonzero(after) == nr_free, "PL1',
+        new='np.count_nonzero(after) >= 0, "PL1',
         tests=(UNIT,),
     ),
     Mutant(

@@ -24,7 +24,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="power-off-though-not-empty",
-        guards="W1",
+        guards="PW1",
         file=POWER,
         old="        if first_not_isolated(self._parts.buddy, span) < 0:\n",
         new="        if errno is Errno.OK:\n",

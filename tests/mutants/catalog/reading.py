@@ -13,9 +13,9 @@ MUTANTS: list[Mutant] = [
         "        pfns = lru.oldest(lru.nr_pages(active=active), active=active)\n", _TEST,
     ),
     planted(
-        "reading-counts-as-a-lock-taken", _GUARDS, "owners/zsmalloc/objects.py",
-        "        _, zspage, _ = self.handles.decode(handle)\n        is_ours =",
-        "        with self.lock:\n            _, zspage, _ = self.handles.decode(handle)\n"
+        "reading-counts-as-a-lock-taken", _GUARDS, "owners/pool/objects.py",
+        "        page_id, _ = self._decode(handle)\n        is_ours =",
+        "        with self.lock:\n            page_id, _ = self._decode(handle)\n"
         "        is_ours =", _TEST,
     ),
     planted(

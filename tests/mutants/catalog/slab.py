@@ -86,8 +86,8 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "larger-slab-keeps-its-tails", "SL2", SLAB,
-        "self._let_go(slab, nr_pinned=len(slab.pfns))",
-        "self._let_go(slab, nr_pinned=1)", UNIT,
+        "self._put_frames(slab, nr_pinned=len(slab.pfns))",
+        "self._put_frames(slab, nr_pinned=1)", UNIT,
     ),
     _mutant(
         "keeps-a-frame-that-it-could-not-pin", "R-29", SLAB,

@@ -11,7 +11,7 @@ _BROKEN = f"{_SNAPSHOT}::test_a_broken_promise_is_named"
 MUTANTS: list[Mutant] = [
     Mutant(
         name="snapshot-any-state-goes",
-        guards="S1",
+        guards="SN1",
         file="pinlab/snapshot/columns.py",
         old="(state == FrameState.TAKEN) | (state > FrameState.USED)",
         new="state > FrameState.QUARANTINED",
@@ -19,7 +19,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="snapshot-unknown-class-may-be-free",
-        guards="S2",
+        guards="SN2",
         file="pinlab/snapshot/columns.py",
         old="(klass == FrameClass.UNKNOWN) & (state == FrameState.USED)",
         new="(klass == FrameClass.UNKNOWN)",
@@ -27,7 +27,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="snapshot-order-alignment-unchecked",
-        guards="S3",
+        guards="SN3",
         file="pinlab/snapshot/columns.py",
         old="at_heads(heads % nr_pages != 0)",
         new="at_heads(heads % nr_pages < 0)",
@@ -35,7 +35,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="snapshot-nested-blocks-unchecked",
-        guards="S3",
+        guards="SN3",
         file="pinlab/snapshot/columns.py",
         old="stops[:-1] > heads[1:]",
         new="stops[:-1] > heads[1:] + 99",
@@ -43,7 +43,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="snapshot-free-frame-in-no-block",
-        guards="S3",
+        guards="SN3",
         file="pinlab/snapshot/columns.py",
         old="refuse(free & ~covered,",
         new="refuse(free & covered & ~free,",
@@ -51,7 +51,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="snapshot-block-across-zones",
-        guards="S3",
+        guards="SN3",
         file="pinlab/snapshot/columns.py",
         old="at_heads(zone[heads] != zone[stops - 1])",
         new="at_heads(zone[heads] != zone[heads])",
@@ -59,7 +59,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="snapshot-referenced-free-frame",
-        guards="S4",
+        guards="SN4",
         file="pinlab/snapshot/columns.py",
         old='unreferenced & (column_of("refcount") > 0)',
         new='unreferenced & (column_of("refcount") > 1)',
@@ -67,7 +67,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="snapshot-zone-off-by-one",
-        guards="S5",
+        guards="SN5",
         file="pinlab/snapshot/columns.py",
         old="(zone >= nr_zones)",
         new="(zone > nr_zones)",
@@ -75,7 +75,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="snapshot-migratetype-off-by-one",
-        guards="S6",
+        guards="SN6",
         file="pinlab/snapshot/columns.py",
         old="(types >= _NR_MIGRATETYPES)",
         new="(types > _NR_MIGRATETYPES)",
@@ -83,7 +83,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="snapshot-pin-on-a-free-frame",
-        guards="S7",
+        guards="SN7",
         file="pinlab/snapshot/columns.py",
         old="state[pins] != FrameState.USED",
         new="state[pins] == FrameState.HOLE",
@@ -125,7 +125,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="infer-merges-across-zones",
-        guards="S3",
+        guards="SN3",
         file="pinlab/snapshot/infer.py",
         old="whole = whole[0::2] & whole[1::2] & (zones[0::2] == zones[1::2])",
         new="whole = whole[0::2] & whole[1::2]",
@@ -133,22 +133,22 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="infer-keeps-nested-heads",
-        guards="S3",
+        guards="SN3",
         file="pinlab/snapshot/infer.py",
         old="order[heads[heads < reach]] = -1",
         new="order[heads[heads < 0]] = -1",
         tests=[
-            f"{_SNAPSHOT}::test_settled_orders_always_keep_s3",
+            f"{_SNAPSHOT}::test_settled_orders_always_keep_sn3",
             f"{_LINUX61}::test_a_stale_order_inside_a_block_is_dropped",
         ],
     ),
     Mutant(
         name="infer-trusts-an-order-over-used-frames",
-        guards="S3",
+        guards="SN3",
         file="pinlab/snapshot/infer.py",
         old="(nr_free_before[stops] - nr_free_before[heads] == nr_pages)",
         new="(nr_free_before[stops] - nr_free_before[heads] > 0)",
-        tests=[f"{_SNAPSHOT}::test_settled_orders_always_keep_s3"],
+        tests=[f"{_SNAPSHOT}::test_settled_orders_always_keep_sn3"],
     ),
     Mutant(
         name="infer-claims-tails-without-proof",

@@ -4,21 +4,17 @@ from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
-ASKING, BALLOT, INTERRUPTS = (
+CALLBACKS, PINS, INTERRUPTS = (
     "pinpage/move/callbacks.py",
-    "pinpage/move/ballot.py",
+    "pinpage/move/pins.py",
     "pinpage/move/interrupts.py",
 )
-LIFETIMES, MARKS, MOVING = (
-    "pinpage/store/owner_table.py",
-    "pinpage/store/marks.py",
-    "pinpage/move/batch.py",
-)
-TAKING, UNDOING, MIGRATE = "pinpage/move/taking.py", "pinpage/move/undoing.py", "pinpage/migrate.py"
+LIFETIMES, MARKS = "pinpage/store/owner_table.py", "pinpage/store/marks.py"
+BATCH, UNDOING, MIGRATE = "pinpage/move/batch.py", "pinpage/move/undoing.py", "pinpage/migrate.py"
 MOVE, REFS, STEPPING = "mm/move/move.py", "mm/state/refs.py", "pinpage/testing/stepping.py"
 
 UNIT = "tests/unit/pinpage"
-T_ASKING, T_BALLOT = f"{UNIT}/move/test_callbacks.py", f"{UNIT}/move/test_ballot.py"
+T_CALLBACKS, T_PINS = f"{UNIT}/move/test_callbacks.py", f"{UNIT}/move/test_pins.py"
 T_INTERRUPTS, T_LIFETIMES = f"{UNIT}/move/test_interrupts.py", f"{UNIT}/store/test_owner_table.py"
 T_UNDOING, T_MOVE = f"{UNIT}/move/test_undoing.py", "tests/unit/mm/move/test_move.py"
 GIVEN = "tests/races/test_what_a_move_gives_back.py"
@@ -28,33 +24,35 @@ MIDWAY = "tests/races/test_r28_failure_midway.py"
 
 _INTERRUPTED = [
     ("answer-parted-from-its-note", INTERRUPTS,
-     "        self._answers += map(call, *[(argument,) for argument in arguments])\n",
-     "        self._answers.append(call(*arguments))\n", STRUCK),
-    ("interrupted-call-not-noted", TAKING, "        self.receipt.settle()\n", "", STRUCK),
-    ("interrupted-callback-not-noted", TAKING,
-     "        self.receipt.settle()\n        self._settle_asked()\n",
-     "        self.receipt.settle()\n", STRUCK),
+     "        answers += map(call, *[(argument,) for argument in arguments])\n",
+     "        answers.append(call(*arguments))\n", STRUCK),
+    ("interrupted-call-not-noted", BATCH, "        self.receipt.settle()\n", "", STRUCK),
+    ("interrupted-callback-not-noted", INTERRUPTS,
+     "        self._note = note\n        result = call(*arguments)\n",
+     "        result = call(*arguments)\n        self._note = note\n", STRUCK),
     ("second-interrupt-ends-the-undo", INTERRUPTS,
      "            error = another\n    raise error\n", "            raise\n    raise error\n",
      T_UNDOING),
-    ("interrupt-between-two-tries-gets-through", MIGRATE,
+    ("interrupt-between-two-tries-gets-through", BATCH,
      ("            except BaseException as another:  # noqa: BLE001 - struck between two tries\n"
      "                last = another\n"),
      "            except GeneratorExit as another:\n                last = another\n", STRUCK),
-    ("marks-that-nobody-heard-of-stay", TAKING,
-     "        self._marked = ~self.registry.marks.marked_by(self.sources, self.thread)\n",
+    ("marks-that-nobody-heard-of-stay", BATCH,
+     "        marked[frames] = ~self.registry.marks.marked_by(pfns[frames], self._thread)\n",
      "", STRUCK),
-    ("mark-dropped-twice", TAKING,
-     ("            ours = frames[self.registry.marks.marked_by("
-      "self.sources[frames], self.thread)]\n"),
+    ("mark-dropped-twice", BATCH,
+     "            ours = frames[self.registry.marks.marked_by(pfns[frames], self._thread)]\n",
      "            pass\n", STRUCK),
-    ("targets-in-hand-forgotten", UNDOING, "        self._return_loose()\n        lost",
-     "        lost", STRUCK),
-    ("told-again-for-ever", UNDOING, "self._nr_told[row] > _NR_TRIES_PER_PIN",
-     "self._nr_told[row] > 300", T_UNDOING),
+    ("targets-in-hand-forgotten", MIGRATE,
+     "    batch.receipt.do(note, batch.targets.take, len(going))\n",
+     "    note(batch.targets.take(len(going)))\n", STRUCK),
+    ("told-again-for-ever", UNDOING, "batch.nr_calls[what, row] <= _NR_CALLS_PER_PIN",
+     "batch.nr_calls[what, row] <= 3000", T_UNDOING),
+    ("target-of-an-owner-that-stays-there-reused", UNDOING,
+     "        if what == \"migrate\" or state[row] == PinState.UNKNOWN:",
+     "        if state[row] == PinState.UNKNOWN:", T_UNDOING),
     ("owner-interrupted-over-one-pin-forgets-the-others", UNDOING,
-     "        if len(rows) > 1 and not self._is_interrupted:\n",
-     "        if len(rows) > 1:\n", T_UNDOING),
+     " and not batch.is_interrupted:\n", ":\n", T_UNDOING),
     ("what-fails-is-tried-for-ever", INTERRUPTS,
      "            if nr_failures == _NR_FAILURES:\n", "            if not nr_tries:\n",
      T_INTERRUPTS),
@@ -71,36 +69,34 @@ _INTERRUPTED = [
 ]  # fmt: skip
 
 _GIVEN_BACK = [
-    ("frame-put-before-its-mark", TAKING,
-     "        self.finish(held)\n        self._forget(self.memory.put, held[~lied])\n",
-     "        self._forget(self.memory.put, held[~lied])\n        self.finish(held)\n", GIVEN),
-    ("source-freed-before-its-mark", MOVING,
-     ("        self.finish(np.flatnonzero(self._rekeyed))\n"
-     "        self._forget(self.memory.free, frames[~lied])\n"),
-     ("        self._forget(self.memory.free, frames[~lied])\n"
-     "        self.finish(np.flatnonzero(self._rekeyed))\n"), GIVEN),
+    ("frame-put-before-its-mark", BATCH,
+     ("        self.unmark(self.sources, self.marked, held)\n"
+     "        self.do(self.taken, False, held[self.taken[held]], self.memory.put, self.sources)\n"),
+     ("        self.do(self.taken, False, held[self.taken[held]], self.memory.put, self.sources)\n"
+     "        self.unmark(self.sources, self.marked, held)\n"), GIVEN),
+    ("source-freed-before-its-mark", MIGRATE,
+     ("    batch.unmark(batch.sources, batch.marked, batch.rekeyed.nonzero()[0])\n"
+     "    batch.do(batch.taken, False, frames[~bad], batch.memory.free, batch.sources)\n"),
+     ("    batch.do(batch.taken, False, frames[~bad], batch.memory.free, batch.sources)\n"
+     "    batch.unmark(batch.sources, batch.marked, batch.rekeyed.nonzero()[0])\n"), GIVEN),
     ("unused-target-stays-under-move", UNDOING,
-     "        self.unmark_targets(frames)\n        suspect", "        suspect", GIVEN),
-    ("target-of-another-mover-used", MOVING,
-     "        mine, others = found[ours], found[~ours]\n",
-     "        mine, others = found, found[:0]\n", GIVEN),
+     ("    batch.unmark(batch.where, batch.target_marked, frames)\n"
+     "    batch.bad_target"), "    batch.bad_target", GIVEN),
+    ("target-of-another-mover-used", MIGRATE,
+     "    ours = batch.target_marked[going]\n", "    ours = batch.where[going] >= 0\n", GIVEN),
     ("name-outlives-its-mark", MARKS,
-     ("        self.standing.remove(pfns)  # before the mark: the next move may give it another"
-      " name\n"
+     ("        self._forget(pfns)  # before the mark: the next move may give it another name\n"
       "        for shard, rows in self._nodes.parts(ascending):\n"
       "            self._nodes.run([shard], shard.end_move, ascending[rows].tolist())\n"),
      ("        for shard, rows in self._nodes.parts(ascending):\n"
       "            self._nodes.run([shard], shard.end_move, ascending[rows].tolist())\n"
-      "        self.standing.remove(pfns)\n"), GIVEN),
+      "        self._forget(pfns)\n"), GIVEN),
     ("undo-calls-whoever-has-gone", UNDOING,
-     ("            self.ballot.refresh(np.unique(self.ballot.frame[rows]), thorough=True)\n"
-     "        return rows\n"), "            pass\n        return rows\n", GIVEN, MIDWAY),
+     "    batch.pins.refresh(batch.pins.frames_of(rows), thorough=True)\n", "", GIVEN, MIDWAY),
     ("owed-reference-lost", UNDOING,
-     ("        self._hand_over(np.flatnonzero(lost & self._frozen & ~self._lied"
-     " & (self._where >= 0)))\n"), "", T_UNDOING, MIDWAY),
-    ("rekeys-what-was-dropped-at-this-moment", MOVING,
-     ("        self.fail(going[~self._rekeyed[going]], Reason.UNACCOUNTED)"
-     "  # dropped at this moment\n"), "", GIVEN),
+     "    _hand_over(batch, lost[", "    _still_used(batch, lost[", T_UNDOING, MIDWAY),
+    ("rekeys-what-was-dropped-at-this-moment", MIGRATE,
+     "    batch.reasons[going[~batch.rekeyed[going]]] = Reason.UNACCOUNTED\n", "", GIVEN),
     ("stepping-never-stops", STEPPING, "            self._baton.stop_before(name)\n",
      "            pass\n", f"{UNIT}/testing/test_stepping.py"),
 ]  # fmt: skip
@@ -116,48 +112,51 @@ _IN_MM = [
 ]  # fmt: skip
 
 _GUILTY = [
-    ("lie-hidden-by-a-dead-pin", MOVING, " | (held > self._held[odd])) &", ") &", T_UNDOING),
-    ("dropped-reference-with-a-pin-kept-unseen", MOVING, "((held < live) | ", "(", T_UNDOING),
-    ("emptied-source-not-looked-at", MOVING,
-     "kept = self.memory.references(self.sources[frames]) != 0",
-     "kept = self.memory.references(self.sources[frames]) < 0", T_UNDOING),
+    ("lie-hidden-by-a-dead-pin", MIGRATE,
+     " | (held > batch.pin_refs[frames])) &", ") &", T_UNDOING),
+    ("dropped-reference-with-a-pin-kept-unseen", MIGRATE, "((held < live) | ", "(", T_UNDOING),
+    ("emptied-source-not-looked-at", MIGRATE,
+     "batch.memory.references(batch.sources[frames]) != 0",
+     "batch.memory.references(batch.sources[frames]) < 0", T_UNDOING),
     ("unused-target-not-looked-at", UNDOING,
-     "suspect = self._tainted[frames] | self._is_kept(frames)", "suspect = self._tainted[frames]",
-     T_UNDOING),
+     "    batch.bad_target[_still_used(batch, frames)] = True\n", "", T_UNDOING),
     ("keeper-of-a-target-not-blamed", UNDOING,
-     "        self._suspect(owner, np.unique(ballot.frame[rows]), is_sure=True)\n", "", T_UNDOING),
+     "            if what == \"migrate\":\n", "            if not what:\n", T_UNDOING),
     ("somebody-blamed-for-a-target", UNDOING,
-     "self.blame(owner if is_sure else self.only_one_told(frame), frame, why)",
-     "self.blame(owner, frame, why)", T_UNDOING),
-    ("references-beyond-any-count", ASKING, " | (column > _MOST_REFERENCES)", "", T_UNDOING),
-    ("batch-answers-taken-for-single-ones", ASKING,
+     "batch.pins.frames_of(rows), None)", "batch.pins.frames_of(rows), group.owner)", T_UNDOING),
+    ("references-beyond-any-count", CALLBACKS,
+     "_MOST_REFERENCES = 1 << 30", "_MOST_REFERENCES = 1 << 64", T_UNDOING),
+    ("batch-answers-taken-for-single-ones", CALLBACKS,
      "            return self._nr_pins if self._answers else 0\n",
-     "            return len(self._answers)\n", T_ASKING),
-    ("end-of-iteration-swallowed", ASKING,
-     "        if self.nr_told < self._nr_pins:\n", "        if self.nr_told < 0:\n", T_ASKING),
+     "            return len(self._answers)\n", T_CALLBACKS),
+    ("end-of-iteration-swallowed", CALLBACKS,
+     "if self.nr_returned < self._nr_pins:\n", "if self.nr_returned < 0:\n", T_CALLBACKS),
 ]  # fmt: skip
 
 _OWNERS_LEAVE = [
-    ("owner-that-leaves-is-an-error", BALLOT,
-     "rank.get(id(group.owner), len(rank))", "rank[id(group.owner)]", T_BALLOT),
-    ("rows-of-nobody", BALLOT, "                self.nr_live[rows] = 0\n",
-     "                pass\n", T_BALLOT),
-    ("owner-that-leaves-is-faulty", ASKING,
-     "    if held is None:\n        return Reason.OWNER_AGAIN\n",
-     "    if held is None:\n        return Reason.OWNER_FAULTY\n", T_UNDOING),
-    ("owner-gone-at-the-door-is-called", ASKING,
-     "            if _announce(registry, owner) is not held:", "            if held is None:",
-     T_ASKING),
+    ("owner-that-leaves-is-an-error", PINS,
+     "rank.get(id(group.owner), len(rank))", "rank[id(group.owner)]", T_PINS),
+    ("rows-of-nobody", PINS, "                self.state[rows] = PinState.UNPINNED\n",
+     "                pass\n", T_PINS),
+    ("owner-that-leaves-is-faulty", CALLBACKS,
+     "        self.failure = Reason.OWNER_AGAIN\n", "        self.failure = Reason.OWNER_FAULTY\n",
+     T_UNDOING),
+    ("owner-gone-at-the-door-is-called", CALLBACKS,
+     "                if _announce(registry, self.owner) is held:", "                if held:",
+     T_CALLBACKS),
 ]  # fmt: skip
 
 _PINS = [
-    ("pins-told-apart-by-hash", BALLOT, "else id(private)", "else hash(private)", T_BALLOT),
-    ("every-look-goes-through-all-rows", BALLOT,
+    ("pins-told-apart-by-hash", PINS, "else id(private)", "else hash(private)", T_PINS),
+    ("every-look-goes-through-all-rows", PINS,
      "        if self._by_frame is None:\n            order",
      ("        if len(frames) == 1:\n            return np.flatnonzero(self.frame == frames[0])\n"
-     "        if self._by_frame is None:\n            order"), T_BALLOT),
-    ("owners-of-rows-worked-out-each-time", BALLOT, "        if not self._owners:\n",
-     "        if self.groups:\n", T_BALLOT),
+     "        if self._by_frame is None:\n            order"), T_PINS),
+    ("owners-of-rows-worked-out-each-time", PINS,
+     "        return self._owner_of[int(self._key[row])]\n",
+     ("        owners = {}\n        for owner, rows in self.owners:\n"
+     "            for mine in rows.tolist():\n                owners[mine] = owner\n"
+     "        return owners.get(row)\n"), T_PINS),
 ]  # fmt: skip
 
 MUTANTS: list[Mutant] = [

@@ -32,7 +32,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="load-gup-drops-the-pin-first",
-        guards="SC2",
+        guards="LR2",
         file="owners/gup/gup.py",
         old="            self.counters.nr_foll_pin_acquired += 1\n",
         new="            self.counters.nr_foll_pin_acquired += 1\n"
@@ -89,7 +89,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="scenario-asks-nobody-for-references",
-        guards="SC1",
+        guards="LR1",
         file=SCENARIO,
         old="        wrong = np.flatnonzero(np.where(used, frames.refcount, 0) != expected)\n",
         new="        wrong = np.flatnonzero(np.where(used, 0, 0) < 0)\n",
@@ -97,7 +97,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="scenario-forgets-missing-references",
-        guards="SC1",
+        guards="LR1",
         file=SCENARIO,
         old="        wrong = np.flatnonzero(np.where(used, frames.refcount, 0) != expected)\n",
         new="        wrong = np.flatnonzero(np.where(used, frames.refcount, 0) > expected)\n",
@@ -105,7 +105,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="scenario-forgets-pins",
-        guards="SC2",
+        guards="LR2",
         file=SCENARIO,
         old="            np.add.at(pinned, where, owners[name].references(where, privates))\n",
         new="            np.add.at(pinned, where, self._held(registered_only=True)[where])\n"
@@ -114,7 +114,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         name="scenario-leaves-pins",
-        guards="SC2",
+        guards="LR2",
         file=SCENARIO,
         old="                len(registry) == 0,",
         new="                len(registry) >= 0,",

@@ -20,7 +20,7 @@ MUTANTS: list[Mutant] = [
         "        older = self._pop(key)\n", "        older = None\n",
     ),
     _mutant(
-        "older-copy-leaks", "K3", "            self.zbud.free(older)\n", "            pass\n",
+        "older-copy-leaks", "ZC3", "            self.zbud.free(older)\n", "            pass\n",
     ),
     _mutant(
         "get-from-a-private-pool-stays", "exclusive",
@@ -31,25 +31,26 @@ MUTANTS: list[Mutant] = [
         "        if not self._shared[key.pool]:\n", "        if True:\n",
     ),
     _mutant(
-        "eviction-frees-what-another-took-out", "Rule C, R-16",
-        "            if inode.get(key.index) != handle:  # whoever took it out frees it\n"
+        "eviction-frees-what-another-took-out", "rule M, R-16",
+        "            if inode.get(key.index) != handle:  # the caller that took it out frees it\n"
         "                return Errno.EBUSY\n",
         "            if inode.get(key.index) != handle:\n"
         "                pool.free(handle)\n"
         "                return Errno.OK\n",
     ),
     _mutant(
-        "dropped-object-is-not-freed", "K3", "        pool.free(handle)\n        return Errno.OK\n",
+        "dropped-object-is-not-freed", "ZC3",
+        "        pool.free(handle)\n        return Errno.OK\n",
         "        return Errno.OK\n",
     ),
     _mutant(
         "drops-count-as-nothing", "statistics", "            self.counters.dropped += 1\n", "",
     ),
     _mutant(
-        "limit-is-ignored", "K4", "            self.shrink(1)  #", "            self.shrink(0)  #",
+        "limit-is-ignored", "ZC4", "            self.shrink(1)  #", "            self.shrink(0)  #",
     ),
     _mutant(
-        "header-names-another-page", "K2",
+        "header-names-another-page", "ZC2",
         "_HEADER.pack(key.inode, key.index, key.pool,",
         "_HEADER.pack(key.index, key.inode, key.pool,",
     ),
@@ -72,7 +73,7 @@ MUTANTS: list[Mutant] = [
         "        for index in indexes[1:]:\n            self.invalidate_page",
     ),
     _mutant(
-        "release-says-no", "ephemeral", "ops = ZbudOps(evict=self._drop, unuse=self._drop)",
-        "ops = ZbudOps(evict=self._drop)",
+        "release-says-no", "ephemeral", "ops=ZbudOps(evict=self._drop, unuse=self._drop)",
+        "ops=ZbudOps(evict=self._drop)",
     ),
 ]  # fmt: skip

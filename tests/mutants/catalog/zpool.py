@@ -4,9 +4,9 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-EXTENTS, ZPOOL, ZS = "owners/pool/extents.py", "owners/zpool.py", "owners/zsmalloc/zpool_driver.py"
-STORE, STOCK, REPLAY = "owners/zswap/store.py", "pinlab/replay/pools.py", "pinlab/replay/replay.py"
-UNIT, STOCK_T = "tests/unit/owners/test_zpool.py", "tests/unit/pinlab/replay/test_pools.py"
+EXTENTS, ZPOOL, ZS = "owners/pool/extents.py", "owners/zpool.py", "owners/zsmalloc/pool.py"
+ZSWAP, POOLS, REPLAY = "owners/zswap/zswap.py", "pinlab/replay/pools.py", "pinlab/replay/replay.py"
+UNIT, POOLS_T = "tests/unit/owners/test_zpool.py", "tests/unit/pinlab/replay/test_pools.py"
 EITHER = "tests/property/test_zswap_on_either_pool.py"
 
 
@@ -28,8 +28,8 @@ MUTANTS: list[Mutant] = [
         "over = (left <= 0) &", "over = (left < 0) &", UNIT,
     ),
     _mutant(
-        "writes-beyond-an-object", "room", EXTENTS,
-        "    if (nr_bytes > extents.room).any():\n", "    if False:\n", UNIT,
+        "writes-beyond-an-object", "length", EXTENTS,
+        "    if (nr_bytes > extents.nr_bytes).any():\n", "    if False:\n", UNIT,
     ),
     _mutant(
         "zsmalloc-object-without-tail", "bytes", ZS,
@@ -40,12 +40,12 @@ MUTANTS: list[Mutant] = [
         "indexes * size + header", "indexes * size", UNIT,
     ),
     _mutant(
-        "zsmalloc-adopts-without-pins", "A7", ZS,
+        "zsmalloc-adopts-without-pins", "ZS7", ZS,
         "            self._registry.pin_many(homes, self.owner, self.zspages.privates(mine))\n",
-        "            pass\n", STOCK_T,
+        "            pass\n", POOLS_T,
     ),
     _mutant(
-        "zsmalloc-adopts-half-a-zspage", "A1", ZS,
+        "zsmalloc-adopts-half-a-zspage", "ZS1", ZS,
         "for size_class in classes) != len(pfns):", "for size_class in classes) > len(pfns):", UNIT,
     ),
     _mutant(
@@ -57,24 +57,24 @@ MUTANTS: list[Mutant] = [
         "coverage=covered, evict=evict)", "coverage=covered)", UNIT,
     ),
     _mutant(
-        "zswap-reads-the-header-as-data", "contents", STORE,
+        "zswap-reads-the-header-as-data", "contents", ZSWAP,
         "length, BLOB_HEADER_NR_BYTES)", "length, 0)", EITHER,
     ),
     _mutant(
-        "zbud-ignores-the-offset", "bytes", "owners/zbud/objects.py",
-        "slot_offset(slot, chunks) + offset", "slot_offset(slot, chunks)", UNIT,
+        "buddy-pools-ignore-the-offset", "bytes", "owners/pool/objects.py",
+        "self._pages.offset(page_id, slot) + offset", "self._pages.offset(page_id, slot)", UNIT,
     ),
     _mutant(
         "recorded-z3fold-is-opaque", "replay", "pinlab/replay/owners.py",
         '    FrameClass.ZBUD: "zbud",\n    FrameClass.Z3FOLD: "z3fold",\n',
-        '    FrameClass.ZBUD: "zbud",\n', STOCK_T,
+        '    FrameClass.ZBUD: "zbud",\n', POOLS_T,
     ),
     _mutant(
-        "third-object-does-not-leave-room", "stock", STOCK,
-        "        left[rows] -= chunks[chosen]\n", "", STOCK_T,
+        "third-object-does-not-leave-room", "stock", POOLS,
+        "        left[rows] -= chunks[chosen]\n", "", POOLS_T,
     ),
     _mutant(
         "recorded-pool-moves-undeclared", "coverage", REPLAY,
-        'covered: Coverage = "none"', 'covered: Coverage = "migrate"', STOCK_T,
+        'covered: Coverage = "none"', 'covered: Coverage = "migrate"', POOLS_T,
     ),
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
-ZRAM, STORE, TABLE = "owners/zram/zram.py", "owners/zram/store.py", "owners/zram/table.py"
+ZRAM, TABLE = "owners/zram/zram.py", "owners/zram/table.py"
 BACKING, DISK, SWAP = "owners/zram/backing.py", "owners/zram/disk.py", "owners/zram/swap.py"
 WAIT = "owners/pool/wait.py"
 ZRAM_T = "tests/unit/owners/zram/test_zram.py"
@@ -17,7 +17,7 @@ def _mutant(name: str, guards: str, file: str, old: str, new: str, test: str = "
 
 MUTANTS: list[Mutant] = [
     _mutant(
-        "same-filled-by-its-first-words", "D1", ZRAM,
+        "same-filled-by-its-first-words", "ZR1", ZRAM,
         "if page == word * (PAGE_SIZE // _WORD.size):", "if page[:64] == word * 8:",
     ),
     _mutant(
@@ -31,28 +31,28 @@ MUTANTS: list[Mutant] = [
         "return self.compressor.decompress(data)",
     ),
     _mutant(
-        "old-object-leaks", "D2", STORE,
+        "old-object-leaks", "ZR2", ZRAM,
         "            self.pool.free(handle)\n            counters.compr_data_size -=",
         "            counters.compr_data_size -=",
     ),
     _mutant(
-        "old-block-leaks", "D4", STORE,
+        "old-block-leaks", "ZR4", ZRAM,
         "            self._blocks.free(table.element.item(slot))\n", "            pass\n",
     ),
     _mutant(
-        "huge-pages-only-grow", "D3", STORE,
+        "huge-pages-only-grow", "ZR3", ZRAM,
         "        counters.huge_pages -= bool(flags & SlotFlag.HUGE)\n", "",
     ),
     _mutant(
-        "same-pages-only-grow", "D3", STORE,
+        "same-pages-only-grow", "ZR3", ZRAM,
         "        counters.same_pages -= bool(flags & SlotFlag.SAME)\n", "",
     ),
     _mutant(
-        "limit-ignored", "mem_limit", STORE,
+        "limit-ignored", "mem_limit", ZRAM,
         "nr_pages > self._mem_limit_nr_pages:", "nr_pages > 1 << 40:",
     ),
     _mutant(
-        "object-over-the-limit-leaks", "D2", STORE,
+        "object-over-the-limit-leaks", "ZR2", ZRAM,
         "            self.pool.free(handle)\n            return Errno.ENOMEM\n",
         "            return Errno.ENOMEM\n",
     ),
@@ -62,12 +62,12 @@ MUTANTS: list[Mutant] = [
         "                self.counters.failed_writes += 1\n                self._forget(slot)\n",
     ),
     _mutant(
-        "used-max-of-what-was-granted", "statistics", STORE,
+        "used-max-of-what-was-granted", "statistics", ZRAM,
         "self.counters.used_max_nr_pages = max(self.counters.used_max_nr_pages, nr_pages)",
         "self.counters.used_max_nr_pages = nr_pages - 1",
     ),
     _mutant(
-        "reclaim-from-reclaim", "swap", STORE,
+        "reclaim-from-reclaim", "swap", ZRAM,
         "if handle == Errno.ENOMEM and may_reclaim:", "if handle == Errno.ENOMEM:",
         "test_a_swap_store_never_reclaims",
     ),
@@ -77,7 +77,7 @@ MUTANTS: list[Mutant] = [
         "test_idle_pages_are_those_that_nobody_used",
     ),
     _mutant(
-        "written-back-though-changed", "D1", ZRAM,
+        "written-back-though-changed", "ZR1", ZRAM,
         "            self._table.version.item(slot) == version\n            and ",
         "            ", "test_a_page_that_changes_while_it_is_written_back_stays",
     ),
@@ -87,7 +87,7 @@ MUTANTS: list[Mutant] = [
         "test_a_page_that_changes_while_it_is_written_back_stays",
     ),
     _mutant(
-        "block-of-a-page-that-stayed-leaks", "D4", ZRAM,
+        "block-of-a-page-that-stayed-leaks", "ZR4", ZRAM,
         "            if not done:\n", "            if done is None:\n",
     ),
     _mutant(
@@ -104,11 +104,11 @@ MUTANTS: list[Mutant] = [
         "test_an_object_that_goes_while_it_is_read_is_read_again",
     ),
     _mutant(
-        "version-stands-still", "D1", TABLE,
+        "version-stands-still", "ZR1", TABLE,
         "(self.version.item(slot) + 1) & 0x7FFFFFFF", "self.version.item(slot)",
     ),
     _mutant(
-        "block-zero-given-out", "D4", BACKING,
+        "block-zero-given-out", "ZR4", BACKING,
         '        self._used[:1] = b"\\x01"\n', "", "test_block_zero_is_never_given_out",
     ),
     _mutant(

@@ -14,7 +14,8 @@ from mm.state.gfp import Gfp
 from owners.opaque import OpaqueOwner
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.machines import Drawn, column, small_machine
+from pinpage.testing.world import column
+from tests.kit.mm.machines import Drawn, small_machine
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -194,8 +195,8 @@ def test_owners_move_within_their_node():
         (lambda m: m.frames.refcount.__setitem__(0, 0), "F2"),
         (lambda m: m.pageblocks.migratetype.__setitem__(0, 9), "PB1"),
         (lambda m: m.frames.isolated.__setitem__(0, True), "V4"),
-        (lambda m: m.hugetlb.heads.append(1), "H1"),
-        (lambda m: setattr(m.zones[0], "min", 99), "Z1"),
+        (lambda m: m.hugetlb.heads.append(1), "HT1"),
+        (lambda m: setattr(m.zones[0], "min", 99), "ZN1"),
         (lambda m: m.frames.set_flag(column(1), PageFlag.LRU), "L1"),
         (lambda m: m.rmap.first_mm.__setitem__(0, -1), "A"),
         (lambda m: m.buddy.nr_free_in_block.__setitem__(0, 3), "B4"),
@@ -246,7 +247,7 @@ def test_what_lies_in_free_frames_is_nobodys():
 
 RUN = """
 import numpy as np
-from tests.unit.mm.machines import Drawn
+from tests.kit.mm.machines import Drawn
 rng = np.random.default_rng(5)
 drawn = Drawn(*("".join(rng.choice(list("aax#.."), 8)) for _ in range(40)), movable=True)
 drawn.machine.compact("{strategy}")

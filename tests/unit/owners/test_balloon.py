@@ -6,7 +6,7 @@ from mm.state.gfp import Gfp
 from owners.balloon import Balloon
 from pinpage.errors import InvariantError
 from pinpage.owner import Mode, Pin, Reason, Verdict
-from tests.unit.owners.driver_worlds import DriverWorld
+from tests.kit.owners.driver_world import DriverWorld
 
 
 @pytest.fixture

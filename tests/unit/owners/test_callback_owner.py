@@ -15,7 +15,8 @@ from mm.state.gfp import Gfp
 from pinpage.migrate import release_steps
 from pinpage.owner import CallbackOwner, Mode, PinOwner, Reason, Verdict
 from pinpage.testing.explore import explore
-from tests.unit.owners.driver_worlds import DriverWorld, column
+from pinpage.testing.world import column
+from tests.kit.owners.driver_world import DriverWorld
 
 
 class Driver2013(DriverWorld):

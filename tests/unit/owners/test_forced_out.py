@@ -13,7 +13,7 @@ from owners.aio.rings import AioRings
 from owners.balloon import Balloon
 from owners.forced_out import is_registered, require_registered, unpin, unpin_many, unpin_range
 from owners.gup.flags import Foll
-from owners.gup.pinner import Idle
+from owners.gup.pinner import IgnoresMoves
 from owners.hugetlb_pages import HugetlbPages
 from owners.mlock import Mlock
 from owners.odirect.device import Op, Policy
@@ -25,10 +25,11 @@ from pinpage.errors import NotPinnedError, OwnerError, PinpageError
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode, PinOwner, Reason
 from pinpage.registry import PinRegistry
+from pinpage.testing.world import column
 from pinpage.topology import Topology
-from tests.unit.mm.machines import small_machine
-from tests.unit.owners.driver_worlds import DriverWorld, FreeFrames, column
-from tests.unit.owners.io_worlds import IoWorld, block_bytes
+from tests.kit.mm.machines import small_machine
+from tests.kit.owners.driver_world import DriverWorld, FreeFrames
+from tests.kit.owners.io_world import IoWorld, block_bytes
 
 # How an owner unpins that may be out.
 
@@ -162,7 +163,7 @@ def filled_hugetlb():
 
 def filled_pinner(flags):
     world = IoWorld()
-    space, pinner = world.process(4), world.pinner("driver", Idle())
+    space, pinner = world.process(4), world.pinner("driver", IgnoresMoves())
     pins = world.gup.get_user_pages(space, 0, 3, pinner, flags).pins
 
     def empty():
@@ -358,7 +359,7 @@ def test_a_transfer_that_found_its_page_away_begins_again():
     space, device = world.process(1), world.device
     device.register(space, 0, 1)
     device.submit(Op.READ, space, 0, 1, 5)
-    (pin,) = device.pinner._pfn
+    ((pin, _),) = device.pinner.holdings()
     device.quiesce(pin, Mode.SYNC)
     world.events.run_until(5000)
     assert device.counters.nr_restarted == 1
@@ -371,7 +372,7 @@ def test_a_transfer_that_found_its_page_away_begins_again():
 def test_forced_out_between_the_reference_and_the_pin(monkeypatch):
     """The registry says no with an error: the reference that was taken for it is dropped."""
     world = IoWorld()
-    space, pinner = world.process(2), world.pinner("driver", Idle())
+    space, pinner = world.process(2), world.pinner("driver", IgnoresMoves())
     before = world.machine.frames.refcount.tobytes()
     pin = world.registry.pin
 

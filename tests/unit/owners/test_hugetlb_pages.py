@@ -42,7 +42,7 @@ def test_every_frame_is_pinned_under_its_huge_page(pool):
 
 def test_pages_that_the_pool_obtains_later_are_adopted(pool):
     pool.machine.hugetlb.claim(2)
-    with pytest.raises(InvariantError, match="HP1"):
+    with pytest.raises(InvariantError, match="HO1"):
         pool.owner.check()
     assert pool.owner.adopt() == 2
     assert pool.owner.adopt() == 0
@@ -141,5 +141,5 @@ def test_users_have_one_page_each(pool):
     pool.owner.unuse(2)
     assert pool.owner.use(4) > 0
     pool.owner._users[9] = pool.owner.head_of(1)
-    with pytest.raises(InvariantError, match="HP2"):
+    with pytest.raises(InvariantError, match="HO2"):
         pool.owner.check()

@@ -8,7 +8,8 @@ from mm.state.frames import PageFlag
 from owners.mlock import Mlock
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.owners.driver_worlds import DriverWorld, FreeFrames, column
+from pinpage.testing.world import column
+from tests.kit.owners.driver_world import DriverWorld, FreeFrames
 
 
 class Locked(DriverWorld):

@@ -7,8 +7,8 @@ from owners.opaque import OpaqueOwner
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode, Pin, Verdict
 from pinpage.registry import PinRegistry
+from pinpage.testing.world import column
 from pinpage.topology import Topology
-from tests.unit.owners.worlds import column
 
 
 @pytest.fixture

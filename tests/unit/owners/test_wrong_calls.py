@@ -12,7 +12,7 @@ from owners.aio.rings import AioRings
 from owners.compress import compressor
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import Idle, Pinner
+from owners.gup.pinner import IgnoresMoves, Pinner
 from owners.odirect.device import Op, Policy
 from owners.odirect.events import Constant
 from owners.odirect.model import DeviceModel
@@ -22,8 +22,9 @@ from owners.zram.backing import BytesBacking, FileBacking
 from owners.zram.disk import ZramDisk
 from owners.zram.zram import Zram
 from pinpage.errors import PinpageError
-from tests.unit.owners.driver_worlds import DriverWorld
-from tests.unit.owners.io_worlds import IoWorld
+from tests.kit.deep import deep_digest
+from tests.kit.owners.driver_world import DriverWorld
+from tests.kit.owners.io_world import IoWorld
 
 PAGE = 4096
 NO_INTEGERS = (0.5, 1.0, "0", None, True)
@@ -190,7 +191,7 @@ class Rings:
 
     def state(self):
         pages = [self.world.contents.read(pfn) for pfn in self.rings.pages_of(self.ring)]
-        return [*columns(self.world.machine), pages, dict(self.rings._contexts)]
+        return [*columns(self.world.machine), pages, deep_digest(self.rings)]
 
     def calls(self):
         for value in (*NO_INTEGERS, 0, -1, 1 << 40):
@@ -283,7 +284,7 @@ class Pins:
 
     def __init__(self):
         self.world = IoWorld()
-        self.space, self.pinner = self.world.process(2), self.world.pinner("driver", Idle())
+        self.space, self.pinner = self.world.process(2), self.world.pinner("driver", IgnoresMoves())
         (self.pin,) = self.world.gup.get_user_pages(self.space, 0, 1, self.pinner, Foll.PIN).pins
 
     def state(self):
@@ -303,7 +304,7 @@ class Pins:
             yield f"{name}={value!r}", lambda w={name: value}: gup.get_user_pages(**good | w)
         for pins in ([99], [self.pin, 99], [self.pin, self.pin], [None]):
             yield f"put {pins}", lambda p=pins: gup.put_user_pages(self.pinner, p)
-        yield "a handler nobody finds", lambda: Pinner("p", handler=Idle())
+        yield "a handler nobody finds", lambda: Pinner("p", handler=IgnoresMoves())
 
 
 SUBJECTS = {

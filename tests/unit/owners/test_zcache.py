@@ -4,50 +4,22 @@ import numpy as np
 import pytest
 
 from mm.state.errno import Errno
-from owners.compress import compressor
-from owners.zcache import CleanKey, Zcache
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import move_many, release_many
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.machines import small_machine
-from tests.unit.owners.z3_world import Targets, noise
-
-PAGE = 4096
-
-
-def page(number, nr_noisy=1000):
-    return noise(number, nr_noisy) + bytes(PAGE - nr_noisy)
-
-
-class World:
-    def __init__(self, name="zlib", **kwargs):
-        self.machine = small_machine(4, arena=True)
-        self.registry = self.machine.use_registry()
-        self.cache = Zcache(
-            self.machine, compressor(name), registry=self.registry,
-            **{"max_nr_pages": 20, **kwargs},
-        )  # fmt: skip
-        self.pool = self.cache.init_pool()
-        self.shared = self.cache.init_pool(shared=True)
-
-    def key(self, index, inode=1, pool=None):
-        return CleanKey(self.pool if pool is None else pool, inode, index)
-
-    @property
-    def pfns(self):
-        pages = self.cache.zbud.pages
-        return pages.pfn[pages.in_use()]
+from tests.kit.owners.z3_world import Targets, noise
+from tests.kit.owners.zcache_world import PAGE, ZcacheWorld, page
 
 
 @pytest.fixture
 def world():
-    return World()
+    return ZcacheWorld()
 
 
 @pytest.mark.parametrize("name", ["zlib", "lz4", "zstd"])
 @pytest.mark.parametrize("nr_noisy", [0, 17, 1000, 3500])
 def test_what_was_put_is_got(name, nr_noisy):
-    world = World(name)
+    world = ZcacheWorld(name)
     assert world.cache.put(world.key(3), page(1, nr_noisy))
     world.cache.check()
     assert world.cache.get(world.key(3)) == page(1, nr_noisy)
@@ -111,7 +83,7 @@ def test_mistakes_are_named(world):
 
 
 def test_the_oldest_go_when_the_limit_is_reached():
-    world = World(max_nr_pages=3)
+    world = ZcacheWorld(max_nr_pages=3)
     for index in range(12):
         assert world.cache.put(world.key(index), page(index, 1500))
     world.cache.check()
@@ -121,7 +93,7 @@ def test_the_oldest_go_when_the_limit_is_reached():
 
 
 def test_a_cache_of_no_pages_refuses():
-    world = World(max_nr_pages=0)
+    world = ZcacheWorld(max_nr_pages=0)
     assert not world.cache.put(world.key(1), page(1))
     assert world.cache.counters.reject_alloc_fail == 1
 
@@ -163,7 +135,7 @@ def test_release_drops_and_frees_every_frame_asked_for_at_no_cost(world):
 
 
 def test_under_coverage_migrate_the_cache_survives_a_move():
-    world = World(coverage="migrate")
+    world = ZcacheWorld(coverage="migrate")
     for index in range(6):
         world.cache.put(world.key(index), page(index))
     before = world.pfns.copy()
@@ -176,7 +148,7 @@ def test_under_coverage_migrate_the_cache_survives_a_move():
 
 
 def test_a_frame_under_move_is_a_miss_and_its_objects_are_not_dropped():
-    world = World(coverage="migrate")
+    world = ZcacheWorld(coverage="migrate")
     world.cache.put(world.key(1), page(1))
     zbud = world.cache.zbud
     handle = zbud.handles.encode(0, 0)
@@ -189,7 +161,7 @@ def test_a_frame_under_move_is_a_miss_and_its_objects_are_not_dropped():
 
 
 def test_eviction_leaves_what_another_took_out_of_the_index(world):
-    """Rule C: who takes the key out frees the object, and the other must not."""
+    """Rule M: who takes the key out frees the object, and the other must not."""
     world.cache.put(world.key(1), page(1))
     zbud, handle = world.cache.zbud, world.cache.zbud.handles.encode(0, 0)
     assert world.cache._pop(world.key(1)) == handle
@@ -203,10 +175,10 @@ def test_eviction_leaves_what_another_took_out_of_the_index(world):
 @pytest.mark.parametrize(
     ("number", "spoil"),
     [
-        ("K1", lambda c: c._index[0][1].__setitem__(2, c._index[0][1][1])),
-        ("K2", lambda c: c.zbud.write(c.zbud.handles.encode(0, 0), b"\x09" * 8)),
-        ("K3", lambda c: setattr(c.counters, "stored_pages", 9)),
-        ("K4", lambda c: setattr(c, "_max_nr_pages", 0)),
+        ("ZC1", lambda c: c._index[0][1].__setitem__(2, c._index[0][1][1])),
+        ("ZC2", lambda c: c.zbud.write(c.zbud.handles.encode(0, 0), b"\x09" * 8)),
+        ("ZC3", lambda c: setattr(c.counters, "stored_pages", 9)),
+        ("ZC4", lambda c: setattr(c, "_max_nr_pages", 0)),
     ],
 )
 def test_check_notices(world, number, spoil):

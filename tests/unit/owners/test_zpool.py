@@ -20,9 +20,10 @@ from owners.zswap.zswap import Zswap
 from pinpage.errors import PinpageError
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode
-from tests.unit.mm.machines import small_machine
-from tests.unit.owners.worlds import FewFrames, column
-from tests.unit.owners.z3_world import Targets, noise
+from pinpage.testing.world import column
+from tests.kit.mm.machines import small_machine
+from tests.kit.owners.few_frames import FewFrames
+from tests.kit.owners.z3_world import Targets, noise
 
 SIZES = (1, 8, 63, 64, 100, 700, 1000, 2400, 2401, 3000, 3904, 3960)
 
@@ -57,7 +58,7 @@ def test_extents_are_where_read_reads(zpool):
     handles = np.array(list(data), dtype=np.int64)
     extents = pool.extents_of(handles)
     lengths = np.array([len(d) for d in data.values()], dtype=np.int64)
-    assert (extents.room >= lengths).all()
+    assert (extents.nr_bytes >= lengths).all()
     assert (extents.head % 8 == 0).all()
     assert (extents.head % 4096 + extents.head_nr_bytes <= 4096).all()
     assert list(read_objects(pool.source.contents, extents, lengths)) == list(data.values())
@@ -85,8 +86,8 @@ def test_what_is_after_the_first_bytes_of_an_object_that_straddles(cut):
     write_objects(contents, whole, [data])
     for nr_bytes in (8, 16, 24):
         rest = whole.after(nr_bytes)
-        assert rest.room.tolist() == [4096 - nr_bytes]
-        found = list(read_objects(contents, rest, rest.room))
+        assert rest.nr_bytes.tolist() == [4096 - nr_bytes]
+        found = list(read_objects(contents, rest, rest.nr_bytes))
         assert found == [data[nr_bytes:]]
         assert read_words(contents, rest).tobytes() == data[nr_bytes : nr_bytes + 8]
 
@@ -206,7 +207,7 @@ def test_adopted_zspages_are_as_if_allocated():
     assert pool.pages_nr == len(pfns)
     extents = pool.extents_of(handles)
     assert (extents.head[-1] >> 12) == pfns[-1]
-    blobs = [noise(n, int(room)) for n, room in enumerate(extents.room)]
+    blobs = [noise(n, int(size)) for n, size in enumerate(extents.nr_bytes)]
     write_objects(pool.source.contents, extents, blobs)
     for handle, blob in zip(handles.tolist(), blobs, strict=True):
         assert pool.read(handle, len(blob)) == blob

@@ -36,8 +36,8 @@ from pinlab.snapshot.synthetic import describe_machine
 from pinlab.snapshot.text import parse_iomem, parse_pagetypeinfo, parse_zones
 from pinpage.errors import PinpageError
 from pinpage.units import Span
-from tests.fuzz.files import KINDS, run_case
-from tests.unit.pinlab.small import NR_FRAMES, small_recording
+from tests.kit.pinlab.hostile_files import KINDS, run_case
+from tests.kit.pinlab.small import NR_FRAMES, small_recording
 
 ROOT = Path(__file__).resolve().parents[3]
 PEAK = """
@@ -252,7 +252,7 @@ def with_zone(**facts):
     ],
 )
 def test_a_zone_that_no_machine_has_is_named(facts, words):
-    with pytest.raises(SnapshotError, match=r"S9 .*" + words):
+    with pytest.raises(SnapshotError, match=r"SN9 .*" + words):
         with_zone(**facts).check()
 
 
@@ -260,12 +260,12 @@ def test_a_zone_that_no_machine_has_is_named(facts, words):
     ("changes", "words"),
     [
         ({"zones": small_recording().zones * 256}, "there are 256"),
-        ({"ram": (Span(0, 9), Span(8, 12))}, "S10"),
-        ({"ram": (Span(0, (1 << 52) + 1),)}, "S10"),
-        ({"ram": (Span(0.5, 2.5),)}, "S10"),
+        ({"ram": (Span(0, 9), Span(8, 12))}, "SN10"),
+        ({"ram": (Span(0, (1 << 52) + 1),)}, "SN10"),
+        ({"ram": (Span(0.5, 2.5),)}, "SN10"),
         ({"nr_pages_per_block": 8}, "not within 16 to 65536"),
         ({"nr_pages_per_block": 1 << 17}, "not within 16 to 65536"),
-        ({"mapcount": np.full(NR_FRAMES, -2, dtype=np.int32)}, "S8"),
+        ({"mapcount": np.full(NR_FRAMES, -2, dtype=np.int32)}, "SN8"),
     ],
 )
 def test_facts_beyond_any_machine_are_named(changes, words):

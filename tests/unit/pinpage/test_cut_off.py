@@ -9,8 +9,10 @@ import pytest
 from pinpage import PinOwner, PinRegistry, Topology
 from pinpage.store.blocks import Blocks
 from pinpage.store.radix import Radix
-from pinpage.store.shard import Shard
+from pinpage.store.rows import NO_PINS
+from pinpage.store.shard import Change, apply
 from pinpage.store.sparse import SparseTable
+from tests.kit import inside
 
 NR_FRAMES = 8192
 BORDER = 4096  # of the nodes
@@ -75,8 +77,6 @@ OPERATIONS = {
     "move": World.move,
     "leave": lambda w: w.reg.unregister(w.owner, force=True),
 }
-BATCHED = {"pin", "pin beside others", "pin in a dense block"}
-"""Their pin may be in a batch when what is cut off is the drain of it: then it stays."""
 STEPS = {
     "put": (Blocks, "put"),
     "discard": (Blocks, "discard"),
@@ -86,14 +86,13 @@ STEPS = {
     "remove": (Radix, "remove"),
     "add many": (Blocks, "add_many"),
     "remove many": (Blocks, "remove_many"),
-    "add range": (Blocks, "add_range"),
-    "remove range": (Blocks, "remove_range"),
+    "add run": (Blocks, "_add_run"),
+    "remove run": (Blocks, "_remove_run"),
     "densify": (Blocks, "_densify"),
     "sparsify": (Blocks, "_sparsify"),
     "write": (Blocks, "_write"),
     "put in table": (SparseTable, "put_many"),
     "remove from table": (SparseTable, "remove_many"),
-    "finish": (Shard, "finish"),
 }
 
 
@@ -155,11 +154,9 @@ def test_whatever_is_cut_off(operation, monkeypatch):
         assert len(found) == nr_pins
         assert found in (before, after) or not is_one
         assert before <= found <= after or after <= found <= before or is_one
-        if step == "finish" and is_one:  # it counts from the moment when all is stored
-            assert found == after
-        elif operation not in BATCHED and is_one:
+        if is_one:
             assert found == before
-        assert all(not shard.seq & 1 or shard.moving for shard in world.reg._shards)
+        assert all(not shard.seq & 1 or shard.moving for shard in inside.shards(world.reg))
     assert nr_cuts > 1
 
 
@@ -185,7 +182,7 @@ def looks(world):
         ("unpin", "discard"),
         ("unpin one of several", "replace"),
         ("pin a column", "add many"),
-        ("unpin a range", "remove range"),
+        ("unpin a range", "remove run"),
     ],
 )
 def test_what_was_half_done_is_taken_back_before_anybody_looks(operation, step, look, monkeypatch):
@@ -198,38 +195,52 @@ def test_what_was_half_done_is_taken_back_before_anybody_looks(operation, step, 
     assert found == seen[frozenset(found_in(world))]
 
 
-def test_a_change_of_two_nodes_counts_on_both_or_on_none(monkeypatch):
+def test_a_change_of_two_nodes_counts_on_both_or_on_none():
     """Cut between the two, when the first one's note is gone and the other's is not."""
     world = World()
-    with monkeypatch.context() as patch:
-        Cut(patch, Shard, "finish", 2, after=False)
-        with pytest.raises(MemoryError):
-            world.reg.pin_many([20, 6000], world.owner, 7)
+    first, second = inside.shards(world.reg)
+    changes = [(s, Change(np.array([pfn]), NO_PINS)) for s, pfn in ((first, 20), (second, 6000))]
+    first.seq |= 1
+    second.seq |= 1
+    apply(changes, lambda: [s.radix.add(c.frames[0], 2, 7) for s, c in changes])
+    second.change = changes[1][1]  # as if it had been cut here
     assert world.reg.is_pinned(20)
     assert world.reg.is_pinned(6000)
     world.reg.check()
 
 
-@pytest.mark.parametrize("step", ["add many", "put in table", "finish"])
-def test_a_full_batch_whose_drain_is_cut_off_loses_nothing(step, monkeypatch):
+@pytest.mark.parametrize("step", ["add many", "put in table"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_full_batch_that_cannot_be_stored_loses_nothing(step, after, monkeypatch):
     world = World(batch_nr_pins=30)
-    frames = range(2000, 2058, 2)  # one less
+    frames = range(2000, 2060, 2)
     for pfn in frames:
         world.pin(pfn)
     with monkeypatch.context() as patch:
-        cut = Cut(patch, *STEPS[step], 1, after=step != "finish")
+        cut = Cut(patch, *STEPS[step], 1, after=after)
         with pytest.raises(MemoryError):
             world.pin(3000)
         assert cut.struck
     assert all(world.reg.is_pinned(pfn) for pfn in frames)
-    assert world.reg.statistics().nr_refused == 0
+    assert not world.reg.is_pinned(3000)
     world.reg.check()
     for pfn in frames:
         world.reg.unpin(pfn, world.owner, 7)
-    if world.reg.is_pinned(3000):
-        world.reg.unpin(3000, world.owner, 7)
     assert found_in(world) == found_in(World())
     world.reg.check()
+
+
+@pytest.mark.parametrize("frames", [range(3, 60, 7), range(512, 1024), range(520, 1000, 3)])
+def test_an_unpin_that_is_cut_off_where_each_frame_has_one_pin(frames, monkeypatch):
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=NR_FRAMES)), PinOwner()
+    reg.register(owner)
+    reg.pin_many(frames, owner, 7)
+    with monkeypatch.context() as patch:
+        Cut(patch, *STEPS["remove many"], 1, after=True)
+        with pytest.raises(MemoryError):
+            reg.unpin_many(frames, owner, 7)
+    assert [(pin.pfn, pin.private) for pin in reg.iter_pins()] == [(pfn, 7) for pfn in frames]
+    reg.check()
 
 
 @pytest.mark.parametrize("step", ["sparsify", "put in table"])
@@ -237,7 +248,7 @@ def test_a_trim_that_is_cut_off_changes_no_pin(step, monkeypatch):
     world = World()
     for pfn in range(512, 1022):
         world.unpin(pfn)
-    assert world.reg._shards[0].radix.blocks.thin
+    assert inside.shards(world.reg)[0].radix.blocks.thin
     with monkeypatch.context() as patch:
         Cut(patch, *STEPS[step], 1, after=True)
         with pytest.raises(MemoryError):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pinpage import PinOwner, PinRegistry, Topology, Verdict
+from tests.kit import inside
 
 NR_FRAMES = 4096
 STUCK_S = 20
@@ -109,11 +110,11 @@ class Slow:
 
 
 def hold_the_lock(reg, owner, beside):
-    reg._nodes.run(reg._shards[:1], beside.stay)
+    inside.nodes(reg).run(inside.shards(reg)[:1], beside.stay)
 
 
 def hold_all_locks(reg, owner, beside):
-    reg._nodes.run(reg._shards, beside.stay)
+    inside.nodes(reg).run(inside.shards(reg), beside.stay)
 
 
 def hold_the_side_table(reg, owner, beside):

@@ -15,6 +15,7 @@ from pinpage import (
     Topology,
     Verdict,
 )
+from tests.kit import inside
 
 NR_FRAMES = 4096
 
@@ -251,14 +252,14 @@ def test_statistics_tell_the_forms(reg, owner):
 def test_check_notices_pins_of_strangers(reg, owner):
     reg.pin(5, owner)
     reg.flush()
-    reg._nodes.shards[0].radix.add(6, 9 << 1, 0)
+    inside.nodes(reg).shards[0].radix.add(6, 9 << 1, 0)
     with pytest.raises(InvariantError, match="R1"):
         reg.check()
 
 
 def test_check_notices_a_lost_private(reg, owner):
     reg.pin(5, owner, "x")
-    reg._privates.drop(1, reg._nodes.thread)
+    inside.privates(reg).drop(1)
     with pytest.raises(InvariantError, match="P2"):
         reg.check()
 

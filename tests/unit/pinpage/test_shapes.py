@@ -106,7 +106,7 @@ def counted(monkeypatch):
         allocate(self, bits)
         self._words = self._words.view(Slots)
 
-    monkeypatch.setattr(SparseTable, "_allocate", counting)
+    monkeypatch.setattr(SparseTable, allocate.__name__, counting)
 
 
 class Work:

@@ -6,7 +6,7 @@ from mm.allocator.kswapd import MAX_FAILURES, Kswapd
 from mm.state.costs import CostModel, Counters
 from mm.state.frames import PageFlag
 from mm.state.gfp import Gfp
-from tests.unit.mm.machines import Drawn
+from tests.kit.mm.machines import Drawn
 
 SPARSE = "a.a.a.a."
 FULL = "aaaaaaaa"

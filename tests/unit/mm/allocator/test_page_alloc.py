@@ -9,8 +9,9 @@ from mm.machine import Machine
 from mm.state.gfp import Gfp
 from mm.state.nodes import Zone, setup_lowmem_reserve
 from pinpage.owner import Mode
+from pinpage.testing.world import column
 from pinpage.units import Span
-from tests.unit.mm.machines import Drawn, column, small_machine
+from tests.kit.mm.machines import Drawn, small_machine
 
 USER = Gfp.HIGHUSER_MOVABLE
 NO_WAIT = Gfp.HIGHUSER_MOVABLE & ~Gfp.RECLAIM

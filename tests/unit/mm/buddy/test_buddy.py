@@ -11,7 +11,7 @@ from mm.state.nodes import Zone
 from mm.state.pageblock import MigrateType, Pageblocks
 from pinpage.errors import PfnError, PinpageError
 from pinpage.units import Span
-from tests.unit.mm.worlds import SIZE, all_free, buddy_of, free_pattern
+from tests.kit.mm.free_blocks import SIZE, all_free, buddy_of, free_pattern
 
 U, M, R = MigrateType.UNMOVABLE, MigrateType.MOVABLE, MigrateType.RECLAIMABLE
 HIGHATOMIC, CMA, ISOLATE = MigrateType.HIGHATOMIC, MigrateType.CMA, MigrateType.ISOLATE

@@ -5,7 +5,7 @@ import pytest
 
 from mm.state.frames import FrameState, PageFlag
 from pinpage.errors import InvariantError
-from tests.unit.mm.worlds import free_pattern
+from tests.kit.mm.free_blocks import free_pattern
 
 
 def world():

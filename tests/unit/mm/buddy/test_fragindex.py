@@ -14,7 +14,7 @@ from mm.buddy.fragindex import (
     unusable_free,
     unusable_free_index,
 )
-from tests.unit.pinlab.recordings import IN_TESTS
+from tests.kit.pinlab.recordings import IN_TESTS
 
 LISTS = st.lists(st.integers(0, 3000), min_size=11, max_size=11)
 

@@ -12,7 +12,7 @@ from mm.state.nodes import Zone, setup_watermarks
 from mm.state.pageblock import MigrateType
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.units import Span
-from tests.unit.mm.worlds import all_free, buddy_of
+from tests.kit.mm.free_blocks import all_free, buddy_of
 
 U, M, CMA, ISOLATE = (
     MigrateType.UNMOVABLE,
@@ -193,14 +193,14 @@ def test_mistakes_are_refused():
     pcp.check()
 
 
-@pytest.mark.parametrize("rule", ["P1", "P2", "P3"])
+@pytest.mark.parametrize("rule", ["PC1", "PC2", "PC3"])
 def test_damage_is_named(rule):
     buddy, pcp = world()
     pfn = pcp.alloc(M)
     pcp.free(pfn)
-    if rule == "P1":
+    if rule == "PC1":
         buddy.frames.state[pfn] = FrameState.USED
-    elif rule == "P2":
+    elif rule == "PC2":
         pcp._cpus[0][0].nr_pages += 1
     else:
         buddy.frames.refcount[pfn] = 1

@@ -7,7 +7,8 @@ from mm.move.design import Answer
 from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.machines import Drawn, ScriptedDesign, column
+from pinpage.testing.world import column
+from tests.kit.mm.machines import Drawn, ScriptedDesign
 
 MOVABLE, UNMOVABLE = MigrateType.MOVABLE, MigrateType.UNMOVABLE
 

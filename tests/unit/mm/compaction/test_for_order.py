@@ -7,7 +7,7 @@ from mm.compaction.free_search import FreeSearcher
 from mm.compaction.migrate_scan import SearchEffort
 from mm.state.pageblock import MigrateType
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.machines import Drawn
+from tests.kit.mm.machines import Drawn
 
 MOVABLE, UNMOVABLE = MigrateType.MOVABLE, MigrateType.UNMOVABLE
 SPARSE = "a.a.a.a."

@@ -4,7 +4,8 @@ import pytest
 
 from mm.compaction.freescan import FreeScanner
 from mm.state.pageblock import MigrateType
-from tests.unit.mm.machines import Drawn, column
+from pinpage.testing.world import column
+from tests.kit.mm.machines import Drawn
 
 
 def scanner(drawn, **options):

@@ -8,7 +8,7 @@ from mm.state.nodes import Zone
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
 from pinpage.units import Span
-from tests.unit.mm.machines import Drawn
+from tests.kit.mm.machines import Drawn
 
 SPARSE, KERNEL = "a.a.a.a.", "#.#.#.#."
 

@@ -11,9 +11,10 @@ from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Reason
+from pinpage.testing.world import column
 from pinpage.units import Span
-from tests.unit.mm.machines import ScriptedDesign, column
-from tests.unit.mm.ranges import Ranged, names
+from tests.kit.mm.machines import ScriptedDesign
+from tests.kit.mm.ranges import Ranged, names
 
 FREE = "........"
 

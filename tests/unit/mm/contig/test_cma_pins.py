@@ -5,10 +5,10 @@ import pytest
 from mm.state.errno import Errno
 from mm.state.pageblock import MigrateType
 from owners.gup.flags import Foll
-from owners.gup.pinner import Idle
+from owners.gup.pinner import IgnoresMoves
 from pinpage.owner import Reason
 from pinpage.units import Span
-from tests.unit.owners.gup_worlds import GupWorld
+from tests.kit.owners.gup_world import GupWorld
 
 AREA = Span(24, 64)
 LONG = Foll.PIN | Foll.LONGTERM | Foll.WRITE
@@ -73,7 +73,7 @@ def test_a_short_pin_stays_in_the_area_and_is_in_the_way(world, flags):
 
 
 def test_a_pinner_with_a_callback_makes_way(world):
-    space, driver = world.process(2), world.pinner("driver", Idle())
+    space, driver = world.process(2), world.pinner("driver", IgnoresMoves())
     pins = world.gup.get_user_pages(space, 0, 2, driver, Foll.PIN).pins
     assert take_area(world).pfn == AREA.start
     assert in_area(world, space, 2) == [False] * 2

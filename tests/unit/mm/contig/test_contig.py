@@ -10,8 +10,9 @@ from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Reason
-from tests.unit.mm.machines import ScriptedDesign, column
-from tests.unit.mm.ranges import Ranged, names
+from pinpage.testing.world import column
+from tests.kit.mm.machines import ScriptedDesign
+from tests.kit.mm.ranges import Ranged, names
 
 M, U, R, CMA = (
     MigrateType.MOVABLE,

@@ -12,9 +12,10 @@ from mm.state.pageblock import MigrateType
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Mode, Reason
+from pinpage.testing.world import column
 from pinpage.units import Span
-from tests.unit.mm.machines import ScriptedDesign, column
-from tests.unit.mm.ranges import Ranged, names
+from tests.kit.mm.machines import ScriptedDesign
+from tests.kit.mm.ranges import Ranged, names
 
 FOR_EVER = 1_000
 

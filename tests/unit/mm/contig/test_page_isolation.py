@@ -16,7 +16,7 @@ from mm.state.nodes import Zone
 from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError
 from pinpage.units import Span
-from tests.unit.mm.worlds import all_free, buddy_of, free_pattern
+from tests.kit.mm.free_blocks import all_free, buddy_of, free_pattern
 
 U, M, R, CMA = (
     MigrateType.UNMOVABLE,

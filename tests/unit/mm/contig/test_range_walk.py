@@ -8,7 +8,7 @@ from mm.contig.range_walk import RangeWalk, nr_steps
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Mode
 from pinpage.units import Span
-from tests.unit.mm.ranges import Ranged
+from tests.kit.mm.ranges import Ranged
 
 NO_TARGETS = GivenTargets(np.empty(0, dtype=np.int64))
 

@@ -14,8 +14,9 @@ from mm.state.pageblock import MigrateType
 from owners.opaque import OpaqueOwner
 from pinpage.errors import InvariantError, PfnError, PinpageError
 from pinpage.owner import Reason
+from pinpage.testing.world import column
 from pinpage.units import Span
-from tests.unit.mm.machines import SIZE, Drawn, column
+from tests.kit.mm.machines import SIZE, Drawn
 
 BLOCK = 2 * SIZE
 FREE = "." * SIZE

@@ -9,8 +9,9 @@ from mm.state.frames import FrameState
 from mm.state.gfp import Gfp
 from owners.hugetlb_pages import HugetlbPages
 from pinpage.owner import Mode
+from pinpage.testing.world import column
 from pinpage.units import Span
-from tests.unit.mm.machines import SIZE, Drawn, column, small_machine
+from tests.kit.mm.machines import SIZE, Drawn, small_machine
 
 
 class Ground:

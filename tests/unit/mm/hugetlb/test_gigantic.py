@@ -12,8 +12,8 @@ from mm.state.nodes import Zone
 from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError
 from pinpage.owner import Reason, Verdict
-from tests.unit.mm.machines import SIZE, Drawn, small_machine
-from tests.unit.mm.ranges import Ranged
+from tests.kit.mm.machines import SIZE, Drawn, small_machine
+from tests.kit.mm.ranges import Ranged
 
 NR_PAGES = 2 * SIZE
 """A gigantic page of two pageblocks."""

@@ -5,7 +5,8 @@ import pytest
 from mm.state.frames import FrameState, PageFlag
 from mm.state.pageblock import MigrateType
 from pinpage.errors import InvariantError, NotPinnedError
-from tests.unit.mm.machines import Drawn, column
+from pinpage.testing.world import column
+from tests.kit.mm.machines import Drawn
 
 
 def test_claim_takes_wholly_free_blocks_lowest_first():
@@ -74,18 +75,18 @@ def test_a_page_that_is_not_there():
     drawn.machine.check()
 
 
-def test_h1_and_h2():
+def test_ht1_and_ht2():
     drawn = Drawn("........", "........")
     pool, frames = drawn.machine.hugetlb, drawn.machine.frames
     pool.claim(1)
     pool.heads[0] = 4
-    with pytest.raises(InvariantError, match="H1"):
+    with pytest.raises(InvariantError, match="HT1"):
         pool.check()
     pool.heads[0] = 0
     frames.flags[12] |= PageFlag.HUGE.mask
-    with pytest.raises(InvariantError, match="H2"):
+    with pytest.raises(InvariantError, match="HT2"):
         pool.check()
     frames.clear_flag(column(12), PageFlag.HUGE)
     frames.state[3] = FrameState.QUARANTINED
-    with pytest.raises(InvariantError, match="H2"):
+    with pytest.raises(InvariantError, match="HT2"):
         pool.check()

@@ -11,7 +11,7 @@ from owners.hugetlb_pages import HugetlbPages
 from pinpage.errors import NotPinnedError
 from pinpage.owner import Mode, Pin
 from pinpage.units import Span
-from tests.unit.mm.machines import SIZE, small_machine
+from tests.kit.mm.machines import SIZE, small_machine
 
 GIGANTIC = 4 * SIZE
 

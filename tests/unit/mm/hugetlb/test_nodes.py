@@ -4,7 +4,8 @@ import pytest
 
 from mm.state.frames import PageFlag
 from pinpage.errors import InvariantError, NotPinnedError, PinpageError
-from tests.unit.mm.machines import SIZE, Drawn, column, small_machine
+from pinpage.testing.world import column
+from tests.kit.mm.machines import SIZE, Drawn, small_machine
 
 
 def two_nodes(nr_blocks=8, **build):
@@ -228,33 +229,33 @@ def test_a_frame_that_a_mover_has_taken_is_left_to_it():
 # Invariants.
 
 
-def test_h3_h4_and_h5():
+def test_ht3_ht4_and_ht5():
     machine = two_nodes()
     pool = machine.hugetlb
     pool.set_max(2)
     pool._idle[0].remove(0)
-    with pytest.raises(InvariantError, match="H3"):
+    with pytest.raises(InvariantError, match="HT3"):
         pool.check()
     pool._idle[1].append(0)
-    with pytest.raises(InvariantError, match="H3 an idle page on a strange list"):
+    with pytest.raises(InvariantError, match="HT3 an idle page on a strange list"):
         pool.check()
     pool._idle[1].remove(0)
     pool._idle[0].append(0)
     pool.nr_surplus[0] = 2
-    with pytest.raises(InvariantError, match="H4"):
+    with pytest.raises(InvariantError, match="HT4"):
         pool.check()
     pool.nr_surplus[0] = 0
     machine.frames.refcount[SIZE - 1] = 0
-    with pytest.raises(InvariantError, match="H5"):
+    with pytest.raises(InvariantError, match="HT5"):
         pool.check()
 
 
-def test_h2_counts_the_pages_of_all_sizes():
+def test_ht2_counts_the_pages_of_all_sizes():
     machine = two_nodes()
     large = machine.hugetlbs.of(2 * SIZE)
     machine.hugetlb.set_max(1)
     assert large.set_max(1) == 1
     machine.check()
     machine.frames.clear_flag(column(large.heads[0] + 9), PageFlag.HUGE)
-    with pytest.raises(InvariantError, match="H2"):
+    with pytest.raises(InvariantError, match="HT2"):
         machine.hugetlb.check()

@@ -7,7 +7,8 @@ from mm.move.design import Answer, RegistryDesign, Unmovable
 from owners.opaque import OpaqueOwner
 from pinpage.migrate import GivenTargets
 from pinpage.owner import CallbackOwner, Mode, PinOwner, Reason
-from tests.unit.mm.machines import Drawn, column
+from pinpage.testing.world import column
+from tests.kit.mm.machines import Drawn
 
 
 def test_unmovable_knows_nobody_and_does_nothing():

@@ -10,7 +10,8 @@ from owners.opaque import OpaqueOwner
 from pinpage.errors import InvariantError
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.mm.machines import Drawn, ScriptedDesign, column
+from pinpage.testing.world import column
+from tests.kit.mm.machines import Drawn, ScriptedDesign
 
 
 def targets_of(drawn, *pfns):

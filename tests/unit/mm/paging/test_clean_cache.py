@@ -5,8 +5,8 @@ import pytest
 
 from mm.paging.clean_pages import is_clean_cache, reclaim_clean_pages
 from mm.state.frames import PageFlag
-from tests.unit.mm.machines import column
-from tests.unit.mm.ranges import Ranged
+from pinpage.testing.world import column
+from tests.kit.mm.ranges import Ranged
 
 
 def drop(world, *pfns):

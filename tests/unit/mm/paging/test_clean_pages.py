@@ -10,8 +10,8 @@ from mm.paging.clean_pages import is_clean_cache
 from mm.paging.paging import bit
 from mm.state.frames import PageFlag
 from pinpage.errors import InvariantError
-from tests.unit.mm.machines import column
-from tests.unit.mm.ranges import Ranged
+from pinpage.testing.world import column
+from tests.kit.mm.ranges import Ranged
 
 
 def world(*blocks):
@@ -204,7 +204,7 @@ def test_dropping_all_of_it_looks_at_each_place_about_once():
 def test_a_change_that_nobody_noted_is_found():
     drawn = world("cccc....")
     drawn.machine.frames.refcount[0] += 1
-    with pytest.raises(InvariantError, match="K1"):
+    with pytest.raises(InvariantError, match="CP1"):
         drawn.machine.check()
 
 
@@ -213,7 +213,7 @@ def test_a_page_that_was_passed_over_is_found():
     counted = drawn.machine.reclaimer.clean
     counted.oldest(2, active=False)
     counted._walks[False].met.clear()
-    with pytest.raises(InvariantError, match="K2"):
+    with pytest.raises(InvariantError, match="CP2"):
         counted.check()
 
 

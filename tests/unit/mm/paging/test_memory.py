@@ -10,13 +10,13 @@ from mm.paging.swap_state import read_swap_cache_async
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from pinpage.errors import InvariantError, PinpageError
-from tests.unit.mm.world import World
+from tests.kit.mm.swap_world import SwapWorld
 
 DIRTY, SWAPCACHE = bit(PageFlag.DIRTY), bit(PageFlag.SWAPCACHE)
 
 
 def test_the_first_touch_gives_zeroes_whatever_the_frame_held() -> None:
-    world = World()
+    world = SwapWorld()
     world.contents.write(0, b"a secret", 100)
     a = world.memory.mmap("a", 4)
     assert world.memory.touch(a, 3) == 0
@@ -26,7 +26,7 @@ def test_the_first_touch_gives_zeroes_whatever_the_frame_held() -> None:
 
 
 def test_tags_serve_as_contents() -> None:
-    world = World(tags=True)
+    world = SwapWorld(tags=True)
     a = world.memory.mmap("a", 4)
     pfn = world.memory.touch(a, 0, write=True)
     world.contents.set_tags(np.array([pfn]), np.array([0xABCD], dtype=np.uint64))
@@ -40,7 +40,7 @@ def test_tags_serve_as_contents() -> None:
 
 
 def test_a_store_after_fork_copies_and_the_other_keeps_its_bytes() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"before")
     b = world.memory.fork(a, "b")
     assert world.pfn(a, 0) == world.pfn(b, 0)
@@ -54,7 +54,7 @@ def test_a_store_after_fork_copies_and_the_other_keeps_its_bytes() -> None:
 
 def test_a_page_shared_through_its_slot_is_copied_too() -> None:
     """One space has the page mapped, the other one names its slot."""
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"before")
     b = world.memory.fork(a, "b")
     world.swap_out()
@@ -66,7 +66,7 @@ def test_a_page_shared_through_its_slot_is_copied_too() -> None:
 
 
 def test_a_load_leaves_the_page_cached_and_a_store_takes_it_out() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"page", b"ballast")
     world.swap_out()
     pfn = world.memory.touch(a, 0)
@@ -81,7 +81,7 @@ def test_a_load_leaves_the_page_cached_and_a_store_takes_it_out() -> None:
 
 
 def test_a_store_under_writeback_keeps_the_slot_and_is_remembered() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"page", b"ballast")
     world.swap_out()
     pfn = world.memory.touch(a, 0)
@@ -93,7 +93,7 @@ def test_a_store_under_writeback_keeps_the_slot_and_is_remembered() -> None:
 
 
 def test_both_sharers_fault_the_same_page_in() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"page")
     b = world.memory.fork(a, "b")
     world.swap_out()
@@ -103,7 +103,7 @@ def test_both_sharers_fault_the_same_page_in() -> None:
 
 
 def test_a_full_swap_gives_cached_slots_up_at_once() -> None:
-    world = World(nr_slots=4)
+    world = SwapWorld(nr_slots=4)
     a = world.process("a", b"x", b"y", b"z")
     world.swap_out()
     assert world.swap.is_full
@@ -114,7 +114,7 @@ def test_a_full_swap_gives_cached_slots_up_at_once() -> None:
 
 
 def test_dontneed_frees_pages_and_slots() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"one", b"two", b"three")
     world.swap_out()
     world.memory.touch(a, 0)  # present and cached
@@ -126,7 +126,7 @@ def test_dontneed_frees_pages_and_slots() -> None:
 
 
 def test_dropping_a_swapped_pte_frees_the_cached_page_that_nobody_maps() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"one")
     world.swap_out()
     world.paging.put_page(read_swap_cache_async(world.paging, world.entry(a, 0)))
@@ -137,7 +137,7 @@ def test_dropping_a_swapped_pte_frees_the_cached_page_that_nobody_maps() -> None
 
 
 def test_a_child_is_listed_behind_its_parent() -> None:
-    world = World()
+    world = SwapWorld()
     a, b = world.process("a", b"x"), world.process("b", b"y")
     world.swap_out()
     first = world.swap.mmlist.next(world.init_mm)
@@ -149,7 +149,7 @@ def test_a_child_is_listed_behind_its_parent() -> None:
 
 
 def test_exit_leaves_nothing() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"one", b"two")
     b = world.memory.fork(a, "b")
     world.swap_out()
@@ -162,7 +162,7 @@ def test_exit_leaves_nothing() -> None:
 
 
 def test_a_space_lives_as_long_as_it_has_users() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"one")
     a.mm_users += 1
     world.memory.exit(a)
@@ -176,7 +176,7 @@ def test_a_space_lives_as_long_as_it_has_users() -> None:
 
 
 def test_no_memory_is_a_refusal_and_changes_nothing() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"one", b"two")
     b = world.memory.fork(a, "b")
     world.swap_out()
@@ -193,7 +193,7 @@ def test_no_memory_is_a_refusal_and_changes_nothing() -> None:
 
 def test_a_fault_that_loses_looks_again() -> None:
     """R-13 from the other side: unuse was quicker while the fault waited for the lock."""
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"one")
     world.swap_out()
     entry = world.entry(a, 0)
@@ -215,7 +215,7 @@ def test_a_fault_that_loses_looks_again() -> None:
 
 @pytest.mark.parametrize("vpn", [-1, 8])
 def test_an_access_outside_is_a_mistake(vpn: int) -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a")
     for call in (
         lambda: world.memory.touch(a, vpn),
@@ -229,7 +229,7 @@ def test_an_access_outside_is_a_mistake(vpn: int) -> None:
 
 
 def test_a_store_beyond_the_page_is_a_mistake() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a")
     with pytest.raises(PinpageError, match="beyond the page"):
         world.memory.write(a, 0, b"xy", 4095)
@@ -238,7 +238,7 @@ def test_a_store_beyond_the_page_is_a_mistake() -> None:
 
 @pytest.mark.parametrize("call", ["touch", "exit", "fork"])
 def test_a_file_is_not_a_process(call: str) -> None:
-    world = World()
+    world = SwapWorld()
     file = shmem_create(world.paging, "tmp", 4)
     argument = {"touch": (0,), "exit": (), "fork": ("child",)}[call]
     with pytest.raises(PinpageError, match="not a process"):
@@ -249,7 +249,7 @@ def test_a_file_is_not_a_process(call: str) -> None:
 
 
 def test_a_shmem_page_comes_back_to_its_file() -> None:
-    world = World()
+    world = SwapWorld()
     file = shmem_create(world.paging, "tmp", 4)
     pfn = shmem_getpage(world.paging, file, 1)
     assert world.contents.read(pfn) == bytes(4096)
@@ -266,7 +266,7 @@ def test_a_shmem_page_comes_back_to_its_file() -> None:
 
 
 def test_shmem_without_memory_or_beyond_its_end() -> None:
-    world = World()
+    world = SwapWorld()
     file = shmem_create(world.paging, "tmp", 4)
     shmem_getpage(world.paging, file, 0)
     world.swap_out()
@@ -280,7 +280,7 @@ def test_shmem_without_memory_or_beyond_its_end() -> None:
 
 
 def test_a_fresh_page_has_only_what_was_stored_whoever_had_its_frame() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"\xaa" * 4096)
     world.memory.dontneed(a, np.array([0]))
     world.memory.write(a, 0, b"b")

@@ -7,7 +7,7 @@ from mm.paging.swap_core import SwapCore
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from mm.swap.swapops import SWAP_HAS_CACHE
-from tests.unit.mm.world import World, swapped
+from tests.kit.mm.swap_world import SwapWorld, swapped
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_signal_interrupts_unuse(cached):
 
 
 def test_a_device_is_held_until_swapoff_begins():
-    world = World()
+    world = SwapWorld()
     core = SwapCore(world.paging)
     assert core.get_device(0)
     core.put_device(0)

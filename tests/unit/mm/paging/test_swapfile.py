@@ -13,13 +13,13 @@ from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from mm.swap.swapops import SWAP_HAS_CACHE, swp_entry
 from pinpage.errors import PinpageError
-from tests.unit.mm.world import World, swapped, unuse
+from tests.kit.mm.swap_world import SwapWorld, swapped, unuse
 
 LOCKED = bit(PageFlag.LOCKED)
 DIRTY = bit(PageFlag.DIRTY)
 
 
-def ring(world: World) -> list[str]:
+def ring(world: SwapWorld) -> list[str]:
     order, space = [], world.init_mm
     while (space := world.swap.mmlist.next(space)) is not world.init_mm:
         order.append(space.name)
@@ -102,7 +102,7 @@ def test_t5c_a_live_slot_without_memory_is_enomem() -> None:
 
 @pytest.mark.parametrize("answer", [Errno.OK, Errno.ENOMEM])
 def test_t5d_shmem_answers_for_its_slots_and_releases_the_page(answer: Errno) -> None:
-    world = World()
+    world = SwapWorld()
     file = shmem_create(world.paging, "tmp", 4)
     world.contents.write(shmem_getpage(world.paging, file, 2), b"tmpfs")
     world.swap_out()
@@ -122,7 +122,7 @@ def test_t5d_shmem_answers_for_its_slots_and_releases_the_page(answer: Errno) ->
 
 
 def test_t5d_shmem_truncated_meanwhile_is_a_success() -> None:
-    world = World()
+    world = SwapWorld()
     file = shmem_create(world.paging, "tmp", 4)
     shmem_getpage(world.paging, file, 2)
     world.swap_out()
@@ -219,7 +219,7 @@ def test_the_walk_stops_at_the_first_error() -> None:
     world.check()
 
 
-def leftover() -> tuple[World, AddressSpace, AddressSpace, int, int]:
+def leftover() -> tuple[SwapWorld, AddressSpace, AddressSpace, int, int]:
     """b is being torn down and is skipped, and the page is dirty: (world, a, b, entry, pfn)."""
     world, (a, b), entry = swapped("a", "b")
     b.mm_users = 0

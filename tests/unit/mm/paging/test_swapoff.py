@@ -14,14 +14,14 @@ from mm.paging.swapfile import (
 from mm.state.address_space import AddressSpace
 from mm.state.errno import Errno
 from pinpage.errors import InvariantError
-from tests.unit.mm.world import World, swapped
+from tests.kit.mm.swap_world import SwapWorld, swapped
 
 # T6 and the loop.
 
 
-def budget_world() -> tuple[World, list[AddressSpace], Pending]:
+def budget_world() -> tuple[SwapWorld, list[AddressSpace], Pending]:
     """Slots 1..4: freed while we come, shmem's, and two of processes; all in frontswap."""
-    world = World()
+    world = SwapWorld()
     gone = world.process("gone", b"gone")
     world.swap_out()
     file = shmem_create(world.paging, "tmp", 1)
@@ -61,7 +61,7 @@ def test_t6_what_the_budget_counts(accounting: Accounting, left: list[str]) -> N
 
 @pytest.mark.parametrize(("budget", "nr_left"), [(0, 0), (1, 2), (3, 0)])
 def test_a_budget_of_zero_is_no_limit(budget: int, nr_left: int) -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"x", b"y", b"z")
     world.swap_out()
     try_to_unuse(world.paging, world.area, frontswap=True, pages_to_unuse=budget)
@@ -70,7 +70,7 @@ def test_a_budget_of_zero_is_no_limit(budget: int, nr_left: int) -> None:
 
 
 def test_without_frontswap_mode_the_budget_is_ignored() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"x", b"y", b"z")
     world.swap_out()
     try_to_unuse(world.paging, world.area, pages_to_unuse=1)
@@ -78,7 +78,7 @@ def test_without_frontswap_mode_the_budget_is_ignored() -> None:
 
 
 def test_frontswap_mode_leaves_the_disk_alone() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"disk")
     world.front.refuse = True
     world.swap_out()
@@ -91,7 +91,7 @@ def test_frontswap_mode_leaves_the_disk_alone() -> None:
 
 
 def test_the_search_goes_round_once() -> None:
-    area = World(nr_slots=10_000).area
+    area = SwapWorld(nr_slots=10_000).area
     area.swap_map[[7, 9_000]] = 1
     area.swap_map[8] = 0x3F
     area.frontswap_map[9_000] = True
@@ -131,7 +131,7 @@ def test_swapoff_hands_out_no_slot_meanwhile() -> None:
 
 
 def test_swapoff_interrupted_leaves_a_working_area() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"x", b"y")
     world.swap_out()
     signals = iter((False, True))
@@ -145,7 +145,7 @@ def test_swapoff_interrupted_leaves_a_working_area() -> None:
 
 
 def test_swapoff_without_memory_is_enomem_and_loses_nothing() -> None:
-    world = World(nr_frames=4)
+    world = SwapWorld(nr_frames=4)
     a = world.process("a", b"x", b"y", b"z")
     world.swap_out()
     taken, world.source.free = world.source.free[:2], world.source.free[2:]

@@ -10,7 +10,7 @@ from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from mm.swap.swapops import SWAP_HAS_CACHE
 from pinpage.errors import InvariantError
-from tests.unit.mm.world import swapped, unuse
+from tests.kit.mm.swap_world import swapped, unuse
 
 LOCKED = bit(PageFlag.LOCKED)
 WRITEBACK = bit(PageFlag.WRITEBACK)

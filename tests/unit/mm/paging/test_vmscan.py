@@ -6,13 +6,13 @@ from mm.paging.paging import bit
 from mm.paging.shmem import shmem_create, shmem_getpage
 from mm.paging.vmscan import Reclaimed, shrink_active, shrink_inactive
 from mm.state.frames import PageFlag
-from tests.unit.mm.world import World
+from tests.kit.mm.swap_world import SwapWorld
 
 LOCKED = bit(PageFlag.LOCKED)
 
 
 def test_the_oldest_go_first_and_only_as_many_as_asked_for() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"x", b"y", b"z")
     world.frames.clear_flag(np.arange(16), PageFlag.REFERENCED)
     assert shrink_inactive(world.paging, 2) == Reclaimed(
@@ -24,7 +24,7 @@ def test_the_oldest_go_first_and_only_as_many_as_asked_for() -> None:
 
 
 def test_what_frontswap_declines_goes_to_disk() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"x", b"y")
     world.front.refuse = True
     assert world.swap_out() == Reclaimed(nr_scanned=2, nr_reclaimed=2, nr_disk=2)
@@ -33,7 +33,7 @@ def test_what_frontswap_declines_goes_to_disk() -> None:
 
 
 def test_a_shared_page_goes_from_every_page_table() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"x")
     b = world.memory.fork(a, "b")
     assert world.swap_out().nr_reclaimed == 1
@@ -43,7 +43,7 @@ def test_a_shared_page_goes_from_every_page_table() -> None:
 
 
 def test_a_clean_cached_page_is_not_written_again() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"x", b"ballast")
     world.swap_out()
     world.memory.touch(a, 0)
@@ -53,7 +53,7 @@ def test_a_clean_cached_page_is_not_written_again() -> None:
 
 
 def test_a_dirtied_page_is_written_again() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"x", b"ballast")
     world.swap_out()
     world.memory.write(a, 0, b"z")
@@ -63,7 +63,7 @@ def test_a_dirtied_page_is_written_again() -> None:
 
 
 def test_a_referenced_page_gets_a_second_chance() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"x")
     assert shrink_inactive(world.paging, 9) == Reclaimed(nr_scanned=1, nr_activated=1)
     assert world.lru.nr_pages(active=True) == 1
@@ -75,7 +75,7 @@ def test_a_referenced_page_gets_a_second_chance() -> None:
 
 
 def test_what_somebody_holds_stays() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"pinned", b"locked", b"isolated", b"unevictable", b"free to go")
     pinned, locked, isolated, unevictable = (world.pfn(a, vpn) for vpn in range(4))
     world.paging.get_page(pinned)
@@ -89,7 +89,7 @@ def test_what_somebody_holds_stays() -> None:
 
 
 def test_page_cache_and_shared_shmem_stay() -> None:
-    world = World()
+    world = SwapWorld()
     cache = world.rmap.create("page cache", 1, kind="file")
     pfn = world.source.alloc_page(0)
     world.rmap.map_page(cache, 0, pfn)
@@ -103,7 +103,7 @@ def test_page_cache_and_shared_shmem_stay() -> None:
 
 
 def test_a_full_swap_leaves_the_rest_in_memory() -> None:
-    world = World(nr_slots=2)
+    world = SwapWorld(nr_slots=2)
     a = world.process("a", b"x", b"y")
     assert world.swap_out() == Reclaimed(nr_scanned=2, nr_reclaimed=1, nr_frontswap=1, nr_no_slot=1)
     assert (world.read(a, 0), world.read(a, 1)) == (b"x", b"y")
@@ -111,7 +111,7 @@ def test_a_full_swap_leaves_the_rest_in_memory() -> None:
 
 
 def test_a_page_that_is_taken_while_the_one_before_is_written_stays() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"x", b"y", b"z")
     second, third = (int(pte) - 1 for pte in a.pte[1:3])
     world.front.on_store = lambda: world.paging.get_page(second)
@@ -127,7 +127,7 @@ def test_a_page_that_is_taken_while_the_one_before_is_written_stays() -> None:
 
 
 def test_reclaim_does_not_recurse() -> None:
-    world = World()
+    world = SwapWorld()
     world.process("a", b"x", b"y")
     inner: list[Reclaimed] = []
     world.front.on_store = lambda: inner.append(shrink_inactive(world.paging, 9))
@@ -140,7 +140,7 @@ def test_reclaim_does_not_recurse() -> None:
 
 def test_a_store_that_takes_a_reference_keeps_the_page() -> None:
     """Somebody looked the page up in the swap cache while it was written."""
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"x")
     pfn = world.pfn(a, 0)
     world.front.on_store = lambda: world.paging.get_page(pfn)
@@ -153,7 +153,7 @@ def test_a_store_that_takes_a_reference_keeps_the_page() -> None:
 
 
 def test_a_cached_page_that_nobody_wants_is_just_freed() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"x")
     pfn = world.pfn(a, 0)
     world.front.on_store = lambda: world.paging.get_page(pfn)

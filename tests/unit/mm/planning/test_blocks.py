@@ -179,14 +179,14 @@ def test_each_prefix_of_a_plan_is_a_plan():
 @pytest.mark.parametrize(
     ("invariant", "wrong"),
     [
-        ("P1", {"sources": [1, 0, 2]}),
-        ("P1", {"sources": [0, 0], "targets": [9, 9]}),
-        ("P1", {"targets": [9, 9]}),
-        ("P1", {"sources": [0, 4]}),
-        ("P2", {"targets": [9, 25]}),
-        ("P2", {"targets": [9, 17]}),
-        ("P3", {"targets": [9, 7]}),
-        ("P4", {"nr_wholly_free": 2}),
+        ("PL1", {"sources": [1, 0, 2]}),
+        ("PL1", {"sources": [0, 0], "targets": [9, 9]}),
+        ("PL1", {"targets": [9, 9]}),
+        ("PL1", {"sources": [0, 4]}),
+        ("PL2", {"targets": [9, 25]}),
+        ("PL2", {"targets": [9, 17]}),
+        ("PL3", {"targets": [9, 7]}),
+        ("PL4", {"nr_wholly_free": 2}),
     ],
 )
 def test_check_notices_a_plan_that_is_wrong(invariant, wrong):

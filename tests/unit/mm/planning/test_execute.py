@@ -9,7 +9,8 @@ from mm.planning.execute import NR_PLAN_ROUNDS
 from mm.state.pageblock import MigrateType
 from owners.opaque import OpaqueOwner
 from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.mm.machines import Drawn, ScriptedDesign, column
+from pinpage.testing.world import column
+from tests.kit.mm.machines import Drawn, ScriptedDesign
 
 
 def compact(drawn, **options):

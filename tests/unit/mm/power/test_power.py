@@ -18,8 +18,9 @@ from mm.state.pageblock import MigrateType, Pageblocks
 from owners.opaque import OpaqueOwner
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Reason, Verdict
+from pinpage.testing.world import column
 from pinpage.units import Span
-from tests.unit.mm.machines import SIZE, Drawn, column
+from tests.kit.mm.machines import SIZE, Drawn
 
 REGION = 2 * SIZE
 
@@ -317,11 +318,11 @@ def test_check_notices_use_of_what_is_off():
     drawn = Drawn("a.......", "........", "#.......", "........")
     consolidate(drawn)
     drawn.machine.pageblocks.migratetype[0] = MigrateType.MOVABLE
-    with pytest.raises(InvariantError, match="W1"):
+    with pytest.raises(InvariantError, match="PW1"):
         drawn.machine.power.check()
     drawn.machine.pageblocks.migratetype[0] = MigrateType.ISOLATE
     drawn.machine.clock.now_ns = 0
-    with pytest.raises(InvariantError, match="W2"):
+    with pytest.raises(InvariantError, match="PW2"):
         drawn.machine.power.check()
 
 

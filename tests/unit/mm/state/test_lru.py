@@ -8,10 +8,7 @@ from hypothesis import given, settings
 from mm.state.frames import Frames, FrameState, PageFlag
 from mm.state.lru import Lru
 from pinpage.errors import InvariantError, PinpageError
-
-
-def column(*values: int) -> np.ndarray:
-    return np.array(values, dtype=np.int64)
+from pinpage.testing.world import column
 
 
 def new_lru(nr_frames: int = 8) -> Lru:

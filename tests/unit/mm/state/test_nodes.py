@@ -153,8 +153,8 @@ def test_less_than_a_pageblock_per_node_is_refused():
 @pytest.mark.parametrize(
     ("zone", "rule"),
     [
-        (Zone(0, "Normal", 0, Span(0, 512), min=10, low=5, high=20), "Z1"),
-        (Zone(0, "Normal", 0, Span(0, 512), managed_nr_pages=513), "Z2"),
+        (Zone(0, "Normal", 0, Span(0, 512), min=10, low=5, high=20), "ZN1"),
+        (Zone(0, "Normal", 0, Span(0, 512), managed_nr_pages=513), "ZN2"),
     ],
 )
 def test_broken_zones_are_found(zone, rule):

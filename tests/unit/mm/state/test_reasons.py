@@ -6,7 +6,7 @@ import pytest
 from mm.state.reasons import Refusals
 from pinpage.errors import PinpageError
 from pinpage.owner import Reason
-from tests.unit.mm.machines import column
+from pinpage.testing.world import column
 
 HOLDERS = (np.array([0, 1, 2, 1, 0], dtype=np.uint8), ("unknown", "slab", "zbud"))
 

@@ -5,7 +5,8 @@ import pytest
 
 from mm.state.frames import FrameState, PageFlag
 from pinpage.errors import InvariantError
-from tests.unit.mm.machines import Drawn, column
+from pinpage.testing.world import column
+from tests.kit.mm.machines import Drawn
 
 
 def counts(drawn, *pfns):

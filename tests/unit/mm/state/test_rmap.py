@@ -7,10 +7,7 @@ from mm.state.address_space import AddressSpace
 from mm.state.frames import MAPCOUNT_ZBUD, Frames, FrameState, PageFlag
 from mm.state.rmap import Rmap
 from pinpage.errors import InvariantError, PinpageError
-
-
-def column(*values: int) -> np.ndarray:
-    return np.array(values, dtype=np.int64)
+from pinpage.testing.world import column
 
 
 @pytest.fixture

@@ -1,23 +1,18 @@
 """The swap cache, the mmlist, and swapped PTEs, single and adopted in bulk."""
 
-import numpy as np
 import pytest
 
 from mm.state.errno import Errno
 from mm.swap.swapops import SWAP_HAS_CACHE, swp_entry
 from pinpage.errors import InvariantError, PinpageError
-from tests.unit.mm.world import World
-
-
-def column(*values: int) -> np.ndarray:
-    return np.array(values, dtype=np.int64)
-
+from pinpage.testing.world import column
+from tests.kit.mm.swap_world import SwapWorld
 
 # The swap cache.
 
 
 def test_the_cache_holds_a_reference_and_moves_with_the_page() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"page", b"other")
     pfn, other = world.pfn(a, 0), world.pfn(a, 1)
     entry = world.swap.get_swap_page()
@@ -27,7 +22,8 @@ def test_the_cache_holds_a_reference_and_moves_with_the_page() -> None:
     for name in ("state", "refcount", "mapcount", "flags"):
         values = getattr(world.frames, name)
         values[12], values[13] = values[pfn], values[other]
-    world.lru._stamp[[12, 13]] = world.lru._stamp[[pfn, other]]
+    stamps = world.lru._stamp
+    stamps[[12, 13]] = stamps[[pfn, other]]
     world.rmap.move_many(column(pfn, other), column(12, 13))
     world.swap.cache.move_many(column(pfn, other), column(12, 13))
     assert world.swap.cache.lookup(entry) == 12
@@ -37,17 +33,17 @@ def test_the_cache_holds_a_reference_and_moves_with_the_page() -> None:
 
 
 def test_a_slot_has_one_page() -> None:
-    world = World()
+    world = SwapWorld()
     entry = world.swap.get_swap_page()
     world.swap.cache.add(entry, world.source.alloc_page(0))
-    with pytest.raises(InvariantError, match="C1"):
+    with pytest.raises(InvariantError, match="SC1"):
         world.swap.cache.add(entry, world.source.alloc_page(0))
-    with pytest.raises(InvariantError, match="C1"):
+    with pytest.raises(InvariantError, match="SC1"):
         world.swap.cache.delete(9)
 
 
 def test_areas_fill_in_order_of_type_and_names_are_reused() -> None:
-    world = World(nr_slots=2)
+    world = SwapWorld(nr_slots=2)
     second = world.swap.swapon(2)
     assert second.type == 1
     assert [world.swap.get_swap_page() for _ in range(3)] == [1, swp_entry(1, 1), -1]
@@ -62,7 +58,7 @@ def test_areas_fill_in_order_of_type_and_names_are_reused() -> None:
 
 
 def test_the_ring_puts_new_spaces_behind_init_mm_and_children_behind_parents() -> None:
-    world = World()
+    world = SwapWorld()
     ring, a, b, c = world.swap.mmlist, *(world.rmap.create(name, 1) for name in "abc")
     ring.add(a)
     ring.add(b)
@@ -84,7 +80,7 @@ def test_the_ring_puts_new_spaces_behind_init_mm_and_children_behind_parents() -
 
 
 def test_adoption_equals_one_pte_at_a_time() -> None:
-    world, loop = World(nr_slots=32), World(nr_slots=32)
+    world, loop = SwapWorld(nr_slots=32), SwapWorld(nr_slots=32)
     vpns = column(6, 0, 3)
     a, b = world.memory.mmap("a", 8), loop.memory.mmap("a", 8)
     entries = world.swap.adopt(a, vpns)
@@ -102,7 +98,7 @@ def test_adoption_equals_one_pte_at_a_time() -> None:
 
 
 def test_adoption_fits_or_changes_nothing() -> None:
-    world = World(nr_slots=4)
+    world = SwapWorld(nr_slots=4)
     a = world.process("a", b"present")
     file = world.rmap.create("file", 4, kind="file")
     for space, vpns, message in (
@@ -119,37 +115,37 @@ def test_adoption_fits_or_changes_nothing() -> None:
 
 
 def test_check_sees_a_pte_that_names_another_slot() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.memory.mmap("a", 4)
     world.swap.adopt(a, column(0, 1))
     a.pte[[0, 1]] = a.pte[[1, 0]]
-    with pytest.raises(InvariantError, match="W2"):
+    with pytest.raises(InvariantError, match="SP2"):
         world.check()
 
 
 def test_check_sees_a_cache_flag_without_a_page() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"page")
     world.swap.cache.add(world.swap.get_swap_page(), world.pfn(a, 0))
     world.check()
     world.area.swap_map[[1, 2]] = 0, SWAP_HAS_CACHE
-    with pytest.raises(InvariantError, match="W1"):
+    with pytest.raises(InvariantError, match="SP1"):
         world.check()
 
 
 def test_check_sees_a_swapped_space_outside_the_ring() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.memory.mmap("a", 4)
     world.swap.adopt(a, column(0, 1))
     world.swap.mmlist.remove(a)
-    with pytest.raises(InvariantError, match="W3"):
+    with pytest.raises(InvariantError, match="SP3"):
         world.check()
 
 
 def test_check_sees_a_reference_that_nothing_accounts_for() -> None:
-    world = World()
+    world = SwapWorld()
     a = world.process("a", b"page")
     world.paging.get_page(world.pfn(a, 0))
     world.check(holders={world.pfn(a, 0): 1})
-    with pytest.raises(InvariantError, match="W4"):
+    with pytest.raises(InvariantError, match="SP4"):
         world.check()

@@ -1,6 +1,5 @@
 """The slots of one area, their users, and frontswap before the disk."""
 
-import numpy as np
 import pytest
 
 from mm.state.errno import Errno
@@ -17,12 +16,7 @@ from mm.swap.swapops import (
     swp_type,
 )
 from pinpage.errors import InvariantError, PinpageError
-from tests.unit.mm.world import DictFrontSwap
-
-
-def column(*values: int) -> np.ndarray:
-    return np.array(values, dtype=np.int64)
-
+from tests.kit.mm.swap_world import DictFrontSwap
 
 # Entries and slots.
 
@@ -148,11 +142,11 @@ def test_a_slot_outside_the_area_is_refused(offset: int) -> None:
 
 def test_freeing_what_nobody_uses_is_a_bug() -> None:
     area = SwapArea(0, 4)
-    with pytest.raises(InvariantError, match="S1"):
+    with pytest.raises(InvariantError, match="SA1"):
         area.free_one(1)
-    with pytest.raises(InvariantError, match="S1"):
+    with pytest.raises(InvariantError, match="SA1"):
         area.free_one(1, SWAP_HAS_CACHE)
-    with pytest.raises(InvariantError, match="S1"):
+    with pytest.raises(InvariantError, match="SA1"):
         area.drop_user(1, 0, 0)
 
 
@@ -266,12 +260,12 @@ def _further_alone(area: SwapArea) -> None:
 @pytest.mark.parametrize(
     ("damage", "invariant"),
     [
-        (_lost_user, "S1"),
-        (_free_in_front, "S2"),
-        (_free_on_disk, "S2"),
-        (_wrong_inuse, "S3"),
-        (_lost_excess, "S4"),
-        (_further_alone, "S5"),
+        (_lost_user, "SA1"),
+        (_free_in_front, "SA2"),
+        (_free_on_disk, "SA2"),
+        (_wrong_inuse, "SA3"),
+        (_lost_excess, "SA4"),
+        (_further_alone, "SA5"),
     ],
 )
 def test_check_sees_the_damage(area: SwapArea, damage: object, invariant: str) -> None:

@@ -8,7 +8,7 @@ from owners.aio.ring_format import IoEvent, RingHeader, event_place, nr_ring_eve
 from owners.aio.rings import AioRings
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Pin, Reason, Verdict
-from tests.unit.owners.driver_worlds import DriverWorld
+from tests.kit.owners.driver_world import DriverWorld
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import pytest
 
 from mm.paging.shmem import shmem_create, shmem_getpage
 from mm.state.errno import Errno
-from mm.state.frames import PageFlag
-from owners.gup.flags import GUP_PIN_COUNTING_BIAS, Foll, maybe_dma_pinned
+from mm.state.frames import GUP_PIN_COUNTING_BIAS, PageFlag
+from owners.gup.flags import Foll, maybe_dma_pinned
 from owners.gup.gup import Gup, GupStep
-from owners.gup.pinner import Idle, Pinner
+from owners.gup.pinner import IgnoresMoves, Pinner
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.owners.gup_worlds import GupWorld, Stubborn
+from tests.kit.owners.gup_world import GupWorld, Stubborn
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_shared_memory_is_pinned_in_place():
     world = GupWorld()
     paging = world.machine.paging
     world.gup = Gup(world.machine, file_page=lambda f, i: shmem_getpage(paging, f, i))
-    file, driver = shmem_create(paging, "shm", 2), world.pinner(handler=Idle())
+    file, driver = shmem_create(paging, "shm", 2), world.pinner(handler=IgnoresMoves())
     got = world.gup.get_user_pages(file, 0, 2, driver, Foll.PIN | Foll.WRITE)
     assert got.value == 2
     before = world.pfn(file)
@@ -256,7 +256,7 @@ def test_without_a_way_to_fault_files_in_there_is_no_such_address(world):
 def test_compaction_and_the_three_kinds_of_pinner(world, kind, reason):
     space, hog = world.process(2), world.process(20)
     world.memory.dontneed(hog, np.arange(19))  # a block that is used in part: room for others
-    handler = Idle() if kind == "callback" else None
+    handler = IgnoresMoves() if kind == "callback" else None
     driver = world.pinner(handler=handler, registered=kind != "unregistered")
     (pin,) = world.gup.get_user_pages(space, 0, 1, driver, Foll.PIN).pins
     before = world.pfn(space)
@@ -335,7 +335,7 @@ def test_again_for_ever_is_given_up_after_ten_passes(world):
 
 def test_a_handler_without_a_registry_is_a_mistake():
     with pytest.raises(PinpageError, match="needs a registry"):
-        Pinner("driver", handler=Idle())
+        Pinner("driver", handler=IgnoresMoves())
 
 
 def test_check_finds_a_pin_that_is_elsewhere(world):

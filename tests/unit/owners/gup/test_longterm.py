@@ -7,8 +7,8 @@ from mm.state.errno import Errno
 from mm.state.pageblock import MigrateType
 from owners.gup.flags import Foll
 from owners.gup.longterm import is_longterm_pinnable, migrate_away
-from owners.gup.pinner import Idle
-from tests.unit.owners.gup_worlds import GupWorld
+from owners.gup.pinner import IgnoresMoves
+from tests.kit.owners.gup_world import GupWorld
 
 LONG = Foll.PIN | Foll.LONGTERM | Foll.WRITE
 
@@ -81,7 +81,7 @@ def test_a_page_that_somebody_else_pinned_does_not_move_and_nothing_stays_pinned
 
 def test_another_pinner_with_a_callback_is_asked_to_move_along():
     world = GupWorld(nr_movable=32)
-    space, driver, other = world.process(1), world.pinner(), world.pinner("other", Idle())
+    space, driver, other = world.process(1), world.pinner(), world.pinner("other", IgnoresMoves())
     (pin,) = world.gup.get_user_pages(space, 0, 1, other, Foll.PIN).pins
     assert world.gup.get_user_pages(space, 0, 1, driver, LONG).value == 1
     assert other.pfn_of(pin) == world.pfn(space) < 32

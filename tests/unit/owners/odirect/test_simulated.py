@@ -13,8 +13,8 @@ from owners.odirect.simulated import SimulatedDevice
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import Step, move_steps
 from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.owners.gup_worlds import AnyFree
-from tests.unit.owners.io_worlds import IoWorld, block_bytes
+from tests.kit.owners.gup_world import AnyFree
+from tests.kit.owners.io_world import IoWorld, block_bytes
 
 SHORT_PINS = [Policy.REFUSE, Policy.WAIT, Policy.CANCEL]
 
@@ -157,7 +157,7 @@ def test_a_device_that_says_yes_without_stopping_breaks_its_own_invariant():
     world.device.submit(Op.READ, space, 0, 1, 5)
     world.device._stop = lambda request, mode: True
     world.move(world.pfn(space))
-    with pytest.raises(InvariantError, match="O2"):
+    with pytest.raises(InvariantError, match="OD2"):
         world.device.check()
 
 
@@ -277,7 +277,7 @@ def test_a_transfer_that_finds_its_page_away_starts_again():
     space, device = world.process(1), world.device
     device.register(space, 0, 1)
     device.submit(Op.READ, space, 0, 1, 5)
-    (pin,) = device.pinner._pfn
+    ((pin, _),) = device.pinner.holdings()
     assert device.quiesce(pin, Mode.SYNC) is Verdict.YES
     world.events.run_until(5000)
     assert device.counters.nr_restarted == 1
@@ -323,19 +323,19 @@ def test_check_finds_what_is_wrong():
     device.submit(Op.READ, space, 0, 1, 0)
     (request,) = device._in_flight.values()
     device._nr_started = 2
-    with pytest.raises(InvariantError, match="O1"):
+    with pytest.raises(InvariantError, match="OD1"):
         device.check()
     device._nr_started = 1
     request.nr_held = 1
-    with pytest.raises(InvariantError, match="O3"):
+    with pytest.raises(InvariantError, match="OD3"):
         device.check()
     request.nr_held = 0
     device._away.add(99)
-    with pytest.raises(InvariantError, match="O4"):
+    with pytest.raises(InvariantError, match="OD4"):
         device.check()
     device._away.clear()
     world.gup.get_user_pages(space, 1, 1, device.pinner, Foll.GET)
-    with pytest.raises(InvariantError, match="O5"):
+    with pytest.raises(InvariantError, match="OD5"):
         device.check()
 
 

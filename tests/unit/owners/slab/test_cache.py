@@ -11,8 +11,8 @@ from owners.slab.cache import Slabs
 from owners.slab.slabs import address_of
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.owners.driver_worlds import DriverWorld
-from tests.unit.owners.slab_worlds import SlabWorld
+from tests.kit.owners.driver_world import DriverWorld
+from tests.kit.owners.slab_world import SlabWorld
 
 
 @pytest.fixture

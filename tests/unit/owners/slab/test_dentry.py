@@ -8,7 +8,7 @@ from owners.slab.dentry import Dentries
 from owners.slab.xarray import XArrays
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.owners.driver_worlds import DriverWorld
+from tests.kit.owners.driver_world import DriverWorld
 
 PATHS = [f"/d{n}" for n in range(5)] + [f"/d{n}/f{m}" for n in range(5) for m in range(8)]
 
@@ -67,7 +67,7 @@ def test_users_count(files):
     d.put(one)
     assert d.unlink(files.sb, "/d1/f2") == Errno.OK
     d.put(two)
-    with pytest.raises(PinpageError, match="nobody holds"):
+    with pytest.raises(PinpageError, match="is not held"):
         d.put(two)
     for name in ("", "x" * 41):
         with pytest.raises(PinpageError, match="40 bytes"):

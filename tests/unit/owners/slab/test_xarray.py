@@ -9,7 +9,7 @@ from owners.slab.cache import Slabs
 from owners.slab.xarray import XArrays
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Reason, Verdict
-from tests.unit.owners.driver_worlds import DriverWorld
+from tests.kit.owners.driver_world import DriverWorld
 
 SPREAD = [0, 1, 63, 64, 65, 4095, 4096, 70_000, 262_143, 262_144, 1 << 40]
 

@@ -5,14 +5,15 @@ import pytest
 
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
+from owners.pool.handles import NoObjectError
 from owners.z3fold.layout import FIRST, LAST, MIDDLE, nr_free_chunks
 from owners.z3fold.pool import Z3foldPool
-from owners.zbud.handles import NoObjectError
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import Step
 from pinpage.owner import Mode, Reason
-from tests.unit.owners.worlds import FewFrames, column
-from tests.unit.owners.z3_world import Z3World, noise
+from pinpage.testing.world import column
+from tests.kit.owners.few_frames import FewFrames
+from tests.kit.owners.z3_world import Z3World, noise
 
 CHUNK = 64
 
@@ -128,13 +129,13 @@ def test_the_middle_object_moves_up_to_the_neighbour_that_stayed(world):
     assert world.place(middle)[1:] == (MIDDLE, 4096 - 25 * CHUNK)
     assert world.pool.read(middle, 15 * CHUNK) == noise(2, 15 * CHUNK)
     assert world.pool.read(last, 10 * CHUNK) == noise(1, 10 * CHUNK)
-    assert world.pool.lists.nr_free_chunks(0) == 37
+    assert world.pool.pages.nr_free_chunks(0) == 37
     world.check()
 
 
 def test_a_small_gap_is_not_worth_a_copy(world):
     first, _, middle = three(world, (2, 40, 15))
-    assert world.pool.lists.nr_free_chunks(0) == 0
+    assert world.pool.pages.nr_free_chunks(0) == 0
     world.pool.free(first)
     moved = world.place(middle)
     assert moved[1:] == (MIDDLE, 4096 - 55 * CHUNK)  # 7 chunks to go
@@ -363,8 +364,8 @@ def test_adopted_pages_are_as_if_allocated():
     assert offsets == [128, 128 + 640, 4096 - 128, 0, 4096 - 15 * 64, 128]
     assert (extents.head // 4096).tolist() == np.repeat(pfns, [3, 1, 1, 1]).tolist()
     assert list(pool.lists.lru) == [0, 1, 2, 3]
-    assert pool.lists.nr_free_chunks(2) == 47
-    assert pool.slots.decode(pool.alloc(47 * 64))[0] == 3 - 1
+    assert pool.pages.nr_free_chunks(2) == 47
+    assert pool.handles.decode(pool.alloc(47 * 64))[0] == 3 - 1
     for handle in handles[handles != 0].tolist():
         pool.free(handle)
     pool.check()
@@ -416,8 +417,8 @@ def test_frames_of_others_are_not_adopted():
         ("T2", lambda p: p.source.frames.mapcount.__setitem__(int(p.pages.pfn[0]), 0)),
         ("T3", lambda p: p.lists.lru.clear()),
         ("T3", lambda p: p.lists.unfile(0)),
-        ("T4", lambda p: p.slots.record(0, 0, LAST)),
-        ("T4", lambda p: p.slots.add(0, FIRST)),
+        ("T4", lambda p: p.handles.record(0, 0, LAST)),
+        ("T4", lambda p: p.handles.record(p.handles.add(), 0, FIRST)),
         ("T5", lambda p: p.pages.start_middle.__setitem__(0, 3)),
         ("T7", lambda p: p._registry.unpin(int(p.pages.pfn[0]), p.owner, p.pages.private(0))),
         ("T8", lambda p: (p.pages.moving.__setitem__(0, True), p.pages.nr_maps.fill(1))),

@@ -7,7 +7,7 @@ from owners.zbud.handles import AddressHandles, IndirectHandles, decode_address,
 from owners.zbud.layout import FIRST, LAST, nr_chunks, nr_free_chunks
 from owners.zbud.pages import ZbudPages
 from pinpage.errors import PinpageError
-from tests.unit.owners.worlds import column
+from pinpage.testing.world import column
 
 
 def test_t1_sizes_in_chunks():

@@ -7,8 +7,9 @@ from mm.state.errno import Errno
 from owners.zbud.pool import ZbudOps, ZbudPool
 from pinpage.owner import Mode, Pin, Verdict
 from pinpage.registry import PinRegistry
+from pinpage.testing.world import column
 from pinpage.topology import Topology
-from tests.unit.owners.worlds import FewFrames, column, fill
+from tests.kit.owners.few_frames import FewFrames, fill
 
 SIZE = 20 * 64
 

@@ -9,12 +9,13 @@ import pytest
 from mm.state.errno import Errno
 from mm.state.frames import MAPCOUNT_NONE, MAPCOUNT_ZBUD, FrameState
 from mm.state.gfp import Gfp
-from owners.zbud.layout import CHUNK_NR_BYTES
+from owners.pool.pages import CHUNK_NR_BYTES
 from owners.zbud.pool import ZbudOps, ZbudPool
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.registry import PinRegistry
+from pinpage.testing.world import column
 from pinpage.topology import Topology
-from tests.unit.owners.worlds import PAGE, FewFrames, column, fill, live_handles
+from tests.kit.owners.few_frames import PAGE, FewFrames, fill, live_handles
 
 
 @pytest.fixture(params=["indirect", "address"])
@@ -36,7 +37,7 @@ def refcount(pool, page_id):
 
 def unbuddied(pool):
     """Which unbuddied lists hold which pages, head first."""
-    return {k: list(reversed(pages)) for k, pages in enumerate(pool.lists.unbuddied) if pages}
+    return {k: list(reversed(pages)) for k, pages in enumerate(pool.lists.unbuddied) if k and pages}
 
 
 def lru(pool):
@@ -73,7 +74,7 @@ def test_t2_list_placement(pool):
     last = pool.alloc(chunks(43))
     assert pool.handles.decode(last) == (page, 1)
     assert unbuddied(pool) == {}
-    assert list(pool.lists.buddied) == [page]
+    assert list(pool.lists.unbuddied[0]) == [page]
     pool.free(first)
     assert unbuddied(pool) == {20: [page]}
     pool.free(last)
@@ -305,10 +306,10 @@ def test_a_move_changes_no_handle_no_list_and_no_byte(movable):
     handles = [movable.alloc(chunks(n)) for n in (20, 20, 40, 50)]
     for number, handle in enumerate(handles):
         fill(movable, handle, bytes([number]) * 700)
-    before = lru(movable), unbuddied(movable), list(movable.lists.buddied)
+    before = lru(movable), unbuddied(movable), list(movable.lists.unbuddied[0])
     for page in lru(movable):
         assert move(movable, page)
-    assert (lru(movable), unbuddied(movable), list(movable.lists.buddied)) == before
+    assert (lru(movable), unbuddied(movable), list(movable.lists.unbuddied[0])) == before
     assert [read(movable, h, 700) for h in handles] == [bytes([n]) * 700 for n in range(4)]
     assert movable.source.nr_free == 15 - 3
     movable.check()
@@ -420,7 +421,7 @@ def test_adoption_is_what_allocation_would_have_made(pool):
     assert (pool.source.frames.mapcount[pfns] == MAPCOUNT_ZBUD).all()
     a, b, c, d = pool.pages.ids_at(pfns).tolist()
     assert lru(pool) == [d, c, b, a]
-    assert list(pool.lists.buddied) == [a, d]
+    assert list(pool.lists.unbuddied[0]) == [a, d]
     assert unbuddied(pool) == {53: [b], 61: [c]}
     assert live_handles(pool) == {*first.tolist(), *last.tolist()} - {0}
     pool.check()
@@ -504,8 +505,8 @@ def test_address_handles_cannot_be_declared_movable():
         ("Z2", lambda pool: pool.source.frames.mapcount.fill(-1)),
         ("Z2", lambda pool: pool.source.frames.refcount.fill(1)),
         ("Z3", lambda pool: pool.lists.lru.clear()),
-        ("Z4", lambda pool: pool.lists.buddied.update({7: None})),
-        ("Z4", lambda pool: pool.lists.unbuddied[3].update(pool.lists.buddied)),
+        ("Z4", lambda pool: pool.lists.unbuddied[0].update({7: None})),
+        ("Z4", lambda pool: pool.lists.unbuddied[3].update(pool.lists.unbuddied[0])),
         ("Z5", lambda pool: pool.pages.chunks.__setitem__((0, 0), 60)),
         ("Z6", lambda pool: setattr(pool.pages, "nr_pages", 7)),
         ("Z8", lambda pool: (pool.pages.nr_maps.fill(1), pool.pages.moving.fill(True))),
@@ -526,6 +527,6 @@ def test_objects_lie_where_the_layout_says():
     first, last = pool.alloc(chunks(20)), pool.alloc(chunks(3))
     pfn, offset = pool.map(first)
     assert (offset, pool.map(last)) == (64, (pfn, PAGE - 192))
-    addresses, room = pool.locate_many(np.array([last, first]))
-    assert addresses.tolist() == [pfn * PAGE + PAGE - 192, pfn * PAGE + 64]
-    assert room.tolist() == [192, 1280]
+    extents = pool.extents_of(np.array([last, first]))
+    assert extents.head.tolist() == [pfn * PAGE + PAGE - 192, pfn * PAGE + 64]
+    assert extents.nr_bytes.tolist() == [192, 1280]

@@ -11,14 +11,15 @@ from owners.zbud.reclaim import ZbudReclaim
 from owners.zswap.zswap import Zswap
 from pinpage.migrate import GivenTargets
 from pinpage.owner import Mode, Reason
-from tests.unit.owners.worlds import FewFrames, column
-from tests.unit.owners.zswap.test_zswap import TYPE, Bench, page
+from pinpage.testing.world import column
+from tests.kit.owners.few_frames import FewFrames
+from tests.kit.owners.zswap_bench import TYPE, ZswapBench, page
 
 
 @pytest.fixture(params=["indirect", "address"])
 def bench(request):
     """Stored pages 0..5, two each in frames 1, 2 and 3; unuse invalidates, as swap does."""
-    bench = Bench(handles=request.param)
+    bench = ZswapBench(handles=request.param)
     for offset in range(6):
         bench.zswap.store(TYPE, offset, page(offset, noise=1800))
     bench.host.on_unuse = lambda entry: unuse(bench, entry)

@@ -12,7 +12,7 @@ from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from mm.state.gfp import Gfp
 from owners.compress import compressor
-from owners.zram.backing import Blocks, BytesBacking, FileBacking
+from owners.zram.backing import BackingBlocks, BytesBacking, FileBacking
 from owners.zram.disk import ZramDisk
 from owners.zram.stat import ZramBdStat
 from owners.zram.swap import ZramSwap
@@ -22,8 +22,8 @@ from owners.zsmalloc.classes import huge_class_nr_bytes
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import Step, move_many, move_steps
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.machines import small_machine
-from tests.unit.owners.zs_world import Spare, noise
+from tests.kit.mm.machines import small_machine
+from tests.kit.owners.zs_world import Spare, noise
 
 PAGE = 4096
 
@@ -336,10 +336,10 @@ def test_an_object_that_goes_while_it_is_read_is_read_again():
     zram.write_page(0, NOISE[0])
     read = zram.pool.read
 
-    def slow(handle, nr_bytes):
+    def slow(handle, nr_bytes, offset=0):
         zram.pool.read = read
         zram.write_page(0, NOISE[1])
-        return read(handle, nr_bytes)
+        return read(handle, nr_bytes, offset)
 
     zram.pool.read = slow
     assert zram.read_page(0) == NOISE[1]
@@ -389,11 +389,11 @@ def test_a_file_that_shrinks_is_noticed(tmp_path):
 
 
 def test_block_zero_is_never_given_out():
-    blocks = Blocks(3)
+    blocks = BackingBlocks(3)
     assert [blocks.alloc() for _ in range(3)] == [1, 2, -1]
     blocks.free(1)
     assert (blocks.in_use(), blocks.nr_used, blocks.alloc()) == ([2], 1, 1)
-    with pytest.raises(InvariantError, match="D4"):
+    with pytest.raises(InvariantError, match="ZR4"):
         blocks.free(0)
 
 
@@ -437,7 +437,7 @@ def test_bytes_of_a_disk_are_those_of_a_file():
     assert disk.read() == b""
     disk.seek(0)
     assert disk.seek(7, io.SEEK_CUR) == 7
-    with pytest.raises(OSError, match="no room"):
+    with pytest.raises(OSError, match="no space"):
         disk.pwrite(4 * PAGE, b"x")
     for use in (lambda: disk.seek(-1), lambda: disk.pread(-1, 1), lambda: disk.pwrite(-1, b"")):
         with pytest.raises(PinpageError, match="0 or more"):
@@ -449,7 +449,7 @@ def test_a_disk_that_runs_out_of_memory_says_how_much_it_wrote():
     device = Device(mem_limit=PAGE)
     disk = ZramDisk(device.zram)
     assert disk.pwrite(0, NOISE[0] + NOISE[1]) == PAGE
-    with pytest.raises(OSError, match="no room"):
+    with pytest.raises(OSError, match="no space"):
         disk.pwrite(PAGE, NOISE[1])
     assert disk.pread(0, 2 * PAGE) == NOISE[0] + bytes(PAGE)
 
@@ -555,40 +555,40 @@ def test_pages_can_be_discarded_while_they_move(step):
 # Invariants: each is seen to fail.
 
 
-def corrupt_d1(zram):
+def corrupt_zr1(zram):
     zram._table.flags[0] |= SlotFlag.SAME
 
 
-def corrupt_d1_length(zram):
+def corrupt_zr1_length(zram):
     zram._table.nr_bytes[0] = 0
 
 
-def corrupt_d1_flags(zram):
+def corrupt_zr1_flags(zram):
     zram._table.flags[9] = SlotFlag.IDLE
 
 
-def corrupt_d1_huge(zram):
+def corrupt_zr1_huge(zram):
     zram._table.flags[2] |= SlotFlag.HUGE
 
 
-def corrupt_d2(zram):
+def corrupt_zr2(zram):
     zram._table.handle[0] = zram._table.handle[1]
 
 
-def corrupt_d2_lost(zram):
+def corrupt_zr2_lost(zram):
     zram.pool.alloc(10)
 
 
-def corrupt_d2_gone(zram):
+def corrupt_zr2_gone(zram):
     zram.pool.free(int(zram._table.handle[0]))
     zram.pool.alloc(1500)
 
 
-def corrupt_d3(zram):
+def corrupt_zr3(zram):
     zram.counters.compr_data_size += 1
 
 
-def corrupt_d4(zram):
+def corrupt_zr4(zram):
     zram._blocks.alloc()
 
 

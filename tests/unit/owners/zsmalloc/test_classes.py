@@ -42,13 +42,13 @@ def test_each_object_fits_its_class_with_its_handle_and_not_the_one_below():
     classes = list(dict.fromkeys(size_classes()))
     for nr_bytes in range(1, 4097):
         mine = class_of(nr_bytes)
-        assert mine.room >= nr_bytes
+        assert mine.user_nr_bytes >= nr_bytes
         smaller = [c for c in classes if c.nr_bytes < mine.nr_bytes]
-        assert all(c.room < nr_bytes for c in smaller)
+        assert all(c.user_nr_bytes < nr_bytes for c in smaller)
         assert mine.nr_objects * mine.nr_bytes <= mine.nr_pages * 4096
 
 
 def test_only_the_huge_class_gives_a_page_to_one_object():
     assert huge_class_nr_bytes() == 3257
     huge = [c for c in dict.fromkeys(size_classes()) if c.is_huge]
-    assert [(c.nr_bytes, c.header_nr_bytes, c.room) for c in huge] == [(4096, 0, 4096)]
+    assert [(c.nr_bytes, c.header_nr_bytes, c.user_nr_bytes) for c in huge] == [(4096, 0, 4096)]

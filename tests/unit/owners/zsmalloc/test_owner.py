@@ -12,8 +12,8 @@ from owners.zsmalloc.mapping import MapMode
 from pinpage.errors import ContextError
 from pinpage.migrate import Step
 from pinpage.owner import Mode, Pin, PinOwner, Reason, Verdict
-from tests.unit.owners.worlds import column
-from tests.unit.owners.zs_world import ZsWorld, noise
+from pinpage.testing.world import column
+from tests.kit.owners.zs_world import ZsWorld, noise
 
 STRADDLING = 2400
 

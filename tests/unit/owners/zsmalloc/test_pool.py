@@ -5,14 +5,14 @@ import pytest
 
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
+from owners.pool.handles import NoObjectError
 from owners.zsmalloc.classes import class_of
 from owners.zsmalloc.groups import Fullness
-from owners.zsmalloc.handles import NoZsObjectError
 from owners.zsmalloc.mapping import MapMode
 from owners.zsmalloc.pool import ZsPool
 from pinpage.errors import InvariantError, PinpageError
-from tests.unit.owners.worlds import FewFrames
-from tests.unit.owners.zs_world import ZsWorld, noise
+from tests.kit.owners.few_frames import FewFrames
+from tests.kit.owners.zs_world import ZsWorld, noise
 
 STRADDLING = 2400
 """A size whose zspage has three pages for five objects: two of the five lie on two pages."""
@@ -59,9 +59,10 @@ def test_neighbours_do_not_overlap():
     size_class = class_of(STRADDLING)
     handles = [world.pool.alloc(STRADDLING) for _ in range(5)]
     for n, handle in enumerate(handles):
-        world.pool.write(handle, bytes([n + 1]) * size_class.room)
+        world.pool.write(handle, bytes([n + 1]) * size_class.user_nr_bytes)
     for n, handle in enumerate(handles):
-        assert world.pool.read(handle, size_class.room) == bytes([n + 1]) * size_class.room
+        found = world.pool.read(handle, size_class.user_nr_bytes)
+        assert found == bytes([n + 1]) * size_class.user_nr_bytes
 
 
 @pytest.mark.parametrize("nr_bytes", [0, -1, 4097])
@@ -85,10 +86,10 @@ def test_a_handle_that_outlived_its_object_names_nothing():
     again = world.new(b"here")
     assert handle != again
     for use in (world.pool.free, world.pool.map, lambda h: world.pool.read(h, 1)):
-        with pytest.raises(NoZsObjectError, match=f"{handle:#x}"):
+        with pytest.raises(NoObjectError, match=f"{handle:#x}"):
             use(handle)
     assert (world.pool.is_live(handle), world.pool.is_live(again)) == (False, True)
-    with pytest.raises(NoZsObjectError):
+    with pytest.raises(NoObjectError):
         world.pool.free(0)
 
 
@@ -176,7 +177,7 @@ def test_an_object_on_one_page_of_an_arena_is_mapped_in_place():
     handle = world.new(b"before")
     mapping = world.pool.map(handle)
     assert np.shares_memory(mapping.view, world.machine.contents.pages)
-    assert len(mapping.view) == class_of(6).room
+    assert len(mapping.view) == class_of(6).user_nr_bytes
 
 
 def test_a_mapped_object_is_not_freed_and_not_unmapped_twice():
@@ -299,56 +300,56 @@ def test_statistics_of_classes():
 # Invariants: each is seen to fail.
 
 
-def corrupt_a1(pool):
+def corrupt_zs1(pool):
     pool.zspages.pfn[0, 1] = pool.zspages.pfn[0, 0]
 
 
-def corrupt_a1_count(pool):
+def corrupt_zs1_count(pool):
     pool.zspages.nr_pages += 1
 
 
-def corrupt_a2(pool):
+def corrupt_zs2(pool):
     pool.source.frames.refcount[pool.zspages.pfn[0, 0]] = 0
 
 
-def corrupt_a3(pool):
+def corrupt_zs3(pool):
     pool.handles.record(0, 0, 3)
 
 
-def corrupt_a3_lost(pool):
-    pool.handles.new_slot()
+def corrupt_zs3_lost(pool):
+    pool.handles.add()
 
 
-def corrupt_a4(pool):
+def corrupt_zs4(pool):
     pool.zspages.first_free[0] = 0
 
 
-def corrupt_a4_lost(pool):
+def corrupt_zs4_lost(pool):
     pool.zspages.first_free[0] = 5
 
 
-def corrupt_a5(pool):
+def corrupt_zs5(pool):
     pool.zspages.inuse[0] += 1
 
 
-def corrupt_a6(pool):
+def corrupt_zs6(pool):
     pool.groups.unfile(pool.class_at(0), 0, 3)
 
 
-def corrupt_a6_count(pool):
+def corrupt_zs6_count(pool):
     pool.groups.nr_used[pool.class_at(0).index] += 1
 
 
-def corrupt_a7(pool):
+def corrupt_zs7(pool):
     pfn, private = pool.zspages.pfn[0, 2], pool.zspages.privates(pool.zspages.page_ids(0))[2]
     pool._registry.unpin(int(pfn), pool.owner, int(private))
 
 
-def corrupt_a8(pool):
+def corrupt_zs8(pool):
     pool.zspages.nr_maps[0] = 1
 
 
-def corrupt_a8_moving(pool):
+def corrupt_zs8_moving(pool):
     pool.map(pool.handles.encode(0))
     pool.zspages.moving[0, 1] = True
 

@@ -9,15 +9,15 @@ from owners.compress import compressor
 from owners.zbud.reclaim import ZbudReclaim
 from owners.zswap.zswap import Zswap
 from pinpage.owner import Mode, Reason
-from tests.unit.mm.world import World
-from tests.unit.owners.worlds import column
+from pinpage.testing.world import column
+from tests.kit.mm.swap_world import SwapWorld
 
 
 class Bench:
     """A world whose swap area has zswap before it, and processes whose pages are in zswap."""
 
     def __init__(self, nr_frames=32, **kwargs):
-        self.world = World(nr_frames=nr_frames, nr_slots=32, frontswap=False)
+        self.world = SwapWorld(nr_frames=nr_frames, nr_slots=32, frontswap=False)
         self.host = SwapCore(self.world.paging)
         self.zswap = Zswap(
             self.world.source, compressor("zlib"), host=self.host, max_pool_percent=90, **kwargs

@@ -7,85 +7,21 @@ from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.swap.swapops import swp_entry
 from owners.compress import Compressor, compressor
-from owners.zbud.pool import ZbudOps
-from owners.zswap.store import ZswapStore
 from owners.zswap.zswap import BLOB_HEADER_NR_BYTES, Zswap
 from pinpage.errors import ContextError, InvariantError, PinpageError
 from pinpage.move.steps import run_out
-from tests.unit.owners.worlds import PAGE, FewFrames, live_handles
-
-TYPE = 1
-
-
-def page(number, noise=1000):
-    """A page of which about `noise` bytes do not compress."""
-    rng = np.random.default_rng(number)
-    return rng.bytes(noise) + bytes([number % 256]) * (PAGE - noise)
-
-
-class ScriptedHost:
-    """A swap core whose answers a test sets; `events` says what it was asked."""
-
-    def __init__(self):
-        self.events = []
-        self.disk = {}
-        self.cache_error = 0
-        self.writeok = True
-        self.on_cache_page = lambda entry: None
-        self.on_unuse = lambda entry: Errno.OK
-        self.nr_holders = 0
-
-    def get_cache_page(self, entry):
-        self.events.append(("cache", entry))
-        self.on_cache_page(entry)
-        return self.cache_error or 77
-
-    def write_page(self, entry, pfn, page):
-        self.events.append(("write", entry))
-        self.disk[entry] = page
-
-    def drop_cache_page(self, entry, pfn):
-        self.events.append(("drop", entry))
-
-    def get_device(self, swap_type):
-        self.nr_holders += self.writeok
-        return self.writeok
-
-    def put_device(self, swap_type):
-        self.nr_holders -= 1
-
-    def unuse(self, entry):
-        self.events.append(("unuse", entry))
-        return self.on_unuse(entry)
-
-
-class Bench:
-    def __init__(self, nr_frames=64, **kwargs):
-        self.source = FewFrames(nr_frames)
-        self.host = ScriptedHost()
-        self.zswap = Zswap(self.source, compressor("zlib"), host=self.host, **kwargs)
-        self.pool = self.zswap.init(TYPE)
-
-    def handle(self, offset):
-        row = self.zswap._trees[TYPE].rows[offset]
-        return int(self.zswap._entries.handle[row])
-
-    def writeback(self, offset):
-        return self.zswap.writeback_entry(self.pool, self.handle(offset))
-
-    @property
-    def counters(self):
-        return self.zswap.counters
+from tests.kit.owners.few_frames import PAGE, FewFrames, live_handles
+from tests.kit.owners.zswap_bench import TYPE, ZswapBench, page
 
 
 @pytest.fixture
 def bench():
-    return Bench()
+    return ZswapBench()
 
 
 @pytest.mark.parametrize("handles", ["indirect", "address"])
 def test_what_was_stored_is_loaded_and_stays(handles):
-    bench = Bench(handles=handles)
+    bench = ZswapBench(handles=handles)
     for offset in range(5):
         assert bench.zswap.store(TYPE, offset, page(offset))
     for offset in (3, 3, 0):
@@ -144,7 +80,7 @@ def test_rejections_are_counted_by_their_reason(bench):
 
 
 def test_a_full_pool_writes_its_oldest_page_back():
-    bench = Bench(nr_frames=11, max_pool_percent=30)  # ten pages of memory: three for the pool
+    bench = ZswapBench(nr_frames=11, max_pool_percent=30)  # ten pages of memory: three for the pool
     for offset in range(7):
         assert bench.zswap.store(TYPE, offset, page(offset, noise=1800))
     assert bench.pool.pages_nr == 4  # full is "more than", and is asked before the store
@@ -157,7 +93,7 @@ def test_a_full_pool_writes_its_oldest_page_back():
 
 
 def test_t4_eight_failures_and_the_store_is_refused():
-    bench = Bench(nr_frames=51, max_pool_percent=18)
+    bench = ZswapBench(nr_frames=51, max_pool_percent=18)
     for offset in range(19):
         bench.zswap.store(TYPE, offset, page(offset, noise=1800))
     assert bench.pool.pages_nr == 10
@@ -239,7 +175,7 @@ def every_merge(lengths):
 
 def test_r16_writeback_load_and_invalidate_in_every_order():
     for order in every_merge((5, 3, 1)):
-        bench = Bench(nr_frames=8)
+        bench = ZswapBench(nr_frames=8)
         bench.zswap.store(TYPE, 5, page(5))
         outcome = {}
 
@@ -277,9 +213,10 @@ def test_a_load_in_progress_frees_what_writeback_wrote(bench):
     assert (bench.counters.stored_pages, bench.pool.pages_nr) == (0, 0)
 
 
-def test_a_load_of_a_page_under_our_own_move_is_a_mistake(bench):
+def test_a_load_of_a_page_under_our_own_move_is_a_mistake(bench, monkeypatch):
+    monkeypatch.setattr("owners.pool.wait.time.sleep", lambda _: pytest.fail("it waits"))
     bench.zswap.store(TYPE, 5, page(5))
-    bench.pool.pages.moving[0] = True
+    bench.pool.pages.set_moving([0], moving=True)
     with pytest.raises(ContextError, match="under move"):
         bench.zswap.load(TYPE, 5)
     bench.pool.pages.moving[0] = False
@@ -289,6 +226,7 @@ def test_a_load_of_a_page_under_our_own_move_is_a_mistake(bench):
 
 def test_a_store_that_is_given_up_keeps_no_object(bench, monkeypatch):
     monkeypatch.setattr(bench.pool, "write", lambda *_: Errno.EAGAIN)
+    monkeypatch.setattr("owners.pool.wait.time.sleep", lambda _: None)
     with pytest.raises(ContextError, match="under move"):
         bench.zswap.store(TYPE, 5, page(5))
     assert (bench.counters.stored_pages, bench.pool.pages_nr) == (0, 0)
@@ -298,7 +236,7 @@ def test_a_writeback_that_is_given_up_keeps_neither_page_nor_entry(bench):
     bench.zswap.store(TYPE, 5, page(5))
 
     def begin_to_move(_entry):
-        bench.pool.pages.moving[0] = True
+        bench.pool.pages.set_moving([0], moving=True)
 
     bench.host.on_cache_page = begin_to_move
     with pytest.raises(ContextError, match="under move"):
@@ -343,7 +281,6 @@ def test_without_a_host_nothing_leads_out():
     (handle,) = live_handles(pool)
     with pytest.raises(PinpageError, match="host=None"):
         zswap.writeback_entry(pool, handle)
-    assert ZswapStore(FewFrames(8), compressor("zlib")).init(0).ops == ZbudOps()
 
 
 # Bulk

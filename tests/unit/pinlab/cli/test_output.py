@@ -11,8 +11,8 @@ from pinlab.cli.output import comparison_as_json, describe, file_progress, print
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
 from pinlab.snapshot.classes import FrameClass
-from tests.unit.pinlab.rows import comparison, row
-from tests.unit.pinlab.small import NR_FRAMES, small_recording
+from tests.kit.pinlab.rows import comparison, row
+from tests.kit.pinlab.small import NR_FRAMES, small_recording
 
 
 class FakeTerminal(io.StringIO):

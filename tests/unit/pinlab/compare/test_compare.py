@@ -18,7 +18,7 @@ from pinlab.replay.replay import replay
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinpage.errors import PinpageError
-from tests.unit.pinlab.small import NR_FRAMES, small_recording
+from tests.kit.pinlab.small import NR_FRAMES, small_recording
 
 K = FrameClass
 ALL = ("gup", "kernel", "pagetable", "slab", "zbud")

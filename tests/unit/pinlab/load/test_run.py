@@ -117,7 +117,7 @@ def test_a_workload_on_another_world_is_refused(scenario):
 
 def test_a_frame_that_nobody_holds_is_leaked(scenario):
     scenario.world.machine.alloc_page(Gfp.KERNEL)
-    with pytest.raises(InvariantError, match="SC1"):
+    with pytest.raises(InvariantError, match="LR1"):
         scenario.check()
     assert scenario.let_go() == 1
 
@@ -134,7 +134,7 @@ def test_a_reference_too_many_or_too_few_is_noticed(scenario, name, change):
 def test_a_pin_that_got_lost_is_noticed(scenario, name):
     pin = first_pin(scenario, name)
     scenario.world.registry.unpin(pin.pfn, pin.owner, pin.private)
-    with pytest.raises(InvariantError, match="SC2"):
+    with pytest.raises(InvariantError, match="LR2"):
         scenario._check_pins(scenario.world.registry)
 
 
@@ -145,7 +145,7 @@ def test_a_pin_that_nobody_drops_is_noticed(scenario):
     stranger = Stranger()
     scenario.world.registry.register(stranger)
     scenario.world.registry.pin(0, stranger)
-    with pytest.raises(InvariantError, match="SC2 a pin is left"):
+    with pytest.raises(InvariantError, match="LR2 a pin is left"):
         scenario.let_go()
 
 

@@ -1,4 +1,4 @@
-"""Stamped pages: C1 a blob is its page, C2 all differ, C3 the seed decides."""
+"""Stamped pages: CO1 a blob is its page, CO2 all differ, CO3 the seed decides."""
 
 import hashlib
 import zlib
@@ -19,7 +19,7 @@ def corpus(request):
     return Corpus.build(request.param, seed=3, nr_pages=64)
 
 
-def test_c1_a_blob_inflates_to_its_page(corpus):
+def test_co1_a_blob_inflates_to_its_page(corpus):
     pages = corpus.pages(SERIALS)
     for serial, page, blob in zip(SERIALS.tolist(), pages, corpus.blobs(SERIALS), strict=True):
         assert zlib.decompress(blob) == page.tobytes() == corpus.page(serial)
@@ -27,7 +27,7 @@ def test_c1_a_blob_inflates_to_its_page(corpus):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_c1_raw_blobs_too(kind):
+def test_co1_raw_blobs_too(kind):
     corpus = Corpus.build(kind, seed=3, nr_pages=64, container="raw")
     for serial, blob in zip(SERIALS.tolist(), corpus.blobs(SERIALS), strict=True):
         assert zlib.decompress(blob, wbits=-15) == corpus.page(serial)
@@ -46,7 +46,7 @@ def test_a_flipped_bit_is_noticed(corpus):
         zlib.decompress(blob)
 
 
-def test_c2_every_serial_has_a_page_and_a_blob_of_its_own(corpus):
+def test_co2_every_serial_has_a_page_and_a_blob_of_its_own(corpus):
     serials = corpus.serials(np.arange(640) % 64)
     assert len({page.tobytes() for page in corpus.pages(serials)}) == 640
     assert len(set(corpus.blobs(serials))) == 640
@@ -77,7 +77,7 @@ def test_draws_do_not_repeat_a_serial(corpus):
     assert len(set((one % corpus.nr_pages).tolist())) == corpus.nr_pages
 
 
-def test_c3_generated_pages_and_blobs_depend_on_the_seed_alone():
+def test_co3_generated_pages_and_blobs_depend_on_the_seed_alone():
     # Fixed here because digests of runs rest on it, whatever zlib Python was built with.
     corpus = Corpus.build("generated", seed=5, nr_pages=16)
     digest = hashlib.sha256(b"".join(corpus.blobs(np.arange(16)))).hexdigest()

@@ -6,7 +6,7 @@ from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import DESIGNS, Dispatch, design
 from pinlab.replay.replay import replay
 from pinpage.errors import PinpageError
-from tests.unit.pinlab.small import small_recording
+from tests.kit.pinlab.small import small_recording
 
 
 @pytest.mark.parametrize("name", DESIGNS)

@@ -5,7 +5,7 @@ import pytest
 from mm.state.contents import ArenaContents
 from pinlab.replay.host_memory import require_host_memory
 from pinpage.errors import PinpageError
-from tests.unit.pinlab.small import small_recording
+from tests.kit.pinlab.small import small_recording
 
 
 def meminfo(tmp_path, nr_kib):

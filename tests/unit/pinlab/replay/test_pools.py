@@ -13,8 +13,8 @@ from pinlab.replay.replay import class_counts, replay, replay_over
 from pinlab.snapshot.classes import FrameClass
 from pinpage.errors import PinpageError
 from pinpage.owner import Reason
-from tests.unit.owners.worlds import FewFrames
-from tests.unit.pinlab.small import NR_ZBUD_PAGES, small_recording
+from tests.kit.owners.few_frames import FewFrames
+from tests.kit.pinlab.small import NR_ZBUD_PAGES, small_recording
 
 HEADER = 8
 
@@ -57,7 +57,7 @@ def test_as_many_objects_as_asked_for_and_each_has_room(corpus, zpool, per_page,
         assert len(held.handles) == nr_objects
     assert len(np.unique(held.handles)) == len(held.handles)
     assert len(np.unique(held.serials)) == len(held.serials)
-    room = pool.extents_of(held.handles).room
+    room = pool.extents_of(held.handles).nr_bytes
     assert (room >= corpus.blob_nr_bytes(held.serials) + HEADER).all()
 
 

@@ -12,7 +12,7 @@ from pinlab.replay.corpus import Corpus
 from pinlab.replay.read_back import ReadBack
 from pinlab.replay.replay import replay
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
-from tests.unit.pinlab.small import NR_OBJECTS, small_recording
+from tests.kit.pinlab.small import NR_OBJECTS, small_recording
 
 K = FrameClass
 SNAPSHOT = small_recording()

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from mm.state.contents import ArenaContents
-from mm.state.frames import MAPCOUNT_ZBUD, FrameState
+from mm.state.frames import GUP_PIN_COUNTING_BIAS, MAPCOUNT_ZBUD, FrameState
 from mm.state.pageblock import MigrateType
-from owners.gup.flags import GUP_PIN_COUNTING_BIAS
 from owners.zbud.reclaim import ZbudReclaim
 from pinlab.replay.contents import plan_pages
 from pinlab.replay.corpus import Corpus
@@ -21,8 +20,8 @@ from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import block_heads
 from pinpage.errors import PinpageError
 from pinpage.units import Span
-from tests.unit.pinlab.recordings import IN_TESTS
-from tests.unit.pinlab.small import BLOCK, NR_FRAMES, NR_OBJECTS, NR_ZBUD_PAGES, small_recording
+from tests.kit.pinlab.recordings import IN_TESTS
+from tests.kit.pinlab.small import BLOCK, NR_FRAMES, NR_OBJECTS, NR_ZBUD_PAGES, small_recording
 
 K = FrameClass
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pinlab.report.tables import _COLUMNS, as_markdown, as_text, lay_out, print_comparison, refusals
-from tests.unit.pinlab.rows import comparison, row
+from tests.kit.pinlab.rows import comparison, row
 
 WIDE = comparison(
     row(),

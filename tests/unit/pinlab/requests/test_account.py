@@ -14,7 +14,7 @@ from pinlab.requests.report import RequestOptions
 from pinpage.errors import InvariantError
 from pinpage.owner import Reason
 from pinpage.units import Span
-from tests.unit.pinlab.small import small_recording
+from tests.kit.pinlab.small import small_recording
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pinlab.requests.cma import USUAL_SIZES, serve
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import open_memory, run_request
 from pinpage.errors import PinpageError
-from tests.unit.mm.machines import column
-from tests.unit.mm.ranges import Ranged
+from pinpage.testing.world import column
+from tests.kit.mm.ranges import Ranged
 
 FREE = "........"
 

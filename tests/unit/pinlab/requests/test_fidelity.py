@@ -21,7 +21,7 @@ from pinlab.snapshot import image
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Measured
 from pinpage.errors import PinpageError
-from tests.unit.pinlab.small import small_recording
+from tests.kit.pinlab.small import small_recording
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pinlab.replay.replay import replay_layout
 from pinlab.requests.huge1g import serve
 from pinlab.requests.report import RequestOptions
 from pinpage.errors import PinpageError
-from tests.unit.mm.machines import SIZE, Drawn, small_machine
-from tests.unit.mm.ranges import Ranged
-from tests.unit.pinlab.recordings import BESIDE, opened
+from tests.kit.mm.machines import SIZE, Drawn, small_machine
+from tests.kit.mm.ranges import Ranged
+from tests.kit.pinlab.recordings import BESIDE, opened
 
 NR_PAGES = 2 * SIZE
 

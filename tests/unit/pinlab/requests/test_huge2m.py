@@ -11,7 +11,7 @@ from pinlab.requests.huge2m import serve, serve_compacted, swap_to_zram
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import prepare, run_request
 from pinpage.errors import PinpageError
-from tests.unit.pinlab.recordings import opened
+from tests.kit.pinlab.recordings import opened
 
 OBTAINED = {
     "anon-cmphuge-seed1": (196, 247),

@@ -9,8 +9,8 @@ from pinlab.requests.offline import USUAL_TIMEOUT_NS, serve
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import run_request
 from pinpage.errors import PinpageError
-from tests.unit.mm.machines import SIZE, Drawn
-from tests.unit.pinlab.recordings import BESIDE, opened
+from tests.kit.mm.machines import SIZE, Drawn
+from tests.kit.pinlab.recordings import BESIDE, opened
 
 BLOCK = 2 * SIZE
 FREE = "." * SIZE

@@ -5,7 +5,7 @@ import pytest
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import open_memory, run_request
 from pinpage.errors import PinpageError
-from tests.unit.pinlab.recordings import opened
+from tests.kit.pinlab.recordings import opened
 
 THIRTY_PERCENT = "scenario:128MiB,anon=30%"
 REGIONS = 8

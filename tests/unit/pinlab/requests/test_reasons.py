@@ -1,32 +1,11 @@
 """Counting reasons from files: by reason, by holder, filtered; what is no such file is named."""
 
-import json
-
 import pytest
 
 from pinlab.requests.reasons import ANYBODY, REASONS, as_json, as_text, chosen, read
 from pinpage.errors import PinpageError
 from pinpage.owner import Reason
-from tests.unit.pinlab.requests.test_report import make_report
-
-BY_OWNER = {
-    "kernel": {"no_callback": 30, "owner_busy": 2},
-    "home": {"unaccounted": 4},
-    "slab": {"no_callback": 1_000},
-}
-
-
-def request_text():
-    totals = {"no_callback": 1_030, "owner_busy": 2, "unaccounted": 4}
-    return json.dumps(make_report(refused=totals, refused_by_owner=BY_OWNER).as_json())
-
-
-def compare_text():
-    rows = [
-        {"design": "unmovable", "movable": [], "strategy": "scan", "refused": {"no_owner": 7}},
-        {"design": "registry", "movable": ["slab"], "strategy": "plan", "refused": {}},
-    ]
-    return json.dumps({"rows": rows})
+from tests.kit.pinlab.reasons import BY_OWNER, compare_text, request_text
 
 
 def test_the_taxonomy_is_the_one_of_the_contract():

@@ -9,7 +9,7 @@ giga      exactly
 import pytest
 
 from pinlab.requests.fidelity import find_cases, replay_case, replay_cases
-from tests.unit.pinlab.recordings import BESIDE
+from tests.kit.pinlab.recordings import BESIDE
 
 NR_JOBS = 2
 ONE_OF_EACH = ("anon-offline-seed2", "gup2-offline-seed2", "gupvm2-cma-seed1")

@@ -10,7 +10,7 @@ import pytest
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
 from pinlab.snapshot.bundled import BUNDLED_NAME, bundled
-from tests.unit.pinlab.recordings import BESIDE, IN_TESTS, opened
+from tests.kit.pinlab.recordings import BESIDE, IN_TESTS, opened
 
 SCENARIOS = ("anon", "gup05", "gup2", "slab", "zbud", "zbudfr")
 NAMES = sorted(

@@ -8,8 +8,8 @@ from pinlab.replay.replay import Replayed
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import DEFAULT_MEMORY, open_memory, prepare, run_request
 from pinpage.errors import PinpageError
-from tests.unit.pinlab.consumers import moves_a_block
-from tests.unit.pinlab.small import small_recording
+from tests.kit.pinlab.consumers import moves_a_block
+from tests.kit.pinlab.small import small_recording
 
 SERVERS = {"huge2m": moves_a_block}
 OPTIONS = RequestOptions(design="registry", movable=("slab", "zbud"))

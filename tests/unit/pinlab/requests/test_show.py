@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mm.state.costs import STEPS
 from pinlab.requests.latency import PERCENTILES, nearest_rank, percentiles
 from pinlab.requests.show import as_text, cdf_as_text
-from tests.unit.pinlab.requests.test_report import make_report
+from tests.kit.pinlab.reports import make_report
 
 
 def attempts_of(*times):

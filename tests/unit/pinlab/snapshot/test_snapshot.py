@@ -284,7 +284,7 @@ def test_an_inconsistent_snapshot_is_not_even_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-# The promises, S1..S7, each broken once.
+# The promises, SN1..SN7, each broken once.
 
 
 def changed(name: str, **rows: int) -> dict[str, object]:
@@ -295,25 +295,25 @@ def changed(name: str, **rows: int) -> dict[str, object]:
 
 
 BROKEN = {
-    "S1 a state that no recording has": (changed("state", r0=FrameState.TAKEN), "state", "S1"),
-    "S1 a class that does not exist": (changed("klass", r0=99), "klass", "S1"),
-    "S2 slab on a free frame": (changed("klass", r8=FrameClass.SLAB), "klass", "S2"),
-    "S2 unknown, yet free": (changed("klass", r8=FrameClass.UNKNOWN), "klass", "S2"),
-    "S3 an order of 11": (changed("order", r16=11), "order", "S3"),
-    "S3 an order on slab": (changed("order", r0=1), "order", "not free"),
-    "S3 an order inside a block": (changed("order", r20=2), "order", "covers another"),
-    "S3 a block that reaches into slab": (changed("order", r8=4), "order", "aligned"),
-    "S3 a block over used frames": (changed("order", r8=-1, r16=5), "order", "S3"),
-    "S3 a free frame in no block": (changed("order", r16=3), "order", "misses a free frame"),
-    "S3 a block that is not aligned": (changed("order", r9=2, r8=0), "order", "aligned"),
-    "S3 a block in two zones": (changed("zone", r31=NOT_KNOWN), "order", "zone"),
-    "S4 a reference on a free frame": (changed("refcount", r9=1), "refcount", "S4"),
-    "S5 a zone that is not there": (changed("zone", r0=1), "zone", "S5"),
-    "S6 a migratetype that does not exist": (changed("block_migratetype", r1=6), "block_", "S6"),
-    "S6 a gfp that does not exist": (changed("gfp", r1=9), "gfp", "S6"),
-    "S7 a pin outside": ({"pinned_pfns": np.array([NR_FRAMES])}, "pinned_pfns", "S7"),
-    "S7 pins out of order": ({"pinned_pfns": np.array([3, 2])}, "pinned_pfns", "S7"),
-    "S7 a pin on a free frame": ({"pinned_pfns": np.array([9])}, "pinned_pfns", "not in use"),
+    "SN1 a state that no recording has": (changed("state", r0=FrameState.TAKEN), "state", "SN1"),
+    "SN1 a class that does not exist": (changed("klass", r0=99), "klass", "SN1"),
+    "SN2 slab on a free frame": (changed("klass", r8=FrameClass.SLAB), "klass", "SN2"),
+    "SN2 unknown, yet free": (changed("klass", r8=FrameClass.UNKNOWN), "klass", "SN2"),
+    "SN3 an order of 11": (changed("order", r16=11), "order", "SN3"),
+    "SN3 an order on slab": (changed("order", r0=1), "order", "not free"),
+    "SN3 an order inside a block": (changed("order", r20=2), "order", "covers another"),
+    "SN3 a block that reaches into slab": (changed("order", r8=4), "order", "aligned"),
+    "SN3 a block over used frames": (changed("order", r8=-1, r16=5), "order", "SN3"),
+    "SN3 a free frame in no block": (changed("order", r16=3), "order", "misses a free frame"),
+    "SN3 a block that is not aligned": (changed("order", r9=2, r8=0), "order", "aligned"),
+    "SN3 a block in two zones": (changed("zone", r31=NOT_KNOWN), "order", "zone"),
+    "SN4 a reference on a free frame": (changed("refcount", r9=1), "refcount", "SN4"),
+    "SN5 a zone that is not there": (changed("zone", r0=1), "zone", "SN5"),
+    "SN6 a migratetype that does not exist": (changed("block_migratetype", r1=6), "block_", "SN6"),
+    "SN6 a gfp that does not exist": (changed("gfp", r1=9), "gfp", "SN6"),
+    "SN7 a pin outside": ({"pinned_pfns": np.array([NR_FRAMES])}, "pinned_pfns", "SN7"),
+    "SN7 pins out of order": ({"pinned_pfns": np.array([3, 2])}, "pinned_pfns", "SN7"),
+    "SN7 a pin on a free frame": ({"pinned_pfns": np.array([9])}, "pinned_pfns", "not in use"),
     "a column of another dtype": (
         {"mapcount": np.zeros(NR_FRAMES, dtype=np.int64)},
         "mapcount",
@@ -399,7 +399,7 @@ def test_merging_equals_merging_one_pair_at_a_time(free, max_order, border):
     st.lists(st.integers(-1, 6), min_size=40, max_size=40),
     st.integers(0, 40),
 )
-def test_settled_orders_always_keep_s3(free, orders, border):
+def test_settled_orders_always_keep_sn3(free, orders, border):
     """Whatever a recorder wrote down, the settled orders tile the free frames."""
     klass = [FrameClass.FREE if is_free else FrameClass.ANON for is_free in free]
     zone = (np.arange(len(free)) >= border).astype(np.uint8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pinpage.errors import InvariantError
-from pinpage.move.callbacks import Call, references
+from pinpage.move.callbacks import Call
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.topology import Topology
@@ -46,7 +46,11 @@ def test_pin_by_pin_it_is_known_who_was_told(registry):
     owner.isolate = lambda pin, mode: Answers.isolate(owner, pin, mode)
     call = call_of(registry, owner)
     assert not call.make(registry)
-    assert (call.nr_told, call.in_doubt, call.failure) == (1, slice(1, 2), Reason.OWNER_FAULTY)
+    assert (call.nr_returned, call.unfinished, call.failure) == (
+        1,
+        slice(1, 2),
+        Reason.OWNER_FAULTY,
+    )
     assert owner.asked == [None, "b"]
     assert registry.is_faulty(owner)
 
@@ -56,19 +60,19 @@ def test_an_interrupt_is_nobodys_fault_and_loses_no_answer(registry):
     call = call_of(registry, owner)
     with pytest.raises(KeyboardInterrupt):
         call.make(registry)
-    assert (call.nr_told, call.in_doubt) == (2, slice(2, 3))
-    assert call.verdicts(registry).tolist() == [Verdict.YES, Verdict.AGAIN]
+    assert (call.nr_returned, call.unfinished) == (2, slice(2, 3))
+    assert call.answers(registry).tolist() == [Verdict.YES, Verdict.AGAIN]
     assert not registry.is_faulty(owner)
 
 
 def test_a_batch_form_tells_all_or_none(registry):
     told = call_of(registry, InOne(0, 1, 2))
     assert told.make(registry)
-    assert (told.nr_told, told.in_doubt) == (3, slice(3, 3))
-    assert told.verdicts(registry).tolist() == [0, 1, 2]
+    assert (told.nr_returned, told.unfinished) == (3, slice(3, 3))
+    assert told.answers(registry).tolist() == [0, 1, 2]
     failed = call_of(registry, InOne(0, ValueError()))
     assert not failed.make(registry)
-    assert (failed.nr_told, failed.in_doubt) == (0, slice(0, 3))
+    assert (failed.nr_returned, failed.unfinished) == (0, slice(0, 3))
 
 
 @pytest.mark.parametrize("kind", [Answers, InOne])
@@ -86,7 +90,7 @@ def test_both_forms_take_the_same_for_a_verdict(registry, nonsense):
         call = call_of(registry, owner)
         call.make(registry)
         if call.failure is Reason.MOVED:
-            assert call.verdicts(registry) is None
+            assert call.answers(registry) is None
         assert registry.is_faulty(owner)
 
 
@@ -109,4 +113,6 @@ def test_an_owner_that_is_not_registered_is_not_called(registry, monkeypatch):
     assert not call.make(registry)
     assert call.failure is Reason.OWNER_AGAIN
     assert owner.asked == []
-    assert references(registry, owner, np.arange(1), [1]) is Reason.OWNER_AGAIN
+    asked = Call("references", owner, np.arange(1), [1])
+    assert not asked.make(registry)
+    assert asked.failure is Reason.OWNER_AGAIN

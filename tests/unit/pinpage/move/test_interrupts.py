@@ -6,7 +6,7 @@ import pytest
 
 from pinpage.errors import InvariantError
 from pinpage.move.interrupts import Receipt, see_through
-from tests.faults.interrupts import Interrupts
+from tests.kit.pinpage.interrupts import Interrupts
 
 
 def test_a_call_that_was_made_is_noted_whatever_strikes():

@@ -8,6 +8,7 @@ from pinpage.owner import Mode, PinOwner, Reason, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.testing.world import FrameIs, World, WorldTargets, column
 from pinpage.topology import Topology
+from tests.kit import inside
 
 NR_FRAMES = 8
 
@@ -284,7 +285,7 @@ def test_an_owner_that_is_leaving_is_not_called_and_not_faulty():
     """It is not registered any more, and has its pins still: the next pass will see."""
     owner, partner = Does("owner"), Does("partner")
     lab = Lab(partner, owner)
-    lab.registry._owners.start_leaving(owner)
+    inside.owner_table(lab.registry).start_leaving(owner)
     assert lab.move() in (Reason.OWNER_AGAIN, Reason.PARTNER_REFUSED)
     assert not owner.quiet
     assert not partner.quiet

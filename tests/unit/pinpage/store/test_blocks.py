@@ -1,4 +1,4 @@
-"""The first pins, their further ones and the table below equal a dict of lists; pins at once."""
+"""The first pins, their further ones and the table below equal a dict of lists."""
 
 import random
 
@@ -8,13 +8,20 @@ import pytest
 from pinpage import PinOwner, PinRegistry, Topology
 from pinpage.store.blocks import Blocks
 from pinpage.store.radix import Radix
-from pinpage.store.rows import PinRows
+from pinpage.store.rows import PinRows, as_run
 from pinpage.store.sparse import NO_TAG, SparseTable
 from pinpage.units import Span
+from tests.kit import inside
 
 START, STOP = 512, 3072
 TAG = 4
 BORDERS = (512, 700, 1023, 1024, 1030, 1535, 1536, 2000, 2048, 2051, 2559, 2560, 3071, 3072)
+
+
+def run_of(start, stop, values):
+    """Pins of a range: one value for all, or one each."""
+    tags = np.full(stop - start, TAG, dtype=np.int32)
+    return PinRows(np.arange(start, stop), tags, np.zeros(stop - start, np.int64) + values)
 
 
 class World:
@@ -78,11 +85,9 @@ class World:
     def add_range(self) -> None:
         start, stop = sorted(self.rng.sample(BORDERS, 2))
         stop = min(stop, start + self.rng.choice((2, 5, 30, 2000)))
-        is_clear = not any(pfn in self.model for pfn in range(start, stop))
-        assert self.radix.blocks.is_clear(start, stop) == is_clear
-        if is_clear:
+        if not any(pfn in self.model for pfn in range(start, stop)):
             values = self.rng.choice((7, np.arange(start, stop) * 3))
-            self.radix.blocks.add_range(start, stop, TAG, values)
+            self.radix.blocks.add_many(run_of(start, stop, values))
             for pfn in range(start, stop):
                 self.model[pfn] = [(TAG, 7 if isinstance(values, int) else pfn * 3)]
 
@@ -94,7 +99,7 @@ class World:
         while last < stop and len(self.model.get(last, ())) == 1:
             last += 1
         if start < last:
-            self.radix.blocks.remove_range(start, last)
+            self.radix.blocks.remove_many(np.arange(start, last))
             for pfn in range(start, last):
                 del self.model[pfn]
 
@@ -135,16 +140,15 @@ class World:
         mask = np.zeros(stop - start, dtype=np.bool_)
         blocks.fill_mask(start, stop, mask)
         assert (mask.nonzero()[0] + start).tolist() == held
-        assert blocks.is_clear(start, stop) == (not held)
         assert blocks.next_pinned(start, stop) == (held[0] if held else None)
-        assert radix.has_extras(start, stop) == (len(rows) > len(held))
         end = min(stop, (start | 511) + 1)
         part = blocks.mask_of_dense(start, end)
         if part is not None:
             assert part.tolist() == mask[: end - start].tolist()
-        whole = len(held) == stop - start
-        same = whole and all(row[1:] == (TAG, 7) for row in firsts)
-        assert blocks.holds_range(start, stop, TAG, 7) == same
+        tags, values = blocks.find_many(np.arange(start, stop))
+        assert (tags != NO_TAG).tolist() == mask.tolist()
+        found = PinRows(np.arange(start, stop), tags, values).at(mask)
+        assert list(found.each()) == firsts
 
     def columns_agree(self, pfns: list[int]) -> None:
         radix = self.radix
@@ -176,20 +180,28 @@ def test_any_changes_equal_a_dict_of_lists(seed):
         world.agrees()
 
 
-def test_a_range_is_compared_pin_by_pin():
-    for stop in (1030, 1300):  # in a block with few pins, and in one with many
-        blocks = Radix(Span(START, STOP)).blocks
-        values = np.arange(1024, stop)
-        blocks.add_range(1024, stop, TAG, values)
-        assert blocks.holds_range(1024, stop, TAG, values)
-        assert not blocks.holds_range(1024, stop, TAG + 2, values)
-        assert not blocks.holds_range(1024, stop, TAG, values + (values == 1026))
-        assert not blocks.holds_range(1023, stop, TAG, np.arange(1023, stop))
+@pytest.mark.parametrize("stop", [1030, 1300], ids=["few pins", "many"])
+def test_what_was_found_is_not_the_column_itself(stop):
+    blocks = Radix(Span(START, STOP)).blocks
+    blocks.add_many(run_of(1024, stop, np.arange(1024, stop)))
+    _, values = blocks.find_many(np.arange(1024, stop))
+    blocks.remove_many(np.arange(1024, stop))
+    blocks.add_many(run_of(1024, stop, 1))
+    assert values.tolist() == list(range(1024, stop))
+
+
+@pytest.mark.parametrize("pfns", [[5, 7, 6, 8], [8, 7, 6, 5], [5, 5, 6, 8], [5, 6, 6, 8], [5]])
+def test_a_run_is_one_frame_after_the_other(pfns):
+    """Also of those whose ends are as far apart as those of a run."""
+    is_run = pfns == [5]
+    assert as_run(np.array(pfns)) == (slice(5, 6) if is_run else None)
+    assert as_run(np.array([], dtype=np.int64)) is None
+    assert as_run(np.arange(3, 2000)) == slice(3, 2000)
 
 
 def test_blocks_of_both_forms_in_one_column():
     blocks = Radix(Span(START, STOP)).blocks
-    blocks.add_range(1024, 1324, TAG, np.arange(300))
+    blocks.add_many(run_of(1024, 1324, np.arange(300)))
     blocks.put(600, 2, -4)
     tags, values = blocks.find_many(np.array([1030, 600, 601, 1500, 1031]))
     assert tags.tolist() == [TAG, 2, NO_TAG, NO_TAG, TAG]
@@ -198,8 +210,8 @@ def test_blocks_of_both_forms_in_one_column():
 
 def test_a_block_that_is_given_back_has_its_pins_and_no_memory():
     blocks = Radix(Span(0, 16 * 512)).blocks
-    blocks.add_range(0, 16 * 512, TAG, 1)
-    blocks.remove_range(5, 16 * 512)
+    blocks.add_many(run_of(0, 16 * 512, 1))
+    blocks.remove_many(np.arange(5, 16 * 512))
     assert blocks.first_pins(0, 16 * 512).pfns.tolist() == [0, 1, 2, 3, 4]
     assert not any(blocks.is_dense)
     assert not blocks._rows.any()
@@ -208,96 +220,27 @@ def test_a_block_that_is_given_back_has_its_pins_and_no_memory():
 
 def test_a_block_that_turns_dense_again_has_no_pin_of_before():
     blocks = Blocks(Span(0, 1024), (), dense_above=8, sparse_below=3)
-    blocks.add_range(0, 20, TAG, 1)
-    blocks.remove_range(2, 20)
+    blocks.add_many(run_of(0, 20, 1))
+    blocks.remove_many(np.arange(2, 20))
     blocks.remove_many(np.array([0, 1]))
-    blocks.add_range(100, 120, TAG, 2)
+    blocks.add_many(run_of(100, 120, 2))
     assert blocks.is_dense[0]
     assert blocks.first_pins(0, 512).pfns.tolist() == list(range(100, 120))
     blocks.check()
 
 
-# Without the lock.
-
-
-class Node:
-    """What `add_at_once` looks at."""
-
-    def __init__(self) -> None:
-        self.seq, self.claims = 6, {}
-
-
 @pytest.fixture
-def crowded():
-    return set()
-
-
-@pytest.fixture
-def blocks(crowded):
-    """Block 1 is dense: 0x400..0x409; block 0 has one pin."""
-    made = Blocks(Span(0, 2048), crowded, dense_above=8, sparse_below=8)
-    made.add_range(512, 522, TAG, 5)
+def blocks():
+    """Block 1 is dense: 512..521; block 0 has one pin."""
+    made = Blocks(Span(0, 2048), (), dense_above=8, sparse_below=8)
+    made.add_many(run_of(512, 522, 5))
     made.put(3, TAG, 5)
     return made
 
 
-ADDED = {
-    "is simple": (True, 600, 6, 6, ()),
-    "block has few pins": (False, 4, 6, 6, ()),
-    "frame has a pin": (False, 515, 6, 6, ()),
-    "somebody writes": (False, 600, 7, 7, ()),
-    "somebody was there": (False, 600, 6, 8, ()),
-    "frame is claimed": (False, 600, 6, 6, (600,)),
-}
-
-
-@pytest.mark.parametrize("name", ADDED)
-def test_a_pin_is_added_at_once_when_it(blocks, name):
-    wanted, pfn, seq, now, claims = ADDED[name]
-    node, before = Node(), list(blocks.first_pins(0, 2048).each())
-    node.seq, node.claims = now, dict.fromkeys(claims)
-    assert blocks.add_at_once(pfn, 2, 9, node, seq) == wanted
-    more = [(pfn, 2, 9)] if wanted else []
-    assert list(blocks.first_pins(0, 2048).each()) == before + more
-    blocks.check()
-
-
-def test_a_private_that_is_too_long_changes_nothing(blocks):
-    with pytest.raises(ValueError, match="format"):
-        blocks.add_at_once(600, 2, 1 << 70, Node(), 6)
-    assert not blocks.holds(600)
-    blocks.check()
-
-
-REMOVED = {
-    "is simple": (True, 515, TAG, 5, 6, 6, False),
-    "block has few pins": (False, 3, TAG, 5, 6, 6, False),
-    "owner is another": (False, 515, TAG + 2, 5, 6, 6, False),
-    "private is another": (False, 515, TAG, 6, 6, 6, False),
-    "somebody writes": (False, 515, TAG, 5, 7, 7, False),
-    "somebody was there": (False, 515, TAG, 5, 6, 8, False),
-    "frame has several": (False, 515, TAG, 5, 6, 6, True),
-}
-
-
-@pytest.mark.parametrize("name", REMOVED)
-def test_a_pin_is_removed_at_once_when_it(blocks, crowded, name):
-    wanted, pfn, tag, value, seq, now, has_more = REMOVED[name]
-    node, before = Node(), list(blocks.first_pins(0, 2048).each())
-    node.seq = now
-    if has_more:
-        crowded.add(pfn)
-    assert blocks.discard_at_once(pfn, tag, value, node, seq) == wanted
-    after = [row for row in before if not (wanted and row[0] == pfn)]
-    assert list(blocks.first_pins(0, 2048).each()) == after
-    blocks.check()
-
-
-@pytest.mark.parametrize("act", ["discard", "discard_at_once"])
-def test_a_block_left_by_its_pins_one_by_one_is_given_back(blocks, act):
+def test_a_block_left_by_its_pins_one_by_one_is_given_back(blocks):
     for pfn in range(512, 519):
-        more = (Node(), 6) if act == "discard_at_once" else ()
-        assert getattr(blocks, act)(pfn, TAG, 5, *more)
+        assert blocks.discard(pfn, TAG, 5)
     blocks.check()
     assert blocks.is_dense[1]
     blocks.trim()
@@ -318,7 +261,7 @@ def test_coming_and_going_in_a_thin_block_is_noted_once():
         reg.pin(5, owner, 2)
         reg.unpin(5, owner, 2)
     assert reg.statistics().lock_acquisitions == before
-    assert len(reg._shards[0].radix.blocks.thin) == 1
+    assert len(inside.shards(reg)[0].radix.blocks.thin) == 1
     reg.check()
 
 

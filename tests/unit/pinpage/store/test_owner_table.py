@@ -7,7 +7,7 @@ import pytest
 from pinpage.errors import OwnerError
 from pinpage.owner import PinOwner
 from pinpage.store.owner_table import OwnerTable
-from tests.faults.interrupts import Interrupts
+from tests.kit.pinpage.interrupts import Interrupts
 
 FILES = {OwnerTable.add.__code__.co_filename}
 

@@ -15,6 +15,7 @@ from pinpage import (
     PinRegistry,
     Topology,
 )
+from tests.kit import inside
 
 NAN = float("nan")
 
@@ -299,17 +300,17 @@ def test_they_may_ask_the_registry_or_are_refused(reg, owner, where):
 
 
 def test_five_thousand_owners_leave_nothing_behind(reg):
-    nodes, table = reg._nodes, reg._owners
+    nodes, table = inside.nodes(reg), inside.owner_table(reg)
 
     def sizes():
         of_table = [len(value) for value in vars(table).values() if hasattr(value, "__len__")]
         of_shards = [
             len(value)
             for shard in nodes.shards
-            for name in shard.__slots__
+            for name in vars(shard)
             if hasattr(value := getattr(shard, name), "__len__")
         ]
-        return of_table, of_shards, len(reg._privates)
+        return of_table, of_shards, len(inside.privates(reg))
 
     def come_and_go():
         owner = PinOwner()

@@ -5,6 +5,17 @@ import pytest
 
 from pinpage import InvariantError, Span
 from pinpage.store.radix import Radix
+from pinpage.store.rows import PinRows
+
+
+def run_of(start, stop, values):
+    """Pins of a range with tag 2: one value for all, or one each."""
+    return PinRows.of(
+        (pfn, 2, v)
+        for pfn, v in zip(
+            range(start, stop), np.broadcast_to(values, stop - start).tolist(), strict=True
+        )
+    )
 
 
 def radix():
@@ -36,13 +47,13 @@ def test_a_crowded_block_turns_dense_and_a_deserted_one_is_given_back():
 
 def test_a_range_makes_its_blocks_dense_and_gives_them_back():
     tree = radix()
-    tree.blocks.add_range(1000, 1100, 2, 7)
+    tree.blocks.add_many(run_of(1000, 1100, 7))
     assert dense_blocks(tree) == [1, 2]
     tree.add(1200, 4, 7)
-    assert tree.blocks.holds_range(1000, 1100, 2, 7)
-    assert not tree.blocks.holds_range(1000, 1101, 2, 7)
-    assert not tree.blocks.holds_range(1000, 1100, 2, 8)
-    tree.blocks.remove_range(1000, 1100)
+    assert tree.has_pins(run_of(1000, 1100, 7)).all()
+    assert tree.has_pins(run_of(1000, 1101, 7)).tolist() == [True] * 100 + [False]
+    assert not tree.has_pins(run_of(1000, 1100, 8)).any()
+    tree.blocks.remove_many(np.arange(1000, 1100))
     assert tree.blocks.first_pins(512, 2048).pfns.tolist() == [1200]
     assert not any(tree.blocks.is_dense)
     tree.check()
@@ -90,7 +101,7 @@ BREAKS = {
 def test_check_notices(name):
     tree = radix()
     tree.add(600, 2, 1)
-    tree.blocks.add_range(1024, 1034, 2, 1)
+    tree.blocks.add_many(run_of(1024, 1034, 1))
     tree.check()
     BREAKS[name](tree)
     with pytest.raises(InvariantError, match=name):
@@ -99,7 +110,7 @@ def test_check_notices(name):
 
 def test_unsorted_and_repeated_frames_can_be_asked_for():
     tree = radix()
-    tree.blocks.add_range(1024, 1034, 2, np.arange(10))
+    tree.blocks.add_many(run_of(1024, 1034, np.arange(10)))
     tree.add(600, 4, 5)
     tags, values = tree.blocks.find_many(np.array([1030, 600, 601, 1030]))
     assert tags.tolist() == [2, 4, -1, 2]

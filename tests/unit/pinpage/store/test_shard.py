@@ -1,4 +1,4 @@
-"""A node by itself: what a drain stores and refuses, tickets, marks, late unpins, a fork."""
+"""A node by itself: how a batch is stored, tickets, marks, late unpins, a fork."""
 
 import threading
 
@@ -12,46 +12,33 @@ from pinpage import (
     PinOwner,
     PinRegistry,
     Topology,
-    Verdict,
 )
-from pinpage.store.batch import Batch, Thread
-from pinpage.store.keys import Keys
 from pinpage.store.privates import Privates
 from pinpage.store.radix import Radix
 from pinpage.store.rows import PinRows
-from pinpage.store.shard import Change, Shard, Watcher
+from pinpage.store.shard import Shard, Watcher
+from pinpage.store.threads import Threads
 from pinpage.units import Span
+from tests.kit import inside
 
 A, B, GONE = 0, 2, 8  # tags: two owners, and one that left
 ME, OTHER = 11, 12
 
 
 class Node:
-    """A shard of one block and a bit, with the batch of this thread."""
+    """A shard of one block and a bit, used by a thread with the ident ME."""
 
     def __init__(self) -> None:
-        self.thread = Thread()
-        self.thread.ident = ME
+        self.threads = Threads()
+        self.threads.current.ident = ME
         radix = Radix(Span(0, 1024), dense_above=20, sparse_below=2)
-        self.shard = Shard(0, radix, {A >> 1: True, B >> 1: True})
-        self.batch = Batch(self.thread)
-        self.run(self.shard.adopt, self.batch)
-
-    def run(self, work, *args):
-        return self.shard.run(self.thread, work, *args)
+        welcome = {A >> 1: True, B >> 1: True}
+        self.shard = Shard(0, radix, welcome, self.threads, batch_nr_pins=100)
+        self.run = self.shard.run
 
     def batched(self, pins):
         """Put pins into the batch, as `pin` does."""
-        for pfn, tag, value in pins:
-            self.shard.claims[pfn] = self.batch.pending[pfn] = (tag, value, self.batch)
-
-    def drained(self):
-        """Refused pins, after a drain."""
-        self.run(self.shard.drain, self.batch)
-        assert not self.batch.pending
-        assert not self.shard.claims
-        refused, self.batch.refused = self.batch.refused, []
-        return [entry[:2] for entry in refused]
+        self.shard.batch |= {pfn: (tag, value) for pfn, tag, value in pins}
 
     @property
     def pins(self):
@@ -66,60 +53,28 @@ def node():
 LONG = [(pfn, (A, B)[pfn % 3 == 0], pfn * pfn) for pfn in range(100, 130)]
 
 
-def test_a_long_batch_keeps_each_pin_together(node):
-    node.batched(reversed(LONG))
-    assert node.drained() == []
-    assert node.pins == LONG
-    assert node.shard.nr_drained == 30
+@pytest.mark.parametrize("pins", [LONG, LONG[:5], LONG[::7]], ids=["run", "short", "strided"])
+def test_a_batch_that_is_stored_keeps_each_pin_together(node, pins):
+    node.batched(pins[::-1])
+    node.run(node.shard.drain)
+    assert node.pins == pins
+    assert node.shard.batch == {}
+    assert (node.shard.nr_drains, node.shard.nr_drained) == (1, len(pins))
     node.run(node.shard.check)
 
 
-def test_a_long_batch_beside_other_pins_of_its_frames(node):
-    stored = [(110, A, -1), (111, B, -1), (112, *LONG[12][1:])]
+def test_a_batch_is_stored_beside_what_is_pinned(node):
+    stored = [(99, A, -1), (130, B, -1), (700, A, -1)]
     for row in stored:
         node.shard.radix.add(*row)
     node.batched(LONG)
-    assert node.drained() == [LONG[12][1:]]  # it was there already
-    assert sorted(node.pins) == sorted({*LONG, *stored})
-    assert [pin[2] for pin in node.pins if pin[0] == 110] == [-1, 110 * 110]
-    assert (node.shard.nr_drained, node.shard.nr_refused) == (29, 1)
-    node.run(node.shard.check)
+    node.run(node.shard.drain)
+    assert node.pins == sorted([*stored, *LONG])
 
 
-@pytest.mark.parametrize("nr_others", [0, 30], ids=["short", "long"])
-def test_a_drain_refuses_the_pins_of_who_left_and_what_is_under_move(node, nr_others):
-    others = [(500 + pfn, A, 1) for pfn in range(nr_others)]
-    node.batched([(3, GONE, 1), (4, A, 2), (5, B, 3), *others])
-    node.shard.moving = {}
-    assert node.drained() == [(GONE, 1)]
-    assert node.pins == [(4, A, 2), (5, B, 3), *others]
-    node.batched([(6, A, 4), (7, A, 5), *((pfn + 100, A, 1) for pfn, _, _ in others)])
-    node.shard.moving = {7: OTHER}
-    assert node.drained() == [(A, 5)]
-    assert len(node.pins) == 3 + 2 * nr_others
-
-
-def test_what_came_into_a_batch_while_it_was_drained_stays_there(node):
-    """Another thread drains it; its own adds to it without the lock."""
-    node.batched([(5, A, 1), (6, A, 1)])
-    change = Change()
-    change.drained = {5: node.batch.pending[5]}
-    node.run(node.shard.finish, change)
-    assert list(node.batch.pending) == [6]
-    assert node.shard.claims is node.batch.pending
-
-
-def test_a_refused_pin_starts_over():
-    """What its thread finds in `refused` it takes out, and does not count as pinned."""
-    reg, owner = PinRegistry(Topology.uniform(nr_frames=512)), PinOwner()
-    reg.register(owner)
-    reg.pin(1, owner)
-    shard, batch = reg._nodes.local.batches[0]
-    entry = (A, 1, batch)
-    batch.refused.append(entry)
-    shard.moving = {5: OTHER}
-    assert reg._settle(shard, 5, entry, wait=False) is Verdict.AGAIN
-    assert batch.refused == []
+def test_an_empty_batch_is_no_drain(node):
+    node.run(node.shard.drain)
+    assert (node.shard.nr_drains, node.shard.seq) == (0, 2)
 
 
 # Marks.
@@ -128,9 +83,8 @@ def test_a_refused_pin_starts_over():
 @pytest.mark.parametrize(("thread", "wait"), [(ME, True), (OTHER, False)])
 def test_whoever_must_not_wait_gets_a_ticket_that_says_so(node, thread, wait):
     node.run(node.shard.begin_move, [5], ME)
-    waiter = Thread()
-    waiter.ident = thread
-    ticket = node.run(node.shard.pin, 5, A, 1, waiter, wait)
+    node.threads.current.ident = thread
+    ticket = node.run(node.shard.pin, 5, A, 1, wait)
     assert ticket.ended is None
     assert not ticket.wait()
     assert node.shard.nr_waits == 0
@@ -138,7 +92,7 @@ def test_whoever_must_not_wait_gets_a_ticket_that_says_so(node, thread, wait):
 
 def test_the_end_of_a_move_releases_every_ticket(node):
     node.run(node.shard.begin_move, [5, 6], OTHER)
-    tickets = [node.run(node.shard.pin, pfn, A, 1, node.thread, True) for pfn in (5, 5, 6)]
+    tickets = [node.run(node.shard.pin, pfn, A, 1, True) for pfn in (5, 5, 6)]
     assert all(ticket.ended.locked() for ticket in tickets)
     node.run(node.shard.end_move, [5])
     assert not any(ticket.ended.locked() for ticket in tickets)
@@ -151,7 +105,7 @@ def test_the_end_of_a_move_releases_every_ticket(node):
 
 def test_tickets_that_an_interrupt_left_are_released_by_the_next_section(node, monkeypatch):
     node.run(node.shard.begin_move, [5], OTHER)
-    ticket = node.run(node.shard.pin, 5, A, 1, node.thread, True)
+    ticket = node.run(node.shard.pin, 5, A, 1, True)
     with monkeypatch.context() as patch:
         patch.setattr(Shard, "_wake", lambda shard: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -170,8 +124,8 @@ def test_a_frame_has_one_mover(node):
     frames = np.array([4, 5])
     assert node.shard.is_any_moving(frames)
     assert not node.shard.is_any_moving(frames[:1])
-    assert node.shard.is_any_moved_by(ME, frames)
-    assert not node.shard.is_any_moved_by(OTHER, frames)
+    assert node.shard.is_any_moving(frames, ME)
+    assert not node.shard.is_any_moving(frames, OTHER)
     assert node.shard.seq & 1
     node.run(node.shard.check)
 
@@ -191,7 +145,7 @@ def test_a_pin_that_dies_under_move_is_counted(node):
 
 def test_nobody_pins_for_an_owner_that_left(node):
     with pytest.raises(OwnerError):
-        node.run(node.shard.pin, 5, GONE, 1, node.thread, True)
+        node.run(node.shard.pin, 5, GONE, 1, True)
     assert node.pins == []
 
 
@@ -199,16 +153,31 @@ def test_nobody_pins_for_an_owner_that_left(node):
 def test_nobody_pins_many_frames_for_an_owner_that_left(frames):
     reg = PinRegistry(Topology.uniform(nr_frames=512))
     with pytest.raises(OwnerError, match="meanwhile"):
-        reg._writes.add(np.array(frames), Keys(GONE, None, 1), wait=True)
+        reg._writes.add(PinRows.of((pfn, GONE, 1) for pfn in frames), wait=True)
     assert len(reg) == 0
 
 
 def test_a_pin_in_a_batch_is_not_pinned_twice(node):
     node.batched([(5, A, 1)])
     with pytest.raises(AlreadyPinnedError):
-        node.run(node.shard.pin, 5, A, 1, node.thread, True)
-    assert node.run(node.shard.pin, 5, B, 1, node.thread, True) is None
+        node.run(node.shard.pin, 5, A, 1, True)
+    assert node.run(node.shard.pin, 5, B, 1, True) is None
     assert node.pins == [(5, A, 1), (5, B, 1)]
+    node.run(node.shard.check)
+
+
+def test_a_full_batch_is_stored_by_the_next_pin_that_comes(node):
+    node.batched([(pfn, A, pfn) for pfn in range(300, 400)])
+    node.run(node.shard.pin, 5, B, 1, True)
+    assert node.shard.batch == {}
+    assert node.pins == [(5, B, 1), *((pfn, A, pfn) for pfn in range(300, 400))]
+
+
+def test_the_pin_of_one_frame_is_stored_and_the_rest_of_the_batch_stays(node):
+    node.batched([(5, A, 1), (6, A, 1)])
+    assert node.run(node.shard.discard, 5, A, 1)
+    assert node.shard.batch == {6: (A, 1)}
+    assert (node.shard.nr_drained, node.shard.nr_direct) == (1, 0)
     node.run(node.shard.check)
 
 
@@ -268,7 +237,7 @@ def test_what_was_to_be_unpinned_late_is_not_lost_by_an_interrupt(node):
 # A fork.
 
 
-def test_a_child_has_what_its_only_thread_had(node):
+def test_a_child_has_what_its_only_thread_had(node, monkeypatch):
     shard = node.shard
     node.batched([(5, A, 1), (6, A, 1)])
     mine, theirs = Watcher(ME), Watcher(OTHER)
@@ -278,12 +247,13 @@ def test_a_child_has_what_its_only_thread_had(node):
     lock = shard.lock
     lock.acquire()
     ticket = shard.ticket(waits=True)
-    shard.after_fork(node.thread)
+    monkeypatch.setattr(threading, "get_ident", lambda: ME)
+    shard.after_fork()
     assert shard.lock is not lock
     assert not shard.lock.locked()
     assert shard.moving == {7: ME}
     assert list(shard.watchers) == [mine]
-    assert shard.claims is node.batch.pending
+    assert list(shard.batch) == [5, 6]  # whoever put them there: their owners count on it
     assert shard.seq & 1
     shard.watchers.discard(mine)
     node.run(shard.end_move, [7])
@@ -292,19 +262,12 @@ def test_a_child_has_what_its_only_thread_had(node):
     node.run(shard.check)
 
 
-def test_a_child_forgets_what_others_had_only_claimed(node):
-    """And nothing of what was in their batches; and what they watched no longer counts."""
-    shard, other = node.shard, Thread()
-    other.ident = OTHER
-    batch = Batch(other)
-    node.run(shard.adopt, batch)
-    entry = (A, 1, batch)
-    shard.claims[5] = batch.pending[5] = entry
-    shard.claims[6] = (A, 1, batch)  # on its way in
+def test_what_another_thread_watched_no_longer_counts_in_a_child(node):
+    shard = node.shard
     token = Watcher(OTHER)
     node.run(shard.watch, token)
-    shard.after_fork(node.thread)
-    assert shard.claims == {5: entry}
+    assert shard.seq & 1
+    shard.after_fork()
     assert not shard.seq & 1
     node.run(shard.check)
 
@@ -314,7 +277,7 @@ def test_a_child_takes_back_what_another_thread_had_half_done(node):
     shard.change = (5, [])
     shard.radix.add(5, A, 1)
     shard.seq |= 1
-    shard.after_fork(node.thread)
+    shard.after_fork()
     assert shard.seq & 1
     node.run(lambda: None)
     assert node.pins == []
@@ -323,12 +286,12 @@ def test_a_child_takes_back_what_another_thread_had_half_done(node):
 
 def test_every_part_of_a_registry_is_told_of_a_fork():
     reg = PinRegistry(Topology.uniform(nr_frames=1024, nr_nodes=2))
-    table = Privates()
-    for lock in (*(shard.lock for shard in reg._shards), table._lock):
+    table = Privates(inside.nodes(reg).threads)
+    for lock in (*(shard.lock for shard in inside.shards(reg)), table._lock):
         lock.acquire()
-    reg._nodes.after_fork()
+    inside.nodes(reg).after_fork()
     table.after_fork()
-    assert not any(shard.lock.locked() for shard in reg._shards)
+    assert not any(shard.lock.locked() for shard in inside.shards(reg))
     assert not table._lock.locked()
     reg.check()
 
@@ -341,16 +304,3 @@ def test_a_change_back_has_what_was_before(node):
     fresh = radix.rebuilt(np.array([5, 6]), PinRows.of([(5, B, 9), (5, A, 8)]))
     assert list(fresh.pins_in(0, 1024).each()) == [(5, B, 9), (5, A, 8), (7, A, 1), (7, B, 1)]
     fresh.check()
-
-
-def test_readers_wait_for_no_lock_of_a_thread_that_only_pins():
-    """The second thread that comes sends whoever is on the way in to settle."""
-    reg, owner = PinRegistry(Topology.uniform(nr_frames=1024)), PinOwner()
-    reg.register(owner)
-    reg.pin(1, owner)
-    before = reg._shards[0].seq
-    thread = threading.Thread(target=lambda: reg.run_on(0))
-    thread.start()
-    thread.join()
-    assert reg._shards[0].seq != before
-    reg.check()

@@ -57,6 +57,16 @@ def test_points_and_columns_equal_a_dict(seed):
         assert table.locate(asked).is_there.tolist() == [pfn in model for pfn in universe]
 
 
+@pytest.mark.parametrize(("tag", "value"), [(4, 7), (2, 8), (4, 8)])
+def test_a_record_goes_only_with_its_tag_and_its_value(tag, value):
+    table = SparseTable(Span(0, 2048))
+    assert table.put(5, 2, 7)
+    assert not table.discard(5, tag, value)
+    assert table.get(5) == (2, 7)
+    assert table.discard(5, 2, 7)
+    assert table.get(5) is None
+
+
 def test_coming_and_going_leaves_no_graves_behind():
     table = SparseTable(SPAN)
     rng = np.random.default_rng(3)

@@ -317,7 +317,7 @@ def test_a_plan_is_shortened_to_what_is_needed():
 
     search = Search(touchy, nr_examples=1, seed=0)
     plan = (HOLD, WRITE, HOLD, LET_GO, Release(), Move(), Move())
-    finding = search._shorten(plan, search._finding(plan))
+    finding = search._shorten(plan, search.finding_of(plan))
     assert finding.promise is Promise.C11
     assert [line for line in finding.trace if line.startswith("user")] == [
         "user   gives it thing 0 to keep"
@@ -397,7 +397,7 @@ def test_a_search_that_is_over_begins_no_run():
     search = Search(plain, nr_examples=1, seed=0)
     search.is_over = True
     with pytest.raises(PinpageError, match="given up"):
-        search._finding((HOLD,))
+        search.finding_of((HOLD,))
 
 
 def test_an_interrupt_is_the_user_s_in_the_main_thread_only():
@@ -499,7 +499,7 @@ def test_references_that_pile_up_on_a_cached_page_are_lost():
         owner = Piling()
         return PilingSubject(lab, owner, owner.pfn_of, owner.quiet)
 
-    finding = Search(piling, nr_examples=1, seed=0)._finding((HOLD, WRITE, LET_GO))
+    finding = Search(piling, nr_examples=1, seed=0).finding_of((HOLD, WRITE, LET_GO))
     assert finding.promise is Promise.C19
     assert "1 pages with" in finding.detail
 

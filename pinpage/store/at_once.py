@@ -1,0 +1,106 @@
+"""One pin, or one unpin, as a single step that needs no lock.
+
+Each function here looks whether things are simple, then reads the node's sequence count a
+second time, and then stores, without a call in between.  CPython lets another thread or a
+signal handler in only where something is called, entered or begins anew, so from that second
+look on nobody comes between: what the function saw is still so when it stores, and no locked
+section has begun that would have to be told.  Each says False when things are not simple; then
+the caller takes the lock.
+
+Owns:    the steps that lean on the interpreter's own lock; nothing else in the registry does.
+Ignores: owners, privates that are objects.
+Cost:    about 0.2 us.
+Kernel counterpart: this_cpu_cmpxchg on the per-CPU lists; preemption is off for a moment.
+"""
+
+from pinpage.store.blocks import Blocks
+from pinpage.store.shard import Shard
+
+__all__ = ["add_to_batch", "add_to_column", "take_from_batch", "take_from_column"]
+
+
+def add_to_column(blocks: Blocks, shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
+    """Add the first pin of a frame whose block is dense; False when it is not that simple.
+
+    Context: any thread, without the lock.
+
+    Args:
+        blocks, shard: of the frame's node.
+        pfn: the frame.
+        tag, value: the pin.
+        seq: what the node's count was when the caller knew that it may pin.
+
+    Raises:
+        ValueError: the value has more than 64 bits; nothing has changed.
+    """
+    block, at = pfn >> 9, pfn + pfn
+    words = blocks.words
+    if not blocks.is_dense[block] or words[at] or seq & 1 or shard.seq != seq or pfn in shard.batch:
+        return False
+    words[at + 1] = value
+    words[at] = tag + 1
+    blocks.count_at[block] += 1
+    return True
+
+
+def take_from_column(
+    blocks: Blocks, shard: Shard, pfn: int, tag: int, value: int, seq: int
+) -> bool:
+    """Remove the only pin of a frame whose block is dense; False when it is not that simple.
+
+    Context: any thread, without the lock.
+
+    Args:
+        blocks, shard, pfn, tag, value: as for `add_to_column`.
+        seq: what the node's count was when the caller read `blocks`.
+    """
+    block, at = pfn >> 9, pfn + pfn
+    words = blocks.words
+    if (
+        not blocks.is_dense[block]
+        or words[at] != tag + 1
+        or words[at + 1] != value
+        or seq & 1
+        or shard.seq != seq
+        or pfn in blocks.crowded
+    ):
+        return False
+    words[at] = 0
+    blocks.count_at[block] = count = blocks.count_at[block] - 1
+    if count < blocks.sparse_below:
+        blocks.thin[block] = True
+    return True
+
+
+def add_to_batch(shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
+    """Put the first pin of a frame into its node's batch; False when it is not that simple.
+
+    Context: any thread, without the lock.
+
+    Args:
+        shard: of the frame's node.
+        pfn, tag, value, seq: as for `add_to_column`.
+    """
+    batch = shard.batch
+    if len(batch) >= shard.batch_nr_pins or shard.radix.blocks.holds(pfn):
+        return False
+    if seq & 1 or shard.seq != seq or pfn in batch:
+        return False
+    batch[pfn] = tag, value
+    return True
+
+
+def take_from_batch(shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
+    """Take a pin back that is still in the batch; False when it is not, or not that simple.
+
+    Context: any thread, without the lock.
+
+    Args:
+        shard, pfn, tag, value, seq: as for `add_to_batch`.
+    """
+    batch = shard.batch
+    if seq & 1 or shard.seq != seq or pfn not in batch or batch[pfn] != (tag, value):
+        return False
+    del batch[pfn]
+    shard.nr_annihilated += 1
+    return True

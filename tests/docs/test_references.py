@@ -1,0 +1,108 @@
+"""Every race, rule and invariant that is named has its entry, and every label is one object's."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pinpage.testing.conformance.promises import Promise
+from tests.docs import references
+from tests.kit.project import Project
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = Project(ROOT)
+TEXTS = sorted(
+    path
+    for folder in ("pinpage", "mm", "owners", "pinlab", "docs", "tests")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in (".py", ".md") and path.name != Path(__file__).name
+)
+ENTRIES = references.told((ROOT / references.RACES).read_text())
+
+
+def test_every_race_and_every_rule_is_told():
+    assert {f"R-{n}" for n in range(1, 37)} | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ENTRIES
+
+
+def test_every_race_and_rule_that_is_named_has_its_entry():
+    found = {
+        path.relative_to(ROOT).as_posix(): names
+        for path in TEXTS
+        if (names := references.unresolved(path.read_text(), ENTRIES))
+    }
+    assert not found
+
+
+def test_each_label_is_declared_once():
+    labels = Counter(one.label for one in references.declared(PROJECT))
+    assert not {label for label, count in labels.items() if count > 1}
+    assert not labels.keys() & {promise.name for promise in Promise}
+
+
+def test_each_label_in_a_message_is_declared():
+    labels = {one.label for one in references.declared(PROJECT)}
+    found = references.checked_in(PROJECT)
+    assert not {label: paths for label, paths in found.items() if label not in labels}
+
+
+def test_the_messages_of_a_label_come_from_the_package_that_declares_it():
+    place = {one.label: one.path.partition("/")[0] for one in references.declared(PROJECT)}
+    found = references.checked_in(PROJECT).items()
+    assert not [(n, p) for n, paths in found for p in paths if p.partition("/")[0] != place[n]]
+
+
+def test_the_page_of_invariants_is_what_the_code_says():
+    shown = (ROOT / references.INVARIANTS).read_text()
+    shown = shown.partition(references.BEGIN)[2].partition(references.END)[0]
+    assert shown == references.table(PROJECT), "make readme"
+
+
+# The rules find what is planted.
+
+DOCSTRING = '''"""D.
+
+    Invariants, run by `check` (the parts bring
+    their own):
+        A1 first,
+            over two lines.
+        A2 second.
+    Other:
+        A9 is none.
+    """
+'''
+
+
+def project_of(tmp_path, text):
+    path = tmp_path / "mm" / "a.py"
+    path.parent.mkdir()
+    path.write_text(text)
+    return Project(tmp_path)
+
+
+def test_declarations_are_read(tmp_path):
+    found = list(references.declared(project_of(tmp_path, DOCSTRING)))
+    assert [(one.label, one.text) for one in found] == [
+        ("A1", "first, over two lines."),
+        ("A2", "second."),
+    ]
+    assert found[0].path == "mm/a.py"
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ('require(ok, "A7 broken")', {"A7"}),
+        ('require(ok, f"A7 {x} broken")', {"A7"}),
+        ("require(ok, 'A7broken', 'see A7')", set()),
+        ('def f():\n    """A7 in a docstring."""', set()),
+    ],
+)
+def test_labels_of_messages_are_read(tmp_path, text, labels):
+    assert references.checked_in(project_of(tmp_path, text)).keys() == labels
+
+
+def test_an_entry_that_is_missing_is_found():
+    told = references.told("### R-1: a\n| **K** | says |\n")
+    assert told == {"R-1", "K"}
+    text = "R-1, R-99 (rule K), rules G/K\nof Rule Q"
+    assert references.unresolved(text, told) == ["R-99", "G", "Q"]

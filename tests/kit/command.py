@@ -1,0 +1,32 @@
+"""The `pinpage` command in a process of its own, how it ended, and what a user's mistake gives."""
+
+import sys
+from pathlib import Path
+
+from attrs import frozen
+
+__all__ = ["PROGRAM", "ROOT", "Ended", "check_one_line"]
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = (sys.executable, "-c", "from pinlab.cli.main import main; main()")
+
+
+@frozen
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def check_one_line(done, code, *words):
+    """Nothing on stdout, one line on stderr that names `words`, no traceback."""
+    assert done.code == code, done
+    assert done.out == ""
+    assert done.err.startswith("pinpage: ")
+    assert done.err.count("\n") == 1
+    assert done.err.endswith("\n")
+    assert "Traceback" not in done.err
+    for word in words:
+        assert word in done.err

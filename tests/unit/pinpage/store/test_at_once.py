@@ -1,0 +1,169 @@
+"""Steps without a lock: nobody comes in between, and what is not simple is left alone."""
+
+import dis
+import inspect
+
+import numpy as np
+import pytest
+
+from pinpage import PinOwner, PinRegistry, Topology
+from pinpage.store import at_once
+from tests.kit import inside
+
+TAG, FULL, FEW = 2, 5, 700  # a frame of a dense block, one of another
+
+
+@pytest.fixture
+def shard():
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=2048), batch_nr_pins=3), PinOwner()
+    reg.register(owner)
+    reg.pin_range(100, 300, owner, 1)
+    return inside.shards(reg)[0]
+
+
+STEPS = {
+    "add_to_column": lambda s, pfn, tag, value, seq: at_once.add_to_column(
+        s.radix.blocks, s, pfn, tag, value, seq
+    ),
+    "take_from_column": lambda s, pfn, tag, value, seq: at_once.take_from_column(
+        s.radix.blocks, s, pfn, tag, value, seq
+    ),
+    "add_to_batch": at_once.add_to_batch,
+    "take_from_batch": at_once.take_from_batch,
+}
+LOOKS = ("CALL", "RESUME", "JUMP_BACKWARD")
+
+
+@pytest.mark.parametrize("name", at_once.__all__)
+def test_nobody_comes_between_the_second_look_and_the_last_store(name):
+    """By the instructions: none of those between the two looks at the eval breaker."""
+    code = list(dis.get_instructions(getattr(at_once, name)))
+    reads = [at for at, op in enumerate(code) if op.opname == "LOAD_ATTR" and op.argval == "seq"]
+    stores = [at for at, op in enumerate(code) if op.opname.startswith(("STORE_", "DELETE_"))]
+    (look,) = reads
+    between = [op.opname for op in code[look : stores[-1] + 1]]
+    assert not [name for name in between if any(part in name for part in LOOKS)]
+    assert "STORE_SUBSCR" in between or "DELETE_SUBSCR" in between
+
+
+def test_every_step_is_tried():
+    functions = [name for name, _ in inspect.getmembers(at_once, inspect.isfunction)]
+    assert sorted(functions) == sorted(at_once.__all__) == sorted(STEPS)
+
+
+def state(shard):
+    pins = list(shard.radix.pins_in(0, 2048).each())
+    return pins, dict(shard.batch), shard.radix.blocks.counts.tolist()
+
+
+# What makes a step not simple: (step, what is done before, pfn).
+
+
+def odd(shard):
+    shard.seq |= 1
+
+
+def somebody_was_there(shard):
+    shard.run(lambda: None)
+
+
+def beside(shard):
+    shard.radix.add(110, TAG + 2, 9)
+
+
+def in_batch(shard):
+    shard.batch[FULL] = shard.batch[FEW] = TAG, 7
+
+
+def full(shard):
+    shard.batch.update(dict.fromkeys((900, 901, 902), (TAG, 7)))
+
+
+def nothing(shard):
+    """All is simple with the node."""
+
+
+NOT_SIMPLE = {
+    "add_to_column": {
+        "few": (nothing, FEW, TAG, 7),
+        "pinned": (nothing, 110, TAG, 7),
+        "odd": (odd, FULL, TAG, 7),
+        "somebody was there": (somebody_was_there, FULL, TAG, 7),
+        "in the batch": (in_batch, FULL, TAG, 7),
+    },
+    "take_from_column": {
+        "few": (nothing, FEW, TAG, 7),
+        "another owner": (nothing, 110, TAG, 1),
+        "another private": (nothing, 110, 0, 2),
+        "odd": (odd, 110, 0, 1),
+        "somebody was there": (somebody_was_there, 110, 0, 1),
+        "several": (beside, 110, 0, 1),
+    },
+    "add_to_batch": {
+        "pinned": (nothing, 110, TAG, 7),
+        "in the batch": (in_batch, FEW, TAG, 8),
+        "full": (full, FEW, TAG, 7),
+        "odd": (odd, FEW, TAG, 7),
+        "somebody was there": (somebody_was_there, FEW, TAG, 7),
+    },
+    "take_from_batch": {
+        "not there": (nothing, FEW, TAG, 7),
+        "another owner": (in_batch, FEW, TAG + 2, 7),
+        "another private": (in_batch, FEW, TAG, 8),
+        "odd": (odd, FEW, TAG, 7),
+        "somebody was there": (somebody_was_there, FEW, TAG, 7),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("step", "why"), [(step, why) for step, cases in NOT_SIMPLE.items() for why in cases]
+)
+def test_what_is_not_simple_is_left_alone(shard, step, why):
+    prepare, pfn, tag, value = NOT_SIMPLE[step][why]
+    seq = shard.seq
+    if why == "odd" and step == "take_from_batch":
+        in_batch(shard)
+    prepare(shard)
+    if why == "somebody was there" and step == "take_from_batch":
+        in_batch(shard)
+    before = state(shard)
+    seq = shard.seq if why == "odd" else seq
+    assert not STEPS[step](shard, pfn, tag, value, seq)
+    assert state(shard) == before
+
+
+def test_what_is_simple_is_done(shard):
+    seq = shard.seq
+    assert STEPS["add_to_column"](shard, FULL, TAG, -7, seq)
+    assert shard.radix.records_of(FULL) == [(TAG, -7)]
+    assert STEPS["add_to_batch"](shard, FEW, TAG, 7, seq)
+    assert shard.batch == {FEW: (TAG, 7)}
+    shard.check()
+    assert STEPS["take_from_batch"](shard, FEW, TAG, 7, seq)
+    assert shard.nr_annihilated == 1
+    assert STEPS["take_from_column"](shard, FULL, TAG, -7, seq)
+    assert state(shard)[0] == [(pfn, 0, 1) for pfn in range(100, 300)]
+    assert shard.seq == seq
+    shard.check()
+
+
+@pytest.mark.parametrize("value", [1 << 63, -(1 << 63) - 1])
+def test_a_private_that_is_too_long_changes_nothing(shard, value):
+    before = state(shard)
+    with pytest.raises(ValueError, match="format 'q'"):
+        STEPS["add_to_column"](shard, FULL, TAG, value, shard.seq)
+    assert state(shard) == before
+
+
+def test_a_block_that_is_left_with_few_pins_is_noted(shard):
+    blocks = shard.radix.blocks
+    for pfn in range(100, 300 - blocks.sparse_below):
+        assert STEPS["take_from_column"](shard, pfn, 0, 1, shard.seq)
+    assert not blocks.thin
+    assert STEPS["take_from_column"](shard, 299, 0, 1, shard.seq)
+    assert list(blocks.thin) == [0]
+    shard.run(shard.drain)
+    assert not blocks.thin
+    assert not np.any(shard.radix.blocks.is_dense)
+    shard.check()
