@@ -30,27 +30,14 @@ import numpy as np
 from pinpage.errors import require
 from pinpage.move.batch import PENDING, Batch, carry_out
 from pinpage.move.pins import Index, PinState
-from pinpage.move.release import release_many, release_steps
-from pinpage.move.report import MoveReport, Refusal
-from pinpage.move.steps import GivenTargets, Memory, Reasons, Step, TargetSource, run_out
+from pinpage.move.report import MoveReport
+from pinpage.move.steps import Memory, Step, TargetSource, run_out
 from pinpage.move.undoing import undo
 from pinpage.owner import Mode, PinOwner, Reason
 from pinpage.registry import PinRegistry
 from pinpage.units import Mask, Pfns
 
-__all__ = [
-    "GivenTargets",
-    "Memory",
-    "MoveReport",
-    "Reasons",
-    "Refusal",
-    "Step",
-    "TargetSource",
-    "move_many",
-    "move_steps",
-    "release_many",
-    "release_steps",
-]
+__all__ = ["move_many", "move_steps"]
 
 
 def move_steps(

@@ -126,7 +126,12 @@ class PinOwner:
     name: str = "owner"
 
     def isolate(self, pin: Pin, mode: Mode) -> Verdict:
-        """Quiesce, or say why not.  Called without core locks; the frame is taken."""
+        """Quiesce, or say why not.  Called without core locks; the frame is taken.
+
+        Args:
+            pin: of this owner.
+            mode: whether it may wait.
+        """
         return Verdict.BUSY
 
     def migrate(self, pin: Pin, target: int) -> None:
@@ -134,6 +139,10 @@ class PinOwner:
 
         An owner may also be asked to migrate *back*, with the pfn it came from as
         `target`, when a later owner of the same frame raised.
+
+        Args:
+            pin: of this owner, isolated.
+            target: the pfn that has the contents now.
         """
         raise NotImplementedError(f"owner {self.name!r} has no migrate callback")
 
@@ -141,7 +150,12 @@ class PinOwner:
         """The move did not happen: carry on as before `isolate`.  May not fail."""
 
     def release(self, pin: Pin, mode: Mode) -> Verdict:
-        """Give the frame up instead of moving it; Yes when the pin is gone."""
+        """Give the frame up instead of moving it; Yes when the pin is gone.
+
+        Args:
+            pin: of this owner.
+            mode: whether it may wait.
+        """
         return Verdict.BUSY
 
     # What the VM may ask about an owner without calling it back.
@@ -166,6 +180,9 @@ class PinOwner:
         """How many page references each of these pins accounts for (default: one each).
 
         A move goes ahead only where the references are exactly those accounted for.
+
+        Args:
+            pfns, privates: the pins, one row each.
         """
         return np.ones(len(pfns), dtype=np.int64)
 
@@ -174,7 +191,12 @@ class PinOwner:
     def isolate_many(
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode
     ) -> Verdicts:
-        """`isolate` for many pins at once; returns one `Verdict` each, shape (n,)."""
+        """`isolate` for many pins at once; returns one `Verdict` each, shape (n,).
+
+        Args:
+            pfns, privates: the pins, one row each.
+            mode: whether it may wait.
+        """
         pins = map(Pin, pfns.tolist(), _repeat_self(self, len(pfns)), _as_list(privates))
         return np.fromiter(
             (self.isolate(pin, mode) for pin in pins), dtype=np.uint8, count=len(pfns)
@@ -183,21 +205,35 @@ class PinOwner:
     def migrate_many(
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], targets: Pfns
     ) -> None:
-        """`migrate` for many pins at once."""
+        """`migrate` for many pins at once.
+
+        Args:
+            pfns, privates: the pins, one row each.
+            targets: the pfns that have the contents now, parallel.
+        """
         for pfn, private, target in zip(
             pfns.tolist(), _as_list(privates), targets.tolist(), strict=True
         ):
             self.migrate(Pin(pfn, self, private), target)
 
     def putback_many(self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any]) -> None:
-        """`putback` for many pins at once."""
+        """`putback` for many pins at once.
+
+        Args:
+            pfns, privates: the pins, one row each.
+        """
         for pfn, private in zip(pfns.tolist(), _as_list(privates), strict=True):
             self.putback(Pin(pfn, self, private))
 
     def release_many(
         self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode
     ) -> Verdicts:
-        """`release` for many pins at once; returns one `Verdict` each, shape (n,)."""
+        """`release` for many pins at once; returns one `Verdict` each, shape (n,).
+
+        Args:
+            pfns, privates: the pins, one row each.
+            mode: whether it may wait.
+        """
         pins = map(Pin, pfns.tolist(), _repeat_self(self, len(pfns)), _as_list(privates))
         return np.fromiter(
             (self.release(pin, mode) for pin in pins), dtype=np.uint8, count=len(pfns)
@@ -222,7 +258,10 @@ class CallbackOwner(PinOwner):
         self._callback = migrate
 
     def release(self, pin: Pin, mode: Mode) -> Verdict:
-        """Call the callback; what it returns decides."""
+        """Call the callback; what it returns decides.
+
+        Arguments as for `pinpage.owner.PinOwner.release`.
+        """
         return Verdict.YES if self._callback(pin.pfn, pin.private) == 0 else Verdict.BUSY
 
 

@@ -231,7 +231,12 @@ class PinRegistry:
         self._nodes.threads.current.home = node
 
     def fault(self, owner: PinOwner, why: str) -> None:
-        """Mark an owner that raised or lied: it is not asked any more, its frames refuse."""
+        """Mark an owner that raised or lied: it is not asked any more, its frames refuse.
+
+        Args:
+            owner: whom.
+            why: in words; shown by `why_faulty`.
+        """
         self._owners.fault(owner, why)
 
     def calling(self, owner: PinOwner) -> AbstractContextManager[None]:
@@ -541,6 +546,9 @@ class PinRegistry:
     def pinned_mask(self, start: int, stop: int) -> Mask:
         """Which frames of [start, stop) are pinned.
 
+        Args:
+            start, stop: the range of frames, half open.
+
         Returns:
             bool, shape (stop - start,); entry i speaks for pfn start + i.  A fresh array.
 
@@ -560,6 +568,9 @@ class PinRegistry:
 
     def pin_columns(self, start: int, stop: int) -> PinColumns:
         """All pins of [start, stop), as columns; the batch form of `iter_pins`.
+
+        Args:
+            start, stop: the range of frames, half open.
 
         Raises:
             PfnError: the range leaves the topology.

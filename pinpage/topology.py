@@ -53,6 +53,10 @@ class Topology:
     def uniform(cls, *, nr_frames: int, nr_nodes: int = 1) -> Self:
         """`nr_nodes` nodes of equal size; the last one takes what does not divide.
 
+        Args:
+            nr_frames: of all nodes together.
+            nr_nodes: how many nodes.
+
         Raises:
             PinpageError: fewer than one frame or node, or less than a pageblock per node.
 

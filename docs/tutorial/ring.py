@@ -1,7 +1,7 @@
 """A ring of receive buffers: an owner whose pages can move, and how to try it."""
 
 from pinpage.owner import Mode, Pin, PinOwner, Verdict
-from pinpage.testing.conformance.check import PageSubject, WorldLab
+from pinpage.testing.conformance.lab import PageSubject, WorldLab
 
 
 class Ring(PinOwner):

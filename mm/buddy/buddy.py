@@ -110,8 +110,8 @@ class Buddy:
         free = self.frames.state == FrameState.FREE
         self.area.reset()
         self._view_columns()
-        homeless = np.flatnonzero(self.area.zone_of_block < 0)
-        for block in homeless.tolist():
+        without_zone = np.flatnonzero(self.area.zone_of_block < 0)
+        for block in without_zone.tolist():
             span = self.pageblocks.span(block)
             if free[span.start : span.stop].any():
                 raise PinpageError(

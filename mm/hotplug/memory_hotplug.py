@@ -393,8 +393,8 @@ class MemoryHotplug:
             rows = self._host.pageblocks.blocks_of_span(span)
             zones = self._host.buddy.area.zone_of_block[rows.start : rows.stop]
             types = self._host.pageblocks.migratetype[rows.start : rows.stop]
-            homeless = (zones < 0).all() and (types != MigrateType.ISOLATE).all()
-            require(bool(homeless), "HP3 memory that is gone has a zone", block=block)
+            without_zone = (zones < 0).all() and (types != MigrateType.ISOLATE).all()
+            require(bool(without_zone), "HP3 memory that is gone has a zone", block=block)
         if self._nr_managed >= 0:
             managed = sum(zone.managed_nr_pages for zone in self._host.zones)
             managed += sum(gone.nr_pages for gone in self._gone.values())

@@ -200,7 +200,7 @@ class AioRings(PinOwner):
             if context is None:
                 return Errno.EINVAL
             self._settle(context)
-            if not self._room(context):
+            if not self._has_space(context):
                 return Errno.EAGAIN
             context.deferred.append(data)  # behind those that wait already
             self._catch_up(context)
@@ -283,7 +283,7 @@ class AioRings(PinOwner):
         """Whether a mover has one of the two pages that the next event is written to."""
         return not context.quiet.isdisjoint((_HEADER_PAGE, event_place(context.tail)[0]))
 
-    def _room(self, context: AioContext) -> bool:
+    def _has_space(self, context: AioContext) -> bool:
         """Whether one more event fits, those beside the ring included.
 
         The head is a word of the first page.  While that is quiet the ring is not read, so

@@ -25,16 +25,18 @@ _LITTLE = 0.1
 def conclusions(comparison: Comparison) -> list[str]:
     """The sentences that hold, the most surprising ones first."""
     rows = comparison.rows
-    notes = [f"BUG: {row.design} lost {row.bytes_lost:,d} bytes." for row in rows if row.bytes_lost]
+    sentences = [
+        f"BUG: {row.design} lost {row.bytes_lost:,d} bytes." for row in rows if row.bytes_lost
+    ]
     base = _first(rows, "unmovable", (), "scan") or _first(rows, "registry", (), "scan")
     if base is not None:
-        notes += _one_callback(rows, base)
-        notes += _together(rows, base)
-        notes += _knowledge(rows, base)
-    notes += _growth(rows)
+        sentences += _one_callback(rows, base)
+        sentences += _together(rows, base)
+        sentences += _knowledge(rows, base)
+    sentences += _growth(rows)
     if comparison.measured is not None and base is not None:
-        notes.append(_trust(base, comparison.measured))
-    return notes
+        sentences.append(_trust(base, comparison.measured))
+    return sentences
 
 
 def _one_callback(rows: tuple[Row, ...], base: Row) -> Iterator[str]:

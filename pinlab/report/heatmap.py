@@ -70,13 +70,14 @@ def cells(
     return "".join(np.where(taken.nr_pages == 0, " ", drawn))
 
 
-def _layout(nr_blocks: int, room: int) -> tuple[int, int]:
-    """(cells per row, pageblocks per cell): powers of two that fit `room` and `MAX_NR_ROWS`."""
-    if room < 8:
+def _layout(nr_blocks: int, nr_columns: int) -> tuple[int, int]:
+    """(cells per row, pageblocks per cell): powers of two that fit the width and `MAX_NR_ROWS`."""
+    if nr_columns < 8:
         raise PinpageError(
-            f"heatmap: width leaves {max(room, 0)} cells to a row, at least 8 are needed: widen it"
+            f"heatmap: width leaves {max(nr_columns, 0)} cells to a row, at least 8 are needed: "
+            "widen it"
         )
-    per_row = 1 << (room.bit_length() - 1)
+    per_row = 1 << (nr_columns.bit_length() - 1)
     per_cell = 1
     while nr_blocks > per_row * per_cell * MAX_NR_ROWS:
         per_cell *= 2

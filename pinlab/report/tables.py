@@ -125,14 +125,14 @@ def lay_out(
     one_name = _one_name if nr_names == _NR_NAMES else " ".join
     first = "run" if nr_names == _NR_NAMES else " ".join(header[:nr_names])
     names = [first, *(one_name(line[:nr_names]) for line in lines)]
-    room = width - max(map(len, names))
+    nr_columns = width - max(map(len, names))
     parts: list[list[int]] = [[]]
-    left = room
+    left = nr_columns
     for column in range(nr_names, len(header)):
         needed = len(_GAP) + max(len(line[column]) for line in table)
         if parts[-1] and needed > left:
             parts.append([])
-            left = room
+            left = nr_columns
         parts[-1].append(column)
         left -= needed
     return "\n\n".join(
@@ -182,10 +182,10 @@ def print_comparison(comparison: Comparison, width: int | None = None) -> None:
         typer.echo()
         typer.echo(stayed)
     typer.echo()
-    notes = conclusions(comparison)
-    for note in notes:
-        typer.echo(_wrapped(f"- {note}", width))
-    if notes:
+    sentences = conclusions(comparison)
+    for sentence in sentences:
+        typer.echo(_wrapped(f"- {sentence}", width))
+    if sentences:
         typer.echo()
     typer.secho("\n".join(_wrapped(line, width) for line in LEGEND.splitlines()), dim=True)
 

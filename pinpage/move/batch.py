@@ -145,7 +145,12 @@ class Batch:
     # Asking.
 
     def once(self, step: Step, act: Callable[[Self], object]) -> Iterator[Step]:
-        """Do one step for all frames that are still going, if there are any."""
+        """Do one step for all frames that are still going, if there are any.
+
+        Args:
+            step: where the move is: what a test may stop at.
+            act: given the frames that still go, as rows of the batch.
+        """
         if len(self.going):
             act(self)
             yield step
@@ -153,7 +158,12 @@ class Batch:
     def by_owner(
         self, step: Step, act: Callable[[Self, PinOwner, Index], object]
     ) -> Iterator[Step]:
-        """One step for each owner and its live rows, after a fresh look at their pins (M2)."""
+        """One step for each owner and its live rows, after a fresh look at their pins (M2).
+
+        Args:
+            step: where the move is.
+            act: given an owner and its live rows.
+        """
         for owner, all_rows in self.pins.owners:
             rows = self.live(all_rows)
             if len(rows) and self.pins.may_be_stale:
@@ -170,7 +180,12 @@ class Batch:
         return chosen
 
     def refresh(self, frames: Index, *, thorough: bool = False) -> None:
-        """Look again who still pins some frames; a pin that joined stops its frame (R-29)."""
+        """Look again who still pins some frames; a pin that joined stops its frame (R-29).
+
+        Args:
+            frames: rows of the batch.
+            thorough: look also where no pin died since the last look.
+        """
         self.reasons[self.pins.refresh(frames, thorough=thorough)] = Reason.OWNER_AGAIN
 
     def tell(self, call: Call, rows: Index, then: int, unfinished: int | None = None) -> Call:
@@ -192,13 +207,26 @@ class Batch:
         return call
 
     def call(self, what: str, owner: PinOwner, rows: Index, pfns: Pfns, *more: Mode | Pfns) -> Call:
-        """A callback about some rows, to be made; columns of frames become columns of rows."""
+        """A callback about some rows, to be made; columns of frames become columns of rows.
+
+        Args:
+            what: the callback.
+            owner: whose.
+            rows: of pins.
+            pfns: columns of pfns, one for each frame of the batch.
+        """
         frames = self.pins.frame[rows]
         rest = [a if isinstance(a, Mode) else a[frames] for a in more]
         return Call(what, owner, pfns[frames], self.pins.privates(rows), *rest)
 
     def refuse(self, rows: Index, owner: PinOwner, reason: Reason) -> None:
-        """An owner decides against the frames of some of its rows."""
+        """An owner decides against the frames of some of its rows.
+
+        Args:
+            rows: of pins.
+            owner: whose they are.
+            reason: one for all, or one each.
+        """
         if len(rows):
             frames = self.pins.frames_of(rows)
             self.reasons[frames] = reason
@@ -208,7 +236,12 @@ class Batch:
             self.refusals.update(dict.fromkeys(frames.tolist(), Refusal(owner.name, reason)))
 
     def ask(self, call: Call, rows: Index) -> None:
-        """Make a call that is answered by a verdict for each of some rows."""
+        """Make a call that is answered by a verdict for each of some rows.
+
+        Args:
+            call: what is asked.
+            rows: of pins, as many as verdicts are wanted.
+        """
         state, answers = self.pins.state, None
 
         def note() -> None:
@@ -228,7 +261,12 @@ class Batch:
             self.refuse(rows[answers == Verdict.BUSY], call.owner, Reason.OWNER_BUSY)
 
     def refuse_for(self, call: Call, rows: Index) -> None:
-        """An owner was not called, or not about all these: it raised, or it has left meanwhile."""
+        """An owner was not called, or not about all these: it raised, or it has left meanwhile.
+
+        Args:
+            call: that was not answered.
+            rows: of pins that it was about.
+        """
         if call.failure is Reason.OWNER_AGAIN:  # with its pins, unless it is about to stay
             self.refresh(self.pins.frames_of(rows), thorough=True)
             rows = rows[self.pins.state[rows] < PinState.UNPINNED]
@@ -249,7 +287,12 @@ class Batch:
             self.refusals[frame] = Refusal(owner.name, Reason.OWNER_FAULTY)
 
     def blame_who_pins(self, frames: Index, why: str) -> None:
-        """Whoever pins one of these sources should not."""
+        """Whoever pins one of these sources should not.
+
+        Args:
+            frames: rows of the batch.
+            why: in words.
+        """
         for frame in frames.tolist():
             for pin in self.registry.pins(int(self.sources[frame])):
                 self.blame(pin.owner, frame, why.format(pin.pfn), self.bad_source)

@@ -152,7 +152,12 @@ class PinsOfBatch:
         return frames if self._is_single else np.unique(frames)
 
     def sums(self, values: NDArray[np.int64], frames: Index) -> NDArray[np.int64]:
-        """Sums of `values` (one per row) over the pins that each of some frames still has."""
+        """Sums of `values` (one per row) over the pins that each of some frames still has.
+
+        Args:
+            values: int64, one per row.
+            frames: rows of the batch.
+        """
         rows = self.rows_of(frames)
         values = np.where(self.state[rows] < PinState.UNPINNED, values[rows], 0)
         if self._is_single:

@@ -80,12 +80,21 @@ class Memory(Protocol):
         """Taken frames on which the mover's reference is the last one."""
 
     def freeze(self, pfns: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
-        """Freeze those whose references are exactly mover (1) + home + `pin_refs`."""
+        """Freeze those whose references are exactly mover (1) + home + `pin_refs`.
+
+        Args:
+            pfns: frames in use, shape (n,).
+            pin_refs: references that their pins account for, int64[n].
+        """
 
     def still_frozen(self, pfns: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
         """Which frozen frames still count exactly mover (1) + home + `pin_refs`.
 
         Asked after an owner has migrated: whoever kept a reference of its own shows here.
+
+        Args:
+            pfns: frozen frames, shape (n,).
+            pin_refs: as for `freeze`.
         """
 
     def references(self, pfns: Pfns) -> NDArray[np.int64]:
@@ -99,12 +108,19 @@ class Memory(Protocol):
         """Let frozen frames be referenced again; others are left alone."""
 
     def copy(self, sources: Pfns, targets: Pfns) -> None:
-        """The contents, and nothing else."""
+        """The contents, and nothing else.
+
+        Args:
+            sources, targets: frames, parallel, shape (n,) each.
+        """
 
     def rekey(self, sources: Pfns, targets: Pfns) -> Mask:
         """Home, flags and the frozen references live at `targets` from here on.
 
         The mover's reference is dropped and nothing is left on `sources`.
+
+        Args:
+            sources, targets: as for `copy`.
 
         Returns:
             Where that was done; False: the last reference but the mover's was dropped at this
@@ -118,6 +134,10 @@ class Memory(Protocol):
         reference.  Whatever a frozen source has beyond mover, home and `pin_refs` is such a
         one: from here on the target is a used frame with nothing but these references, which
         is free when they are dropped, and stands for itself.
+
+        Args:
+            sources, targets: as for `copy`.
+            pin_refs: as for `freeze`.
 
         Returns:
             Where there were any; False: nothing has changed.

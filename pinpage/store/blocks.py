@@ -146,7 +146,12 @@ class Blocks:
         return self.sparse.find(pfn) >= 0
 
     def put(self, pfn: int, tag: int, value: int) -> bool:
-        """Store a record; False (and nothing stored) when the frame has one."""
+        """Store a record; False (and nothing stored) when the frame has one.
+
+        Args:
+            pfn: the frame.
+            tag, value: the pin.
+        """
         block = pfn >> PAGEBLOCK_ORDER
         if self.is_dense[block]:
             if self.words[2 * pfn]:
@@ -161,7 +166,12 @@ class Blocks:
         return True
 
     def discard(self, pfn: int, tag: int, value: int) -> bool:
-        """Drop a record; False (and nothing dropped) when it is another or none."""
+        """Drop a record; False (and nothing dropped) when it is another or none.
+
+        Args:
+            pfn: the frame.
+            tag, value: the pin.
+        """
         block = pfn >> PAGEBLOCK_ORDER
         if self.is_dense[block]:
             words = self.words
@@ -176,7 +186,12 @@ class Blocks:
         return True
 
     def replace(self, pfn: int, record: Record) -> None:
-        """Write another record over that of a frame which has one."""
+        """Write another record over that of a frame which has one.
+
+        Args:
+            pfn: the frame.
+            record: tag and value of the pin.
+        """
         if self.is_dense[pfn >> PAGEBLOCK_ORDER]:
             self._rows[pfn] = record[0] + 1, record[1]
         else:
@@ -341,14 +356,22 @@ class Blocks:
         mask[pfns - start] = True
 
     def mask_of_dense(self, start: int, stop: int) -> Mask | None:
-        """`fill_mask` of a part of one block that is dense, else None.  Safe without the lock."""
+        """`fill_mask` of a part of one block that is dense, else None.  Safe without the lock.
+
+        Args:
+            start, stop: the range of frames, half open.
+        """
         if not self.is_dense[start >> PAGEBLOCK_ORDER]:
             return None
         mask: Mask = self._rows[start:stop, 0] != 0
         return mask
 
     def first_pins(self, start: int, stop: int) -> PinRows:
-        """The first pin of each pinned frame of [start, stop), ascending."""
+        """The first pin of each pinned frame of [start, stop), ascending.
+
+        Args:
+            start, stop: the range of frames, half open.
+        """
         if start >= stop:
             return PinRows.of([])
         places = self._places_in(start, stop)
@@ -365,7 +388,11 @@ class Blocks:
         return parts
 
     def next_pinned(self, start: int, stop: int) -> int | None:
-        """The first pinned frame of [start, stop), or None."""
+        """The first pinned frame of [start, stop), or None.
+
+        Args:
+            start, stop: the range of frames, half open.
+        """
         while start < stop:
             border = (start | PAGEBLOCK_NR_PAGES - 1) + 1
             if self.count_at[start >> PAGEBLOCK_ORDER]:
@@ -474,7 +501,12 @@ class Blocks:
     # Whole.
 
     def border_after(self, start: int, nr_pins: int) -> int:
-        """Where to stop so that [start, stop) has about so many pinned frames, and not few."""
+        """Where to stop so that [start, stop) has about so many pinned frames, and not few.
+
+        Args:
+            start: where the range begins, on a pageblock.
+            nr_pins: frames that it should have, about.
+        """
         first = start >> PAGEBLOCK_ORDER
         sums = np.cumsum(self.counts[first : first + _NR_BLOCKS_AHEAD], dtype=np.int64)
         nr_blocks = int(np.searchsorted(sums, nr_pins)) + 1

@@ -140,7 +140,11 @@ class Nodes:
         )
 
     def shard_of_block(self, start: int, stop: int) -> Shard | None:
-        """The shard of a range that lies within one pageblock and is not empty, else None."""
+        """The shard of a range that lies within one pageblock and is not empty, else None.
+
+        Args:
+            start, stop: the range of frames, half open.
+        """
         block = start >> PAGEBLOCK_ORDER
         if start < stop <= block + 1 << PAGEBLOCK_ORDER:
             return self.shards[self.of_block[block]]
@@ -148,6 +152,9 @@ class Nodes:
 
     def require_span(self, start: int, stop: int) -> None:
         """Refuse what is no range of frames.
+
+        Args:
+            start, stop: the range of frames, half open.
 
         Raises:
             PfnError: it runs backwards or leaves the topology.
@@ -182,7 +189,11 @@ class Nodes:
         ]
 
     def spans(self, start: int, stop: int) -> list[tuple[Shard, int, int]]:
-        """The shards of the frames in [start, stop), each with its piece."""
+        """The shards of the frames in [start, stop), each with its piece.
+
+        Args:
+            start, stop: the range of frames, half open.
+        """
         found = []
         for shard in self.shards:
             lo, hi = max(start, shard.radix.span.start), min(stop, shard.radix.span.stop)

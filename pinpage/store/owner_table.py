@@ -163,7 +163,12 @@ class OwnerTable:
         return self._in_flight.setdefault(key, threading.RLock()) if held is None else held
 
     def fault(self, owner: PinOwner, why: str) -> None:
-        """Mark a registered owner faulty; the first reason stays.  One that left is past caring."""
+        """Mark a registered owner faulty; the first reason stays.  One that left is past caring.
+
+        Args:
+            owner: whom.
+            why: in words; shown by `why_faulty`.
+        """
         number = self.number_of.get(id(owner))
         if number is not None:
             self._faults.setdefault(number, why)

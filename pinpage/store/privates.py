@@ -222,7 +222,11 @@ class Seen:
     def privates_of(
         self, tags: NDArray[np.int32], values: NDArray[np.int64]
     ) -> NDArray[np.int64] | list[Any]:
-        """The privates of records: int64[n] where all are ints, else a list."""
+        """The privates of records: int64[n] where all are ints, else a list.
+
+        Args:
+            tags, values: of the records, shape (n,) each.
+        """
         rows = np.flatnonzero(_is_object(tags)).tolist()
         if not rows:
             return values

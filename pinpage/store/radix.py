@@ -72,7 +72,12 @@ class Radix:
         return [first, *self.extras.get(pfn, ())]
 
     def add(self, pfn: int, tag: int, value: int) -> bool:
-        """Add one pin; False when the frame has exactly this one already."""
+        """Add one pin; False when the frame has exactly this one already.
+
+        Args:
+            pfn: the frame.
+            tag, value: the pin.
+        """
         if not self.blocks.put(pfn, tag, value):
             if (tag, value) in self.records_of(pfn):
                 return False
@@ -81,7 +86,12 @@ class Radix:
         return True
 
     def discard(self, pfn: int, tag: int, value: int) -> bool:
-        """Remove one pin; False when the frame does not have it."""
+        """Remove one pin; False when the frame does not have it.
+
+        Args:
+            pfn: the frame.
+            tag, value: the pin.
+        """
         if self.extras and pfn in self.extras:
             return self._discard_among(pfn, (tag, value))
         return self.blocks.discard(pfn, tag, value)
@@ -156,14 +166,22 @@ class Radix:
         return nr_extras
 
     def extras_in(self, start: int, stop: int) -> PinRows:
-        """The pins of the frames of [start, stop) beyond the first of each, ascending."""
+        """The pins of the frames of [start, stop) beyond the first of each, ascending.
+
+        Args:
+            start, stop: the range of frames, half open.
+        """
         if not self.extras:
             return PinRows.of([])
         frames = self.extras.irange(start, stop - 1)
         return PinRows.of((pfn, *record) for pfn in frames for record in self.extras[pfn])
 
     def pins_in(self, start: int, stop: int) -> PinRows:
-        """All pins of [start, stop), ascending; those of a frame in order of arrival."""
+        """All pins of [start, stop), ascending; those of a frame in order of arrival.
+
+        Args:
+            start, stop: the range of frames, half open.
+        """
         firsts, extras = self.blocks.first_pins(start, stop), self.extras_in(start, stop)
         if not len(extras):
             return firsts

@@ -68,11 +68,20 @@ class Reads:
         return pins
 
     def pins_in(self, shard: Shard, pfn: int) -> list[Pin]:
-        """`as_pins` of all records of a frame; inside the section of its shard."""
+        """`as_pins` of all records of a frame; inside the section of its shard.
+
+        Args:
+            shard: of the frame.
+            pfn: the frame.
+        """
         return self.as_pins(pfn, shard.records_of(pfn))
 
     def mask(self, start: int, stop: int) -> Mask:
-        """Which frames of [start, stop) are pinned; a fresh array, shape (stop - start,)."""
+        """Which frames of [start, stop) are pinned; a fresh array, shape (stop - start,).
+
+        Args:
+            start, stop: the range of frames, half open.
+        """
         mask = np.zeros(stop - start, dtype=np.bool_)
         for shard, lo, hi in self._nodes.spans(start, stop):
             self._nodes.run([shard], _fill, shard, lo, hi, mask[lo - start : hi - start])
@@ -101,13 +110,21 @@ class Reads:
             yield self.in_range(first, start, see)
 
     def with_privates(self, start: int, stop: int) -> tuple[PinRows, NDArray[np.int64] | list[Any]]:
-        """`in_range`, and the private of each pin."""
+        """`in_range`, and the private of each pin.
+
+        Args:
+            start, stop: the range of frames, half open.
+        """
         seen = Seen(self._privates)
         pins = self.in_range(start, stop, seen)
         return pins, seen.privates_of(pins.tags, pins.values)
 
     def each(self, start: int, stop: int) -> Iterator[Pin]:
-        """All pins of [start, stop), one by one, without a lock while the caller works."""
+        """All pins of [start, stop), one by one, without a lock while the caller works.
+
+        Args:
+            start, stop: the range of frames, half open.
+        """
         seen = Seen(self._privates)
         for pins in self.in_chunks(start, stop, seen):
             ids, privates = (pins.tags >> 1).tolist(), seen.privates_of(pins.tags, pins.values)
@@ -135,7 +152,11 @@ class Reads:
         return both[:, 0], both[:, 1], counts
 
     def next_pinned(self, start: int, stop: int) -> int | None:
-        """The first pinned frame of [start, stop), or None."""
+        """The first pinned frame of [start, stop), or None.
+
+        Args:
+            start, stop: the range of frames, half open.
+        """
         for shard, lo, hi in self._nodes.spans(start, stop):
             found = self._nodes.run([shard], _next_in, shard, lo, hi)
             if found is not None:

@@ -323,7 +323,12 @@ class Shard:
             self.change = None
 
     def discard(self, pfn: int, tag: int, value: int) -> bool:
-        """Remove one pin, in the batch or stored; False when there is none such."""
+        """Remove one pin, in the batch or stored; False when there is none such.
+
+        Args:
+            pfn: the frame.
+            tag, value: the pin.
+        """
         self._store_from_batch(pfn)
         records = self.radix.records_of(pfn)
         if (tag, value) not in records:

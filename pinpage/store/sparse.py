@@ -157,7 +157,12 @@ class SparseTable:
         return key & _TAG_MASK, words[at + 1]
 
     def put(self, pfn: int, tag: int, value: int) -> bool:
-        """Store a record; False (and nothing stored) when the frame has one."""
+        """Store a record; False (and nothing stored) when the frame has one.
+
+        Args:
+            pfn: the frame.
+            tag, value: the pin.
+        """
         words, by_block, mask = self.view
         at, free = (by_block[pfn >> 9] ^ _AT_OFFSET[pfn & 511]) & mask, -1
         while (key := words[at]) != -1:
@@ -179,13 +184,23 @@ class SparseTable:
         return True
 
     def replace(self, pfn: int, tag: int, value: int) -> None:
-        """Write another record over that of a frame which has one."""
+        """Write another record over that of a frame which has one.
+
+        Args:
+            pfn: the frame.
+            tag, value: the pin.
+        """
         at, words = self.find(pfn), self._words
         words[at] = pfn << NR_TAG_BITS | tag
         words[at + 1] = value
 
     def discard(self, pfn: int, tag: int, value: int) -> bool:
-        """Drop the frame's record; False (and nothing dropped) when it is another or none."""
+        """Drop the frame's record; False (and nothing dropped) when it is another or none.
+
+        Args:
+            pfn: the frame.
+            tag, value: the pin.
+        """
         at = self.find(pfn)
         words, _, mask = self.view
         if at < 0 or words[at] & _TAG_MASK != tag or words[at + 1] != value:

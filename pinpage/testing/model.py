@@ -37,7 +37,12 @@ class ModelRegistry:
         self.owners.append(owner)
 
     def unregister(self, owner: PinOwner, *, force: bool = False) -> None:
-        """From now on it may not."""
+        """From now on it may not.
+
+        Args:
+            owner: a registered one.
+            force: drop its pins.
+        """
         self._require(owner)
         if any(pin.owner is owner for pin in self.held) and not force:
             raise PinpageError("still has pins")
@@ -52,7 +57,12 @@ class ModelRegistry:
             raise OwnerError("not registered")
 
     def pin_many(self, pfns: Sequence[int], owner: PinOwner, privates: Sequence[Any]) -> Verdict:
-        """All, or none."""
+        """All, or none.
+
+        Args:
+            pfns, privates: one row each.
+            owner: whose.
+        """
         self._require(owner, pfns)
         if self.moving.intersection(pfns):
             return Verdict.AGAIN
@@ -63,7 +73,12 @@ class ModelRegistry:
         return Verdict.YES
 
     def unpin_many(self, pfns: Sequence[int], owner: PinOwner, privates: Sequence[Any]) -> None:
-        """All, or none."""
+        """All, or none.
+
+        Args:
+            pfns, privates: one row each.
+            owner: whose.
+        """
         self._require(owner, pfns)
         unwanted = [Pin(pfn, owner, private) for pfn, private in zip(pfns, privates, strict=True)]
         if len(set(unwanted)) < len(unwanted) or not set(unwanted) <= set(self.held):
@@ -89,7 +104,11 @@ class ModelRegistry:
         self.moving.difference_update(pfns)
 
     def rekey_many(self, sources: Sequence[int], targets: Sequence[int]) -> None:
-        """The pins of each source belong to its target; two that are the same become one."""
+        """The pins of each source belong to its target; two that are the same become one.
+
+        Args:
+            sources, targets: frames, parallel.
+        """
         for source, target in zip(sources, targets, strict=True):
             for pin in [pin for pin in self.held if pin.pfn == source]:
                 self.held.remove(pin)

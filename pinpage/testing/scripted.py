@@ -102,14 +102,25 @@ class ScriptedOwner(PinOwner):
     # Its life apart from moves.
 
     def keep(self, private: Any, contents: int = 0, pfn: int | None = None) -> int:
-        """Allocate a page, pin it, remember it; returns the pfn."""
+        """Allocate a page, pin it, remember it; returns the pfn.
+
+        Args:
+            private: its name for the page.
+            contents: of the page.
+            pfn: which frame; None: the lowest free one.
+        """
         where = self._world.alloc_page(contents, pfn)
         self.place[private] = where
         self._registry.pin(where, self, private)
         return where
 
     def share(self, private: Any, pfn: int) -> int:
-        """Take a reference of a page in use and pin it as well; returns the pfn."""
+        """Take a reference of a page in use and pin it as well; returns the pfn.
+
+        Args:
+            private: its name for the page.
+            pfn: a frame in use.
+        """
         require(self._world.get_page(pfn), "W4 shared while nobody may take a reference", pfn=pfn)
         self.place[private] = pfn
         self._registry.pin(pfn, self, private)
@@ -132,7 +143,12 @@ class ScriptedOwner(PinOwner):
         self._world.put_page(self.place.pop(private))
 
     def write(self, private: Any, contents: int) -> None:
-        """Store to the page, as its user would."""
+        """Store to the page, as its user would.
+
+        Args:
+            private: its name for the page.
+            contents: what the page holds then.
+        """
         require(private not in self.quiet, "K3 written while quiet", private=private)
         self._world.write(self.place[private], contents)
 
@@ -143,7 +159,10 @@ class ScriptedOwner(PinOwner):
     # The contract.
 
     def isolate(self, pin: Pin, mode: Mode) -> Verdict:
-        """As scripted."""
+        """As scripted.
+
+        Arguments as for `pinpage.owner.PinOwner.isolate`.
+        """
         entry = self._next("isolate", pin)
         require(pin.private not in self.quiet, "K3 isolated twice", private=pin.private)
         if entry == "yes" and pin.private in self.place:
@@ -151,7 +170,10 @@ class ScriptedOwner(PinOwner):
         return _VERDICTS[entry]
 
     def migrate(self, pin: Pin, target: int) -> None:
-        """As scripted; a liar stays where it was and keeps a reference."""
+        """As scripted; a liar stays where it was and keeps a reference.
+
+        Arguments as for `pinpage.owner.PinOwner.migrate`.
+        """
         entry = self._next("migrate", pin)
         if pin.private not in self.place:
             return  # let go by the script, from inside this very call
@@ -171,7 +193,10 @@ class ScriptedOwner(PinOwner):
         self.quiet.discard(pin.private)
 
     def release(self, pin: Pin, mode: Mode) -> Verdict:
-        """As scripted; yes lets go of the page."""
+        """As scripted; yes lets go of the page.
+
+        Arguments as for `pinpage.owner.PinOwner.release`.
+        """
         entry = self._next("release", pin)
         if entry == "yes" and pin.private in self.place:
             self.let_go(pin.private)

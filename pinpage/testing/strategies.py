@@ -16,7 +16,12 @@ __all__ = ["frame_layouts", "pfn_columns", "refusals"]
 
 
 def pfn_columns(nr_frames: int, *, max_size: int | None = None) -> st.SearchStrategy[list[int]]:
-    """Distinct pfns below `nr_frames`, in any order."""
+    """Distinct pfns below `nr_frames`, in any order.
+
+    Args:
+        nr_frames: of the machine.
+        max_size: of a column.
+    """
     return st.lists(st.integers(0, nr_frames - 1), unique=True, max_size=max_size)
 
 
@@ -25,6 +30,10 @@ def frame_layouts(nr_pages: int, nr_owners: int) -> st.SearchStrategy[list[dict[
 
     Each frame is a dict: `pinners` (owner numbers, ascending), `is_mapped` (page tables hold
     it too) and `has_stranger` (a reference that nobody accounts for).
+
+    Args:
+        nr_pages: frames at most.
+        nr_owners: owners at most.
     """
     frame = st.fixed_dictionaries(
         {
@@ -37,6 +46,10 @@ def frame_layouts(nr_pages: int, nr_owners: int) -> st.SearchStrategy[list[dict[
 
 
 def refusals(nr_pages: int, nr_owners: int) -> st.SearchStrategy[dict[tuple[int, int], str]]:
-    """(page, owner number) -> "again" or "busy", for a few of them."""
+    """(page, owner number) -> "again" or "busy", for a few of them.
+
+    Args:
+        nr_pages, nr_owners: as for `frame_layouts`.
+    """
     asked = st.tuples(st.integers(0, nr_pages - 1), st.integers(0, nr_owners - 1))
     return st.dictionaries(asked, st.sampled_from(["again", "busy"]), max_size=4)

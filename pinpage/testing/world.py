@@ -75,7 +75,12 @@ class World:
     # What owners and tests do with frames.
 
     def alloc_page(self, contents: int = 0, pfn: int | None = None) -> int:
-        """A free frame (the lowest, or `pfn`), with one reference; -1 when there is none."""
+        """A free frame (the lowest, or `pfn`), with one reference; -1 when there is none.
+
+        Args:
+            contents: of the page.
+            pfn: which frame; None: the lowest free one.
+        """
         if pfn is None:
             if FrameIs.FREE not in self.state:
                 return -1
@@ -124,7 +129,12 @@ class World:
         self.put_page(pfn)
 
     def write(self, pfn: int, contents: int) -> None:
-        """Store to a frame in use, or to a target that stands for its source already."""
+        """Store to a frame in use, or to a target that stands for its source already.
+
+        Args:
+            pfn: the frame.
+            contents: what it holds then.
+        """
         live = self.state[pfn] is FrameIs.USED or pfn in self.in_flight
         require(live, "W1 a write to a frame that is not in use", pfn=pfn)
         self.contents[pfn] = contents
@@ -169,7 +179,10 @@ class World:
         return _mask(self.refcount[pfn] == 1 for pfn in pfns.tolist())
 
     def freeze(self, pfns: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
-        """Freeze those that are exactly accounted for."""
+        """Freeze those that are exactly accounted for.
+
+        Arguments as for `pinpage.move.steps.Memory.freeze`.
+        """
         self._require_taken(pfns)
         exact = self.still_frozen(pfns, pin_refs)
         frozen = dict(self.frozen)
@@ -180,7 +193,10 @@ class World:
         return exact
 
     def still_frozen(self, pfns: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
-        """Those whose references are mover + home + pins."""
+        """Those whose references are mover + home + pins.
+
+        Arguments as for `pinpage.move.steps.Memory.still_frozen`.
+        """
         pairs = zip(pfns.tolist(), pin_refs.tolist(), strict=True)
         return _mask(self.refcount[pfn] == 1 + self.home[pfn] + refs for pfn, refs in pairs)
 
@@ -196,7 +212,10 @@ class World:
         self.frozen, self.in_flight = frozen, in_flight
 
     def copy(self, sources: Pfns, targets: Pfns) -> None:
-        """Contents; forth while frozen, or back when a move is undone."""
+        """Contents; forth while frozen, or back when a move is undone.
+
+        Arguments as for `pinpage.move.steps.Memory.copy`.
+        """
         in_flight, contents = dict(self.in_flight), list(self.contents)
         for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
             if in_flight.get(source) != target:
@@ -212,7 +231,10 @@ class World:
         self.in_flight, self.contents, self.nr_copies = in_flight, contents, nr_copies
 
     def rekey(self, sources: Pfns, targets: Pfns) -> Mask:
-        """The frozen references, and the home, are the target's."""
+        """The frozen references, and the home, are the target's.
+
+        Arguments as for `pinpage.move.steps.Memory.rekey`.
+        """
         done = _mask(self.frozen[pfn] > 1 for pfn in sources.tolist())
         in_flight, frozen, taken = dict(self.in_flight), dict(self.frozen), set(self.taken)
         state, refcount, home = list(self.state), list(self.refcount), list(self.home)
@@ -230,7 +252,10 @@ class World:
         return done
 
     def hand_over(self, sources: Pfns, targets: Pfns, pin_refs: NDArray[np.int64]) -> Mask:
-        """References that go with the target's name."""
+        """References that go with the target's name.
+
+        Arguments as for `pinpage.move.steps.Memory.hand_over`.
+        """
         owed = self.references(sources) - 1 - pin_refs
         done: Mask = owed > 0
         in_flight, frozen = dict(self.in_flight), dict(self.frozen)

@@ -1,6 +1,6 @@
 """The rules that take the whole project; each has a planted violation."""
 
-from tests.arch import classes, counts, imports, names, surface, tidy, words
+from tests.arch import classes, counts, imports, names, parameters, surface, tidy, words
 
 __all__ = ["RULES"]
 
@@ -23,6 +23,7 @@ RULES = [
     counts.references_have_one_place,
     names.public_classes_have_names_of_their_own,
     names.errors_name_no_options,
+    parameters.parameters_are_explained,
     tidy.files_are_short,
     tidy.functions_are_short,
     words.private_words_stay_out,

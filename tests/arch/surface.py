@@ -12,6 +12,7 @@ __all__ = [
     "facade_is_for_others",
     "facade_matches_the_document",
     "inits_hold_a_docstring_only",
+    "public_definitions",
 ]
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -42,7 +43,7 @@ def everything_public_is_documented(project: Project) -> Iterator[str]:
     for module in project.modules.values():
         if not ast.get_docstring(module.tree):
             yield f"{project.where(module)}: no docstring"
-        for owner, node in _public_definitions(module.tree, ""):
+        for owner, node in public_definitions(module.tree, ""):
             if not ast.get_docstring(node):
                 yield f"{project.where(module, node.lineno)}: {owner}{node.name} has no docstring"
 
@@ -121,7 +122,7 @@ def _bound(target: ast.expr) -> list[str]:
     return [name for part in parts for name in _bound(part)]
 
 
-def _public_definitions(
+def public_definitions(
     node: ast.AST, owner: str
 ) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Public classes and functions, and the public methods of public classes."""
@@ -132,7 +133,7 @@ def _public_definitions(
             continue
         yield owner, child
         if isinstance(child, ast.ClassDef):
-            yield from _public_definitions(child, f"{owner}{child.name}.")
+            yield from public_definitions(child, f"{owner}{child.name}.")
 
 
 def _decorator(node: ast.expr) -> str:

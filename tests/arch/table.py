@@ -13,6 +13,8 @@ __all__ = [
     "INSIDE_LOOKS",
     "KNOWS_OPTIONS",
     "LAZY_OWN_IMPORTS",
+    "LEAST_SHARE_EXPLAINED",
+    "MANY_PARAMETERS",
     "MAY_COUNT",
     "MAY_IMPORT",
     "MM_LAYERS",
@@ -28,7 +30,6 @@ __all__ = [
     "SHOWN_TWICE",
     "TEST_KIT",
     "TEST_TOOLS",
-    "WORDS_STILL_THERE",
 ]
 
 MAY_IMPORT = {
@@ -116,12 +117,16 @@ SHARED_CLASS_NAMES = {"Blocks", "Move"}
 tree and of a zram disk, `Move` of a batch and of a random plan."""
 FACADE = "pinpage"
 """The one module that shows names which others define."""
-SHOWN_TWICE = {"pinpage.migrate", "pinpage.testing.conformance.check"}
+SHOWN_TWICE: set[str] = set()
 """Modules that show names which others define: being mended, and no new one joins them."""
 HALVES = {
     "pinpage.testing.conformance.books.Books": "being mended",
 }
 """A base class of one heir that is never used by itself -> why it may be."""
+
+MANY_PARAMETERS = 2
+LEAST_SHARE_EXPLAINED = 0.8
+"""Of a package's public functions with so many parameters, this share explains them."""
 
 MAY_COUNT = {"mm.state.refs", "mm.state.frames"}
 """Who changes counts of references: the one place, and the column it rests on."""
@@ -219,19 +224,3 @@ PRIVATE_WORDS = (
     "foregone",
 )  # fmt: skip
 """What these words meant only their writers knew; say it in the kernel's words or in plain ones."""
-WORDS_STILL_THERE = (
-    "mm/buddy/",
-    "mm/contig/",
-    "mm/hotplug/",
-    "mm/hugetlb/",
-    "mm/planning/",
-    "mm/state/",
-    "owners/aio/",
-    "pinlab/compare/",
-    "pinlab/load/",
-    "pinlab/replay/",
-    "pinlab/report/",
-    "pinlab/requests/",
-    "pinpage/testing/conformance/",
-)
-"""Where words are not clean yet: temporary, and empty when they are."""

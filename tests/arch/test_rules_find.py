@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.arch import classes, counts, imports, names, surface, tidy
+from tests.arch import classes, counts, imports, names, parameters, surface, tidy
 from tests.arch import words as vocabulary
 from tests.arch.rules import RULES
 from tests.kit.project import Project
@@ -231,6 +231,12 @@ PLANTED = [
         "pinlab/report/tables.py",
         "def _f(n):\n    raise ValueError(f'{n} runs: try --jobs 1')",
         "names an option",
+    ),
+    (
+        parameters.parameters_are_explained,
+        "owners/zbud/pool.py",
+        'def store(page, data):\n    """Keep it.\n\n    Args:\n        page: where.\n    """',
+        "store explains no parameter",
     ),
     (tidy.files_are_short, "mm/state/frames.py", "x = 1\n" * 401, "lines"),
     (tidy.functions_are_short, "mm/state/frames.py", lines(62), "_long has 62 lines"),

@@ -7,7 +7,7 @@ import pytest
 
 from pinlab.cli.check import load_factory
 from pinpage.errors import PinpageError
-from pinpage.testing.conformance.check import Promise
+from pinpage.testing.conformance.promises import Promise
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def owners(tmp_path):
     path = tmp_path / "my_owner.py"
     path.write_text(
         "from pinpage.owner import PinOwner, Verdict\n"
-        "from pinpage.testing.conformance.check import PageSubject\n"
+        "from pinpage.testing.conformance.lab import PageSubject\n"
         "class Hasty(PinOwner):\n"
         "    name = 'hasty'\n"
         "    def __init__(self): self.pfn_of = {}\n"

@@ -11,9 +11,11 @@ import threading
 
 import numpy as np
 
-from pinpage.migrate import move_many, release_many
+from pinpage.migrate import move_many
+from pinpage.move.release import release_many
 from pinpage.owner import Mode, PinOwner, Verdict
-from pinpage.testing.conformance.check import PageSubject, Promise
+from pinpage.testing.conformance.lab import PageSubject
+from pinpage.testing.conformance.promises import Promise
 
 __all__ = ["BROKEN", "KEEPERS", "free", "good"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pinpage.owner import Verdict
-from pinpage.testing.conformance.check import Promise
+from pinpage.testing.conformance.promises import Promise
 from tests.conformance.pool import Pool, PoolSubject
 
 __all__ = ["BROKEN_POOLS", "HONEST_POOLS"]

@@ -10,7 +10,7 @@ References of a page: the pool's, and one for each user of the handle.
 import numpy as np
 
 from pinpage.owner import PinOwner, Verdict
-from pinpage.testing.conformance.check import Subject
+from pinpage.testing.conformance.lab import Subject
 
 __all__ = ["Pool", "PoolSubject", "pool"]
 

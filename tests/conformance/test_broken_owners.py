@@ -2,8 +2,9 @@
 
 import pytest
 
-from pinpage.testing.conformance.check import Promise, check
+from pinpage.testing.conformance.check import check
 from pinpage.testing.conformance.plan import Move, User, drill
+from pinpage.testing.conformance.promises import Promise
 from pinpage.testing.conformance.search import Search
 from tests.conformance.broken import BROKEN, KEEPERS, free, good
 from tests.conformance.broken_pools import BROKEN_POOLS, HONEST_POOLS

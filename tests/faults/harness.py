@@ -30,7 +30,7 @@ from mm.compaction.free_search import FreeSearcher
 from mm.compaction.freescan import FreeScanner
 from mm.contig.evacuate import AllocatedTargets
 from mm.hugetlb.hugetlb import BuddySource
-from pinpage.migrate import GivenTargets
+from pinpage.move.steps import GivenTargets
 
 __all__ = ["KINDS", "KINDS_OF_KILL", "Fault"]
 

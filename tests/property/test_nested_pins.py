@@ -15,7 +15,8 @@ from mm.state.frames import FrameState
 from owners.gup.flags import Foll
 from owners.gup.pinner import IgnoresMoves
 from owners.odirect.device import Op, Policy
-from pinpage.migrate import Step, move_steps
+from pinpage.migrate import move_steps
+from pinpage.move.steps import Step
 from pinpage.owner import Mode, Reason
 from tests.kit.owners.gup_world import AnyFree
 from tests.kit.owners.io_world import IoWorld, block_bytes

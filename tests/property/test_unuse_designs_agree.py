@@ -17,7 +17,7 @@ from mm.state.gfp import Gfp
 from owners.compress import compressor
 from owners.zbud.reclaim import ZbudReclaim
 from owners.zswap.zswap import Zswap
-from pinpage.migrate import GivenTargets
+from pinpage.move.steps import GivenTargets
 from pinpage.owner import Mode, Reason
 
 NR_TEXTS = 12

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from mm.compaction.compact_control import CompactControl
 from mm.state.frames import PageFlag
 from mm.state.pageblock import MigrateType
-from pinpage.migrate import GivenTargets
+from pinpage.move.steps import GivenTargets
 from pinpage.testing.world import column
 from tests.kit.mm.machines import SIZE, Drawn
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mm.state.errno import Errno
 from owners.pool.extents import read_objects
-from pinpage.migrate import Step
+from pinpage.move.steps import Step
 from tests.kit.owners.z3_world import Z3World
 
 SIZES = st.sampled_from((1, 64, 200, 700, 1280, 1984, 2048, 2752, 3904, 3905, 4096))

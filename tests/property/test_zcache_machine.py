@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from owners.zcache import CleanKey
-from pinpage.migrate import move_many, release_many
+from pinpage.migrate import move_many
+from pinpage.move.release import release_many
 from pinpage.owner import Mode, Reason
 from tests.kit.owners.z3_world import Targets
 from tests.kit.owners.zcache_world import ZcacheWorld, page

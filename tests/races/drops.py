@@ -13,7 +13,7 @@ from mm.state.gfp import Gfp
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
 from owners.gup.pinner import Pinner
-from pinpage.migrate import GivenTargets
+from pinpage.move.steps import GivenTargets
 from pinpage.owner import Mode, PinOwner, Verdict
 
 __all__ = ["ENDINGS", "Bench", "events_of"]

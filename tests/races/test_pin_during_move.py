@@ -15,7 +15,8 @@ import pytest
 from owners.gup.flags import Foll
 from owners.gup.gup import GupStep
 from owners.gup.pinner import IgnoresMoves
-from pinpage.migrate import Step, move_steps
+from pinpage.migrate import move_steps
+from pinpage.move.steps import Step
 from pinpage.owner import Mode
 from pinpage.testing.explore import Scenario, Until, explore
 from tests.kit import inside

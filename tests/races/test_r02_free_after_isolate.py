@@ -7,7 +7,7 @@ Rule:   a frame that only the mover holds is a success; its target goes back.
 
 import pytest
 
-from pinpage.migrate import Step
+from pinpage.move.steps import Step
 from pinpage.owner import Reason
 from pinpage.testing.explore import explore
 from tests.races.bench import NR_FRAMES, Bench

@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from pinpage.migrate import move_many, release_many
+from pinpage.migrate import move_many
+from pinpage.move.release import release_many
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import explore
 from pinpage.testing.world import WorldTargets, column

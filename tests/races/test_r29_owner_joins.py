@@ -10,7 +10,8 @@ import threading
 
 import numpy as np
 
-from pinpage.migrate import Step, move_steps
+from pinpage.migrate import move_steps
+from pinpage.move.steps import Step
 from pinpage.owner import Mode, Reason, Verdict
 from pinpage.testing.explore import explore
 from pinpage.testing.world import WorldTargets, column

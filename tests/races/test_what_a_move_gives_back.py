@@ -10,7 +10,8 @@ Rule:   the mark goes first, the frame second; a target under another move is no
 import numpy as np
 import pytest
 
-from pinpage.migrate import move_many, release_many
+from pinpage.migrate import move_many
+from pinpage.move.release import release_many
 from pinpage.owner import Mode, Reason, Verdict
 from pinpage.testing.explore import Until, explore
 from pinpage.testing.stepping import by_calls

@@ -12,7 +12,7 @@ from owners.zbud.pool import ZbudPool
 from pinlab.load import mixed
 from pinlab.load.run import LoadRun, make_world
 from pinpage.owner import Mode
-from pinpage.testing.conformance.check import DATA_NR_BYTES
+from pinpage.testing.conformance.lab import DATA_NR_BYTES
 from pinpage.units import Span
 from tests.kit.conformance.machine_lab import MachineLab
 from tests.kit.conformance.subjects import SUBJECTS

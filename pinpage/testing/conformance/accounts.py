@@ -68,7 +68,12 @@ class Accounts:
         self._taken_at = {pin.private: self._taken_at.get(pin.private, now) for pin in pins}
 
     def found(self, number: int, pins: Iterable[Pin]) -> None:
-        """Thing `number` was read from frames with these pins."""
+        """Thing `number` was read from frames with these pins.
+
+        Args:
+            number: of the thing.
+            pins: that its frames have.
+        """
         self._lives_in[number] = [pin.private for pin in pins]
 
     def let_go(self, number: int) -> None:

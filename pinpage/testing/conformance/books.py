@@ -237,6 +237,10 @@ def make_lab(factory: Factory) -> Lab:
 def make_subject(factory: Factory, lab: Lab) -> Subject:
     """What a factory makes of a lab.
 
+    Args:
+        factory: of the kit's user.
+        lab: where the owner lives.
+
     Raises:
         PinpageError: it raises, exits, or makes no subject.
     """

@@ -22,30 +22,13 @@ from pinpage.errors import PinpageError
 from pinpage.testing.conformance.counts import Counts
 from pinpage.testing.conformance.escape import exits_are_raised
 from pinpage.testing.conformance.lab import (
-    DATA_NR_BYTES,
     Factory,
-    Lab,
-    PageSubject,
-    Subject,
-    WorldLab,
 )
 from pinpage.testing.conformance.promises import Finding, Promise
 from pinpage.testing.conformance.run import Session
 from pinpage.testing.conformance.search import Search
 
-__all__ = [
-    "DATA_NR_BYTES",
-    "Counts",
-    "Factory",
-    "Finding",
-    "Lab",
-    "PageSubject",
-    "Promise",
-    "Report",
-    "Subject",
-    "WorldLab",
-    "check",
-]
+__all__ = ["Report", "check"]
 
 _DEFAULT_NR_EXAMPLES = 100
 _PATIENCE_S = 30.0

@@ -85,7 +85,12 @@ class Subject(Protocol):
         """What is kept under `key`, at least its first 8 bytes."""
 
     def write(self, key: Hashable, data: bytes) -> bool:
-        """Keep `data` instead; False for never, too."""
+        """Keep `data` instead; False for never, too.
+
+        Args:
+            key: that `store` gave.
+            data: of DATA_NR_BYTES bytes.
+        """
         return False
 
     def let_go(self, key: Hashable) -> bool:
@@ -140,7 +145,12 @@ class WorldLab:
         return self.snapshot(pfn)[:DATA_NR_BYTES]
 
     def write(self, pfn: int, data: bytes) -> None:
-        """Store 8 bytes."""
+        """Store 8 bytes.
+
+        Args:
+            pfn: a frame in use.
+            data: 8 bytes.
+        """
         self.observer(pfn, "writes")
         self.world.write(pfn, int.from_bytes(data[:DATA_NR_BYTES], "little"))
 
@@ -232,7 +242,12 @@ class PageSubject(Subject):
         return self._lab.read(self._pfn_of[key])
 
     def write(self, key: Hashable, data: bytes) -> bool:
-        """Store through the table."""
+        """Store through the table.
+
+        Args:
+            key: that `store` gave.
+            data: of DATA_NR_BYTES bytes.
+        """
         assert isinstance(key, int)
         if key in self._quiet or key not in self._pfn_of:
             return False

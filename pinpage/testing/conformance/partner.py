@@ -25,21 +25,26 @@ class Partner(PinOwner):
 
     Attributes:
         place: its own table, private -> pfn.
-        lied_about: frames of which it may keep a reference that no pin accounts for.
+        perhaps_kept: frames of which it may keep a reference that no pin accounts for.
     """
 
     def __init__(self, name: str, lab: Lab, run_user: Callable[[User], object]) -> None:
         """Register; `run_user` does what a user does inside a callback."""
         self.name = name
         self.place: dict[int, int] = {}
-        self.lied_about: set[int] = set()
+        self.perhaps_kept: set[int] = set()
         self._lab = lab
         self._run_user = run_user
         self._fault: Fault | None = None
         lab.registry.register(self)
 
     def share(self, pfns: Iterable[int], fault: Fault | None) -> None:
-        """Reference and pin frames in use, and do `fault` once when it is due."""
+        """Reference and pin frames in use, and do `fault` once when it is due.
+
+        Args:
+            pfns: frames in use.
+            fault: what it does once, when asked.
+        """
         self._fault = fault
         for pfn in pfns:
             if self._lab.get(pfn):
@@ -59,7 +64,10 @@ class Partner(PinOwner):
         return sum(at == pfn for at in self.place.values())
 
     def isolate(self, pin: Pin, mode: Mode) -> Verdict:
-        """Yes, or the fault."""
+        """Yes, or the fault.
+
+        Arguments as for `pinpage.owner.PinOwner.isolate`.
+        """
         return {
             "busy": Verdict.BUSY,
             "again": Verdict.AGAIN,
@@ -67,10 +75,13 @@ class Partner(PinOwner):
         }.get(self._due("isolate"), Verdict.YES)
 
     def migrate(self, pin: Pin, target: int) -> None:
-        """Repoint, or the fault."""
+        """Repoint, or the fault.
+
+        Arguments as for `pinpage.owner.PinOwner.migrate`.
+        """
         if self._due("migrate") == "lie":
             self._lab.sneak(pin.pfn)
-            self.lied_about |= {pin.pfn, target}
+            self.perhaps_kept |= {pin.pfn, target}
         self.place[pin.private] = target
 
     def putback(self, pin: Pin) -> None:

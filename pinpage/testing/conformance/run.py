@@ -11,8 +11,9 @@ from typing import TypeAlias, cast
 import numpy as np
 
 from pinpage.errors import InvariantError
-from pinpage.migrate import MoveReport, move_steps
+from pinpage.migrate import move_steps
 from pinpage.move.release import release_steps
+from pinpage.move.report import MoveReport
 from pinpage.move.steps import Reasons, Step
 from pinpage.owner import Mode, Reason
 from pinpage.testing.conformance.accounts import Held
@@ -251,13 +252,18 @@ class Session(Books):
                 break
             self.user(User("tick"))
         if partner is not None:
-            self._excused |= partner.lied_about
+            self._excused |= partner.perhaps_kept
             partner.leave()
         if action.is_undisturbed and reasons is not None:
             self._require_moved(reasons)
 
     def move_steps(self, mode: Mode, nr_targets: int | None = None) -> Steps:
-        """Move every frame that the owner has pinned; yields the steps in words."""
+        """Move every frame that the owner has pinned; yields the steps in words.
+
+        Args:
+            mode: of the move.
+            nr_targets: frames that the move may use; None: any number.
+        """
         pfns = self._pfns()
         self.watch.moving.update(pfns.tolist())
         targets = self.lab.targets(nr_targets)

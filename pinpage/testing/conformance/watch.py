@@ -91,7 +91,12 @@ class Watch:
         self._forbid_moves(lab.memory, "take")
 
     def broke(self, promise: Promise, detail: str) -> None:
-        """Note a broken promise; the first one stays."""
+        """Note a broken promise; the first one stays.
+
+        Args:
+            promise: which.
+            detail: what happened, in words.
+        """
         if self.finding is None:
             self.finding = Finding(promise, detail, tuple(self.log))
 

@@ -19,7 +19,7 @@ from owners.zram.zram import Zram
 from owners.zswap.zswap import Zswap
 from pinpage.errors import ContextError
 from pinpage.owner import Verdict
-from pinpage.testing.conformance.check import DATA_NR_BYTES, Subject
+from pinpage.testing.conformance.lab import DATA_NR_BYTES, Subject
 from tests.kit import inside
 from tests.kit.conformance.machine_lab import MachineLab
 from tests.kit.conformance.subjects_io import Completions, DirectIo, Pinned, RealIo, WholePages

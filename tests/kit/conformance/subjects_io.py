@@ -18,7 +18,7 @@ from owners.odirect.model import DeviceModel
 from owners.odirect.real import RealDevice
 from owners.odirect.simulated import SimulatedDevice
 from pinpage.owner import Verdict
-from pinpage.testing.conformance.check import DATA_NR_BYTES, Subject
+from pinpage.testing.conformance.lab import DATA_NR_BYTES, Subject
 from tests.kit import inside
 
 __all__ = ["Completions", "DirectIo", "Pinned", "RealIo", "WholePages"]

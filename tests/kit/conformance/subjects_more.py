@@ -9,7 +9,7 @@ from owners.slab.cache import Slabs
 from owners.slab.dentry import Dentries
 from owners.slab.xarray import XArrays
 from pinpage.owner import CallbackOwner, Verdict
-from pinpage.testing.conformance.check import DATA_NR_BYTES, Subject
+from pinpage.testing.conformance.lab import DATA_NR_BYTES, Subject
 
 __all__ = ["HugePages", "Locked", "Names", "OneCallback", "Trees"]
 

@@ -18,7 +18,7 @@ from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
 from mm.state.nodes import place_frames, zones_for
 from mm.state.pageblock import Pageblocks
 from owners.opaque import OpaqueOwner
-from pinpage.migrate import MoveReport
+from pinpage.move.report import MoveReport
 from pinpage.owner import Reason
 from pinpage.testing.world import column
 

@@ -8,7 +8,8 @@ from mm.state.frames import Frames, FrameState
 from mm.state.gfp import Gfp
 from mm.state.nodes import Zone, place_frames
 from mm.state.pageblock import Pageblocks
-from pinpage.migrate import move_steps, release_many
+from pinpage.migrate import move_steps
+from pinpage.move.release import release_many
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import Scenario
 from pinpage.testing.world import column

@@ -10,7 +10,8 @@ import random
 import numpy as np
 
 from pinpage.errors import InvariantError, PinpageError
-from pinpage.migrate import move_many, move_steps, release_many
+from pinpage.migrate import move_many, move_steps
+from pinpage.move.release import release_many
 from pinpage.owner import Mode, PinOwner, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.testing.world import FrameIs, World, WorldTargets

@@ -20,7 +20,8 @@ import pinpage.move.undoing
 import pinpage.store.marks
 import pinpage.store.owner_table
 import pinpage.testing.world
-from pinpage.migrate import move_many, move_steps, release_many, release_steps
+from pinpage.migrate import move_many, move_steps
+from pinpage.move.release import release_many, release_steps
 from pinpage.owner import Mode, PinOwner, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.testing.world import FrameIs, World, WorldTargets

@@ -12,7 +12,7 @@ import pytest
 
 from mm.state.frames import FrameState
 from mm.state.gfp import Gfp
-from pinpage.migrate import release_steps
+from pinpage.move.release import release_steps
 from pinpage.owner import CallbackOwner, Mode, PinOwner, Reason, Verdict
 from pinpage.testing.explore import explore
 from pinpage.testing.world import column

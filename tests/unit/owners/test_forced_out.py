@@ -22,7 +22,8 @@ from owners.z3fold.pool import Z3foldPool
 from owners.zbud.pool import ZbudPool
 from owners.zsmalloc.pool import ZsPool
 from pinpage.errors import NotPinnedError, OwnerError, PinpageError
-from pinpage.migrate import Step, move_steps
+from pinpage.migrate import move_steps
+from pinpage.move.steps import Step
 from pinpage.owner import Mode, PinOwner, Reason
 from pinpage.registry import PinRegistry
 from pinpage.testing.world import column

@@ -7,7 +7,7 @@ from mm.machine import Machine
 from mm.state.errno import Errno
 from owners.hugetlb_pages import HugetlbPages
 from pinpage.errors import InvariantError, PinpageError
-from pinpage.migrate import release_many
+from pinpage.move.release import release_many
 from pinpage.owner import Mode, Pin, Reason, Verdict
 
 

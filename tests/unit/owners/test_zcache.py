@@ -5,7 +5,8 @@ import pytest
 
 from mm.state.errno import Errno
 from pinpage.errors import InvariantError, PinpageError
-from pinpage.migrate import move_many, release_many
+from pinpage.migrate import move_many
+from pinpage.move.release import release_many
 from pinpage.owner import Mode, Reason
 from tests.kit.owners.z3_world import Targets, noise
 from tests.kit.owners.zcache_world import PAGE, ZcacheWorld, page

@@ -18,7 +18,8 @@ from owners.zpool import ZPOOLS, make_zpool, zpool_gfp
 from owners.zsmalloc.classes import class_of
 from owners.zswap.zswap import Zswap
 from pinpage.errors import PinpageError
-from pinpage.migrate import Step, move_steps
+from pinpage.migrate import move_steps
+from pinpage.move.steps import Step
 from pinpage.owner import Mode
 from pinpage.testing.world import column
 from tests.kit.mm.machines import small_machine

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from pinpage.errors import PinpageError
-from pinpage.migrate import GivenTargets, Step, move_many, move_steps, release_many
+from pinpage.migrate import move_many, move_steps
+from pinpage.move.release import release_many
+from pinpage.move.steps import GivenTargets, Step
 from pinpage.owner import CallbackOwner, Mode, PinOwner, Reason, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.testing.scripted import ScriptedOwner

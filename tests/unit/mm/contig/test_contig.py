@@ -8,7 +8,7 @@ from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError
-from pinpage.migrate import GivenTargets
+from pinpage.move.steps import GivenTargets
 from pinpage.owner import Reason
 from pinpage.testing.world import column
 from tests.kit.mm.machines import ScriptedDesign

@@ -10,7 +10,7 @@ from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
 from pinpage.errors import InvariantError, PinpageError
-from pinpage.migrate import GivenTargets
+from pinpage.move.steps import GivenTargets
 from pinpage.owner import Mode, Reason
 from pinpage.testing.world import column
 from pinpage.units import Span

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mm.contig.range_walk import RangeWalk, nr_steps
-from pinpage.migrate import GivenTargets
+from pinpage.move.steps import GivenTargets
 from pinpage.owner import Mode
 from pinpage.units import Span
 from tests.kit.mm.ranges import Ranged

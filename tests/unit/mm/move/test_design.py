@@ -5,7 +5,7 @@ import pytest
 
 from mm.move.design import Answer, RegistryDesign, Unmovable
 from owners.opaque import OpaqueOwner
-from pinpage.migrate import GivenTargets
+from pinpage.move.steps import GivenTargets
 from pinpage.owner import CallbackOwner, Mode, PinOwner, Reason
 from pinpage.testing.world import column
 from tests.kit.mm.machines import Drawn

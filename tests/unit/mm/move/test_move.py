@@ -8,7 +8,7 @@ from mm.move.move import NR_MIGRATE_PASSES
 from mm.state.frames import FrameState, PageFlag
 from owners.opaque import OpaqueOwner
 from pinpage.errors import InvariantError
-from pinpage.migrate import GivenTargets
+from pinpage.move.steps import GivenTargets
 from pinpage.owner import Mode, Reason, Verdict
 from pinpage.testing.world import column
 from tests.kit.mm.machines import Drawn, ScriptedDesign

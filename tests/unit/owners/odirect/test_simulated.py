@@ -11,7 +11,8 @@ from owners.odirect.events import Constant
 from owners.odirect.model import DeviceModel
 from owners.odirect.simulated import SimulatedDevice
 from pinpage.errors import InvariantError, PinpageError
-from pinpage.migrate import Step, move_steps
+from pinpage.migrate import move_steps
+from pinpage.move.steps import Step
 from pinpage.owner import Mode, Reason, Verdict
 from tests.kit.owners.gup_world import AnyFree
 from tests.kit.owners.io_world import IoWorld, block_bytes

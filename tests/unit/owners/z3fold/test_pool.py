@@ -9,7 +9,7 @@ from owners.pool.handles import NoObjectError
 from owners.z3fold.layout import FIRST, LAST, MIDDLE, nr_free_chunks
 from owners.z3fold.pool import Z3foldPool
 from pinpage.errors import InvariantError, PinpageError
-from pinpage.migrate import Step
+from pinpage.move.steps import Step
 from pinpage.owner import Mode, Reason
 from pinpage.testing.world import column
 from tests.kit.owners.few_frames import FewFrames

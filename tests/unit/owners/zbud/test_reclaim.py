@@ -9,7 +9,7 @@ from mm.state.frames import FrameState
 from owners.zbud.pool import ZbudOps, ZbudPool
 from owners.zbud.reclaim import ZbudReclaim
 from owners.zswap.zswap import Zswap
-from pinpage.migrate import GivenTargets
+from pinpage.move.steps import GivenTargets
 from pinpage.owner import Mode, Reason
 from pinpage.testing.world import column
 from tests.kit.owners.few_frames import FewFrames

@@ -20,7 +20,8 @@ from owners.zram.table import SlotFlag
 from owners.zram.zram import Zram
 from owners.zsmalloc.classes import huge_class_nr_bytes
 from pinpage.errors import InvariantError, PinpageError
-from pinpage.migrate import Step, move_many, move_steps
+from pinpage.migrate import move_many, move_steps
+from pinpage.move.steps import Step
 from pinpage.owner import Mode, Reason
 from tests.kit.mm.machines import small_machine
 from tests.kit.owners.zs_world import Spare, noise

@@ -10,7 +10,7 @@ from mm.state.errno import Errno
 from owners.pool.wait import read_when_still, write_when_still
 from owners.zsmalloc.mapping import MapMode
 from pinpage.errors import ContextError
-from pinpage.migrate import Step
+from pinpage.move.steps import Step
 from pinpage.owner import Mode, Pin, PinOwner, Reason, Verdict
 from pinpage.testing.world import column
 from tests.kit.owners.zs_world import ZsWorld, noise

@@ -5,8 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from pinpage.migrate import move_many, release_many
+from pinpage.migrate import move_many
 from pinpage.move.pins import PinsOfBatch, PinState
+from pinpage.move.release import release_many
 from pinpage.owner import Mode, PinOwner, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.testing.world import World, WorldTargets, column

@@ -15,16 +15,11 @@ from pinpage.owner import Mode, PinOwner, Verdict
 from pinpage.testing.conformance import check as conformance
 from pinpage.testing.conformance import escape as conformance_escape
 from pinpage.testing.conformance.accounts import Held
-from pinpage.testing.conformance.check import (
-    Finding,
-    PageSubject,
-    Promise,
-    Subject,
-    WorldLab,
-    check,
-)
+from pinpage.testing.conformance.check import check
 from pinpage.testing.conformance.escape import exits_are_raised, is_users
+from pinpage.testing.conformance.lab import PageSubject, Subject, WorldLab
 from pinpage.testing.conformance.plan import FAULTS, Fault, Move, Release, User, drill, simpler
+from pinpage.testing.conformance.promises import Finding, Promise
 from pinpage.testing.conformance.run import Session
 from pinpage.testing.conformance.search import Search, plans
 from pinpage.testing.conformance.watch import BrokenPromiseError
