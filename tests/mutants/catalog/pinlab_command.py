@@ -54,8 +54,8 @@ _PRINTED = [
         "notes-losses-unsaid",
         "bytes lost",
         "pinlab/compare/conclusions.py",
-        "for row in rows if row.bytes_lost]",
-        "for row in rows if row.bytes_lost < 0]",
+        "for row in rows if row.bytes_lost\n",
+        "for row in rows if row.bytes_lost < 0\n",
         f"{_NOTES}::test_lost_bytes_come_first",
     ),
     planted(
