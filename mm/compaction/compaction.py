@@ -8,7 +8,7 @@ contents fill targets that another block could have used.  `mm.planning.execute`
 strategy.
 
 Here is compaction of whole zones (compact_memory, proactive), where every block is looked
-at once; `mm.compaction.for_order` stops as soon as a free block of some order is there.
+at once; `mm.compaction.compact_for_order` stops as soon as a free block of some order is there.
 
 Kernel counterpart: mm/compaction.c.  Difference: one pageblock is one batch (the kernel
 takes 32 frames of it first and drops the lock in between; nothing runs in between here).
@@ -23,8 +23,8 @@ from mm.compaction.compact_control import (
     CompactReport,
     CompactResult,
 )
-from mm.compaction.for_order import OrderScan
-from mm.compaction.freescan import FreeScanner
+from mm.compaction.compact_for_order import OrderScan
+from mm.compaction.free_scanner import FreeScanner
 from mm.compaction.scan_hints import ZoneHints, reset_isolation_suitable
 from mm.move.design import Answer, Design
 from mm.move.move import Mover

@@ -26,8 +26,8 @@ from attrs import define
 
 import pinpage.migrate
 import pinpage.move.release
-from mm.compaction.free_search import FreeSearcher
-from mm.compaction.freescan import FreeScanner
+from mm.compaction.free_scanner import FreeScanner
+from mm.compaction.free_scanner_for_order import FreeSearcher
 from mm.contig.evacuate import AllocatedTargets
 from mm.hugetlb.hugetlb import BuddySource
 from pinpage.move.steps import GivenTargets

@@ -5,8 +5,8 @@ from tests.mutants.mutant import Mutant
 __all__ = ["MUTANTS"]
 
 UNIT = "tests/unit/mm"
-SOURCES, TARGETS = "mm/compaction/migrate_scan.py", "mm/compaction/free_search.py"
-SCAN, T_SCAN = "mm/compaction/for_order.py", f"{UNIT}/compaction/test_for_order.py"
+SOURCES, TARGETS = "mm/compaction/migrate_scan.py", "mm/compaction/free_scanner_for_order.py"
+SCAN, T_SCAN = "mm/compaction/compact_for_order.py", f"{UNIT}/compaction/test_compact_for_order.py"
 HINTS, CONTROL = "mm/compaction/scan_hints.py", "mm/compaction/compact_control.py"
 WHOLE, T_WHOLE = "mm/compaction/compaction.py", f"{UNIT}/compaction/test_compaction.py"
 ALLOC, T_ALLOC = "mm/allocator/page_alloc.py", f"{UNIT}/allocator/test_page_alloc.py"

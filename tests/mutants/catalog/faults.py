@@ -73,7 +73,7 @@ _CONSUMERS = [
      "        except OSError:\n            raise\n        targets.release()\n",
      _point("compact-scan-kill between steps")),
     ("interrupted-order-scan-keeps-its-targets", "no frame stays TAKEN",
-     "mm/compaction/for_order.py",
+     "mm/compaction/compact_for_order.py",
      "        finally:\n            self._targets.release()\n",
      "        except OSError:\n            raise\n        self._targets.release()\n",
      _point("huge2m-scan-kill between steps")),

@@ -215,7 +215,7 @@ MUTANTS: list[Mutant] = [
         f"{UNIT}::test_what_came_back_is_used_after_blocks_as_large",
     ),
     _hp(
-        "compaction-across-overlapping-zones", "zones may overlap", "mm/compaction/freescan.py",
+        "compaction-across-overlapping-zones", "zones may overlap", "mm/compaction/free_scanner.py",
         "        if self._buddy.area.zone_of_block.item(block) != self._zone.index:\n",
         "        if False:\n",
         f"{UNIT}::test_overlapping_zones_are_compacted_each_in_its_own_blocks",

@@ -12,7 +12,7 @@ The captured page is not modelled: nobody else allocates between the merge and t
 from mm.buddy.buddy import Buddy
 from mm.buddy.fallback import FALLBACKS, may_claim
 from mm.compaction.compact_control import CompactControl, CompactReport, CompactResult
-from mm.compaction.free_search import FreeSearcher
+from mm.compaction.free_scanner_for_order import FreeSearcher
 from mm.compaction.migrate_scan import Isolated, MigrateScanner, SearchEffort
 from mm.compaction.scan_hints import ZoneHints
 from mm.move.design import Design

@@ -3,7 +3,7 @@
 import pytest
 
 from mm.compaction.compact_control import CompactControl, CompactReport, CompactResult
-from mm.compaction.free_search import FreeSearcher
+from mm.compaction.free_scanner_for_order import FreeSearcher
 from mm.compaction.migrate_scan import SearchEffort
 from mm.state.pageblock import MigrateType
 from pinpage.owner import Mode, Reason

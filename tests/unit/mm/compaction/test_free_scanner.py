@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm.compaction.freescan import FreeScanner
+from mm.compaction.free_scanner import FreeScanner
 from mm.state.pageblock import MigrateType
 from pinpage.testing.world import column
 from tests.kit.mm.machines import Drawn
