@@ -41,13 +41,21 @@ from pinpage.store.at_once import (
     take_from_column,
 )
 from pinpage.store.blocks import DENSE_ABOVE, SPARSE_BELOW
-from pinpage.store.encoding import as_pfn, as_pfns, objects_of, pins_to_find, pins_to_store
 from pinpage.store.marks import Marks
 from pinpage.store.nodes import Nodes
 from pinpage.store.owner_table import OwnerTable
-from pinpage.store.privates import NONE_NUMBER, Privates, Seen, as_int
+from pinpage.store.privates import (
+    NONE_NUMBER,
+    Privates,
+    Seen,
+    as_int,
+    objects_of,
+    pins_to_find,
+    pins_to_store,
+)
 from pinpage.store.radix import Radix
 from pinpage.store.reads import Reads
+from pinpage.store.rows import as_pfn, as_pfns
 from pinpage.store.shard import Shard, Watcher
 from pinpage.store.writes import Writes
 from pinpage.topology import Topology

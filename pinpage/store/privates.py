@@ -1,4 +1,4 @@
-"""The side table for privates that are not plain 64-bit ints.
+"""Privates as they are stored, and the side table for those that are not plain 64-bit ints.
 
 A pin stores one int64 for its private.  An int is stored as itself.  Anything else is kept
 here once, under a number, for as long as some pin refers to it; one bit of the pin's tag
@@ -11,22 +11,34 @@ instead of a dict by private, so that taking an object out calls neither.
 Owns:    the number of every object private, and how many pins (or pins in the making)
          refer to it.
 Ignores: who the pins belong to and where they live.
-Cost:    two dict operations under its own lock per object private; nothing for ints and None.
+Cost:    two dict operations under its own lock per object private; nothing for ints and None:
+         an array of ints is taken as it is, a list is looked through once.
 Kernel counterpart: none needed, a void pointer is 64 bits.  The xarray has the same split
          between values and pointers, told apart by one low bit.
 """
 
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpage.errors import ContextError, PinpageError, require
+from pinpage.errors import ContextError, InvariantError, PinpageError, require
+from pinpage.store.rows import PinRows
 from pinpage.store.threads import Threads, tell_in_child
+from pinpage.units import Pfns
 
-__all__ = ["NONE_NUMBER", "Privates", "Seen", "as_int"]
+__all__ = [
+    "NONE_NUMBER",
+    "Privates",
+    "Seen",
+    "as_int",
+    "objects_of",
+    "pins_to_find",
+    "pins_to_store",
+]
 
 NONE_NUMBER = 0
 """The number of `None`, by far the commonest object; it is never counted."""
@@ -248,3 +260,93 @@ def _hash_of(private: Any) -> int:
 def _is_object(tags: NDArray[np.int32]) -> NDArray[np.bool_]:
     found: NDArray[np.bool_] = (tags & 1 == 1) & (tags >= 0)
     return found
+
+
+def objects_of(pins: PinRows) -> dict[int, int]:
+    """The object privates of some pins, by number: how many of the pins refer to each."""
+    is_object = (pins.tags & 1 == 1) & (pins.values != NONE_NUMBER)
+    if not np.count_nonzero(is_object):
+        return {}
+    numbers, counts = np.unique(pins.values[is_object], return_counts=True)
+    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+
+def pins_to_store(
+    table: Privates, number: int, pfns: Pfns, privates: Any, held: dict[int, int]
+) -> PinRows:
+    """Pins of one owner as they are stored; object privates get users.
+
+    Args:
+        table: of object privates.
+        number: of the owner.
+        pfns: of the pins.
+        privates: None, one private for all, or one each (an array, list, tuple or range).
+        held: gets the uses of object privates, by number: the caller's to give back when the
+            pins do not come about.
+
+    Raises:
+        PinpageError: the number of privates is wrong, or one is not hashable.
+    """
+    pins = _encode(number, pfns, privates, lambda private, n: table.hold(private, held, n))
+    if pins is None:
+        raise InvariantError("object privates that are held have numbers")
+    return pins
+
+
+def pins_to_find(table: Privates, number: int, pfns: Pfns, privates: Any) -> PinRows | None:
+    """Such pins as they are stored, or None: some object private is in no pin at all.
+
+    Args:
+        table, number, pfns, privates: as for `pins_to_store`.
+
+    Raises:
+        PinpageError: the number of privates is wrong, or one is not hashable.
+    """
+    return _encode(number, pfns, privates, lambda private, _: table.number_of(private))
+
+
+def _encode(
+    number: int, pfns: Pfns, privates: Any, number_of: Callable[[Any, int], int | None]
+) -> PinRows | None:
+    """What is stored; `number_of` numbers an object private of so many pins, None ends it."""
+    count, tag = len(pfns), number << 1
+    if not isinstance(privates, (np.ndarray, list, tuple, range)):
+        value = as_int(privates)
+        if value is None and count:
+            tag, value = tag | 1, number_of(privates, count)
+            if value is None:
+                return None
+        return PinRows(pfns, np.full(count, tag, np.int32), np.full(count, value or 0, np.int64))
+    shape = privates.shape if isinstance(privates, np.ndarray) else (len(privates),)
+    if shape != (count,):
+        raise PinpageError(
+            f"privates: {' x '.join(map(str, shape))} given for {count} frames; "
+            "give one each, or one for all"
+        )
+    column = _int_column(privates)
+    if column is not None:
+        return PinRows(pfns, np.full(count, tag, np.int32), column)
+    rows = []
+    for pfn, private in zip(pfns.tolist(), privates, strict=True):
+        value = as_int(private)
+        at = number_of(private, 1) if value is None else value
+        if at is None:
+            return None
+        rows.append((pfn, tag | (value is None), at))
+    return PinRows.of(rows)
+
+
+def _int_column(privates: NDArray[Any] | Sequence[Any]) -> NDArray[np.int64] | None:
+    """The privates as int64, or None when some is not an int of 64 bits."""
+    if isinstance(privates, np.ndarray):
+        if privates.ndim != 1 or privates.dtype.kind not in "iub":
+            return None
+        if privates.dtype == np.uint64 and privates.max(initial=0) > np.iinfo(np.int64).max:
+            return None
+        return privates.astype(np.int64, copy=False)
+    if isinstance(privates, range) or all(type(private) is int for private in privates):
+        try:
+            return np.array(privates, dtype=np.int64)
+        except OverflowError:
+            return None
+    return None

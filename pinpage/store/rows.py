@@ -1,4 +1,4 @@
-"""Pins as columns, and columns in parts.
+"""Pfns and pins as columns, and columns in parts.
 
 Owns:    nothing; a value and the few things that are done to it.
 Ignores: where pins are kept, and what a tag and a value mean.
@@ -7,15 +7,27 @@ Kernel counterpart: folio batches and sg lists: pages come in groups.
 """
 
 from collections.abc import Iterable
-from typing import Self
+from operator import index
+from typing import Any, Self
 
 import numpy as np
 from attrs import frozen
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from pinpage.errors import PfnError
 from pinpage.units import Mask, Pfns
 
-__all__ = ["NO_PINS", "PinRows", "Record", "as_run", "joined", "pieces", "runs"]
+__all__ = [
+    "NO_PINS",
+    "PinRows",
+    "Record",
+    "as_pfn",
+    "as_pfns",
+    "as_run",
+    "joined",
+    "pieces",
+    "runs",
+]
 
 Record = tuple[int, int]
 """(tag, value) of one pin."""
@@ -96,3 +108,38 @@ def runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
     starts = numbers[np.concatenate(([0], breaks + 1))].tolist()
     stops = numbers[np.concatenate((breaks, [-1]))].tolist()
     return [(start, stop + 1) for start, stop in zip(starts, stops, strict=True)]
+
+
+def as_pfn(pfn: Any) -> int:
+    """A pfn as a plain int.
+
+    Raises:
+        PfnError: no integer; a bool is none.
+    """
+    if isinstance(pfn, (bool, np.bool_)):
+        raise PfnError(f"pfn: want an integer, got {pfn!r}")
+    try:
+        return index(pfn)
+    except TypeError:
+        raise PfnError(f"pfn: want an integer, got {type(pfn).__name__} {pfn!r}") from None
+
+
+def as_pfns(pfns: ArrayLike) -> Pfns:
+    """A column of pfns from whatever the caller gave.
+
+    Raises:
+        PfnError: not integers, or not one-dimensional.
+    """
+    if isinstance(pfns, (list, tuple)) and not {bool, np.bool_}.isdisjoint(map(type, pfns)):
+        raise PfnError("pfns: want one column of integers, got a bool among them")
+    try:
+        column = np.asarray(pfns)
+    except ValueError as error:
+        raise PfnError(f"pfns: want one column of integers, got {error}") from None
+    if column.size == 0:
+        column = column.astype(np.int64)
+    if column.ndim != 1 or column.dtype.kind not in "iu":
+        raise PfnError(
+            f"pfns: want one column of integers, got {column.dtype} of shape {column.shape}"
+        )
+    return column.astype(np.int64, copy=False)

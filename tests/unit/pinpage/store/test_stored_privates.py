@@ -13,9 +13,15 @@ from pinpage import (
     PinRegistry,
     Topology,
 )
-from pinpage.store.encoding import as_pfn, as_pfns, objects_of, pins_to_find, pins_to_store
-from pinpage.store.privates import NONE_NUMBER, Privates, as_int
-from pinpage.store.rows import PinRows
+from pinpage.store.privates import (
+    NONE_NUMBER,
+    Privates,
+    as_int,
+    objects_of,
+    pins_to_find,
+    pins_to_store,
+)
+from pinpage.store.rows import PinRows, as_pfn, as_pfns
 from pinpage.store.threads import Threads
 from tests.kit import inside
 
