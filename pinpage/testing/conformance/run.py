@@ -17,10 +17,10 @@ from pinpage.move.report import MoveReport
 from pinpage.move.steps import Reasons, Step
 from pinpage.owner import Mode, Reason
 from pinpage.testing.conformance.accounts import Held
-from pinpage.testing.conformance.books import NR_PASSES, Books, has_time
 from pinpage.testing.conformance.counts import Counts
 from pinpage.testing.conformance.escape import is_users
 from pinpage.testing.conformance.lab import Factory
+from pinpage.testing.conformance.owner_model import NR_PASSES, OwnerModel, has_time
 from pinpage.testing.conformance.partner import Partner
 from pinpage.testing.conformance.plan import Action, Fault, Move, Plan, User
 from pinpage.testing.conformance.promises import Promise
@@ -63,8 +63,14 @@ class _Ride:
             pass
 
 
-class Session(Books):
-    """Runs plans."""
+class Session:
+    """Runs plans.
+
+    Attributes:
+        model: the owner in its lab, and what it must have.
+        lab, log, watch, kept, accounts: of the model, one step nearer.
+        held_at_first: what the owner held when it was new.
+    """
 
     def __init__(
         self, factory: Factory, counts: Counts | None = None, *, use_batch_forms: bool = True
@@ -74,7 +80,9 @@ class Session(Books):
         Raises:
             PinpageError: the factory gives no subject.
         """
-        super().__init__(factory)
+        self.model = model = OwnerModel(factory, self.user)
+        self.lab, self.log, self.watch = model.lab, model.log, model.watch
+        self.kept, self.accounts = model.kept, model.accounts
         self._counts = counts or Counts()
         self._nr_things = 0
         self._nr_actions = 0
@@ -103,7 +111,7 @@ class Session(Books):
             self._move(action)
         else:
             self._exhaust(self.release_steps(action.mode), action.meanwhile, None)
-        self.at_rest()
+        self.model.at_rest()
 
     def close(self) -> None:
         """Let go of everything; nothing must be left."""
@@ -115,24 +123,24 @@ class Session(Books):
             self.user(User("tick"))
         for number, _ in self.kept.values():
             self.watch.broke(Promise.C16, f"it does not let go of thing {number}")
-        self.at_rest()
+        self.model.at_rest()
         self._let_time_pass()
         self._require_no_strays()
-        self.check_lab()
+        self.model.check_lab()
 
     @property
     def held(self) -> Held:
         """What the owner holds now."""
-        return self.accounts.held(self._pins())
+        return self.accounts.held(self.model.pins())
 
     @property
     def is_excused(self) -> bool:
         """Whether pages were lost by a partner that lied."""
-        return bool(self._excused)
+        return bool(self.model.excused)
 
     def where_lost(self) -> tuple[str, int]:
         """A page that is held, and the line of the log after which nobody wanted it."""
-        return self.accounts.where_lost(self._pins())
+        return self.accounts.where_lost(self.model.pins())
 
     def uses_again(self, nr_per_page: int) -> bool:
         """Whether the pages that are left hold all that they have room for: then none is lost.
@@ -163,7 +171,7 @@ class Session(Books):
     def _let_time_pass(self) -> None:
         """Some free what they were told to only when a worker comes by."""
         before: tuple[Held, list[int]] | None = None
-        while has_time(self._subject):
+        while has_time(self.model.subject):
             held = self.held
             if not held.is_more_than(self.held_at_first) and not self._strays():
                 break
@@ -174,7 +182,9 @@ class Session(Books):
             self.user(User("tick"))
 
     def _strays(self) -> list[int]:
-        return [pfn for pfn in self.accounts.strays(self._pins()) if pfn not in self._excused]
+        return [
+            pfn for pfn in self.accounts.strays(self.model.pins()) if pfn not in self.model.excused
+        ]
 
     def _require_no_strays(self) -> None:
         for pfn in self._strays()[:1]:
@@ -194,13 +204,13 @@ class Session(Books):
         except BaseException as error:
             if is_users(error):
                 raise
-            self._went_wrong(action.does, error)
+            self.model.went_wrong(action.does, error)
         finally:
             self.watch.doing = outer
         self.watch.look_for_writes()
 
     def _user(self, action: User) -> None:
-        subject = self._subject
+        subject = self.model.subject
         if action.does == "tick":
             self.log.append("user   lets time pass")
             subject.tick()
@@ -213,7 +223,7 @@ class Session(Books):
                 got = subject.read(key)
                 self._say_user(f"reads thing {number}", got is not None)
                 if got is not None:
-                    self._compare(number, got, data)
+                    self.model.compare(number, got, data)
             elif action.does == "write":
                 fresh = b"again%03d" % (number % 1000)
                 done = subject.write(key, fresh)
@@ -230,19 +240,19 @@ class Session(Books):
     def _hold(self) -> None:
         number = self._nr_things
         data = b"thing%03d" % (number % 1000)
-        key = self._subject.hold(data)
+        key = self.model.subject.hold(data)
         self._say_user(f"gives it thing {number} to keep", key is not None)
         if key is None:
             return
         self._nr_things += 1
         self.kept[key] = number, data
-        if not self._pins():
+        if not self.model.pins():
             self.watch.broke(Promise.C14, f"it keeps thing {number} and has not pinned any frame")
 
     def _move(self, action: Move) -> None:
         partner = self._partner(action.fault)
         if partner is not None:
-            partner.share(self._pfns().tolist(), action.fault)
+            partner.share(self.model.pfns().tolist(), action.fault)
             self.log.append(f"other  shares the frames, registered {self._side(action.fault)}")
         for _ in range(NR_PASSES):
             reasons = self._exhaust(
@@ -252,7 +262,7 @@ class Session(Books):
                 break
             self.user(User("tick"))
         if partner is not None:
-            self._excused |= partner.perhaps_kept
+            self.model.excused |= partner.perhaps_kept
             partner.leave()
         if action.is_undisturbed and reasons is not None:
             self._require_moved(reasons)
@@ -264,7 +274,7 @@ class Session(Books):
             mode: of the move.
             nr_targets: frames that the move may use; None: any number.
         """
-        pfns = self._pfns()
+        pfns = self.model.pfns()
         self.watch.moving.update(pfns.tolist())
         targets = self.lab.targets(nr_targets)
         steps = move_steps(self.lab.registry, self.lab.memory, pfns, targets, mode)
@@ -272,8 +282,8 @@ class Session(Books):
 
     def release_steps(self, mode: Mode) -> Steps:
         """Have every frame given up, where the owner can; yields the steps in words."""
-        pfns = self._pfns() if self._owner.can_release else np.empty(0, dtype=np.int64)
-        self._lost_to_release |= bool(len(pfns))
+        pfns = self.model.pfns() if self.model.owner.can_release else np.empty(0, dtype=np.int64)
+        self.model.lost_to_release |= bool(len(pfns))
         self.watch.moving.update(pfns.tolist())
         return (
             yield from self._steps(
@@ -295,7 +305,7 @@ class Session(Books):
                     self.watch.end_of_move(pfns.tolist())
                 yield str(step)
         except InvariantError as error:
-            self._went_wrong("the move", error)
+            self.model.went_wrong("the move", error)
             raise
         finally:
             self._rides.remove(ride)
@@ -308,8 +318,8 @@ class Session(Books):
         told = [f"pfn {p:#x} {Reason(r).name}" for p, r in zip(pfns, reasons, strict=True)]
         self.log.append(f"vm     done: {', '.join(told) or 'nothing to do'}")
         if nr_actions == self._nr_actions:
-            self._blame(pfns, reasons)
-        self._require_not_faulty()
+            self.model.blame(pfns, reasons)
+        self.model.require_not_faulty()
         return reasons
 
     def _finish_moves(self) -> bool:
@@ -346,7 +356,7 @@ class Session(Books):
 
     def _require_moved(self, reasons: Reasons) -> None:
         """Left alone, a movable owner's frames move."""
-        if not self._owner.can_migrate or not len(reasons):
+        if not self.model.owner.can_migrate or not len(reasons):
             return
         if (reasons == Reason.NO_TARGET).all():  # the lab is full: not the owner's answer
             return
@@ -362,10 +372,12 @@ class Session(Books):
         if fault is None:
             return None
         if fault.side == "before":
-            usable = [p for p in self._before if not self.lab.registry.is_faulty(p)]
+            usable = [p for p in self.model.partners_before if not self.lab.registry.is_faulty(p)]
             return usable[0] if usable else None
-        self._after.append(Partner(f"guest {len(self._after)}", self.lab, self.user))
-        return self._after[-1]
+        self.model.partners_after.append(
+            Partner(f"guest {len(self.model.partners_after)}", self.lab, self.user)
+        )
+        return self.model.partners_after[-1]
 
     def _side(self, fault: Fault | None) -> str:
         return f"{fault.side} the owner; {fault}" if fault is not None else ""

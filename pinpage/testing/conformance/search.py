@@ -18,10 +18,10 @@ from random import Random
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
 from pinpage.testing.conformance.accounts import Held
-from pinpage.testing.conformance.books import has_time, make_lab, make_subject
 from pinpage.testing.conformance.counts import Counts
 from pinpage.testing.conformance.escape import is_users, what_it_says
 from pinpage.testing.conformance.lab import Factory
+from pinpage.testing.conformance.owner_model import has_time, make_lab, make_subject
 from pinpage.testing.conformance.plan import (
     FAULTS,
     Action,
@@ -241,7 +241,7 @@ class Search:
         """Whether the pages that the last run has left are more and more if it is repeated."""
         session = self.session
         assert session is not None
-        self._most_per_page = max(self._most_per_page, session.most_per_page)
+        self._most_per_page = max(self._most_per_page, session.model.most_per_page)
         if session.is_excused or not session.held.is_more_than(session.held_at_first):
             return None
         what, line = session.where_lost()
@@ -316,7 +316,7 @@ def _users(session: Session, actions: list[User]) -> Actor:
 
 
 def _finish(session: Session) -> None:
-    session.at_rest()
+    session.model.at_rest()
     session.close()
 
 

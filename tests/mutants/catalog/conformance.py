@@ -5,7 +5,7 @@ from tests.mutants.mutant import Mutant, planted
 __all__ = ["MUTANTS"]
 
 WATCH = "pinpage/testing/conformance/watch.py"
-BOOKS = "pinpage/testing/conformance/books.py"
+OWNER_MODEL = "pinpage/testing/conformance/owner_model.py"
 RUN = "pinpage/testing/conformance/run.py"
 PLAN = "pinpage/testing/conformance/plan.py"
 SEARCH = "pinpage/testing/conformance/search.py"
@@ -72,7 +72,7 @@ MUTANTS = [
     Mutant(
         "kit-accepts-what-nobody-can-read",
         "C4",
-        BOOKS,
+        OWNER_MODEL,
         '                watch.broke(self._promise(), f"nobody gets at thing {number} any more")',
         "                pass",
         _caught_by("forgetful"),
@@ -80,7 +80,7 @@ MUTANTS = [
     Mutant(
         "kit-does-not-count-references",
         "C6",
-        BOOKS,
+        OWNER_MODEL,
         "                if left != wanted:",
         "                if left < 0 * wanted:",
         _caught_by("miscounting"),
@@ -88,9 +88,9 @@ MUTANTS = [
     Mutant(
         "kit-shrugs-at-unaccounted-references",
         "C6",
-        BOOKS,
-        "if reason == Reason.UNACCOUNTED and pfn not in self._excused:",
-        "if reason == Reason.MOVED and pfn in self._excused:",
+        OWNER_MODEL,
+        "if reason == Reason.UNACCOUNTED and pfn not in self.excused:",
+        "if reason == Reason.MOVED and pfn in self.excused:",
         _caught_by("greedy"),
     ),
     Mutant(
@@ -160,7 +160,7 @@ MUTANTS = [
     Mutant(
         "kit-does-not-see-that-the-pin-is-gone",
         "C12",
-        BOOKS,
+        OWNER_MODEL,
         "                if not self.watch.owns(pfn):",
         "                if self.watch.owns(pfn) is None:",
         _caught_by("fleeing"),
@@ -185,8 +185,8 @@ MUTANTS = [
         "kit-does-not-ask-for-pins",
         "C14",
         RUN,
-        "        if not self._pins():",
-        "        if self._pins() is None:",
+        "        if not self.model.pins():",
+        "        if self.model.pins() is None:",
         _caught_by("secret"),
     ),
     Mutant(
@@ -200,7 +200,7 @@ MUTANTS = [
     Mutant(
         "kit-does-not-compare-contents",
         "C16",
-        BOOKS,
+        OWNER_MODEL,
         "        if got[: len(data)] != data:",
         "        if len(got) < len(data):",
         _caught_by("scribbling"),
@@ -216,7 +216,7 @@ MUTANTS = [
     Mutant(
         "kit-blames-the-owner-for-our-bugs",
         "C6",
-        BOOKS,
+        OWNER_MODEL,
         "            if text[:1] in _OURS:",
         '            if text[:1] in "":',
         (f"{UNIT}::test_an_invariant_of_the_move_is_not_blamed_on_the_owner",),
@@ -274,9 +274,9 @@ MUTANTS = [
         "kit-lets-a-user-of-the-owner-leave-the-process",
         "C16",
         RUN,
-        "            self._went_wrong(action.does, error)",
+        "            self.model.went_wrong(action.does, error)",
         "            if isinstance(error, SystemExit):\n                raise\n"
-        "            self._went_wrong(action.does, error)",
+        "            self.model.went_wrong(action.does, error)",
         *_caught_by("leavinguser"),
     ),
     planted(
@@ -330,7 +330,7 @@ MUTANTS = [
     planted(
         "kit-forgets-the-fault-for-what-came-of-it",
         "C18",
-        BOOKS,
+        OWNER_MODEL,
         "        self.watch.require_kept()  # else it is what came of an earlier fault\n",
         "",
         f"{UNIT}::test_what_came_of_an_earlier_fault_is_not_another",

@@ -230,9 +230,9 @@ def test_a_mover_that_comes_second_does_not_end_the_move_of_the_first():
 def test_an_invariant_of_the_move_is_not_blamed_on_the_owner():
     session = session_of(HOLD)
     with pytest.raises(InvariantError, match="M7"):
-        session._went_wrong("the move", InvariantError("M7 ours"))
+        session.model.went_wrong("the move", InvariantError("M7 ours"))
     with pytest.raises(BrokenPromiseError, match="C6"):
-        session._went_wrong("the move", InvariantError("W2 theirs"))
+        session.model.went_wrong("the move", InvariantError("W2 theirs"))
 
 
 # Several pins on one frame.
@@ -433,7 +433,7 @@ def test_what_came_of_an_earlier_fault_is_not_another():
     session = session_of(HOLD)
     session.watch.broke(Promise.C18, "it has allocated")
     with pytest.raises(BrokenPromiseError, match="C18"):
-        session._went_wrong("the move", InvariantError("M7 what came of it"))
+        session.model.went_wrong("the move", InvariantError("M7 what came of it"))
 
 
 # What is left over.

@@ -22,7 +22,7 @@ from pinpage.testing.conformance.promises import Promise
 from pinpage.testing.conformance.watch import Watch
 from pinpage.units import Pfns
 
-__all__ = ["NR_PASSES", "Books", "has_time", "make_lab", "make_subject"]
+__all__ = ["NR_PASSES", "OwnerModel", "has_time", "make_lab", "make_subject"]
 
 _T = TypeVar("_T")
 
@@ -35,8 +35,8 @@ _OURS = "MR"
 """Labels of invariants that no owner can break: those of the move and of the registry."""
 
 
-class Books:
-    """An owner in its lab, and the books on what it must have.
+class OwnerModel:
+    """An owner in its lab, and what it must have.
 
     Attributes:
         lab: the world.
@@ -45,10 +45,18 @@ class Books:
         kept: key -> (number of the thing, data), in order of arrival.
         accounts: what the owner has taken, to be given back.
         most_per_page: things that shared a page, at most.
+        subject, owner: what the factory made.
+        excused: frames that a partner which lied may have kept.
+        lost_to_release: whether things may be gone because their frames were given up.
+        partners_before, partners_after: other owners, registered before this one and after it.
     """
 
-    def __init__(self, factory: Factory) -> None:
+    def __init__(self, factory: Factory, user: Callable[[User], None]) -> None:
         """A fresh lab with the owner in it; other owners before it, as spares.
+
+        Args:
+            factory: makes the owner.
+            user: does what an owner's users do; also from inside another owner's callback.
 
         Raises:
             PinpageError: the factory gives no subject.
@@ -57,21 +65,17 @@ class Books:
         self.log: list[str] = []
         self.kept: dict[Hashable, tuple[int, bytes]] = {}
         self.most_per_page = 1
-        self._lost_to_release = False
-        self._excused: set[int] = set()
+        self.lost_to_release = False
+        self.excused: set[int] = set()
         self._seen: set[int] = set()
         names = [f"spare {n}" for n in range(_NR_SPARE_PARTNERS)]
-        self._before = [Partner(name, self.lab, self.user) for name in names]
-        self._after: list[Partner] = []
-        self._subject = make_subject(factory, self.lab)
-        self._owner = self._subject.owner
-        self.watch = Watch(self.lab, self._owner, self.log)
+        self.partners_before = [Partner(name, self.lab, user) for name in names]
+        self.partners_after: list[Partner] = []
+        self.subject = make_subject(factory, self.lab)
+        self.owner = self.subject.owner
+        self.watch = Watch(self.lab, self.owner, self.log)
         self.watch.nr_other_references = self._nr_partner_references
         self.accounts = Accounts(self.lab, self.log, self._nr_partner_references)
-
-    def user(self, action: User) -> None:
-        """What the owner's users do; also from inside another owner's callback."""
-        raise NotImplementedError
 
     def at_rest(self) -> None:
         """Nobody is under move: everything is readable, and every reference accounted for.
@@ -84,8 +88,8 @@ class Books:
         for key, (number, data) in list(self.kept.items()):
             got = self._read_at_rest(key, number)
             if got is not None:
-                self._compare(number, got, data)
-            elif self._lost_to_release:
+                self.compare(number, got, data)
+            elif self.lost_to_release:
                 del self.kept[key]
             else:
                 watch.broke(self._promise(), f"nobody gets at thing {number} any more")
@@ -100,18 +104,18 @@ class Books:
         try:
             self.lab.check()
         except InvariantError as error:
-            self._went_wrong("the memory", error)
+            self.went_wrong("the memory", error)
 
     def _read_at_rest(self, key: Hashable, number: int) -> bytes | None:
         self.watch.doing = "read"
         self.watch.reached.clear()
         try:
             for _ in range(NR_PASSES):
-                got = self._subject.read(key)
+                got = self.subject.read(key)
                 if got is not None:
                     self.accounts.found(number, self._pins_on(self.watch.reached))
                     return got
-                self._subject.tick()
+                self.subject.tick()
         except BaseException as error:
             if is_users(error):
                 raise
@@ -124,13 +128,13 @@ class Books:
     def _account(self) -> None:
         """Exactly as many references as pins account for, and none without a pin."""
         registry = self.lab.registry
-        pins = self._pins()
+        pins = self.pins()
         self.accounts.rest(pins)
         nr_pages = len({pin.pfn for pin in pins})
         self.most_per_page = max(self.most_per_page, -(-len(self.kept) // max(nr_pages, 1)))
         self._seen.update(pin.pfn for pin in pins)
-        for pfn in sorted(self._seen - self._excused):
-            mine = [pin for pin in registry.pins(pfn) if pin.owner is self._owner]
+        for pfn in sorted(self._seen - self.excused):
+            mine = [pin for pin in registry.pins(pfn) if pin.owner is self.owner]
             others = self._nr_partner_references(pfn)
             left = self.lab.references(pfn) - others
             if mine:
@@ -147,7 +151,7 @@ class Books:
     def _references(self, pins: list[Pin]) -> int:
         column = np.array([pin.pfn for pin in pins], dtype=np.int64)
         try:
-            counts = np.asarray(self._owner.references(column, [pin.private for pin in pins]))
+            counts = np.asarray(self.owner.references(column, [pin.private for pin in pins]))
         except Exception:
             self.watch.require_kept()  # it was noted where it was raised
             raise
@@ -157,10 +161,10 @@ class Books:
             self.watch.require_kept()
         return int(counts.sum())
 
-    def _blame(self, pfns: Pfns, reasons: Reasons) -> None:
+    def blame(self, pfns: Pfns, reasons: Reasons) -> None:
         """References that nobody else can have taken are the owner's."""
         for pfn, reason in zip(pfns.tolist(), reasons.tolist(), strict=True):
-            if reason == Reason.UNACCOUNTED and pfn not in self._excused:
+            if reason == Reason.UNACCOUNTED and pfn not in self.excused:
                 if not self.watch.owns(pfn):
                     self.watch.broke(Promise.C12, f"pfn {pfn:#x}: unpinned, and still referenced")
                 else:
@@ -169,14 +173,21 @@ class Books:
                     )
         self.watch.require_kept()
 
-    def _require_not_faulty(self) -> None:
+    def require_not_faulty(self) -> None:
         """The mover counts references between two steps, where nobody else can."""
         registry = self.lab.registry
-        if registry.is_faulty(self._owner):
-            self.watch.broke(Promise.C6, registry.why_faulty(self._owner) or "")
+        if registry.is_faulty(self.owner):
+            self.watch.broke(Promise.C6, registry.why_faulty(self.owner) or "")
         self.watch.require_kept()
 
-    def _compare(self, number: int, got: bytes, data: bytes) -> None:
+    def compare(self, number: int, got: bytes, data: bytes) -> None:
+        """A thing reads as it was given.
+
+        Args:
+            number: of the thing.
+            got: what was read.
+            data: what was given.
+        """
         if got[: len(data)] != data:
             seen = f"thing {number} reads {got[: len(data)]!r} instead of {data!r}"
             self.watch.broke(self._promise(self.watch.touched), seen)
@@ -191,7 +202,7 @@ class Books:
         by_word = {"putback": Promise.C4, "back": Promise.C13, "migrate": Promise.C2}
         return by_word.get(told, Promise.C16)
 
-    def _went_wrong(self, what: str, error: BaseException) -> None:
+    def went_wrong(self, what: str, error: BaseException) -> None:
         """The memory, or the owner's own code, complains."""
         self.watch.require_kept()  # else it is what came of an earlier fault
         promise = self._promise()
@@ -203,20 +214,24 @@ class Books:
         self.watch.broke(promise, f"{what}: {what_it_says(error)}")
         self.watch.require_kept()
 
-    def _pfns(self) -> Pfns:
-        return np.unique(np.array([pin.pfn for pin in self._pins()], dtype=np.int64))
+    def pfns(self) -> Pfns:
+        """Frames that the owner has pinned, ascending."""
+        return np.unique(np.array([pin.pfn for pin in self.pins()], dtype=np.int64))
 
-    def _pins(self) -> list[Pin]:
+    def pins(self) -> list[Pin]:
+        """Pins of the owner."""
         registry = self.lab.registry
         nr_frames = registry.topology.nr_frames
-        return [pin for pin in registry.iter_pins(0, nr_frames) if pin.owner is self._owner]
+        return [pin for pin in registry.iter_pins(0, nr_frames) if pin.owner is self.owner]
 
     def _pins_on(self, pfns: Iterable[int]) -> list[Pin]:
         pins = self.lab.registry.pins
-        return [pin for pfn in pfns for pin in pins(pfn) if pin.owner is self._owner]
+        return [pin for pfn in pfns for pin in pins(pfn) if pin.owner is self.owner]
 
     def _nr_partner_references(self, pfn: int) -> int:
-        return sum(partner.nr_references(pfn) for partner in (*self._before, *self._after))
+        return sum(
+            partner.nr_references(pfn) for partner in (*self.partners_before, *self.partners_after)
+        )
 
 
 def has_time(subject: Subject) -> bool:
