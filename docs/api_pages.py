@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["examples", "main_pages", "public_names", "readable", "setup"]
+__all__ = ["examples", "main_pages", "public_names", "readable", "setup", "uses"]
 
 ROOT = Path(__file__).resolve().parents[1]
 API = ROOT / "docs" / "api"
@@ -23,6 +23,9 @@ _GOOGLE = re.compile(r"^(Args|Arguments|Attributes|Returns|Raises|Yields|Example
 _LABEL = re.compile(
     r"^((?:Owns|Ignores|Costs?|Context|Prior art|Locks?|Kernel counterparts?|Not modelled)"
     r"(?: \([^)]*\))?): (.*)$"
+)
+_IMPORT = re.compile(
+    rf"^from ((?:{'|'.join(PACKAGES)})[.\w]*) import (\([^)]*\)|[^\n(]+)$", re.MULTILINE
 )
 _CODE = re.compile(r"(``.*?``|`[^`]*`)")
 
@@ -93,6 +96,32 @@ def _toctree(names: list[str] | tuple[str, ...]) -> list[str]:
 def examples() -> dict[str, str]:
     """Dotted name of an object -> the label of its example in docs/reference/names.md."""
     return {name: label for label, name in _TARGET.findall(NAMES.read_text())}
+
+
+@functools.cache
+def uses() -> dict[str, str]:
+    """Dotted name of an object -> where it is used, as markup: a page, or the path of a file.
+
+    Of several places the one that explains most: pages, examples, unit tests, other code.
+    """
+    docs, tests = ROOT / "docs", ROOT / "tests"
+    places = [
+        *sorted(docs.rglob("*.md")),
+        *sorted((docs / "examples").glob("*.py")),
+        *sorted((tests / "unit").rglob("test_*.py")),
+        *sorted(tests.rglob("*.py")),
+        *(path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))),
+    ]
+    found: dict[str, str] = {}
+    for path in places:
+        if path.suffix == ".md":
+            shown = f":doc:`/{path.relative_to(docs).with_suffix('').as_posix()}`"
+        else:
+            shown = f"``{path.relative_to(ROOT).as_posix()}``"
+        for module, names in _IMPORT.findall(path.read_text()):
+            for name in re.findall(r"\w+", names):
+                found.setdefault(f"{module}.{name}", shown)
+    return found
 
 
 def readable(lines: list[str]) -> list[str]:
@@ -173,6 +202,8 @@ def _process(app, what, name, obj, options, lines) -> None:
     lines[:] = readable(lines)
     if label := examples().get(name):
         lines += ["", f"**Example**: :ref:`{name} <{label}>`.", ""]
+    elif what in ("class", "function", "exception") and name in uses():
+        lines += ["", f"**In use**: {uses()[name]}.", ""]
 
 
 def _link_inside(app, name, source) -> None:
