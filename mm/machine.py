@@ -354,6 +354,9 @@ class Machine:
         self._absorbed.add(absorbed)
         compacted.elapsed_ns = self.costs.cost_of(self.counters.since(before))
         self.clock.advance(compacted.elapsed_ns)
+        # After the counting: what it costs to name the holders is no work of the request.
+        holders = self.design.holders(self.frames.nr_frames)
+        compacted.report.count_refusals(holders, self.mover.has_home)
         return compacted
 
     def counted(self) -> Counters:

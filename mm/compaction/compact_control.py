@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 
 from mm.state.nodes import Zone
 from mm.state.pageblock import MigrateType
+from mm.state.reasons import Holders, Refusals
 from pinpage.owner import Mode, Reason
+from pinpage.units import Mask, Pfns
 
 __all__ = [
     "COSTLY_ORDER",
@@ -155,7 +157,13 @@ class CompactPriority(enum.IntEnum):
 
 @define
 class CompactReport:
-    """What compacting did.  Counts are pages unless the name says otherwise."""
+    """What compacting did.  Counts are pages unless the name says otherwise.
+
+    Attributes:
+        refused: attempts that failed, by reason.
+        refusals: frames that stayed, each once and under the reason of its last attempt, by
+            reason and holder; filled in by `count_refusals`, when all is over.
+    """
 
     result: CompactResult = CompactResult.COMPLETE
     pages_scanned_migrate: int = 0
@@ -164,9 +172,17 @@ class CompactReport:
     pages_released: int = 0
     pageblocks_emptied: int = 0
     refused: Counter[Reason] = field(factory=Counter)
+    refusals: Refusals = field(factory=Refusals)
+    _attempts: list[tuple[Pfns, NDArray[np.uint8]]] = field(factory=list, repr=False, eq=False)
 
-    def absorb(self, reasons: NDArray[np.uint8]) -> None:
-        """Count how the attempts on some frames ended (a frame left alone is no attempt)."""
+    def absorb(self, pfns: Pfns, reasons: NDArray[np.uint8]) -> None:
+        """Count how the attempts on some frames ended (a frame left alone is no attempt).
+
+        Args:
+            pfns: int64 (n,).
+            reasons: one `Reason` each.
+        """
+        self._attempts.append((pfns, reasons))
         counts = np.bincount(reasons, minlength=len(Reason))
         self.pages_moved += int(counts[Reason.MOVED] + counts[Reason.FREED])
         self.pages_released += int(counts[Reason.RELEASED])
@@ -174,6 +190,24 @@ class CompactReport:
             reason = Reason(code)
             if not reason.is_success:
                 self.refused[reason] += int(counts[code])
+
+    def count_refusals(self, holders: Holders, has_home: Callable[[Pfns], Mask]) -> None:
+        """Count the frames that stayed, as every other request does.
+
+        Args:
+            holders: as `mm.move.design.Design.holders` gives them.
+            has_home: which frames page tables or the swap cache know.
+        """
+        if not self._attempts:
+            return
+        pfns, reasons = (np.concatenate(parts) for parts in zip(*self._attempts, strict=True))
+        # The last attempt counts: unique takes the first of equal ones, so look backwards.
+        _, rows = np.unique(pfns[::-1], return_index=True)
+        pfns, reasons = pfns[::-1][rows], reasons[::-1][rows]
+        stayed = reasons > Reason.RELEASED
+        pfns, reasons = pfns[stayed], reasons[stayed]
+        self.refusals.add(pfns, reasons, holders, at_home=has_home(pfns))
+        self._attempts.clear()
 
     def add(self, other: "CompactReport") -> None:
         """Add what was done in another zone; the result stays that of the last one."""
@@ -184,3 +218,5 @@ class CompactReport:
         self.pages_released += other.pages_released
         self.pageblocks_emptied += other.pageblocks_emptied
         self.refused.update(other.refused)
+        self.refusals.update(other.refusals)
+        self._attempts += other._attempts

@@ -102,7 +102,7 @@ class OrderScan:
         moved = self._mover.migrate(
             batch.pfns, batch.alone, self._targets, self._design, control.mode
         )
-        self._report.absorb(moved.reasons)
+        self._report.absorb(batch.pfns, moved.reasons)
         if (moved.reasons <= Reason.RELEASED).all():
             return began_at, None
         if (moved.reasons == Reason.NO_TARGET).any() and not self._have_met():

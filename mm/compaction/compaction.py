@@ -151,15 +151,15 @@ class Compaction:
             return
         found = self._mover.classify(used, design, control.mode)
         answers = found.answers
-        report.absorb(found.reasons[answers == Answer.NO])
+        report.absorb(used[answers == Answer.NO], found.reasons[answers == Answer.NO])
         released = used[answers == Answer.RELEASE]
         if len(released):
             # The put-aside list is reclaimed before anything is migrated (patch 4, compaction).
-            report.absorb(design.release(released, control.mode))
+            report.absorb(released, design.release(released, control.mode))
         chosen = np.flatnonzero(answers == Answer.MOVE)
         if len(chosen):
             alone = found.alone[chosen]
             moved = self._mover.migrate(used[chosen], alone, targets, design, control.mode)
-            report.absorb(moved.reasons)
+            report.absorb(used[chosen], moved.reasons)
         else:  # frames put aside do not count as isolated, as in patch 4
             self._pageblocks.skip[block] = True

@@ -231,7 +231,7 @@ class MigrateScanner:
             chosen, self.position = self._chosen_by_runs(found, rescan=rescan)
         else:
             chosen, self.position = self._first_cluster(found, low, stop, rescan=rescan)
-        self._report.absorb(self._left_behind(found))
+        self._report.absorb(*self._left_behind(found))
         self._count_scanned(low)
         self._release(found, chosen)
         self._set_hints(found, chosen, low, stop, rescan=rescan)
@@ -276,11 +276,10 @@ class MigrateScanner:
             start = end
         return _NONE, found.stop
 
-    def _left_behind(self, found: _Stretch) -> NDArray[np.uint8]:
-        """Why frames stay that were passed over in this look."""
-        passed = found.used < self.position
-        reasons: NDArray[np.uint8] = found.reasons[passed & (found.answers == Answer.NO)]
-        return reasons
+    def _left_behind(self, found: _Stretch) -> tuple[Pfns, NDArray[np.uint8]]:
+        """Frames that were passed over in this look and stay, and why."""
+        stay = (found.used < self.position) & (found.answers == Answer.NO)
+        return found.used[stay], found.reasons[stay]
 
     def _count_scanned(self, low: int) -> None:
         """Frames looked at: those not free, and the heads of free blocks."""
@@ -296,7 +295,7 @@ class MigrateScanner:
             return
         if aside.any():
             reasons = self._design.release(found.used[aside], self._control.mode)
-            self._report.absorb(reasons)
+            self._report.absorb(found.used[aside], reasons)
 
     def _set_hints(
         self, found: _Stretch, chosen: Pfns, low: int, stop: int, *, rescan: bool

@@ -91,7 +91,8 @@ class PlannedCompaction:
             found = self._mover.classify(used, design, mode)
             released = found.answers == Answer.RELEASE
             movable[used] = (found.answers == Answer.MOVE) | (released & with_released)
-            report.absorb(found.reasons[found.answers == Answer.NO])
+            no = found.answers == Answer.NO
+            report.absorb(used[no], found.reasons[no])
         owner, names = design.holders(self._frames.nr_frames)
         census = Census.of_frames(
             self._frames,
@@ -151,7 +152,7 @@ class PlannedCompaction:
             for sources, targets in zip(np.split(made.sources, borders), given, strict=True):
                 alone = self._mover.classify(sources, design, mode).alone
                 moved = self._mover.migrate(sources, alone, targets, design, mode)
-                report.absorb(moved.reasons)
+                report.absorb(sources, moved.reasons)
                 refused[sources[moved.reasons > Reason.RELEASED]] = True
         finally:
             unused = np.concatenate([targets.remaining for targets in given])

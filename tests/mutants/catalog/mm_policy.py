@@ -152,7 +152,21 @@ _SCANNERS = [
     ("released-after-moving", "the put-aside list goes first", COMPACTION,
      "        if len(released):\n", "        if not len(released):\n", (T_COMPACTION,)),
     ("refusals-not-counted", "refusals by reason", COMPACTION,
-     "        report.absorb(found.reasons[answers == Answer.NO])\n", "", (T_COMPACTION,)),
+     "        report.absorb(used[answers == Answer.NO], found.reasons[answers == Answer.NO])\n", "",
+     (T_COMPACTION,)),
+    ("refusals-by-the-first-attempt", "a frame counts once, by its last attempt",
+     "mm/compaction/compact_control.py",
+     ("        _, rows = np.unique(pfns[::-1], return_index=True)\n"
+     "        pfns, reasons = pfns[::-1][rows], reasons[::-1][rows]\n"),
+     ("        _, rows = np.unique(pfns, return_index=True)\n"
+     "        pfns, reasons = pfns[rows], reasons[rows]\n"), (T_COMPACTION,)),
+    ("refusals-of-frames-that-went", "a frame counts once, by its last attempt",
+     "mm/compaction/compact_control.py",
+     ("        pfns, reasons = pfns[::-1][rows], reasons[::-1][rows]\n"
+     "        stayed = reasons > Reason.RELEASED\n"),
+     ("        stayed = reasons > Reason.RELEASED\n"
+     "        pfns, reasons = pfns[::-1], reasons[::-1]\n"
+     "        stayed = reasons > Reason.RELEASED\n"), (T_COMPACTION,)),
 ]  # fmt: skip
 
 _PLANNER = [
@@ -176,7 +190,7 @@ _PLANNER = [
      "first = made = plan(census, targets=targets, want=want)",
      "first = made = plan(census, want=want)", (T_PLANNED,)),
     ("plan-refusals-not-counted", "refusals by reason", PLANNED,
-     "            report.absorb(found.reasons[found.answers == Answer.NO])\n",
+     "            report.absorb(used[no], found.reasons[no])\n",
      "            pass\n", (T_PLANNED,)),
     ("plan-is-not-executed", "never behind zbud-reclaim", PLANNED,
      "for _ in range(NR_PLAN_ROUNDS):", "for _ in ():", (NEVER_BEHIND,)),

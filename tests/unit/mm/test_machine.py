@@ -149,6 +149,7 @@ def test_both_strategies_on_two_nodes_in_every_mode(strategy, mode):
     assert (compacted.plan is None) == (strategy == "scan")
     assert compacted.elapsed_ns == machine.clock.now_ns > 0
     assert compacted.report.refused == {Reason.NO_OWNER: compacted.report.refused.total()}
+    assert compacted.report.refusals.by_reason() == compacted.report.refused
     homes = drawn.space.pte[drawn.space.present()] - 1
     assert (homes // 24 == drawn.space.present() // 24).all()  # everybody stayed on its node
 

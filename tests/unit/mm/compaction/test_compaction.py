@@ -1,5 +1,6 @@
 """Two scanners: what they take, in which order, where they stop, and what they remember."""
 
+import numpy as np
 import pytest
 
 from mm.compaction.compact_control import CompactControl, CompactReport, CompactResult
@@ -159,13 +160,33 @@ def test_hints_are_forgotten_per_zone_and_when_they_are_stale():
 
 def test_reports_add_up():
     one = CompactReport(pages_moved=3, pages_scanned_free=8)
-    one.absorb(column(Reason.MOVED, Reason.FREED, Reason.RELEASED, Reason.OWNER_BUSY))
+    reasons = column(Reason.MOVED, Reason.FREED, Reason.RELEASED, Reason.OWNER_BUSY)
+    one.absorb(np.arange(4), reasons)
     two = CompactReport(CompactResult.SUCCESS, pages_released=4, pageblocks_emptied=2)
-    two.absorb(column(Reason.OWNER_BUSY, Reason.TIMEOUT))
+    two.absorb(np.array([7, 8]), column(Reason.OWNER_BUSY, Reason.TIMEOUT))
     two.add(one)
     assert (two.result, two.pages_moved, two.pages_released) == (CompactResult.COMPLETE, 5, 5)
     assert two.refused == {Reason.OWNER_BUSY: 2, Reason.TIMEOUT: 1}
     assert (two.pages_scanned_free, two.pageblocks_emptied) == (8, 2)
+    holders = np.array([0, 0, 0, 1, 0, 0, 0, 2, 0], dtype=np.uint8), ("unknown", "slab", "zbud")
+    two.count_refusals(holders, lambda pfns: pfns == 8)
+    assert two.refusals.by_owner() == {
+        "home": {Reason.TIMEOUT: 1},
+        "slab": {Reason.OWNER_BUSY: 1},
+        "zbud": {Reason.OWNER_BUSY: 1},
+    }
+
+
+def test_a_frame_is_refused_once_and_not_at_all_if_it_went_in_the_end():
+    report = CompactReport()
+    report.absorb(np.array([3, 4, 5]), column(*[Reason.OWNER_BUSY] * 3))
+    report.absorb(np.array([5, 3]), column(Reason.MOVED, Reason.TIMEOUT))
+    report.count_refusals((np.zeros(9, dtype=np.uint8), ("unknown",)), lambda pfns: pfns < 0)
+    assert report.refusals.counts == {
+        (Reason.TIMEOUT, "unknown"): 1,
+        (Reason.OWNER_BUSY, "unknown"): 1,
+    }
+    assert report.refused.total() == 4  # attempts
 
 
 def test_counters_are_the_scanners():
