@@ -39,6 +39,7 @@ from pinpage.store.at_once import (
     add_to_column,
     take_from_batch,
     take_from_column,
+    take_from_table,
 )
 from pinpage.store.blocks import DENSE_ABOVE, SPARSE_BELOW
 from pinpage.store.marks import Marks
@@ -379,6 +380,8 @@ class PinRegistry:
         tag, value = self._known(tag, private, pfn)
         self._privates.nr_doubts += tag & 1
         is_out = take_from_batch(shard, pfn, tag, value, seq)
+        if not is_out and not tag & 1:
+            is_out = take_from_table(blocks, shard, pfn, tag, value, seq)
         if not is_out and self._nodes.threads.current.top > shard.node:
             self._unpin_late(shard, pfn, tag, value)
             self._privates.nr_doubts -= tag & 1

@@ -15,8 +15,15 @@ Kernel counterpart: this_cpu_cmpxchg on the per-CPU lists; preemption is off for
 
 from pinpage.store.blocks import Blocks
 from pinpage.store.shard import Shard
+from pinpage.store.sparse import DEAD, EMPTY
 
-__all__ = ["add_to_batch", "add_to_column", "take_from_batch", "take_from_column"]
+__all__ = [
+    "add_to_batch",
+    "add_to_column",
+    "take_from_batch",
+    "take_from_column",
+    "take_from_table",
+]
 
 
 def add_to_column(blocks: Blocks, shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
@@ -69,6 +76,35 @@ def take_from_column(
     blocks.count_at[block] = count = blocks.count_at[block] - 1
     if count < blocks.sparse_below:
         blocks.thin[block] = True
+    return True
+
+
+def take_from_table(blocks: Blocks, shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
+    """Remove the only pin of a frame whose block is not dense; False when it is not that simple.
+
+    Context: any thread, without the lock.
+
+    Args:
+        blocks, shard, pfn, tag, value, seq: as for `take_from_column`.
+    """
+    table = blocks.sparse
+    at, behind, key = table.find_record(pfn, tag)
+    words, block = table.view[0], pfn >> 9
+    if (
+        words[at] != key
+        or words[at + 1] != value
+        or seq & 1
+        or shard.seq != seq
+        or pfn in blocks.crowded
+    ):
+        return False
+    if words[behind] == EMPTY:  # no probe has to pass here
+        words[at] = EMPTY
+        table.nr_used -= 1
+    else:
+        words[at] = DEAD
+        table.nr_dead += 1
+    blocks.count_at[block] -= 1
     return True
 
 

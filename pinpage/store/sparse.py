@@ -30,7 +30,15 @@ from numpy.typing import NDArray
 from pinpage.errors import require
 from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Mask, Pfns, Span
 
-__all__ = ["MAX_NR_FRAMES", "NO_TAG", "NR_TAG_BITS", "Located", "SparseTable"]
+__all__ = [
+    "DEAD",
+    "EMPTY",
+    "MAX_NR_FRAMES",
+    "NO_TAG",
+    "NR_TAG_BITS",
+    "Located",
+    "SparseTable",
+]
 
 NO_TAG = -1
 """The tag of no pin."""
@@ -39,8 +47,10 @@ NR_TAG_BITS = 24
 MAX_NR_FRAMES = 1 << (63 - NR_TAG_BITS)
 """Frames that a table can tell apart (2 PiB of them)."""
 
-_EMPTY = -1  # no record was ever here: a probe ends
-_DEAD = -2  # a record was here: a probe goes on.  Both have pfn -1.
+EMPTY = -1
+"""The first word of a slot in which no record ever was: a probe ends.  Its pfn is -1."""
+DEAD = -2
+"""The first word of a slot in which a record was: a probe goes on.  Its pfn is -1."""
 _TAG_MASK = (1 << NR_TAG_BITS) - 1
 _SEED = 2013  # of the random numbers below: any would do, and the same each time repeats runs
 _NR_SINGLES = 24  # rows, below which one by one is quicker than another round
@@ -107,7 +117,7 @@ class SparseTable:
         self._allocate(min_bits)
 
     def _allocate(self, bits: int) -> None:
-        words: NDArray[np.int64] = np.full(2 << bits, _EMPTY, dtype=np.int64)
+        words: NDArray[np.int64] = np.full(2 << bits, EMPTY, dtype=np.int64)
         self._bits = bits
         self._limit = (1 << bits) * 3 // 8
         self.nr_used = 0
@@ -146,6 +156,20 @@ class SparseTable:
             at = at + 2 & mask
         return -1
 
+    def find_record(self, pfn: int, tag: int) -> tuple[int, int, int]:
+        """Where a record is if it is there, the place behind, and the word that says so.
+
+        Of a table that is to shrink none is found: that needs the lock.
+
+        Args:
+            pfn: the frame.
+            tag: of the record.
+        """
+        at, mask = self.find(pfn), self.view[2]
+        if at < 0 or self._is_too_large:
+            return 0, 0, DEAD - 1
+        return at, at + 2 & mask, pfn << NR_TAG_BITS | tag
+
     def get(self, pfn: int) -> tuple[int, int] | None:
         """(tag, value) of the frame's record, or None.  Safe without the lock."""
         words, by_block, mask = self.view
@@ -168,7 +192,7 @@ class SparseTable:
         while (key := words[at]) != -1:
             if key >> 24 == pfn:
                 return False
-            if key == _DEAD and free < 0:
+            if key == DEAD and free < 0:
                 free = at
             at = at + 2 & mask
         if free >= 0:
@@ -205,11 +229,11 @@ class SparseTable:
         words, _, mask = self.view
         if at < 0 or words[at] & _TAG_MASK != tag or words[at + 1] != value:
             return False
-        if words[at + 2 & mask] == _EMPTY:
-            words[at] = _EMPTY  # no probe has to pass here
+        if words[at + 2 & mask] == EMPTY:
+            words[at] = EMPTY  # no probe has to pass here
             self.nr_used -= 1
         else:
-            words[at] = _DEAD
+            words[at] = DEAD
             self.nr_dead += 1
         self._shrink()
         return True
@@ -238,7 +262,7 @@ class SparseTable:
         places = self._homes(pfns)
         seen = self._words.take(places)
         is_there: Mask = seen >> NR_TAG_BITS == pfns
-        todo = ((seen != _EMPTY) ^ is_there).nonzero()[0]
+        todo = ((seen != EMPTY) ^ is_there).nonzero()[0]
         mask = self.view[2]
         while todo.size > _NR_SINGLES:
             self.nr_probes += todo.size
@@ -246,7 +270,7 @@ class SparseTable:
             seen = self._words.take(further)
             hits = seen >> NR_TAG_BITS == pfns[todo]
             places[todo], is_there[todo] = further, hits
-            todo = todo[(seen != _EMPTY) ^ hits]
+            todo = todo[(seen != EMPTY) ^ hits]
         for row in todo.tolist():
             at = self._find_from(int(places[row]), int(pfns[row]))
             places[row], is_there[row] = at, self._words[at] >= 0
@@ -296,10 +320,10 @@ class SparseTable:
         """For each of these places the first empty slot behind it."""
         mask = self.view[2]
         places = places + 2 & mask
-        todo = (self._words.take(places) != _EMPTY).nonzero()[0]
+        todo = (self._words.take(places) != EMPTY).nonzero()[0]
         while todo.size > _NR_SINGLES:
             places[todo] = further = places[todo] + 2 & mask
-            todo = todo[self._words.take(further) != _EMPTY]
+            todo = todo[self._words.take(further) != EMPTY]
         for row in todo.tolist():
             places[row] = self._empty_from(int(places[row]))
         return places
@@ -307,19 +331,19 @@ class SparseTable:
     def _empty_from(self, at: int) -> int:
         """The first empty slot from a place on."""
         words, _, mask = self.view
-        while words[at] != _EMPTY:
+        while words[at] != EMPTY:
             at = at + 2 & mask
         return at
 
     def remove_many(self, places: NDArray[np.int64]) -> None:
         """Drop the records at distinct places."""
         words, mask = self._words, self.view[2]
-        words[places] = _DEAD
+        words[places] = DEAD
         self.nr_dead += len(places)
         while places.size:  # what lies before an empty slot need not be passed: empty it, too
-            is_last = words.take(places + 2 & mask) == _EMPTY
-            places = places[is_last & (words.take(places) == _DEAD)]
-            words[places] = _EMPTY
+            is_last = words.take(places + 2 & mask) == EMPTY
+            places = places[is_last & (words.take(places) == DEAD)]
+            words[places] = EMPTY
             self.nr_used -= len(places)
             self.nr_dead -= len(places)
             places = places - 2 & mask
@@ -333,8 +357,12 @@ class SparseTable:
         homes &= np.uint32(self.view[2])
         return homes.astype(np.int64)
 
+    @property
+    def _is_too_large(self) -> bool:
+        return self._bits > _KEPT_BITS and self.nr_live < 1 << (self._bits - 6)
+
     def _shrink(self) -> None:
-        if self._bits > _KEPT_BITS and self.nr_live < 1 << (self._bits - 6):
+        if self._is_too_large:
             self._rebuild(0)
 
     def _rebuild(self, nr_more: int) -> None:
@@ -360,8 +388,8 @@ class SparseTable:
         is_found = found.is_there.all() and np.array_equal(found.places, live)
         require(is_found, "S1 a record that probing does not find")
         keys = self._words[0::2]
-        nr_dead = int(np.count_nonzero(keys == _DEAD))
+        nr_dead = int(np.count_nonzero(keys == DEAD))
         require(nr_dead == self.nr_dead, "S2 dead slots", counted=nr_dead, kept=self.nr_dead)
-        nr_used = int(np.count_nonzero(keys != _EMPTY))
+        nr_used = int(np.count_nonzero(keys != EMPTY))
         require(nr_used == self.nr_used, "S2 used slots", counted=nr_used, kept=self.nr_used)
         require(self.nr_used < self.nr_slots, "S3 no slot is empty", nr_slots=self.nr_slots)

@@ -138,16 +138,49 @@ _BLOCKS = [
     ("gone-at-once-of-another-owner", "unpin takes the pin that is meant", AT_ONCE,
      "        or words[at] != tag + 1\n", "", AT_ONCE_TEST),
     ("gone-at-once-with-another-private", "unpin takes the pin that is meant", AT_ONCE,
-     "        or words[at + 1] != value\n", "", AT_ONCE_TEST),
+     "        or words[at] != tag + 1\n        or words[at + 1] != value\n",
+     "        or words[at] != tag + 1\n", AT_ONCE_TEST),
     ("gone-at-once-while-somebody-writes", "R-2", AT_ONCE,
-     "        or words[at + 1] != value\n        or seq & 1\n",
-     "        or words[at + 1] != value\n", AT_ONCE_TEST),
+     ("        or words[at] != tag + 1\n        or words[at + 1] != value\n"
+      "        or seq & 1\n"),
+     "        or words[at] != tag + 1\n        or words[at + 1] != value\n", AT_ONCE_TEST),
     ("gone-at-once-after-somebody-was-there", "R-2", AT_ONCE,
-     "        or shard.seq != seq\n        or pfn in blocks.crowded\n",
-     "        or pfn in blocks.crowded\n", AT_ONCE_TEST),
+     ("        or shard.seq != seq\n        or pfn in blocks.crowded\n    ):\n"
+      "        return False\n    words[at] = 0\n"),
+     ("        or pfn in blocks.crowded\n    ):\n"
+      "        return False\n    words[at] = 0\n"), AT_ONCE_TEST),
     ("gone-at-once-before-further-pins", "X3", AT_ONCE,
-     "        or shard.seq != seq\n        or pfn in blocks.crowded\n",
-     "        or shard.seq != seq\n", AT_ONCE_TEST),
+     ("        or shard.seq != seq\n        or pfn in blocks.crowded\n    ):\n"
+      "        return False\n    words[at] = 0\n"),
+     ("        or shard.seq != seq\n    ):\n"
+      "        return False\n    words[at] = 0\n"), AT_ONCE_TEST),
+    ("taken-from-the-table-of-another-owner", "unpin takes the pin that is meant", AT_ONCE,
+     "        words[at] != key\n        or words[at + 1] != value\n",
+     "        words[at + 1] != value\n", AT_ONCE_TEST),
+    ("taken-from-the-table-with-another-private", "unpin takes the pin that is meant", AT_ONCE,
+     "        words[at] != key\n        or words[at + 1] != value\n",
+     "        words[at] != key\n", AT_ONCE_TEST),
+    ("taken-from-the-table-while-somebody-writes", "R-2", AT_ONCE,
+     ("        words[at] != key\n        or words[at + 1] != value\n        or seq & 1\n"),
+     "        words[at] != key\n        or words[at + 1] != value\n", AT_ONCE_TEST),
+    ("taken-from-the-table-after-somebody-was-there", "R-2", AT_ONCE,
+     ("        or shard.seq != seq\n        or pfn in blocks.crowded\n    ):\n"
+      "        return False\n    if words[behind]"),
+     ("        or pfn in blocks.crowded\n    ):\n"
+      "        return False\n    if words[behind]"), AT_ONCE_TEST),
+    ("taken-from-the-table-before-further-pins", "X3", AT_ONCE,
+     ("        or shard.seq != seq\n        or pfn in blocks.crowded\n    ):\n"
+      "        return False\n    if words[behind]"),
+     ("        or shard.seq != seq\n    ):\n"
+      "        return False\n    if words[behind]"), AT_ONCE_TEST),
+    ("taken-from-the-table-and-a-probe-ends", "S1", AT_ONCE,
+     "    if words[behind] == EMPTY:", "    if words[behind] != 0:", AT_ONCE_TEST),
+    ("taken-from-the-table-and-still-counted", "X1", AT_ONCE,
+     "    blocks.count_at[block] -= 1\n", "", AT_ONCE_TEST),
+    ("taken-from-the-table-and-no-grave-counted", "S2", AT_ONCE,
+     "        table.nr_dead += 1\n", "        pass\n", AT_ONCE_TEST),
+    ("table-never-shrinks-pin-by-pin", "memory by what is pinned", SPARSE,
+     "        if at < 0 or self._is_too_large:\n", "        if at < 0:\n", AT_ONCE_TEST),
     ("gone-at-once-and-still-counted", "X1", AT_ONCE,
      ("    words[at] = 0\n"
       "    blocks.count_at[block] = count = blocks.count_at[block] - 1\n"),
@@ -163,10 +196,10 @@ _BLOCKS = [
 
 _TABLE = [
     ("removed-record-ends-a-probe", "S1", SPARSE,
-     "            words[at] = _DEAD\n", "            words[at] = _EMPTY\n", SPARSE_TEST),
+     "            words[at] = DEAD\n", "            words[at] = EMPTY\n", SPARSE_TEST),
     ("column-loser-is-forgotten", "S1", SPARSE,
      "        lost = (words.take(places) != keys).nonzero()[0]\n",
-     "        lost = (words.take(places) == _EMPTY).nonzero()[0]\n", SPARSE_TEST, BLOCKS_TEST),
+     "        lost = (words.take(places) == EMPTY).nonzero()[0]\n", SPARSE_TEST, BLOCKS_TEST),
     ("column-winner-has-the-loser's-private", "a private is what was pinned", SPARSE,
      "            words[places + 1] = values\n            # Of",
      "            words[places[::-1] + 1] = values[::-1]\n            # Of", SPARSE_TEST,
@@ -183,8 +216,8 @@ _TABLE = [
      "        if self.nr_used + len(pfns) > self._limit:\n",
      "        if self.nr_used + len(pfns) >= self.nr_slots:\n", BLOCKS_TEST),
     ("table-never-shrinks", "memory by what is pinned", SPARSE,
-     "        if self._bits > _KEPT_BITS and self.nr_live", ("        if self.nr_live < 0 and"
-     " self.nr_live"), SPARSE_TEST),
+     "        return self._bits > _KEPT_BITS and self.nr_live", ("        return self.nr_live < 0"
+     " and self.nr_live"), SPARSE_TEST),
     ("hash-by-offset-only", "no shape of pins is a cliff", SPARSE,
      "        self._by_block[first:] = _random_places(first, count)\n", "", BLOCKS_TEST),
     ("hash-by-block-only", "no shape of pins is a cliff", SPARSE,
@@ -194,10 +227,10 @@ _TABLE = [
      "        self._by_block[first:] = _random_places(first, count)\n",
      "        self._by_block[:count] = _random_places(first, count)\n", BLOCKS_TEST),
     ("chain-ends-at-a-dead-slot", "S1", SPARSE,
-     "        todo = ((seen != _EMPTY) ^ is_there).nonzero()[0]\n",
+     "        todo = ((seen != EMPTY) ^ is_there).nonzero()[0]\n",
      "        todo = ((seen >= 0) ^ is_there).nonzero()[0]\n", BLOCKS_TEST, SPARSE_TEST),
     ("chain-ends-at-a-dead-slot-in-rounds", "S1", SPARSE,
-     "            todo = todo[(seen != _EMPTY) ^ hits]\n",
+     "            todo = todo[(seen != EMPTY) ^ hits]\n",
      "            todo = todo[(seen >= 0) ^ hits]\n", BLOCKS_TEST, CHAINS),
     ("chain-ends-at-a-dead-slot-one-by-one", "S1", SPARSE,
      "        while (key := words[at]) != -1 and key >> 24 != pfn:\n",

@@ -62,7 +62,7 @@ OPERATIONS = {
     "pin one by one until a block is dense, while somebody scans": lambda w: [
         w.scanning(w.pin, pfn) for pfn in range(1040, 1044)
     ],
-    "unpin": lambda w: w.unpin(1030),
+    "unpin while somebody scans": lambda w: w.scanning(w.unpin, 1030),
     "unpin one of several": lambda w: w.unpin(3),
     "unpin in a dense block": lambda w: w.unpin(600),
     "pin a column": lambda w: w.reg.pin_many([10, 20, 3, 5000, 600], w.owner, 7),
@@ -179,7 +179,7 @@ def looks(world):
     [
         ("pin beside others", "add"),
         ("pin while somebody scans", "put"),
-        ("unpin", "discard"),
+        ("unpin while somebody scans", "discard"),
         ("unpin one of several", "replace"),
         ("pin a column", "add many"),
         ("unpin a range", "remove run"),

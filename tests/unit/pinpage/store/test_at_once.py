@@ -28,6 +28,9 @@ STEPS = {
     "take_from_column": lambda s, pfn, tag, value, seq: at_once.take_from_column(
         s.radix.blocks, s, pfn, tag, value, seq
     ),
+    "take_from_table": lambda s, pfn, tag, value, seq: at_once.take_from_table(
+        s.radix.blocks, s, pfn, tag, value, seq
+    ),
     "add_to_batch": at_once.add_to_batch,
     "take_from_batch": at_once.take_from_batch,
 }
@@ -71,6 +74,26 @@ def beside(shard):
     shard.radix.add(110, TAG + 2, 9)
 
 
+def few(shard):
+    """A pin in the table; as it was before whatever the caller knows."""
+    shard.radix.add(FEW, TAG, 7)
+
+
+def odd_with_few(shard):
+    few(shard)
+    odd(shard)
+
+
+def few_and_somebody(shard):
+    few(shard)
+    somebody_was_there(shard)
+
+
+def few_beside(shard):
+    few(shard)
+    shard.radix.add(FEW, TAG + 2, 9)
+
+
 def in_batch(shard):
     shard.batch[FULL] = shard.batch[FEW] = TAG, 7
 
@@ -98,6 +121,15 @@ NOT_SIMPLE = {
         "odd": (odd, 110, 0, 1),
         "somebody was there": (somebody_was_there, 110, 0, 1),
         "several": (beside, 110, 0, 1),
+    },
+    "take_from_table": {
+        "not there": (nothing, FEW, TAG, 7),
+        "dense": (nothing, 110, 0, 1),
+        "another owner": (few, FEW, TAG + 2, 7),
+        "another private": (few, FEW, TAG, 8),
+        "odd": (odd_with_few, FEW, TAG, 7),
+        "somebody was there": (few_and_somebody, FEW, TAG, 7),
+        "several": (few_beside, FEW, TAG, 7),
     },
     "add_to_batch": {
         "pinned": (nothing, 110, TAG, 7),
@@ -146,6 +178,31 @@ def test_what_is_simple_is_done(shard):
     assert state(shard)[0] == [(pfn, 0, 1) for pfn in range(100, 300)]
     assert shard.seq == seq
     shard.check()
+
+
+def test_what_is_simple_is_taken_from_the_table(shard):
+    pfns = list(range(600, 664))
+    for pfn in pfns:  # as many as a block may have there: some slots follow each other
+        shard.radix.add(pfn, TAG, pfn)
+    for nr_left, pfn in enumerate(reversed(pfns)):
+        assert STEPS["take_from_table"](shard, pfn, TAG, pfn, shard.seq)
+        assert not shard.radix.holds(pfn)
+        assert shard.radix.nr_pins == 200 + len(pfns) - nr_left - 1
+        shard.check()
+
+
+def test_a_table_that_is_to_shrink_is_left_to_the_lock():
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=1 << 22)), PinOwner()
+    reg.register(owner)
+    frames = np.arange(0, 1 << 22, 256)
+    reg.pin_many(frames, owner, 1)
+    table = reg._shards[0].radix.blocks.sparse
+    before = table.nr_slots
+    for pfn in frames.tolist():
+        reg.unpin(pfn, owner, 1)
+    assert reg._shards[0].radix.blocks.sparse.nr_slots < before
+    assert len(reg) == 0
+    reg.check()
 
 
 @pytest.mark.parametrize("value", [1 << 63, -(1 << 63) - 1])
