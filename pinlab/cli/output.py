@@ -16,7 +16,6 @@ from pinlab.replay.owners import classes_of
 from pinlab.report import heatmap
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot
-from pinpage.units import PAGE_SIZE
 
 __all__ = [
     "NamedProgress",
@@ -57,7 +56,7 @@ def print_maps(comparison: Comparison) -> None:
 
 def describe(snapshot: Snapshot) -> str:
     """A recording in one line."""
-    free = snapshot.nr_frames_of(FrameClass.FREE) * PAGE_SIZE >> 20
+    free = snapshot.nr_frames_of(FrameClass.FREE) * snapshot.geometry.page_nr_bytes >> 20
     unknown = snapshot.nr_frames_of(FrameClass.UNKNOWN)
     return (
         f"{snapshot.nr_frames:,d} frames in {snapshot.nr_blocks:,d} pageblocks: "

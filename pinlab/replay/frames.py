@@ -72,12 +72,16 @@ def zones_of(snapshot: Snapshot, nr_frames: int) -> list[Zone]:
     """
     zones: list[Zone] = []
     for facts in snapshot.zones:
-        if not facts.managed:
+        if not facts.nr_pages_of_buddy:
             continue
         start = facts.start_pfn // PAGEBLOCK_NR_PAGES * PAGEBLOCK_NR_PAGES
         stop = -(-(facts.start_pfn + facts.spanned) // PAGEBLOCK_NR_PAGES) * PAGEBLOCK_NR_PAGES
         zone = Zone(
-            len(zones), facts.name, facts.node, Span(start, min(stop, nr_frames)), facts.managed
+            len(zones),
+            facts.name,
+            facts.node,
+            Span(start, min(stop, nr_frames)),
+            facts.nr_pages_of_buddy,
         )
         zone.min, zone.low, zone.high = facts.min, facts.low, facts.high
         zones.append(zone)

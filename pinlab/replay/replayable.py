@@ -95,11 +95,12 @@ def _check_mappings(snapshot: Snapshot) -> None:
 def _check_zones(snapshot: Snapshot) -> None:
     for facts in snapshot.zones:
         nr_inside = min(facts.start_pfn + facts.spanned, snapshot.nr_frames) - facts.start_pfn
-        if facts.managed and facts.managed > nr_inside:
+        managed, nr_inside = facts.nr_pages_of_buddy, max(nr_inside, 0)
+        if managed > nr_inside:
             field = f"node {facts.node}, zone {facts.name}"
-            problem = f"manages {facts.managed:,d} pages, of which {max(nr_inside, 0):,d} are there"
+            problem = f"manages {managed:,d} pages, of which {nr_inside:,d} are there"
             _refuse(snapshot, field, problem, "record it again")
-        if facts.managed and facts.node >= MAX_NR_NODES:
+        if managed and facts.node >= MAX_NR_NODES:
             problem = f"is of node {facts.node}, beyond the {MAX_NR_NODES} that are replayed"
             _refuse(snapshot, f"zone {facts.name}", problem, "use a smaller machine's recording")
     _check_homes(snapshot)
@@ -109,7 +110,7 @@ def _check_homes(snapshot: Snapshot) -> None:
     """Whatever can ever be free lies in a zone that has memory, rounded to whole pageblocks."""
     home = np.zeros(-(-snapshot.nr_frames // PAGEBLOCK_NR_PAGES), dtype=np.bool_)
     for facts in snapshot.zones:
-        if facts.managed:
+        if facts.nr_pages_of_buddy:
             stop = -(-(facts.start_pfn + facts.spanned) // PAGEBLOCK_NR_PAGES)
             home[facts.start_pfn // PAGEBLOCK_NR_PAGES : stop] = True
     may_be_free = np.isin(snapshot.state, (FrameState.FREE, FrameState.PCP, FrameState.USED))

@@ -39,6 +39,7 @@ LETTERS: Final = {
     FrameClass.HUGETLB: "h",
     FrameClass.OTHER: "o",
     FrameClass.CMA: "c",
+    FrameClass.UNMANAGED: "u",
 }
 """Small where other unmovable classes sit in the same cell, capital where it is alone."""
 SHADES: Final = ".:-+#"
@@ -91,8 +92,8 @@ def _rows(
     return [line[i : i + per_row].ljust(per_row) for i in range(0, len(line), per_row)]
 
 
-def _address(row: int, per_row: int, per_cell: int, nr_pages_per_block: int) -> str:
-    nr_bytes = row * per_row * per_cell * nr_pages_per_block * PAGE_SIZE
+def _address(row: int, per_row: int, nr_bytes_per_cell: int) -> str:
+    nr_bytes = row * per_row * nr_bytes_per_cell
     nr_mib = nr_bytes >> 20
     return f"{nr_mib:>6}M" if nr_mib < 1_000_000 else f"{nr_mib >> 10:>6}G"
 
@@ -104,6 +105,7 @@ def draw(
     title: str = "",
     movable: AbstractSet[FrameClass] = MOVABLE_CLASSES,
     nr_pages_per_block: int = PAGEBLOCK_NR_PAGES,
+    page_nr_bytes: int = PAGE_SIZE,
 ) -> str:
     """The map as text: rows with their physical address, a summary, a legend.
 
@@ -113,6 +115,7 @@ def draw(
         title: the first line.
         movable: classes taken to be movable.
         nr_pages_per_block: for the addresses.
+        page_nr_bytes: for the addresses, too.
 
     Raises:
         PinpageError: too narrow for a row.
@@ -120,10 +123,11 @@ def draw(
     per_row, per_cell = _layout(len(counts), width - _LABEL_WIDTH - 2)
     rows = _rows(counts, per_row, per_cell, movable)
     body = [
-        f"{_address(i, per_row, per_cell, nr_pages_per_block)}|{row}|" for i, row in enumerate(rows)
+        f"{_address(i, per_row, per_cell * nr_pages_per_block * page_nr_bytes)}|{row}|"
+        for i, row in enumerate(rows)
     ]
     head = [title] if title else []
-    unit = nr_pages_per_block * per_cell * PAGE_SIZE >> 10
+    unit = nr_pages_per_block * per_cell * page_nr_bytes >> 10
     return "\n".join(
         [*head, *body, *_summary(counts, movable, width), *_legend("".join(rows), unit, width)]
     )
@@ -158,7 +162,7 @@ def pair(
     per_row, per_cell = _layout(len(before), (width - _LABEL_WIDTH - 6) // 2)
     left, right = (_rows(counts, per_row, per_cell, movable) for counts in (before, after))
     body = [
-        f"{_address(i, per_row, per_cell, nr_pages_per_block)}|{a}|  |{b}|"
+        f"{_address(i, per_row, per_cell * nr_pages_per_block * PAGE_SIZE)}|{a}|  |{b}|"
         for i, (a, b) in enumerate(zip(left, right, strict=True))
     ]
     head = (
@@ -234,7 +238,8 @@ def text(snapshot: Snapshot, width: int = 79) -> str:
     Raises:
         PinpageError: too narrow for a row.
     """
-    title = f"{snapshot.name}: {snapshot.nr_frames * PAGE_SIZE >> 20} MiB of physical addresses"
+    nr_mib = snapshot.nr_frames * snapshot.geometry.page_nr_bytes >> 20
+    title = f"{snapshot.name}: {nr_mib} MiB of physical addresses"
     if "klass" in snapshot.guessed_fields:
         title += " (classes guessed in part)"
     return draw(
@@ -242,6 +247,7 @@ def text(snapshot: Snapshot, width: int = 79) -> str:
         width,
         title="\n".join(textwrap.wrap(title, width, subsequent_indent="    ")),
         nr_pages_per_block=snapshot.nr_pages_per_block,
+        page_nr_bytes=snapshot.geometry.page_nr_bytes,
     )
 
 
@@ -271,4 +277,5 @@ def png(snapshot: Snapshot, path: Path) -> None:
         title=snapshot.name,
         origin=snapshot.provenance.source,
         nr_pages_per_block=snapshot.nr_pages_per_block,
+        page_nr_bytes=snapshot.geometry.page_nr_bytes,
     )

@@ -36,6 +36,7 @@ COLOURS: Final = {
     FrameClass.HUGETLB: "#0b7a75",
     FrameClass.OTHER: "#7f5539",
     FrameClass.CMA: "#264653",
+    FrameClass.UNMANAGED: "#c2b8a3",
 }
 """Ink of a cell by its worst owner."""
 _MOVABLE_COLOUR: Final = "#3f7cac"
@@ -94,7 +95,13 @@ def _matplotlib() -> Any:
 
 
 def render(
-    panels: Sequence[Panel], path: Path, *, title: str, origin: str, nr_pages_per_block: int
+    panels: Sequence[Panel],
+    path: Path,
+    *,
+    title: str,
+    origin: str,
+    nr_pages_per_block: int,
+    page_nr_bytes: int = PAGE_SIZE,
 ) -> None:
     """Draw maps side by side into a PNG; the same input gives the same bytes.
 
@@ -104,6 +111,7 @@ def render(
         title: of the picture.
         origin: where the data comes from, in a line.
         nr_pages_per_block: pages in a pageblock.
+        page_nr_bytes: bytes in a page.
 
     Raises:
         PinpageError: matplotlib is not installed.
@@ -129,7 +137,7 @@ def render(
             panel.title,
             one,
             nr_columns,
-            nr_pages_per_block,
+            nr_pages_per_block * page_nr_bytes,
             i == 0,
         )
     left_edge = 0.85 / width
@@ -140,7 +148,7 @@ def render(
     if len(panels) > 1:
         heading += " (left map)"
     _draw_legend(figure, handles, heading, (left_edge, (below - 0.36) / height), nr_legend_rows)
-    caption = _caption(taken, origin, nr_pages_per_block)
+    caption = _caption(taken, origin, nr_pages_per_block, page_nr_bytes)
     figure.text(left_edge, 0.22 / height, caption, size=8.5, color=_FAINT)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
@@ -176,7 +184,7 @@ def _draw_map(
     title: str,
     taken: CellCounts,
     nr_columns: int,
-    nr_pages_per_block: int,
+    nr_bytes_per_cell: int,
     has_addresses: bool,
 ) -> None:
     nr_cells = len(taken.nr_pages)
@@ -203,7 +211,7 @@ def _draw_map(
         axes.set_xticks(np.arange(-0.5, nr_columns), minor=True)
         axes.set_yticks(np.arange(-0.5, nr_rows), minor=True)
         axes.grid(which="minor", color=_PAPER, linewidth=1.1 * min(1.0, 32 / nr_columns))
-    mib_per_cell = nr_pages_per_block * PAGE_SIZE / (1 << 20)
+    mib_per_cell = nr_bytes_per_cell / (1 << 20)
     ticks = np.arange(0, nr_rows, max(1, nr_rows // 8))
     axes.set_yticks(
         ticks, [_size(row * nr_columns * mib_per_cell) for row in ticks] if has_addresses else []
@@ -280,10 +288,12 @@ def _draw_marks(axes: Any, taken: CellCounts, nr_columns: int) -> None:
     )
 
 
-def _caption(taken: Sequence[CellCounts], origin: str, nr_pages_per_block: int) -> str:
-    block = _size(nr_pages_per_block * PAGE_SIZE / (1 << 20))
+def _caption(
+    taken: Sequence[CellCounts], origin: str, nr_pages_per_block: int, page_nr_bytes: int
+) -> str:
+    block = _size(nr_pages_per_block * page_nr_bytes / (1 << 20))
     return (
-        f"Cell: one pageblock, {block} = {nr_pages_per_block} frames of {PAGE_SIZE >> 10} KiB.  "
+        f"Cell: one pageblock, {block} = {nr_pages_per_block} frames of {page_nr_bytes >> 10} KiB.  "
         "Colour: the unmovable class with the most frames in it.  Dot: others sit in it too.\n"
         "Depth: share of the pageblock that cannot move (that is in use, where all can).  "
         f"{int(taken[0].nr_pages.sum()):,} frames, {origin}."

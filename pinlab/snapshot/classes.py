@@ -60,6 +60,10 @@ class FrameClass(enum.IntEnum):
     """In use by the kernel for something not named here."""
     CMA = 18
     """Handed out by a contiguous allocation."""
+    UNMANAGED = 19
+    """Memory that the page allocator was never given, or not yet: initialised late, not accepted.
+
+    Its state is unknown too: nobody can say that it would move."""
 
 
 NR_CLASSES: Final = len(FrameClass)
@@ -81,6 +85,7 @@ MOVABLE_CLASSES: Final = frozenset(
 def _states() -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     table = np.full(NR_CLASSES, FrameState.USED, dtype=np.uint8)
     table[FrameClass.UNKNOWN] = FrameState.UNKNOWN
+    table[FrameClass.UNMANAGED] = FrameState.UNKNOWN
     table[FrameClass.HOLE] = FrameState.HOLE
     table[FrameClass.FREE] = FrameState.FREE
     table[FrameClass.PCP] = FrameState.PCP

@@ -101,13 +101,16 @@ def block_heads(order: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.
     return heads, np.left_shift(np.int64(1), order[heads].astype(np.int64))
 
 
-def check_consistent(column_of: _ColumnOf, nr_zones: int, path: Path | str) -> None:
+def check_consistent(
+    column_of: _ColumnOf, nr_zones: int, path: Path | str, max_order: int = MAX_ORDER
+) -> None:
     """What `Snapshot` promises of the columns: SN1..SN8, by their numbers.
 
     Args:
         column_of: name -> column.
         nr_zones: zones that there are.
         path: the file, for messages.
+        max_order: of free blocks.
 
     Raises:
         SnapshotError: names the column, the rule and the first pfn.
@@ -135,7 +138,7 @@ def check_consistent(column_of: _ColumnOf, nr_zones: int, path: Path | str) -> N
     refuse(
         (state != implied) & ~in_use_by_unknown, "klass", "SN2 contradicts the state of its frame"
     )
-    refuse((order > MAX_ORDER) | (order < -1), "order", f"SN3 lies outside -1..{MAX_ORDER}")
+    refuse((order > max_order) | (order < -1), "order", f"SN3 lies outside -1..{max_order}")
     refuse((order >= 0) & (state != _FREE), "order", "SN3 is set on a frame that is not free")
     _check_blocks(order, state == _FREE, column_of("zone"), refuse)
     unreferenced = (state == _FREE) | (state == FrameState.PCP)

@@ -12,9 +12,11 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import deep_iterable, deep_mapping, instance_of, optional
 
+from mm.buddy.free_area import MAX_ORDER
 from pinlab.snapshot.errors import SnapshotError
+from pinpage.units import PAGE_SIZE, Span
 
-__all__ = ["Measured", "Provenance", "ZoneFacts", "decode", "encode"]
+__all__ = ["CmaFacts", "Geometry", "Measured", "Provenance", "ZoneFacts", "decode", "encode"]
 
 _int = instance_of(int)
 _str = instance_of(str)
@@ -36,13 +38,15 @@ class ZoneFacts:
         name: "DMA", "DMA32", "Normal", "Movable" ...
         node: NUMA node.
         start_pfn: first pfn that the zone spans.
-        spanned, present, managed: pages in its range, pages that exist, pages the buddy has.
-        cma: pages of contiguous areas among them.
+        spanned, present, managed: pages in its range, pages that exist, pages the buddy has;
+            managed is None where the kernel does not count it (before v3.8).
+        cma: pages of contiguous areas among them; None where it does not say (before v5.11).
         min, low, high: watermarks without the boost.  zoneinfo prints them with it.
         boost: the boost that the printed watermarks carried.
         lowmem_reserve: pages held back from requests that could use a higher zone, per zone.
         nr_free: NR_FREE_PAGES, per-CPU lists not included.
-        pcp_batch, pcp_high: of the first CPU's list; 0 where not shown.
+        pcp_batch, pcp_high: of the first CPU's list; None where not shown.
+        pcp_count: pages on the lists of all CPUs; None where not shown.
         nr_free_blocks: free buddy blocks by order (buddyinfo), empty if not known.
         nr_blocks_of_type: pageblocks by migratetype name (pagetypeinfo), empty if not known.
     """
@@ -52,18 +56,68 @@ class ZoneFacts:
     start_pfn: int = field(validator=_int)
     spanned: int = field(validator=_int)
     present: int = field(validator=_int)
-    managed: int = field(validator=_int)
-    cma: int = field(validator=_int)
+    managed: int | None = field(validator=optional(_int))
+    cma: int | None = field(validator=optional(_int))
     min: int = field(validator=_int)
     low: int = field(validator=_int)
     high: int = field(validator=_int)
     boost: int = field(validator=_int)
     nr_free: int = field(validator=_int)
-    pcp_batch: int = field(validator=_int, default=0)
-    pcp_high: int = field(validator=_int, default=0)
+    pcp_batch: int | None = field(validator=optional(_int), default=None)
+    pcp_high: int | None = field(validator=optional(_int), default=None)
+    pcp_count: int | None = field(validator=optional(_int), default=None)
     lowmem_reserve: tuple[int, ...] = field(converter=_tuple_of, validator=_ints, default=())
     nr_free_blocks: tuple[int, ...] = field(converter=_tuple_of, validator=_ints, default=())
     nr_blocks_of_type: Mapping[str, int] = field(validator=_counters, factory=dict)
+
+    @property
+    def nr_pages_of_buddy(self) -> int:
+        """`managed`; of a kernel that did not count it, what it had in that place: `present`."""
+        return self.present if self.managed is None else self.managed
+
+
+@frozen
+class CmaFacts:
+    """One contiguous area, as /sys/kernel/debug/cma shows it.
+
+    Attributes:
+        name: of the area, such as "linux,cma" or "reserved".
+        start_pfn, nr_pages: where it lies.
+        order_per_bit: log2 of the pages that are handed out together.
+    """
+
+    name: str = field(validator=_str)
+    start_pfn: int = field(validator=_int)
+    nr_pages: int = field(validator=_int)
+    order_per_bit: int = field(validator=_int, default=0)
+
+    @property
+    def span(self) -> Span:
+        """Its frames."""
+        return Span(self.start_pfn, self.start_pfn + self.nr_pages)
+
+
+def _areas(areas: Iterable[Any]) -> tuple[CmaFacts, ...]:
+    return tuple(CmaFacts(**area) if isinstance(area, Mapping) else area for area in areas)
+
+
+@frozen
+class Geometry:
+    """How large the units of a machine are, pageblocks excepted, and where its CMA areas lie.
+
+    Attributes:
+        page_nr_bytes: bytes in a page.
+        max_order: order of the largest free block.
+        memory_block_nr_pages: pages that are plugged together; None where nothing says.
+        cma_areas: the areas of which the place is known, by address.
+    """
+
+    page_nr_bytes: int = field(validator=_int, default=PAGE_SIZE)
+    max_order: int = field(validator=_int, default=MAX_ORDER)
+    memory_block_nr_pages: int | None = field(validator=optional(_int), default=None)
+    cma_areas: tuple[CmaFacts, ...] = field(
+        converter=_areas, validator=deep_iterable(instance_of(CmaFacts)), default=()
+    )
 
 
 @frozen
@@ -80,6 +134,8 @@ class Provenance:
         drift_nr_pages: free pages that /proc's files disagree about, for they are not
             read at one instant; 0 where the capture was atomic.
         parameters: of the scenario.
+        changed_nr_frames: frames whose use was another one when kpageflags was read again at
+            the end; None where nobody looked again.
     """
 
     source: str = field(validator=_str)
@@ -91,6 +147,7 @@ class Provenance:
     seed: int | None = field(validator=optional(_int), default=None)
     drift_nr_pages: int = field(validator=_int, default=0)
     parameters: Mapping[str, int | str] = field(validator=_mapping, factory=dict)
+    changed_nr_frames: int | None = field(validator=optional(_int), default=None)
 
 
 @frozen
@@ -134,7 +191,7 @@ class Measured:
         return None if counters is None else counters.get(counter, 0)
 
 
-_Fact = TypeVar("_Fact", ZoneFacts, Provenance, Measured)
+_Fact = TypeVar("_Fact", ZoneFacts, Geometry, Provenance, Measured)
 
 
 def encode(fact: _Fact) -> dict[str, Any]:

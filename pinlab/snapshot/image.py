@@ -15,8 +15,8 @@ from pinlab.snapshot import form
 from pinlab.snapshot.classes import NR_CLASSES, FrameClass
 from pinlab.snapshot.columns import COLUMNS, check_consistent, check_shapes
 from pinlab.snapshot.errors import SnapshotError
-from pinlab.snapshot.facts import Measured, Provenance, ZoneFacts, decode, encode
-from pinlab.snapshot.limits import check_pageblock, check_ram, check_zones
+from pinlab.snapshot.facts import Geometry, Measured, Provenance, ZoneFacts, decode, encode
+from pinlab.snapshot.limits import check_geometry, check_pageblock, check_ram, check_zones
 from pinpage.errors import PfnError
 from pinpage.units import PAGEBLOCK_NR_PAGES, Mask, Span
 
@@ -24,6 +24,8 @@ __all__ = ["AfterState", "Snapshot", "count_classes", "load", "save", "validate"
 
 _IN_MEMORY = "snapshot"
 """Stands for the file name in the errors of a snapshot that has none."""
+_NR_AXES = 2
+"""Of a table of class counts."""
 _PHASES = ("compact", "request")
 """After what a recorder may have looked again."""
 
@@ -95,9 +97,12 @@ class Snapshot:
         measured: what the kernel gave when asked, if it was asked.
         after: what it had made of the memory by then.
         guessed_fields: columns in which rows are guessed.
-        unknown_fields: columns of which the source says nothing at all.
+        unknown_fields: columns of which the source says nothing at all, and sizes that were
+            taken to be the usual ones because it does not say them.
         ram: where there is RAM (/proc/iomem), ascending; a hole that shares a section with
             RAM looks reserved in the columns.  Empty if not known.
+        nr_pages_per_block: pages in a pageblock.
+        geometry: the other sizes of the machine, and its CMA areas.
 
     Invariants, run by `check` (and by `load`, so a snapshot on disk keeps them too):
         SN1 states and classes are among those that a recording can have.
@@ -111,6 +116,7 @@ class Snapshot:
         SN8 references and mappings are counted, or -1; pageblocks have a size that kernels have.
         SN9 zones manage what is present in what they span; watermarks are in order.
         SN10 RAM ascends.
+        SN11 sizes are those of machines; CMA areas lie apart, in memory.
     """
 
     state: NDArray[np.uint8] = field(repr=False)
@@ -134,6 +140,7 @@ class Snapshot:
     unknown_fields: tuple[str, ...] = field(converter=_tuple_of_names, default=())
     ram: tuple[Span, ...] = ()
     nr_pages_per_block: int = PAGEBLOCK_NR_PAGES
+    geometry: Geometry = field(factory=Geometry)
 
     def __attrs_post_init__(self) -> None:
         """Columns that cannot be changed can be shared."""
@@ -186,7 +193,7 @@ class Snapshot:
         return mask
 
     def check(self, path: Path | str = _IN_MEMORY) -> None:
-        """Shapes, dtypes and SN1..SN10.
+        """Shapes, dtypes and SN1..SN11.
 
         Raises:
             SnapshotError: names the column and the first row, or the fact, that is wrong.
@@ -194,13 +201,14 @@ class Snapshot:
         check_pageblock(self.nr_pages_per_block, path)
         check_zones(self.zones, path)
         check_ram(self.ram, path)
+        check_geometry(self.geometry, self.nr_pages_per_block, self.nr_frames, path)
 
         def column_of(name: str) -> NDArray[Any]:
             column: NDArray[Any] = getattr(self, name)
             return column
 
         check_shapes(column_of, self.nr_pages_per_block, path)
-        check_consistent(column_of, len(self.zones), path)
+        check_consistent(column_of, len(self.zones), path, self.geometry.max_order)
         if self.after is not None:
             _check_after(self.after, self.nr_blocks, path)
 
@@ -241,6 +249,8 @@ class Snapshot:
             "ram": [[span.start, span.stop] for span in self.ram],
             "nr_pages_per_block": self.nr_pages_per_block,
         }
+        if self.geometry != Geometry():  # so that what says nothing new reads as before
+            header["geometry"] = encode(self.geometry)
         columns: dict[str, NDArray[Any]] = {
             column.name: getattr(self, column.name) for column in COLUMNS
         }
@@ -277,6 +287,7 @@ def _facts_of(header: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
         "unknown_fields": get("unknown_fields", list, str),
         "ram": _ram_of(header.get("ram", []), path),  # (files of before lack it)
         "nr_pages_per_block": nr_pages_per_block,
+        "geometry": decode(Geometry, header.get("geometry", {}), path, "geometry"),
     }
 
 
@@ -300,7 +311,11 @@ def _after_of(
         )
     if not {"after_class_counts", "after_migratetype"} <= set(columns):
         raise SnapshotError(path, "column after_class_counts", "is missing", "record it again")
-    return AfterState(phase, columns["after_class_counts"], columns["after_migratetype"])
+    counts = columns["after_class_counts"]
+    if counts.ndim == _NR_AXES:  # of before a class was added
+        nr_more = max(NR_CLASSES - counts.shape[1], 0)
+        counts = np.pad(counts, ((0, 0), (0, nr_more)))
+    return AfterState(phase, counts, columns["after_migratetype"])
 
 
 def _check_after(after: AfterState, nr_blocks: int, path: Path | str) -> None:

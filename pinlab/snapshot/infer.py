@@ -19,6 +19,7 @@ __all__ = [
     "block_migratetypes",
     "classify",
     "maximal_orders",
+    "not_managed",
     "settle_orders",
     "states",
     "unmarked_tails",
@@ -153,7 +154,11 @@ def states(
 
 
 def unmarked_tails(
-    free: Mask, blank: Mask, zone: NDArray[np.uint8], zones: tuple[ZoneFacts, ...]
+    free: Mask,
+    blank: Mask,
+    zone: NDArray[np.uint8],
+    zones: tuple[ZoneFacts, ...],
+    max_order: int = MAX_ORDER,
 ) -> Mask:
     """Frames that are free although only the head of their block is marked so.
 
@@ -166,21 +171,55 @@ def unmarked_tails(
         free: frames marked BUDDY.
         blank: frames in RAM without any flag or mapping.
         zone, zones: the zone column and what buddyinfo said of each zone.
+        max_order: the highest order of a block.
     """
     tails = np.zeros(len(free), dtype=np.bool_)
     heads = np.flatnonzero(free)
     # Distance to the next frame behind each that cannot be a tail.
     walls = np.append(np.flatnonzero(~blank), len(free))
     run = walls[np.searchsorted(walls, heads, side="right")] - heads
-    aligned = np.where(heads == 0, 1 << MAX_ORDER, heads & -heads)
-    bound = np.minimum(np.log2(np.minimum(run, aligned)).astype(np.int64), MAX_ORDER)
+    aligned = np.where(heads == 0, 1 << max_order, heads & -heads)
+    bound = np.minimum(np.log2(np.minimum(run, aligned)).astype(np.int64), max_order)
     for index, facts in enumerate(zones):
         mine = zone[heads] == index
-        counts = np.bincount(bound[mine], minlength=MAX_ORDER + 1)
+        counts = np.bincount(bound[mine], minlength=max_order + 1)
         if counts.tolist() == list(facts.nr_free_blocks):
             for head, order in zip(heads[mine].tolist(), bound[mine].tolist(), strict=True):
                 tails[head + 1 : head + (1 << order)] = True
     return tails
+
+
+def not_managed(
+    klass: NDArray[np.uint8], blank: Mask, zone: NDArray[np.uint8], zones: tuple[ZoneFacts, ...]
+) -> Mask:
+    """Frames that the page allocator was never given, where the counts prove which.
+
+    zoneinfo counts what is present and what is managed; the rest is reserved, or lies in long
+    runs of frames that carry no mark.  Where a zone's longest runs add up to exactly what is
+    missing there, they are it.  Elsewhere nothing is claimed.
+
+    Args:
+        klass: uint8 (n,), a `FrameClass` each.
+        blank: frames in RAM without any flag or mapping, of unknown class.
+        zone, zones: the zone column and the zones.
+    """
+    claimed = np.zeros(len(klass), dtype=np.bool_)
+    for index, facts in enumerate(zones):
+        if facts.managed is None:
+            continue
+        mine = zone == index
+        nr_reserved = int(np.count_nonzero(mine & (klass == FrameClass.RESERVED)))
+        missing = facts.present - facts.managed - nr_reserved
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], (mine & blank).view(np.int8), [0]))))
+        runs = edges.reshape(-1, 2)
+        nr_frames = runs[:, 1] - runs[:, 0]
+        longest = np.argsort(-nr_frames, kind="stable")
+        total = np.cumsum(nr_frames[longest])
+        at = int(np.searchsorted(total, missing))
+        if missing > 0 and at < len(total) and int(total[at]) == missing:
+            for start, stop in runs[longest[: at + 1]].tolist():
+                claimed[start:stop] = True
+    return claimed
 
 
 def block_migratetypes(class_counts: NDArray[np.int32]) -> NDArray[np.uint8]:
@@ -191,7 +230,7 @@ def block_migratetypes(class_counts: NDArray[np.int32]) -> NDArray[np.uint8]:
     """
     movable = np.array([k in MOVABLE_CLASSES or k in _FREE for k in range(NR_CLASSES)])
     silent = np.zeros(NR_CLASSES, dtype=np.bool_)
-    silent[[FrameClass.HOLE, FrameClass.UNKNOWN]] = True
+    silent[[FrameClass.HOLE, FrameClass.UNKNOWN, FrameClass.UNMANAGED]] = True
     nr_fixed = class_counts[:, ~movable & ~silent].sum(axis=1)
     nr_telling = class_counts[:, ~silent].sum(axis=1)
     guess = np.where(nr_fixed > 0, _UNMOVABLE, _MOVABLE)

@@ -4,7 +4,7 @@ A header is a text that anybody can write.  A zone that manages more pages than 
 whose low watermark lies below its min, is no machine's; a replay that was built from it would
 contradict itself much later, so it is named here.
 
-Owns: SN8, SN9 and SN10 of `pinlab.snapshot.image.Snapshot`.
+Owns: SN8 to SN11 of `pinlab.snapshot.image.Snapshot`.
 Ignores: columns (`pinlab.snapshot.columns`) and what a replay can make
 (`pinlab.replay.replayable`).
 Cost: a few us per zone.
@@ -16,16 +16,18 @@ from typing import Final
 
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
-from pinlab.snapshot.facts import ZoneFacts
+from pinlab.snapshot.facts import Geometry, ZoneFacts
 from pinpage.units import Span
 
-__all__ = ["MAX_NR_ZONES", "check_pageblock", "check_ram", "check_zones"]
+__all__ = ["MAX_NR_ZONES", "check_geometry", "check_pageblock", "check_ram", "check_zones"]
 
 MAX_NR_ZONES: Final = NOT_KNOWN
 """Zones of a machine: the column `zone` has a byte, and its last value means something else."""
 
 _PAGEBLOCK_ORDERS: Final = (4, 16)
 """Of pageblocks, in any configuration of the kernel: 64 KiB with 4 KiB pages to 4 GiB with 64."""
+_PAGE_SHIFTS: Final = (12, 18)
+"""Of pages, on any architecture: 4 KiB to 256 KiB."""
 _MAX_NR_NODES: Final = 1024
 _MAX_NR_PAGES: Final = 1 << 52
 """Pages of 64 bits of bytes."""
@@ -80,22 +82,21 @@ def _problems(facts: ZoneFacts) -> Iterator[str]:
     if not 0 <= facts.node < _MAX_NR_NODES:
         yield f"is of a node outside 0..{_MAX_NR_NODES - 1}"
     for name, count in _counts(facts):
-        if not 0 <= count <= _MAX_NR_PAGES:
+        if count is not None and not 0 <= count <= _MAX_NR_PAGES:
             yield f"has {name}={count}, no count of pages"
-    if not facts.managed <= facts.present <= facts.spanned:
-        yield (
-            f"manages {facts.managed} of {facts.present} pages present in {facts.spanned} spanned"
-        )
+    if not facts.nr_pages_of_buddy <= facts.present <= facts.spanned:
+        managed, present = facts.nr_pages_of_buddy, facts.present
+        yield f"manages {managed} of {present} pages present in {facts.spanned} spanned"
     if facts.start_pfn + facts.spanned > _MAX_NR_PAGES:
         yield "spans pages beyond any memory"
     if not facts.min <= facts.low <= facts.high:
         yield f"has watermarks out of order ({facts.min}, {facts.low}, {facts.high})"
 
 
-def _counts(facts: ZoneFacts) -> Iterator[tuple[str, int]]:
+def _counts(facts: ZoneFacts) -> Iterator[tuple[str, int | None]]:
     for name in (
         "start_pfn", "spanned", "present", "managed", "cma", "min", "low", "high", "boost",
-        "nr_free", "pcp_batch", "pcp_high",
+        "nr_free", "pcp_batch", "pcp_high", "pcp_count",
     ):  # fmt: skip
         yield name, getattr(facts, name)
     for name in ("lowmem_reserve", "nr_free_blocks"):
@@ -125,3 +126,42 @@ def check_ram(ram: Sequence[Span], path: Path | str) -> None:
             reached = span.stop
             continue
         raise SnapshotError(path, "header ram", problem, "record it again")
+
+
+def check_geometry(
+    geometry: Geometry, nr_pages_per_block: int, nr_frames: int, path: Path | str
+) -> None:
+    """SN11: sizes that machines have, and areas apart from each other inside the recording.
+
+    Args:
+        geometry: what is said.
+        nr_pages_per_block: pages in a pageblock.
+        nr_frames: frames of the recording.
+        path: the file, for messages.
+
+    Raises:
+        SnapshotError: names the size or the area.
+    """
+    for problem in _problems_of(geometry, nr_pages_per_block, nr_frames):
+        raise SnapshotError(path, "header geometry", f"SN11 {problem}", _FIX)
+
+
+def _problems_of(geometry: Geometry, nr_pages_per_block: int, nr_frames: int) -> Iterator[str]:
+    lowest, highest = _PAGE_SHIFTS
+    if geometry.page_nr_bytes not in {1 << shift for shift in range(lowest, highest + 1)}:
+        yield f"has pages of {geometry.page_nr_bytes} bytes"
+    if not 0 <= geometry.max_order <= _PAGEBLOCK_ORDERS[1]:
+        yield f"has free blocks of order {geometry.max_order}"
+    block = geometry.memory_block_nr_pages
+    if block is not None and (block < nr_pages_per_block or block & (block - 1)):
+        yield f"has memory blocks of {block} pages"
+    reached, names = 0, set[str]()
+    for area in geometry.cma_areas:
+        if not area.name or not area.name.isprintable() or area.name in names:
+            yield "has two areas of one name, or one whose name cannot be printed"
+        names.add(area.name)
+        if not (reached <= area.start_pfn < area.start_pfn + area.nr_pages <= nr_frames):
+            yield f"has the area {area.name} outside of memory, or over another one"
+        if not 0 <= area.order_per_bit <= _PAGEBLOCK_ORDERS[1]:
+            yield f"has the area {area.name} hand out pages of order {area.order_per_bit}"
+        reached = area.start_pfn + area.nr_pages

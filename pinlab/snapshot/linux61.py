@@ -22,7 +22,8 @@ from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Measured, Provenance, ZoneFacts
 from pinlab.snapshot.image import AfterState, Snapshot, count_classes
 from pinlab.snapshot.infer import settle_orders
-from pinlab.snapshot.text import kernel_release, parse_iomem, parse_zones
+from pinlab.snapshot.iomem import parse_iomem
+from pinlab.snapshot.text import kernel_release, parse_zones
 from pinpage.units import PAGEBLOCK_NR_PAGES
 
 __all__ = ["load_recording"]

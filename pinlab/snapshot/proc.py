@@ -1,15 +1,16 @@
 """Capture of a live machine from /proc.
 
 Two binary files, kpageflags and kpagecount, one u64 per pfn; and the texts of iomem,
-zoneinfo, buddyinfo, pagetypeinfo, version and cmdline.  They are not read at one instant:
-what they disagree about is told as `drift_nr_pages`.
+zoneinfo, buddyinfo, pagetypeinfo, meminfo, version and, where it is asked for, cmdline.  They
+are not read at one instant: what they disagree about is told as `drift_nr_pages`, and what
+changed while they were read as `changed_nr_frames`.
 
 Not exported by any kernel: references, orders, owners of pages without a flag, migratetypes
 of single pageblocks, skip hints.  `pinlab.snapshot.infer` works out what can be worked out.
 """
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -18,65 +19,102 @@ import numpy as np
 from attrs import evolve
 from numpy.typing import NDArray
 
-from mm.state.frames import FrameState
-from pinlab.files.careful import MOST_TEXT_NR_BYTES, plain, read_bytes
+from mm.state.frames import FrameState, PageFlag
+from mm.state.pageblock import MigrateType
+from pinlab.files.careful import plain
 from pinlab.files.npz import require_frames
 from pinlab.snapshot import image, infer
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
-from pinlab.snapshot.facts import Provenance, ZoneFacts
+from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot, count_classes
-from pinlab.snapshot.text import kernel_release, parse_iomem, parse_zones
-from pinpage.units import Mask, Span
+from pinlab.snapshot.iomem import ram_addresses, spans_of
+from pinlab.snapshot.survey import PROC, Folder, Survey, survey
+from pinlab.snapshot.text import check_release, kernel_release, parse_zones
+from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, Mask, Span
 
-__all__ = ["PROC", "Progress", "capture", "columns_of", "record"]
-
-PROC: Final = Path("/proc")
-"""Where the kernel shows itself."""
+__all__ = ["KEPT_COUNTERS", "PROC", "Progress", "capture", "columns_of", "record"]
 
 Progress = Callable[[str, int, int], None]
 """Called with (file being read, pfns done, pfns in all)."""
 
 _ENTRY_NR_BYTES: Final = 8
 _CHUNK_NR_PFNS: Final = 1 << 17
-_MOST_TEXT_NR_BYTES: Final = 4 << 20
-"""Of a text that has a line per zone or per span of addresses; zoneinfo has many per CPU."""
+KEPT_COUNTERS: Final = frozenset(
+    f"meminfo_{name}"
+    for name in (
+        "MemTotal", "MemFree", "AnonPages", "Buffers", "Cached", "SwapCached", "Slab",
+        "PageTables", "KernelStack", "Percpu", "VmallocUsed", "CmaTotal", "CmaFree", "Balloon",
+        "SwapTotal", "SwapFree", "Zswap", "Zswapped", "HugePages_Total", "Hugepagesize",
+        "Hugetlb",
+    )
+)  # fmt: skip
+"""What is kept of meminfo, in kB (HugePages_Total: huge pages), to stand beside the frames."""
+_USE: Final = np.bitwise_or.reduce(
+    [
+        flag.mask
+        for flag in (
+            PageFlag.BUDDY, PageFlag.LRU, PageFlag.ANON, PageFlag.SLAB, PageFlag.PGTABLE,
+            PageFlag.HUGE, PageFlag.RESERVED, PageFlag.NOPAGE,
+        )
+    ]
+)  # fmt: skip
+"""Flags that change when a frame's use does."""
 
 
-def capture(proc: Path = PROC, progress: Progress | None = None) -> Snapshot:
+def capture(
+    proc: Path = PROC,
+    progress: Progress | None = None,
+    *,
+    command_line: bool = False,
+    look_twice: bool | None = None,
+) -> Snapshot:
     """Read a machine's memory map; about 0.3 us per frame.
 
     Args:
         proc: a directory that holds the files, for copies of another machine's.
-        progress: called after every chunk of the two large files.
+        progress: called after every chunk of the large files.
+        command_line: whether to keep the kernel's, which can hold secrets.
+        look_twice: read kpageflags again at the end and count what changed meanwhile; None:
+            only of a live machine.
 
     Raises:
         SnapshotError: not root, a kernel without CONFIG_PROC_PAGE_MONITOR, a file missing
-            or shorter than the machine's memory.
+            or shorter than the machine's memory, two files that contradict each other.
     """
-    ram = parse_iomem(_text(proc / "iomem"), proc / "iomem")
-    nr_frames = ram[-1].stop
-    if not nr_frames:
-        problem = "ends before the first whole page"
-        raise SnapshotError(proc / "iomem", "System RAM", problem, "copy it again")
-    require_frames(nr_frames, proc / "iomem", "System RAM")
-    flags = _read_entries(proc / "kpageflags", nr_frames, progress)
-    mappings = _read_entries(proc / "kpagecount", nr_frames, progress)
+    folder = Folder(proc)
+    rows = ram_addresses(folder.text("iomem"), folder.place("iomem"))
+    release = kernel_release(folder.text("version", ""))
+    check_release(release, folder.place("version"))
     zones = parse_zones(
-        _text(proc / "zoneinfo", most_nr_bytes=MOST_TEXT_NR_BYTES),
-        _text(proc / "buddyinfo"),
-        _text(proc / "pagetypeinfo", ""),
-        proc / "zoneinfo",
+        folder.zoneinfo(),
+        folder.text("buddyinfo"),
+        folder.text("pagetypeinfo", ""),
+        folder.place("zoneinfo"),
     )
-    release = kernel_release(_text(proc / "version", ""))
+    if max(last for _, last in rows) < PAGE_SIZE:
+        problem = "ends before the first whole page"
+        raise SnapshotError(folder.place("iomem"), "System RAM", problem, "copy it again")
+    found = survey(folder, rows, zones)
+    ram = spans_of(rows, found.geometry.page_nr_bytes)
+    nr_frames = ram[-1].stop
+    require_frames(nr_frames, folder.place("iomem"), "System RAM")
+    flags = _read_entries(folder.place("kpageflags"), nr_frames, progress)
+    mappings = _read_entries(folder.place("kpagecount"), nr_frames, progress)
     provenance = Provenance(
         source=f"captured from /proc of Linux {release or 'of unknown release'}",
         kernel_release=release,
-        command_line=plain(_text(proc / "cmdline", "").strip()),
-        date=datetime.now(UTC).isoformat(timespec="seconds") if proc == PROC else "",
+        command_line=plain(folder.text("cmdline", "").strip()) if command_line else "",
+        date=datetime.now(UTC).isoformat(timespec="seconds") if folder.is_live else "",
     )
-    return columns_of(flags, mappings, ram, zones, provenance)
+    if folder.is_live if look_twice is None else look_twice:
+        again = _read_entries(folder.place("kpageflags"), nr_frames, progress)
+        changed = int(np.count_nonzero((flags ^ again) & _USE))
+        provenance = evolve(provenance, changed_nr_frames=changed)
+    counters = {f"meminfo_{name}": n for name, n in sorted(folder.meminfo().items())}
+    kept = {name: n for name, n in counters.items() if name in KEPT_COUNTERS}
+    return columns_of(flags, mappings, ram, zones, provenance, found, kept)
 
 
 def columns_of(
@@ -85,6 +123,8 @@ def columns_of(
     ram: tuple[Span, ...],
     zones: tuple[ZoneFacts, ...],
     provenance: Provenance,
+    found: Survey | None = None,
+    counters: Mapping[str, int] | None = None,
 ) -> Snapshot:
     """A snapshot from the raw columns: reads what is there, infers the rest, marks which.
 
@@ -93,22 +133,35 @@ def columns_of(
         ram: where there is memory.
         zones: the zones, with their counts of free blocks.
         provenance: where the columns come from; the drift is filled in here.
+        found: the machine's sizes; None: pages of 4 KiB, pageblocks of 2 MiB.
+        counters: of meminfo, under `KEPT_COUNTERS`.
     """
+    found = found or Survey(Geometry(), PAGEBLOCK_NR_PAGES, ())
+    max_order = found.geometry.max_order
     in_ram = _in_spans(len(flags), ram)
     mapcount = np.minimum(mappings, np.uint64(np.iinfo(np.int32).max)).astype(np.int32)
     zone = _zone_column(len(flags), zones)
     klass, guessed = infer.classify(flags, in_ram)
     free = klass == FrameClass.FREE
     nr_marked = int(np.count_nonzero(free))
+    blank = in_ram & (klass == FrameClass.UNKNOWN) & (flags == 0) & (mapcount == 0)
     if _only_heads_marked(nr_marked, zones):
-        blank = in_ram & (klass == FrameClass.UNKNOWN) & (flags == 0) & (mapcount == 0)
-        tails = infer.unmarked_tails(free, blank, zone, zones)
+        tails = infer.unmarked_tails(free, blank, zone, zones, max_order)
         klass[tails] = FrameClass.FREE
         nr_marked += int(np.count_nonzero(tails))
     free = klass == FrameClass.FREE
-    order = infer.maximal_orders(free, zone)
+    unmanaged = infer.not_managed(klass, blank & ~free, zone, zones)
+    klass[unmanaged] = FrameClass.UNMANAGED
+    order = infer.maximal_orders(free, zone, max_order)
     state = infer.states(klass, flags, mapcount)
-    counts = count_classes(klass)
+    counts = count_classes(klass, found.nr_pages_per_block)
+    migratetypes = infer.block_migratetypes(counts)
+    for area in found.geometry.cma_areas:  # (an area is whole pageblocks)
+        blocks = slice(
+            -(-area.start_pfn // found.nr_pages_per_block),
+            (area.start_pfn + area.nr_pages) // found.nr_pages_per_block,
+        )
+        migratetypes[blocks] = MigrateType.CMA
     nr_pages_free = sum(facts.nr_free for facts in zones)
     snapshot = Snapshot(
         state=state,
@@ -119,15 +172,18 @@ def columns_of(
         mapcount=mapcount,
         zone=zone,
         gfp=np.full(len(flags), NOT_KNOWN, dtype=np.uint8),
-        guessed=guessed | free,
-        block_migratetype=infer.block_migratetypes(counts),
+        guessed=guessed | free | unmanaged,
+        block_migratetype=migratetypes,
         block_skip=np.zeros(len(counts), dtype=np.bool_),
         pinned_pfns=np.empty(0, dtype=np.int64),
         zones=zones,
         provenance=evolve(provenance, drift_nr_pages=abs(nr_marked - nr_pages_free)),
         guessed_fields=("block_migratetype", "klass", "order"),
-        unknown_fields=("block_skip", "gfp", "pinned_pfns", "refcount"),
+        unknown_fields=("block_skip", "gfp", "pinned_pfns", "refcount", *found.not_said),
         ram=ram,
+        workload=dict(counters or {}),
+        nr_pages_per_block=found.nr_pages_per_block,
+        geometry=found.geometry,
     )
     snapshot.check()
     return snapshot
@@ -141,9 +197,25 @@ def _in_spans(nr_frames: int, spans: tuple[Span, ...]) -> Mask:
 
 
 def _zone_column(nr_frames: int, zones: tuple[ZoneFacts, ...]) -> NDArray[np.uint8]:
+    """Which zone each frame is of, as far as the spans say.
+
+    A zone that is all present owns what it spans.  Where two zones with holes overlap, as those
+    of interleaved nodes do, nothing says whose a frame is.  Devices have what nobody else has.
+    """
     column = np.full(nr_frames, NOT_KNOWN, dtype=np.uint8)
+    spans = [slice(facts.start_pfn, facts.start_pfn + facts.spanned) for facts in zones]
+    nr_claims = np.zeros(nr_frames, dtype=np.int16)
     for index, facts in enumerate(zones):
-        column[facts.start_pfn : facts.start_pfn + facts.spanned] = index
+        if not facts.present:
+            column[spans[index]] = index
+    for index, facts in enumerate(zones):
+        if facts.present:
+            column[spans[index]] = index
+            nr_claims[spans[index]] += 1
+    column[nr_claims > 1] = NOT_KNOWN
+    for index, facts in enumerate(zones):
+        if facts.present and facts.present == facts.spanned:
+            column[spans[index]] = index
     return column
 
 
@@ -158,22 +230,6 @@ def _only_heads_marked(nr_marked: int, zones: tuple[ZoneFacts, ...]) -> bool:
         count << order for facts in zones for order, count in enumerate(facts.nr_free_blocks)
     )
     return abs(nr_marked - nr_blocks) < abs(nr_marked - nr_frames)
-
-
-def _text(
-    path: Path, default: str | None = None, *, most_nr_bytes: int = _MOST_TEXT_NR_BYTES
-) -> str:
-    try:
-        return read_bytes(path, most_nr_bytes).decode(errors="replace")
-    except FileNotFoundError:
-        if default is not None:
-            return default
-        raise SnapshotError(
-            path, "file", "does not exist", "mount /proc, or name a directory of copies"
-        ) from None
-    except OSError as error:
-        fix = "run it as root" if isinstance(error, PermissionError) else "copy it again"
-        raise SnapshotError(path, "file", f"cannot be read ({error.strerror})", fix) from None
 
 
 def _read_entries(path: Path, nr_pfns: int, progress: Progress | None) -> NDArray[np.uint64]:
@@ -215,7 +271,11 @@ def _read_entries(path: Path, nr_pfns: int, progress: Progress | None) -> NDArra
 
 
 def record(
-    output: Path, progress: Progress | None = None, *, proc_directory: Path = PROC
+    output: Path,
+    progress: Progress | None = None,
+    *,
+    proc_directory: Path = PROC,
+    command_line: bool = False,
 ) -> Snapshot:
     """Capture this machine (or a directory of copies of its /proc files) into a file.
 
@@ -223,10 +283,11 @@ def record(
         output: the snapshot to write; replaced as a whole, or not touched at all.
         progress: called with (file being read, pfns done, pfns in all).
         proc_directory: where the files are.
+        command_line: whether to keep the kernel's, which can hold secrets.
 
     Raises:
         SnapshotError: not root, no /proc/kpageflags, short reads, or no place to write.
     """
-    snapshot = capture(proc_directory, progress)
+    snapshot = capture(proc_directory, progress, command_line=command_line)
     image.save(snapshot, output)
     return snapshot

@@ -1,16 +1,17 @@
-"""The text files of /proc, parsed: zoneinfo, buddyinfo, pagetypeinfo, iomem.
+"""The text files of /proc, parsed: zoneinfo, buddyinfo, pagetypeinfo, meminfo, version.
 
 Pure functions from text to facts.  They read forwards and backwards through kernel
-versions: a line that is not known is passed over, a number that is needed and not there is
-an error that names it, and so is one that cannot be: each error names the file and the line.
+versions: a line that is not known is passed over, one that a kernel does not print is None
+and never 0, a number that is needed and not there is an error that names it, and so is one
+that cannot be: each error names the file and the line.
 
 Cost: one pass over the lines, whatever is in them.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from attrs import field, frozen
 
@@ -18,19 +19,28 @@ from pinlab.files.careful import plain
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import ZoneFacts
 from pinlab.snapshot.limits import MAX_NR_ZONES, check_zones
-from pinpage.units import PAGE_SHIFT, PAGE_SIZE, Span
+from pinlab.snapshot.lines import Place
 
-__all__ = ["kernel_release", "parse_buddyinfo", "parse_iomem", "parse_pagetypeinfo", "parse_zones"]
+__all__ = [
+    "check_release",
+    "kernel_release",
+    "parse_buddyinfo",
+    "parse_meminfo",
+    "parse_pageblock_order",
+    "parse_pagetypeinfo",
+    "parse_zones",
+]
 
 _ZoneKey = tuple[int, str]
 """(node, zone name)."""
 
 # Blanks are named, for \s would match the ends of lines too.
 _ZONE = re.compile(r"Node[ \t]+([0-9]+),[ \t]+zone[ \t]+(\S+)(.*)")
-_IOMEM_ROW = re.compile(r"[ \t]*([0-9a-f]{1,16})-([0-9a-f]{1,16}) : ")
+_MEMINFO = re.compile(r"([A-Za-z0-9_()]{1,40}):[ \t]+([0-9]{1,15})(?: kB)?")
+_FIRST_RELEASE: Final = (2, 6, 31)
+"""Before it kpageflags did not say which pages are anonymous."""
 _PROTECTION = re.compile(r"[ \t]+protection: \((.*)\)")
 _RELEASE: Final = re.compile(r"Linux version (\S{1,200})")
-_MOST_DIGITS: Final = 15
 _MOST_NODE_LINES: Final = 1 << 16
 _LABELS: Final = frozenset(
     {
@@ -38,28 +48,13 @@ _LABELS: Final = frozenset(
         "pages free", "batch:", "high:",
     }
 )  # fmt: skip
-"""What is read of zoneinfo."""
+"""What is read of zoneinfo, where it stands first."""
+_ON_LISTS: Final = "count:"
+"""Pages on one CPU's list: what is read of every CPU."""
 _BLOCK_TYPES: Final = "Number of blocks type"
-
-
-@frozen
-class _Place:
-    """A line of a file, for the error that it may be."""
-
-    path: Path | str
-    what: str
-    nr: int
-
-    def refuse(self, problem: str) -> NoReturn:
-        is_file = Path(self.path).name == self.what
-        where = f"line {self.nr}" if is_file else f"{self.what}, line {self.nr}"
-        raise SnapshotError(self.path, where, problem, f"copy {self.what} again")
-
-    def number(self, text: str) -> int:
-        """A whole number of a length that the kernel prints."""
-        if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
-            self.refuse(f"{text[:40]!r} is no number of up to {_MOST_DIGITS} digits")
-        return int(text)
+_ORDER: Final = "Page block order"
+_PER_BLOCK: Final = "Pages per block"
+_MOST_ORDER: Final = 30
 
 
 def kernel_release(version: str) -> str:
@@ -72,46 +67,24 @@ def kernel_release(version: str) -> str:
     return plain(found[1]) if found else ""
 
 
-def parse_iomem(text: str, path: Path | str = "iomem") -> tuple[Span, ...]:
-    """The pfns of System RAM, in ascending order; pages only partly RAM are left out.
-
-    "System RAM" may be nested (memory of a DAX device) and carry a suffix ("(kmem)").
+def check_release(release: str, path: Path | str = "version") -> None:
+    """Refuse kernels whose kpageflags say too little.
 
     Args:
-        text: of /proc/iomem.
+        release: such as "6.1.192"; one that is no number is let through.
         path: of the file that it stands in, for errors.
 
     Raises:
-        SnapshotError: no RAM listed, one that runs backwards or beyond 64 bits, or all
-            addresses hidden, which is what a reader without CAP_SYS_ADMIN gets.
+        SnapshotError: the release is older than 2.6.31.
     """
-    rows = []
-    for nr, line in enumerate(text.split("\n"), 1):
-        if line.partition(" : ")[2].startswith("System RAM"):
-            rows.append(_ram_row(line, _Place(path, "iomem", nr)))
-    if not rows:
+    numbers = re.match(r"([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?", release)
+    if numbers and tuple(int(part or 0) for part in numbers.groups()) < _FIRST_RELEASE:
         raise SnapshotError(
-            path, "System RAM", "is not listed", "check that this is a copy of /proc/iomem"
+            path,
+            f"Linux {release}",
+            "does not tell anonymous pages from page cache in kpageflags",
+            "record a kernel of 2.6.31 or later",
         )
-    if not any(last for _, last in rows):
-        raise SnapshotError(path, "addresses", "are all hidden as 0", "run it as root")
-    spans: list[Span] = []
-    for first, last in sorted(rows):
-        span = Span(-(-first // PAGE_SIZE), max((last + 1) >> PAGE_SHIFT, -(-first // PAGE_SIZE)))
-        if spans and span.start < spans[-1].stop:  # one inside the other, or both listed
-            span = Span(spans[-1].start, max(spans.pop().stop, span.stop))
-        spans.append(span)
-    return tuple(spans)
-
-
-def _ram_row(line: str, place: _Place) -> tuple[int, int]:
-    row = _IOMEM_ROW.match(line)
-    if row is None:
-        place.refuse(f"{line[:40]!r} names no addresses of up to 64 bits")
-    start, stop = int(row[1], 16), int(row[2], 16)
-    if stop < start:
-        place.refuse(f"RAM runs backwards, from {start:#x} to {stop:#x}")
-    return start, stop
 
 
 def parse_buddyinfo(text: str, path: Path | str = "buddyinfo") -> dict[_ZoneKey, tuple[int, ...]]:
@@ -133,7 +106,7 @@ def _rows(
     """Lines of the form "Node 0, zone DMA 1 2 3"."""
     for nr, line in lines:
         if row := _ZONE.match(line):
-            place = _Place(path, what, nr)
+            place = Place(path, what, nr)
             counts = tuple(place.number(count) for count in row[3].split())
             yield (place.number(row[1]), row[2]), counts
 
@@ -148,7 +121,7 @@ def parse_pagetypeinfo(
         path: of the file that it stands in, for errors.
 
     Raises:
-        SnapshotError: a count that is none.
+        SnapshotError: a count that is none, or a row with more or fewer than there are types.
     """
     lines = enumerate(text.split("\n"), 1)
     names = next((line for _, line in lines if line.startswith(_BLOCK_TYPES)), "")
@@ -158,10 +131,48 @@ def parse_pagetypeinfo(
             break
         table.append((nr, line))
     types = names.removeprefix(_BLOCK_TYPES).split()
-    return {
-        key: dict(zip(types, counts, strict=False))
-        for key, counts in _rows(table, path, "pagetypeinfo")
-    }
+    blocks = {}
+    for key, counts in _rows(table, path, "pagetypeinfo"):
+        if len(counts) != len(types):
+            where = f"Node {key[0]}, zone {key[1]}: {_BLOCK_TYPES}"
+            problem = f"has {len(counts)} counts for {len(types)} types"
+            raise SnapshotError(path, where, problem, "copy pagetypeinfo whole")
+        blocks[key] = dict(zip(types, counts, strict=True))
+    return blocks
+
+
+def parse_pageblock_order(text: str, path: Path | str = "pagetypeinfo") -> int | None:
+    """log2 of the pages in a pageblock; None where the text does not say.
+
+    Args:
+        text: of /proc/pagetypeinfo.
+        path: of the file that it stands in, for errors.
+
+    Raises:
+        SnapshotError: its two lines about pageblocks contradict each other.
+    """
+    said: dict[str, int] = {}
+    for nr, line in enumerate(text.split("\n"), 1):
+        label, colon, value = line.partition(":")
+        if colon and label in (_ORDER, _PER_BLOCK):
+            said[label] = Place(path, "pagetypeinfo", nr).number(value.strip())
+    order, nr_pages = said.get(_ORDER), said.get(_PER_BLOCK)
+    if order is None:
+        return None
+    if order > _MOST_ORDER or (nr_pages is not None and nr_pages != 1 << order):
+        problem = f"is {order}, and {_PER_BLOCK} is {nr_pages}"
+        raise SnapshotError(path, _ORDER, problem, "use the file as its kernel printed it")
+    return order
+
+
+def parse_meminfo(text: str) -> dict[str, int]:
+    r"""The numbers of /proc/meminfo by their names: kB, or pages of a pool where it says so.
+
+    >>> parse_meminfo("MemTotal:  144348 kB\nHugePages_Total:  0\nsomething else")
+    {'MemTotal': 144348, 'HugePages_Total': 0}
+    """
+    rows = (_MEMINFO.fullmatch(line.strip()) for line in text.split("\n"))
+    return {row[1]: int(row[2]) for row in rows if row}
 
 
 def parse_zones(
@@ -183,9 +194,10 @@ def parse_zones(
     beside = Path(path).with_name if Path(path).name == "zoneinfo" else lambda _: path
     free_blocks = parse_buddyinfo(buddyinfo, beside("buddyinfo"))
     block_types = parse_pagetypeinfo(pagetypeinfo, beside("pagetypeinfo"))
+    bodies = _bodies(zoneinfo, path)
+    _refuse_strangers(free_blocks, bodies, beside("buddyinfo"), path)
     zones = tuple(
-        _zone(body, free_blocks.get(body.key, ()), block_types.get(body.key, {}))
-        for body in _bodies(zoneinfo, path)
+        _zone(body, free_blocks.get(body.key, ()), block_types.get(body.key, {})) for body in bodies
     )
     if not zones:
         raise SnapshotError(
@@ -197,23 +209,45 @@ def parse_zones(
     return zones
 
 
+def _refuse_strangers(
+    free_blocks: Iterable[_ZoneKey], bodies: Iterable["_Body"], path: Path | str, zoneinfo: object
+) -> None:
+    """What is counted lies in a zone that there is."""
+    known = {body.key for body in bodies}
+    for node, name in free_blocks:
+        if known and (node, name) not in known:
+            where = f"Node {node}, zone {name}"
+            problem = f"is not in {zoneinfo}"
+            raise SnapshotError(path, where, problem, "copy both files of one machine")
+
+
 @frozen
 class _Body:
-    """One zone's lines of zoneinfo: what stands first under each label, and in which line."""
+    """One zone's lines of zoneinfo: what stands first under each label, and in which line.
+
+    `on_lists` has what stands under "count:", CPU by CPU.
+    """
 
     path: Path | str
     key: _ZoneKey
     numbers: dict[str, tuple[str, int]] = field(factory=dict)
+    on_lists: list[int] = field(factory=list)
 
-    def number(self, label: str, default: int | None = None) -> int:
-        """The number under a label."""
-        if label in self.numbers:
-            text, nr = self.numbers[label]
-            return _Place(self.path, "zoneinfo", nr).number(text)
-        if default is None:
-            where = f"Node {self.key[0]}, zone {self.key[1]}: {label}"
-            raise SnapshotError(self.path, where, "is missing", "copy /proc/zoneinfo again")
-        return default
+    def number(self, label: str) -> int:
+        """The number under a label that every kernel prints."""
+        number = self.number_if_said(label)
+        if number is None:
+            where = f"Node {self.key[0]}, zone {self.key[1]}: {label.rstrip(':')}"
+            fix = "every kernel prints it: use the file as it was printed"
+            raise SnapshotError(self.path, where, "is missing", fix)
+        return number
+
+    def number_if_said(self, label: str) -> int | None:
+        """The number under a label; None where this kernel does not print it."""
+        if label not in self.numbers:
+            return None
+        text, nr = self.numbers[label]
+        return Place(self.path, "zoneinfo", nr).number(text)
 
     def add(self, line: str, nr: int) -> None:
         """Note what a line says, if nothing said it before."""
@@ -226,13 +260,15 @@ class _Body:
         name = " ".join(label.split())
         if name in _LABELS and value.isdecimal():
             self.numbers.setdefault(name, (value, nr))
+        elif name == _ON_LISTS and value.isdecimal():
+            self.on_lists.append(Place(self.path, "zoneinfo", nr).number(value))
 
 
 def _bodies(zoneinfo: str, path: Path | str) -> list[_Body]:
     bodies: list[_Body] = []
     for nr, line in enumerate(zoneinfo.split("\n"), 1):
         if head := _ZONE.match(line):
-            place = _Place(path, "zoneinfo", nr)
+            place = Place(path, "zoneinfo", nr)
             if len(bodies) == _MOST_NODE_LINES:
                 place.refuse(f"is of a zone beyond the {_MOST_NODE_LINES:,d} that are read")
             bodies.append(_Body(path, (place.number(head[1]), head[2])))
@@ -243,22 +279,25 @@ def _bodies(zoneinfo: str, path: Path | str) -> list[_Body]:
 
 def _zone(body: _Body, free_blocks: tuple[int, ...], block_types: dict[str, int]) -> ZoneFacts:
     number = body.number
-    boost = number("boost", 0)  # since v5.0
+    said = body.number_if_said
+    boost = said("boost") or 0  # before v5.0 there was none to add
+    spanned = number("spanned")
     return ZoneFacts(
         name=body.key[1],
         node=body.key[0],
-        start_pfn=number("start_pfn:", 0),  # not printed for an unpopulated zone
-        spanned=number("spanned"),
+        start_pfn=number("start_pfn:") if spanned else 0,  # an unpopulated zone starts nowhere
+        spanned=spanned,
         present=number("present"),
-        managed=number("managed"),
-        cma=number("cma", 0),
+        managed=said("managed"),
+        cma=said("cma"),
         min=number("min") - boost,
         low=number("low") - boost,
         high=number("high") - boost,
         boost=boost,
         nr_free=number("pages free"),
-        pcp_batch=number("batch:", 0),
-        pcp_high=number("high:", 0),
+        pcp_batch=said("batch:"),
+        pcp_high=said("high:"),
+        pcp_count=sum(body.on_lists) if body.on_lists else None,
         lowmem_reserve=_reserve(body),
         nr_free_blocks=free_blocks,
         nr_blocks_of_type=block_types,
@@ -267,5 +306,5 @@ def _zone(body: _Body, free_blocks: tuple[int, ...], block_types: dict[str, int]
 
 def _reserve(body: _Body) -> tuple[int, ...]:
     text, nr = body.numbers.get("protection", ("", 0))
-    place = _Place(body.path, "zoneinfo", nr)
+    place = Place(body.path, "zoneinfo", nr)
     return tuple(place.number(pages.strip()) for pages in text.split(",")) if text.strip() else ()

@@ -89,7 +89,7 @@ MUTANTS: list[Mutant] = [
         name="zone-manages-what-is-absent",
         guards="SN9",
         file="pinlab/snapshot/limits.py",
-        old="if not facts.managed <= facts.present <= facts.spanned:",
+        old="if not facts.nr_pages_of_buddy <= facts.present <= facts.spanned:",
         new="if not facts.managed <= facts.spanned:",
         tests=[_ZONES],
     ),
@@ -112,7 +112,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="proc-number-of-any-length",
         guards="a number of five thousand digits is one line",
-        file="pinlab/snapshot/text.py",
+        file="pinlab/snapshot/lines.py",
         old="text.isdecimal() and len(text) <= _MOST_DIGITS)",
         new="text.isdecimal())",
         tests=[_LINES],

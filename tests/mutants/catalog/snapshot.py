@@ -201,9 +201,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-iomem-rounds-outwards",
         guards="holes never called free",
-        file="pinlab/snapshot/text.py",
-        old="-(-first // PAGE_SIZE), max(",
-        new="first // PAGE_SIZE, max(",
+        file="pinlab/snapshot/iomem.py",
+        old="Span(-(-first // size), max(",
+        new="Span(first // size, max(",
         tests=[f"{_PROC}::test_iomem_rounds_inwards_and_knows_hotplugged_memory"],
     ),
     Mutant(

@@ -31,9 +31,10 @@ from pinlab.requests.fidelity import find_cases
 from pinlab.snapshot import form, image
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
+from pinlab.snapshot.iomem import parse_iomem
 from pinlab.snapshot.open import open_snapshot
 from pinlab.snapshot.synthetic import describe_machine
-from pinlab.snapshot.text import parse_iomem, parse_pagetypeinfo, parse_zones
+from pinlab.snapshot.text import parse_pagetypeinfo, parse_zones
 from pinpage.errors import PinpageError
 from pinpage.units import Span
 from tests.kit.pinlab.hostile_files import KINDS, run_case
@@ -353,13 +354,14 @@ def test_pageblocks_of_another_size_are_drawn_but_not_replayed(tmp_path):
 ZONE = (
     "Node 0, zone   Normal\n  pages free 1\n        boost 0\n        min 1\n        low 2\n"
     "        high 3\n        spanned 64\n        present 64\n        managed 60\n"
+    "  start_pfn: 0\n"
 )
 
 
 def test_lines_of_proc_that_cannot_be_are_named_with_file_and_line():
     for text, words in (
         (ZONE.replace("min 1", "min " + "1" * 5000), r"zoneinfo: line 4: .*no number"),
-        (ZONE + "        protection: (0, ,)\n", r"zoneinfo: line 10: '' is no number"),
+        (ZONE + "        protection: (0, ,)\n", r"zoneinfo: line 11: '' is no number"),
         (ZONE.replace("Node 0", "Node " + "1" * 5000), r"zoneinfo: line 1: "),
         (ZONE.replace("boost 0", "boost 2"), "min=-1"),
         (ZONE.replace("managed 60", "managed 65"), "manages"),

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -19,8 +20,9 @@ from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Provenance, ZoneFacts
+from pinlab.snapshot.iomem import parse_iomem
 from pinlab.snapshot.proc import record
-from pinlab.snapshot.text import parse_buddyinfo, parse_iomem, parse_pagetypeinfo, parse_zones
+from pinlab.snapshot.text import parse_buddyinfo, parse_pagetypeinfo, parse_zones
 from pinpage.units import Span
 
 RAW = Path(__file__).parents[3] / "data" / "proc-6.1"
@@ -214,11 +216,53 @@ def test_zones_of_several_nodes_stay_apart():
     assert zones[3].nr_free_blocks == ()
 
 
-def test_a_kernel_without_boost_or_start_pfn():
-    text = "Node 0, zone   Normal\n  pages free     9\n        min      5\n        low      6\n"
-    text += "        high     7\n        spanned  64\n        present  64\n        managed  60\n"
+OLD_ZONE = """Node 0, zone   Normal
+  pages free     9
+        min      5
+        low      6
+        high     7
+        scanned  0 (a: 4 i: 8)
+        spanned  64
+        present  60
+        nr_free_pages 9
+        protection: (0, 0)
+  pagesets
+    cpu: 0 pcp: 0
+              count: 3
+              high:  6
+              batch: 1
+    cpu: 0 pcp: 1
+              count: 2
+  start_pfn:         16
+"""
+"""As Linux 2.6 and 3.x print it: neither boost nor managed nor cma."""
+
+
+def test_what_an_old_kernel_does_not_print_is_not_zero():
+    (zone,) = parse_zones(OLD_ZONE)
+    assert (zone.min, zone.boost, zone.start_pfn, zone.lowmem_reserve) == (5, 0, 16, (0, 0))
+    assert (zone.managed, zone.cma) == (None, None)
+    assert zone.nr_pages_of_buddy == 60
+    assert (zone.pcp_count, zone.pcp_high, zone.pcp_batch) == (5, 6, 1)
+
+
+def test_a_zone_of_no_pages_has_no_lists_and_starts_nowhere():
+    text = OLD_ZONE.split("        nr_free", maxsplit=1)[0].replace("64", "0").replace("60", "0")
     (zone,) = parse_zones(text)
-    assert (zone.min, zone.boost, zone.start_pfn, zone.lowmem_reserve) == (5, 0, 0, ())
+    assert (zone.start_pfn, zone.spanned) == (0, 0)
+    assert (zone.pcp_count, zone.pcp_high, zone.pcp_batch) == (None, None, None)
+
+
+@pytest.mark.parametrize("label", ["start_pfn:", "spanned", "present", "pages free", "min", "high"])
+def test_a_zone_without_a_line_that_every_kernel_prints(label):
+    text = re.sub(rf"^ +{label} .*\n", "", OLD_ZONE, flags=re.MULTILINE)
+    assert text != OLD_ZONE
+    with pytest.raises(SnapshotError) as error:
+        parse_zones(text)
+    assert f"zone Normal: {label.rstrip(':')}: is missing; every kernel prints it" in str(
+        error.value
+    )
+    assert "again" not in str(error.value)
 
 
 def test_block_types_and_free_blocks():
@@ -307,8 +351,9 @@ def test_a_directory_in_place_of_a_file(raw, name):
 def test_texts_of_any_bytes(raw):
     for name in ("version", "cmdline", "pagetypeinfo"):
         (raw / name).write_bytes(b"Linux version \xff\x00\x1b[31m\n" * 9)
-    snapshot = proc.capture(raw)
+    snapshot = proc.capture(raw, command_line=True)
     assert snapshot.provenance.command_line.isprintable()
+    assert snapshot.provenance.command_line
     assert snapshot.provenance.kernel_release == "\ufffd??[31m"
     with (raw / "iomem").open("ab") as file:
         file.truncate(5 << 20)
