@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from mm.buddy.free_area import MAX_ORDER
 from mm.state.frames import FrameState
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
@@ -39,6 +40,8 @@ MAX_NR_NODES: Final = 256
 """Nodes of a replay: frames have a byte for theirs."""
 
 _SLOTS_PER_PAGE: Final = 4
+_HIGH_MEMORY: Final = "HighMem"
+_REPORTS: Final = "`pinpage report` shows it for what it is; request and compare do not replay it"
 
 
 def check_replayable(snapshot: Snapshot) -> None:
@@ -73,9 +76,22 @@ def _refuse(snapshot: Snapshot, field: str, problem: str, fix: str) -> None:
 
 
 def _check_pageblocks(snapshot: Snapshot) -> None:
+    """Replays know one size of page and of pageblock, and zones that kernel memory may lie in."""
+    geometry = snapshot.geometry
     if snapshot.nr_pages_per_block != PAGEBLOCK_NR_PAGES:
         problem = f"is {snapshot.nr_pages_per_block}, and only {PAGEBLOCK_NR_PAGES} are replayed"
-        _refuse(snapshot, "nr_pages_per_block", problem, "draw it with `pinpage report heatmap`")
+        _refuse(snapshot, "nr_pages_per_block", problem, _REPORTS)
+    if geometry.page_nr_bytes != PAGE_SIZE:
+        size = geometry.page_nr_bytes >> 10
+        problem = f"are of {size} KiB, and only those of {PAGE_SIZE >> 10} KiB are replayed"
+        _refuse(snapshot, "pages", problem, _REPORTS)
+    if int(snapshot.order.max()) > MAX_ORDER:
+        problem = f"go up to order {int(snapshot.order.max())}, and only to {MAX_ORDER} in a replay"
+        _refuse(snapshot, "free blocks", problem, _REPORTS)
+    for facts in snapshot.zones:
+        if facts.name == _HIGH_MEMORY and facts.nr_pages_of_buddy:
+            problem = "is no place for kernel memory, and a replay would put some of it there"
+            _refuse(snapshot, f"zone {facts.name}", problem, _REPORTS)
 
 
 def _check_mappings(snapshot: Snapshot) -> None:

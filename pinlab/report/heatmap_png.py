@@ -293,7 +293,8 @@ def _caption(
 ) -> str:
     block = _size(nr_pages_per_block * page_nr_bytes / (1 << 20))
     return (
-        f"Cell: one pageblock, {block} = {nr_pages_per_block} frames of {page_nr_bytes >> 10} KiB.  "
+        f"Cell: one pageblock, {block} = {nr_pages_per_block} "
+        f"frames of {page_nr_bytes >> 10} KiB.  "
         "Colour: the unmovable class with the most frames in it.  Dot: others sit in it too.\n"
         "Depth: share of the pageblock that cannot move (that is in use, where all can).  "
         f"{int(taken[0].nr_pages.sum()):,} frames, {origin}."

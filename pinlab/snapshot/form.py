@@ -42,6 +42,7 @@ _MOST_NR_BYTES_OF_COLUMN: Final = 8
 _MOST_NR_BYTES_OF_ALL: Final = 48
 """A frame, in all columns together, those per pageblock included."""
 _MOST_NR_BYTES_BESIDE: Final = 1 << 16
+_OWNER_ONLY: Final = 0o600
 _AGAIN = "copy or record it again"
 
 
@@ -51,6 +52,8 @@ def _sha256(column: NDArray[Any]) -> str:
 
 def write(path: Path, header: Mapping[str, Any], columns: Columns) -> None:
     """Write the file, whole or not at all: a temporary file beside it, then a rename.
+
+    Only its owner can read it.
 
     Args:
         path: where to; an existing file is replaced.
@@ -76,6 +79,8 @@ def write(path: Path, header: Mapping[str, Any], columns: Columns) -> None:
         **stored,
     }
     with atomic_path(path) as temporary, temporary.open("wb") as file:
+        if temporary.is_file():  # what lies in a machine's memory is nobody else's business
+            temporary.chmod(_OWNER_ONLY)
         np.savez_compressed(file, **members)
         file.flush()
         os.fsync(file.fileno())
