@@ -111,7 +111,7 @@ class Cma:
         self.nr_alloc_success = 0
         self.nr_alloc_fail = 0
 
-    def create(self, span: Span, order_per_bit: int = 0) -> CmaArea:
+    def create(self, span: Span, order_per_bit: int = 0, *, name: str = "") -> CmaArea:
         """An area of whole pageblocks of one zone, lent to movable pages from here on.
 
         The pageblocks are free as at boot, or CMA already, as in a recording.
@@ -119,13 +119,14 @@ class Cma:
         Args:
             span: the area: whole pageblocks of one zone.
             order_per_bit: log2 of the pages that one bit stands for.
+            name: of the area, for whoever asks one of several.
 
         Raises:
             PinpageError: it is not whole pageblocks of one zone, overlaps another area, is
                 offline or isolated (emptied by somebody, or off), holds pages that are not
                 CMA's, or there are too many areas.  Nothing changed.
         """
-        area = CmaArea(span, order_per_bit)
+        area = CmaArea(span, order_per_bit, name)
         self._refuse_unfit(area, len(self.areas))
         self._refuse_occupied(span)
         buddy = self._parts.buddy

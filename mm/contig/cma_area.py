@@ -20,6 +20,7 @@ class CmaArea:
     Attributes:
         span: its frames.
         order_per_bit: log2 of the pages that one bit stands for.
+        name: of the area; empty where nothing named it.
         bitmap: bool (nr_bits,), set where the pages are a device's, or about to be.
         handed: bool (nr_pages,), the pages that a device has; a bit may be used in part.
 
@@ -30,6 +31,7 @@ class CmaArea:
 
     span: Span
     order_per_bit: int = 0
+    name: str = ""
     bitmap: Mask = field(init=False, repr=False)
     handed: Mask = field(init=False, repr=False)
 

@@ -31,7 +31,7 @@ __all__ = [
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 
-_OPTIONS = {"as_json": "--json", "movable": "--movable", "nr_jobs": "--jobs"}
+_OPTIONS = {"area": "--area", "as_json": "--json", "movable": "--movable", "nr_jobs": "--jobs"}
 """Argument of the library -> what the command calls it, where errors name it."""
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pinlab.compare.results import Run
     from pinlab.snapshot.image import Snapshot
 
-__all__ = ["app", "check", "compare", "heatmap", "main", "record"]
+__all__ = ["app", "check", "compare", "heatmap", "main", "record", "trust"]
 
 app = typer.Typer(
     add_completion=False,
@@ -208,17 +208,49 @@ def record(
             "--output", "-o", metavar="FILE", help="The recording to write.", show_default=False
         ),
     ],
+    proc: Annotated[
+        Path | None,
+        typer.Option(
+            "--proc", metavar="DIR", help="A folder of copies of another machine's files."
+        ),
+    ] = None,
+    cmdline: Annotated[
+        bool, typer.Option("--cmdline", help="Keep the kernel's command line, secrets and all.")
+    ] = False,
 ) -> None:
     """Capture this machine's memory map from /proc. Needs root; changes nothing but FILE.
 
     What /proc does not tell stays unknown, and an unknown frame is never taken for a free one.
+    A table says how far FILE can be trusted. Nobody but its owner can read FILE.
     """
     from pinlab.cli.output import describe, file_progress
+    from pinlab.report import trust as telling
     from pinlab.snapshot.proc import record as capture
 
+    folder: dict[str, Any] = {} if proc is None else {"proc_directory": proc}
     with failures(), file_progress() as progress:
-        snapshot = capture(output, progress)
+        snapshot = capture(output, progress, command_line=cmdline, **folder)
     typer.echo(f"{output}: {describe(snapshot)}")
+    typer.echo("\n" + telling.as_text(telling.trust_of(snapshot)))
+
+
+@_report_app.command()
+def trust(
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="FILE", help="A recording; if left out, the one that is built in."),
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Set a recording's frames beside its kernel's own totals: how far can it be trusted?
+
+    With what can be emptied at most, if the frames of unknown use stay, and if they move.
+    """
+    from pinlab.report import trust as telling
+
+    snapshot = open_recording(file)
+    told = telling.trust_of(snapshot)
+    typer.echo(json.dumps(telling.as_json(told), indent=2) if as_json else telling.as_text(told))
 
 
 @_report_app.command()

@@ -8,6 +8,7 @@ import typer
 
 __all__ = [
     "Align",
+    "Area",
     "Block",
     "BlockSize",
     "Cdf",
@@ -130,6 +131,10 @@ Pages: TypeAlias = Annotated[
 Align: TypeAlias = Annotated[
     int | None,
     typer.Option(min=0, max=20, metavar="ORDER", help="cma: first pfn a multiple of 2^ORDER."),
+]
+Area: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="cma: the area to ask, where there are several."),
 ]
 Block: TypeAlias = Annotated[
     int | None,

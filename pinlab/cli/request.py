@@ -21,6 +21,7 @@ __all__ = ["fidelity", "reasons", "request"]
 _CONCERNS = {
     "--pages": (options.Consumer.cma,),
     "--align": (options.Consumer.cma,),
+    "--area": (options.Consumer.cma,),
     "--block": (options.Consumer.offline,),
     "--block-size": (options.Consumer.offline,),
     "--region": (options.Consumer.power,),
@@ -46,6 +47,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     count: options.Count = None,
     pages: options.Pages = None,
     align: options.Align = None,
+    area: options.Area = None,
     block: options.Block = None,
     block_size: options.BlockSize = None,
     region: options.Region = None,
@@ -64,8 +66,9 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     What was obtained, what stood in the way and whose it is, and what the time went to.
     """
     given = {
-        "--pages": pages, "--align": align, "--block": block, "--block-size": block_size,
-        "--region": region, "--interleave": interleave, "--idle": idle, "--node": node,
+        "--pages": pages, "--align": align, "--area": area,
+        "--block": block, "--block-size": block_size, "--region": region,
+        "--interleave": interleave, "--idle": idle, "--node": node,
     }  # fmt: skip
     with usage_errors():
         _check_concern(consumer, given)
@@ -81,6 +84,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             count=count,
             nr_pages=pages,
             align_order=align or 0,
+            area=area,
             block=block,
             block_nr_pages=_nr_pages("--block-size", block_size),
             region_nr_pages=_nr_pages("--region", region),

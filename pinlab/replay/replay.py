@@ -233,6 +233,8 @@ class _Replay:
             self._registry = machine.use_registry()
         pcp = np.flatnonzero(self._frames.state == FrameState.PCP)
         machine.pcp.adopt(pcp, 0)
+        for area in self._snapshot.geometry.cma_areas:
+            machine.cma.create(area.span, area.order_per_bit, name=area.name)
         self._map_pages()
         self._adopt_opaque()
         if self._pool_class is not None:

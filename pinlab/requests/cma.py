@@ -20,6 +20,7 @@ from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
+from pinpage.units import PAGE_SIZE
 
 __all__ = ["USUAL_SIZES", "serve"]
 
@@ -29,22 +30,23 @@ _USUAL_NR_PAGES = 512
 
 
 def serve(subject: Subject, options: RequestOptions) -> RequestReport:
-    """Allocate from the first area; areas are adopted from the pageblocks' types if need be.
+    """Allocate from one area; areas are adopted from the pageblocks' types if need be.
 
     Reads of the options: strategy, mode, count (allocations), nr_pages (of each),
-    align_order, nr_tries, timeout_ns, interrupted, advance.
+    align_order, area, nr_tries, timeout_ns, interrupted, advance.
 
     Args:
         subject: the machine, replayed or bare.
         options: how to serve.
 
     Raises:
-        PinpageError: the memory has no contiguous area; nothing has changed.
+        PinpageError: the memory has no contiguous area, none of that name, or several of
+            which none was named; nothing has changed.
 
     Cost: about 0.2 s for the usual sizes on a recorded area of 128 MiB.
     """
     machine = machine_of(subject)
-    area = _area_of(machine)
+    area = _area_of(machine, options.area)
     bound = _bound(machine, area, options.mode)
     account = Account(subject, options, request="cma", unit="page", bound=bound)
     sizes, obtained = _sizes(options), 0
@@ -82,10 +84,20 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     )
 
 
-def _area_of(machine: Machine) -> CmaArea:
+def _area_of(machine: Machine, wanted: str | None) -> CmaArea:
     if not machine.cma.areas and not machine.cma.adopt():
         raise PinpageError("cma: this memory has no contiguous area: boot it with cma=SIZE")
-    return machine.cma.areas[0]
+    areas = machine.cma.areas
+    named = {area.name or f"area{nth}": area for nth, area in enumerate(areas)}
+    there = ", ".join(
+        f"{name} ({area.span.nr_pages * PAGE_SIZE >> 10:,d} KiB at pfn {area.span.start:#x})"
+        for name, area in named.items()
+    )
+    if wanted is None and len(areas) > 1:
+        raise PinpageError(f"cma: area= names one of the {len(areas)} areas: {there}")
+    if wanted is not None and wanted not in named:
+        raise PinpageError(f"cma: area={wanted!r} is not there: there is {there}")
+    return areas[0] if wanted is None else named[wanted]
 
 
 def _sizes(options: RequestOptions) -> tuple[tuple[int, int], ...]:

@@ -59,6 +59,7 @@ class RequestOptions:
             as there are, or the consumer's usual sequence.
         nr_pages: pages per unit where the consumer leaves that open (cma); None: its usual.
         align_order: the first pfn is a multiple of 2**align_order (cma).
+        area: the area to ask, by its name (cma); None: the only one.
         block: the one memory block to offline; None: each of them, in order.
         block_nr_pages: pages per memory block; None: 32768 (128 MiB).
         region_nr_pages: pages per power region; None: the consumer's usual.
@@ -81,6 +82,7 @@ class RequestOptions:
     count: int | None = field(default=None, validator=_positive_or_none)
     nr_pages: int | None = field(default=None, validator=_positive_or_none)
     align_order: int = field(default=0, validator=_not_negative_or_none)
+    area: str | None = None
     block: int | None = field(default=None, validator=_not_negative_or_none)
     block_nr_pages: int | None = field(default=None, validator=_positive_or_none)
     region_nr_pages: int | None = field(default=None, validator=_positive_or_none)

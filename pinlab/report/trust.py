@@ -1,0 +1,224 @@
+"""How far a recording can be trusted: its frames beside the kernel's own totals.
+
+kpageflags tells no free page of a per-CPU list from a page of a driver, and nothing of memory
+that the allocator was never given.  zoneinfo counts both; so they are told apart here by
+number, and only what is left is of unknown use.
+
+    on per-CPU lists    zoneinfo's counts of all CPUs: free, but not in the buddy lists
+    not managed         present, neither managed nor reserved: initialised late, not accepted
+    ballooned           marked offline by a driver that gave them to its host
+
+Owns: the comparison, and two bounds on what can be emptied: the unknown stays, or it moves.
+Ignores: what a request would get; `pinlab.requests` replays it.
+Cost: a few passes over the frames.
+"""
+
+from typing import Any, Final
+
+import attrs
+import numpy as np
+from attrs import frozen
+
+from mm.state.frames import PageFlag
+from pinlab.report.cells import NOT_IN_USE
+from pinlab.snapshot.classes import MOVABLE_CLASSES, NR_CLASSES, FrameClass
+from pinlab.snapshot.image import Snapshot, count_classes
+
+__all__ = ["Bound", "Trust", "TrustRow", "as_json", "as_text", "trust_of"]
+
+_OF_CLASS: Final[dict[str, tuple[FrameClass, tuple[str, ...]]]] = {
+    "anonymous": (FrameClass.ANON, ("AnonPages",)),
+    "page cache": (FrameClass.FILE, ("Buffers", "Cached")),
+    "slab": (FrameClass.SLAB, ("Slab",)),
+    "page tables": (FrameClass.PAGETABLE, ("PageTables",)),
+    "huge page pool": (FrameClass.HUGETLB, ("Hugetlb",)),
+}
+"""Row -> the class of its frames and what adds up to it in meminfo."""
+_OWN_ROWS: Final = frozenset(
+    {klass for klass, _ in _OF_CLASS.values()}
+    | {FrameClass.FREE, FrameClass.PCP, FrameClass.RESERVED, FrameClass.HOLE}
+    | {FrameClass.UNKNOWN, FrameClass.UNMANAGED}
+)
+_NAME_WIDTH: Final = 18
+_NUMBER_WIDTH: Final = 13
+
+
+@frozen
+class TrustRow:
+    """One use of memory, in frames; None where a source does not say.
+
+    Attributes:
+        use: what they are.
+        recorded: frames of the recording that are known to be that.
+        zoneinfo, meminfo: what the kernel counted.
+    """
+
+    use: str
+    recorded: int | None
+    zoneinfo: int | None = None
+    meminfo: int | None = None
+
+
+@frozen
+class Bound:
+    """Blocks that can be emptied at most, by moving alone.
+
+    Attributes:
+        unit: "pageblock" or "memory block".
+        nr_pages: frames of each.
+        unknown_stays, unknown_moves: blocks, if no frame of unknown use can move, or all can.
+    """
+
+    unit: str
+    nr_pages: int
+    unknown_stays: int
+    unknown_moves: int
+
+
+@frozen
+class Trust:
+    """What a recording says beside what its kernel said.
+
+    Attributes:
+        recording: its name.
+        page_nr_bytes: bytes in a frame.
+        rows: by use; the uses of `recorded` add up to the first row.
+        drift_nr_pages: free pages that the files disagree about.
+        changed_nr_frames: whose use changed while it was taken; None where nobody looked.
+        assumed: sizes that no file said.
+        bounds: on pageblocks, and on memory blocks where their size is known.
+    """
+
+    recording: str
+    page_nr_bytes: int
+    rows: tuple[TrustRow, ...]
+    drift_nr_pages: int
+    changed_nr_frames: int | None
+    assumed: tuple[str, ...]
+    bounds: tuple[Bound, ...]
+
+
+def trust_of(snapshot: Snapshot) -> Trust:
+    """Set a recording's frames beside the totals that were recorded with them."""
+    blocks = [("pageblock", snapshot.nr_pages_per_block)]
+    if snapshot.geometry.memory_block_nr_pages is not None:
+        blocks.append(("memory block", snapshot.geometry.memory_block_nr_pages))
+    assumed = ("page_nr_bytes", "nr_pages_per_block", "cma_areas")
+    return Trust(
+        recording=snapshot.name,
+        page_nr_bytes=snapshot.geometry.page_nr_bytes,
+        rows=_rows(snapshot),
+        drift_nr_pages=snapshot.provenance.drift_nr_pages,
+        changed_nr_frames=snapshot.provenance.changed_nr_frames,
+        assumed=tuple(name for name in assumed if name in snapshot.unknown_fields),
+        bounds=tuple(_bound(snapshot, unit, nr_pages) for unit, nr_pages in blocks),
+    )
+
+
+def _rows(snapshot: Snapshot) -> tuple[TrustRow, ...]:
+    counts = np.bincount(snapshot.klass, minlength=NR_CLASSES).tolist()
+    zones = snapshot.zones
+    nr_present = sum(facts.present for facts in zones)
+    nr_managed = _sum(facts.managed for facts in zones)
+    is_offline = (snapshot.flags & PageFlag.OFFLINE.mask) != 0
+    nr_ballooned = int(np.count_nonzero(is_offline & (snapshot.klass == FrameClass.OTHER)))
+    nr_other = sum(counts[klass] for klass in FrameClass if klass not in _OWN_ROWS) - nr_ballooned
+    nr_listed = _sum(facts.pcp_count for facts in zones if facts.pcp_count is not None)
+    nr_missing = None
+    if nr_managed is not None:
+        nr_missing = max(nr_present - nr_managed - counts[FrameClass.RESERVED] - nr_ballooned, 0)
+    silent = counts[FrameClass.UNKNOWN] + counts[FrameClass.UNMANAGED]
+    unmanaged = max(counts[FrameClass.UNMANAGED], min(nr_missing or 0, silent))
+    silent -= unmanaged
+    listed: int | None = counts[FrameClass.PCP]
+    if not listed:  # nothing says which they are; they are among those of which nothing is said
+        listed = None if nr_listed is None else min(nr_listed, silent)
+        silent -= listed or 0
+    free = sum(facts.nr_free for facts in zones)
+    of_class = (
+        TrustRow(use, counts[klass], None, _frames(snapshot, *names))
+        for use, (klass, names) in _OF_CLASS.items()
+    )
+    return (
+        TrustRow("memory", snapshot.nr_frames - counts[FrameClass.HOLE], nr_present or None),
+        TrustRow("managed", None, nr_managed, _frames(snapshot, "MemTotal")),
+        TrustRow("free", counts[FrameClass.FREE], free, _frames(snapshot, "MemFree")),
+        TrustRow("on per-CPU lists", listed, nr_listed),
+        *of_class,
+        TrustRow("other, of the kernel", nr_other),
+        TrustRow("reserved", counts[FrameClass.RESERVED]),
+        TrustRow("ballooned", nr_ballooned),
+        TrustRow("not managed", unmanaged, nr_missing),
+        TrustRow("unknown", silent),
+    )
+
+
+def _sum(numbers: Any) -> int | None:
+    """The sum of what is said; None where one is not, or nothing is."""
+    said = list(numbers)
+    return None if not said or None in said else sum(said)
+
+
+def _frames(snapshot: Snapshot, *names: str) -> int | None:
+    """What meminfo's lines come to in frames; None where one of them was not recorded."""
+    said = [snapshot.workload.get(f"meminfo_{name}") for name in names]
+    nr_kb = _sum(said)
+    return None if nr_kb is None else (nr_kb << 10) // snapshot.geometry.page_nr_bytes
+
+
+def _bound(snapshot: Snapshot, unit: str, nr_pages: int) -> Bound:
+    """Blocks of memory without a frame that stays, no more than the free frames make."""
+    counts = count_classes(snapshot.klass, nr_pages)
+    whole = counts.sum(axis=1) - counts[:, FrameClass.HOLE] == nr_pages
+    going = sorted(MOVABLE_CLASSES | NOT_IN_USE)
+    nr_staying = counts.sum(axis=1) - counts[:, going].sum(axis=1)
+    nr_unknown = counts[:, FrameClass.UNKNOWN]
+    listed = _sum(facts.pcp_count for facts in snapshot.zones if facts.pcp_count is not None) or 0
+    nr_free = int(counts[:, [FrameClass.FREE, FrameClass.PCP]].sum())
+    stays = int(np.count_nonzero(whole & (nr_staying == 0)))
+    moves = int(np.count_nonzero(whole & (nr_staying == nr_unknown)))
+    return Bound(
+        unit,
+        nr_pages,
+        min(stays, nr_free // nr_pages),
+        min(moves, (nr_free + listed) // nr_pages),
+    )
+
+
+def as_json(trust: Trust) -> dict[str, Any]:
+    """Plain values, under the names of the attributes."""
+    shown = attrs.asdict(trust)
+    return shown | {name: list(shown[name]) for name in ("rows", "assumed", "bounds")}
+
+
+def as_text(trust: Trust) -> str:
+    """A table of frames, and the bounds in a line each."""
+    heads = ("recorded", "zoneinfo", "meminfo")
+    lines = [
+        f"{'frames of ' + _size(trust.page_nr_bytes):{_NAME_WIDTH}}"
+        + "".join(f"{head:>{_NUMBER_WIDTH}}" for head in heads)
+    ]
+    for row in trust.rows:
+        numbers = (row.recorded, row.zoneinfo, row.meminfo)
+        cells = ("" if number is None else f"{number:,d}" for number in numbers)
+        cells_text = "".join(f"{cell:>{_NUMBER_WIDTH}}" for cell in cells)
+        lines.append(f"{row.use:{_NAME_WIDTH}}{cells_text}".rstrip())
+    lines.append("")
+    if trust.changed_nr_frames is not None:
+        lines.append(f"{trust.changed_nr_frames:,d} frames changed their use while it was taken.")
+    lines.append(f"The files disagree about {trust.drift_nr_pages:,d} free frames.")
+    lines += [f"No file says {name}; the usual is assumed." for name in trust.assumed]
+    lines += [
+        f"At most {bound.unknown_stays:,d} {bound.unit}s of "
+        f"{_size(bound.nr_pages * trust.page_nr_bytes)} can be emptied if what is unknown stays, "
+        f"{bound.unknown_moves:,d} if it moves."
+        for bound in trust.bounds
+    ]
+    return "\n".join(lines)
+
+
+def _size(nr_bytes: int) -> str:
+    for shift, unit in ((30, "GiB"), (20, "MiB")):
+        if nr_bytes >= 1 << shift and not nr_bytes % (1 << shift):
+            return f"{nr_bytes >> shift} {unit}"
+    return f"{nr_bytes >> 10} KiB"

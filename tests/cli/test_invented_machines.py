@@ -1,0 +1,129 @@
+"""Copies of /proc of machines that were never built: recorded, reported and asked."""
+
+import json
+
+import pytest
+
+from pinlab.snapshot import image
+from tests.kit.command import check_one_line
+from tests.kit.pinlab.proc_folder import MACHINES, machine
+
+REPLAYED = ("device", "two areas", "boot alias")
+REFUSED = {
+    "order 8": "is 256, and only 512 are replayed",
+    "order 10": "is 1024, and only 512 are replayed",
+    "16 KiB": "is 2048, and only 512 are replayed",
+    "64 KiB": "is 8192, and only 512 are replayed",
+    "HighMem": "is no place for kernel memory",
+}
+
+
+@pytest.fixture
+def recorded(pinpage, tmp_path):
+    """Records an invented machine by name, and gives the file."""
+
+    def record(name):
+        directory = MACHINES[name].write(tmp_path / "proc")
+        done = pinpage("record", "-o", tmp_path / "a.npz", "--proc", directory)
+        assert (done.code, done.err) == (0, "")
+        assert "on per-CPU lists" in done.out
+        return tmp_path / "a.npz"
+
+    return record
+
+
+def test_every_machine_is_asked_or_refused():
+    assert {*REPLAYED, *REFUSED} == set(MACHINES)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_map_and_a_table_of_trust(pinpage, recorded, name):
+    path, invented = recorded(name), MACHINES[name]
+    drawn = pinpage("report", "heatmap", path)
+    nr_bytes = invented.nr_frames * invented.page_nr_bytes
+    assert (drawn.code, drawn.err) == (0, "")
+    assert f"{nr_bytes >> 20} MiB of physical addresses" in drawn.out
+    cell = invented.page_nr_bytes << invented.pageblock_order
+    assert f"Cell = {cell >> 20} MiB" in drawn.out
+    told = json.loads(pinpage("report", "trust", path, "--json").out)
+    assert told["page_nr_bytes"] == invented.page_nr_bytes
+    assert f"frames of {invented.page_nr_bytes >> 10} KiB" in pinpage("report", "trust", path).out
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize(
+    "asked", [("request", "huge2m"), ("request", "offline"), ("request", "power"), ("compare",)]
+)
+def test_what_no_replay_knows_is_refused_in_words_that_say_what_works(
+    pinpage, recorded, name, asked
+):
+    done = pinpage(*asked, recorded(name))
+    check_one_line(done, done.code, REFUSED[name], "`pinpage report` shows it")
+    assert done.code in {1, 2}
+
+
+def test_a_large_page_over_usual_pageblocks_is_refused_too(pinpage, tmp_path):
+    directory = machine(page_nr_bytes=16 << 10).write(tmp_path / "proc")
+    pinpage("record", "-o", tmp_path / "a.npz", "--proc", directory)
+    done = pinpage("request", "huge2m", tmp_path / "a.npz")
+    check_one_line(done, 2, "pages: are of 16 KiB, and only those of 4 KiB are replayed")
+
+
+def test_free_blocks_larger_than_a_replay_has_are_refused(pinpage, tmp_path):
+    directory = machine(max_order=12, free=((16 * 512, 32 * 512),), anon=(), slab=()).write(
+        tmp_path / "proc"
+    )
+    pinpage("record", "-o", tmp_path / "a.npz", "--proc", directory)
+    done = pinpage("request", "huge2m", tmp_path / "a.npz")
+    check_one_line(done, 2, "free blocks: go up to order 12, and only to 10 in a replay")
+
+
+@pytest.mark.parametrize("name", REPLAYED)
+def test_what_a_replay_knows_is_asked(pinpage, recorded, name):
+    """20 pageblocks are free; what is in the other ones has no better place to go to."""
+    shown = json.loads(pinpage("request", "huge2m", recorded(name), "--json").out)
+    assert shown["obtained"] > 0
+    assert shown["bytes_lost"] == 0
+
+
+def test_an_area_is_asked_by_its_name(pinpage, recorded):
+    path = recorded("two areas")
+    done = pinpage("request", "cma", path)
+    check_one_line(
+        done,
+        2,
+        "--area names one of the 2 areas: linux,cma (8,192 KiB at pfn 0x1000), "
+        "camera (4,096 KiB at pfn 0x1800)",
+    )
+    check_one_line(pinpage("request", "cma", path, "--area", "x"), 2, "--area 'x' is not there")
+    asked = ("request", "cma", path, "--area", "camera", "--pages", "1024", "--json")
+    shown = json.loads(pinpage(*asked).out)
+    assert shown["obtained"] == 1024
+    assert shown["attempts"][0]["start"] == 12 * 512
+    done = pinpage("request", "huge2m", path, "--area", "camera")
+    check_one_line(done, 2, "--area is for cma")
+
+
+def test_areas_whose_place_is_not_known_are_asked_for(pinpage, tmp_path):
+    directory = MACHINES["two areas"].write(tmp_path / "proc")
+    (directory / "cma").rename(tmp_path / "elsewhere")
+    pinpage("record", "-o", tmp_path / "a.npz", "--proc", directory)
+    done = pinpage("request", "cma", tmp_path / "a.npz")
+    check_one_line(done, 2, "no file says where", "/sys/kernel/debug/cma")
+
+
+def test_memory_blocks_are_as_large_as_the_machine_has_them(pinpage, tmp_path):
+    directory = machine(memory_block_nr_bytes=16 << 20).write(tmp_path / "proc")
+    pinpage("record", "-o", tmp_path / "a.npz", "--proc", directory)
+    shown = json.loads(pinpage("request", "offline", tmp_path / "a.npz", "--json").out)
+    assert shown["wanted"] == 4
+    asked = ("request", "offline", tmp_path / "a.npz", "--block-size", "32MiB", "--json")
+    assert json.loads(pinpage(*asked).out)["wanted"] == 2
+
+
+def test_the_command_line_is_kept_only_where_it_is_asked_for(pinpage, tmp_path):
+    directory = machine().write(tmp_path / "proc")
+    for options, is_kept in (((), False), (("--cmdline",), True)):
+        pinpage("record", "-o", tmp_path / "a.npz", "--proc", directory, *options)
+        kept = image.load(tmp_path / "a.npz").provenance.command_line
+        assert bool(kept) == is_kept

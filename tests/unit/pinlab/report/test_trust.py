@@ -1,0 +1,134 @@
+"""What a recording says beside what its kernel said: nothing is counted twice or made up."""
+
+import json
+import re
+
+import pytest
+
+from pinlab.report.trust import Bound, as_json, as_text, trust_of
+from pinlab.snapshot.bundled import bundled
+from pinlab.snapshot.classes import FrameClass
+from pinlab.snapshot.proc import capture
+from tests.kit.pinlab.proc_folder import MACHINES, InventedZone, machine
+from tests.kit.pinlab.small import small_recording
+
+BLOCK = 512
+
+
+def rows_of(snapshot):
+    return {row.use: row for row in trust_of(snapshot).rows}
+
+
+def uncertain(**changes):
+    """Of 32 pageblocks: 8 never managed, 4 of unknown use, of which 30 frames are on lists."""
+    figures = {
+        "zones": (InventedZone("Normal", 0, 32 * BLOCK, on_lists=(10, 20)),),
+        "free": ((BLOCK + 100, 2 * BLOCK), (8 * BLOCK, 16 * BLOCK)),
+        "anon": ((2 * BLOCK, 8 * BLOCK),),
+        "slab": ((BLOCK, BLOCK + 100), (20 * BLOCK, 24 * BLOCK)),
+        "late": ((24 * BLOCK, 32 * BLOCK),),
+    }
+    return machine(**(figures | changes))
+
+
+def test_what_is_on_lists_or_not_managed_is_not_of_unknown_use(tmp_path):
+    rows = rows_of(capture(uncertain().write(tmp_path)))
+    assert rows["on per-CPU lists"].recorded == rows["on per-CPU lists"].zoneinfo == 30
+    assert rows["not managed"].recorded == rows["not managed"].zoneinfo == 8 * BLOCK
+    assert rows["unknown"].recorded == 4 * BLOCK - 30
+
+
+def test_the_totals_stand_beside_each_other(tmp_path):
+    rows = rows_of(capture(uncertain(page_nr_bytes=16 << 10).write(tmp_path)))
+    managed = 32 * BLOCK - BLOCK - 8 * BLOCK
+    assert (rows["managed"].zoneinfo, rows["managed"].meminfo) == (managed, managed)
+    assert (rows["memory"].recorded, rows["memory"].zoneinfo) == (32 * BLOCK, 32 * BLOCK)
+    free = 9 * BLOCK - 100
+    assert (rows["free"].recorded, rows["free"].zoneinfo, rows["free"].meminfo) == (free,) * 3
+    assert (rows["anonymous"].recorded, rows["anonymous"].meminfo) == (6 * BLOCK, 6 * BLOCK)
+    assert rows["page cache"].meminfo is None
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_every_frame_is_counted_once(tmp_path, name):
+    every_frame_once(capture(MACHINES[name].write(tmp_path)))
+
+
+def test_every_frame_of_a_recording_made_inside_the_kernel_is_counted_once():
+    every_frame_once(bundled())
+    every_frame_once(small_recording())
+
+
+def test_every_frame_is_counted_once_where_the_lists_hold_more_than_is_unknown(tmp_path):
+    """The files are not of one instant: more frames can be on lists than look like it."""
+    zones = (InventedZone("Normal", 0, 32 * BLOCK, on_lists=(9000,)),)
+    snapshot = capture(uncertain(zones=zones).write(tmp_path))
+    every_frame_once(snapshot)
+    assert rows_of(snapshot)["unknown"].recorded == 0
+
+
+def every_frame_once(snapshot):
+    total, *others = trust_of(snapshot).rows
+    assert sum(row.recorded or 0 for row in others) == total.recorded
+    assert all((row.recorded or 0) >= 0 for row in others)
+
+
+def test_what_a_kernel_does_not_count_is_left_open(tmp_path):
+    directory = uncertain().write(tmp_path)
+    text = re.sub(r" +(managed|count:|cma) .*\n", "", (directory / "zoneinfo").read_text())
+    (directory / "zoneinfo").write_text(text)
+    (directory / "meminfo").unlink()
+    rows = rows_of(capture(directory))
+    assert (rows["managed"].zoneinfo, rows["managed"].meminfo) == (None, None)
+    assert (rows["on per-CPU lists"].recorded, rows["on per-CPU lists"].zoneinfo) == (None, None)
+    assert rows["unknown"].recorded == 12 * BLOCK
+
+
+def test_bounds_with_the_unknown_staying_and_moving(tmp_path):
+    """Eight pageblocks are free, six can move into them, of four nothing is known."""
+    trust = trust_of(capture(uncertain(memory_block_nr_bytes=8 << 20).write(tmp_path)))
+    assert trust.bounds == (
+        Bound("pageblock", BLOCK, 8, 8),
+        Bound("memory block", 4 * BLOCK, 2, 2),
+    )
+
+
+def test_the_unknown_makes_the_difference_where_all_else_has_slab_in_it(tmp_path):
+    spans = [(nth * BLOCK, nth * BLOCK + 1) for nth in range(8, 16)]
+    few = uncertain(
+        free=tuple((stop, stop + BLOCK - 1) for _, stop in spans),
+        anon=(),
+        slab=(*spans, (BLOCK, 8 * BLOCK), (20 * BLOCK, 24 * BLOCK)),
+    )
+    (bound, _) = trust_of(capture(few.write(tmp_path))).bounds
+    assert (bound.unknown_stays, bound.unknown_moves) == (0, 4)
+
+
+def test_a_sentence_for_each_thing_that_limits_it(tmp_path):
+    directory = uncertain().write(tmp_path)
+    (directory / "pagetypeinfo").unlink()
+    text = as_text(trust_of(capture(directory, look_twice=True)))
+    assert "0 frames changed their use while it was taken." in text
+    assert "No file says nr_pages_per_block; the usual is assumed." in text
+    assert "can be emptied if what is unknown stays" in text
+    assert "changed" not in as_text(trust_of(capture(directory)))
+
+
+def test_json_has_the_same(tmp_path):
+    trust = trust_of(capture(uncertain().write(tmp_path)))
+    shown = json.loads(json.dumps(as_json(trust)))
+    assert shown["rows"][0] == {
+        "use": "memory", "recorded": 32 * BLOCK, "zoneinfo": 32 * BLOCK, "meminfo": None,
+    }  # fmt: skip
+    assert shown["bounds"][0]["unknown_stays"] == trust.bounds[0].unknown_stays
+
+
+def test_ballooned_frames_are_a_use_of_their_own(tmp_path):
+    directory = uncertain().write(tmp_path)
+    with (directory / "kpageflags").open("r+b") as file:
+        file.seek(16 * BLOCK * 8)
+        file.write((1 << 23).to_bytes(8, "little") * 40)
+    snapshot = capture(directory)
+    assert rows_of(snapshot)["ballooned"].recorded == 40
+    assert snapshot.nr_frames_of(FrameClass.OTHER) == 40
+    assert rows_of(snapshot)["other, of the kernel"].recorded == 0
