@@ -38,6 +38,7 @@ class Invented:
     ram: Spans
     zones: tuple[InventedZone, ...]
     free: Spans
+    """Apart from each other."""
     anon: Spans = ()
     slab: Spans = ()
     reserved: Spans = ()
@@ -117,22 +118,16 @@ class Invented:
         return self._nr(zone, self.ram) - self._nr(zone, (*self.reserved, *self.late))
 
     def _free_blocks(self, zone: InventedZone) -> list[int]:
-        free = _mask(self.nr_frames, self.free)
+        """Largest first from the left, as a buddy allocator has what it merged."""
         counts = [0] * (self.max_order + 1)
-        pfn, stop = zone.start, min(zone.stop, self.nr_frames)
-        while pfn < stop:
-            if not free[pfn]:
-                pfn += 1
-                continue
-            order = self.max_order
-            while (
-                pfn % (1 << order)
-                or pfn + (1 << order) > stop
-                or not free[pfn : pfn + (1 << order)].all()
-            ):
-                order -= 1
-            counts[order] += 1
-            pfn += 1 << order
+        for first, last in sorted(self.free):
+            pfn, stop = max(first, zone.start), min(last, zone.stop)
+            while pfn < stop:
+                order = self.max_order
+                while pfn % (1 << order) or pfn + (1 << order) > stop:
+                    order -= 1
+                counts[order] += 1
+                pfn += 1 << order
         return counts
 
     def _zoneinfo(self, zone: InventedZone) -> str:

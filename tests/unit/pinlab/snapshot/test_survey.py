@@ -113,6 +113,7 @@ def auxv(size, word):
         ("page_size", b"16384\n"),
         ("smaps", b"KernelPageSize:     2048 kB\nKernelPageSize:       16 kB\n"),
     ],
+    ids=["auxv-64", "auxv-32", "page_size", "smaps"],
 )
 def test_whatever_says_the_page_size_must_agree(tmp_path, name, content):
     directory = machine(page_nr_bytes=16 << 10).write(tmp_path)

@@ -1,0 +1,201 @@
+"""Bugs in reading how large a machine's units are, and in telling how far a recording goes."""
+
+from tests.mutants.mutant import Mutant
+
+_PROC = "tests/unit/pinlab/snapshot/test_proc.py"
+_SURVEY = "tests/unit/pinlab/snapshot/test_survey.py"
+_TRUST = "tests/unit/pinlab/report/test_trust.py"
+_INVENTED = "tests/cli/test_invented_machines.py"
+
+MUTANTS: list[Mutant] = [
+    Mutant(
+        name="text-absent-managed-is-zero",
+        guards="absent is not zero",
+        file="pinlab/snapshot/text.py",
+        old='managed=said("managed"),',
+        new='managed=said("managed") or 0,',
+        tests=[f"{_PROC}::test_what_an_old_kernel_does_not_print_is_not_zero"],
+    ),
+    Mutant(
+        name="text-one-cpu-s-list-for-all",
+        guards="per-CPU lists",
+        file="pinlab/snapshot/text.py",
+        old="pcp_count=sum(body.on_lists) if body.on_lists else None,",
+        new="pcp_count=body.on_lists[0] if body.on_lists else None,",
+        tests=[f"{_PROC}::test_what_an_old_kernel_does_not_print_is_not_zero"],
+    ),
+    Mutant(
+        name="text-pageblock-lines-not-compared",
+        guards="contradictions are named",
+        file="pinlab/snapshot/text.py",
+        old="(nr_pages is not None and nr_pages != 1 << order)",
+        new="(nr_pages is not None and nr_pages < 1 << order)",
+        tests=[f"{_SURVEY}::test_two_lines_about_pageblocks"],
+    ),
+    Mutant(
+        name="text-short-rows-fit-anyway",
+        guards="grammar of pagetypeinfo",
+        file="pinlab/snapshot/text.py",
+        old="if len(counts) != len(types):",
+        new="if len(counts) > len(types):",
+        tests=[f"{_SURVEY}::test_a_row_of_pagetypeinfo_that_ends_early"],
+    ),
+    Mutant(
+        name="text-old-kpageflags-read-as-new",
+        guards="old kernels",
+        file="pinlab/snapshot/text.py",
+        old="_FIRST_RELEASE: Final = (2, 6, 31)",
+        new="_FIRST_RELEASE: Final = (2, 6, 30)",
+        tests=[f"{_SURVEY}::test_a_kernel_whose_kpageflags_say_too_little"],
+    ),
+    Mutant(
+        name="iomem-boot-alias-is-memory",
+        guards="RAM counts once",
+        file="pinlab/snapshot/iomem.py",
+        old="if ram and ram[1] != _ALIAS:",
+        new="if ram:",
+        tests=[f"{_SURVEY}::test_ram_counts_once_whatever_it_is_called"],
+    ),
+    Mutant(
+        name="iomem-nested-ram-counts-twice",
+        guards="RAM counts once",
+        file="pinlab/snapshot/iomem.py",
+        old="if spans and span.start < spans[-1].stop:",
+        new="if spans and span.start < spans[-1].start:",
+        tests=[f"{_SURVEY}::test_ram_counts_once_whatever_it_is_called"],
+    ),
+    Mutant(
+        name="survey-first-source-of-the-page-size-wins",
+        guards="contradictions are named",
+        file="pinlab/snapshot/survey.py",
+        old="if size != another:",
+        new="if size < 0:",
+        tests=[f"{_SURVEY}::test_whatever_says_the_page_size_must_agree"],
+    ),
+    Mutant(
+        name="survey-pageblocks-beyond-the-zone",
+        guards="contradictions are named",
+        file="pinlab/snapshot/survey.py",
+        old="if counted > stop - first:",
+        new="if counted > 3 * (stop - first):",
+        tests=[f"{_SURVEY}::test_more_pageblocks_than_the_zone_spans"],
+    ),
+    Mutant(
+        name="survey-assumed-pageblock-not-said",
+        guards="what no file says is unknown",
+        file="pinlab/snapshot/survey.py",
+        old='not_said.append("nr_pages_per_block")',
+        new="not_said.clear()",
+        tests=[
+            f"{_SURVEY}::test_a_pageblock_that_nobody_states_is_the_usual_one_and_said_to_be_unknown"
+        ],
+    ),
+    Mutant(
+        name="survey-areas-beyond-the-zones-count",
+        guards="contradictions are named",
+        file="pinlab/snapshot/survey.py",
+        old="if nr_pages > sum(counted):",
+        new="if nr_pages > 2 * sum(counted):",
+        tests=[f"{_SURVEY}::test_areas_of_more_pages_than_the_zones_count"],
+    ),
+    Mutant(
+        name="survey-missing-areas-not-said",
+        guards="what no file says is unknown",
+        file="pinlab/snapshot/survey.py",
+        old="return nr_pages < sum(counted)",
+        new="return False",
+        tests=[f"{_SURVEY}::test_areas_of_which_no_file_says_where_they_lie"],
+    ),
+    Mutant(
+        name="proc-free-blocks-of-a-usual-machine",
+        guards="geometry",
+        file="pinlab/snapshot/proc.py",
+        old="order = infer.maximal_orders(free, zone, max_order)",
+        new="order = infer.maximal_orders(free, zone)",
+        tests=[f"{_SURVEY}::test_free_blocks_are_as_large_as_the_machine_has_them"],
+    ),
+    Mutant(
+        name="proc-interleaved-nodes-last-one-wins",
+        guards="what no file says is unknown",
+        file="pinlab/snapshot/proc.py",
+        old="column[nr_claims > 1] = NOT_KNOWN",
+        new="column[nr_claims > 2] = NOT_KNOWN",
+        tests=[
+            f"{_SURVEY}::test_where_two_nodes_with_holes_interleave_nothing_says_whose_a_frame_is"
+        ],
+    ),
+    Mutant(
+        name="proc-keeps-the-command-line",
+        guards="secrets",
+        file="pinlab/snapshot/proc.py",
+        old='command_line=plain(folder.text("cmdline", "").strip()) if command_line else "",',
+        new='command_line=plain(folder.text("cmdline", "").strip()),',
+        tests=[f"{_SURVEY}::test_a_recording_is_its_owner_s_alone_and_holds_no_command_line"],
+    ),
+    Mutant(
+        name="form-everybody-reads",
+        guards="secrets",
+        file="pinlab/snapshot/form.py",
+        old="_OWNER_ONLY: Final = 0o600",
+        new="_OWNER_ONLY: Final = 0o644",
+        tests=[f"{_SURVEY}::test_a_recording_is_its_owner_s_alone_and_holds_no_command_line"],
+    ),
+    Mutant(
+        name="infer-unmanaged-without-proof",
+        guards="only counts prove it",
+        file="pinlab/snapshot/infer.py",
+        old="int(total[at]) == missing:",
+        new="int(total[at]) >= missing:",
+        tests=[f"{_SURVEY}::test_a_count_that_no_run_adds_up_to_proves_nothing"],
+    ),
+    Mutant(
+        name="trust-lists-are-unknown",
+        guards="every frame once",
+        file="pinlab/report/trust.py",
+        old="silent -= listed or 0",
+        new="silent -= 0",
+        tests=[f"{_TRUST}::test_what_is_on_lists_or_not_managed_is_not_of_unknown_use"],
+    ),
+    Mutant(
+        name="trust-the-unknown-always-stays",
+        guards="bounds",
+        file="pinlab/report/trust.py",
+        old="moves = int(np.count_nonzero(whole & (nr_staying == nr_unknown)))",
+        new="moves = stays",
+        tests=[
+            f"{_TRUST}::test_the_unknown_makes_the_difference_where_all_else_has_slab_in_it",
+        ],
+    ),
+    Mutant(
+        name="replayable-high-memory-is-any-memory",
+        guards="refused, never a wrong answer",
+        file="pinlab/replay/replayable.py",
+        old="if facts.name == _HIGH_MEMORY and facts.nr_pages_of_buddy:",
+        new="if facts.name == _HIGH_MEMORY and not facts.spanned:",
+        tests=[f"{_INVENTED}::test_what_no_replay_knows_is_refused_in_words_that_say_what_works"],
+    ),
+    Mutant(
+        name="replayable-any-page-is-4-kib",
+        guards="refused, never a wrong answer",
+        file="pinlab/replay/replayable.py",
+        old="if geometry.page_nr_bytes != PAGE_SIZE:",
+        new="if geometry.page_nr_bytes < PAGE_SIZE:",
+        tests=[f"{_INVENTED}::test_a_large_page_over_usual_pageblocks_is_refused_too"],
+    ),
+    Mutant(
+        name="cma-any-area-will-do",
+        guards="the area that was asked",
+        file="pinlab/requests/cma.py",
+        old="return areas[0] if wanted is None else named[wanted]",
+        new="return areas[0]",
+        tests=[f"{_INVENTED}::test_an_area_is_asked_by_its_name"],
+    ),
+    Mutant(
+        name="offline-blocks-of-another-machine",
+        guards="geometry",
+        file="pinlab/requests/run.py",
+        old="options = evolve(options, block_nr_pages=block)",
+        new="options = evolve(options)",
+        tests=[f"{_INVENTED}::test_memory_blocks_are_as_large_as_the_machine_has_them"],
+    ),
+]
