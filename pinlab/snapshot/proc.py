@@ -34,7 +34,7 @@ from pinlab.snapshot.survey import PROC, Folder, Survey, survey
 from pinlab.snapshot.text import check_release, kernel_release, parse_zones
 from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, Mask, Span
 
-__all__ = ["KEPT_COUNTERS", "PROC", "Progress", "capture", "columns_of", "record"]
+__all__ = ["KEPT_COUNTERS", "Progress", "capture", "columns_of", "record"]
 
 Progress = Callable[[str, int, int], None]
 """Called with (file being read, pfns done, pfns in all)."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pinlab.snapshot import image
-from pinlab.snapshot.proc import PROC, record
+from pinlab.snapshot.proc import record
+from pinlab.snapshot.survey import PROC
 from tests.kit.command import check_one_line
 
 RAW = Path(__file__).resolve().parents[1] / "data" / "proc-6.1"
