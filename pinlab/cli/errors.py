@@ -97,12 +97,21 @@ def usage_errors() -> Iterator[None]:
         end(str(error), 1 if isinstance(error, HostMemoryError) else 2)
 
 
-def open_recording(recording: str | None) -> "Snapshot":
-    """A recording by path; None is the one that is built in."""
+def open_recording(recording: str | None, labels: list[str] | None = None) -> "Snapshot":
+    """A recording by path; None is the one that is built in.
+
+    Args:
+        recording: its path.
+        labels: NAME=PFNS each, frames to be taken for an owner's.
+    """
     with failures():
         from pinlab.snapshot.open import open_snapshot
 
-        return open_snapshot(recording)
+        snapshot = open_snapshot(recording)
+    with usage_errors():
+        from pinlab.snapshot.labels import labelled_as
+
+        return labelled_as(snapshot, tuple(labels or ()))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinlab.cli import request
+from pinlab.cli import options, request
 from pinlab.cli.errors import (
     INTERRUPTED,
     end,
@@ -128,7 +128,7 @@ _Map = Annotated[bool, typer.Option("--map", help="Draw memory before and after 
 
 
 @app.command()
-def compare(  # noqa: PLR0917  (typer calls it by name)
+def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     recording: _Recording = None,
     design: _Designs = None,
     movable: _Movable = None,
@@ -137,6 +137,7 @@ def compare(  # noqa: PLR0917  (typer calls it by name)
     jobs: _Jobs = None,
     as_json: _Json = False,
     with_map: _Map = False,
+    label: options.Labels = None,
 ) -> None:
     """What recorded memory gives under each design, beside what Linux did with it.
 
@@ -150,7 +151,7 @@ def compare(  # noqa: PLR0917  (typer calls it by name)
 
     if as_json and with_map:
         end("--map draws for people: leave it out with --json", 2)
-    snapshot = open_recording(recording)
+    snapshot = open_recording(recording, label)
     with usage_errors():
         runs = _runs(snapshot, design, movable, strategy)
     with failures(), run_progress() as progress:
@@ -217,6 +218,7 @@ def record(
     cmdline: Annotated[
         bool, typer.Option("--cmdline", help="Keep the kernel's command line, secrets and all.")
     ] = False,
+    label: options.Labels = None,
 ) -> None:
     """Capture this machine's memory map from /proc. Needs root; changes nothing but FILE.
 
@@ -229,7 +231,9 @@ def record(
 
     folder: dict[str, Any] = {} if proc is None else {"proc_directory": proc}
     with failures(), file_progress() as progress:
-        snapshot = capture(output, progress, command_line=cmdline, **folder)
+        snapshot = capture(
+            output, progress, command_line=cmdline, labels=tuple(label or ()), **folder
+        )
     typer.echo(f"{output}: {describe(snapshot)}")
     typer.echo("\n" + telling.as_text(telling.trust_of(snapshot)))
 

@@ -22,6 +22,7 @@ __all__ = [
     "Interleave",
     "Jobs",
     "Json",
+    "Labels",
     "LayoutOnly",
     "Memory",
     "ModeOption",
@@ -115,6 +116,15 @@ Movable: TypeAlias = Annotated[
 StrategyOption: TypeAlias = Annotated[
     HowToChoose,
     typer.Option(help="scan: as the kernel goes about it. plan: what is known goes first."),
+]
+Labels: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="NAME=PFNS",
+        help="Frames of the recording that are an owner's of that name: 0x1200-0x13ff,5000 or "
+        "@FILE. It refuses to move unless --movable names it. Repeatable.",
+    ),
 ]
 Seed: TypeAlias = Annotated[
     int, typer.Option(min=0, metavar="N", help="Of contents, and of a scenario's layout.")

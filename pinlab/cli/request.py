@@ -60,6 +60,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     as_json: options.Json = False,
     cdf: options.Cdf = False,
     layout_only: options.LayoutOnly = False,
+    label: options.Labels = None,
 ) -> None:
     """Serve one consumer of memory, as the kernel would or by plan, and say what it got.
 
@@ -95,7 +96,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             timeout_ns=_whole_ns("--timeout", timeout),
             seed=seed,
         )
-    snapshot = _memory(consumer, memory, seed)
+    snapshot = _memory(consumer, memory, seed, label)
     report = _serve(consumer, snapshot, wanted, layout_only=layout_only)
     _print_report(report, as_json=as_json, cdf=cdf)
     if report.partial:
@@ -127,13 +128,19 @@ def _whole_ns(option: str, seconds: float | None) -> int | None:
     return max(1, round(seconds * 1e9))
 
 
-def _memory(consumer: options.Consumer, named: str | None, seed: int) -> "Snapshot":
+def _memory(
+    consumer: options.Consumer, named: str | None, seed: int, labels: list[str] | None
+) -> "Snapshot":
     from pinlab.requests.run import open_memory
     from pinlab.snapshot.synthetic import is_description
 
     wrong = usage_errors if named is not None and is_description(named) else failures
     with wrong():
-        return open_memory(consumer.value, named, seed=seed)
+        snapshot = open_memory(consumer.value, named, seed=seed)
+    with usage_errors():
+        from pinlab.snapshot.labels import labelled_as
+
+        return labelled_as(snapshot, tuple(labels or ()))
 
 
 def _serve(

@@ -91,7 +91,11 @@ def plan_pages(snapshot: Snapshot, corpus: Corpus, *, seed: int = 0) -> PagePlan
     pfns, serials, nr_serials = {}, {}, 0
     for name, its_classes in classes.items():
         pfns[name] = np.flatnonzero(np.isin(snapshot.klass, its_classes))
-        count = len(pfns[name])
+    for name, spans in snapshot.labels.items():
+        of_spans = [np.arange(span.start, span.stop) for span in spans]
+        pfns[name] = np.concatenate([np.empty(0, dtype=np.int64), *of_spans])
+    for name, frames in pfns.items():
+        count = len(frames)
         serials[name] = corpus.draw(_stream(seed, name), count, first=nr_serials)
         nr_serials += count
     return PagePlan(pfns, serials, nr_serials, seed)

@@ -65,7 +65,7 @@ def movable_owners(snapshot: Snapshot) -> tuple[str, ...]:
     names = {OPAQUE_OWNERS[klass] for klass in snapshot.classes if klass in OPAQUE_OWNERS}
     names |= {"zbud"} if FrameClass.ZBUD in snapshot.classes else set()
     names |= {"gup"} if FrameClass.GUP in snapshot.classes else set()
-    return tuple(sorted(names))
+    return tuple(sorted(names | set(snapshot.labels)))
 
 
 def check_movable(snapshot: Snapshot, movable: Iterable[str]) -> None:
@@ -88,8 +88,10 @@ def check_movable(snapshot: Snapshot, movable: Iterable[str]) -> None:
 
 
 def classes_of(owners: Iterable[str]) -> frozenset[FrameClass]:
-    """The classes of frames that these owners hold."""
+    """The classes of frames that these owners hold; who is none of the known is a label's."""
     wanted = set(owners)
     classes = {klass for klass, name in OPAQUE_OWNERS.items() if name in wanted}
     classes |= {FrameClass.ZBUD} if "zbud" in wanted else set()
+    labels = wanted - {*OPAQUE_OWNERS.values(), "zbud", "gup"}
+    classes |= {FrameClass.LABELLED} if labels else set()
     return frozenset(classes | ({FrameClass.GUP} if "gup" in wanted else set()))

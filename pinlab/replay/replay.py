@@ -191,7 +191,7 @@ def class_counts(replayed: Replayed) -> NDArray[np.int32]:
     klass[used[frames.has_flag(used, PageFlag.HUGE)]] = FrameClass.HUGETLB
     for name, owner in replayed.opaque.items():
         pfns = owner.pfn_of(np.arange(owner.nr_objects))
-        klass[pfns] = CLASS_OF_OWNER[name]
+        klass[pfns] = CLASS_OF_OWNER.get(name, FrameClass.LABELLED)
     return count_classes(klass)
 
 
@@ -271,7 +271,7 @@ class _Replay:
     # Holders that mm cannot move by itself.
 
     def _adopt_opaque(self) -> None:
-        for name in opaque_classes(self._snapshot):
+        for name in (*opaque_classes(self._snapshot), *self._snapshot.labels):
             pfns = self._pages.pfns[name]
             if len(pfns):
                 owner = self._adopt(name, pfns, 1)

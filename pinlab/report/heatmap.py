@@ -40,6 +40,7 @@ LETTERS: Final = {
     FrameClass.OTHER: "o",
     FrameClass.CMA: "c",
     FrameClass.UNMANAGED: "u",
+    FrameClass.LABELLED: "l",
 }
 """Small where other unmovable classes sit in the same cell, capital where it is alone."""
 SHADES: Final = ".:-+#"

@@ -37,6 +37,7 @@ COLOURS: Final = {
     FrameClass.OTHER: "#7f5539",
     FrameClass.CMA: "#264653",
     FrameClass.UNMANAGED: "#c2b8a3",
+    FrameClass.LABELLED: "#0077b6",
 }
 """Ink of a cell by its worst owner."""
 _MOVABLE_COLOUR: Final = "#3f7cac"

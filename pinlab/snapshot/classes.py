@@ -64,6 +64,8 @@ class FrameClass(enum.IntEnum):
     """Memory that the page allocator was never given, or not yet: initialised late, not accepted.
 
     Its state is unknown too: nobody can say that it would move."""
+    LABELLED = 20
+    """In use by an owner that the recording's `labels` name."""
 
 
 NR_CLASSES: Final = len(FrameClass)

@@ -16,6 +16,7 @@ from pinlab.snapshot.classes import NR_CLASSES, FrameClass
 from pinlab.snapshot.columns import COLUMNS, check_consistent, check_shapes
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Geometry, Measured, Provenance, ZoneFacts, decode, encode
+from pinlab.snapshot.label_rules import check_labels
 from pinlab.snapshot.limits import check_geometry, check_pageblock, check_ram, check_zones
 from pinpage.errors import PfnError
 from pinpage.units import PAGEBLOCK_NR_PAGES, Mask, Span
@@ -103,6 +104,8 @@ class Snapshot:
             RAM looks reserved in the columns.  Empty if not known.
         nr_pages_per_block: pages in a pageblock.
         geometry: the other sizes of the machine, and its CMA areas.
+        labels: name of an owner -> its frames, as whoever labelled them said; see
+            `pinlab.snapshot.labels`.
 
     Invariants, run by `check` (and by `load`, so a snapshot on disk keeps them too):
         SN1 states and classes are among those that a recording can have.
@@ -117,6 +120,7 @@ class Snapshot:
         SN9 zones manage what is present in what they span; watermarks are in order.
         SN10 RAM ascends.
         SN11 sizes are those of machines; CMA areas lie apart, in memory.
+        SN12 a frame is labelled exactly if one label names it.
     """
 
     state: NDArray[np.uint8] = field(repr=False)
@@ -141,6 +145,7 @@ class Snapshot:
     ram: tuple[Span, ...] = ()
     nr_pages_per_block: int = PAGEBLOCK_NR_PAGES
     geometry: Geometry = field(factory=Geometry)
+    labels: Mapping[str, tuple[Span, ...]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         """Columns that cannot be changed can be shared."""
@@ -193,7 +198,7 @@ class Snapshot:
         return mask
 
     def check(self, path: Path | str = _IN_MEMORY) -> None:
-        """Shapes, dtypes and SN1..SN11.
+        """Shapes, dtypes and SN1..SN12.
 
         Raises:
             SnapshotError: names the column and the first row, or the fact, that is wrong.
@@ -209,6 +214,7 @@ class Snapshot:
 
         check_shapes(column_of, self.nr_pages_per_block, path)
         check_consistent(column_of, len(self.zones), path, self.geometry.max_order)
+        check_labels(self.labels, self.klass, path)
         if self.after is not None:
             _check_after(self.after, self.nr_blocks, path)
 
@@ -251,6 +257,11 @@ class Snapshot:
         }
         if self.geometry != Geometry():  # so that what says nothing new reads as before
             header["geometry"] = encode(self.geometry)
+        if self.labels:
+            header["labels"] = {
+                name: [[span.start, span.stop] for span in spans]
+                for name, spans in sorted(self.labels.items())
+            }
         columns: dict[str, NDArray[Any]] = {
             column.name: getattr(self, column.name) for column in COLUMNS
         }
@@ -285,17 +296,22 @@ def _facts_of(header: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
         "measured": None if measured is None else decode(Measured, measured, path, "measured"),
         "guessed_fields": get("guessed_fields", list, str),
         "unknown_fields": get("unknown_fields", list, str),
-        "ram": _ram_of(header.get("ram", []), path),  # (files of before lack it)
+        "ram": _spans_of(header.get("ram", []), "ram", path),  # (files of before lack it)
         "nr_pages_per_block": nr_pages_per_block,
+        "labels": {
+            name: _spans_of(spans, f"labels.{name}", path)
+            for name, spans in (get("labels", dict) if "labels" in header else {}).items()
+        },
         "geometry": decode(Geometry, header.get("geometry", {}), path, "geometry"),
     }
 
 
-def _ram_of(pairs: Any, path: Path | str) -> tuple[Span, ...]:
+def _spans_of(pairs: Any, name: str, path: Path | str) -> tuple[Span, ...]:
     try:
         spans = tuple(Span(start, stop) for start, stop in pairs)
     except (TypeError, ValueError, PfnError):
-        raise SnapshotError(path, "header ram", "is no list of spans", "record it again") from None
+        problem = "is no list of spans"
+        raise SnapshotError(path, f"header {name}", problem, "record it again") from None
     return spans
 
 

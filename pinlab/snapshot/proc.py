@@ -30,6 +30,7 @@ from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot, count_classes
 from pinlab.snapshot.iomem import ram_addresses, spans_of
+from pinlab.snapshot.labels import labelled_as
 from pinlab.snapshot.survey import PROC, Folder, Survey, survey
 from pinlab.snapshot.text import check_release, kernel_release, parse_zones
 from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, Mask, Span
@@ -276,6 +277,7 @@ def record(
     *,
     proc_directory: Path = PROC,
     command_line: bool = False,
+    labels: tuple[str, ...] = (),
 ) -> Snapshot:
     """Capture this machine (or a directory of copies of its /proc files) into a file.
 
@@ -284,10 +286,13 @@ def record(
         progress: called with (file being read, pfns done, pfns in all).
         proc_directory: where the files are.
         command_line: whether to keep the kernel's, which can hold secrets.
+        labels: NAME=PFNS each; see `pinlab.snapshot.labels`.
 
     Raises:
+        PinpageError: a label that cannot be.
         SnapshotError: not root, no /proc/kpageflags, short reads, or no place to write.
     """
     snapshot = capture(proc_directory, progress, command_line=command_line)
+    snapshot = labelled_as(snapshot, labels)
     image.save(snapshot, output)
     return snapshot

@@ -127,3 +127,22 @@ def test_the_command_line_is_kept_only_where_it_is_asked_for(pinpage, tmp_path):
         pinpage("record", "-o", tmp_path / "a.npz", "--proc", directory, *options)
         kept = image.load(tmp_path / "a.npz").provenance.command_line
         assert bool(kept) == is_kept
+
+
+def test_a_label_is_an_owner_that_can_be_declared_movable(pinpage, tmp_path):
+    directory = machine(anon=((2 * 512, 8 * 512),)).write(tmp_path / "proc")
+    label = ("--label", "mine=0x2800-0x2fff")
+    done = pinpage("record", "-o", tmp_path / "a.npz", "--proc", directory, *label)
+    assert (done.code, done.err) == (0, "")
+    asked = ("request", "offline", tmp_path / "a.npz", "--block-size", "8MiB", "--json")
+    shown = json.loads(pinpage(*asked).out)
+    assert shown["refused_by_owner"]["mine"]
+    shown = json.loads(pinpage(*asked, "--movable", "mine").out)
+    assert "mine" not in shown["refused_by_owner"]
+    pinpage("record", "-o", tmp_path / "b.npz", "--proc", directory)
+    for name in ("request", "compare"):
+        words = (name, "huge2m") if name == "request" else (name,)
+        done = pinpage(*words, tmp_path / "b.npz", *label, "--movable", "mine", "--json")
+        assert (done.code, done.err) == (0, "")
+        done = pinpage(*words, tmp_path / "b.npz", "--label", "mine=0x1000")
+        check_one_line(done, 2, "label mine: 1 of 1 frames are not the kernel's own")

@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 _PROC = "tests/unit/pinlab/snapshot/test_proc.py"
 _SURVEY = "tests/unit/pinlab/snapshot/test_survey.py"
 _TRUST = "tests/unit/pinlab/report/test_trust.py"
+_LABELS = "tests/unit/pinlab/snapshot/test_labels.py"
 _INVENTED = "tests/cli/test_invented_machines.py"
 
 MUTANTS: list[Mutant] = [
@@ -197,5 +198,37 @@ MUTANTS: list[Mutant] = [
         old="options = evolve(options, block_nr_pages=block)",
         new="options = evolve(options)",
         tests=[f"{_INVENTED}::test_memory_blocks_are_as_large_as_the_machine_has_them"],
+    ),
+    Mutant(
+        name="labels-on-anybody-s-frames",
+        guards="labels",
+        file="pinlab/snapshot/labels.py",
+        old="wrong = pfns[~np.isin(snapshot.klass[pfns], _MAY_BE_LABELLED)]",
+        new="wrong = pfns[snapshot.klass[pfns] == FrameClass.HOLE]",
+        tests=[f"{_LABELS}::test_frames_that_are_nobody_s_to_label"],
+    ),
+    Mutant(
+        name="labels-and-frames-differ",
+        guards="SN12",
+        file="pinlab/snapshot/label_rules.py",
+        old="broken = (nr_names > 0) != (klass == FrameClass.LABELLED)",
+        new="broken = (nr_names > 0) & (klass != FrameClass.LABELLED)",
+        tests=[f"{_LABELS}::test_a_file_whose_labels_and_frames_differ_is_refused"],
+    ),
+    Mutant(
+        name="replay-labels-are-nobody-s",
+        guards="labels",
+        file="pinlab/replay/replay.py",
+        old="for name in (*opaque_classes(self._snapshot), *self._snapshot.labels):",
+        new="for name in opaque_classes(self._snapshot):",
+        tests=[f"{_LABELS}::test_what_is_labelled_stays_unless_it_is_declared_movable"],
+    ),
+    Mutant(
+        name="limits-areas-one-over-another",
+        guards="SN11",
+        file="pinlab/snapshot/limits.py",
+        old="if not (reached <= area.start_pfn <",
+        new="if not (0 <= area.start_pfn <",
+        tests=[f"{_SURVEY}::test_sizes_and_areas_that_no_machine_has"],
     ),
 ]

@@ -307,3 +307,23 @@ def test_zones_of_the_machines_read_back(invented, tmp_path):
     zones = parse_zones((directory / "zoneinfo").read_text())
     assert [zone.pcp_count for zone in zones] == [sum(zone.on_lists) for zone in invented.zones]
     assert evolve(zones[0], node=1).nr_pages_of_buddy == zones[0].managed
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"page_nr_bytes": 5000}, "pages of 5000 bytes"),
+        ({"max_order": 17}, "free blocks of order 17"),
+        ({"memory_block_nr_pages": 256}, "memory blocks of 256 pages"),
+        ({"memory_block_nr_pages": 3 * 512}, "memory blocks of 1536 pages"),
+        ({"cma_areas": (CmaFacts("a", 0, 512), CmaFacts("b", 511, 9))}, "area b outside of"),
+        ({"cma_areas": (CmaFacts("a", 0, 512), CmaFacts("a", 512, 9))}, "two areas of one name"),
+        ({"cma_areas": (CmaFacts("a", 1 << 20, 512),)}, "area a outside of memory"),
+        ({"cma_areas": (CmaFacts("a", 0, 512, 99),)}, "pages of order 99"),
+    ],
+)
+def test_sizes_and_areas_that_no_machine_has(tmp_path, changes, words):
+    snapshot = capture(machine().write(tmp_path))
+    other = evolve(snapshot, geometry=evolve(snapshot.geometry, **changes))
+    with pytest.raises(SnapshotError, match=f"SN11 .*{words}"):
+        other.check()
