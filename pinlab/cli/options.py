@@ -99,11 +99,12 @@ Memory: TypeAlias = Annotated[
     ),
 ]
 Design: TypeAlias = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="NAME",
         help="How frames are treated that mm cannot move by itself: unmovable, zbud-reclaim, "
-        "registry.",
+        "registry. If neither this nor --movable is given: as Linux 6.1 treats them, which "
+        "moves z3fold, zsmalloc and zram.",
     ),
 ]
 Movable: TypeAlias = Annotated[
@@ -152,7 +153,10 @@ Block: TypeAlias = Annotated[
 ]
 BlockSize: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="offline: of a memory block; 128MiB if left out."),
+    typer.Option(
+        metavar="SIZE",
+        help="offline: of a memory block; the recorded machine's if left out, or 128MiB.",
+    ),
 ]
 Region: TypeAlias = Annotated[
     str | None, typer.Option(metavar="SIZE", help="power: of a region, such as 64MiB.")

@@ -40,7 +40,7 @@ _MOST_SECONDS = 86_400.0
 def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     consumer: options.ConsumerArgument,
     memory: options.Memory = None,
-    design: options.Design = "registry",
+    design: options.Design = None,
     movable: options.Movable = None,
     strategy: options.StrategyOption = options.HowToChoose.scan,
     seed: options.Seed = 0,
@@ -78,7 +78,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
         from pinpage.owner import Mode
 
         wanted = RequestOptions(
-            design=design,
+            design=design or "registry",
             movable=() if movable is None else coverage_named(movable),
             strategy=strategy.value,
             mode=Mode[mode.name.rstrip("_").upper()],
@@ -97,6 +97,8 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             seed=seed,
         )
     snapshot = _memory(consumer, memory, seed, label)
+    if design is None and movable is None:
+        wanted = _as_linux_moves(snapshot, wanted)
     report = _serve(consumer, snapshot, wanted, layout_only=layout_only)
     _print_report(report, as_json=as_json, cdf=cdf)
     if report.partial:
@@ -141,6 +143,14 @@ def _memory(
         from pinlab.snapshot.labels import labelled_as
 
         return labelled_as(snapshot, tuple(labels or ()))
+
+
+def _as_linux_moves(snapshot: "Snapshot", wanted: "RequestOptions") -> "RequestOptions":
+    from attrs import evolve
+
+    from pinlab.requests.fidelity import options_of_kernel
+
+    return evolve(wanted, movable=options_of_kernel(snapshot).movable)
 
 
 def _serve(

@@ -16,7 +16,6 @@ from typing import Literal
 
 from attrs import evolve
 
-from mm.state.pageblock import MigrateType
 from pinlab.compare.compare import check_run
 from pinlab.compare.results import Run
 from pinlab.replay.corpus import Corpus
@@ -126,7 +125,7 @@ def run_request(
     if serve is None:
         raise PinpageError(f"request {request!r} is unknown: it is one of {', '.join(SERVERS)}")
     if request == "cma":
-        _refuse_without_area(snapshot)
+        _refuse_areas_without_place(snapshot)
     block = snapshot.geometry.memory_block_nr_pages
     if request == "offline" and options.block_nr_pages is None and block is not None:
         options = evolve(options, block_nr_pages=block)
@@ -136,16 +135,13 @@ def run_request(
     return evolve(report, recording=snapshot.name, seed=options.seed)
 
 
-def _refuse_without_area(snapshot: Snapshot) -> None:
-    """Say before anything is built that there is no area to ask, or none whose place is known."""
-    if snapshot.geometry.cma_areas or (snapshot.block_migratetype == MigrateType.CMA).any():
-        return
-    if "cma_areas" in snapshot.unknown_fields:
+def _refuse_areas_without_place(snapshot: Snapshot) -> None:
+    """Say before anything is built that there are areas, and that nothing says where."""
+    if "cma_areas" in snapshot.unknown_fields and not snapshot.geometry.cma_areas:
         raise PinpageError(
             f"cma: {snapshot.name} has contiguous areas, and no file says where: record it with "
             "/sys/kernel/debug/cma, or a copy of it as the folder cma beside the others"
         )
-    raise PinpageError("cma: this memory has no contiguous area: boot it with cma=SIZE")
 
 
 SERVERS: dict[RequestName, Serve] = {

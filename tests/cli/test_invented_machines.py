@@ -146,3 +146,14 @@ def test_a_label_is_an_owner_that_can_be_declared_movable(pinpage, tmp_path):
         assert (done.code, done.err) == (0, "")
         done = pinpage(*words, tmp_path / "b.npz", "--label", "mine=0x1000")
         check_one_line(done, 2, "label mine: 1 of 1 frames are not the kernel's own")
+
+
+def test_what_linux_moves_moves_without_being_told_to(pinpage):
+    """zsmalloc has movable_operations; whoever names a design decides for himself."""
+    asked = ("request", "offline", "scenario:256MiB,zsmalloc=10%", "--layout-only", "--json")
+    shown = json.loads(pinpage(*asked).out)
+    assert (shown["design"], shown["movable"]) == ("registry", ["zsmalloc"])
+    told = json.loads(pinpage(*asked, "--movable", "none").out)
+    assert told["movable"] == json.loads(pinpage(*asked, "--design", "registry").out)["movable"]
+    assert told["movable"] == []
+    assert shown["obtained"] > told["obtained"] == 0

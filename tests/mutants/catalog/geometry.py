@@ -192,6 +192,14 @@ MUTANTS: list[Mutant] = [
         tests=[f"{_INVENTED}::test_an_area_is_asked_by_its_name"],
     ),
     Mutant(
+        name="request-nobody-moves-by-default",
+        guards="what Linux moves, moves",
+        file="pinlab/cli/request.py",
+        old="return evolve(wanted, movable=options_of_kernel(snapshot).movable)",
+        new="return evolve(wanted, movable=options_of_kernel(snapshot).movable[:0])",
+        tests=[f"{_INVENTED}::test_what_linux_moves_moves_without_being_told_to"],
+    ),
+    Mutant(
         name="offline-blocks-of-another-machine",
         guards="geometry",
         file="pinlab/requests/run.py",
