@@ -97,12 +97,9 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             seed=seed,
         )
     snapshot = _memory(consumer, memory, seed, label)
-    if design is None and movable is None:
-        wanted = _as_linux_moves(snapshot, wanted)
+    wanted = wanted if design or movable else _as_linux_moves(snapshot, wanted)
     report = _serve(consumer, snapshot, wanted, layout_only=layout_only)
     _print_report(report, as_json=as_json, cdf=cdf)
-    if report.partial:
-        raise typer.Exit(INTERRUPTED)
 
 
 def _check_concern(consumer: options.Consumer, given: dict[str, Any]) -> None:
@@ -181,10 +178,17 @@ def _print_report(report: "RequestReport", *, as_json: bool, cdf: bool) -> None:
     if as_json:
         shown = report.as_json() | ({"cdf": percentiles(report.attempts)} if cdf else {})
         typer.echo(json.dumps(shown, indent=2))
+        _end_if_partial(report)
         return
     typer.echo(as_text(report, terminal_width()))
     if cdf and report.attempts:
         typer.echo("\n" + cdf_as_text(report, terminal_width()))
+    _end_if_partial(report)
+
+
+def _end_if_partial(report: "RequestReport") -> None:
+    if report.partial:
+        raise typer.Exit(INTERRUPTED)
 
 
 def fidelity(

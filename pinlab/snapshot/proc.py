@@ -155,14 +155,7 @@ def columns_of(
     klass[unmanaged] = FrameClass.UNMANAGED
     order = infer.maximal_orders(free, zone, max_order)
     state = infer.states(klass, flags, mapcount)
-    counts = count_classes(klass, found.nr_pages_per_block)
-    migratetypes = infer.block_migratetypes(counts)
-    for area in found.geometry.cma_areas:  # (an area is whole pageblocks)
-        blocks = slice(
-            -(-area.start_pfn // found.nr_pages_per_block),
-            (area.start_pfn + area.nr_pages) // found.nr_pages_per_block,
-        )
-        migratetypes[blocks] = MigrateType.CMA
+    migratetypes = _migratetypes(klass, found)
     nr_pages_free = sum(facts.nr_free for facts in zones)
     snapshot = Snapshot(
         state=state,
@@ -175,7 +168,7 @@ def columns_of(
         gfp=np.full(len(flags), NOT_KNOWN, dtype=np.uint8),
         guessed=guessed | free | unmanaged,
         block_migratetype=migratetypes,
-        block_skip=np.zeros(len(counts), dtype=np.bool_),
+        block_skip=np.zeros(len(migratetypes), dtype=np.bool_),
         pinned_pfns=np.empty(0, dtype=np.int64),
         zones=zones,
         provenance=evolve(provenance, drift_nr_pages=abs(nr_marked - nr_pages_free)),
@@ -188,6 +181,15 @@ def columns_of(
     )
     snapshot.check()
     return snapshot
+
+
+def _migratetypes(klass: NDArray[np.uint8], found: Survey) -> NDArray[np.uint8]:
+    """Guessed from what lies in each pageblock, save where an area is known to lie."""
+    size = found.nr_pages_per_block
+    types = infer.block_migratetypes(count_classes(klass, size))
+    for area in found.geometry.cma_areas:  # (an area is whole pageblocks)
+        types[-(-area.span.start // size) : area.span.stop // size] = MigrateType.CMA
+    return types
 
 
 def _in_spans(nr_frames: int, spans: tuple[Span, ...]) -> Mask:
