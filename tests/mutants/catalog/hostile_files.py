@@ -145,8 +145,8 @@ MUTANTS: list[Mutant] = [
         name="replay-of-a-zone-beyond-memory",
         guards="zones lie within memory",
         file="pinlab/replay/replayable.py",
-        old="if facts.managed and facts.managed > nr_inside:",
-        new="if facts.managed and facts.managed > facts.spanned:",
+        old="if managed > nr_inside:",
+        new="if managed > facts.spanned:",
         tests=[_REPLAYED],
     ),
     Mutant(
