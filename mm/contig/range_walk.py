@@ -243,8 +243,9 @@ class RangeWalk:
         chosen = np.flatnonzero(rows.answers == Answer.MOVE)
         if len(chosen):
             moved = self.parts.mover.migrate(
-                rows.pfns[chosen], rows.alone[chosen], self.targets, self.design, self.mode
-            )
+                rows.pfns[chosen], rows.alone[chosen], self.targets, self.design, self.mode,
+                self.parts.meter.cond_resched,
+            )  # fmt: skip
             rows.reasons[chosen] = moved.reasons
             self.report.pages_moved += moved.nr_moved
             self.report.pages_freed += moved.nr_freed
