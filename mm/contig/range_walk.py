@@ -195,7 +195,7 @@ class RangeWalk:
         asked = (reasons != _UNASKED) & (reasons > Reason.RELEASED)
         if asked.any():
             stayed = report.left[asked]
-            holders = self.design.holders(frames.nr_frames)
+            holders = self.design.holders(frames.nr_frames, span)
             at_home = self.parts.mover.has_home(stayed)
             report.refusals.add(stayed, reasons[asked], holders, at_home=at_home)
         report.elapsed_ns = self.parts.meter.lap() - self.started_ns
