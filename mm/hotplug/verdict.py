@@ -225,8 +225,7 @@ def plan_blocks(
     zones, across, highest = _pool(host, concerned)
     nr_usable = np.bincount(census.zone, census.nr_free * census.usable, len(host.zones))
     marks = [
-        min(zone.min + zone.lowmem_reserve[highest], int(nr_usable[zone.index]))
-        for zone in zones
+        min(zone.min + zone.lowmem_reserve[highest], int(nr_usable[zone.index])) for zone in zones
     ]
     return cheapest_ranges(
         census,

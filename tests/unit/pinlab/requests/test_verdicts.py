@@ -36,7 +36,10 @@ def test_one_block_and_all_memory_agree(filled, seed, monkeypatch):
     whole = verdicts(machine)
     for one, other in zip(quick, whole, strict=True):
         assert one.errno is other.errno
-        assert (one.nr_moves, one.obstacles.by_owner()) == (other.nr_moves, other.obstacles.by_owner())
+        assert (one.nr_moves, one.obstacles.by_owner()) == (
+            other.nr_moves,
+            other.obstacles.by_owner(),
+        )
         assert np.array_equal(one.obstacles.pfns, other.obstacles.pfns)
         if one.errno is Errno.OK:
             assert one.modelled_ns == other.modelled_ns
