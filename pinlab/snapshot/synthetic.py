@@ -215,12 +215,11 @@ class _Layout:
             raise PinpageError(
                 f"scenario: {pools[1]}: zswap has one pool, {pools[0]} already; leave one out"
             )
-        self._workload = {
-            "zswap_stored_pages": draw_nr_objects(
+        self._workload: dict[str, int] = {}
+        for pool in pools:
+            self._workload["zswap_stored_pages"] = draw_nr_objects(
                 pool, self._nr[pool], asked.objects, np.random.default_rng([seed, 1])
             )
-            for pool in pools
-        }
         self._klass = np.full(total, FrameClass.FREE, dtype=np.uint8)
         areas = [self._area(name, getattr(asked, name), total) for name in ("movable", "cma")]
         self._movable = Span(total - areas[0], total)

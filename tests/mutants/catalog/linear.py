@@ -139,3 +139,20 @@ MUTANTS += [
         "tests/unit/pinlab/requests/test_run.py",
     ),
 ]  # fmt: skip
+
+T_SHAPE = "tests/unit/pinlab/snapshot/test_shape.py"
+
+MUTANTS += [
+    planted(
+        "described-pools-hold-one-object-a-page", "as recorded pools", "pinlab/snapshot/shape.py",
+        "(mean - 1) / (most - 1)", "0 * mean", T_SHAPE,
+    ),
+    planted(
+        "ages-are-clusters", "shape", "pinlab/snapshot/shape.py",
+        "PAGEBLOCK_NR_PAGES**height", "PAGEBLOCK_NR_PAGES ** (0 * height + 0.5)", T_SHAPE,
+    ),
+    planted(
+        "shape-changes-nothing", "shape", "pinlab/snapshot/synthetic.py",
+        '        if self._shape == "even":\n', "        if self._shape:\n", T_SHAPE,
+    ),
+]  # fmt: skip

@@ -15,13 +15,17 @@ def verdicts(machine):
     return [hotplug.verdict(block, machine.design) for block in hotplug.blocks.online()]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     "filled",
     [
         "anon=40%,file=10%,slab=0.05%,zbud=3%",
         "anon=60%,zbud=20%,gup=0.02%,cma=8MiB",
         "anon=93%",
+        "anon=84%",
+        "anon=85%",
+        "anon=86%",
+        "anon=87%",
         "anon=20%,slab=3%",
     ],
 )
