@@ -161,8 +161,7 @@ def has_room(host: HotplugHost, span: Span, nr_moves: int) -> bool:
         for zone in zones
     ]
     marks = [
-        min(zone.min + zone.lowmem_reserve[highest], nr_free)
-        for zone, nr_free in zip(zones, usable, strict=True)
+        min(_mark(zone, highest), nr_free) for zone, nr_free in zip(zones, usable, strict=True)
     ]
     blocks = host.pageblocks.blocks_of_span(span)
     own = buddy.nr_free_in_block[blocks.start : blocks.stop]
@@ -179,6 +178,11 @@ def _pool(host: HotplugHost, concerned: list[Zone]) -> tuple[list[Zone], bool, Z
     across = len({zone.kind is ZoneKind.MOVABLE for zone in populated}) == 1 or from_movable
     highest = ZoneKind.MOVABLE if from_movable else ZoneKind.NORMAL
     return (populated if across else concerned), across, highest
+
+
+def _mark(zone: Zone, highest: ZoneKind) -> int:
+    """Free frames of a zone that the allocator keeps from whoever may use zones up to `highest`."""
+    return zone.min + zone.lowmem_reserve[highest]
 
 
 def plan_blocks(
@@ -224,9 +228,7 @@ def plan_blocks(
     concerned = [host.zones[zone] for zone in np.unique(host.frames.zone[starts]).tolist()]
     zones, across, highest = _pool(host, concerned)
     nr_usable = np.bincount(census.zone, census.nr_free * census.usable, len(host.zones))
-    marks = [
-        min(zone.min + zone.lowmem_reserve[highest], int(nr_usable[zone.index])) for zone in zones
-    ]
+    marks = [min(_mark(zone, highest), int(nr_usable[zone.index])) for zone in zones]
     return cheapest_ranges(
         census,
         nr_pages,

@@ -335,12 +335,11 @@ class SimClock:
             interrupts_only: pass over turns.
         """
         due_ns = self.next_ns(interrupts_only=interrupts_only)
-        action = self._due.take(interrupts_only=interrupts_only)
-        if due_ns is None or action is None:
+        if due_ns is None:
             return False
         self.advance(max(0, due_ns - self.now_ns))
         self.nr_happened += 1
-        action()
+        self._due.take(interrupts_only=interrupts_only)()
         return True
 
     def run_until(self, time_ns: int, *, interrupts_only: bool = False) -> int:

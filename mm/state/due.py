@@ -14,6 +14,8 @@ Kernel counterpart: the timer queues of kernel/time/hrtimer.c beside the run que
 import heapq
 from collections.abc import Callable
 
+from pinpage.errors import InvariantError
+
 __all__ = ["INTERRUPT", "Due"]
 
 INTERRUPT = 0
@@ -72,14 +74,19 @@ class Due:
         first = self._first(interrupts_only=interrupts_only)
         return None if first is None else first[0]
 
-    def take(self, *, interrupts_only: bool = False) -> Callable[[], None] | None:
-        """The next action, planned no longer; None if there is none.
+    def take(self, *, interrupts_only: bool = False) -> Callable[[], None]:
+        """The next action, planned no longer: call it at once, or it is lost.
 
         Args:
             interrupts_only: pass over turns.
+
+        Raises:
+            InvariantError: nothing is planned.
         """
         first = self._first(interrupts_only=interrupts_only)
-        return None if first is None else self._actions.pop(first[2])
+        if first is None:
+            raise InvariantError("an action is taken where none is planned")
+        return self._actions.pop(first[2])
 
     def _first(self, *, interrupts_only: bool) -> _Entry | None:
         heaps = (self._interrupts,) if interrupts_only else (self._interrupts, self._turns)

@@ -124,7 +124,7 @@ def run_request(
     serve = (SERVERS if servers is None else servers).get(request)
     if serve is None:
         raise PinpageError(f"request {request!r} is unknown: it is one of {', '.join(SERVERS)}")
-    if request == "cma":
+    if serve is cma.serve:
         cma.require_area(snapshot)
     replayed = prepare(snapshot, options, contents=contents)
     subject: Subject = replayed if contents == "bytes" else replayed.machine
