@@ -1,7 +1,8 @@
 """What each request costs per frame as memory grows: the work counted, CPU time reported.
 
 Work is what the request looked at and moved: frames scanned, entries of free lists and of the
-LRU that searches looked at, pages moved.  Per frame it may grow by a fifth from 1 GiB on; one look at each is always allowed.
+LRU that searches looked at, pages moved.  Per frame it may grow by a fifth from 1 GiB on; one
+look at each is always allowed.
 """
 
 import time
