@@ -6,7 +6,8 @@ gets the state that it needs, and `check` and `digest` speak for the whole.
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, Protocol, Self
 
 import numpy as np
@@ -30,7 +31,7 @@ from mm.hugetlb.sizes import HugeSizes
 from mm.move.design import Design, RegistryDesign, Strategy, Unmovable
 from mm.move.move import Mover
 from mm.paging.memory import ProcessMemory
-from mm.paging.paging import Paging
+from mm.paging.paging import Paging, no_wait
 from mm.paging.swap_core import SwapCore
 from mm.paging.vmscan import Reclaimer
 from mm.planning.blocks import Plan
@@ -38,7 +39,7 @@ from mm.planning.execute import PlannedCompaction
 from mm.power.power import PowerManagement
 from mm.state.contents import ArenaContents, Contents, TagContents
 from mm.state.costs import CostModel, Counters, Meter, SimClock
-from mm.state.frames import Frames, FrameState
+from mm.state.frames import Frames, FrameState, PageFlag
 from mm.state.gfp import Gfp
 from mm.state.lru import Lru
 from mm.state.nodes import Zone, place_frames, zones_for
@@ -121,6 +122,7 @@ class Machine:
         self.counters = Counters()
         self.clock = SimClock()
         self._absorbed = Counters()
+        self._beside = Counters()
         self.kswapd: Kswapd | None = None
         self.design: Design = Unmovable()
         self.registry: PinRegistry | None = None
@@ -142,7 +144,10 @@ class Machine:
             self.zones, self.buddy, self.pcp, self.compaction, self.counters, lambda: self.design
         )
         self.hugetlb = HugePool(frames, self.buddy, BuddySource(self.buddy, self.allocator))
-        self.paging = Paging(self, self.refs, self.rmap, self.lru, self.swap)
+        self.paging = Paging(
+            self, self.refs, self.rmap, self.lru, self.swap,
+            wait=self._wait_for_io, cond_resched=self.catch_up,
+        )  # fmt: skip
         self.memory = ProcessMemory(self.paging)
         self.swap_core = SwapCore(self.paging)
         self.reclaimer = Reclaimer(self.paging)
@@ -153,11 +158,12 @@ class Machine:
 
     def _wire_consumers(self) -> None:
         """Those who need memory moved, over the one engine that empties ranges."""
-        meter = Meter(self.counted, self.costs, self.clock)
+        meter = self._meter = Meter(self.counted, self.costs, self.clock, self.catch_up)
         ours = (self.buddy, self.pcp, self.rmap, self.lru, self.mover, self.counters, meter)
         huge = HugeEvictor(
             self.frames, self.pageblocks, self.contents, self.counters, [self.hugetlb]
         )
+        self.allocator.meter = meter
         self.evacuator = Evacuator(Parts(*ours, hugetlb=huge), self.allocator.alloc_pages)
         self.contig = Contig(self.evacuator)
         self.cma = Cma(self.contig, lambda: self.design, lambda *a: self.planned.census(*a)[0])
@@ -337,23 +343,24 @@ class Machine:
                 f"compact: node={node} by {strategy}: "
                 f"scan one of the nodes {tuple(self.kcompactd)}, or plan for all"
             )
-        before = self.counters.copy()
+        started_ns = self._meter.start()
         elsewhere = self._counted_elsewhere()
         self.pcp.drain_all()
         if strategy == "plan":
-            report, made = self.planned.compact(self.design, mode=mode)
+            report, made = self.planned.compact(
+                self.design, mode=mode, between_blocks=self._meter.cond_resched
+            )
             compacted = Compacted(report, made.bound, made, 0)
         else:
             bound = self.bound(mode) if with_bound else -1
             compacted = Compacted(CompactReport(), bound, None, 0)
             for zone in (z for z in self.zones if node in (None, z.node)):
-                control = CompactControl(zone, mode)
+                control = CompactControl(zone, mode, stop=self._let_others_run)
                 compacted.report.add(self.compaction.compact_zone(control, self.design))
         absorbed = self._counted_elsewhere().since(elsewhere)
         self.counters.add(absorbed)
         self._absorbed.add(absorbed)
-        compacted.elapsed_ns = self.costs.cost_of(self.counters.since(before))
-        self.clock.advance(compacted.elapsed_ns)
+        compacted.elapsed_ns = self._meter.lap() - started_ns
         # After the counting: what it costs to name the holders is no work of the request.
         holders = self.design.holders(self.frames.nr_frames)
         compacted.report.count_refusals(holders, self.mover.has_home)
@@ -362,10 +369,54 @@ class Machine:
     def counted(self) -> Counters:
         """Everything done so far, wherever it is counted; to subtract under one design.
 
-        What the daemons did beside it is theirs (`Kswapd.done`).
+        What the daemons did beside it is theirs (`Kswapd.done`), and so is what others did while
+        somebody let them go on (`catch_up`).
         """
-        total = self._counted_by_all()
+        total = self._counted_by_all().since(self._beside)
         return total if self.kswapd is None else total.since(self.kswapd.done)
+
+    # Time.
+
+    def catch_up(self) -> None:
+        """Let happen what is due by now: devices, timers, processes that are planned.
+
+        Whoever is under way calls it, through `Meter.cond_resched`, where no move is; what the
+        others do then is not counted as his.
+        """
+        due_ns = self.clock.next_ns()
+        if due_ns is not None and due_ns <= self.clock.now_ns:
+            self.sleep(0)
+
+    def sleep(self, ns: int) -> None:
+        """Let `ns` pass, and happen whatever is due meanwhile; none of it counts as the caller's.
+
+        Raises:
+            PinpageError: time runs backwards, or is not whole nanoseconds.
+        """
+        at_least(0, "sleep", ns=ns)
+        with self._others():
+            self.clock.run_until(self.clock.now_ns + ns)
+
+    @contextmanager
+    def _others(self) -> Iterator[None]:
+        """What is done inside counts as others'."""
+        before = self.counted()
+        try:
+            yield
+        finally:
+            self._beside.add(self.counted().since(before))
+
+    def _wait_for_io(self, pfn: int, flag: PageFlag) -> None:
+        """Let time pass until the next interrupt; in the middle of a move no process goes on."""
+        with self._others():
+            happened = self.clock.step(interrupts_only=True)
+        if not happened:
+            no_wait(pfn, flag)
+
+    def _let_others_run(self) -> bool:
+        """Between two pageblocks of a compaction; never a reason to stop."""
+        self._meter.cond_resched()
+        return False
 
     def _counted_by_all(self) -> Counters:
         """The daemons' work included."""

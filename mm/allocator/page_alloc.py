@@ -24,7 +24,7 @@ from mm.compaction.compact_control import COSTLY_ORDER, CompactPriority, Compact
 from mm.compaction.compaction import Compaction
 from mm.compaction.suitable import Deferral, compaction_ready, compaction_suitable
 from mm.move.design import Design
-from mm.state.costs import Counters
+from mm.state.costs import Counters, Meter
 from mm.state.gfp import AllocFlags, Gfp, gfp_migratetype, gfp_zone_kind
 from mm.state.nodes import Zone, ZoneKind, watermark_ok
 from mm.state.pageblock import MigrateType
@@ -173,7 +173,9 @@ class PageAllocator:
         self._zonelists = _zonelists(self._zones)
         self._nodes = {zone.node for zone in zones}
         self._requests: dict[tuple[Gfp, AllocFlags], _Request] = {}
-        self._busy = False
+        self._busy = self._lets_run = False
+        self.meter: Meter | None = None
+        """Charged between two rounds, where others are let run; None: no time passes."""
         self.reclaim: Callable[[int], int] | None = None
         """Direct reclaim: asked for so many pages, says how many it freed.  None: there is none."""
         self.reclaimable: Callable[[], int] | None = None
@@ -194,13 +196,17 @@ class PageAllocator:
         self._zonelists = _zonelists(self._zones)
         self._nodes.add(zone.node)
 
-    def alloc_pages(self, order: int, gfp: Gfp, node: int | None = None) -> int:
+    def alloc_pages(
+        self, order: int, gfp: Gfp, node: int | None = None, *, lets_run: bool = False
+    ) -> int:
         """One block of 2^order frames: its head, or -1 (-ENOMEM).
 
         Args:
             order: log2 of the pages wanted.
             gfp: what the caller allows.
             node: the only node that may serve it (__GFP_THISNODE); None for any, nearest first.
+            lets_run: the caller is in the middle of nothing, so others go on between two rounds
+                of reclaim and compaction.
 
         Raises:
             PinpageError: an order that nobody may ask for, or no such node.
@@ -218,7 +224,9 @@ class PageAllocator:
         if pfn < 0:
             pfn = self._from_freelists(order, gfp, zones, lambda zone: zone.min, AllocFlags.NONE)
         if pfn < 0 and gfp & Gfp.DIRECT_RECLAIM and not self._busy:
-            self._busy = True
+            self._busy, self._lets_run = True, lets_run
+            if lets_run and self.meter is not None:
+                self.meter.start()
             try:
                 pfn = self._slow_path(order, gfp, zones)
             finally:
@@ -274,6 +282,7 @@ class PageAllocator:
             pfn, result = self._compact_for(order, gfp, zones, tries.priority)
             if pfn >= 0:
                 return pfn
+            self._let_others_run()
             if gfp & Gfp.NORETRY or (costly and not gfp & Gfp.RETRY_MAYFAIL):
                 return -1
             would_pass = self._would_pass(order, gfp, zones)
@@ -282,6 +291,15 @@ class PageAllocator:
             may_help = self._nr_reclaimable() > 0
             if not freed or not tries.compact_again(result, reclaim_may_help=may_help):
                 return -1
+
+    def _let_others_run(self) -> None:
+        """Between two rounds; what others allocate meanwhile may reclaim and compact."""
+        if self._lets_run and self.meter is not None:
+            self._busy = False
+            try:
+                self.meter.cond_resched()
+            finally:
+                self._busy, self._lets_run = True, True
 
     def _wake(self, order: int, gfp: Gfp, zones: Sequence[Zone]) -> None:
         """Somebody is short of memory: kswapd's turn, where there is one."""

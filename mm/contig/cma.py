@@ -4,9 +4,10 @@
                                        -> EBUSY: clear the bits, go on one alignment step later
                                        -> anything else: clear the bits, stop
 
-One walk over the area, from its start; there is no second round.  `strategy="plan"` looks at
-all ranges first and takes the one that costs the fewest moves, or says with no move at all
-which frames are in the way.
+One walk over the area, from its start; there is no second round.  Between two ranges others go
+on, so a page that was pinned a moment ago may be free of pins at the next.  `strategy="plan"`
+looks at all ranges first and takes the one that costs the fewest moves, or says with no move at
+all which frames are in the way.
 
 Movable requests fall into CMA pageblocks by the rules of `mm.buddy.rmqueue`; pages that are to be
 pinned for long leave them first (migrate before pin).
@@ -29,6 +30,7 @@ from mm.planning.census import Census
 from mm.planning.execute import NR_PLAN_ROUNDS, planned_targets
 from mm.planning.range_plan import RangePlan
 from mm.planning.ranges import cheapest_ranges
+from mm.state.costs import Counters
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
@@ -262,14 +264,18 @@ class Cma:
     ) -> CmaResult:
         result, nr_bits = CmaResult(), area.bits_for(count)
         step = area.align_mask(align_order) + 1
-        bit = area.find(nr_bits, 0, align_order)
+        bit, clock = area.find(nr_bits, 0, align_order), self._parts.meter.clock
         while bit >= 0:
             span = Span(area.pfn_of(bit), area.pfn_of(bit) + count)
+            nr_happened = clock.nr_happened
             errno = self._try(area, span, mode, retry, result)
             if errno is not Errno.EBUSY:
                 result.errno = errno
                 break
-            bit = self._next(area, bit + step, nr_bits, align_order, retry, result)
+            self._parts.meter.cond_resched()
+            is_same = retry.is_alone and clock.nr_happened == nr_happened
+            immovable = result.report.immovable if is_same else result.report.immovable[:0]
+            bit = self._next(area, bit + step, nr_bits, align_order, immovable, result)
         return result
 
     def _next(
@@ -278,26 +284,28 @@ class Cma:
         start: int,
         nr_bits: int,
         align_order: int,
-        retry: RetryPolicy,
+        immovable: Pfns,
         result: CmaResult,
     ) -> int:
         """Where to go on after a range failed: the next one, or -1.
 
-        Ranges that still hold a frame that is immovable fail like the last one.  The kernel
-        tries each; here only the last of them is tried, which empties what the others would.
+        Ranges that still hold a frame that is `immovable` fail like the last one.  The kernel
+        tries each; here only the last of them is tried, which empties what the others would;
+        or the first that it comes to after something else was due.
         """
-        immovable = result.report.immovable
-        if not retry.is_alone or not len(immovable):
+        if not len(immovable):
             return area.find(nr_bits, start, align_order)
         same = area.clear_runs(nr_bits, align_order, start, area.bit_of(int(immovable[-1])))
         if not len(same):
             return area.find(nr_bits, start, align_order)
-        last, nr_skipped = int(same[-1]), len(same) - 1
+        last, meter = int(same[-1]), self._parts.meter
         span = Span(area.pfn_of(last), area.pfn_of(last + nr_bits))
-        scanned = nr_skipped * nr_steps(self._parts.buddy.frames, span)
-        self._parts.meter.start()
-        self._parts.counters.pages_scanned_migrate += scanned
-        self._parts.meter.lap()
+        each = Counters(pages_scanned_migrate=nr_steps(self._parts.buddy.frames, span))
+        nr_skipped = meter.nr_before_due(each, len(same) - 1)
+        last = int(same[nr_skipped])
+        meter.start()
+        self._parts.counters.pages_scanned_migrate += nr_skipped * each.pages_scanned_migrate
+        meter.lap()
         result.nr_skipped += nr_skipped
         return last
 
@@ -349,6 +357,7 @@ class Cma:
                 result.errno = self._try(area, made.span, mode, retry, result, targets)
             if result.errno is not Errno.EBUSY:
                 break
+            self._parts.meter.cond_resched()
             failed[result.report.left] = True
         return result
 

@@ -166,5 +166,5 @@ class Contig:
             return find_obstacles(frames, parts.mover, design, pfn, mode).refusals()
         refusals = Refusals()
         reasons = np.array([Reason.ALREADY_ISOLATED], dtype=np.uint8)
-        refusals.add(pfn, reasons, design.holders(frames.nr_frames))
+        refusals.add(pfn, reasons, design.holders(frames.nr_frames, Span(found.pfn, found.pfn + 1)))
         return refusals

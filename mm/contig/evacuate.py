@@ -8,6 +8,9 @@ Two ways to try again.  Contiguous allocation tries each batch five times, ten p
 and then gives up; hot-remove goes over the whole range again and again until it is empty,
 somebody signals, or, in our bounded form, a simulated time is over.
 
+Before each try others go on, as far as time has come (`Meter.cond_resched`): a device that is
+done lets its pages go, and the try that follows may succeed.
+
 Invariants (required as it runs):
     EV1 only an isolated range is evacuated: else it would fill again behind the scanner.
     EV2 no target lies in the range (`mm.contig.evacuate`).
@@ -284,6 +287,7 @@ def _batch_by_batch(walk: RangeWalk, retry: RetryPolicy) -> Errno:
         batch, position = walk.next_batch(position, COMPACT_CLUSTER_MAX)
         nr_tries = 0
         while len(batch):
+            walk.parts.meter.cond_resched()
             if (ends := walk.ends(retry)) is not None:
                 return ends
             if nr_tries == retry.nr_tries:
@@ -310,6 +314,7 @@ def _sweep(walk: RangeWalk) -> int:
     """One round, a pageblock at a time; how many frames were tried and stayed."""
     position, nr_left = walk.span.start, 0
     while position < walk.span.stop:
+        walk.parts.meter.cond_resched()
         batch, position = walk.next_batch(position, walk.parts.buddy.pageblocks.nr_pages_per_block)
         nr_left += len(walk.attempt(batch))
     return nr_left

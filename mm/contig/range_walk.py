@@ -195,7 +195,7 @@ class RangeWalk:
         asked = (reasons != _UNASKED) & (reasons > Reason.RELEASED)
         if asked.any():
             stayed = report.left[asked]
-            holders = self.design.holders(frames.nr_frames)
+            holders = self.design.holders(frames.nr_frames, span)
             at_home = self.parts.mover.has_home(stayed)
             report.refusals.add(stayed, reasons[asked], holders, at_home=at_home)
         report.elapsed_ns = self.parts.meter.lap() - self.started_ns
@@ -243,8 +243,9 @@ class RangeWalk:
         chosen = np.flatnonzero(rows.answers == Answer.MOVE)
         if len(chosen):
             moved = self.parts.mover.migrate(
-                rows.pfns[chosen], rows.alone[chosen], self.targets, self.design, self.mode
-            )
+                rows.pfns[chosen], rows.alone[chosen], self.targets, self.design, self.mode,
+                self.parts.meter.cond_resched,
+            )  # fmt: skip
             rows.reasons[chosen] = moved.reasons
             self.report.pages_moved += moved.nr_moved
             self.report.pages_freed += moved.nr_freed

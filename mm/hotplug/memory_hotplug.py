@@ -29,10 +29,17 @@ from mm.hotplug.host import HotplugHost
 from mm.hotplug.memory_block import MEMORY_BLOCK_NR_PAGES, BlockState, MemoryBlocks
 from mm.hotplug.notify import MemoryAction, MemoryNotifiers
 from mm.hotplug.offline_loop import OfflineLoop
-from mm.hotplug.verdict import OfflineResult, OfflineVerdict, plan_blocks
+from mm.hotplug.verdict import (
+    OfflineResult,
+    OfflineVerdict,
+    has_room,
+    look_at_block,
+    plan_blocks,
+)
 from mm.hotplug.zones import ZoneResizer, zone_for
 from mm.move.design import Design, Strategy
 from mm.move.obstacles import LEFT_BEHIND, NO_OBSTACLES, Obstacles, find_obstacles
+from mm.planning.fill import evacuation_ns
 from mm.planning.range_plan import RangeOutcome, RangePlan
 from mm.state.errno import Errno
 from mm.state.nodes import Zone, ZoneKind
@@ -211,12 +218,22 @@ class MemoryHotplug:
             PfnError: there is no such block.
 
         Context: drains per-CPU lists and batches of pins.
-        Cost: one look at every frame of the machine, counted as scanned.
+        Cost: one look at every frame of the block, counted as scanned; at every frame of the
+            machine too where huge pages are in it, or room elsewhere is short.
         """
         span = self.blocks.span(block)
         errno = self.refusal(block)
         if errno is not Errno.OK:
             return OfflineVerdict(errno, block, 0, 0, NO_OBSTACLES)
+        look = look_at_block(self._host, span, design, mode)
+        if look is not None:
+            if len(look.stuck):
+                in_the_way = self._explain(look.stuck, design, mode)
+                return OfflineVerdict(Errno.EBUSY, block, look.nr_moves, 0, in_the_way)
+            if has_room(self._host, span, look.nr_moves):
+                moves, callbacks = np.array([look.nr_moves]), np.array([look.nr_callbacks])
+                modelled_ns = int(evacuation_ns(self._host.costs, moves, callbacks)[0])
+                return OfflineVerdict(Errno.OK, block, look.nr_moves, modelled_ns, NO_OBSTACLES)
         plan = self._plan(np.array([span.start]), design, mode)
         outcome, obstacles = plan.outcome_of(span.start), NO_OBSTACLES
         if outcome is RangeOutcome.STUCK:
@@ -242,7 +259,7 @@ class MemoryHotplug:
         Raises:
             PinpageError: a negative `want`.
 
-        Context and cost as for `verdict`.
+        Context as for `verdict`.  Cost: one look at every frame of the machine.
         """
         return self._plan(self._candidates(), design, mode, want)
 

@@ -5,8 +5,9 @@
     else       the next round, however many there have been
 
 Where nothing happens between two rounds, one that changed nothing and called nobody back will
-be repeated to the letter.  If tries or time are limited, such rounds are counted and charged,
-not made; a signal is looked for before each round that is made.
+be repeated to the letter, until what is planned next is due.  Such rounds are counted and
+charged, not made, up to there or to the limit of tries or time; a signal is looked for before
+each round that is made.
 
 Kernel counterpart: the two nested loops of offline_pages() in mm/memory_hotplug.c of v6.1,
 where only a signal ends either.
@@ -67,6 +68,7 @@ class OfflineLoop:
         self._started_ns = host.clock.now_ns
         self._ends: Errno | None = None
         self._uncharged_ns = 0
+        self._nr_happened = host.clock.nr_happened
         self._seen: Counters | None = None  # when the round under way began
         nodes = {zone.node for zone in host.zones if zone.managed_nr_pages}
         self._other_nodes = sorted(nodes - {int(host.frames.node[span.start])})
@@ -133,8 +135,10 @@ class OfflineLoop:
     def _count_repeats(self) -> None:
         """If the last round would only be repeated until the end, count that and leave it out."""
         began, self._seen = self._seen, self._host.counted()
+        clock, self._uncharged_ns = self._host.clock, 0  # a round has charged it since
+        nr_happened, self._nr_happened = self._nr_happened, clock.nr_happened
         retry = self._retry
-        if began is None or not retry.is_alone:
+        if began is None or not retry.is_alone or nr_happened != clock.nr_happened:
             return
         done = self._seen.since(began)
         round_ns = self._host.costs.cost_of(done)
@@ -145,6 +149,8 @@ class OfflineLoop:
             limits.append(retry.nr_tries - self.nr_rounds)
         if retry.timeout_ns is not None:
             limits.append(-(-(retry.timeout_ns - self._elapsed_ns()) // round_ns))
+        if (due_ns := clock.next_ns()) is not None:
+            limits.append((due_ns - clock.now_ns) // round_ns)
         nr_repeats = max(0, min(limits, default=0))
         self.nr_rounds += nr_repeats
         self._uncharged_ns = nr_repeats * round_ns  # on the clock with the next lap

@@ -18,19 +18,26 @@ from attrs import evolve, field, frozen
 
 from mm.contig.retry import EvacuationReport
 from mm.hotplug.host import HotplugHost
-from mm.move.design import Design
+from mm.move.design import Answer, Design
 from mm.move.obstacles import NO_OBSTACLES, Obstacles
 from mm.planning.range_plan import RangePlan
 from mm.planning.ranges import cheapest_ranges
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
-from mm.state.nodes import ZoneKind
+from mm.state.nodes import Zone, ZoneKind
 from mm.state.pageblock import MigrateType
 from pinpage.errors import at_least
 from pinpage.owner import Mode
 from pinpage.units import Pfns, Span
 
-__all__ = ["OfflineResult", "OfflineVerdict", "plan_blocks"]
+__all__ = [
+    "BlockLook",
+    "OfflineResult",
+    "OfflineVerdict",
+    "has_room",
+    "look_at_block",
+    "plan_blocks",
+]
 
 
 @frozen(eq=False)
@@ -86,6 +93,98 @@ class OfflineResult:
         return self.errno is Errno.OK
 
 
+@frozen(eq=False)
+class BlockLook:
+    """What one memory block shows of itself.
+
+    Attributes:
+        stuck: frames that cannot leave, ascending.
+        nr_moves: frames that would move.
+        nr_callbacks: those of them that somebody besides page tables holds.
+    """
+
+    stuck: Pfns
+    nr_moves: int
+    nr_callbacks: int
+
+
+def look_at_block(host: HotplugHost, span: Span, design: Design, mode: Mode) -> BlockLook | None:
+    """Look at one block of one zone; None where it takes more to know, for huge pages are in it.
+
+    What is found is what `plan_blocks` finds for it, whose look is at the whole machine.
+
+    Args:
+        host: the machine.
+        span: the block.
+        design: asked about frames that mm cannot move by itself.
+        mode: handed to the design.
+
+    Context: drains per-CPU lists and batches of pins.
+    Cost: one look at every frame of the block, counted as scanned.
+    """
+    host.pcp.drain_all()
+    frames, huge = host.frames, host.evacuator.parts.hugetlb
+    host.counters.pages_scanned_migrate += span.nr_pages
+    states = frames.state[span.start : span.stop]
+    used = span.start + np.flatnonzero(states == FrameState.USED)
+    if huge is not None and bool(huge.covers(used).any()):
+        return None
+    types = host.pageblocks.types_of(np.arange(span.start, span.stop))
+    stays = (states != FrameState.FREE) | (types == MigrateType.ISOLATE)
+    if len(used):
+        used = used[host.mover.classify(used, design, mode).answers != Answer.NO]
+    leaves = used[types[used - span.start] != MigrateType.ISOLATE]
+    stays[leaves - span.start] = False
+    if not stays.any():
+        first_of_block = np.arange(span.nr_pages) % host.pageblocks.nr_pages_per_block == 0
+        stays = (types == MigrateType.CMA) & first_of_block  # its pageblock does
+    owner, _ = design.holders(frames.nr_frames, span)
+    nr_callbacks = int(np.count_nonzero(owner[leaves]))
+    return BlockLook(span.start + np.flatnonzero(stays), len(leaves), nr_callbacks)
+
+
+def has_room(host: HotplugHost, span: Span, nr_moves: int) -> bool:
+    """Whether free memory elsewhere is enough for what would leave, marks and reserves kept.
+
+    Args:
+        host: the machine.
+        span: the block, of one zone.
+        nr_moves: frames that would leave it.
+
+    Cost: O(zones) and the block's pageblocks.
+    """
+    buddy, of_block = host.buddy, int(host.frames.zone[span.start])
+    concerned = [host.zones[of_block]]
+    zones, across, highest = _pool(host, concerned)
+    usable = [
+        buddy.nr_free(zone.index) - buddy.nr_free_of(zone.index, MigrateType.HIGHATOMIC)
+        for zone in zones
+    ]
+    marks = [
+        min(_mark(zone, highest), nr_free) for zone, nr_free in zip(zones, usable, strict=True)
+    ]
+    blocks = host.pageblocks.blocks_of_span(span)
+    own = buddy.nr_free_in_block[blocks.start : blocks.stop]
+    types = host.pageblocks.migratetype[blocks.start : blocks.stop]
+    shut = (types == MigrateType.HIGHATOMIC) | (types == MigrateType.ISOLATE)
+    reserve = sum(marks) if across else max(marks, default=0)
+    return nr_moves <= max(sum(usable) - reserve, 0) - int(own[~shut].sum())
+
+
+def _pool(host: HotplugHost, concerned: list[Zone]) -> tuple[list[Zone], bool, ZoneKind]:
+    """Zones that what leaves may go to, whether that is any, and what it counts as there."""
+    populated = [zone for zone in host.zones if zone.managed_nr_pages]
+    from_movable = all(zone.kind is ZoneKind.MOVABLE for zone in concerned)
+    across = len({zone.kind is ZoneKind.MOVABLE for zone in populated}) == 1 or from_movable
+    highest = ZoneKind.MOVABLE if from_movable else ZoneKind.NORMAL
+    return (populated if across else concerned), across, highest
+
+
+def _mark(zone: Zone, highest: ZoneKind) -> int:
+    """Free frames of a zone that the allocator keeps from whoever may use zones up to `highest`."""
+    return zone.min + zone.lowmem_reserve[highest]
+
+
 def plan_blocks(
     host: HotplugHost,
     starts: Pfns,
@@ -126,16 +225,10 @@ def plan_blocks(
         leaves[used[huge.covers(used)]] = True
         census = evolve(census, movable=census.movable | leaves)
     census = evolve(census, usable=host.pageblocks.migratetype != MigrateType.HIGHATOMIC)
-    populated = [zone for zone in host.zones if zone.managed_nr_pages]
     concerned = [host.zones[zone] for zone in np.unique(host.frames.zone[starts]).tolist()]
-    from_movable = all(zone.kind is ZoneKind.MOVABLE for zone in concerned)
-    across = len({zone.kind is ZoneKind.MOVABLE for zone in populated}) == 1 or from_movable
-    highest = ZoneKind.MOVABLE if from_movable else ZoneKind.NORMAL
+    zones, across, highest = _pool(host, concerned)
     nr_usable = np.bincount(census.zone, census.nr_free * census.usable, len(host.zones))
-    marks = [
-        min(zone.min + zone.lowmem_reserve[highest], int(nr_usable[zone.index]))
-        for zone in (populated if across else concerned)
-    ]
+    marks = [min(_mark(zone, highest), int(nr_usable[zone.index])) for zone in zones]
     return cheapest_ranges(
         census,
         nr_pages,

@@ -236,6 +236,7 @@ class GiganticPages:
                 if got.errno in (Errno.OK, Errno.EINTR):
                     done.head, done.errno = got.pfn, got.errno
                     return done
+                self._contig.evacuator.parts.meter.cond_resched()
                 done.refusals.update(got.report.refusals)
             else:
                 done.candidates.append(Candidate(span, seen.probes, Errno.EBUSY, pfn=seen.pfn))
@@ -371,6 +372,7 @@ class GiganticPages:
             if got.report is not None:
                 done.refusals.update(got.report.refusals)
             failed.add(made.span.start)
+            self._contig.evacuator.parts.meter.cond_resched()
             made = self.plan(None, node, mode=mode, without=failed)
         if not failed and first.nearest is not None:
             done.candidates.append(Candidate(first.nearest, 0, Errno.EBUSY))

@@ -90,7 +90,7 @@ class BuddySource:
         """
         gfp = Gfp.HIGHUSER_MOVABLE | Gfp.COMP | Gfp.NOWARN | Gfp.THISNODE
         gfp = gfp | Gfp.RETRY_MAYFAIL if hard else (gfp | Gfp.NORETRY) & ~Gfp.RECLAIM
-        return self._allocator.alloc_pages(self._buddy.pageblock_order, gfp, node)
+        return self._allocator.alloc_pages(self._buddy.pageblock_order, gfp, node, lets_run=hard)
 
     def free(self, pfns: Pfns) -> None:
         """See `HugeSource`."""

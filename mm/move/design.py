@@ -24,7 +24,7 @@ from pinpage.move.report import MoveReport
 from pinpage.move.steps import Memory, TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.registry import PinRegistry
-from pinpage.units import Mask, Pfns
+from pinpage.units import Mask, Pfns, Span
 
 __all__ = ["Answer", "Answers", "Design", "RegistryDesign", "Strategy", "Unmovable"]
 
@@ -76,8 +76,15 @@ class Design(Protocol):
         Context: no side effects on frames or owners; a registry may drain its batches.
         """
 
-    def holders(self, nr_frames: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-        """Who holds each frame, for the reasons that a plan gives: codes and their names."""
+    def holders(
+        self, nr_frames: int, within: Span | None = None
+    ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        """Who holds each frame, for the reasons that a plan gives: codes and their names.
+
+        Args:
+            nr_frames: of the machine.
+            within: the frames that matter; of others nobody is named.  None: all.
+        """
 
     def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
         """Move frames whose answer was MOVE; what is left of the targets is given back.
@@ -125,8 +132,15 @@ class Unmovable:
             np.full(len(pfns), Reason.NO_OWNER, dtype=np.uint8),
         )
 
-    def holders(self, nr_frames: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-        """Nobody is known by name."""
+    def holders(
+        self, nr_frames: int, within: Span | None = None
+    ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        """Nobody is known by name.
+
+        Args:
+            nr_frames: of the machine.
+            within: the frames that matter; of others nobody is named.  None: all.
+        """
         return np.zeros(nr_frames, dtype=np.uint8), ("unknown",)
 
     def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
@@ -202,15 +216,22 @@ class RegistryDesign:
         reasons[nr_pins == 0] = Reason.NO_OWNER
         return answers, reasons
 
-    def holders(self, nr_frames: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    def holders(
+        self, nr_frames: int, within: Span | None = None
+    ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         """Owners by name; a frame with several is its first owner's, one with none unknown.
 
-        Cost: one batched lookup of all pinned frames.
+        Args:
+            nr_frames: of the machine.
+            within: the frames that matter; of others nobody is named.  None: all.
+
+        Cost: one batched lookup of the pinned frames that matter.
         """
         owners = self._registry.owners
         code_of = {id(owner): code for code, owner in enumerate(owners, start=1)}
         codes = np.zeros(nr_frames, dtype=np.uint8)
-        pinned = np.flatnonzero(self._registry.pinned_mask(0, nr_frames))
+        span = within or Span(0, nr_frames)
+        pinned = np.flatnonzero(self._registry.pinned_mask(span.start, span.stop)) + span.start
         ids, _ = self._registry.single_pins(pinned)
         for owner_id in np.unique(ids[ids >= 0]).tolist():
             owner = self._registry.find_owner(owner_id)  # one that came or went since is unknown

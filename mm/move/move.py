@@ -160,7 +160,13 @@ class Mover:
         return Classification(alone=alone, answers=answers, reasons=reasons)
 
     def migrate(
-        self, pfns: Pfns, alone: Mask, targets: TargetSource, design: Design, mode: Mode
+        self,
+        pfns: Pfns,
+        alone: Mask,
+        targets: TargetSource,
+        design: Design,
+        mode: Mode,
+        between_passes: Callable[[], None] | None = None,
     ) -> MoveReport:
         """Move frames of either kind, in up to ten passes over those that say Again.
 
@@ -170,6 +176,8 @@ class Mover:
             targets: where to; what is not used is given back.
             design: moves the others.
             mode: how long to wait.
+            between_passes: called before a pass that follows another, when no frame is held:
+                others may go on.
 
         Returns:
             One `Reason` and target per frame.  Frames that did not move are as before.
@@ -179,6 +187,8 @@ class Mover:
         pending = self._without_writeback(pfns, reasons, mode)
         for nr_passes in range(NR_MIGRATE_PASSES):
             self._counters.pages_retried += len(pending) if nr_passes else 0
+            if nr_passes and between_passes is not None:
+                between_passes()
             ours, others = pending[alone[pending]], pending[~alone[pending]]
             if len(ours):
                 report = self.move_home(pfns[ours], targets)

@@ -15,7 +15,7 @@ from mm.move.move import Mover
 from mm.state.frames import Frames, FrameState
 from mm.state.reasons import HOME, Refusals, most_first
 from pinpage.owner import Mode, Reason
-from pinpage.units import Pfns
+from pinpage.units import Pfns, Span
 
 __all__ = [
     "LEFT_BEHIND",
@@ -152,7 +152,10 @@ def find_obstacles(
     else:
         stays = (reasons > Reason.RELEASED) & (states != FrameState.FREE)
         pfns, reasons, states = pfns[stays], reasons[stays], states[stays]
-    codes, names = design.holders(frames.nr_frames)
+    if not len(pfns):
+        return NO_OBSTACLES
+    within = Span(int(pfns[0]), int(pfns[-1]) + 1)
+    codes, names = design.holders(frames.nr_frames, within)
     holder = codes[pfns].astype(np.int64)
     holder[(holder == 0) & mover.has_home(pfns)] = len(names)
     if reserved is not None:

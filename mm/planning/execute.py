@@ -15,7 +15,7 @@ range, off the free lists and without asking a watermark: the number of free fra
 same after each move as before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -111,6 +111,7 @@ class PlannedCompaction:
         mode: Mode = Mode.SYNC,
         targets: Targets = "all",
         want: int | None = None,
+        between_blocks: Callable[[], None] | None = None,
     ) -> tuple[CompactReport, Plan]:
         """Plan, move, and plan again around frames that refused.
 
@@ -119,6 +120,7 @@ class PlannedCompaction:
             mode: how long to wait.
             targets: which free frames may be filled.
             want: stop once this many pageblocks are wholly free.
+            between_blocks: called after each pageblock: others may go on.
 
         Returns:
             What was done, and the plan that was made first: its bound is the request's.
@@ -128,7 +130,7 @@ class PlannedCompaction:
         first = made = plan(census, targets=targets, want=want)
         stuck = np.zeros(self._frames.nr_frames, dtype=np.bool_)
         for _ in range(NR_PLAN_ROUNDS):
-            refused = self._execute(made, design, mode, report)
+            refused = self._execute(made, design, mode, report, between_blocks)
             if not refused.any():
                 break
             stuck |= refused
@@ -139,7 +141,14 @@ class PlannedCompaction:
         self._counters.pages_scanned_migrate += report.pages_scanned_migrate
         return report, first
 
-    def _execute(self, made: Plan, design: Design, mode: Mode, report: CompactReport) -> Mask:
+    def _execute(
+        self,
+        made: Plan,
+        design: Design,
+        mode: Mode,
+        report: CompactReport,
+        between_blocks: Callable[[], None] | None,
+    ) -> Mask:
         """Make the moves of a plan; returns which frames refused, shape (nr_frames,)."""
         refused = np.zeros(self._frames.nr_frames, dtype=np.bool_)
         if not made.nr_moves:
@@ -150,10 +159,13 @@ class PlannedCompaction:
         self._buddy.take(made.targets)
         try:
             for sources, targets in zip(np.split(made.sources, borders), given, strict=True):
-                alone = self._mover.classify(sources, design, mode).alone
-                moved = self._mover.migrate(sources, alone, targets, design, mode)
-                report.absorb(sources, moved.reasons)
-                refused[sources[moved.reasons > Reason.RELEASED]] = True
+                left = sources[self._frames.state[sources] == FrameState.USED]
+                alone = self._mover.classify(left, design, mode).alone
+                moved = self._mover.migrate(left, alone, targets, design, mode)
+                report.absorb(left, moved.reasons)
+                refused[left[moved.reasons > Reason.RELEASED]] = True
+                if between_blocks is not None:
+                    between_blocks()
         finally:
             unused = np.concatenate([targets.remaining for targets in given])
             if len(unused):

@@ -305,6 +305,7 @@ class PowerManagement:
                 now.done.nr_not_worth_it += 1
             elif self._isolate(now, span):
                 nr_off += self._empty(now, span, None) is Errno.OK
+            self._parts.meter.cond_resched()
             if now.retry.signal_pending():
                 return
 

@@ -5,6 +5,7 @@
     contents       What the frames hold: real bytes, or one 64-bit tag each where memory is too
                    large for bytes
     costs          What things cost in simulated time: one model, one clock, integers only
+    due            What is going to happen, in the order of its times; whose clock it is says when
     errno          Errors as values: the codes that mm functions answer with, negative as in the
                    kernel
     frames         Every frame of the machine, as columns

@@ -23,6 +23,7 @@ import numpy as np
 from attrs import Attribute, define, field, frozen
 from numpy.typing import NDArray
 
+from mm.state.due import INTERRUPT, Due
 from pinpage.errors import PinpageError
 
 __all__ = ["STEPS", "CostModel", "Counters", "HoldLaw", "Meter", "SimClock", "Step"]
@@ -261,9 +262,21 @@ class CostModel:
 
 @define
 class SimClock:
-    """Simulated time: integer ns since the machine was built, forward only."""
+    """Simulated time, integer ns since the machine was built, forward only, and what is planned.
+
+    A machine has one clock, and what is to happen on it is planned here, whoever plans it:
+    devices, timers, a workload's next action.  `advance` only moves the hand; what is due by
+    then happens at the next `catch_up`, which whoever is under way calls where others may go
+    on (`Meter.cond_resched`), or as somebody sleeps (`run_until`).
+
+    Attributes:
+        now_ns: the time.
+        nr_happened: actions that have happened so far.
+    """
 
     now_ns: int = 0
+    nr_happened: int = field(default=0, init=False, eq=False)
+    _due: Due = field(factory=Due, init=False, eq=False, repr=False)
 
     def advance(self, ns: int) -> int:
         """Let `ns` pass; returns the new time.
@@ -276,6 +289,82 @@ class SimClock:
         self.now_ns += ns
         return self.now_ns
 
+    # What is planned.
+
+    @property
+    def nr_planned(self) -> int:
+        """How many actions are planned."""
+        return len(self._due)
+
+    def is_planned(self, event_id: int) -> bool:
+        """Whether an action is still to happen."""
+        return event_id in self._due
+
+    def next_ns(self, *, interrupts_only: bool = False) -> int | None:
+        """When the next action is due, in the past if it is late; None if nothing is planned.
+
+        Args:
+            interrupts_only: pass over turns, as somebody in the middle of a move has to.
+        """
+        return self._due.next_ns(interrupts_only=interrupts_only)
+
+    def plan(self, time_ns: int, action: Callable[[], None], rank: int = INTERRUPT) -> int:
+        """Plan `action`; an id to cancel it by.
+
+        Args:
+            time_ns: when it is due; what is late already happens at the next occasion.
+            action: what happens.
+            rank: `INTERRUPT` for a device or a timer, which may come while a move waits;
+                above for a process, which goes on between moves only, lower ranks first.
+
+        Raises:
+            PinpageError: a rank below 0.
+        """
+        if rank < INTERRUPT:
+            raise PinpageError(f"clock: rank={rank}: {INTERRUPT} for an interrupt, or above")
+        return self._due.plan(time_ns, action, rank)
+
+    def cancel(self, event_id: int) -> bool:
+        """Forget an action; False if it has happened."""
+        return self._due.cancel(event_id)
+
+    def step(self, *, interrupts_only: bool = False) -> bool:
+        """Let time pass until the next action and let that happen; False if there is none.
+
+        Args:
+            interrupts_only: pass over turns.
+        """
+        due_ns = self.next_ns(interrupts_only=interrupts_only)
+        if due_ns is None:
+            return False
+        self.advance(max(0, due_ns - self.now_ns))
+        self.nr_happened += 1
+        self._due.take(interrupts_only=interrupts_only)()
+        return True
+
+    def run_until(self, time_ns: int, *, interrupts_only: bool = False) -> int:
+        """Let time pass until `time_ns` at least; how many actions happened.
+
+        Args:
+            time_ns: until when.
+            interrupts_only: pass over turns.
+        """
+        nr_events = 0
+        while (
+            due_ns := self.next_ns(interrupts_only=interrupts_only)
+        ) is not None and due_ns <= time_ns:
+            nr_events += self.step(interrupts_only=interrupts_only)
+        self.advance(max(0, time_ns - self.now_ns))
+        return nr_events
+
+    def catch_up(self) -> int:
+        """Let happen what is due by now; how many actions happened.
+
+        Not what comes due while they take their time: a process that has more to do than time
+        to do it in would go on for ever.
+        """
+        return self.run_until(self.now_ns)
+
 
 class Meter:
     """Turns what was counted since the last lap into time that has passed.
@@ -284,11 +373,25 @@ class Meter:
         clock: the machine's; forward only.
     """
 
-    def __init__(self, counted: Callable[[], Counters], costs: CostModel, clock: SimClock) -> None:
-        """Charge what `counted` counts, at the prices of `costs`, to `clock`."""
+    def __init__(
+        self,
+        counted: Callable[[], Counters],
+        costs: CostModel,
+        clock: SimClock,
+        catch_up: Callable[[], object] | None = None,
+    ) -> None:
+        """Charge what `counted` counts, at the prices of `costs`, to `clock`.
+
+        Args:
+            counted: everything done so far by whoever is charged.
+            costs: what it costs.
+            clock: where time passes.
+            catch_up: lets happen what is due; None: the clock's own.
+        """
         self.clock = clock
         self._counted = counted
         self._costs = costs
+        self._catch_up = clock.catch_up if catch_up is None else catch_up
         self._last = counted()
 
     @property
@@ -307,3 +410,25 @@ class Meter:
         cost_ns = self._costs.cost_of(now.since(self._last))
         self._last = now
         return self.clock.advance(cost_ns)
+
+    def cond_resched(self) -> None:
+        """Let others go on: between two tries, passes or ranges, never inside a move.
+
+        Charges what was done so far, and lets happen what is due by then.  Where nothing is
+        planned nothing is charged either: that is left to the next lap.
+        """
+        due_ns = self.clock.next_ns()
+        if due_ns is not None and due_ns <= self.lap():
+            self._catch_up()
+
+    def nr_before_due(self, each: Counters, most: int) -> int:
+        """How many times something can be done before anything happens, `most` at most.
+
+        Args:
+            each: what is done each time.
+            most: the answer where nothing is planned.
+        """
+        due_ns, each_ns = self.clock.next_ns(), self._costs.cost_of(each)
+        if due_ns is None or not each_ns:
+            return most
+        return min(most, max(0, due_ns - self.clock.now_ns) // each_ns)

@@ -6,7 +6,6 @@ Two events at one time happen in the order in which they were planned.
 Kernel counterpart: hrtimer as the null block device uses it (drivers/block/null_blk).
 """
 
-import heapq
 from collections.abc import Callable
 from typing import Protocol
 
@@ -21,7 +20,10 @@ __all__ = ["Constant", "EventQueue", "Histogram", "Latency", "Lognormal"]
 
 
 class EventQueue:
-    """What is going to happen, over a `SimClock`.
+    """What devices are going to do, on a `SimClock`.
+
+    The plans are the clock's: two queues over one clock are one, and a request that lets time
+    pass lets happen what is due.
 
     >>> events, seen = EventQueue(SimClock()), []
     >>> _ = events.after(20, lambda: seen.append("b")), events.after(10, lambda: seen.append("a"))
@@ -32,61 +34,48 @@ class EventQueue:
     """
 
     def __init__(self, clock: SimClock) -> None:
-        """Nothing planned.  The clock may be moved on by others; then events are late."""
+        """Events of that clock.  It may be moved on by others; then events are late."""
         self.clock = clock
-        self._heap: list[tuple[int, int]] = []
-        self._actions: dict[int, Callable[[], None]] = {}
-        self._next_id = 0
 
     def __len__(self) -> int:
         """How many events are planned."""
-        return len(self._actions)
+        return self.clock.nr_planned
 
     def __contains__(self, event_id: int) -> bool:
         """Whether an event is still to happen."""
-        return event_id in self._actions
+        return self.clock.is_planned(event_id)
 
     @property
     def next_ns(self) -> int | None:
         """When the next event is due; None if nothing is planned."""
-        while self._heap and self._heap[0][1] not in self._actions:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        return self.clock.next_ns()
 
     def after(self, delay_ns: int, action: Callable[[], None]) -> int:
         """Plan `action` in `delay_ns`; an id to cancel it by.
+
+        Args:
+            delay_ns: from now on.
+            action: what happens.  It may come while a move waits: a process that goes on
+                is planned with the clock's `plan` and a rank.
 
         Raises:
             PinpageError: it would have happened already.
         """
         if not delay_ns >= 0:
             raise PinpageError(f"events: delay_ns={delay_ns}: nothing is planned for the past")
-        event_id = self._next_id
-        self._next_id = event_id + 1
-        heapq.heappush(self._heap, (self.clock.now_ns + delay_ns, event_id))
-        self._actions[event_id] = action  # from here on it is planned
-        return event_id
+        return self.clock.plan(self.clock.now_ns + delay_ns, action)
 
     def cancel(self, event_id: int) -> bool:
         """Forget an event; False if it has happened."""
-        return self._actions.pop(event_id, None) is not None
+        return self.clock.cancel(event_id)
 
     def step(self) -> bool:
         """Let time pass until the next event and let that happen; False if there is none."""
-        due_ns = self.next_ns
-        if due_ns is None:
-            return False
-        self.clock.advance(max(0, due_ns - self.clock.now_ns))
-        self._actions.pop(self._heap[0][1])()  # (the heap forgets it at the next look)
-        return True
+        return self.clock.step()
 
     def run_until(self, time_ns: int) -> int:
         """Let time pass until `time_ns` at least; how many events happened."""
-        nr_events = 0
-        while (due_ns := self.next_ns) is not None and due_ns <= time_ns:
-            nr_events += self.step()
-        self.clock.advance(max(0, time_ns - self.clock.now_ns))
-        return nr_events
+        return self.clock.run_until(time_ns)
 
 
 class Latency(Protocol):

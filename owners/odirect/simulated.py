@@ -366,11 +366,11 @@ class SimulatedDevice:
         bound_ns = began_ns + self._model.wait_bound_ns
         self.counters.nr_waited += 1
         while request.frames is not None:
-            due_ns = self._events.next_ns
+            due_ns = clock.next_ns(interrupts_only=True)  # a move is under way: no process goes on
             if due_ns is None or due_ns > bound_ns:
-                self._events.run_until(bound_ns)
+                clock.run_until(bound_ns, interrupts_only=True)
                 break
-            self._events.step()
+            clock.step(interrupts_only=True)
         self.counters.wait_ns += clock.now_ns - began_ns
         return request.frames is None
 

@@ -35,7 +35,7 @@ from owners.zbud.pool import ZbudPool
 from pinpage.move.report import MoveReport
 from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode, Reason
-from pinpage.units import Mask, Pfns
+from pinpage.units import Mask, Pfns, Span
 
 __all__ = ["ZbudReclaim"]
 
@@ -86,10 +86,18 @@ class ZbudReclaim:
         answers = np.where(is_zbud, Answer.RELEASE, Answer.NO).astype(np.uint8)
         return answers, np.where(is_zbud, Reason.MOVED, Reason.NO_OWNER).astype(np.uint8)
 
-    def holders(self, nr_frames: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-        """The one owner that this design knows, by the pages' own mark."""
-        is_zbud = self._source.frames.mapcount[:nr_frames] == MAPCOUNT_ZBUD
-        return is_zbud.astype(np.uint8), ("unknown", "zbud")
+    def holders(
+        self, nr_frames: int, within: Span | None = None
+    ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        """The one owner that this design knows, by the pages' own mark.
+
+        Args:
+            nr_frames: of the machine.
+            within: the frames that matter; of others nobody is named.  None: all.
+        """
+        span, codes = within or Span(0, nr_frames), np.zeros(nr_frames, dtype=np.uint8)
+        codes[span.start : span.stop] = self.claims(span.start, span.stop)
+        return codes, ("unknown", "zbud")
 
     def move(self, pfns: Pfns, targets: TargetSource, mode: Mode) -> MoveReport:
         """Nothing: the handles embed the frame.

@@ -3,15 +3,15 @@
     due = now + rest:  the actor that is due first goes on; before it, whatever its devices
                        had to do by then happens
 
-Workloads (`pinlab.load.workload`) and a compaction at a fixed period are actors alike.  The load
-is open: an actor rests from when it was due, not from when it got its turn, so that a slow
-compaction delays others and does not thin them out.
+Workloads (`pinlab.load.workload`) and a compaction at a fixed period are actors alike; their
+turns are planned on the machine's clock.  A compaction takes time, and what is due in it happens
+between its pageblocks.  The load is open: an actor rests from when it was due, not from when it
+got its turn, so that a slow compaction does not thin the others out.
 
 At the end everybody reads back what he stored, every reference is accounted for, everybody
 lets go, and the machine must be as empty as it began.
 """
 
-import heapq
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -120,7 +120,8 @@ class LoadRun:
         self._compact_every_ns = compact_every_ns
         for workload in self.workloads:
             workload.start()
-        self._turns: list[tuple[int, int, str, Iterator[Action]]] = []
+        self._actors: dict[str, Iterator[Action]] = {}
+        self._turns: dict[str, int] = {}  # events on the clock
         self._line_up(strategies)
 
     def _line_up(self, strategies: Sequence[Strategy]) -> None:
@@ -128,11 +129,23 @@ class LoadRun:
         now_ns = self.world.machine.clock.now_ns
         for order, workload in enumerate(self.workloads):
             due_ns = now_ns + workload.rest_ns()
-            heapq.heappush(self._turns, (due_ns, order, workload.name, workload.actions()))
+            self._actors[workload.name] = workload.actions()
+            self._plan(due_ns, order, workload.name)
         if strategies:
             due_ns, order = now_ns + self._compact_every_ns, len(self.workloads)
-            turns = self._compactions(strategies)
-            heapq.heappush(self._turns, (due_ns, order, "compaction", turns))
+            self._actors["compaction"] = self._compactions(strategies)
+            self._plan(due_ns, order, "compaction")
+
+    def _plan(self, due_ns: int, order: int, name: str) -> None:
+        """The next turn of an actor, on the machine's clock."""
+
+        def turn() -> None:
+            action = next(self._actors[name])
+            kind = f"{action.kind} refused" if action.is_refused else action.kind
+            self.counts[name, kind] += 1
+            self._plan(due_ns + action.rest_ns, order, name)
+
+        self._turns[name] = self.world.machine.clock.plan(due_ns, turn, rank=order + 1)
 
     def _compactions(self, strategies: Sequence[Strategy]) -> Iterator[Action]:
         for strategy in itertools.cycle(strategies):
@@ -148,15 +161,8 @@ class LoadRun:
         """
         if duration_ns < 0:
             raise PinpageError(f"scenario: duration_ns={duration_ns}: give 0 or more")
-        interrupts = self.world.interrupts
-        stop_ns = self.world.machine.clock.now_ns + duration_ns
-        while self._turns and self._turns[0][0] <= stop_ns:
-            due_ns, order, name, actor = self._turns[0]
-            interrupts.run_until(due_ns)
-            action = next(actor)
-            self.counts[name, f"{action.kind} refused" if action.is_refused else action.kind] += 1
-            heapq.heapreplace(self._turns, (due_ns + action.rest_ns, order, name, actor))
-        interrupts.run_until(stop_ns)
+        clock = self.world.machine.clock
+        clock.run_until(clock.now_ns + duration_ns)
 
     # The account.
 
@@ -228,7 +234,7 @@ class LoadRun:
             )
 
     def let_go(self) -> int:
-        """Have everybody give everything up.
+        """Have everybody give everything up; nobody has another turn.
 
         Returns:
             Frames that are neither free nor on a per-CPU list afterwards, and so are leaked.
@@ -236,6 +242,8 @@ class LoadRun:
         Raises:
             InvariantError: a pin is left.
         """
+        for event_id in self._turns.values():
+            self.world.machine.clock.cancel(event_id)
         for workload in reversed(self.workloads):
             workload.let_go()
         machine, registry = self.world.machine, self.world.registry

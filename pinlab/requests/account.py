@@ -88,7 +88,7 @@ class Account:
         return self._was_interrupted
 
     def begin(self, name: str, *, of: int = 0) -> None:
-        """An attempt begins; `of` how many there are at most, for whoever watches.
+        """An attempt begins, after what is due by now has happened.
 
         Args:
             name: of the attempt.
@@ -96,6 +96,7 @@ class Account:
         """
         require(self._under_way is None, "AC2 an attempt begins inside another", name=name)
         self._settle()
+        self.machine.catch_up()
         self._options.advance(name, len(self.attempts), of)
         self._under_way = name
 

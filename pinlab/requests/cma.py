@@ -16,17 +16,20 @@ from mm.contig.retry import NR_CONTIG_TRIES, RetryPolicy
 from mm.machine import Machine
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
+from mm.state.pageblock import MigrateType
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
+from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
 from pinpage.units import PAGE_SIZE
 
-__all__ = ["USUAL_SIZES", "serve"]
+__all__ = ["USUAL_SIZES", "require_area", "serve"]
 
 USUAL_SIZES = ((1, 4), (16, 4), (128, 4), (512, 8), (2048, 4), (8192, 2), (16, 2))
 """(pages of one allocation, how many of them), in order."""
 _USUAL_NR_PAGES = 512
+_NO_AREA = "cma: this memory has no contiguous area: boot it with cma=SIZE"
 
 
 def serve(subject: Subject, options: RequestOptions) -> RequestReport:
@@ -84,9 +87,19 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     )
 
 
+def require_area(snapshot: Snapshot) -> None:
+    """Refuse memory without a contiguous area before it is replayed.
+
+    Raises:
+        PinpageError: it has none.
+    """
+    if not (snapshot.block_migratetype == MigrateType.CMA).any():
+        raise PinpageError(_NO_AREA)
+
+
 def _area_of(machine: Machine, wanted: str | None) -> CmaArea:
     if not machine.cma.areas and not machine.cma.adopt():
-        raise PinpageError("cma: this memory has no contiguous area: boot it with cma=SIZE")
+        raise PinpageError(_NO_AREA)
     areas = machine.cma.areas
     named = {area.name or f"area{nth}": area for nth, area in enumerate(areas)}
     there = ", ".join(

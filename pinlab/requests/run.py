@@ -124,7 +124,8 @@ def run_request(
     serve = (SERVERS if servers is None else servers).get(request)
     if serve is None:
         raise PinpageError(f"request {request!r} is unknown: it is one of {', '.join(SERVERS)}")
-    if request == "cma":
+    if serve is cma.serve:
+        cma.require_area(snapshot)
         _refuse_areas_without_place(snapshot)
     block = snapshot.geometry.memory_block_nr_pages
     if request == "offline" and options.block_nr_pages is None and block is not None:

@@ -9,6 +9,7 @@
     text      /proc's text files
     proc      capture of a live machine
     linux61   recordings of Linux 6.1 guests, made inside the kernel
+    shape     where pages of a described machine lie, and how full its pools are
     bundled   the recording that travels with the package
     open      any of them, by path or by name
 

@@ -15,6 +15,8 @@ alike.  Pages are laid out the way that grouping by mobility leaves them:
     anon file zsmalloc zram                spread evenly over everything else, CMA included
     gup                                    likewise, but neither in CMA nor in ZONE_MOVABLE
 
+Evenly, or in runs as `shape` says, which `pinlab.snapshot.shape` draws.
+
 A description is no measurement: it says what *would* be if memory looked like this.
 """
 
@@ -22,6 +24,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from attrs import field, fields_dict, frozen
@@ -38,7 +41,8 @@ from pinlab.snapshot.facts import Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.infer import maximal_orders
 from pinlab.snapshot.limits import MAX_NR_ZONES
-from pinpage.errors import PinpageError
+from pinlab.snapshot.shape import MOST, Shape, draw_nr_objects, in_shape
+from pinpage.errors import PinpageError, one_of
 from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, Pfns, Span
 
 __all__ = ["PREFIX", "Description", "describe_machine", "is_description"]
@@ -76,6 +80,9 @@ class Description:
         cma: a contiguous area at the top, in MOVABLE memory's place.
         movable: ZONE_MOVABLE, at the very top.
         scatter: share of the unmovable pages that sit among movable ones.
+        shape: how free places are given out: even, clusters or ages (`pinlab.snapshot.shape`).
+        objects: of a compressed pool, per page on average, such as "1.5"; "usual": as recorded
+            pools of its kind.
     """
 
     size: str
@@ -94,6 +101,8 @@ class Description:
     cma: str = "0%"
     movable: str = "0%"
     scatter: str = "5%"
+    shape: str = "even"
+    objects: str = "usual"
 
 
 def is_description(text: str) -> bool:
@@ -199,10 +208,17 @@ class _Layout:
                 value = getattr(asked, share)
                 raise PinpageError(f"scenario: {share}={value!r}: is more than all; give less")
         self._scatter = _nr_pages("scatter", asked.scatter, 10_000) / 10_000
-        pools = [name for name in ("zbud", "z3fold", "zsmalloc") if self._nr[name]]
+        one_of(get_args(Shape), "scenario", shape=asked.shape)
+        self._shape = asked.shape
+        pools = [name for name in MOST if self._nr[name]]
         if len(pools) > 1:
             raise PinpageError(
                 f"scenario: {pools[1]}: zswap has one pool, {pools[0]} already; leave one out"
+            )
+        self._workload: dict[str, int] = {}
+        for pool in pools:
+            self._workload["zswap_stored_pages"] = draw_nr_objects(
+                pool, self._nr[pool], asked.objects, np.random.default_rng([seed, 1])
             )
         self._klass = np.full(total, FrameClass.FREE, dtype=np.uint8)
         areas = [self._area(name, getattr(asked, name), total) for name in ("movable", "cma")]
@@ -271,7 +287,10 @@ class _Layout:
             )
         if not total:
             return
-        chosen = self._rng.choice(pfns, total, replace=False, shuffle=True)
+        if self._shape == "even":
+            chosen = self._rng.choice(pfns, total, replace=False, shuffle=True)
+        else:
+            chosen = in_shape(pfns, self._shape, self._rng)[:total]
         at = 0
         for name, count in wanted.items():
             self._klass[chosen[at : at + count]] = _CLASS[name]
@@ -300,6 +319,7 @@ class _Layout:
             block_skip=np.zeros(len(self._types), dtype=np.bool_),
             pinned_pfns=np.flatnonzero(klass == FrameClass.GUP),
             zones=zones,
+            workload=self._workload,
             provenance=Provenance(
                 source="made from a description", scenario=self._name, seed=self._seed
             ),

@@ -11,12 +11,12 @@ def interrupted_at(call, line, files):
     Args:
         call: what to run, in this thread.
         line: which line, counted as they are run, whichever function they are in.
-        files: part of the path of the files whose lines count.
+        files: part of the path of the files whose lines count, or several such.
 
     Returns:
         (whether it was interrupted, what the call returned).
     """
-    left = line
+    left, parts = line, (files,) if isinstance(files, str) else files
 
     def local(_frame, event, _arg):
         nonlocal left
@@ -27,7 +27,7 @@ def interrupted_at(call, line, files):
         return local
 
     def trace(frame, _event, _arg):
-        return local if files in frame.f_code.co_filename else None
+        return local if any(part in frame.f_code.co_filename for part in parts) else None
 
     before = sys.gettrace()
     sys.settrace(trace)

@@ -35,7 +35,7 @@ from tests.races.interrupts import interrupted_at
 
 PAGE = 4096
 NR_BLOCKS = 32
-FILES = "owners/odirect/"
+FILES = ("owners/odirect/", "mm/state/due.py", "mm/state/costs.py")
 MOST_S = 20.0
 """A wait that takes longer never ends."""
 

@@ -135,7 +135,7 @@ class ScriptedDesign:
         answers = np.full(len(pfns), self.answer, dtype=np.uint8)
         return answers, np.full(len(pfns), Reason.NO_CALLBACK, dtype=np.uint8)
 
-    def holders(self, nr_frames):
+    def holders(self, nr_frames, within=None):
         return np.zeros(nr_frames, dtype=np.uint8), ("unknown",)
 
     def move(self, pfns, targets, mode):

@@ -9,9 +9,7 @@ ODIRECT, MODEL, REAL = (
     "owners/odirect/model.py",
     "owners/odirect/real.py",
 )
-DEVICE, TIME, BUFFERS = (
-    "owners/odirect/simulated.py", "owners/odirect/events.py", "owners/odirect/buffers.py",
-)  # fmt: skip
+DEVICE, BUFFERS = "owners/odirect/simulated.py", "owners/odirect/buffers.py"
 RUN, FILE = "owners/odirect/threads.py", "owners/odirect/file.py"
 OUT, ARGUMENTS, GUP = "owners/forced_out.py", "owners/arguments.py", "owners/gup/gup.py"
 
@@ -207,9 +205,9 @@ MUTANTS: list[Mutant] = [
         "                pass\n", LIFE,
     ),
     planted(
-        "odirect-event-is-lost-before-it-happens", "interrupts", TIME,
-        "        self._actions.pop(self._heap[0][1])()",
-        "        _, event_id = heapq.heappop(self._heap)\n        self._actions.pop(event_id)()",
+        "odirect-event-is-lost-before-it-happens", "interrupts", "mm/state/costs.py",
+        "        self._due.take(interrupts_only=interrupts_only)()\n",
+        "        action = self._due.take(interrupts_only=interrupts_only)\n        action()\n",
         LIFE,
     ),
 ]  # fmt: skip

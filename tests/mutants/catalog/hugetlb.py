@@ -108,8 +108,8 @@ _SOURCE = [
      "gfp | Gfp.NORETRY", T_POOL),
     ("hard-is-soft", "set_max", "gfp | Gfp.RETRY_MAYFAIL if hard else", "gfp if False else",
      T_NODES),
-    ("from-any-node", "node by node", "self._buddy.pageblock_order, gfp, node)",
-     "self._buddy.pageblock_order, gfp)", T_NODES),
+    ("from-any-node", "node by node", "self._buddy.pageblock_order, gfp, node, lets_run=hard)",
+     "self._buddy.pageblock_order, gfp, lets_run=hard)", T_NODES),
 ]  # fmt: skip
 
 _MOVE = [

@@ -110,3 +110,49 @@ MUTANTS: list[Mutant] = [
       for name, file, old, new in _NOTES),
 ]  # fmt: skip
 """All of them."""
+
+T_VERDICTS = "tests/unit/pinlab/requests/test_verdicts.py"
+VERDICT = "mm/hotplug/verdict.py"
+
+MUTANTS += [
+    planted(
+        "a-census-for-each-memory-block", "a block costs a block", "mm/hotplug/memory_hotplug.py",
+        "        if look is not None:\n", "        if look is None:\n",
+        f"{T_WORK}::test_blocks_and_regions_one_after_the_other[offline-plan]",
+    ),
+    planted(
+        "verdict-forgets-the-watermarks", "room keeps its marks", VERDICT,
+        "max(sum(usable) - reserve, 0) - int", "max(sum(usable), 0) - int", T_VERDICTS,
+    ),
+    planted(
+        "verdict-counts-room-inside-the-block", "room is elsewhere", VERDICT,
+        " - int(own[~shut].sum())", "", T_VERDICTS,
+    ),
+    planted(
+        "verdict-lets-a-cma-pageblock-go", "CMA is isolated by CMA alone", VERDICT,
+        "        stays = (types == MigrateType.CMA) & first_of_block", "        stays &= types < 0",
+        T_VERDICTS,
+    ),
+    planted(
+        "replayed-before-it-is-refused", "refused before", "pinlab/requests/run.py",
+        "        cma.require_area(snapshot)\n", "        pass\n",
+        "tests/unit/pinlab/requests/test_run.py",
+    ),
+]  # fmt: skip
+
+T_SHAPE = "tests/unit/pinlab/snapshot/test_shape.py"
+
+MUTANTS += [
+    planted(
+        "described-pools-hold-one-object-a-page", "as recorded pools", "pinlab/snapshot/shape.py",
+        "(mean - 1) / (most - 1)", "0 * mean", T_SHAPE,
+    ),
+    planted(
+        "ages-are-clusters", "shape", "pinlab/snapshot/shape.py",
+        "PAGEBLOCK_NR_PAGES**height", "PAGEBLOCK_NR_PAGES ** (0 * height + 0.5)", T_SHAPE,
+    ),
+    planted(
+        "shape-changes-nothing", "shape", "pinlab/snapshot/synthetic.py",
+        '        if self._shape == "even":\n', "        if self._shape:\n", T_SHAPE,
+    ),
+]  # fmt: skip

@@ -87,7 +87,7 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "offline-repeats-although-the-world-goes-on", "between_tries may change anything", LOOP,
-        "        if began is None or not retry.is_alone:\n", "        if began is None:\n",
+        "began is None or not retry.is_alone or nr", "began is None or nr",
         f"{RACES}::test_a_short_pin_is_waited_for", f"{RACES}::test_time_and_io_go_on_together",
     ),
     _hp(

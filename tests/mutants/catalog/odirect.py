@@ -73,14 +73,13 @@ MUTANTS: list[Mutant] = [
     ),
     # time
     planted(
-        "odirect-cancelled-event-happens", "time", TIME,
+        "odirect-cancelled-event-happens", "time", "mm/state/due.py",
         "return self._actions.pop(event_id, None) is not None",
         "return self._actions.get(event_id) is not None", TIME_T,
     ),
     planted(
-        "odirect-events-of-one-time-in-reverse", "time", TIME,
-        "(self.clock.now_ns + delay_ns, event_id)", "(self.clock.now_ns + delay_ns, -event_id)",
-        TIME_T,
+        "odirect-events-of-one-time-in-reverse", "time", "mm/state/due.py",
+        "(time_ns, rank, event_id)", "(time_ns, rank, -event_id)", TIME_T,
     ),
     planted(
         "odirect-histogram-without-its-weights", "latency", TIME,

@@ -132,18 +132,16 @@ MUTANTS: list[Mutant] = [
         name="scenario-thins-the-load-out",
         guards="open load",
         file=SCENARIO,
-        old="            heapq.heapreplace(self._turns, (due_ns + action.rest_ns,",
-        new="            due_ns = self.world.machine.clock.now_ns\n"
-        "            heapq.heapreplace(self._turns, (due_ns + action.rest_ns,",
+        old="            self._plan(due_ns + action.rest_ns,",
+        new="            self._plan(self.world.machine.clock.now_ns + action.rest_ns,",
         tests=(UNIT_SCENARIO,),
     ),
     Mutant(
         name="scenario-forgets-devices",
         guards="interrupts come first",
-        file=SCENARIO,
-        old="            interrupts.run_until(due_ns)\n",
-        new="            self.world.machine.clock.advance("
-        "max(0, due_ns - self.world.machine.clock.now_ns))\n",
+        file="mm/state/due.py",
+        old="        return min((heap[0] for heap in heaps if heap), default=None)\n",
+        new="        return next((heap[0] for heap in reversed(heaps) if heap), None)\n",
         tests=(UNIT_SCENARIO,),
     ),
 ]

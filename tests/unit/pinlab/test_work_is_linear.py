@@ -36,3 +36,25 @@ def test_huge_pages_by_scan(filled):
     small, large = work_per_frame(SMALL_MIB, filled), work_per_frame(LARGE_MIB, filled)
     for what, work in small.items():
         assert large[what] <= MOST_GROWTH * work, (what, small, large)
+
+
+def scanned_per_frame(size_mib, consumer, strategy):
+    """Frames that a request looked at, of each frame that there is."""
+    memory = describe_machine(
+        f"scenario:{size_mib}MiB,anon=40%,file=10%,slab=1%,scatter=20%,cma={size_mib // 8}MiB",
+        seed=1,
+    )
+    options = RequestOptions(strategy=strategy, block_nr_pages=4096, nr_tries=2)
+    subject = prepare(memory, options, contents="none")
+    report = SERVERS[consumer](subject.machine, options)
+    assert report.attempts
+    return report.pages_scanned / subject.machine.frames.nr_frames
+
+
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+@pytest.mark.parametrize("consumer", ["offline", "power"])
+def test_blocks_and_regions_one_after_the_other(consumer, strategy):
+    """32 blocks of a census each would be eight times the work per frame of 4 blocks."""
+    small = scanned_per_frame(SMALL_MIB, consumer, strategy)
+    large = scanned_per_frame(LARGE_MIB, consumer, strategy)
+    assert large <= MOST_GROWTH * small, (small, large)

@@ -34,8 +34,7 @@ def scenario_of(*names, design="registry", seed=0, **kwargs):
 def recorded(scenario, name):
     """The actions of one workload, as they come."""
     (workload,) = [w for w in scenario.workloads if w.name == name]
-    at = next(at for at, turn in enumerate(scenario._turns) if turn[2] == name)
-    due, order, _, actor = scenario._turns[at]
+    actor = scenario._actors[name]
     seen = []
 
     def noting():
@@ -43,7 +42,7 @@ def recorded(scenario, name):
             seen.append(action)
             yield action
 
-    scenario._turns[at] = (due, order, name, noting())
+    scenario._actors[name] = noting()
     return workload, seen
 
 

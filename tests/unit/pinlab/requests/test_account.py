@@ -162,3 +162,13 @@ def test_every_byte_is_read_back_and_the_machine_is_checked():
     replayed.machine.frames.refcount[np.flatnonzero(replayed.machine.frames.refcount == 1)[0]] = -1
     with pytest.raises(InvariantError):
         account_of(replayed).finish(wanted=1, obtained=0)
+
+
+def test_what_is_due_happens_before_an_attempt_begins(machine):
+    account, seen = account_of(machine), []
+    machine.clock.plan(500, lambda: seen.append("due"))
+    for _ in range(2):
+        account.begin("one")
+        machine.counters.pages_copied += 1
+        account.end(None, Errno.OK)
+    assert seen == ["due"]

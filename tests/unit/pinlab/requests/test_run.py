@@ -77,3 +77,9 @@ def test_each_request_has_memory_to_be_put_to():
     assert area.zones[0].cma == 32_768
     assert open_memory("huge2m", "scenario:8MiB,anon=10%", seed=4).provenance.seed == 4
     assert set(DEFAULT_MEMORY) == {"huge2m", "huge1g", "cma", "offline", "power"}
+
+
+def test_memory_without_an_area_is_refused_before_it_is_replayed(small, monkeypatch):
+    monkeypatch.setattr("pinlab.requests.run.prepare", lambda *_, **__: pytest.fail("replayed"))
+    with pytest.raises(PinpageError, match="no contiguous area"):
+        run_request("cma", small, RequestOptions())
