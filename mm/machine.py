@@ -160,7 +160,10 @@ class Machine:
         )
         self.evacuator = Evacuator(Parts(*ours, hugetlb=huge), self.allocator.alloc_pages)
         self.contig = Contig(self.evacuator)
-        self.cma = Cma(self.contig, lambda: self.design, lambda *a: self.planned.census(*a)[0])
+        self.planned.could_free = self.reclaimer.could_free
+        self.planned.reclaim = self._reclaim
+        self.planned.could_leave = huge.could_leave
+        self.cma = Cma(self.contig, lambda: self.design, self.planned)
         self.hugetlbs = HugeSizes(
             self.hugetlb, huge, self.contig, self.planned, lambda: self.zones, lambda: self.design
         )

@@ -88,6 +88,29 @@ class Reclaimer:
             return self.clean.nr_pages(active=False) + self.clean.nr_pages(active=True)
         return len(self._clean(active=False)) + len(self._clean(active=True))
 
+    def could_free(self) -> Mask:
+        """Which frames reclaim or an evacuation could free, bool (nr_frames,).
+
+        Clean page cache, and as many of the oldest pages as swap has slots for.
+
+        Cost: one pass over the LRU.
+        """
+        paging = self._paging
+        frames, lru = paging.frames, paging.lru
+        pfns = np.concatenate([lru.members(active=False), lru.members(active=True)])
+        goes = is_clean_cache(frames, paging.rmap, pfns)
+        areas = [area for area in paging.swap.areas.values() if area.writeok]
+        nr_slots = sum(area.nr_slots - 1 - area.inuse_pages for area in areas)
+        if nr_slots > 0:
+            flags = frames.flags[pfns]
+            home = frames.mapcount[pfns] + 1 + ((flags & _SWAPCACHE) != 0)
+            anon = (flags & (_STAYS | _SWAPBACKED)) == _SWAPBACKED
+            anon &= (frames.refcount[pfns] == home) & ~frames.isolated[pfns]
+            goes |= anon & (np.cumsum(anon) <= nr_slots)
+        found = np.zeros(frames.nr_frames, dtype=np.bool_)
+        found[pfns[goes]] = True
+        return found
+
     def count(self) -> CleanPages | None:
         """Know from here on what clean page cache there is; None where there is swap.
 

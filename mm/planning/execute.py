@@ -15,7 +15,7 @@ range, off the free lists and without asking a watermark: the number of free fra
 same after each move as before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -41,7 +41,14 @@ NR_PLAN_ROUNDS = 4
 
 
 class PlannedCompaction:
-    """Empties as many pageblocks as memory allows, with the fewest moves."""
+    """Empties as many pageblocks as memory allows, with the fewest moves.
+
+    Attributes:
+        could_free: which frames reclaim could free, bool (nr_frames,); none until somebody who
+            reclaims says so.
+        reclaim: frees about so many pages and says how many.
+        could_leave: frames of huge pages that can leave a range as a whole, bool (nr_frames,).
+    """
 
     def __init__(
         self,
@@ -65,9 +72,18 @@ class PlannedCompaction:
         self._buddy = buddy
         self._mover = mover
         self._counters = counters
+        self.could_free: Callable[[], Mask] = self._nothing_more
+        self.reclaim: Callable[[int], int] = _reclaim_nothing
+        self.could_leave: Callable[[Mode], Mask] = self._no_huge_pages
 
     def census(
-        self, design: Design, mode: Mode = Mode.SYNC, *, with_released: bool = False
+        self,
+        design: Design,
+        mode: Mode = Mode.SYNC,
+        *,
+        with_released: bool = False,
+        with_huge: bool = False,
+        as_reclaimed: bool = False,
     ) -> tuple[Census, CompactReport]:
         """What is free, movable and stuck now, and the refusals found on the way.
 
@@ -81,6 +97,10 @@ class PlannedCompaction:
             design: what is done with frames that mm cannot move by itself.
             mode: how long to wait for one frame.
             with_released: count frames that would be released as movable.
+            with_huge: count frames of huge pages that a range's evacuation takes away as a
+                whole as movable.
+            as_reclaimed: count every frame that could be given up as free: what any strategy
+                may come to, for a bound.  Others are as `with_released` and `with_huge` say.
 
         Cost: one pass over the columns and one batched lookup of all used frames.
         """
@@ -93,6 +113,8 @@ class PlannedCompaction:
             movable[used] = (found.answers == Answer.MOVE) | (released & with_released)
             no = found.answers == Answer.NO
             report.absorb(used[no], found.reasons[no])
+        if with_huge:
+            movable |= self.could_leave(mode)
         owner, names = design.holders(self._frames.nr_frames)
         census = Census.of_frames(
             self._frames,
@@ -102,7 +124,25 @@ class PlannedCompaction:
             owner=owner,
             owner_names=names,
         )
+        if as_reclaimed:
+            census = self._as_reclaimed(census, design, used[released] if len(used) else used)
         return census, report
+
+    def _as_reclaimed(self, census: Census, design: Design, released: Pfns) -> Census:
+        """All free that could be: what reclaim frees, owners give up, or a per-CPU list has."""
+        goes = self.could_free() & ~design.claims(0, self._frames.nr_frames)
+        goes[released] = True
+        goes &= census.movable
+        listed = self._frames.state == FrameState.PCP
+        return evolve(
+            census, free=census.free | goes | listed, movable=census.movable & ~(goes | listed)
+        )
+
+    def _nothing_more(self) -> Mask:
+        return np.zeros(self._frames.nr_frames, dtype=np.bool_)
+
+    def _no_huge_pages(self, _mode: Mode) -> Mask:
+        return self._nothing_more()
 
     def compact(
         self,
@@ -159,6 +199,10 @@ class PlannedCompaction:
             if len(unused):
                 self._buddy.put_taken(unused)
         return refused
+
+
+def _reclaim_nothing(_nr_pages: int) -> int:
+    return 0
 
 
 @contextmanager

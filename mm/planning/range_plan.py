@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mm.planning.census import Census
 from mm.state.reasons import most_first
 from pinpage.errors import PinpageError, require
-from pinpage.units import Pfns, Span
+from pinpage.units import Mask, Pfns, Span
 
 __all__ = ["RangeOutcome", "RangePlan", "StuckFrames", "blocks_of"]
 
@@ -109,6 +109,18 @@ class RangePlan:
             return None
         row = int(np.lexsort((self.costs_nr_moves, self.nr_stuck))[0])
         return self._span_of(int(self.starts[row]))
+
+    @property
+    def lacks_room(self) -> Mask:
+        """Candidates in which nothing is stuck, but there is no room for all that leaves."""
+        lacks: Mask = self.outcome == RangeOutcome.NO_FREE_FRAMES
+        return lacks
+
+    @property
+    def is_clear(self) -> Mask:
+        """Candidates that nothing but a lack of room keeps from being emptied."""
+        stays: Mask = np.isin(self.outcome, (RangeOutcome.STUCK, RangeOutcome.TWO_ZONES))
+        return ~stays
 
     def outcome_of(self, start: int) -> RangeOutcome:
         """What becomes of the candidate that starts here.

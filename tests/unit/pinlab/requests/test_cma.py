@@ -43,7 +43,7 @@ def test_a_size_that_fails_is_not_asked_for_again():
 def test_given_sizes_and_alignment():
     report = serve(area("P.......", FREE).machine, options(count=3, nr_pages=4, align_order=2))
     assert [(a.start, a.stop) for a in report.attempts] == [(4, 8), (8, 12), (12, 16)]
-    assert (report.wanted, report.obtained, report.bound) == (12, 12, 15)
+    assert (report.wanted, report.obtained, report.bound) == (12, 12, 12)
     assert report.details == {"ranges_tried": 6, "ranges_skipped": 0}
     assert report.refused == {}
 

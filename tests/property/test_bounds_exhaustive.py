@@ -1,0 +1,110 @@
+"""Bounds against exhaustive search, and plans against scans, on machines of a few pageblocks.
+
+The search knows nothing of planners: it places units of the request, one after the other, in
+every way that there is, and asks of each placement whether memory allows it.  It does if nothing
+in the units stays, and there are as many frames that are free or could be given up: what
+moves takes one free frame and leaves one, so all that counts is how many there are.
+"""
+
+from functools import cache
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from pinlab.requests.cma import serve as serve_cma
+from pinlab.requests.report import RequestOptions
+from tests.kit.mm.whole_machines import SIZE, layouts
+
+EXAMPLES = settings(max_examples=300, deadline=None)
+
+
+def most_placed(usable, starts, sizes, room):
+    """The most pages that these (size, count) can have, by trying every placement.
+
+    Args:
+        usable: by frame, whether it could be had.
+        starts: the frames where a unit may start.
+        sizes: (pages, how many) each.
+        room: frames that are free or could be.
+    """
+
+    @cache
+    def best(at, counts):
+        if at == len(usable):
+            return [0]
+        found = set(best(at + 1, counts))
+        for which, count in enumerate(counts):
+            nr_pages = sizes[which][0]
+            stop = at + nr_pages
+            if count and at in starts and stop <= len(usable) and all(usable[at:stop]):
+                rest = (*counts[:which], count - 1, *counts[which + 1 :])
+                found |= {nr_pages + more for more in best(stop, rest)}
+        return sorted(found)
+
+    return max(n for n in best(0, tuple(count for _, count in sizes)) if n <= room)
+
+
+@st.composite
+def areas(draw, layout):
+    """(first pageblock, how many), in one zone and without whole holes."""
+    first = draw(st.integers(0, len(layout.blocks) - 1))
+    stop = first
+    while stop < len(layout.blocks) and layout.zone_of[stop] == layout.zone_of[first]:
+        stop += 1
+    nr_blocks = draw(st.integers(1, stop - first))
+    assume(not any("o" in block for block in layout.blocks[first : first + nr_blocks]))
+    assume(layout.zones[layout.zone_of[first]][0] != "Movable")
+    return first, nr_blocks
+
+
+def ask(serve, world, strategy, **options):
+    report = serve(world.machine, RequestOptions(strategy=strategy, design="registry", **options))
+    world.machine.check()
+    return report
+
+
+@EXAMPLES
+@given(st.data())
+def test_cma(data):
+    layout = data.draw(layouts(huge=False))
+    area = data.draw(areas(layout))
+    nr_pages, count = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 6))
+    align_order = data.draw(st.integers(0, 3))
+    base, nr_frames = area[0] * SIZE, area[1] * SIZE
+    usable = [not stays for stays in layout.stays()][base : base + nr_frames]
+    starts = {at for at in range(nr_frames) if (base + at) % (1 << align_order) == 0}
+    best = most_placed(usable, starts, [(nr_pages, nr_frames)], sum(layout.may_be_free()))
+    asked = {"nr_pages": nr_pages, "count": count, "align_order": align_order}
+    planned = ask(serve_cma, layout.build(area), "plan", **asked)
+    scanned = ask(serve_cma, layout.build(area), "scan", **asked)
+    assert planned.bound == scanned.bound == best
+    assert scanned.obtained <= planned.obtained <= min(best, nr_pages * count)
+
+
+def in_sequence(machine, sizes, strategy):
+    """Pages obtained asking for each size until it fails, as the usual sequence goes."""
+    obtained = 0
+    for nr_pages, count in sizes:
+        for _ in range(count):
+            if machine.cma.request(nr_pages, strategy=strategy).pfn < 0:
+                break
+            obtained += nr_pages
+    machine.check()
+    return obtained
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_cma_in_sequence(data):
+    """Powers of two in any order: whoever keeps the large ranges whole loses nothing."""
+    layout = data.draw(layouts(huge=False))
+    area = data.draw(areas(layout))
+    powers, counts = st.sampled_from((1, 2, 4, 8, 16)), st.integers(1, 3)
+    sizes = data.draw(st.lists(st.tuples(powers, counts), min_size=1, max_size=4))
+    base, nr_frames = area[0] * SIZE, area[1] * SIZE
+    usable = [not stays for stays in layout.stays()][base : base + nr_frames]
+    best = most_placed(usable, set(range(nr_frames)), sizes, sum(layout.may_be_free()))
+    world = layout.build(area)
+    assert world.machine.cma.bound(world.area, sizes) == best
+    by_plan = in_sequence(world.machine, sizes, "plan")
+    assert in_sequence(layout.build(area).machine, sizes, "scan") <= by_plan <= best
