@@ -70,7 +70,6 @@ class Cma:
         self._contig = contig
         self._parts = contig.evacuator.parts
         self._design = design
-        self._planned = planned
         self._planner = CmaPlanner(self._parts, planned, design)
         self.areas: list[CmaArea] = []
         self.nr_alloc_success = 0
@@ -320,10 +319,11 @@ class Cma:
         """
         result = CmaResult()
         failed = np.zeros(self._parts.buddy.frames.nr_frames, dtype=np.bool_)
-        for _ in range(NR_PLAN_ROUNDS):
-            made = self._planner.choose(area, count, align_order, mode, failed)
+        for _ in range(2 * NR_PLAN_ROUNDS):  # to make room, and around what refuses
+            choice = self._planner.choose(area, count, align_order, mode, failed)
+            made = choice.plan
             if made.span is None:
-                if made.lacks_room.any() and self._planned.reclaim(count):
+                if self._planner.make_room(choice, mode, failed, result.report):
                     continue
                 break
             with planned_targets(self._parts.buddy, made.targets) as targets:
@@ -331,7 +331,7 @@ class Cma:
             if result.errno not in (Errno.EBUSY, Errno.ENOMEM):
                 return result
             failed[result.report.left] = True
-        made = self._planner.choose(area, count, align_order, mode, failed)
+        made = self._planner.choose(area, count, align_order, mode, failed).plan
         starts = made.starts[made.is_clear]
         if not len(starts):
             self._refuse(made, mode, result)

@@ -13,24 +13,43 @@ Kernel counterpart: none.
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from attrs import evolve
+from attrs import evolve, frozen
+from numpy.typing import NDArray
 
 from mm.contig.cma_area import CmaArea
 from mm.contig.range_walk import Parts
+from mm.contig.retry import EvacuationReport
 from mm.contig.runs import Runs, most_pages
-from mm.move.design import Design
+from mm.move.design import Answer, Design
 from mm.planning.census import Census
 from mm.planning.execute import PlannedCompaction
 from mm.planning.range_plan import RangePlan
 from mm.planning.ranges import Ranked, cheapest_ranges
+from mm.state.frames import FrameState
 from pinpage.owner import Mode
-from pinpage.units import Mask, Pfns
+from pinpage.units import Mask, Pfns, Span
 
-__all__ = ["CmaPlanner"]
+__all__ = ["Choice", "CmaPlanner"]
+
+
+_USED = FrameState.USED
+
+
+@frozen(eq=False)
+class Choice:
+    """A plan for one range of an area.
+
+    Attributes:
+        plan: the range, and why not the others.
+        waste: int64 (n,), what is lost with each candidate, as `Runs.waste` says.
+    """
+
+    plan: RangePlan
+    waste: NDArray[np.int64]
 
 
 class CmaPlanner:
-    """Looks at all ranges of an area at once; changes nothing."""
+    """Looks at all ranges of an area at once."""
 
     def __init__(
         self, parts: Parts, planned: PlannedCompaction, design: Callable[[], Design]
@@ -48,8 +67,8 @@ class CmaPlanner:
 
     def choose(
         self, area: CmaArea, count: int, align_order: int, mode: Mode, failed: Mask
-    ) -> RangePlan:
-        """The range to take; its plan has none where none can be emptied.
+    ) -> "Choice":
+        """The range to take; its plan has none where none can be emptied as memory is.
 
         Args:
             area: where.
@@ -68,7 +87,46 @@ class CmaPlanner:
         bits = area.clear_runs(nr_bits, align_order)
         starts: Pfns = area.span.start + (bits << area.order_per_bit)
         waste = _runs(area, census, align_order).waste(bits, nr_bits)
-        return cheapest_ranges(census, count, candidates=Ranked(starts, waste))
+        made = cheapest_ranges(census, count, candidates=Ranked(starts, waste))
+        return Choice(made, waste)
+
+    def make_room(
+        self, choice: "Choice", mode: Mode, failed: Mask, report: EvacuationReport
+    ) -> bool:
+        """Help the best range that nothing is stuck in, but that has no room for what leaves it.
+
+        First what can go into the rest of its own pageblocks, which isolation would shut; then
+        reclaim.
+
+        Args:
+            choice: what found no room.
+            mode: how long to wait for one frame.
+            failed: bool (nr_frames,), frames that are known to stay; those that refuse are added.
+            report: pages moved are added.
+
+        Returns:
+            Whether anything changed.
+        """
+        made = choice.plan
+        lacks = np.flatnonzero(made.lacks_room)
+        if not len(lacks):
+            return False
+        row = lacks[np.lexsort((made.costs_nr_moves[lacks], choice.waste[lacks]))[0]]
+        start = int(made.starts[row])
+        span, design = Span(start, start + made.nr_pages), self._design()
+        used = start + np.flatnonzero(self._parts.buddy.frames.state[start : span.stop] == _USED)
+        moves = used[self._parts.mover.classify(used, design, mode).answers == Answer.MOVE]
+        moves = moves[~failed[moves]]
+        beside, shortage = made.free_beside(span), made.shortage_of(span)
+        count = min(shortage, len(beside), len(moves))
+        if count:
+            self._parts.meter.start()
+            stay, nr_moved = self._planned.move_aside(moves[:count], beside[:count], design, mode)
+            self._parts.meter.lap()
+            failed |= stay
+            report.pages_moved += nr_moved
+            return True
+        return self._planned.reclaim(shortage) > 0
 
     def bound(
         self, area: CmaArea, sizes: Iterable[tuple[int, int]], align_order: int, mode: Mode

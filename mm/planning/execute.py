@@ -181,21 +181,52 @@ class PlannedCompaction:
 
     def _execute(self, made: Plan, design: Design, mode: Mode, report: CompactReport) -> Mask:
         """Make the moves of a plan; returns which frames refused, shape (nr_frames,)."""
+        return self.move(made.sources, made.targets, design, mode, report)
+
+    def move_aside(
+        self, sources: Pfns, targets: Pfns, design: Design, mode: Mode
+    ) -> tuple[Mask, int]:
+        """As `move`, for who has no report: which frames refused, and how many went.
+
+        Args:
+            sources: int64 (n,), movable frames, ascending in each pageblock.
+            targets: int64 (n,), free frames.
+            design: asked about frames that mm cannot move by itself.
+            mode: how long to wait for one frame.
+        """
+        report = CompactReport()
+        return self.move(sources, targets, design, mode, report), report.pages_moved
+
+    def move(
+        self, sources: Pfns, targets: Pfns, design: Design, mode: Mode, report: CompactReport
+    ) -> Mask:
+        """Move each frame to the free one that it is given, a pageblock at a time.
+
+        Args:
+            sources: int64 (n,), movable frames, ascending in each pageblock.
+            targets: int64 (n,), free frames, taken off the lists before anything moves.
+            design: asked about frames that mm cannot move by itself.
+            mode: how long to wait for one frame.
+            report: what was done is added here.
+
+        Returns:
+            Which frames refused, bool (nr_frames,).
+        """
         refused = np.zeros(self._frames.nr_frames, dtype=np.bool_)
-        if not made.nr_moves:
+        if not len(sources):
             return refused
-        size = self._pageblocks.nr_pages_per_block
-        borders = np.flatnonzero(np.diff(made.sources // size)) + 1
-        given = [GivenTargets(targets) for targets in np.split(made.targets, borders)]
-        self._buddy.take(made.targets)
+        borders = np.flatnonzero(np.diff(sources // self._pageblocks.nr_pages_per_block)) + 1
+        given = [GivenTargets(each) for each in np.split(targets, borders)]
+        batches = np.split(sources, borders)
+        self._buddy.take(targets)
         try:
-            for sources, targets in zip(np.split(made.sources, borders), given, strict=True):
-                alone = self._mover.classify(sources, design, mode).alone
-                moved = self._mover.migrate(sources, alone, targets, design, mode)
-                report.absorb(sources, moved.reasons)
-                refused[sources[moved.reasons > Reason.RELEASED]] = True
+            for batch, its_targets in zip(batches, given, strict=True):
+                alone = self._mover.classify(batch, design, mode).alone
+                moved = self._mover.migrate(batch, alone, its_targets, design, mode)
+                report.absorb(batch, moved.reasons)
+                refused[batch[moved.reasons > Reason.RELEASED]] = True
         finally:
-            unused = np.concatenate([targets.remaining for targets in given])
+            unused = np.concatenate([each.remaining for each in given])
             if len(unused):
                 self._buddy.put_taken(unused)
         return refused

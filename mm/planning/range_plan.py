@@ -156,9 +156,7 @@ class RangePlan:
             PinpageError: the range leaves the census.
         """
         census = self._census
-        first, last = span.start - census.start, span.stop - census.start
-        if first < 0 or last > len(census.free):
-            raise PinpageError(f"plan: {span} is not in the census this plan was made from")
+        first, last = self._rows_of(span)
         stuck = first + np.flatnonzero(~(census.free[first:last] | census.movable[first:last]))
         if not len(stuck):
             blocks, size = blocks_of(census, first, last), census.nr_pages_per_block
@@ -166,6 +164,38 @@ class RangePlan:
         codes = np.zeros(len(stuck), np.int64) if census.owner is None else census.owner[stuck]
         counts = np.bincount(codes, minlength=len(census.owner_names))
         return StuckFrames(stuck + census.start, most_first(census.owner_names, counts))
+
+    def free_beside(self, span: Span) -> Pfns:
+        """Free frames of a range's pageblocks that are not its own: isolation shuts them too.
+
+        Raises:
+            PinpageError: the range leaves the census.
+        """
+        first, last = self._rows_of(span)
+        blocks, size = blocks_of(self._census, first, last), self._census.nr_pages_per_block
+        beside = blocks.start * size + np.flatnonzero(
+            self._census.free[blocks.start * size : blocks.stop * size]
+        )
+        found: Pfns = beside[(beside < first) | (beside >= last)] + self._census.start
+        return found
+
+    def shortage_of(self, span: Span) -> int:
+        """Frames by which what leaves a range is more than what is free outside its pageblocks.
+
+        Raises:
+            PinpageError: the range leaves the census.
+        """
+        first, last = self._rows_of(span)
+        census, blocks = self._census, blocks_of(self._census, first, last)
+        nr_free = census.nr_free * census.usable
+        nr_targets = int(nr_free.sum()) - int(nr_free[blocks].sum())
+        return int(np.count_nonzero(census.movable[first:last])) - nr_targets
+
+    def _rows_of(self, span: Span) -> tuple[int, int]:
+        first, last = span.start - self._census.start, span.stop - self._census.start
+        if first < 0 or last > len(self._census.free):
+            raise PinpageError(f"plan: {span} is not in the census this plan was made from")
+        return first, last
 
     def counts(self) -> dict[RangeOutcome, int]:
         """How many candidates have each outcome, zeros left out."""

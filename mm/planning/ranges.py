@@ -91,9 +91,7 @@ def cheapest_ranges(
             census; several ranges wanted of candidates that share a pageblock.
     """
     _refuse_nonsense(nr_pages, align, want, reserve)
-    waste = None
-    if isinstance(candidates, Ranked):
-        candidates, waste = candidates.starts, candidates.waste
+    waste = candidates.waste if isinstance(candidates, Ranked) else None
     starts = _starts(census, nr_pages, align, candidates)
     if want != 1:
         _refuse_shared_pageblocks(census, starts, nr_pages)
@@ -276,14 +274,15 @@ def _covered(nr_blocks: int, first: _Rows, stop: _Rows) -> Mask:
 def _starts(census: Census, nr_pages: int, align: int, candidates: Candidates) -> Pfns:
     """First pfns of the candidates, ascending."""
     whole = Span(census.start, census.start + len(census.free))
-    if isinstance(candidates, np.ndarray):
-        starts = candidates.astype(np.int64)
+    given = candidates.starts if isinstance(candidates, Ranked) else candidates
+    if isinstance(given, np.ndarray):
+        starts = given.astype(np.int64)
         if len(starts) and ((np.diff(starts) <= 0).any() or starts[0] < whole.start):
             raise PinpageError("plan: candidates must be ascending pfns of the census")
         if len(starts) and int(starts[-1]) + nr_pages > whole.stop:
             raise PinpageError(f"plan: a range at {int(starts[-1]):#x} leaves the census")
         return starts
-    area = candidates or whole
+    area = given or whole
     first, stop = max(area.start, whole.start), min(area.stop, whole.stop)
     return np.arange(-(-first // align) * align, stop - nr_pages + 1, align, dtype=np.int64)
 

@@ -13,9 +13,7 @@ REFUSALS = "tests/refusals/test_mm_refuses.py"
 RANGES = "tests/property/test_contig_ranges.py"
 LOOP = f"{T_CMA}::test_the_first_run_is_that_of_the_plain_loop"
 SKIPPED = f"{RANGES}::test_skipped_ranges_would_have_failed"
-CHEAPEST = (
-    f"{RANGES}::test_the_plan_finds_the_cheapest_range_that_keeps_most_whole"
-)
+CHEAPEST = f"{RANGES}::test_the_plan_finds_the_cheapest_range_that_keeps_most_whole"
 
 _AREA = [
     ("alignment-counts-from-the-area", "aligned pfns", AREA,
@@ -140,8 +138,11 @@ _PLAN = [
      "        for size in range(_NR_SIZES):\n", "        for size in range(1):\n",
      (f"{BOUNDS}::test_cma_in_sequence",)),
     ("plan-reclaims-nothing", "plan >= scan", CMA,
-     "                if made.lacks_room.any() and self._planned.reclaim(count):\n",
-     "                if made.span is not None:\n", (f"{T_CMA}::test_a_plan_makes_room",)),
+     "                if self._planner.make_room(choice, mode, failed, result.report):\n",
+     "                if made.span is not None:\n", (f"{BOUNDS}::test_cma",)),
+    ("plan-leaves-what-lies-beside", "plan >= scan", CHOICE,
+     "        if count:\n", "        if count < 0:\n",
+     (f"{T_CMA}::test_a_plan_moves_what_fits_beside",)),
     ("plan-tries-nothing-on-its-own", "plan >= scan", CMA,
      "            if not failed[start : span.stop].any():\n", "            if failed is None:\n",
      (f"{T_CMA}::test_a_plan_tries_what_it_did_not_foresee",)),

@@ -424,3 +424,11 @@ def test_a_plan_takes_huge_pages_away():
     found = world.machine.cma.request(8, strategy="plan")
     assert (found.errno, found.pfn) == (Errno.OK, 0)
     assert world.machine.hugetlb.nr_huge_pages == 1
+
+
+def test_a_plan_moves_what_fits_beside():
+    """Isolation would shut the free frames behind the range; what leaves goes there before."""
+    world, _ = area_of("aaaaaa..", "aa......", spare=0)
+    found = world.machine.cma.request(8, strategy="plan")
+    assert (found.errno, found.report.pages_moved) == (Errno.OK, 2)
+    assert found.pfn in (6, 8)
