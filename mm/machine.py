@@ -161,6 +161,7 @@ class Machine:
         self.evacuator = Evacuator(Parts(*ours, hugetlb=huge), self.allocator.alloc_pages)
         self.contig = Contig(self.evacuator)
         self.planned.could_free = self.reclaimer.could_free
+        self.planned.give_up = self.reclaimer.give_up
         self.planned.reclaim = self._reclaim
         self.planned.could_leave = huge.could_leave
         self.cma = Cma(self.contig, lambda: self.design, self.planned)
@@ -310,10 +311,24 @@ class Machine:
 
     # What users of memory ask for.
 
-    def bound(self, mode: Mode = Mode.SYNC) -> int:
-        """The most pageblocks that any strategy can have wholly free, under this design."""
-        census, _ = self.planned.census(self.design, mode, with_released=True)
-        return census.bound()
+    def bound(
+        self, mode: Mode = Mode.SYNC, *, node: int | None = None, with_reclaim: bool = False
+    ) -> int:
+        """The most pageblocks that any strategy can have wholly free, under this design.
+
+        Args:
+            mode: how long to wait.
+            node: only that node's; None: anywhere.
+            with_reclaim: whether what can be given up may be; else by moving alone.
+        """
+        census, _ = self.planned.census(
+            self.design, mode, with_released=True, as_reclaimed=with_reclaim
+        )
+        return census.bound(self.zones_of(node))
+
+    def zones_of(self, node: int | None) -> list[int]:
+        """The numbers of a node's zones; None: of all zones."""
+        return [zone.index for zone in self.zones if node in (None, zone.node)]
 
     def compact(
         self,

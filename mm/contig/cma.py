@@ -36,7 +36,7 @@ from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Span
 
-__all__ = ["MAX_CMA_AREAS", "Cma", "CmaResult"]
+__all__ = ["MAX_CMA_AREAS", "Cma"]
 
 MAX_CMA_AREAS = 7
 """Areas that a kernel has room for on a machine of one node (19 with NUMA)."""

@@ -29,6 +29,9 @@ __all__ = ["SWAP_CLUSTER_MAX", "Reclaimed", "Reclaimer", "shrink_active", "shrin
 SWAP_CLUSTER_MAX = 32
 """Pages per batch (include/linux/swap.h)."""
 
+_NR_IDLE_SCANS = 2
+"""Scans that free nothing before there is nothing to free: the first may only age pages."""
+
 _DIRTY, _REFERENCED = bit(PageFlag.DIRTY), bit(PageFlag.REFERENCED)
 _SWAPCACHE, _SWAPBACKED = bit(PageFlag.SWAPCACHE), bit(PageFlag.SWAPBACKED)
 _STAYS = bit(PageFlag.LOCKED, PageFlag.UNEVICTABLE, PageFlag.MLOCKED, PageFlag.WRITEBACK)
@@ -143,6 +146,34 @@ class Reclaimer:
             return self._drop(nr_to_scan)
         shrink_active(self._paging, nr_to_scan)
         return shrink_inactive(self._paging, nr_to_scan).nr_reclaimed
+
+    def give_up(self, where: Mask, count: int) -> int:
+        """Free up to `count` of these frames: clean page cache, the oldest first, else to swap.
+
+        What goes to swap is what is oldest, wherever it is.
+
+        Args:
+            where: bool (nr_frames,), frames that may go.
+            count: how many.
+
+        Returns:
+            How many were freed; nothing inside a reclaim that is running already.
+        """
+        paging, nr_freed = self._paging, 0
+        if paging.in_reclaim:
+            return 0
+        for active in (False, True):
+            clean = self._clean(active=active)
+            clean = clean[where[clean]][: count - nr_freed]
+            dropped = reclaim_clean_pages(paging.frames, paging.rmap, paging.refs, clean)
+            nr_freed += int(dropped.sum())
+        self.nr_dropped += nr_freed
+        nr_idle = 0
+        while self.may_swap and nr_freed < count and nr_idle < _NR_IDLE_SCANS:
+            more = self.shrink(max(count - nr_freed, SWAP_CLUSTER_MAX))
+            nr_freed += more
+            nr_idle = 0 if more else nr_idle + 1
+        return nr_freed
 
     def _clean(self, *, active: bool) -> Pfns:
         paging, lru = self._paging, self._paging.lru

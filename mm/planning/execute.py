@@ -15,11 +15,12 @@ range, off the free lists and without asking a watermark: the number of free fra
 same after each move as before.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from attrs import evolve
+from numpy.typing import NDArray
 
 from mm.buddy.buddy import Buddy
 from mm.compaction.compact_control import CompactReport
@@ -46,6 +47,7 @@ class PlannedCompaction:
     Attributes:
         could_free: which frames reclaim could free, bool (nr_frames,); none until somebody who
             reclaims says so.
+        give_up: frees up to so many of the frames that a mask names, and says how many.
         reclaim: frees about so many pages and says how many.
         could_leave: frames of huge pages that can leave a range as a whole, bool (nr_frames,).
     """
@@ -73,6 +75,7 @@ class PlannedCompaction:
         self._mover = mover
         self._counters = counters
         self.could_free: Callable[[], Mask] = self._nothing_more
+        self.give_up: Callable[[Mask, int], int] = _give_up_nothing
         self.reclaim: Callable[[int], int] = _reclaim_nothing
         self.could_leave: Callable[[Mode], Mask] = self._no_huge_pages
 
@@ -179,6 +182,54 @@ class PlannedCompaction:
         self._counters.pages_scanned_migrate += report.pages_scanned_migrate
         return report, first
 
+    def make_room(
+        self, design: Design, mode: Mode, want: int, zones: Sequence[int]
+    ) -> CompactReport:
+        """Give up what keeps these zones from having `want` blocks wholly free, and no more.
+
+        A zone gets as many blocks more as it can have once everything is given up that can be:
+        owners release what stands in the emptiest of them, reclaim frees what is short.  Then
+        it is for a plan to move the rest.
+
+        Args:
+            design: asked about frames that mm cannot move by itself.
+            mode: how long to wait.
+            want: wholly free pageblocks, in all of these zones.
+            zones: by number.
+        """
+        done = CompactReport(pages_scanned_migrate=2 * self._frames.nr_frames)
+        could, _ = self.census(design, mode, with_released=True, as_reclaimed=True)
+        now, _ = self.census(design, mode)
+        missing = want - now.bound(zones)
+        for zone in zones:
+            more = min(missing, could.bound([zone]) - now.bound([zone]))
+            if more > 0:
+                missing -= more
+                self._give_up_in(zone, more, could, now, design, mode, done)
+        return done
+
+    def _give_up_in(
+        self, zone: int, more: int, could: Census, now: Census, design: Design, mode: Mode,
+        done: CompactReport,
+    ) -> None:  # fmt: skip
+        here, size = now.zone == zone, now.nr_pages_per_block
+        want = now.bound([zone]) + more
+        goes = could.free & ~now.free & np.repeat(here, size)[: len(now.free)]
+        nr_to_release = _count_by_block(could, goes & ~now.movable)
+        blocks = np.flatnonzero(here & could.clearable & ~now.clearable)
+        blocks = blocks[np.argsort(nr_to_release[blocks], kind="stable")]
+        blocks = blocks[: max(want - int(np.count_nonzero(here & now.clearable)), 0)]
+        chosen = np.zeros(now.nr_blocks, dtype=np.bool_)
+        chosen[blocks] = True
+        released = np.flatnonzero(goes & ~now.movable & np.repeat(chosen, size)[: len(goes)])
+        done.absorb(design.release(released, mode))
+        short = want * size - int(now.nr_free[here].sum()) - done.pages_released
+        done.pages_dropped += self.give_up(goes & now.movable, max(short, 0))
+        short -= done.pages_dropped
+        if short > 0:
+            others = np.flatnonzero(goes & ~now.movable & ~np.repeat(chosen, size)[: len(goes)])
+            done.absorb(design.release(others[:short], mode))
+
     def _execute(self, made: Plan, design: Design, mode: Mode, report: CompactReport) -> Mask:
         """Make the moves of a plan; returns which frames refused, shape (nr_frames,)."""
         return self.move(made.sources, made.targets, design, mode, report)
@@ -230,6 +281,15 @@ class PlannedCompaction:
             if len(unused):
                 self._buddy.put_taken(unused)
         return refused
+
+
+def _count_by_block(census: Census, column: Mask) -> NDArray[np.int64]:
+    counts: NDArray[np.int64] = np.count_nonzero(census.by_block(column), axis=1).astype(np.int64)
+    return counts
+
+
+def _give_up_nothing(_where: Mask, _count: int) -> int:
+    return 0
 
 
 def _reclaim_nothing(_nr_pages: int) -> int:

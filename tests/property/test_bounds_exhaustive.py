@@ -6,14 +6,17 @@ in the units stays, and there are as many frames that are free or could be given
 moves takes one free frame and leaves one, so all that counts is how many there are.
 """
 
+import itertools
+from collections import Counter
 from functools import cache
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pinlab.requests.cma import serve as serve_cma
+from pinlab.requests.huge2m import serve as serve_huge2m
 from pinlab.requests.report import RequestOptions
-from tests.kit.mm.whole_machines import SIZE, layouts
+from tests.kit.mm.whole_machines import SIZE, Layout, layouts
 
 EXAMPLES = settings(max_examples=300, deadline=None)
 
@@ -55,6 +58,35 @@ def areas(draw, layout):
     assume(not any("o" in block for block in layout.blocks[first : first + nr_blocks]))
     assume(layout.zones[layout.zone_of[first]][0] != "Movable")
     return first, nr_blocks
+
+
+def most_units(layout, units, pool_of, room):
+    """The most of these ranges together, by trying every set of them.
+
+    Args:
+        layout: the machine.
+        units: (first frame, one past the last) each.
+        pool_of: from a range to whose room it takes.
+        room: pool -> frames that are free or could be.
+    """
+    stays = layout.stays()
+    units = [unit for unit in units if not any(stays[slice(*unit)])]
+    for count in range(len(units), 0, -1):
+        for chosen in itertools.combinations(units, count):
+            taken = Counter()
+            for unit in chosen:
+                taken[pool_of(unit)] += unit[1] - unit[0]
+            apart = all(a[1] <= b[0] for a, b in itertools.pairwise(chosen))
+            if apart and all(taken[pool] <= room[pool] for pool in taken):
+                return count
+    return 0
+
+
+def room_by_zone(layout):
+    room = Counter()
+    for pfn, could in enumerate(layout.may_be_free()):
+        room[layout.zone_of[pfn // SIZE]] += could
+    return room
 
 
 def ask(serve, world, strategy, **options):
@@ -108,3 +140,37 @@ def test_cma_in_sequence(data):
     assert world.machine.cma.bound(world.area, sizes) == best
     by_plan = in_sequence(world.machine, sizes, "plan")
     assert in_sequence(layout.build(area).machine, sizes, "scan") <= by_plan <= best
+
+
+@EXAMPLES
+@given(st.data())
+def test_huge2m(data):
+    layout = data.draw(layouts())
+    count = data.draw(st.one_of(st.none(), st.integers(1, 6)))
+    node = data.draw(st.one_of(st.none(), st.sampled_from(sorted({n for _, n in layout.zones}))))
+    blocks = [b for b in range(len(layout.blocks)) if node in (None, layout.node_of(b))]
+    units = [(block * SIZE, (block + 1) * SIZE) for block in blocks]
+    best = most_units(
+        layout, units, lambda unit: layout.zone_of[unit[0] // SIZE], room_by_zone(layout)
+    )
+    asked = {"count": count, "node": node}
+    planned = ask(serve_huge2m, layout.build(), "plan", **asked)
+    scanned = ask(serve_huge2m, layout.build(), "scan", **asked)
+    assert planned.bound == scanned.bound == best
+    assert scanned.obtained <= planned.obtained == min(best, planned.wanted)
+
+
+def test_huge2m_gives_up_no_more_than_is_short():
+    layout = Layout(("aaaacccc", "accccccc", "cccccccc"), (0, 0, 0), (("Normal", 0),))
+    report = ask(serve_huge2m, layout.build(), "plan", count=1)
+    assert (report.obtained, report.pages_dropped) == (1, 8)
+    assert [attempt.errno for attempt in report.attempts] == ["OK", "OK", "OK"]
+    assert ask(serve_huge2m, layout.build(), "plan").pages_dropped == 16
+
+
+def test_huge2m_asks_the_allocator_for_what_plans_did_not_get():
+    world = Layout(("aaaacccc", "accccccc", "cccccccc"), (0, 0, 0), (("Normal", 0),)).build()
+    world.machine.planned.give_up = lambda where, count: 0
+    report = ask(serve_huge2m, world, "plan", count=1)
+    assert (report.obtained, report.bound) == (1, 2)
+    assert [attempt.errno for attempt in report.attempts] == ["OK", "OK", "OK", "OK"]

@@ -125,7 +125,7 @@ _PLAN = [
      "        bits = area.clear_runs(nr_bits, align_order)\n",
      "        bits = CmaArea(area.span).clear_runs(nr_bits, align_order)\n", (T_CMA,)),
     ("plan-forgets-who-refused", "planned around", CMA,
-     "            failed[result.report.left] = True\n", "", (T_CMA,)),
+     "            failed[result.report.left] = True\n        made", "        made", (T_CMA,)),
     ("plan-counts-listed-pages-as-stuck", "lists are drained first", CHOICE,
      "        self._parts.pcp.drain_all()\n        census", "        census",
      (T_CMA,)),
