@@ -23,7 +23,6 @@ from mm.move.obstacles import NO_OBSTACLES, Obstacles
 from mm.planning.range_plan import RangePlan
 from mm.planning.ranges import cheapest_ranges
 from mm.state.errno import Errno
-from mm.state.frames import FrameState
 from mm.state.nodes import ZoneKind
 from mm.state.pageblock import MigrateType
 from pinpage.errors import at_least
@@ -94,12 +93,14 @@ def plan_blocks(
     mode: Mode,
     *,
     want: int | None = 1,
+    as_reclaimed: bool = False,
 ) -> RangePlan:
     """Plan to empty memory blocks; isolates nothing and moves nothing.
 
     Frames that can only be released count as able to leave, and so do those of huge pages,
-    though a huge page in use needs one to go to.  What the allocator gives to nobody who moves
-    a page is no room: HIGHATOMIC pageblocks, and each zone's min watermark and lowmem reserve.
+    though a huge page in use needs one to go to; one that somebody holds stays.  What the
+    allocator gives to nobody who moves a page is no room: HIGHATOMIC pageblocks, and each zone's
+    min watermark and lowmem reserve.
 
     Args:
         host: the machine.
@@ -108,6 +109,7 @@ def plan_blocks(
         design: asked about frames that mm cannot move by itself.
         mode: handed to the design.
         want: how many at once; None: as many as can go.
+        as_reclaimed: as if all had been given up that can be: whether there can be room.
 
     Raises:
         PinpageError: a negative `want`.
@@ -118,12 +120,10 @@ def plan_blocks(
     if want is not None:
         at_least(0, "memory blocks", want=want)
     host.pcp.drain_all()
-    census = host.planned.census(design, mode, with_released=True)[0]
+    census, _ = host.planned.census(design, mode, with_released=True, as_reclaimed=as_reclaimed)
     host.counters.pages_scanned_migrate += host.frames.nr_frames
     if huge := host.evacuator.parts.hugetlb:
-        used = np.flatnonzero(host.frames.state == FrameState.USED)
-        leaves = np.zeros(host.frames.nr_frames, dtype=np.bool_)
-        leaves[used[huge.covers(used)]] = True
+        leaves = huge.could_leave(mode, keep=False)
         census = evolve(census, movable=census.movable | leaves)
     census = evolve(census, usable=host.pageblocks.migratetype != MigrateType.HIGHATOMIC)
     populated = [zone for zone in host.zones if zone.managed_nr_pages]
