@@ -162,7 +162,7 @@ class Machine:
         self.contig = Contig(self.evacuator)
         self.planned.could_free = self.reclaimer.could_free
         self.planned.give_up = self.reclaimer.give_up
-        self.planned.reclaim = self._reclaim
+        self.planned.reclaim = self._reclaim_to_free_lists
         self.planned.could_leave = huge.could_leave
         self.cma = Cma(self.contig, lambda: self.design, self.planned)
         self.hugetlbs = HugeSizes(
@@ -289,6 +289,11 @@ class Machine:
     def _reclaim(self, nr_pages: int) -> int:
         """Direct reclaim for the allocator: pages that were off, or that it freed."""
         return self.power.relieve(nr_pages) or self.reclaimer.shrink(nr_pages)
+
+    def _reclaim_to_free_lists(self, nr_pages: int) -> int:
+        nr_freed = self._reclaim(nr_pages)
+        self.pcp.drain_all()
+        return nr_freed
 
     def _nr_reclaimable(self) -> int:
         self.reclaimer.count()

@@ -43,5 +43,5 @@ class CmaResult:
         """
         self.span, self.pfn = span, found.pfn
         self.nr_ranges += 1
-        self.report.refusals.counts.clear()
+        self.report.refusals.forget_counts()
         self.report.add(found.report)

@@ -7,8 +7,8 @@ anybody accounts for.
 
 `plan_blocks` answers for all blocks at once: the question of contiguous ranges
 (`mm.planning.ranges`), asked of whole memory blocks.  What leaves a block of ZONE_MOVABLE may go
-to any zone of lower kind; what leaves a kernel zone stays in kernel zones, so where there are
-both, each zone is on its own.
+to any zone; what leaves a kernel zone stays in kernel zones, of any node.  Where blocks of both
+kinds are asked about at once, each zone is on its own.
 
 Kernel counterpart: none; scan_movable_pages() and has_unmovable_pages() know less.
 """
@@ -125,16 +125,21 @@ def plan_blocks(
     if huge := host.evacuator.parts.hugetlb:
         leaves = huge.could_leave(mode, keep=False)
         census = evolve(census, movable=census.movable | leaves)
-    census = evolve(census, usable=host.pageblocks.migratetype != MigrateType.HIGHATOMIC)
     populated = [zone for zone in host.zones if zone.managed_nr_pages]
     concerned = [host.zones[zone] for zone in np.unique(host.frames.zone[starts]).tolist()]
     from_movable = all(zone.kind is ZoneKind.MOVABLE for zone in concerned)
-    across = len({zone.kind is ZoneKind.MOVABLE for zone in populated}) == 1 or from_movable
+    across = from_movable or not any(zone.kind is ZoneKind.MOVABLE for zone in concerned)
+    if across:  # to ZONE_MOVABLE nothing goes but from there
+        to = [zone for zone in populated if from_movable or zone.kind is not ZoneKind.MOVABLE]
+    else:
+        to = concerned
+    usable = host.pageblocks.migratetype != MigrateType.HIGHATOMIC
+    usable &= np.isin(census.zone, [zone.index for zone in to])
+    census = evolve(census, usable=usable)
     highest = ZoneKind.MOVABLE if from_movable else ZoneKind.NORMAL
     nr_usable = np.bincount(census.zone, census.nr_free * census.usable, len(host.zones))
     marks = [
-        min(zone.min + zone.lowmem_reserve[highest], int(nr_usable[zone.index]))
-        for zone in (populated if across else concerned)
+        min(zone.min + zone.lowmem_reserve[highest], int(nr_usable[zone.index])) for zone in to
     ]
     return cheapest_ranges(
         census,

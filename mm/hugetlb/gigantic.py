@@ -381,6 +381,7 @@ class GiganticPages:
             `in_the_way` say what would have to move first, and the refusals are those frames.
         """
         done, failed = GiganticWalk(), set[int]()
+        self._contig.evacuator.parts.pcp.drain_all()
         first = self.plan(None, node, mode=mode)
         made, span = self._with_room(first, node, mode, failed)
         while span is not None:
@@ -414,7 +415,7 @@ class GiganticPages:
             made = self.plan(None, node, mode=mode, without=failed, reserve=0)
             lacking = made.starts[made.lacks_room]
             spans = [Span(start, start + self.nr_pages) for start in lacking.tolist()]
-            if made.span is not None or not self.bound(node, mode=mode):
+            if made.span is not None or not spans or not self.bound(node, mode=mode):
                 return made, made.span
             if not self._planned.reclaim(max(1, min(map(made.shortage_of, spans)))):
                 break

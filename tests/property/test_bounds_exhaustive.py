@@ -14,7 +14,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pinlab.requests.cma import serve as serve_cma
+from pinlab.requests.huge1g import serve as serve_huge1g
 from pinlab.requests.huge2m import serve as serve_huge2m
+from pinlab.requests.offline import serve as serve_offline
+from pinlab.requests.power import serve as serve_power
 from pinlab.requests.report import RequestOptions
 from tests.kit.mm.whole_machines import SIZE, Layout, layouts
 
@@ -158,6 +161,66 @@ def test_huge2m(data):
     scanned = ask(serve_huge2m, layout.build(), "scan", **asked)
     assert planned.bound == scanned.bound == best
     assert scanned.obtained <= planned.obtained == min(best, planned.wanted)
+
+
+@EXAMPLES
+@given(st.data())
+def test_huge1g(data):
+    layout, nr_pages = data.draw(layouts()), data.draw(st.sampled_from((2 * SIZE, 4 * SIZE)))
+    node = data.draw(st.one_of(st.none(), st.sampled_from(sorted({n for _, n in layout.zones}))))
+    size, units = nr_pages // SIZE, []
+    for first in range(0, len(layout.blocks) - size + 1, size):
+        zones = set(layout.zone_of[first : first + size])
+        name, at = layout.zones[layout.zone_of[first]]
+        if len(zones) == 1 and name != "Movable" and node in (None, at):
+            units.append((first * SIZE, (first + size) * SIZE))
+    room = {0: sum(layout.may_be_free())}
+    best = most_units(layout, units, lambda unit: 0, room)
+    asked = {"nr_pages": nr_pages, "node": node}
+    planned = ask(serve_huge1g, layout.build(), "plan", **asked)
+    scanned = ask(serve_huge1g, layout.build(), "scan", **asked)
+    assert planned.bound == scanned.bound == best
+    assert scanned.obtained <= planned.obtained <= best
+
+
+@EXAMPLES
+@given(st.data())
+def test_power(data):
+    layout, size = data.draw(layouts(huge=False)), data.draw(st.integers(1, 2))
+    region = size * SIZE
+    firsts = range(0, len(layout.blocks) - size + 1, size)
+    units = [(first * SIZE, first * SIZE + region) for first in firsts]
+    best = most_units(layout, units, lambda unit: 0, {0: sum(layout.may_be_free())})
+    planned = ask(serve_power, layout.build(), "plan", region_nr_pages=region)
+    scanned = ask(serve_power, layout.build(), "scan", region_nr_pages=region)
+    starts = range(0, len(layout.text), region)
+    with_memory = [at for at in starts if set(layout.text[at : at + region]) != {"o"}]
+    assert planned.wanted == scanned.wanted == len(with_memory)
+    assert planned.bound == scanned.bound == best
+    assert scanned.obtained <= planned.obtained <= best
+
+
+@EXAMPLES
+@given(st.data())
+def test_offline(data):
+    """Each block is brought back before the next: what counts is whether it can go alone."""
+    layout, size = data.draw(layouts(huge=False)), data.draw(st.integers(1, 2))
+    assume(len(layout.blocks) % size == 0)
+    stays, could, best = layout.stays(), layout.may_be_free(), 0
+    has_movable = [layout.zones[zone][0] == "Movable" for zone in layout.zone_of]
+    for first in range(0, len(layout.blocks), size):
+        rows = range(first * SIZE, (first + size) * SIZE)
+        if len(set(layout.zone_of[first : first + size])) > 1 or any(stays[pfn] for pfn in rows):
+            continue
+        to = [
+            pfn for pfn in range(len(could)) if has_movable[first] or not has_movable[pfn // SIZE]
+        ]
+        best += sum(could[pfn] for pfn in to) >= len(rows)
+    asked = {"block_nr_pages": size * SIZE, "nr_tries": 4}
+    planned = ask(serve_offline, layout.build(), "plan", **asked)
+    scanned = ask(serve_offline, layout.build(), "scan", **asked)
+    assert planned.bound == scanned.bound == best
+    assert scanned.obtained <= planned.obtained <= best
 
 
 def test_huge2m_gives_up_no_more_than_is_short():
