@@ -222,13 +222,13 @@ class PlannedCompaction:
         chosen = np.zeros(now.nr_blocks, dtype=np.bool_)
         chosen[blocks] = True
         released = np.flatnonzero(goes & ~now.movable & np.repeat(chosen, size)[: len(goes)])
-        done.absorb(design.release(released, mode))
+        done.absorb(released, design.release(released, mode))
         short = want * size - int(now.nr_free[here].sum()) - done.pages_released
         done.pages_dropped += self.give_up(goes & now.movable, max(short, 0))
         short -= done.pages_dropped
         if short > 0:
             others = np.flatnonzero(goes & ~now.movable & ~np.repeat(chosen, size)[: len(goes)])
-            done.absorb(design.release(others[:short], mode))
+            done.absorb(others[:short], design.release(others[:short], mode))
 
     def _execute(self, made: Plan, design: Design, mode: Mode, report: CompactReport) -> Mask:
         """Make the moves of a plan; returns which frames refused, shape (nr_frames,)."""

@@ -44,7 +44,7 @@ _HUGE = [
     ),
     planted(
         "room-made-without-owners", "a plan knows releasing", _PLANNED,
-        "        done.absorb(design.release(released, mode))\n", "",
+        "        done.absorb(released, design.release(released, mode))\n", "",
         f"{_T_PLANNED}::test_owners_release_what_stands_in_the_emptiest_blocks",
     ),
     planted(
