@@ -237,3 +237,31 @@ def test_huge2m_asks_the_allocator_for_what_plans_did_not_get():
     report = ask(serve_huge2m, world, "plan", count=1)
     assert (report.obtained, report.bound) == (1, 2)
     assert [attempt.errno for attempt in report.attempts] == ["OK", "OK", "OK", "OK"]
+
+
+def test_a_hole_is_in_nobodys_way():
+    layout = Layout(("oooooooo", "....oooo", "P......."), (0, 0, 0), (("Normal", 0),))
+    for strategy in ("scan", "plan"):
+        report = ask(serve_power, layout.build(), strategy, region_nr_pages=SIZE)
+        assert (report.wanted, report.details["nr_regions"]) == (2, 2)
+        assert report.refused == {"unaccounted": 1}
+        assert [(each.pfn, each.nr_pages) for each in report.in_the_way] == [(16, 1)]
+        gigantic = ask(serve_huge1g, layout.build(), strategy, nr_pages=2 * SIZE)
+        assert (gigantic.refused, gigantic.in_the_way) == ({}, ())
+
+
+def test_power_makes_room():
+    """By plans alone: what no plan gets, and the last resort does, would cost moves in vain."""
+    world = Layout(("P.......", "aaacccca", "........"), (0, 0, 0), (("Normal", 0),)).build()
+    world.machine.power._last_resort = lambda now, candidates, most: candidates[:0]
+    report = ask(serve_power, world, "plan", region_nr_pages=SIZE)
+    assert (report.obtained, report.bound) == (2, 2)
+
+
+def test_power_keeps_its_reserve_by_scan_too():
+    blocks = ("P.......", "........", "........")
+    for strategy in ("scan", "plan"):
+        world = Layout(blocks, (0, 0, 0), (("Normal", 0),)).build()
+        world.machine.zones[0].high = 8
+        report = ask(serve_power, world, strategy, region_nr_pages=SIZE)
+        assert (report.obtained, report.bound) == (1, 1), strategy

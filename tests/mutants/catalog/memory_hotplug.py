@@ -268,7 +268,7 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "plan-forgets-huge-pages", "plan: huge pages can leave", PLAN,
-        "        leaves = huge.could_leave(mode, keep=False)\n", "        leaves = census.movable\n",
+        "leaves = huge.could_leave(mode, keep=False)\n", "leaves = census.movable\n",
         f"{UNIT}::test_a_free_huge_page_is_dissolved",
     ),
     _hp(
