@@ -323,7 +323,7 @@ class Cma:
             choice = self._planner.choose(area, count, align_order, mode, failed)
             made = choice.plan
             if made.span is None:
-                if self._planner.make_room(choice, mode, failed, result.report):
+                if self._planner.make_space(choice, mode, failed, result.report):
                     continue
                 break
             with planned_targets(self._parts.buddy, made.targets) as targets:

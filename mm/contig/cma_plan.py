@@ -90,7 +90,7 @@ class CmaPlanner:
         made = cheapest_ranges(census, count, candidates=Ranked(starts, waste))
         return Choice(made, waste)
 
-    def make_room(
+    def make_space(
         self, choice: "Choice", mode: Mode, failed: Mask, report: EvacuationReport
     ) -> bool:
         """Help the best range that nothing is stuck in, but that has no room for what leaves it.
@@ -108,7 +108,7 @@ class CmaPlanner:
             Whether anything changed.
         """
         made = choice.plan
-        lacks = np.flatnonzero(made.lacks_room)
+        lacks = np.flatnonzero(made.lacks_targets)
         if not len(lacks):
             return False
         row = lacks[np.lexsort((made.costs_nr_moves[lacks], choice.waste[lacks]))[0]]

@@ -71,8 +71,8 @@ class Runs:
             nr_bits: bits of an allocation.
         """
         stride = -(-nr_bits // self.step) * self.step
-        room = stops - self.aligned(starts) - nr_bits
-        count: _Rows = np.where(room >= 0, room // stride + 1, 0)
+        slack = stops - self.aligned(starts) - nr_bits
+        count: _Rows = np.where(slack >= 0, slack // stride + 1, 0)
         return count
 
     def waste(self, bits: Pfns, nr_bits: int) -> _Rows:

@@ -383,7 +383,7 @@ class GiganticPages:
         done, failed = GiganticWalk(), set[int]()
         self._contig.evacuator.parts.pcp.drain_all()
         first = self.plan(None, node, mode=mode)
-        made, span = self._with_room(first, node, mode, failed)
+        made, span = self._with_space(first, node, mode, failed)
         while span is not None:
             got = self._execute(made, span, mode, retry)
             done.candidates.append(got)
@@ -395,13 +395,13 @@ class GiganticPages:
                 done.refusals.update(got.report.refusals)
             failed.add(span.start)
             again = self.plan(None, node, mode=mode, without=failed)
-            made, span = self._with_room(again, node, mode, failed)
+            made, span = self._with_space(again, node, mode, failed)
         if not failed and first.nearest is not None:
             done.candidates.append(Candidate(first.nearest, 0, Errno.EBUSY))
             done.refusals = self._refusals(first.in_the_way(first.nearest).pfns, mode)
         return done, first
 
-    def _with_room(
+    def _with_space(
         self, made: RangePlan, node: int | None, mode: Mode, failed: set[int]
     ) -> tuple[RangePlan, Span | None]:
         """The plan's range; where it lacks room alone, one of a plan that does without a reserve.
@@ -409,11 +409,11 @@ class GiganticPages:
         None where there would be no room if everything was given up that can be.
         """
         for _ in range(NR_PLAN_ROUNDS):
-            lacking = made.starts[made.lacks_room]
+            lacking = made.starts[made.lacks_targets]
             if made.span is not None or not len(lacking):
                 return made, made.span
             made = self.plan(None, node, mode=mode, without=failed, reserve=0)
-            lacking = made.starts[made.lacks_room]
+            lacking = made.starts[made.lacks_targets]
             spans = [Span(start, start + self.nr_pages) for start in lacking.tolist()]
             if made.span is not None or not spans or not self.bound(node, mode=mode):
                 return made, made.span

@@ -182,7 +182,7 @@ class PlannedCompaction:
         self._counters.pages_scanned_migrate += report.pages_scanned_migrate
         return report, first
 
-    def make_room(
+    def make_space(
         self, design: Design, mode: Mode, want: int, zones: Sequence[int]
     ) -> CompactReport:
         """Give up what keeps these zones from having `want` blocks wholly free, and no more.

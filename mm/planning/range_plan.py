@@ -111,7 +111,7 @@ class RangePlan:
         return self._span_of(int(self.starts[row]))
 
     @property
-    def lacks_room(self) -> Mask:
+    def lacks_targets(self) -> Mask:
         """Candidates in which nothing is stuck, but there is no room for all that leaves."""
         lacks: Mask = self.outcome == RangeOutcome.NO_FREE_FRAMES
         return lacks

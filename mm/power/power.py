@@ -207,7 +207,7 @@ class PowerManagement:
             most = self._choose(now, candidates, as_reclaimed=True).bound
             now.done.bound = off_before + most * self._map.nr_interleaved
             if strategy == "plan":
-                self._by_plan(now, candidates, self._with_room(now, candidates, most))
+                self._by_plan(now, candidates, self._with_space(now, candidates, most))
                 candidates = self._last_resort(now, candidates, most)
             self._by_scan(now, candidates)
         finally:
@@ -310,7 +310,7 @@ class PowerManagement:
             span = self._map.span(start // self._map.group_nr_pages)
             self._refuse(now, span, made.in_the_way(span).pfns)
 
-    def _with_room(self, now: _Round, candidates: Pfns, most: int) -> RangePlan:
+    def _with_space(self, now: _Round, candidates: Pfns, most: int) -> RangePlan:
         """The plan for as many groups as can be had; nothing is given up where that has to pay."""
         best = self._choose(now, candidates)
         target = most if now.want is None else min(most, now.want)

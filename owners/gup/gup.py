@@ -27,10 +27,10 @@ from typing import TypeAlias
 import numpy as np
 from attrs import define, frozen
 
-from mm.move.obstacles import Obstacle
 from mm.state.address_space import AddressSpace
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
+from mm.state.reasons import Refused
 from owners.arguments import instance, integer
 from owners.gup.flags import Foll, Wanted, wanted
 from owners.gup.host import GupHost
@@ -82,7 +82,7 @@ class Got:
 
     pins: PinIds
     error: Errno
-    in_the_way: tuple[Obstacle, ...] = ()
+    in_the_way: tuple[Refused, ...] = ()
 
     @property
     def value(self) -> int:
@@ -159,7 +159,7 @@ class Gup:
             raise PinpageError(f"gup: nr_pages={nr_pages}: ask for at least one page")
         if not how.is_longterm:
             return self._pin_range(space, vpn, nr_pages, pinner, how)
-        in_the_way: tuple[Obstacle, ...] = ()
+        in_the_way: tuple[Refused, ...] = ()
         for _ in range(NR_TRIES):
             got = self._pin_range(space, vpn, nr_pages, pinner, how)
             misplaced = self._misplaced(pinner.pfns_of(got.pins))

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.move.design import Answer
-from mm.move.obstacles import Obstacle
 from mm.state.errno import Errno
 from mm.state.frames import MAPCOUNT_NONE
 from mm.state.gfp import Gfp
 from mm.state.nodes import ZoneKind
 from mm.state.pageblock import MigrateType
-from mm.state.reasons import HOME
+from mm.state.reasons import HOME, Refused
 from owners.gup.host import GupHost
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns
@@ -59,7 +58,7 @@ class _PinnableTargets:
             self._host.free_page(pfn)
 
 
-def migrate_away(host: GupHost, pfns: Pfns) -> tuple[Errno, tuple[Obstacle, ...]]:
+def migrate_away(host: GupHost, pfns: Pfns) -> tuple[Errno, tuple[Refused, ...]]:
     """Move pages, on which the caller has no pin any more, to where they may be pinned.
 
     Args:
@@ -93,12 +92,12 @@ def migrate_away(host: GupHost, pfns: Pfns) -> tuple[Errno, tuple[Obstacle, ...]
     return Errno.EAGAIN if lost else Errno.ENOMEM, _named(host, ascending[stayed], failed)
 
 
-def _named(host: GupHost, pfns: Pfns, reasons: NDArray[np.uint8]) -> tuple[Obstacle, ...]:
+def _named(host: GupHost, pfns: Pfns, reasons: NDArray[np.uint8]) -> tuple[Refused, ...]:
     """Each page with its holder and why it stays."""
     codes, names = host.design.holders(host.frames.nr_frames)
     mapped = host.frames.mapcount[pfns] > MAPCOUNT_NONE
     rows = zip(pfns.tolist(), codes[pfns].tolist(), mapped.tolist(), reasons.tolist(), strict=True)
     return tuple(
-        Obstacle(pfn, HOME if at_home and not code else names[code], Reason(reason))
+        Refused(pfn, 1, HOME if at_home and not code else names[code], Reason(reason))
         for pfn, code, at_home, reason in rows
     )

@@ -204,7 +204,7 @@ def _press(account: Account, options: RequestOptions, most: int) -> bool:
         return False
     machine = account.machine
     account.begin("give up what is short, and compact by plan", of=2)
-    given = machine.planned.make_room(
+    given = machine.planned.make_space(
         machine.design, options.mode, most, machine.zones_of(options.node)
     )
     machine.counters.pages_scanned_migrate += given.pages_scanned_migrate

@@ -46,7 +46,7 @@ def _in_the_way(rows: Sequence[InTheWay], width: int | None) -> str:
     ]
     text = lay_out(["frames", "holder", "reason"], lines, width, nr_names=3)
     rest = nr_frames - sum(row.nr_pages for row in rows[:_MOST_NAMED])
-    text = text if not rest else f"{text}\n... and {rest:,d} more: all of them in --json"
+    text = text if not rest else f"{text}\n... and {rest:,d} more, which the JSON has"
     return f"Frames in the way: {nr_frames:,d}\n\n{text}"
 
 

@@ -250,12 +250,13 @@ def test_a_hole_is_in_nobodys_way():
         assert (gigantic.refused, gigantic.in_the_way) == ({}, ())
 
 
-def test_power_makes_room():
-    """By plans alone: what no plan gets, and the last resort does, would cost moves in vain."""
-    world = Layout(("P.......", "aaacccca", "........"), (0, 0, 0), (("Normal", 0),)).build()
-    world.machine.power._last_resort = lambda now, candidates, most: candidates[:0]
-    report = ask(serve_power, world, "plan", region_nr_pages=SIZE)
-    assert (report.obtained, report.bound) == (2, 2)
+def test_power_makes_space():
+    """By the plan: what the last resort gets would cost moves in vain."""
+    layout = Layout(("P.......", "aaacccca", "........"), (0, 0, 0), (("Normal", 0),))
+    machine = layout.build().machine
+    machine.power.configure(SIZE)
+    done = machine.power.consolidate(machine.design, strategy="plan")
+    assert (done.nr_regions_off, done.bound, len(done.plan.spans)) == (2, 2, 2)
 
 
 def test_power_keeps_its_reserve_by_scan_too():

@@ -106,9 +106,9 @@ _RANGES = [
         "candidates, as_reclaimed=True).bound", "candidates).bound", f"{_BOUNDS}::test_power",
     ),
     planted(
-        "power-plan-makes-no-room", "plan >= scan", "mm/power/power.py",
+        "power-plan-makes-no-space", "plan >= scan", "mm/power/power.py",
         "        for _ in range(NR_PLAN_ROUNDS if now.expected_idle_ns is None else 0):\n",
-        "        for _ in range(0):\n", f"{_BOUNDS}::test_power_makes_room",
+        "        for _ in range(0):\n", f"{_BOUNDS}::test_power_makes_space",
     ),
     planted(
         "power-scan-ignores-the-reserve", "the reserve is kept on", "mm/power/power.py",
@@ -117,7 +117,7 @@ _RANGES = [
     ),
     planted(
         "power-regions-end-at-zones", "hardware knows of no zones", "mm/power/power.py",
-        "        census = evolve(census, zone=np.zeros_like(census.zone))", "        census = census",
+        "census = evolve(census, zone=np.zeros_like(census.zone))", "census = census",
         f"{_BOUNDS}::test_power",
     ),
     planted(

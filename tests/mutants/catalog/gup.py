@@ -106,7 +106,8 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "gup-keeps-its-pins-while-it-migrates", "R-24", GUP,
-        "            self.put_user_pages(pinner, got.pins)\n            error, in_the_way = migrate_away",
+        "            self.put_user_pages(pinner, got.pins)\n"
+        "            error, in_the_way = migrate_away",
         "            error, in_the_way = migrate_away", LONG_T,
     ),
     planted(

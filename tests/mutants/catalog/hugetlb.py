@@ -114,7 +114,8 @@ _SOURCE = [
 
 _MOVE = [
     ("gigantic-makes-way-for-contig", "ENOMEM",
-     "                if keep and self._is_gigantic(pool):\n", "                if False:\n", T_MOVE),
+     "                if keep and self._is_gigantic(pool):\n",
+     "                if False:\n", T_MOVE),
     ("contig-shrinks-the-pool", "replace",
      "if errno is Errno.OK and keep and not made and", "if False and", T_MOVE),
     ("hot-remove-wants-a-page", "dissolve", "is Errno.OK and keep and not made",

@@ -160,8 +160,8 @@ def test_owners_release_what_stands_in_the_emptiest_blocks():
             return np.full(len(pfns), Reason.RELEASED, dtype=np.uint8)
 
     design = Gives(answer=Answer.RELEASE)
-    done = drawn.machine.planned.make_room(design, Mode.SYNC, 1, [0])
+    done = drawn.machine.planned.make_space(design, Mode.SYNC, 1, [0])
     drawn.machine.check()
     assert (done.pages_released, done.pages_dropped) == (0, 0), "block 3 can be emptied as it is"
-    done = drawn.machine.planned.make_room(design, Mode.SYNC, 2, [0])
+    done = drawn.machine.planned.make_space(design, Mode.SYNC, 2, [0])
     assert (done.pages_released, design.calls[-1]) == (1, [8])
