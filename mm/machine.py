@@ -166,7 +166,11 @@ class Machine:
         self.allocator.meter = meter
         self.evacuator = Evacuator(Parts(*ours, hugetlb=huge), self.allocator.alloc_pages)
         self.contig = Contig(self.evacuator)
-        self.cma = Cma(self.contig, lambda: self.design, lambda *a: self.planned.census(*a)[0])
+        self.planned.could_free = self.reclaimer.could_free
+        self.planned.give_up = self.reclaimer.give_up
+        self.planned.reclaim = self._reclaim_to_free_lists
+        self.planned.could_leave = huge.could_leave
+        self.cma = Cma(self.contig, lambda: self.design, self.planned)
         self.hugetlbs = HugeSizes(
             self.hugetlb, huge, self.contig, self.planned, lambda: self.zones, lambda: self.design
         )
@@ -292,6 +296,11 @@ class Machine:
         """Direct reclaim for the allocator: pages that were off, or that it freed."""
         return self.power.relieve(nr_pages) or self.reclaimer.shrink(nr_pages)
 
+    def _reclaim_to_free_lists(self, nr_pages: int) -> int:
+        nr_freed = self._reclaim(nr_pages)
+        self.pcp.drain_all()
+        return nr_freed
+
     def _nr_reclaimable(self) -> int:
         self.reclaimer.count()
         return self.power.nr_pages_off + self.reclaimer.nr_reclaimable()
@@ -313,10 +322,24 @@ class Machine:
 
     # What users of memory ask for.
 
-    def bound(self, mode: Mode = Mode.SYNC) -> int:
-        """The most pageblocks that any strategy can have wholly free, under this design."""
-        census, _ = self.planned.census(self.design, mode, with_released=True)
-        return census.bound()
+    def bound(
+        self, mode: Mode = Mode.SYNC, *, node: int | None = None, with_reclaim: bool = False
+    ) -> int:
+        """The most pageblocks that any strategy can have wholly free, under this design.
+
+        Args:
+            mode: how long to wait.
+            node: only that node's; None: anywhere.
+            with_reclaim: whether what can be given up may be; else by moving alone.
+        """
+        census, _ = self.planned.census(
+            self.design, mode, with_released=True, as_reclaimed=with_reclaim
+        )
+        return census.bound(self.zones_of(node))
+
+    def zones_of(self, node: int | None) -> list[int]:
+        """The numbers of a node's zones; None: of all zones."""
+        return [zone.index for zone in self.zones if node in (None, zone.node)]
 
     def compact(
         self,

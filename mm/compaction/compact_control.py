@@ -170,6 +170,7 @@ class CompactReport:
     pages_scanned_free: int = 0
     pages_moved: int = 0
     pages_released: int = 0
+    pages_dropped: int = 0
     pageblocks_emptied: int = 0
     refused: Counter[Reason] = field(factory=Counter)
     refusals: Refusals = field(factory=Refusals)
@@ -216,6 +217,7 @@ class CompactReport:
         self.pages_scanned_free += other.pages_scanned_free
         self.pages_moved += other.pages_moved
         self.pages_released += other.pages_released
+        self.pages_dropped += other.pages_dropped
         self.pageblocks_emptied += other.pageblocks_emptied
         self.refused.update(other.refused)
         self.refusals.update(other.refusals)

@@ -6,8 +6,8 @@
 
 One walk over the area, from its start; there is no second round.  Between two ranges others go
 on, so a page that was pinned a moment ago may be free of pins at the next.  `strategy="plan"`
-looks at all ranges first and takes the one that costs the fewest moves, or says with no move at
-all which frames are in the way.
+looks at all ranges first and takes the one that keeps the largest ranges whole, and of these the
+cheapest; or it says with no move at all which frames are in the way.
 
 Movable requests fall into CMA pageblocks by the rules of `mm.buddy.rmqueue`; pages that are to be
 pinned for long leave them first (migrate before pin).
@@ -15,21 +15,20 @@ pinned for long leave them first (migrate before pin).
 Kernel counterpart: cma_alloc(), cma_release() and cma_init_reserved_mem() in mm/cma.c.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
-from attrs import define, evolve, field
 
 from mm.contig.cma_area import CmaArea
-from mm.contig.contig import Contig, ContigResult
+from mm.contig.cma_plan import CmaPlanner
+from mm.contig.cma_result import CmaResult
+from mm.contig.contig import Contig
 from mm.contig.range_walk import nr_steps
-from mm.contig.retry import EvacuationReport, RetryPolicy
+from mm.contig.retry import RetryPolicy
 from mm.move.design import Design, Strategy
 from mm.move.obstacles import find_obstacles
-from mm.planning.census import Census
-from mm.planning.execute import NR_PLAN_ROUNDS, planned_targets
+from mm.planning.execute import NR_PLAN_ROUNDS, PlannedCompaction, planned_targets
 from mm.planning.range_plan import RangePlan
-from mm.planning.ranges import cheapest_ranges
 from mm.state.costs import Counters
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
@@ -39,49 +38,12 @@ from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Pfns, Span
 
-__all__ = ["MAX_CMA_AREAS", "Cma", "CmaResult", "TakeCensus"]
+__all__ = ["MAX_CMA_AREAS", "Cma"]
 
 MAX_CMA_AREAS = 7
 """Areas that a kernel has room for on a machine of one node (19 with NUMA)."""
 _NR_ALIGN_ORDERS = 63
 """An alignment has to fit a pfn."""
-
-TakeCensus = Callable[[Design, Mode], Census]
-"""What is free, movable and stuck now."""
-
-
-@define
-class CmaResult:
-    """What came of one request.
-
-    Attributes:
-        errno: OK, or why the walk ended: ENOMEM when no free run was left to try, as
-            cma_alloc tells its caller; else what stopped it.
-        pfn: the first page; -1 if none was obtained.
-        span: the range obtained, or tried last; None if none was.
-        nr_ranges: ranges tried.
-        nr_skipped: ranges not tried because a frame that was immovable a moment ago is in them.
-        report: over all ranges; its refusals are those of the last one.
-    """
-
-    errno: Errno = Errno.ENOMEM
-    pfn: int = -1
-    span: Span | None = None
-    nr_ranges: int = 0
-    nr_skipped: int = 0
-    report: EvacuationReport = field(factory=EvacuationReport)
-
-    def add(self, span: Span, found: ContigResult) -> None:
-        """One range more was tried.
-
-        Args:
-            span: the range.
-            found: what came of it.
-        """
-        self.span, self.pfn = span, found.pfn
-        self.nr_ranges += 1
-        self.report.refusals.counts.clear()
-        self.report.add(found.report)
 
 
 class Cma:
@@ -97,18 +59,20 @@ class Cma:
         CM5 a bit is set exactly if a device has one of its pages.
     """
 
-    def __init__(self, contig: Contig, design: Callable[[], Design], census: TakeCensus) -> None:
+    def __init__(
+        self, contig: Contig, design: Callable[[], Design], planned: PlannedCompaction
+    ) -> None:
         """No areas yet; `design` is asked for the design in force at each request.
 
         Args:
             contig: takes ranges.
             design: gives the design in force, asked at each request.
-            census: takes the census of all memory.
+            planned: takes the census of all memory.
         """
         self._contig = contig
         self._parts = contig.evacuator.parts
         self._design = design
-        self._census = census
+        self._planner = CmaPlanner(self._parts, planned, design)
         self.areas: list[CmaArea] = []
         self.nr_alloc_success = 0
         self.nr_alloc_fail = 0
@@ -237,6 +201,23 @@ class Cma:
             self.nr_alloc_fail += 1
         return result
 
+    def bound(
+        self,
+        area: CmaArea,
+        sizes: Iterable[tuple[int, int]],
+        align_order: int = 0,
+        mode: Mode = Mode.SYNC,
+    ) -> int:
+        """The most pages that requests of these sizes can have together, whoever serves them.
+
+        Args:
+            area: where.
+            sizes: (pages of one request, how many of them).
+            align_order: the first pfn of each is a multiple of 2^align_order.
+            mode: how long to wait for one frame.
+        """
+        return self._planner.bound(area, sizes, align_order, mode)
+
     def release(self, pfn: int, count: int) -> bool:
         """Give pages back (cma_release); False where they are no area's.
 
@@ -340,31 +321,39 @@ class Cma:
     def _by_plan(
         self, area: CmaArea, count: int, align_order: int, mode: Mode, retry: RetryPolicy
     ) -> CmaResult:
-        """The cheapest range; one that fails all the same is planned around."""
-        result, buddy = CmaResult(), self._parts.buddy
-        failed = np.zeros(buddy.frames.nr_frames, dtype=np.bool_)
-        for _ in range(NR_PLAN_ROUNDS):
-            self._parts.pcp.drain_all()
-            census = self._census(self._design(), mode)
-            self._parts.counters.pages_scanned_migrate += len(census.free)
-            ours = np.ones_like(census.isolable)  # the area's pageblocks are CMA's to isolate
-            census = evolve(census, movable=census.movable & ~failed, isolable=ours)
-            made = cheapest_ranges(census, count, candidates=self._starts(area, count, align_order))
+        """Best fit, then the cheapest; one that fails all the same is planned around.
+
+        Where there is no room, reclaim makes some; where that is not enough, or what was
+        foreseen did not come true, each range that nothing is stuck in is tried in turn.
+        """
+        result = CmaResult()
+        failed = np.zeros(self._parts.buddy.frames.nr_frames, dtype=np.bool_)
+        for _ in range(2 * NR_PLAN_ROUNDS):  # to make room, and around what refuses
+            choice = self._planner.choose(area, count, align_order, mode, failed)
+            made = choice.plan
             if made.span is None:
-                self._refuse(made, mode, result)
+                if self._planner.make_space(choice, mode, failed, result.report):
+                    continue
                 break
-            with planned_targets(buddy, made.targets) as targets:
+            with planned_targets(self._parts.buddy, made.targets) as targets:
                 result.errno = self._try(area, made.span, mode, retry, result, targets)
-            if result.errno is not Errno.EBUSY:
-                break
+            if result.errno not in (Errno.EBUSY, Errno.ENOMEM):
+                return result
             self._parts.meter.cond_resched()
             failed[result.report.left] = True
+        made = self._planner.choose(area, count, align_order, mode, failed).plan
+        starts = made.starts[made.is_clear]
+        if not len(starts):
+            self._refuse(made, mode, result)
+        for start in starts.tolist():
+            span = Span(start, start + count)
+            if not failed[start : span.stop].any():
+                result.errno = self._try(area, span, mode, retry, result)
+                failed[result.report.left] = True
+                if result.errno is not Errno.EBUSY:
+                    return result
+        result.errno = Errno.ENOMEM
         return result
-
-    def _starts(self, area: CmaArea, count: int, align_order: int) -> Pfns:
-        runs = area.clear_runs(area.bits_for(count), align_order)
-        starts: Pfns = area.span.start + (runs << area.order_per_bit)
-        return starts
 
     def _refuse(self, made: RangePlan, mode: Mode, result: CmaResult) -> None:
         """No range can be had: say what is in the way where that is least."""

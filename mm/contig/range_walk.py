@@ -52,6 +52,14 @@ class EvictsHugePages(Protocol):
     def covers(self, pfns: Pfns) -> Mask:
         """Which used frames belong to huge pages that `vacate` looks after, bool[n]."""
 
+    def could_leave(self, mode: Mode, *, keep: bool) -> Mask:
+        """Frames of huge pages that `vacate` could take away, given room, bool (nr_frames,).
+
+        Args:
+            mode: as handed to `vacate`.
+            keep: whether the pools keep their sizes.
+        """
+
     def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool) -> Errno:
         """Make huge pages of the range go, and `keep` their number; OK, EBUSY or ENOMEM.
 

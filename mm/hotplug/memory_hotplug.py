@@ -46,7 +46,7 @@ from mm.state.nodes import Zone, ZoneKind
 from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError, one_of, require
 from pinpage.owner import Mode
-from pinpage.units import Pfns, Span
+from pinpage.units import Mask, Pfns, Span
 
 __all__ = ["NR_BOUNDED_TRIES", "MemoryHotplug", "OnlineKind"]
 
@@ -240,7 +240,8 @@ class MemoryHotplug:
             errno = Errno.EBUSY
             obstacles = self._explain(plan.in_the_way(span).pfns, design, mode)
         elif outcome not in self._outcomes_that_go():
-            errno = Errno.ENOMEM
+            starts = np.array([span.start])
+            errno = Errno.OK if self._goes(starts, design, mode)[0] else Errno.ENOMEM
         return OfflineVerdict(errno, block, plan.moves_of(span.start), plan.modelled_ns, obstacles)
 
     def cheapest(
@@ -278,10 +279,15 @@ class MemoryHotplug:
         kinds = np.array([zone.kind is ZoneKind.MOVABLE for zone in self._host.zones])[in_movable]
         for starts in (candidates[kinds], candidates[~kinds]):
             if len(starts):
-                outcome = self._plan(starts, design, mode).outcome
-                goes = np.isin(outcome, self._outcomes_that_go())
+                goes = self._goes(starts, design, mode)
                 found += [self.blocks.block_of(start) for start in starts[goes].tolist()]
         return sorted(found)
+
+    def _goes(self, starts: Pfns, design: Design, mode: Mode) -> Mask:
+        """Which of these blocks could go, each alone, once all is given up that can be."""
+        plan = self._plan(starts, design, mode, as_reclaimed=True)
+        goes: Mask = np.isin(plan.outcome, self._outcomes_that_go())
+        return goes
 
     def _candidates(self) -> Pfns:
         """First pfns of the blocks that may go at all."""
@@ -293,8 +299,19 @@ class MemoryHotplug:
         goes = (RangeOutcome.CHOSEN, RangeOutcome.NOT_WANTED)
         return (*goes, RangeOutcome.NO_FREE_FRAMES) if self._host.swap.areas else goes
 
-    def _plan(self, starts: Pfns, design: Design, mode: Mode, want: int | None = 1) -> RangePlan:
-        return plan_blocks(self._host, starts, self.blocks.nr_pages, design, mode, want=want)
+    def _plan(
+        self,
+        starts: Pfns,
+        design: Design,
+        mode: Mode,
+        want: int | None = 1,
+        *,
+        as_reclaimed: bool = False,
+    ) -> RangePlan:
+        return plan_blocks(
+            self._host, starts, self.blocks.nr_pages, design, mode,
+            want=want, as_reclaimed=as_reclaimed,
+        )  # fmt: skip
 
     # Back.
 

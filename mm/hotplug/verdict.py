@@ -7,8 +7,8 @@ anybody accounts for.
 
 `plan_blocks` answers for all blocks at once: the question of contiguous ranges
 (`mm.planning.ranges`), asked of whole memory blocks.  What leaves a block of ZONE_MOVABLE may go
-to any zone of lower kind; what leaves a kernel zone stays in kernel zones, so where there are
-both, each zone is on its own.
+to any zone; what leaves a kernel zone stays in kernel zones, of any node.  Where blocks of both
+kinds are asked about at once, each zone is on its own.
 
 Kernel counterpart: none; scan_movable_pages() and has_unmovable_pages() know less.
 """
@@ -193,12 +193,14 @@ def plan_blocks(
     mode: Mode,
     *,
     want: int | None = 1,
+    as_reclaimed: bool = False,
 ) -> RangePlan:
     """Plan to empty memory blocks; isolates nothing and moves nothing.
 
     Frames that can only be released count as able to leave, and so do those of huge pages,
-    though a huge page in use needs one to go to.  What the allocator gives to nobody who moves
-    a page is no room: HIGHATOMIC pageblocks, and each zone's min watermark and lowmem reserve.
+    though a huge page in use needs one to go to; one that somebody holds stays.  What the
+    allocator gives to nobody who moves a page is no room: HIGHATOMIC pageblocks, and each zone's
+    min watermark and lowmem reserve.
 
     Args:
         host: the machine.
@@ -207,6 +209,7 @@ def plan_blocks(
         design: asked about frames that mm cannot move by itself.
         mode: handed to the design.
         want: how many at once; None: as many as can go.
+        as_reclaimed: as if all had been given up that can be: whether there can be room.
 
     Raises:
         PinpageError: a negative `want`.
@@ -217,16 +220,16 @@ def plan_blocks(
     if want is not None:
         at_least(0, "memory blocks", want=want)
     host.pcp.drain_all()
-    census = host.planned.census(design, mode, with_released=True)[0]
+    census, _ = host.planned.census(design, mode, with_released=True, as_reclaimed=as_reclaimed)
     host.counters.pages_scanned_migrate += host.frames.nr_frames
     if huge := host.evacuator.parts.hugetlb:
-        used = np.flatnonzero(host.frames.state == FrameState.USED)
-        leaves = np.zeros(host.frames.nr_frames, dtype=np.bool_)
-        leaves[used[huge.covers(used)]] = True
+        leaves = huge.could_leave(mode, keep=False)
         census = evolve(census, movable=census.movable | leaves)
-    census = evolve(census, usable=host.pageblocks.migratetype != MigrateType.HIGHATOMIC)
     concerned = [host.zones[zone] for zone in np.unique(host.frames.zone[starts]).tolist()]
     zones, across, highest = _pool(host, concerned)
+    usable = host.pageblocks.migratetype != MigrateType.HIGHATOMIC
+    usable &= np.isin(census.zone, [zone.index for zone in zones])
+    census = evolve(census, usable=usable)
     nr_usable = np.bincount(census.zone, census.nr_free * census.usable, len(host.zones))
     marks = [min(_mark(zone, highest), int(nr_usable[zone.index])) for zone in zones]
     return cheapest_ranges(

@@ -67,6 +67,22 @@ class HugeEvictor:
         """Which of these frames belong to a huge page."""
         return self._frames.has_flag(pfns, PageFlag.HUGE)
 
+    def could_leave(self, mode: Mode, *, keep: bool = True) -> Mask:
+        """Frames of huge pages that `vacate` could take away, given room, bool (nr_frames,).
+
+        Args:
+            mode: as handed to `vacate`.
+            keep: whether the pools keep their sizes, as for contiguous allocation.
+        """
+        found = np.zeros(self._frames.nr_frames, dtype=np.bool_)
+        for pool in self.pools:
+            if keep and self._is_gigantic(pool):
+                continue
+            for head in pool.heads:
+                waits = mode == Mode.ASYNC and not pool.is_free(head)
+                found[pool.frames_of(head)] = not pool.nr_foreign(head) and not waits
+        return found
+
     def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool = True) -> Errno:
         """Make every huge page with a frame in the span go.
 

@@ -34,7 +34,7 @@ from mm.contig.contig import Contig
 from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Answer, Design
 from mm.move.obstacles import find_obstacles
-from mm.planning.execute import PlannedCompaction, planned_targets
+from mm.planning.execute import NR_PLAN_ROUNDS, PlannedCompaction, planned_targets
 from mm.planning.range_plan import RangePlan
 from mm.planning.ranges import cheapest_ranges
 from mm.state.errno import Errno
@@ -314,16 +314,21 @@ class GiganticPages:
         *,
         mode: Mode = Mode.SYNC,
         without: AbstractSet[int] = frozenset(),
+        reserve: int | None = None,
+        as_reclaimed: bool = False,
     ) -> RangePlan:
         """The cheapest ranges to empty, without regard to the order of the walk.
 
-        Keeps the min watermarks, as the allocator does where a walk takes its targets from it.
+        What its owner would give up counts as able to go.
 
         Args:
             want: pages; None for as many as there can be.
             node: the only node; None for all.
             mode: handed to the design.
             without: first pfns of ranges that are out of the question.
+            reserve: free frames that are left over; None: the min watermarks, as the allocator
+                keeps them where a walk takes its targets from it.
+            as_reclaimed: as if all had been given up that can be: for a bound.
 
         Raises:
             PinpageError: a negative `want`, or no such node.
@@ -331,14 +336,28 @@ class GiganticPages:
         if want is not None:
             at_least(0, "gigantic pages", want=want)
         ours = {span.start for _, span in self.ranges(node)} - without
-        census, _ = self._planned.census(self._design(), mode)
+        census, _ = self._planned.census(
+            self._design(), mode, with_released=True, as_reclaimed=as_reclaimed
+        )
         return cheapest_ranges(
             census,
             self.nr_pages,
             candidates=np.array(sorted(ours), dtype=np.int64),
             want=want,
-            reserve=sum(zone.min for zone in self._zones()),
+            reserve=sum(zone.min for zone in self._zones()) if reserve is None else reserve,
         )
+
+    def bound(self, node: int | None = None, *, mode: Mode = Mode.SYNC) -> int:
+        """The most pages that any strategy can have, with what can be moved or given up.
+
+        Args:
+            node: the only node; None for all.
+            mode: handed to the design.
+
+        Raises:
+            PinpageError: no such node.
+        """
+        return self.plan(None, node, mode=mode, reserve=0, as_reclaimed=True).bound
 
     def alloc_planned(
         self,
@@ -350,6 +369,8 @@ class GiganticPages:
         """Allocate one page by plan: the cheapest range, or nothing moved at all.
 
         A frame that refuses when its turn comes costs its range; the others are planned again.
+        Where there is no room the watermarks are not kept, then reclaim makes some, and last
+        each range that nothing is stuck in is tried, as a walk does.
 
         Args:
             node: the node; None: any.
@@ -361,29 +382,57 @@ class GiganticPages:
             `in_the_way` say what would have to move first, and the refusals are those frames.
         """
         done, failed = GiganticWalk(), set[int]()
-        first = made = self.plan(None, node, mode=mode)
-        while made.span is not None:
-            got = self._execute(made, made.span, mode, retry)
+        self._contig.evacuator.parts.pcp.drain_all()
+        first = self.plan(None, node, mode=mode)
+        made, span = self._with_space(first, node, mode, failed)
+        while span is not None:
+            got = self._execute(made, span, mode, retry)
             done.candidates.append(got)
             if got.errno in (Errno.OK, Errno.EINTR):
                 done.errno = got.errno
-                done.head = made.span.start if got.errno is Errno.OK else -1
+                done.head = span.start if got.errno is Errno.OK else -1
                 return done, first
             if got.report is not None:
                 done.refusals.update(got.report.refusals)
-            failed.add(made.span.start)
+            failed.add(span.start)
             self._contig.evacuator.parts.meter.cond_resched()
-            made = self.plan(None, node, mode=mode, without=failed)
+            again = self.plan(None, node, mode=mode, without=failed)
+            made, span = self._with_space(again, node, mode, failed)
         if not failed and first.nearest is not None:
             done.candidates.append(Candidate(first.nearest, 0, Errno.EBUSY))
             done.refusals = self._refusals(first.in_the_way(first.nearest).pfns, mode)
         return done, first
 
+    def _with_space(
+        self, made: RangePlan, node: int | None, mode: Mode, failed: set[int]
+    ) -> tuple[RangePlan, Span | None]:
+        """The plan's range; where it lacks room alone, one of a plan that does without a reserve.
+
+        None where there would be no room if everything was given up that can be.
+        """
+        for _ in range(NR_PLAN_ROUNDS):
+            lacking = made.starts[made.lacks_targets]
+            if made.span is not None or not len(lacking):
+                return made, made.span
+            made = self.plan(None, node, mode=mode, without=failed, reserve=0)
+            lacking = made.starts[made.lacks_targets]
+            spans = [Span(start, start + self.nr_pages) for start in lacking.tolist()]
+            if made.span is not None or not spans or not self.bound(node, mode=mode):
+                return made, made.span
+            if not self._planned.reclaim(max(1, min(map(made.shortage_of, spans)))):
+                break
+        return made, made.span or Span(int(lacking[0]), int(lacking[0]) + self.nr_pages)
+
     def _execute(
         self, made: RangePlan, span: Span, mode: Mode, retry: RetryPolicy | None
     ) -> Candidate:
-        """Empty one range of a plan into the targets that the plan has for it."""
+        """Empty one range into the targets that the plan has for it, or whatever there is."""
         ours = (made.sources >= span.start) & (made.sources < span.stop)
+        if span not in made.spans:
+            got = self._contig.alloc_contig_range(
+                span.start, span.stop, self._design(), mode=mode, retry=retry or self.retry
+            )
+            return Candidate(span, 0, got.errno, got.report)
         with planned_targets(self._buddy, made.targets[ours]) as targets:
             got = self._contig.alloc_contig_range(
                 span.start, span.stop, self._design(), mode=mode,

@@ -230,18 +230,24 @@ class HugePool:
             self.adopt(head)
         return count
 
-    def claim(self, count: int) -> int:
+    def claim(self, count: int, node: int | None = None) -> int:
         """Take up to `count` wholly free pageblocks, lowest first; how many there were.
 
+        Args:
+            count: pages, at most.
+            node: only this node's; None: any.
+
         Raises:
-            PinpageError: a negative count, or the pool's pages are no pageblocks.
+            PinpageError: a negative count, the pool's pages are no pageblocks, or no such node.
         """
         at_least(0, "hugetlb: claim", count=count)
         if self.nr_pages != self.buddy.pageblocks.nr_pages_per_block:
             raise PinpageError(f"hugetlb: claim: pages of {self.nr_pages} frames: walk for them")
         pageblocks = self.buddy.pageblocks
         isolated = pageblocks.migratetype == MigrateType.ISOLATE  # somebody else's range
-        blocks = np.flatnonzero(self.buddy.wholly_free() & ~isolated)[:count]
+        blocks = np.flatnonzero(self.buddy.wholly_free() & ~isolated)
+        nodes = self.frames.node[blocks * self.nr_pages]
+        blocks = blocks[np.isin(nodes, self.nodes_for(node))][:count]
         for block in blocks.tolist():
             self.adopt(self.buddy.claim_block(block))
         return len(blocks)

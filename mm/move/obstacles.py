@@ -125,7 +125,8 @@ def find_obstacles(
 ) -> Obstacles:
     """Say why frames stay, and whose they are; asks, and changes nothing.
 
-    Frames that nobody uses and yet nobody may have (reserved, holes) count as NO_OWNER.
+    Frames that nobody uses and yet nobody may have (reserved) count as NO_OWNER.  A hole is
+    nobody's and in nobody's way: it is left out.
 
     Args:
         frames: the columns.
@@ -135,6 +136,7 @@ def find_obstacles(
         mode: handed to the design.
         unkept: what is said of those that nothing keeps; None: they are left out.
     """
+    pfns = pfns[frames.state[pfns] != FrameState.HOLE]
     if not len(pfns):
         return NO_OBSTACLES
     states = frames.state[pfns]

@@ -29,6 +29,9 @@ __all__ = ["SWAP_CLUSTER_MAX", "Reclaimed", "Reclaimer", "shrink_active", "shrin
 SWAP_CLUSTER_MAX = 32
 """Pages per batch (include/linux/swap.h)."""
 
+_NR_IDLE_SCANS = 2
+"""Scans that free nothing before there is nothing to free: the first may only age pages."""
+
 _DIRTY, _REFERENCED = bit(PageFlag.DIRTY), bit(PageFlag.REFERENCED)
 _SWAPCACHE, _SWAPBACKED = bit(PageFlag.SWAPCACHE), bit(PageFlag.SWAPBACKED)
 _STAYS = bit(PageFlag.LOCKED, PageFlag.UNEVICTABLE, PageFlag.MLOCKED, PageFlag.WRITEBACK)
@@ -88,6 +91,29 @@ class Reclaimer:
             return self.clean.nr_pages(active=False) + self.clean.nr_pages(active=True)
         return len(self._clean(active=False)) + len(self._clean(active=True))
 
+    def could_free(self) -> Mask:
+        """Which frames reclaim or an evacuation could free, bool (nr_frames,).
+
+        Clean page cache, and as many of the oldest pages as swap has slots for.
+
+        Cost: one pass over the LRU.
+        """
+        paging = self._paging
+        frames, lru = paging.frames, paging.lru
+        pfns = np.concatenate([lru.members(active=False), lru.members(active=True)])
+        goes = is_clean_cache(frames, paging.rmap, pfns)
+        areas = [area for area in paging.swap.areas.values() if area.writeok]
+        nr_slots = sum(area.nr_slots - 1 - area.inuse_pages for area in areas)
+        if nr_slots > 0:
+            flags = frames.flags[pfns]
+            home = frames.mapcount[pfns] + 1 + ((flags & _SWAPCACHE) != 0)
+            anon = (flags & (_STAYS | _SWAPBACKED)) == _SWAPBACKED
+            anon &= (frames.refcount[pfns] == home) & ~frames.isolated[pfns]
+            goes |= anon & (np.cumsum(anon) <= nr_slots)
+        found = np.zeros(frames.nr_frames, dtype=np.bool_)
+        found[pfns[goes]] = True
+        return found
+
     def count(self) -> CleanPages | None:
         """Know from here on what clean page cache there is; None where there is swap.
 
@@ -120,6 +146,34 @@ class Reclaimer:
             return self._drop(nr_to_scan)
         shrink_active(self._paging, nr_to_scan)
         return shrink_inactive(self._paging, nr_to_scan).nr_reclaimed
+
+    def give_up(self, where: Mask, count: int) -> int:
+        """Free up to `count` of these frames: clean page cache, the oldest first, else to swap.
+
+        What goes to swap is what is oldest, wherever it is.
+
+        Args:
+            where: bool (nr_frames,), frames that may go.
+            count: how many.
+
+        Returns:
+            How many were freed; nothing inside a reclaim that is running already.
+        """
+        paging, nr_freed = self._paging, 0
+        if paging.in_reclaim:
+            return 0
+        for active in (False, True):
+            clean = self._clean(active=active)
+            clean = clean[where[clean]][: count - nr_freed]
+            dropped = reclaim_clean_pages(paging.frames, paging.rmap, paging.refs, clean)
+            nr_freed += int(dropped.sum())
+        self.nr_dropped += nr_freed
+        nr_idle = 0
+        while self.may_swap and nr_freed < count and nr_idle < _NR_IDLE_SCANS:
+            more = self.shrink(max(count - nr_freed, SWAP_CLUSTER_MAX))
+            nr_freed += more
+            nr_idle = 0 if more else nr_idle + 1
+        return nr_freed
 
     def _clean(self, *, active: bool) -> Pfns:
         paging, lru = self._paging, self._paging.lru

@@ -202,16 +202,20 @@ class Census:
         """Pageblocks whose free frames may be filled, shape (nr_blocks,)."""
         return self.in_movable if targets == "movable" else np.ones(self.nr_blocks, dtype=np.bool_)
 
-    def bound(self) -> int:
+    def bound(self, only: Sequence[int] | None = None) -> int:
         """The most wholly free pageblocks that any strategy can end with.
 
         Per zone min(blocks with nothing stuck, free frames // block size): moving keeps
         the number of free frames, and a block with a stuck frame is never free.
+
+        Args:
+            only: zones to look at; None: all of them.
         """
         zones, row = np.unique(self.zone, return_inverse=True)
         nr_clearable = np.bincount(row, weights=self.clearable, minlength=len(zones))
         nr_free = np.bincount(row, weights=self.nr_free, minlength=len(zones))
-        return int(np.minimum(nr_clearable, nr_free // self.nr_pages_per_block).sum())
+        most = np.minimum(nr_clearable, nr_free // self.nr_pages_per_block)
+        return int(most.sum() if only is None else most[np.isin(zones, only)].sum())
 
     def obstacles(self) -> NDArray[np.int64]:
         """Stuck frames per pageblock and owner, shape (nr_blocks, len(owner_names)).

@@ -15,11 +15,12 @@ range, off the free lists and without asking a watermark: the number of free fra
 same after each move as before.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from attrs import evolve
+from numpy.typing import NDArray
 
 from mm.buddy.buddy import Buddy
 from mm.compaction.compact_control import CompactReport
@@ -41,7 +42,15 @@ NR_PLAN_ROUNDS = 4
 
 
 class PlannedCompaction:
-    """Empties as many pageblocks as memory allows, with the fewest moves."""
+    """Empties as many pageblocks as memory allows, with the fewest moves.
+
+    Attributes:
+        could_free: which frames reclaim could free, bool (nr_frames,); none until somebody who
+            reclaims says so.
+        give_up: frees up to so many of the frames that a mask names, and says how many.
+        reclaim: frees about so many pages and says how many.
+        could_leave: frames of huge pages that can leave a range as a whole, bool (nr_frames,).
+    """
 
     def __init__(
         self,
@@ -65,9 +74,19 @@ class PlannedCompaction:
         self._buddy = buddy
         self._mover = mover
         self._counters = counters
+        self.could_free: Callable[[], Mask] = self._nothing_more
+        self.give_up: Callable[[Mask, int], int] = _give_up_nothing
+        self.reclaim: Callable[[int], int] = _reclaim_nothing
+        self.could_leave: Callable[[Mode], Mask] = self._no_huge_pages
 
     def census(
-        self, design: Design, mode: Mode = Mode.SYNC, *, with_released: bool = False
+        self,
+        design: Design,
+        mode: Mode = Mode.SYNC,
+        *,
+        with_released: bool = False,
+        with_huge: bool = False,
+        as_reclaimed: bool = False,
     ) -> tuple[Census, CompactReport]:
         """What is free, movable and stuck now, and the refusals found on the way.
 
@@ -81,6 +100,10 @@ class PlannedCompaction:
             design: what is done with frames that mm cannot move by itself.
             mode: how long to wait for one frame.
             with_released: count frames that would be released as movable.
+            with_huge: count frames of huge pages that a range's evacuation takes away as a
+                whole as movable.
+            as_reclaimed: count every frame that could be given up as free: what any strategy
+                may come to, for a bound.  Others are as `with_released` and `with_huge` say.
 
         Cost: one pass over the columns and one batched lookup of all used frames.
         """
@@ -93,6 +116,8 @@ class PlannedCompaction:
             movable[used] = (found.answers == Answer.MOVE) | (released & with_released)
             no = found.answers == Answer.NO
             report.absorb(used[no], found.reasons[no])
+        if with_huge:
+            movable |= self.could_leave(mode)
         owner, names = design.holders(self._frames.nr_frames)
         census = Census.of_frames(
             self._frames,
@@ -102,7 +127,25 @@ class PlannedCompaction:
             owner=owner,
             owner_names=names,
         )
+        if as_reclaimed:
+            census = self._as_reclaimed(census, design, used[released] if len(used) else used)
         return census, report
+
+    def _as_reclaimed(self, census: Census, design: Design, released: Pfns) -> Census:
+        """All free that could be: what reclaim frees, owners give up, or a per-CPU list has."""
+        goes = self.could_free() & ~design.claims(0, self._frames.nr_frames)
+        goes[released] = True
+        goes &= census.movable
+        listed = self._frames.state == FrameState.PCP
+        return evolve(
+            census, free=census.free | goes | listed, movable=census.movable & ~(goes | listed)
+        )
+
+    def _nothing_more(self) -> Mask:
+        return np.zeros(self._frames.nr_frames, dtype=np.bool_)
+
+    def _no_huge_pages(self, _mode: Mode) -> Mask:
+        return self._nothing_more()
 
     def compact(
         self,
@@ -141,6 +184,54 @@ class PlannedCompaction:
         self._counters.pages_scanned_migrate += report.pages_scanned_migrate
         return report, first
 
+    def make_space(
+        self, design: Design, mode: Mode, want: int, zones: Sequence[int]
+    ) -> CompactReport:
+        """Give up what keeps these zones from having `want` blocks wholly free, and no more.
+
+        A zone gets as many blocks more as it can have once everything is given up that can be:
+        owners release what stands in the emptiest of them, reclaim frees what is short.  Then
+        it is for a plan to move the rest.
+
+        Args:
+            design: asked about frames that mm cannot move by itself.
+            mode: how long to wait.
+            want: wholly free pageblocks, in all of these zones.
+            zones: by number.
+        """
+        done = CompactReport(pages_scanned_migrate=2 * self._frames.nr_frames)
+        could, _ = self.census(design, mode, with_released=True, as_reclaimed=True)
+        now, _ = self.census(design, mode)
+        missing = want - now.bound(zones)
+        for zone in zones:
+            more = min(missing, could.bound([zone]) - now.bound([zone]))
+            if more > 0:
+                missing -= more
+                self._give_up_in(zone, more, could, now, design, mode, done)
+        return done
+
+    def _give_up_in(
+        self, zone: int, more: int, could: Census, now: Census, design: Design, mode: Mode,
+        done: CompactReport,
+    ) -> None:  # fmt: skip
+        here, size = now.zone == zone, now.nr_pages_per_block
+        want = now.bound([zone]) + more
+        goes = could.free & ~now.free & np.repeat(here, size)[: len(now.free)]
+        nr_to_release = _count_by_block(could, goes & ~now.movable)
+        blocks = np.flatnonzero(here & could.clearable & ~now.clearable)
+        blocks = blocks[np.argsort(nr_to_release[blocks], kind="stable")]
+        blocks = blocks[: max(want - int(np.count_nonzero(here & now.clearable)), 0)]
+        chosen = np.zeros(now.nr_blocks, dtype=np.bool_)
+        chosen[blocks] = True
+        released = np.flatnonzero(goes & ~now.movable & np.repeat(chosen, size)[: len(goes)])
+        done.absorb(released, design.release(released, mode))
+        short = want * size - int(now.nr_free[here].sum()) - done.pages_released
+        done.pages_dropped += self.give_up(goes & now.movable, max(short, 0))
+        short -= done.pages_dropped
+        if short > 0:
+            others = np.flatnonzero(goes & ~now.movable & ~np.repeat(chosen, size)[: len(goes)])
+            done.absorb(others[:short], design.release(others[:short], mode))
+
     def _execute(
         self,
         made: Plan,
@@ -150,27 +241,78 @@ class PlannedCompaction:
         between_blocks: Callable[[], None] | None,
     ) -> Mask:
         """Make the moves of a plan; returns which frames refused, shape (nr_frames,)."""
+        return self.move(made.sources, made.targets, design, mode, report, between_blocks)
+
+    def move_aside(
+        self, sources: Pfns, targets: Pfns, design: Design, mode: Mode
+    ) -> tuple[Mask, int]:
+        """As `move`, for who has no report: which frames refused, and how many went.
+
+        Args:
+            sources: int64 (n,), movable frames, ascending in each pageblock.
+            targets: int64 (n,), free frames.
+            design: asked about frames that mm cannot move by itself.
+            mode: how long to wait for one frame.
+        """
+        report = CompactReport()
+        return self.move(sources, targets, design, mode, report), report.pages_moved
+
+    def move(
+        self,
+        sources: Pfns,
+        targets: Pfns,
+        design: Design,
+        mode: Mode,
+        report: CompactReport,
+        between_blocks: Callable[[], None] | None = None,
+    ) -> Mask:
+        """Move each frame to the free one that it is given, a pageblock at a time.
+
+        Args:
+            sources: int64 (n,), movable frames, ascending in each pageblock.
+            targets: int64 (n,), free frames, taken off the lists before anything moves.
+            design: asked about frames that mm cannot move by itself.
+            mode: how long to wait for one frame.
+            report: what was done is added here.
+            between_blocks: called after each pageblock: what is due happens there.
+
+        Returns:
+            Which frames refused, bool (nr_frames,).
+        """
         refused = np.zeros(self._frames.nr_frames, dtype=np.bool_)
-        if not made.nr_moves:
+        if not len(sources):
             return refused
-        size = self._pageblocks.nr_pages_per_block
-        borders = np.flatnonzero(np.diff(made.sources // size)) + 1
-        given = [GivenTargets(targets) for targets in np.split(made.targets, borders)]
-        self._buddy.take(made.targets)
+        borders = np.flatnonzero(np.diff(sources // self._pageblocks.nr_pages_per_block)) + 1
+        given = [GivenTargets(each) for each in np.split(targets, borders)]
+        batches = np.split(sources, borders)
+        self._buddy.take(targets)
         try:
-            for sources, targets in zip(np.split(made.sources, borders), given, strict=True):
-                left = sources[self._frames.state[sources] == FrameState.USED]
+            for batch, its_targets in zip(batches, given, strict=True):
+                left = batch[self._frames.state[batch] == FrameState.USED]
                 alone = self._mover.classify(left, design, mode).alone
-                moved = self._mover.migrate(left, alone, targets, design, mode)
+                moved = self._mover.migrate(left, alone, its_targets, design, mode)
                 report.absorb(left, moved.reasons)
                 refused[left[moved.reasons > Reason.RELEASED]] = True
                 if between_blocks is not None:
                     between_blocks()
         finally:
-            unused = np.concatenate([targets.remaining for targets in given])
+            unused = np.concatenate([each.remaining for each in given])
             if len(unused):
                 self._buddy.put_taken(unused)
         return refused
+
+
+def _count_by_block(census: Census, column: Mask) -> NDArray[np.int64]:
+    counts: NDArray[np.int64] = np.count_nonzero(census.by_block(column), axis=1).astype(np.int64)
+    return counts
+
+
+def _give_up_nothing(_where: Mask, _count: int) -> int:
+    return 0
+
+
+def _reclaim_nothing(_nr_pages: int) -> int:
+    return 0
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mm.planning.census import Census
 from mm.state.reasons import most_first
 from pinpage.errors import PinpageError, require
-from pinpage.units import Pfns, Span
+from pinpage.units import Mask, Pfns, Span
 
 __all__ = ["RangeOutcome", "RangePlan", "StuckFrames", "blocks_of"]
 
@@ -110,6 +110,18 @@ class RangePlan:
         row = int(np.lexsort((self.costs_nr_moves, self.nr_stuck))[0])
         return self._span_of(int(self.starts[row]))
 
+    @property
+    def lacks_targets(self) -> Mask:
+        """Candidates in which nothing is stuck, but there is no room for all that leaves."""
+        lacks: Mask = self.outcome == RangeOutcome.NO_FREE_FRAMES
+        return lacks
+
+    @property
+    def is_clear(self) -> Mask:
+        """Candidates that nothing but a lack of room keeps from being emptied."""
+        stays: Mask = np.isin(self.outcome, (RangeOutcome.STUCK, RangeOutcome.TWO_ZONES))
+        return ~stays
+
     def outcome_of(self, start: int) -> RangeOutcome:
         """What becomes of the candidate that starts here.
 
@@ -144,9 +156,7 @@ class RangePlan:
             PinpageError: the range leaves the census.
         """
         census = self._census
-        first, last = span.start - census.start, span.stop - census.start
-        if first < 0 or last > len(census.free):
-            raise PinpageError(f"plan: {span} is not in the census this plan was made from")
+        first, last = self._rows_of(span)
         stuck = first + np.flatnonzero(~(census.free[first:last] | census.movable[first:last]))
         if not len(stuck):
             blocks, size = blocks_of(census, first, last), census.nr_pages_per_block
@@ -154,6 +164,38 @@ class RangePlan:
         codes = np.zeros(len(stuck), np.int64) if census.owner is None else census.owner[stuck]
         counts = np.bincount(codes, minlength=len(census.owner_names))
         return StuckFrames(stuck + census.start, most_first(census.owner_names, counts))
+
+    def free_beside(self, span: Span) -> Pfns:
+        """Free frames of a range's pageblocks that are not its own: isolation shuts them too.
+
+        Raises:
+            PinpageError: the range leaves the census.
+        """
+        first, last = self._rows_of(span)
+        blocks, size = blocks_of(self._census, first, last), self._census.nr_pages_per_block
+        beside = blocks.start * size + np.flatnonzero(
+            self._census.free[blocks.start * size : blocks.stop * size]
+        )
+        found: Pfns = beside[(beside < first) | (beside >= last)] + self._census.start
+        return found
+
+    def shortage_of(self, span: Span) -> int:
+        """Frames by which what leaves a range is more than what is free outside its pageblocks.
+
+        Raises:
+            PinpageError: the range leaves the census.
+        """
+        first, last = self._rows_of(span)
+        census, blocks = self._census, blocks_of(self._census, first, last)
+        nr_free = census.nr_free * census.usable
+        nr_targets = int(nr_free.sum()) - int(nr_free[blocks].sum())
+        return int(np.count_nonzero(census.movable[first:last])) - nr_targets
+
+    def _rows_of(self, span: Span) -> tuple[int, int]:
+        first, last = span.start - self._census.start, span.stop - self._census.start
+        if first < 0 or last > len(self._census.free):
+            raise PinpageError(f"plan: {span} is not in the census this plan was made from")
+        return first, last
 
     def counts(self) -> dict[RangeOutcome, int]:
         """How many candidates have each outcome, zeros left out."""

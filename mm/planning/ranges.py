@@ -37,12 +37,26 @@ from mm.state.costs import CostModel
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns, Span
 
-__all__ = ["Candidates", "cheapest_ranges"]
+__all__ = ["Candidates", "Ranked", "cheapest_ranges"]
 
 _Rows = NDArray[np.int64]
 
-Candidates = Span | Pfns | None
-"""Ranges inside a span, ranges that start at these pfns (ascending), or any range."""
+
+@frozen(eq=False)
+class Ranked:
+    """Ranges of which one is wanted, and what is thought of each before its moves are counted.
+
+    Attributes:
+        starts: int64 (n,), first pfns, ascending.
+        waste: int64 (n,), what is lost with each: less goes first, whatever the moves.
+    """
+
+    starts: Pfns
+    waste: NDArray[np.int64]
+
+
+Candidates = Span | Pfns | Ranked | None
+"""Ranges inside a span, ranges that start at these pfns (ascending, or ranked), or any range."""
 
 
 def cheapest_ranges(
@@ -77,13 +91,14 @@ def cheapest_ranges(
             census; several ranges wanted of candidates that share a pageblock.
     """
     _refuse_nonsense(nr_pages, align, want, reserve)
+    waste = candidates.waste if isinstance(candidates, Ranked) else None
     starts = _starts(census, nr_pages, align, candidates)
     if want != 1:
         _refuse_shared_pageblocks(census, starts, nr_pages)
     found = _look(census, starts, nr_pages, across_zones=across_zones)
     capacity = np.maximum(found.free_in_pool - reserve, 0)
     fits = found.clear & (found.nr_movable <= capacity[found.pool] - found.free_isolated)
-    order = _cheapest_first(found, fits, just_one=want == 1)
+    order = _cheapest_first(found, fits, waste, just_one=want == 1)
     if want != 1:
         rank = _rank_in(found.pool[order], len(capacity))
         order = order[rank < capacity[found.pool[order]] // nr_pages]
@@ -189,11 +204,12 @@ def _count(census: Census, column: Mask, per_block: _Rows, first: _Rows, stop: _
     return _between(column[lowest:highest].astype(np.int64), first - lowest, stop - lowest)
 
 
-def _cheapest_first(found: _Found, fits: Mask, *, just_one: bool) -> _Rows:
+def _cheapest_first(found: _Found, fits: Mask, waste: _Rows | None, *, just_one: bool) -> _Rows:
     """Candidates by moves, callbacks, pfn; where one is enough, the first alone, unsorted."""
     rows = np.flatnonzero(fits)
     if just_one and len(rows):
-        for column in (found.nr_movable, found.nr_callbacks):
+        first = () if waste is None else (waste,)
+        for column in (*first, found.nr_movable, found.nr_callbacks):
             rows = rows[column[rows] == column[rows].min()]
         return rows[:1]
     return rows[np.lexsort((found.nr_callbacks[rows], found.nr_movable[rows]))]
@@ -258,14 +274,15 @@ def _covered(nr_blocks: int, first: _Rows, stop: _Rows) -> Mask:
 def _starts(census: Census, nr_pages: int, align: int, candidates: Candidates) -> Pfns:
     """First pfns of the candidates, ascending."""
     whole = Span(census.start, census.start + len(census.free))
-    if isinstance(candidates, np.ndarray):
-        starts = candidates.astype(np.int64)
+    given = candidates.starts if isinstance(candidates, Ranked) else candidates
+    if isinstance(given, np.ndarray):
+        starts = given.astype(np.int64)
         if len(starts) and ((np.diff(starts) <= 0).any() or starts[0] < whole.start):
             raise PinpageError("plan: candidates must be ascending pfns of the census")
         if len(starts) and int(starts[-1]) + nr_pages > whole.stop:
             raise PinpageError(f"plan: a range at {int(starts[-1]):#x} leaves the census")
         return starts
-    area = candidates or whole
+    area = given or whole
     first, stop = max(area.start, whole.start), min(area.stop, whole.stop)
     return np.arange(-(-first // align) * align, stop - nr_pages + 1, align, dtype=np.int64)
 

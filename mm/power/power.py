@@ -18,7 +18,8 @@ page allocator that prefers low regions), never merged.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from attrs import define, field
+from attrs import define, evolve, field
+from numpy.typing import NDArray
 
 from mm.contig.evacuate import Evacuator
 from mm.contig.page_isolation import first_not_isolated
@@ -203,12 +204,12 @@ class PowerManagement:
         self._is_consolidating = True
         try:
             candidates = self._candidates()
-            best = self._choose(now, candidates)
-            now.done.bound = off_before + best.bound * self._map.nr_interleaved
+            most = self._choose(now, candidates, as_reclaimed=True).bound
+            now.done.bound = off_before + most * self._map.nr_interleaved
             if strategy == "plan":
-                self._by_plan(now, candidates, best)
-            else:
-                self._by_scan(now)
+                self._by_plan(now, candidates, self._with_space(now, candidates, most))
+                candidates = self._last_resort(now, candidates, most)
+            self._by_scan(now, candidates)
         finally:
             self._is_consolidating = False
         now.done.nr_regions_off = self.nr_regions_off
@@ -217,13 +218,30 @@ class PowerManagement:
         self._account.moving_ns += now.done.elapsed_ns
         return now.done
 
-    def _candidates(self) -> Pfns:
-        """Groups that are on; one cut short by the end of memory has holes, and stays on."""
-        whole = self._map.starts + self._map.group_nr_pages <= self._map.nr_frames
-        return self._map.starts[whole & ~self.is_off]
+    @property
+    def nr_regions(self) -> int:
+        """Regions with memory: a range of holes is none."""
+        groups = np.flatnonzero(self._nr_present() > 0).tolist()
+        return sum(self._map.nr_regions_of(group) for group in groups)
 
-    def _choose(self, now: _Round, candidates: Pfns) -> RangePlan:
-        census, _ = self._planned.census(now.design, now.mode)
+    def _nr_present(self) -> NDArray[np.int64]:
+        """Frames of each group that are no holes, int64 (nr_groups,)."""
+        present = np.flatnonzero(self._parts.buddy.frames.state != FrameState.HOLE)
+        groups = present // self._map.group_nr_pages
+        counts: NDArray[np.int64] = np.bincount(groups, minlength=self._map.nr_groups).astype(int)
+        return counts
+
+    def _candidates(self) -> Pfns:
+        """Groups that are on and whole: with holes, or cut short by the end of memory, none is."""
+        whole = self._nr_present() == self._map.group_nr_pages
+        candidates: Pfns = self._map.starts[whole & ~self.is_off]
+        return candidates
+
+    def _choose(self, now: _Round, candidates: Pfns, *, as_reclaimed: bool = False) -> RangePlan:
+        census, _ = self._planned.census(
+            now.design, now.mode, with_released=True, with_huge=True, as_reclaimed=as_reclaimed
+        )
+        census = evolve(census, zone=np.zeros_like(census.zone))  # hardware knows of no zones
         return cheapest_ranges(
             census,
             self._map.group_nr_pages,
@@ -265,7 +283,7 @@ class PowerManagement:
         starts = [span.start for span in best.spans]
         worth = [s for s in starts if self._is_worth_it(now, best.moves_of(s), best.ns_of(s))]
         now.done.nr_not_worth_it += len(starts) - len(worth)
-        nr_off = sum(attempt.errno is Errno.OK for attempt in now.done.attempts)
+        nr_off = now.done.nr_off
         chosen = worth if now.want is None else worth[: now.want - nr_off]
         made = best
         if len(chosen) < len(starts):  # what stays on is free to take what leaves
@@ -292,10 +310,30 @@ class PowerManagement:
             span = self._map.span(start // self._map.group_nr_pages)
             self._refuse(now, span, made.in_the_way(span).pfns)
 
-    def _by_scan(self, now: _Round) -> None:
+    def _with_space(self, now: _Round, candidates: Pfns, most: int) -> RangePlan:
+        """The plan for as many groups as can be had; nothing is given up where that has to pay."""
+        best = self._choose(now, candidates)
+        target = most if now.want is None else min(most, now.want)
+        for _ in range(NR_PLAN_ROUNDS if now.expected_idle_ns is None else 0):
+            short = target * self._map.group_nr_pages + now.reserve - self._parts.buddy.nr_free()
+            if len(best.spans) >= target or not self._planned.reclaim(max(short, 0)):
+                break
+            best = self._choose(now, candidates)
+        return best
+
+    def _last_resort(self, now: _Round, candidates: Pfns, most: int) -> Pfns:
+        """Groups that are still on though nothing is stuck in them, and more could be off."""
+        pays_anyway = now.expected_idle_ns is None and not now.retry.signal_pending()
+        candidates = candidates[~self.is_off[candidates // self._map.group_nr_pages]]
+        if not pays_anyway or now.done.nr_off >= most:
+            return candidates[:0]
+        last: Pfns = candidates[self._choose(now, candidates).is_clear]
+        return last
+
+    def _by_scan(self, now: _Round, candidates: Pfns) -> None:
         """From the top down, so that what is left gathers at the bottom."""
-        frames, nr_off = self._parts.buddy.frames, 0
-        for start in self._candidates()[::-1].tolist():
+        frames, nr_off = self._parts.buddy.frames, now.done.nr_off
+        for start in candidates[::-1].tolist():
             if nr_off == now.want:
                 return
             span = self._map.span(start // self._map.group_nr_pages)
@@ -336,7 +374,9 @@ class PowerManagement:
                 span, now.design, retry=now.retry, mode=now.mode, targets=targets
             )
             errno = report.errno
-            if first_not_isolated(self._parts.buddy, span) < 0:
+            if targets is None and not self._leaves_reserve(now, span):
+                errno = Errno.ENOMEM
+            elif first_not_isolated(self._parts.buddy, span) < 0:
                 errno = Errno.OK
                 self._off_since_ns[group] = self._parts.meter.now_ns
             elif errno is Errno.OK:
@@ -345,6 +385,13 @@ class PowerManagement:
             self._open_unless_off(span)
         self._note(now, GroupAttempt(group, span, errno, report))
         return errno
+
+    def _leaves_reserve(self, now: _Round, span: Span) -> bool:
+        """Whether so much is free outside of a group, and of those that are off."""
+        frames = self._parts.buddy.frames
+        nr_free = int(np.count_nonzero(frames.state == FrameState.FREE)) - self.nr_pages_off
+        nr_free -= int(np.count_nonzero(frames.state[span.start : span.stop] == FrameState.FREE))
+        return nr_free >= now.reserve
 
     def _open_unless_off(self, span: Span) -> None:
         """Whatever was thrown: nothing stays isolated that is not off."""

@@ -52,6 +52,11 @@ class Consolidation:
     elapsed_ns: int = 0
 
     @property
+    def nr_off(self) -> int:
+        """Groups that went off in this round."""
+        return sum(attempt.errno is Errno.OK for attempt in self.attempts)
+
+    @property
     def pages_moved(self) -> int:
         """Pages whose contents went elsewhere."""
         return sum(attempt.report.pages_moved for attempt in self.attempts)

@@ -11,14 +11,14 @@ from collections import Counter
 from typing import TypeAlias
 
 import numpy as np
-from attrs import define, field
+from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from pinpage.errors import PinpageError
 from pinpage.owner import Reason
 from pinpage.units import Mask, Pfns
 
-__all__ = ["HOME", "Holders", "Refusals", "most_first"]
+__all__ = ["HOME", "Holders", "Refusals", "Refused", "most_first"]
 
 HOME = "home"
 """Held by page tables or the swap cache alone, as far as anybody knows."""
@@ -26,6 +26,23 @@ HOME = "home"
 Holders: TypeAlias = tuple[NDArray[np.uint8], tuple[str, ...]]
 """As `mm.move.design.Design.holders` gives them: a code per frame, and the codes' names; 0 is
 nobody."""
+
+
+@frozen
+class Refused:
+    """Frames in a row that stayed, with one holder and for one reason.
+
+    Attributes:
+        pfn: the first of them.
+        nr_pages: how many.
+        owner: the holder's name, as in `Refusals`.
+        reason: why.
+    """
+
+    pfn: int
+    nr_pages: int
+    owner: str
+    reason: Reason
 
 
 @define
@@ -38,6 +55,8 @@ class Refusals:
     """
 
     counts: Counter[tuple[Reason, str]] = field(factory=Counter)
+    _frames: list[tuple[Pfns, NDArray[np.int64]]] = field(factory=list, repr=False, eq=False)
+    _codes: dict[tuple[Reason, str], int] = field(factory=dict, repr=False, eq=False)
 
     def add(
         self,
@@ -65,15 +84,51 @@ class Refusals:
         owner = codes[pfns].astype(np.int64)
         if at_home is not None:
             owner[(owner == 0) & at_home] = len(names)
-        pairs, nr_frames = np.unique(reasons * np.int64(256) + owner, return_counts=True)
-        for pair, count in zip(pairs.tolist(), nr_frames.tolist(), strict=True):
+        pairs, rows, nr_frames = np.unique(
+            reasons * np.int64(256) + owner, return_inverse=True, return_counts=True
+        )
+        codes_of = np.empty(len(pairs), dtype=np.int64)
+        for row, (pair, count) in enumerate(zip(pairs.tolist(), nr_frames.tolist(), strict=True)):
             code = pair % 256
             name = HOME if code == len(names) else names[code]
             self.counts[Reason(pair // 256), name] += count
+            codes_of[row] = self._codes.setdefault((Reason(pair // 256), name), len(self._codes))
+        self._frames.append((np.asarray(pfns, dtype=np.int64), codes_of[rows]))
 
     def update(self, other: "Refusals") -> None:
         """Add what another request was refused."""
         self.counts.update(other.counts)
+        ours = [self._codes.setdefault(key, len(self._codes)) for key in other._codes]
+        for pfns, codes in other._frames:
+            self._frames.append((pfns, np.array(ours, dtype=np.int64)[codes]))
+
+    def forget_counts(self) -> None:
+        """Count anew; which frames they were stays known, each under the last it said."""
+        self.counts.clear()
+        self._frames = [self._last_said()] if self._frames else []
+
+    def _last_said(self) -> tuple[Pfns, NDArray[np.int64]]:
+        """Every frame once, ascending, and the last that was said of it."""
+        pfns = np.concatenate([pfns for pfns, _ in self._frames])[::-1]
+        codes = np.concatenate([codes for _, codes in self._frames])[::-1]
+        pfns, rows = np.unique(pfns, return_index=True)
+        return pfns, codes[rows]
+
+    def frames(self) -> tuple[Refused, ...]:
+        """Which frames they were, ascending, those in a row that are alike together."""
+        if not self._frames:
+            return ()
+        pfns, codes = self._last_said()
+        starts = np.flatnonzero(
+            (np.diff(pfns, prepend=-2) != 1) | (np.diff(codes, prepend=-1) != 0)
+        )
+        sizes = np.diff(starts, append=len(pfns))
+        keys = list(self._codes)
+        columns = (pfns[starts].tolist(), sizes.tolist(), codes[starts].tolist())
+        return tuple(
+            Refused(pfn, nr_pages, keys[code][1], keys[code][0])
+            for pfn, nr_pages, code in zip(*columns, strict=True)
+        )
 
     @property
     def total(self) -> int:

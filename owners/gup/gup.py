@@ -30,6 +30,7 @@ from attrs import define, frozen
 from mm.state.address_space import AddressSpace
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
+from mm.state.reasons import Refused
 from owners.arguments import instance, integer
 from owners.gup.flags import Foll, Wanted, wanted
 from owners.gup.host import GupHost
@@ -76,10 +77,12 @@ class Got:
     Attributes:
         pins: ids of the pages pinned, in the order of their addresses; perhaps fewer than asked.
         error: why it stopped; OK when all were pinned.
+        in_the_way: pages that had to move before they were pinned for long, and did not.
     """
 
     pins: PinIds
     error: Errno
+    in_the_way: tuple[Refused, ...] = ()
 
     @property
     def value(self) -> int:
@@ -156,17 +159,18 @@ class Gup:
             raise PinpageError(f"gup: nr_pages={nr_pages}: ask for at least one page")
         if not how.is_longterm:
             return self._pin_range(space, vpn, nr_pages, pinner, how)
+        in_the_way: tuple[Refused, ...] = ()
         for _ in range(NR_TRIES):
             got = self._pin_range(space, vpn, nr_pages, pinner, how)
             misplaced = self._misplaced(pinner.pfns_of(got.pins))
             if not len(misplaced):
                 return got
             self.put_user_pages(pinner, got.pins)
-            error = migrate_away(self.host, misplaced)
+            error, in_the_way = migrate_away(self.host, misplaced)
             if error == Errno.ENOMEM:
-                return Got([], error)
+                return Got([], error, in_the_way)
             self.counters.nr_migrated += len(misplaced) if error == Errno.OK else 0
-        return Got([], Errno.EAGAIN)
+        return Got([], Errno.EAGAIN, in_the_way)
 
     @staticmethod
     def _wanted(space: AddressSpace, vpn: int, pinner: Pinner, flags: Foll) -> tuple[Wanted, int]:

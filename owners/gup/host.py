@@ -8,6 +8,9 @@ Kernel counterpart: what mm/gup.c calls in mm/memory.c, mm/migrate.c and kernel/
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mm.move.design import Answers, Design
 from mm.state.address_space import AddressSpace
 from mm.state.contents import Contents
@@ -57,6 +60,10 @@ class ClassifiedFrames(Protocol):
     @property
     def answers(self) -> Answers:
         """One `mm.move.design.Answer` each."""
+
+    @property
+    def reasons(self) -> NDArray[np.uint8]:
+        """A `Reason` for each that does not move, shape (n,)."""
 
 
 class PageMover(Protocol):

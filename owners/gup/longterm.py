@@ -9,12 +9,15 @@ in include/linux/mm.h (6.1).
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mm.move.design import Answer
 from mm.state.errno import Errno
+from mm.state.frames import MAPCOUNT_NONE
 from mm.state.gfp import Gfp
 from mm.state.nodes import ZoneKind
 from mm.state.pageblock import MigrateType
+from mm.state.reasons import HOME, Refused
 from owners.gup.host import GupHost
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns
@@ -55,7 +58,7 @@ class _PinnableTargets:
             self._host.free_page(pfn)
 
 
-def migrate_away(host: GupHost, pfns: Pfns) -> Errno:
+def migrate_away(host: GupHost, pfns: Pfns) -> tuple[Errno, tuple[Refused, ...]]:
     """Move pages, on which the caller has no pin any more, to where they may be pinned.
 
     Args:
@@ -64,18 +67,37 @@ def migrate_away(host: GupHost, pfns: Pfns) -> Errno:
 
     Returns:
         OK or EAGAIN (another mover has one of them at this moment): look the range up again.
-        ENOMEM if one of them does not move, whatever the reason, as in the kernel.
+        ENOMEM if one of them does not move, whatever the reason, as in the kernel.  And the
+        pages that did not move.
     """
     ascending = np.sort(pfns)
-    if bool(host.frames.isolated[ascending].any()):
-        return Errno.EAGAIN
+    taken = host.frames.isolated[ascending]
+    if bool(taken.any()):
+        busy = np.full(int(taken.sum()), Reason.ALREADY_ISOLATED, dtype=np.uint8)
+        return Errno.EAGAIN, _named(host, ascending[taken], busy)
     found = host.mover.classify(ascending, host.design, Mode.SYNC)
-    if bool((found.answers != Answer.MOVE).any()):
-        return Errno.ENOMEM
+    stay = found.answers != Answer.MOVE
+    if bool(stay.any()):
+        reasons = found.reasons[stay]
+        reasons[reasons <= Reason.RELEASED] = Reason.NO_CALLBACK  # it could only be given up
+        return Errno.ENOMEM, _named(host, ascending[stay], reasons)
     report = host.mover.migrate(
         ascending, found.alone, _PinnableTargets(host), host.design, Mode.SYNC
     )
-    failed = report.reasons[report.reasons > Reason.RELEASED]
+    stayed = report.reasons > Reason.RELEASED
+    failed = report.reasons[stayed]
     if not len(failed):
-        return Errno.OK
-    return Errno.EAGAIN if bool(np.isin(failed, _LOST_RACE).all()) else Errno.ENOMEM
+        return Errno.OK, ()
+    lost = bool(np.isin(failed, _LOST_RACE).all())
+    return Errno.EAGAIN if lost else Errno.ENOMEM, _named(host, ascending[stayed], failed)
+
+
+def _named(host: GupHost, pfns: Pfns, reasons: NDArray[np.uint8]) -> tuple[Refused, ...]:
+    """Each page with its holder and why it stays."""
+    codes, names = host.design.holders(host.frames.nr_frames)
+    mapped = host.frames.mapcount[pfns] > MAPCOUNT_NONE
+    rows = zip(pfns.tolist(), codes[pfns].tolist(), mapped.tolist(), reasons.tolist(), strict=True)
+    return tuple(
+        Refused(pfn, 1, HOME if at_home and not code else names[code], Reason(reason))
+        for pfn, code, at_home, reason in rows
+    )

@@ -22,7 +22,7 @@ from mm.state.errno import Errno
 from mm.state.reasons import Refusals
 from pinlab.replay.read_back import ReadBack
 from pinlab.replay.replay import Replayed
-from pinlab.requests.report import Attempt, RequestName, RequestOptions, RequestReport
+from pinlab.requests.report import Attempt, InTheWay, RequestName, RequestOptions, RequestReport
 from pinpage.errors import require
 from pinpage.units import Span
 
@@ -77,6 +77,7 @@ class Account:
         self._seen_ns = self.machine.clock.now_ns
         self._steps: Counter[Step] = Counter()
         self._refusals = Refusals()
+        self._in_the_way = Refusals()
         self._gave_up: Counter[str] = Counter()
         self._under_way: str | None = None
         self._was_interrupted = False
@@ -126,6 +127,8 @@ class Account:
         done, steps = self._settle()
         refusals = refusals or Refusals()
         self._refusals.update(refusals)
+        if errno is not Errno.OK:
+            self._in_the_way.update(refusals)
         self._gave_up += Counter(dropped=pages_dropped, released=pages_released)
         attempt = Attempt(
             name=str(name),
@@ -180,6 +183,10 @@ class Account:
                 owner: {reason.name.lower(): count for reason, count in sorted(reasons.items())}
                 for owner, reasons in sorted(self._refusals.by_owner().items())
             },
+            in_the_way=tuple(
+                InTheWay(each.pfn, each.nr_pages, each.owner, each.reason.name.lower())
+                for each in self._in_the_way.frames()
+            ),
             steps_ns={step: self._steps[step] for step in STEPS},
             modelled_ns=sum(self._steps.values()),
             bytes_verified=read.bytes_verified,

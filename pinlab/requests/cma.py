@@ -2,26 +2,23 @@
 
     wanted      pages in all that are asked for
     obtained    pages that were got; none is given back in between
-    bound       pages of the area that are free or can be moved away
+    bound       the most pages that allocations of this size, however many, or the usual
+                sequence can have together
     attempts    one per allocation; a size that fails once is not asked for again
 
 Unless told otherwise the sizes are those of the recordings: 1, 16, 128, 512, 2048 and 8192
 pages, and 16 again, for what is left.
 """
 
-import numpy as np
-
 from mm.contig.cma_area import CmaArea
 from mm.contig.retry import NR_CONTIG_TRIES, RetryPolicy
 from mm.machine import Machine
 from mm.state.errno import Errno
-from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
-from pinpage.owner import Mode
 from pinpage.units import PAGE_SIZE
 
 __all__ = ["USUAL_SIZES", "require_area", "serve"]
@@ -50,9 +47,10 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     """
     machine = machine_of(subject)
     area = _area_of(machine, options.area)
-    bound = _bound(machine, area, options.mode)
-    account = Account(subject, options, request="cma", unit="page", bound=bound)
     sizes, obtained = _sizes(options), 0
+    most = sizes if sizes is USUAL_SIZES else ((sizes[0][0], area.span.nr_pages),)
+    bound = machine.cma.bound(area, most, options.align_order, options.mode)
+    account = Account(subject, options, request="cma", unit="page", bound=bound)
     nr_ranges = nr_skipped = 0
     for nr_pages, count in sizes:
         for _ in range(count):
@@ -125,12 +123,3 @@ def _retry(options: RequestOptions) -> RetryPolicy:
         timeout_ns=options.timeout_ns,
         signal_pending=options.interrupted,
     )
-
-
-def _bound(machine: Machine, area: CmaArea, mode: Mode) -> int:
-    """Pages that no device has and nobody holds for good."""
-    census, _ = machine.planned.census(machine.design, mode, with_released=True)
-    pfns = np.arange(area.span.start, area.span.stop)
-    listed = machine.frames.state[pfns] == FrameState.PCP
-    rows = pfns - census.start
-    return int(np.count_nonzero(census.free[rows] | census.movable[rows] | listed))

@@ -2,8 +2,8 @@
 
     wanted      pages: as many as the machine could hold unless told otherwise
     obtained    pages that the pool has got
-    bound       the most that any strategy can obtain with what can be moved, by the plan made
-                before anything is
+    bound       the most that any strategy can obtain on the node with what can be moved or given
+                up
     attempts    one per page, up to the first that fails, as a write to nr_hugepages goes
 
 Under `scan` memory is walked as the kernel walks it; under a design that knows who pins what,
@@ -44,7 +44,8 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
         "probes_by_blocks": pages.survey(options.node, "blocks"),
     }
     made = pages.plan(None, options.node, mode=options.mode)
-    account = Account(subject, options, request="huge1g", unit="1 GiB page", bound=made.bound)
+    bound = pages.bound(options.node, mode=options.mode)
+    account = Account(subject, options, request="huge1g", unit="1 GiB page", bound=bound)
     wanted = options.count or machine.frames.nr_frames // nr_pages
     obtained, probes = 0, 0
     while obtained < wanted and not account.interrupted:

@@ -2,14 +2,16 @@
 
     wanted      pages: as many as the machine could hold unless told otherwise
     obtained    pages that the pool has got
-    bound       the most that any strategy can obtain with what can be moved, from the state
-                before: pages that reclaim frees may add to it
+    bound       the most that any strategy can obtain on the node with what can be moved and, where
+                the request presses somebody, given up
     attempts    one per page, up to the first that fails, as the write goes
 
 `serve` asks right away.  Under `scan` each page comes from the allocator, which compacts and
 reclaims for it, while kswapd and kcompactd work beside it; under `plan` memory is compacted by
-plan once, and the pages are the blocks that this emptied.  `serve_compacted` compacts all
-memory first, by either strategy, and takes what is there then, pressing nobody.
+plan, and the pages are the blocks that this emptied; where that is not enough, as much of the
+page cache is dropped, or released by its owners, as is short, and it is planned again; what is
+still missing then is asked of the allocator.  `serve_compacted` compacts all memory first, by
+either strategy, and takes what is there then, pressing nobody.
 
 Of a zram device that the recorded machine swapped to, the pages are there but not the table;
 what is swapped out now goes to a new device beside it.
@@ -18,11 +20,14 @@ what is swapped out now goes to a new device beside it.
 from collections.abc import Callable
 
 import numpy as np
+from attrs import evolve
 
 from mm.machine import Machine
 from mm.move.obstacles import find_obstacles
+from mm.planning.execute import NR_PLAN_ROUNDS
 from mm.state.errno import Errno
 from mm.state.frames import FrameState, PageFlag
+from mm.state.pageblock import MigrateType
 from mm.state.reasons import Refusals
 from owners.compress import compressor
 from owners.zram.swap import ZramSwap
@@ -50,7 +55,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
 
     Cost: two to ten seconds for a recorded GiB where much is swapped out, else one.
     """
-    return _serve(subject, options, _ask_at_once)
+    return _serve(subject, options, _ask_at_once, presses=True)
 
 
 def serve_compacted(subject: Subject, options: RequestOptions) -> RequestReport:
@@ -67,20 +72,30 @@ def serve_compacted(subject: Subject, options: RequestOptions) -> RequestReport:
 
     Cost: about a second for a recorded GiB.
     """
-    return _serve(subject, options, _compact_first)
+    return _serve(subject, options, _compact_first, presses=False)
 
 
 def _serve(
     subject: Subject,
     options: RequestOptions,
     by_scan: Callable[[Subject, RequestOptions, Account], int],
+    *,
+    presses: bool,
 ) -> RequestReport:
     machine = machine_of(subject)
     machine.hugetlb.nodes_for(options.node)
-    account = _account(subject, options, machine)
+    machine.pcp.drain_all()  # as every way to get a page begins; what stands there counts as free
+    if presses:
+        swap_to_zram(subject)
+    bound = machine.bound(options.mode, node=options.node, with_reclaim=presses)
+    account = Account(subject, options, request="huge2m", unit="2 MiB page", bound=bound)
     before = _Work(machine)
     if options.strategy == "plan":
-        obtained = _take_planned(machine, options, account)
+        most = min(_wanted(machine, options), bound)
+        obtained = _take_planned(options, account, most, presses=presses)
+        if presses and obtained < most and not account.interrupted:
+            rest = evolve(options, count=_wanted(machine, options) - obtained)
+            obtained += by_scan(subject, rest, account)
     else:
         obtained = by_scan(subject, options, account)
     return _finish(account, machine, options, obtained, before)
@@ -139,12 +154,6 @@ class _Work:
         return {name: count - before.details[name] for name, count in self.details.items()}
 
 
-def _account(subject: Subject, options: RequestOptions, machine: Machine) -> Account:
-    machine.pcp.drain_all()  # as every way to get a page begins; what stands there counts as free
-    bound = machine.bound(options.mode)
-    return Account(subject, options, request="huge2m", unit="2 MiB page", bound=bound)
-
-
 def _wanted(machine: Machine, options: RequestOptions) -> int:
     return options.count or machine.pageblocks.nr_blocks
 
@@ -169,20 +178,50 @@ def _take_one_by_one(
     return obtained
 
 
-def _take_planned(machine: Machine, options: RequestOptions, account: Account) -> int:
-    """The blocks that a plan emptied; no watermark is asked."""
-    wanted = _wanted(machine, options)
+def _take_planned(options: RequestOptions, account: Account, most: int, *, presses: bool) -> int:
+    """The blocks that plans emptied; no watermark is asked."""
+    machine, wanted = account.machine, _wanted(account.machine, options)
     account.begin("compact by plan", of=2)
     report = machine.compact("plan", options.mode).report
     account.end(None, Errno.OK, pages_released=report.pages_released)
+    for _ in range(NR_PLAN_ROUNDS if presses else 0):
+        if _nr_ready(machine, options) >= most or not _press(account, options, most):
+            break
     if account.interrupted:
         return 0
     account.begin("take the blocks that are free", of=2)
-    obtained = machine.hugetlb.claim(wanted)
+    obtained = machine.hugetlb.claim(wanted, options.node)
+    is_last = obtained >= most or not presses
     full = obtained == wanted
-    refusals = None if full else _in_the_way(machine, options.mode)
-    account.end(None, Errno.OK if full else Errno.ENOMEM, refusals=refusals)
+    refusals = _in_the_way(machine, options.mode) if is_last and not full else None
+    account.end(None, Errno.ENOMEM if is_last and not full else Errno.OK, refusals=refusals)
     return obtained
+
+
+def _press(account: Account, options: RequestOptions, most: int) -> bool:
+    """Give up what is short of so many blocks, and compact again; whether anything went."""
+    if account.interrupted:
+        return False
+    machine = account.machine
+    account.begin("give up what is short, and compact by plan", of=2)
+    given = machine.planned.make_space(
+        machine.design, options.mode, most, machine.zones_of(options.node)
+    )
+    machine.counters.pages_scanned_migrate += given.pages_scanned_migrate
+    machine.pcp.drain_all()
+    report = machine.compact("plan", options.mode).report
+    nr_released = given.pages_released + report.pages_released
+    account.end(None, Errno.OK, pages_dropped=given.pages_dropped, pages_released=nr_released)
+    return bool(given.pages_dropped + given.pages_released)
+
+
+def _nr_ready(machine: Machine, options: RequestOptions) -> int:
+    """Wholly free pageblocks that the request could have now."""
+    free = np.flatnonzero(machine.buddy.wholly_free())
+    isolated = machine.pageblocks.migratetype[free] == MigrateType.ISOLATE
+    heads = free[~isolated] * machine.pageblocks.nr_pages_per_block
+    nodes = machine.hugetlb.nodes_for(options.node)
+    return int(np.count_nonzero(np.isin(machine.frames.node[heads], nodes)))
 
 
 def _span_of(machine: Machine, head: int) -> Span:

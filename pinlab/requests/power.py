@@ -1,8 +1,9 @@
 """Memory power management: how many regions can be switched off, and whether that pays.
 
-    wanted      regions to switch off: all of them unless told otherwise
+    wanted      regions to switch off: unless told otherwise all that have memory
     obtained    regions that are off in the end
-    bound       the most that any strategy can have off, a reserve of free memory kept on
+    bound       the most that any strategy can have off, a reserve of free memory kept on, with
+                what can be moved or given up
     attempts    one per group of regions that was tried; under `plan` also one for each that
                 cannot be emptied, without a single move, with the frames in its way
 
@@ -62,7 +63,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
         watch=_CountedByGroup(account),
     )
     report = account.finish(
-        wanted=options.count or power.map.nr_regions,
+        wanted=options.count or power.nr_regions,
         obtained=done.nr_regions_off,
         details=_details(power, options, done.nr_not_worth_it),
     )
@@ -102,7 +103,7 @@ def _details(
     now, idle_ns = power.account(), options.expected_idle_ns or IDLE_NS
     saved_pj = power.energy.saved_pj(power.nr_pages_off, idle_ns)
     details = {
-        "nr_regions": power.map.nr_regions,
+        "nr_regions": power.nr_regions,
         "region_nr_pages": power.map.region_nr_pages,
         "nr_interleaved": power.map.nr_interleaved,
         "groups_not_worth_it": nr_not_worth_it,

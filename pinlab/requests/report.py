@@ -20,7 +20,7 @@ from mm.move.design import Strategy
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
 
-__all__ = ["Advance", "Attempt", "RequestName", "RequestOptions", "RequestReport"]
+__all__ = ["Advance", "Attempt", "InTheWay", "RequestName", "RequestOptions", "RequestReport"]
 
 RequestName: TypeAlias = Literal["huge2m", "huge1g", "cma", "offline", "power"]
 """The consumers, as on the command line."""
@@ -123,12 +123,33 @@ class Attempt:
         return sum(self.steps_ns.values())
 
 
+@frozen
+class InTheWay:
+    """Frames in a row that did not leave, with one holder and for one reason.
+
+    Attributes:
+        pfn: the first of them.
+        nr_pages: how many.
+        owner: who holds them.
+        reason: why they stay, as in `RequestReport.refused`.
+    """
+
+    pfn: int
+    nr_pages: int
+    owner: str
+    reason: str
+
+
 def _names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(names)  # JSON has lists only
 
 
 def _attempts(attempts: Iterable[Attempt]) -> tuple[Attempt, ...]:
     return tuple(attempts)
+
+
+def _in_the_way(rows: Iterable[InTheWay]) -> tuple[InTheWay, ...]:
+    return tuple(rows)
 
 
 @frozen(kw_only=True)
@@ -140,8 +161,8 @@ class RequestReport:
         design, movable, strategy: how it was served.
         wanted, obtained: in `unit`s.
         unit: such as "2 MiB page" or "memory block".
-        bound: the most that any strategy can obtain by moving what can be moved; None: not
-            known.  Reclaim may give more.
+        bound: the most that any strategy can obtain with what can be moved and given up, in
+            `unit`s that fit the request: its size, area, node and zone; None: not known.
         attempts: in order.
         pages_moved: contents went elsewhere.
         pages_dropped: clean page cache given up instead.
@@ -149,6 +170,8 @@ class RequestReport:
         pages_scanned: frames looked at.
         refused: reason -> frames that did not move, each counted once per attempt it failed.
         refused_by_owner: holder -> reason -> frames; sums to `refused`.
+        in_the_way: every frame that made an attempt fail, once, by pfn, as far as the attempts
+            came to know them.
         steps_ns: step -> simulated ns; all steps of `STEPS`; sums to `modelled_ns`.
         modelled_ns: simulated time of the request.
         bytes_verified, bytes_lost: everything stored, read back and compared at the end.
@@ -183,6 +206,7 @@ class RequestReport:
     seed: int = 0
     partial: bool = False
     details: dict[str, int] = field(factory=dict)
+    in_the_way: tuple[InTheWay, ...] = field(default=(), converter=_in_the_way)
 
     def __attrs_post_init__(self) -> None:
         """Refuse a report whose parts do not sum to its totals.
@@ -206,6 +230,7 @@ class RequestReport:
         shown = attrs.asdict(self, recurse=True)
         shown["movable"] = list(self.movable)
         shown["attempts"] = list(shown["attempts"])
+        shown["in_the_way"] = list(shown["in_the_way"])
         return shown
 
     @classmethod
@@ -217,6 +242,7 @@ class RequestReport:
         """
         try:
             attempts = tuple(Attempt(**attempt) for attempt in data["attempts"])
-            return cls(**(data | {"attempts": attempts}))
+            in_the_way = tuple(InTheWay(**row) for row in data.get("in_the_way", ()))
+            return cls(**(data | {"attempts": attempts, "in_the_way": in_the_way}))
         except (TypeError, KeyError, AttributeError) as error:
             raise PinpageError(f"request report: {error}") from None

@@ -6,10 +6,11 @@ from mm.state.costs import STEPS
 from pinlab.report.tables import lay_out
 from pinlab.requests.latency import PERCENTILES, percentiles
 from pinlab.requests.reasons import as_text as reasons_as_text
-from pinlab.requests.report import Attempt, RequestReport
+from pinlab.requests.report import Attempt, InTheWay, RequestReport
 
 __all__ = ["as_text", "cdf_as_text"]
 
+_MOST_NAMED = 10
 _MOST_ATTEMPTS = 24
 """More are shown by their first ones, and the number of the rest."""
 
@@ -27,7 +28,26 @@ def as_text(report: RequestReport, width: int | None = None) -> str:
     if report.refused:
         title = "Frames that stayed where they were, by reason and holder"
         parts.append(f"{title}\n\n" + reasons_as_text(report.refused_by_owner, width))
+    if report.in_the_way:
+        parts.append(_in_the_way(report.in_the_way, width))
     return "\n\n".join(parts)
+
+
+def _in_the_way(rows: Sequence[InTheWay], width: int | None) -> str:
+    """The first few frames, and how many there are."""
+    nr_frames = sum(row.nr_pages for row in rows)
+    lines = [
+        [
+            f"{row.pfn:#x}" if row.nr_pages == 1 else f"{row.pfn:#x}-{row.pfn + row.nr_pages:#x}",
+            row.owner,
+            row.reason.replace("_", " "),
+        ]
+        for row in rows[:_MOST_NAMED]
+    ]
+    text = lay_out(["frames", "holder", "reason"], lines, width, nr_names=3)
+    rest = nr_frames - sum(row.nr_pages for row in rows[:_MOST_NAMED])
+    text = text if not rest else f"{text}\n... and {rest:,d} more, which the JSON has"
+    return f"Frames in the way: {nr_frames:,d}\n\n{text}"
 
 
 def cdf_as_text(report: RequestReport, width: int | None = None) -> str:
@@ -54,7 +74,7 @@ def _headline(report: RequestReport) -> str:
 
 
 def _summary(report: RequestReport) -> str:
-    most = "" if report.bound is None else f"; moving alone gives {report.bound:,d} at most"
+    most = "" if report.bound is None else f"; {report.bound:,d} at most by any strategy"
     spent = ", ".join(f"{step} {report.steps_ns.get(step, 0) / 1e6:,.2f}" for step in STEPS)
     gave_up = f"{report.pages_dropped:,d} dropped, {report.pages_released:,d} released"
     rows = [

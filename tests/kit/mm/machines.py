@@ -12,7 +12,7 @@ import numpy as np
 
 from mm.compaction.compact_control import CompactControl
 from mm.machine import Machine
-from mm.move.design import Answer
+from mm.move.design import Answer, RegistryDesign
 from mm.state.contents import ArenaContents, TagContents
 from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
 from mm.state.nodes import place_frames, zones_for
@@ -20,7 +20,10 @@ from mm.state.pageblock import Pageblocks
 from owners.opaque import OpaqueOwner
 from pinpage.move.report import MoveReport
 from pinpage.owner import Reason
+from pinpage.registry import PinRegistry
 from pinpage.testing.world import column
+from pinpage.topology import Topology
+from pinpage.units import Span
 
 __all__ = ["SIZE", "Drawn", "ScriptedDesign", "small_machine"]
 
@@ -28,17 +31,29 @@ SIZE = 8
 _ANON = PageFlag.ANON.mask | PageFlag.SWAPBACKED.mask | PageFlag.UPTODATE.mask
 
 
-def small_machine(nr_blocks, *, nr_nodes=1, arena=False, marks=(0, 0, 0), size=SIZE):
-    """All free; every zone with the same watermarks (min, low, high), none by default."""
+def small_machine(
+    nr_blocks, *, nr_nodes=1, arena=False, marks=(0, 0, 0), size=SIZE, zones=None, holes=()
+):
+    """All free but holes; every zone with the same watermarks (min, low, high), none by default."""
     nr_frames = nr_blocks * size
     frames = Frames(nr_frames)
     frames.state[:] = FrameState.FREE
-    zones = zones_for(nr_frames, nr_nodes, nr_pages_per_block=size)
+    frames.state[list(holes)] = FrameState.HOLE
+    zones = zones or zones_for(nr_frames, nr_nodes, nr_pages_per_block=size)
     for zone in zones:
         zone.min, zone.low, zone.high = marks
     place_frames(frames, zones)
     contents = ArenaContents(nr_frames) if arena else TagContents(nr_frames)
     return Machine(frames, Pageblocks(nr_frames, size), zones, contents)
+
+
+def registry_of(machine):
+    """The registry design in force; nodes as small as these share one partition of the registry."""
+    if len({zone.node for zone in machine.zones}) == 1:
+        return machine.use_registry()
+    machine.registry = PinRegistry(Topology((Span(0, machine.frames.nr_frames),)))
+    machine.design = RegistryDesign(machine.registry, machine.mover)
+    return machine.registry
 
 
 class Drawn:
@@ -57,7 +72,7 @@ class Drawn:
             machine.buddy.set_migratetype(block, migratetype)
         self.owner = None
         if movable is not None:
-            self.owner = OpaqueOwner("opaque", movable=movable, registry=machine.use_registry())
+            self.owner = OpaqueOwner("opaque", movable=movable, registry=registry_of(machine))
         signs = np.array(list("".join(blocks)))
         used = np.flatnonzero(signs != ".")
         machine.buddy.take(used)

@@ -4,6 +4,8 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
+CHOICE, RUNS = "mm/contig/cma_plan.py", "mm/contig/runs.py"
+BOUNDS = "tests/property/test_bounds_exhaustive.py"
 AREA, CMA, T_CMA = "mm/contig/cma_area.py", "mm/contig/cma.py", "tests/unit/mm/contig/test_cma.py"
 REQUEST, T_REQUEST = "pinlab/requests/cma.py", "tests/unit/pinlab/requests/test_cma.py"
 PINS = "tests/unit/mm/contig/test_cma_pins.py"
@@ -11,7 +13,7 @@ REFUSALS = "tests/refusals/test_mm_refuses.py"
 RANGES = "tests/property/test_contig_ranges.py"
 LOOP = f"{T_CMA}::test_the_first_run_is_that_of_the_plain_loop"
 SKIPPED = f"{RANGES}::test_skipped_ranges_would_have_failed"
-CHEAPEST = f"{RANGES}::test_the_plan_finds_a_range_if_there_is_one_and_the_cheapest"
+CHEAPEST = f"{RANGES}::test_the_plan_finds_the_cheapest_range_that_keeps_most_whole"
 
 _AREA = [
     ("alignment-counts-from-the-area", "aligned pfns", AREA,
@@ -62,8 +64,8 @@ _WALK = [
      "retry.is_alone and clock.nr_happened", "clock.nr_happened", (T_CMA,)),
     ("nothing-is-skipped", "immovable ranges are left out", CMA,
      "        if not len(immovable):\n", "        if nr_bits:\n", (T_CMA,)),
-    ("refusals-of-every-range", "those of the last range", CMA,
-     "        self.report.refusals.counts.clear()\n", "", (T_CMA,)),
+    ("refusals-of-every-range", "those of the last range", "mm/contig/cma_result.py",
+     "        self.report.refusals.forget_counts()\n", "", (T_CMA,)),
     ("blocks-become-movable", "the given type", CMA,
      "migratetype=MigrateType.CMA, mode=mode", "mode=mode", (T_CMA,)),
     ("release-keeps-the-bits", "released pages are lent again", CMA,
@@ -117,16 +119,35 @@ _AREAS = [
 ]  # fmt: skip
 
 _PLAN = [
-    ("plan-takes-what-a-device-has", "clear bits only", CMA,
-     "        runs = area.clear_runs(area.bits_for(count), align_order)\n",
-     "        runs = CmaArea(area.span).clear_runs(count, align_order)\n", (T_CMA,)),
+    ("plan-takes-what-a-device-has", "clear bits only", CHOICE,
+     "        bits = area.clear_runs(nr_bits, align_order)\n",
+     "        bits = CmaArea(area.span).clear_runs(nr_bits, align_order)\n", (T_CMA,)),
     ("plan-forgets-who-refused", "planned around", CMA,
-     "            failed[result.report.left] = True\n", "", (T_CMA,)),
-    ("plan-counts-listed-pages-as-stuck", "lists are drained first", CMA,
-     "            self._parts.pcp.drain_all()\n            census", "            census",
+     "            failed[result.report.left] = True\n        made", "        made", (T_CMA,)),
+    ("plan-counts-listed-pages-as-stuck", "lists are drained first", CHOICE,
+     "        self._parts.pcp.drain_all()\n        census", "        census",
      (T_CMA,)),
     ("plan-refuses-without-a-word", "the frames in the way", CMA,
-     "                self._refuse(made, mode, result)\n", "", (T_CMA,)),
+     "            self._refuse(made, mode, result)\n", "            pass\n", (T_CMA,)),
+    ("plan-cuts-the-largest-range", "best fit first", CHOICE,
+     "candidates=Ranked(starts, waste))", "candidates=starts)",
+     (f"{BOUNDS}::test_cma_in_sequence",)),
+    ("plan-knows-no-larger-size", "the largest ranges stay whole", RUNS,
+     "        for size in range(_NR_SIZES):\n", "        for size in range(1):\n",
+     (f"{BOUNDS}::test_cma_in_sequence",)),
+    ("plan-reclaims-nothing", "plan >= scan", CMA,
+     "                if self._planner.make_space(choice, mode, failed, result.report):\n",
+     "                if made.span is not None:\n", (f"{BOUNDS}::test_cma",)),
+    ("plan-leaves-what-lies-beside", "plan >= scan", CHOICE,
+     "        if count:\n", "        if count < 0:\n",
+     (f"{T_CMA}::test_a_plan_moves_what_fits_beside",)),
+    ("plan-tries-nothing-on-its-own", "plan >= scan", CMA,
+     "            if not failed[start : span.stop].any():\n", "            if failed is None:\n",
+     (f"{T_CMA}::test_a_plan_tries_what_it_did_not_foresee",)),
+    ("plan-cannot-release", "plan >= scan", CHOICE,
+     "with_released=True, ", "", (f"{T_CMA}::test_a_plan_releases",)),
+    ("plan-leaves-huge-pages", "plan >= scan", CHOICE,
+     "with_huge=True, ", "", (f"{T_CMA}::test_a_plan_takes_huge_pages_away",)),
     ("plan-is-a-scan", "the cheapest range", CMA,
      "        ask = self._walk if strategy == \"scan\" else self._by_plan\n",
      "        ask = self._walk\n", (T_CMA, CHEAPEST)),
@@ -139,10 +160,17 @@ _REQUEST = [
      "                options.align_order,\n", "                0,\n", (T_REQUEST,)),
     ("interruption-ignored-inside", "Ctrl-C", REQUEST,
      "        signal_pending=options.interrupted,\n", "", (T_REQUEST,)),
-    ("bound-without-listed-pages", "the bound is one", REQUEST,
-     "    return int(np.count_nonzero(census.free[rows] | census.movable[rows] | listed))\n",
-     "    return int(np.count_nonzero(census.free[rows] | census.movable[rows]))\n",
-     (T_REQUEST,)),
+    ("bound-without-listed-pages", "the bound is one", "mm/planning/execute.py",
+     "free=census.free | goes | listed,", "free=census.free | goes,", (T_REQUEST,)),
+    ("bound-without-what-reclaim-frees", "the bound is one", "mm/planning/execute.py",
+     "        goes = self.could_free() & ~design", "        goes = self._nothing_more() & ~design",
+     (f"{BOUNDS}::test_cma",)),
+    ("bound-counts-pages-not-runs", "units of the request", RUNS,
+     "        count: _Rows = np.where(slack >= 0, slack // stride + 1, 0)\n",
+     "        count: _Rows = np.maximum(stops - starts, 0) // nr_bits\n", (f"{BOUNDS}::test_cma",)),
+    ("bound-forgets-the-room", "one free frame fewer for each page", RUNS,
+     "        left = min(count, (nr_free - obtained) // nr_pages)\n",
+     "        left = count\n", (f"{BOUNDS}::test_cma",)),
     ("memory-without-an-area-served", "a mistake is named", REQUEST,
      "    if not machine.cma.areas and not machine.cma.adopt():\n",
      "    machine.cma.adopt()\n    if machine is None:\n", (T_REQUEST,)),

@@ -106,8 +106,9 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "gup-keeps-its-pins-while-it-migrates", "R-24", GUP,
-        "            self.put_user_pages(pinner, got.pins)\n            error = migrate_away",
-        "            error = migrate_away", LONG_T,
+        "            self.put_user_pages(pinner, got.pins)\n"
+        "            error, in_the_way = migrate_away",
+        "            error, in_the_way = migrate_away", LONG_T,
     ),
     planted(
         "gup-page-of-another-mover-is-no-memory", "R-24", LONGTERM,

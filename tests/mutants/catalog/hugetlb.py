@@ -113,8 +113,9 @@ _SOURCE = [
 ]  # fmt: skip
 
 _MOVE = [
-    ("gigantic-makes-way-for-contig", "ENOMEM", "if keep and self._is_gigantic(pool):", "if False:",
-     T_MOVE),
+    ("gigantic-makes-way-for-contig", "ENOMEM",
+     "                if keep and self._is_gigantic(pool):\n",
+     "                if False:\n", T_MOVE),
     ("contig-shrinks-the-pool", "replace",
      "if errno is Errno.OK and keep and not made and", "if False and", T_MOVE),
     ("hot-remove-wants-a-page", "dissolve", "is Errno.OK and keep and not made",
@@ -178,9 +179,9 @@ _WALK = [
     ("failures-without-a-word", "reasons",
      "                done.refusals.update(got.report.refusals)\n            else:",
      "                pass\n            else:", T_WALK),
-    ("plan-drains-memory", "watermark", "reserve=sum(zone.min for zone in self._zones()),",
-     "reserve=0,", T_WALK),
-    ("plan-tries-one-range", "replanning", "            failed.add(made.span.start)\n",
+    ("plan-drains-memory", "watermark", "reserve=sum(zone.min for zone in self._zones()) if",
+     "reserve=0 if", T_WALK),
+    ("plan-tries-one-range", "replanning", "            failed.add(span.start)\n",
      "            return done, first\n", T_WALK),
     ("plan-says-not-why", "reasons",
      "done.refusals = self._refusals(first.in_the_way(first.nearest).pfns, mode)", "pass", T_WALK),

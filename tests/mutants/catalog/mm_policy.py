@@ -182,7 +182,7 @@ _PLANNER = [
     ("plan-counts-on-releases", "a plan promises what it moves", PLANNED,
      "(released & with_released)", "released", (T_PLANNED,)),
     ("plan-bound-without-releases", "the bound counts releases", MACHINE,
-     "mode, with_released=True)", "mode)", (T_PLANNED,)),
+     "mode, with_released=True, as", "mode, as", (T_PLANNED,)),
     ("plan-ignores-want", "as many as wanted", PLANNED,
      "first = made = plan(census, targets=targets, want=want)",
      "first = made = plan(census, targets=targets)", (T_PLANNED,)),
@@ -195,7 +195,7 @@ _PLANNER = [
     ("plan-is-not-executed", "never behind zbud-reclaim", PLANNED,
      "for _ in range(NR_PLAN_ROUNDS):", "for _ in ():", (NEVER_BEHIND,)),
     ("plan-moves-the-wrong-way", "a plan is executed as made", PLANNED,
-     "[GivenTargets(targets)", "[GivenTargets(targets[:-1])", (NEVER_BEHIND,)),
+     "[GivenTargets(each)", "[GivenTargets(each[:-1])", (NEVER_BEHIND,)),
 ]  # fmt: skip
 
 _ALLOCATOR = [

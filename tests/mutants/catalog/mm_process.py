@@ -150,8 +150,8 @@ MUTANTS: list[Mutant] = [
         name="reclaim-takes-isolated-pages",
         guards="R-7",
         file="mm/paging/vmscan.py",
-        old=" & ~frames.isolated[pfns]\n",
-        new="\n",
+        old="(frames.refcount[pfns] == home + 1) & ~frames.isolated[pfns]\n",
+        new="(frames.refcount[pfns] == home + 1)\n",
         tests=VMSCAN,
     ),
     Mutant(

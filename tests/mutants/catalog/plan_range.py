@@ -89,8 +89,8 @@ MUTANTS: list[Mutant] = [
         name="range-callbacks-cost-nothing",
         guards="ties go to fewer callbacks",
         file=RANGE,
-        old="        for column in (found.nr_movable, found.nr_callbacks):\n",
-        new="        for column in (found.nr_movable,):\n",
+        old="        for column in (*first, found.nr_movable, found.nr_callbacks):\n",
+        new="        for column in (*first, found.nr_movable):\n",
         tests=(LOOPS, UNIT),
     ),
     Mutant(
@@ -185,8 +185,8 @@ MUTANTS: list[Mutant] = [
         name="offline-plan-counts-on-highatomic",
         guards="a verdict is what the allocator can do",
         file="mm/hotplug/verdict.py",
-        old="usable=host.pageblocks.migratetype != MigrateType.HIGHATOMIC",
-        new="usable=host.pageblocks.migratetype != MigrateType.ISOLATE",
+        old="usable = host.pageblocks.migratetype != MigrateType.HIGHATOMIC",
+        new="usable = host.pageblocks.migratetype != MigrateType.ISOLATE",
         tests=(HOTPLUG,),
     ),
     Mutant(

@@ -26,8 +26,8 @@ MUTANTS: list[Mutant] = [
         name="power-off-though-not-empty",
         guards="PW1",
         file=POWER,
-        old="        if first_not_isolated(self._parts.buddy, span) < 0:\n",
-        new="        if errno is Errno.OK:\n",
+        old="            elif first_not_isolated(self._parts.buddy, span) < 0:\n",
+        new="            elif errno is Errno.OK:\n",
         tests=(UNIT,),
     ),
     Mutant(
@@ -98,8 +98,8 @@ MUTANTS: list[Mutant] = [
         name="power-bound-in-groups",
         guards="the bound counts regions",
         file=POWER,
-        old="best.bound * self._map.nr_interleaved",
-        new="best.bound",
+        old="most * self._map.nr_interleaved",
+        new="most",
         tests=(UNIT,),
     ),
     Mutant(

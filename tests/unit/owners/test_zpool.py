@@ -125,7 +125,7 @@ def test_all_pages_come_back(zpool):
     assert (pool.pages_nr, source.nr_free) == (0, 63)
 
 
-def test_only_pools_that_evict_make_room(zpool):
+def test_only_pools_that_evict_make_space(zpool):
     pool, _ = filled(zpool)
     pages_nr = pool.pages_nr
     evicting = make_zpool(zpool, FewFrames(8), evict=lambda pool, handle: pool.free(handle) or 0)

@@ -91,7 +91,7 @@ def test_a_signal_ends_it():
     assert drawn.compact(order=3, stop=lambda: True).pages_moved == 0
 
 
-def test_out_of_targets_with_room_between_the_scanners_is_contended():
+def test_out_of_targets_with_space_between_the_scanners_is_contended():
     drawn = Drawn(*[SPARSE] * 6, marks=(20, 20, 20))
     report = drawn.compact(order=3)
     assert report.result is CompactResult.CONTENDED

@@ -6,6 +6,7 @@ import pytest
 from mm.contig.cma import MAX_CMA_AREAS
 from mm.contig.cma_area import CmaArea
 from mm.contig.retry import RetryPolicy
+from mm.move.design import Answer
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
@@ -376,3 +377,57 @@ def test_overlapping_areas_are_found():
     area.bitmap = area.bitmap[:-1]
     with pytest.raises(InvariantError, match="CM2"):
         world.machine.cma.check()
+
+
+# What the walk makes go, a plan makes go as well.
+
+
+def test_a_plan_keeps_the_largest_range_whole():
+    world, _ = area_of("..#aaaaa", FREE, FREE, spare=2)
+    assert world.machine.cma.request(2, strategy="plan").pfn == 0
+    assert world.machine.cma.request(2, strategy="plan").pfn == 19, "16 stay below"
+    assert world.machine.cma.request(16, strategy="plan").pfn == 3
+
+
+def test_a_plan_makes_room():
+    world, _ = area_of("aaaaaaaa", "cccccccc", spare=0)
+    found = world.machine.cma.request(8, strategy="plan")
+    assert (found.errno, found.pfn >= 0) == (Errno.OK, True)
+    world, _ = area_of("aaaa####", spare=0)
+    assert world.machine.cma.request(4, strategy="plan").errno is Errno.ENOMEM
+
+
+def test_a_plan_tries_what_it_did_not_foresee():
+    """Ranges that refuse when their turn comes cost eight plans; the others are still there."""
+    world, _ = area_of(*["########"] * 12, spare=3)
+    refusing = ScriptedDesign(reasons=[Reason.OWNER_BUSY] * 400)
+    world.machine.design = refusing
+    before = world.machine.cma.request(8, 3, strategy="plan")
+    assert (before.errno, before.nr_ranges) == (Errno.ENOMEM, 12)
+
+
+def test_a_plan_releases():
+    class Gives(ScriptedDesign):
+        def release(self, pfns, mode):
+            world.machine.refs.put_many(pfns)
+            return np.full(len(pfns), Reason.RELEASED, dtype=np.uint8)
+
+    world, _ = area_of("..#.....", spare=0)
+    world.machine.design = Gives(answer=Answer.RELEASE)
+    found = world.machine.cma.request(8, strategy="plan")
+    assert (found.errno, found.report.pages_released) == (Errno.OK, 1)
+
+
+def test_a_plan_takes_huge_pages_away():
+    world, _ = area_of("########", spare=2)
+    world.machine.hugetlb.adopt(0)
+    found = world.machine.cma.request(8, strategy="plan")
+    assert (found.errno, found.pfn) == (Errno.OK, 0)
+    assert world.machine.hugetlb.nr_huge_pages == 1
+
+
+def test_a_plan_moves_what_fits_beside():
+    """Isolation would shut the free frames behind the range; what leaves goes there before."""
+    world, _ = area_of("P.aaa...", "PPPPPPPP", spare=0)
+    found = world.machine.cma.request(4, strategy="plan")
+    assert (found.errno, found.pfn, found.report.pages_moved) == (Errno.OK, 4, 1)

@@ -210,7 +210,8 @@ def test_a_plan_keeps_the_min_watermark():
     blocks = ["........", "........", "aaaaaaaa", "........"]
     assert pages_of(Drawn(*blocks, marks=(8, 9, 10)).machine).alloc_planned()[0].head == 0
     walk, made = pages_of(Drawn(*blocks, marks=(9, 9, 10)).machine).alloc_planned()
-    assert (walk.head, made.bound) == (-1, 0)
+    assert (walk.head, made.bound) == (0, 0), "but for want of another range"
+    assert pages_of(Drawn(*blocks, marks=(9, 9, 10)).machine).walk().head == 0, "as a walk does"
 
 
 def test_planned_pages_do_not_get_into_each_others_way():

@@ -148,3 +148,20 @@ def test_a_machine_without_used_frames_has_nothing_to_do():
     drawn = Drawn("........", "........")
     report, made = compact(drawn)
     assert (report.pages_moved, made.bound) == (0, 2)
+
+
+def test_owners_release_what_stands_in_the_emptiest_blocks():
+    drawn = Drawn("##aaaaaa", "#.......", "##......", "aaaaaa..")
+
+    class Gives(ScriptedDesign):
+        def release(self, pfns, mode):
+            self.calls.append(pfns.tolist())
+            drawn.machine.refs.put_many(pfns)
+            return np.full(len(pfns), Reason.RELEASED, dtype=np.uint8)
+
+    design = Gives(answer=Answer.RELEASE)
+    done = drawn.machine.planned.make_space(design, Mode.SYNC, 1, [0])
+    drawn.machine.check()
+    assert (done.pages_released, done.pages_dropped) == (0, 0), "block 3 can be emptied as it is"
+    done = drawn.machine.planned.make_space(design, Mode.SYNC, 2, [0])
+    assert (done.pages_released, design.calls[-1]) == (1, [8])

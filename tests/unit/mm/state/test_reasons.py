@@ -68,3 +68,24 @@ def test_a_success_is_no_refusal(success):
     with pytest.raises(PinpageError, match=success.name):
         refusals.add(column(0, 1), reasons(Reason.NO_OWNER, success), HOLDERS)
     assert refusals.total == 5
+
+
+def test_the_frames_are_known_each_once_and_those_alike_together():
+    refusals = Refusals()
+    refusals.add(column(3, 1, 2), reasons(*[Reason.OWNER_BUSY] * 3), HOLDERS)
+    other = Refusals()
+    other.add(column(3), reasons(Reason.NO_TARGET), HOLDERS)
+    refusals.update(other)
+    codes, names = HOLDERS
+    expected, before = [], None
+    for pfn, reason in ((1, Reason.OWNER_BUSY), (2, Reason.OWNER_BUSY), (3, Reason.NO_TARGET)):
+        owner = names[codes[pfn]]
+        if before == (owner, reason):
+            expected[-1][1] += 1
+        else:
+            expected.append([pfn, 1, owner, reason])
+        before = owner, reason
+    found = [[each.pfn, each.nr_pages, each.owner, each.reason] for each in refusals.frames()]
+    assert found == expected
+    refusals.forget_counts()
+    assert (refusals.total, len(refusals.frames())) == (0, len(expected))

@@ -8,6 +8,7 @@ from mm.state.pageblock import MigrateType
 from owners.gup.flags import Foll
 from owners.gup.longterm import is_longterm_pinnable, migrate_away
 from owners.gup.pinner import IgnoresMoves
+from pinpage.owner import Reason
 from tests.kit.owners.gup_world import GupWorld
 
 LONG = Foll.PIN | Foll.LONGTERM | Foll.WRITE
@@ -100,12 +101,28 @@ def test_without_a_frame_to_move_to_the_range_is_not_pinned():
     world.check()
 
 
+def test_pinning_that_fails_names_the_pages_in_the_way():
+    """A device has a page of the range already, and nobody registered that."""
+    world = GupWorld(nr_movable=32)
+    space, driver = world.process(3), world.pinner()
+    pfn = world.pfn(space, 1)
+    world.machine.get_page(pfn)
+    got = world.gup.get_user_pages(space, 0, 3, driver, LONG)
+    assert (got.value, len(driver)) == (Errno.ENOMEM, 0)
+    assert [(each.pfn, each.owner) for each in got.in_the_way] == [(pfn, "home")]
+    assert got.in_the_way[0].reason in (Reason.UNACCOUNTED, Reason.NO_OWNER)
+    world.machine.put_page(pfn)
+    assert world.gup.get_user_pages(space, 0, 3, driver, LONG).in_the_way == ()
+
+
 def test_a_page_that_another_mover_has_is_tried_again_and_then_given_up():
     world = GupWorld(nr_movable=32)
     space, driver = world.process(1), world.pinner()
     pfns = np.array([world.pfn(space)])
     world.machine.mover.take(pfns)
-    assert migrate_away(world.machine, pfns) == Errno.EAGAIN
+    error, in_the_way = migrate_away(world.machine, pfns)
+    assert error == Errno.EAGAIN
+    assert [each.reason for each in in_the_way] == [Reason.ALREADY_ISOLATED]
     assert world.gup.get_user_pages(space, 0, 1, driver, LONG).value == Errno.EAGAIN
     assert len(driver) == 0
     world.machine.mover.put(pfns)

@@ -4,8 +4,9 @@ import pytest
 
 from mm.state.pageblock import MigrateType
 from pinlab.requests.cma import USUAL_SIZES, serve
-from pinlab.requests.report import RequestOptions
+from pinlab.requests.report import RequestOptions, RequestReport
 from pinlab.requests.run import open_memory, run_request
+from pinlab.requests.show import as_text
 from pinpage.errors import PinpageError
 from pinpage.testing.world import column
 from tests.kit.mm.ranges import Ranged
@@ -43,7 +44,7 @@ def test_a_size_that_fails_is_not_asked_for_again():
 def test_given_sizes_and_alignment():
     report = serve(area("P.......", FREE).machine, options(count=3, nr_pages=4, align_order=2))
     assert [(a.start, a.stop) for a in report.attempts] == [(4, 8), (8, 12), (12, 16)]
-    assert (report.wanted, report.obtained, report.bound) == (12, 12, 15)
+    assert (report.wanted, report.obtained, report.bound) == (12, 12, 12)
     assert report.details == {"ranges_tried": 6, "ranges_skipped": 0}
     assert report.refused == {}
 
@@ -102,3 +103,25 @@ def test_nothing_stored_is_lost_and_dropped_cache_is_on_disk():
     report = run_request("cma", snapshot, options(count=4, nr_pages=1024))
     assert (report.obtained, report.bytes_lost) == (4096, 0)
     assert report.bytes_verified > 0
+
+
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+def test_frames_in_the_way_are_named(strategy):
+    """Of every range that failed, in text the first ten, in JSON all."""
+    world = area(*["...P...."] * 12)
+    report = serve(world.machine, options(count=1, nr_pages=8, strategy=strategy))
+    named = [(each.pfn, each.nr_pages, each.owner, each.reason) for each in report.in_the_way]
+    pins = [8 * block + 3 for block in range(12)]
+    expected = pins if strategy == "scan" else pins[:1]
+    assert named == [(pfn, 1, "home", "unaccounted") for pfn in expected]
+    assert [row["pfn"] for row in report.as_json()["in_the_way"]] == expected
+    text = as_text(report)
+    assert f"Frames in the way: {len(expected)}" in text
+    assert ("0x4b" in text, "0x53" in text) == (strategy == "scan", False)
+    assert ("... and 2 more, which the JSON has" in text) == (strategy == "scan")
+    assert RequestReport.from_json(report.as_json()) == report
+
+
+def test_what_was_obtained_had_nothing_in_the_way():
+    report = serve(area("...P....", FREE).machine, options(count=1, nr_pages=8))
+    assert (report.obtained, report.in_the_way) == (8, ())

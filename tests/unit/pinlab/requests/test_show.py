@@ -25,7 +25,7 @@ def test_a_report_says_what_was_obtained_what_stood_in_the_way_and_what_it_cost(
     )
     assert text.startswith("gup2-offline-seed1: offline, registry (slab), scan\n")
     for words in (
-        "0 of 1 (memory block); moving alone gives 0 at most",
+        "0 of 1 (memory block); 0 at most by any strategy",
         "1 pages; 0 dropped, 0 released, 1 scanned",
         "scan 0.00, isolate 0.00, wait 0.00, copy 0.00, flush",
         "frames probed  7,000",
