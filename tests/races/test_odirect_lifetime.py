@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from mm.machine import Machine
+from mm.state.costs import SimClock
 from owners.gup.gup import Gup
 from owners.odirect.device import Op, Policy
 from owners.odirect.real import RealDevice
@@ -35,7 +36,8 @@ from tests.races.interrupts import interrupted_at
 
 PAGE = 4096
 NR_BLOCKS = 32
-FILES = ("owners/odirect/", "mm/state/due.py", "mm/state/costs.py")
+FILES = "owners/odirect/"
+CLOCK_FILES = ("mm/state/due.py", "mm/state/costs.py")
 MOST_S = 20.0
 """A wait that takes longer never ends."""
 
@@ -534,3 +536,17 @@ def test_the_simulated_disk_may_be_interrupted_anywhere(policy):
 
     every_line(lambda line: run(line, "submit"))
     every_line(lambda line: run(line, "drain"))
+
+
+def test_an_interrupt_at_any_line_of_the_clock_loses_no_event():
+    def run(line):
+        clock, seen = SimClock(), []
+        clock.plan(10, lambda: seen.append(10))
+        clock.plan(20, lambda: seen.append(20))
+        was_cut, _ = interrupted_at(lambda: clock.run_until(30), line, CLOCK_FILES)
+        clock.run_until(30)
+        assert seen == [10, 20]
+        assert clock.now_ns == 30
+        return was_cut
+
+    every_line(run)
