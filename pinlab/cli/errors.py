@@ -4,10 +4,12 @@ Exit codes: 0 done, 1 it failed (a file, a permission), 2 it was called wrongly,
 interrupted.  Whatever the user did wrong is one line on stderr; a traceback is our bug.
 """
 
+import os
 import re
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INTERRUPTED",
+    "drop_output",
     "end",
     "failures",
     "help_if_alone",
@@ -42,7 +45,8 @@ def end(message: str, code: int) -> NoReturn:
         message: may name arguments of the library ("nr_jobs=1"): they become options.
         code: the exit code.
     """
-    typer.echo(f"pinpage: {one_line(_with_options(message))}", err=True)
+    with suppress(OSError):  # stderr may be full, too
+        typer.echo(f"pinpage: {one_line(_with_options(message))}", err=True)
     raise typer.Exit(code)
 
 
@@ -56,6 +60,16 @@ def _with_options(message: str) -> str:
         message = re.sub(rf"\b{argument}=(?=\S)", f"{option} ", message)
         message = re.sub(rf"\b{argument}=", option, message)
     return message
+
+
+def drop_output() -> None:
+    """What is still buffered for a stdout that takes no more is dropped, or exit would fail."""
+    if sys.stdout is None:
+        return
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def help_if_alone(context: typer.Context) -> None:

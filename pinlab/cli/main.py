@@ -6,11 +6,11 @@ Exit codes: 0 done, 1 it failed (a file, a permission), 2 it was called wrongly,
 interrupted.  Whatever the user did wrong is one line on stderr; a traceback is our bug.
 """
 
+import contextlib
 import enum
 import json
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ import typer
 from pinlab.cli import request
 from pinlab.cli.errors import (
     INTERRUPTED,
+    drop_output,
     end,
     failures,
     help_if_alone,
@@ -203,7 +204,7 @@ def check(
 @app.command()
 def record(
     output: Annotated[
-        Path,
+        str,
         typer.Option(
             "--output", "-o", metavar="FILE", help="The recording to write.", show_default=False
         ),
@@ -228,7 +229,8 @@ def heatmap(
         typer.Argument(metavar="FILE", help="A recording; if left out, the one that is built in."),
     ] = None,
     png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it as a picture, too.")
+        str | None,
+        typer.Option(metavar="FILE", help="Draw it as a picture, too: a PNG, or a .pdf."),
     ] = None,
     width: Annotated[int, typer.Option(min=40, metavar="N", help="Columns of text.")] = 79,
 ) -> None:
@@ -241,7 +243,7 @@ def heatmap(
         if png is not None:
             draw.png(snapshot, png)
             text += f"\n{png}: drawn"
-        typer.echo(text)
+    typer.echo(text)
 
 
 def main() -> None:
@@ -251,19 +253,32 @@ def main() -> None:
 
 def _exit_code_of_run() -> int:
     try:
+        code = _run()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough
+        drop_output()
+        return 1
+    except OSError as error:  # files are named before: what is left is what we print on
+        drop_output()
+        _say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        return 1
+    return code
+
+
+def _run() -> int:
+    """Parse, call, and have everything printed that is to be."""
+    try:
         code = app(prog_name="pinpage", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:
         # The parser's own errors; typer brings its parser along, or not, depending on its age.
         if not hasattr(error, "format_message"):
             raise
         return _say_what_was_wrong(error)
     if code == INTERRUPTED:
-        typer.echo("pinpage: interrupted", err=True)
+        _say("interrupted")
     return code if isinstance(code, int) else 0
 
 
@@ -271,8 +286,14 @@ def _say_what_was_wrong(error: Any) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "pinpage"
     message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
-    typer.echo(f"pinpage: {message}; see {path} --help", err=True)
+    _say(f"{message}; see {path} --help")
     return int(error.exit_code)
+
+
+def _say(message: str) -> None:
+    """One line on stderr, if anybody listens there."""
+    with contextlib.suppress(OSError):
+        typer.echo(f"pinpage: {message}", err=True)
 
 
 def _runs(

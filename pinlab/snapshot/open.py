@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pinlab.files import npz
+from pinlab.files.output import path_of
 from pinlab.snapshot import image, linux61
 from pinlab.snapshot.bundled import BUNDLED_NAME, bundled
 from pinlab.snapshot.errors import SnapshotError
@@ -19,11 +20,12 @@ def open_snapshot(path_or_name: Path | str | None = None) -> Snapshot:
     spelled as a path ("./name").
 
     Raises:
+        PinpageError: it is neither a path nor a name.
         SnapshotError: no such file, or none of the forms that we read.
     """
     if path_or_name is None or str(path_or_name) == BUNDLED_NAME:
         return bundled()
-    path = Path(path_or_name)
+    path = path_of(path_or_name, "recording")
     with npz.opened(path) as archive:
         names = archive.names
     if "header" in names:

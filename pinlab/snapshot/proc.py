@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from mm.state.frames import FrameState
 from pinlab.files.careful import MOST_TEXT_NR_BYTES, plain, read_bytes
 from pinlab.files.npz import require_frames
+from pinlab.files.output import path_of, require_place
 from pinlab.snapshot import image, infer
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
@@ -215,7 +216,7 @@ def _read_entries(path: Path, nr_pfns: int, progress: Progress | None) -> NDArra
 
 
 def record(
-    output: Path, progress: Progress | None = None, *, proc_directory: Path = PROC
+    output: Path | str, progress: Progress | None = None, *, proc_directory: Path | str = PROC
 ) -> Snapshot:
     """Capture this machine (or a directory of copies of its /proc files) into a file.
 
@@ -225,8 +226,10 @@ def record(
         proc_directory: where the files are.
 
     Raises:
+        PinpageError: a path that is none.
         SnapshotError: not root, no /proc/kpageflags, short reads, or no place to write.
     """
-    snapshot = capture(proc_directory, progress)
-    image.save(snapshot, output)
+    place = require_place(output)  # before a minute's work
+    snapshot = capture(path_of(proc_directory, "proc_directory"), progress)
+    image.save(snapshot, place)
     return snapshot
