@@ -66,7 +66,7 @@ format: $(VENV)/.ready-dev
 readme: $(VENV)/.ready-dev
 	@$(RUN) tests.docs.readme_table
 	@$(RUN) tests.docs.references
-	@$(RUN) tests.docs.references
+	@$(RUN) tests.docs.options_page
 
 clean:
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

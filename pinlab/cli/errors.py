@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INTERRUPTED",
+    "OPTION_OF",
     "drop_output",
     "end",
     "failures",
@@ -34,7 +35,28 @@ __all__ = [
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 
-_OPTIONS = {"as_json": "--json", "movable": "--movable", "nr_jobs": "--jobs"}
+OPTION_OF = {
+    "as_json": "--json",
+    "movable": "--movable",
+    "nr_jobs": "--jobs",
+    "mode": "--mode",
+    "count": "--count",
+    "together": "--together",
+    "nr_pages": "--pages",
+    "align_order": "--align",
+    "block": "--block",
+    "block_nr_pages": "--block-size",
+    "region_nr_pages": "--region",
+    "nr_interleaved": "--interleave",
+    "expected_idle_ns": "--idle",
+    "node": "--node",
+    "nr_tries": "--tries",
+    "timeout_ns": "--timeout",
+    "nr_retries": "--retries",
+    "pause_ns": "--pause-ms",
+    "first": "--first",
+    "output": "--output",
+}
 """Argument of the library -> what the command calls it, where errors name it."""
 
 
@@ -56,7 +78,7 @@ def _with_options(message: str) -> str:
     >>> _with_options("leave movable= out, or try nr_jobs=1")
     'leave --movable out, or try --jobs 1'
     """
-    for argument, option in _OPTIONS.items():
+    for argument, option in OPTION_OF.items():
         message = re.sub(rf"\b{argument}=(?=\S)", f"{option} ", message)
         message = re.sub(rf"\b{argument}=", option, message)
     return message

@@ -23,6 +23,8 @@ from pinlab.replay.host_memory import require_host_memory
 from pinlab.replay.replay import Replayed, replay, replay_layout
 from pinlab.requests import cma, huge1g, huge2m, offline, power
 from pinlab.requests.account import Subject
+from pinlab.requests.first import joined, serve_first
+from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestName, RequestOptions, RequestReport
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
@@ -124,9 +126,13 @@ def run_request(
     serve = (SERVERS if servers is None else servers).get(request)
     if serve is None:
         raise PinpageError(f"request {request!r} is unknown: it is one of {', '.join(SERVERS)}")
+    require_obeyed(request, options, may_begin=True)
     replayed = prepare(snapshot, options, contents=contents)
     subject: Subject = replayed if contents == "bytes" else replayed.machine
-    report = serve(subject, options)
+    before = serve_first(subject, options, request) if options.first else None
+    report = serve(subject, evolve(options, first=()))
+    if before is not None:
+        report = joined(before, report)
     return evolve(report, recording=snapshot.name, seed=options.seed)
 
 
