@@ -133,12 +133,20 @@ def usage_errors() -> Iterator[None]:
         end(str(error), 1 if isinstance(error, HostMemoryError) else 2)
 
 
-def open_recording(recording: str | None) -> "Snapshot":
-    """A recording by path; None is the one that is built in."""
-    with failures():
+def open_recording(recording: str | None, seed: int = 0) -> "Snapshot":
+    """Memory by a recording's path or a description; None is the recording that is built in.
+
+    Args:
+        recording: what was given.
+        seed: of a description's layout.
+    """
+    from pinlab.snapshot.synthetic import is_description
+
+    is_described = recording is not None and is_description(recording)
+    with usage_errors() if is_described else failures():
         from pinlab.snapshot.open import open_snapshot
 
-        return open_snapshot(recording)
+        return open_snapshot(recording, seed=seed)
 
 
 @contextmanager

@@ -25,15 +25,15 @@ from pinlab.cli.errors import (
     open_recording,
     usage_errors,
 )
+from pinlab.own import foreign_package
 
 if TYPE_CHECKING:
     from pinlab.compare.results import Run
     from pinlab.snapshot.image import Snapshot
 
-__all__ = ["app", "check", "compare", "heatmap", "main", "record"]
+__all__ = ["app", "check", "compare", "describe", "heatmap", "main", "record"]
 
 app = typer.Typer(
-    add_completion=False,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -90,7 +90,9 @@ _report_app.command()(request.reasons)
 _Recording = Annotated[
     str | None,
     typer.Argument(
-        metavar="RECORDING", help="A recording's file; if left out, the one that is built in."
+        metavar="RECORDING|SCENARIO",
+        help="A recording's file, or memory described as for `pinpage request`; if left out, the "
+        "recording that is built in.",
     ),
 ]
 _Designs = Annotated[
@@ -151,7 +153,7 @@ def compare(  # noqa: PLR0917  (typer calls it by name)
 
     if as_json and with_map:
         end("--map draws for people: leave it out with --json", 2)
-    snapshot = open_recording(recording)
+    snapshot = open_recording(recording, seed)
     with usage_errors():
         runs = _runs(snapshot, design, movable, strategy)
     with failures(), run_progress() as progress:
@@ -222,11 +224,47 @@ def record(
     typer.echo(f"{output}: {describe(snapshot)}")
 
 
+@app.command()
+def describe(
+    scenario: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCENARIO",
+            help="Memory as scenario:1GiB,anon=30%,slab=2%, or a .toml file.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The recording to write.", show_default=False
+        ),
+    ],
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the layout.")] = 0,
+) -> None:
+    """Make a recording of memory that is described, to look at or to hand on."""
+    from pinlab.cli.output import describe as in_a_line
+    from pinlab.files.output import require_place
+    from pinlab.snapshot.image import save
+    from pinlab.snapshot.synthetic import describe_machine
+
+    with failures():
+        place = require_place(output)
+    with usage_errors():
+        snapshot = describe_machine(scenario, seed=seed)
+    with failures():
+        save(snapshot, place)
+    typer.echo(f"{output}: {in_a_line(snapshot)}")
+
+
 @_report_app.command()
 def heatmap(
     file: Annotated[
         str | None,
-        typer.Argument(metavar="FILE", help="A recording; if left out, the one that is built in."),
+        typer.Argument(
+            metavar="RECORDING|SCENARIO",
+            help="A recording or a description; if left out, the recording that is built in.",
+        ),
     ] = None,
     png: Annotated[
         str | None,
@@ -268,8 +306,11 @@ def _exit_code_of_run() -> int:
 
 def _run() -> int:
     """Parse, call, and have everything printed that is to be."""
+    if sentence := foreign_package():
+        _say(sentence)
+        return 1
     try:
-        code = app(prog_name="pinpage", standalone_mode=False)
+        code = app(prog_name="pinpage", standalone_mode=False, color=_colour())
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
@@ -290,6 +331,11 @@ def _say_what_was_wrong(error: Any) -> int:
     return int(error.exit_code)
 
 
+def _colour() -> bool | None:
+    """False where NO_COLOR says so (no-color.org); None: as the terminal is."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
 def _say(message: str) -> None:
     """One line on stderr, if anybody listens there."""
     with contextlib.suppress(OSError):
@@ -308,3 +354,7 @@ def _runs(
         return default_runs(snapshot)
     chosen = [coverage_named(names) for names in coverages or []]
     return runs_of(snapshot, designs or [], chosen, None if strategy is None else strategy.value)
+
+
+if __name__ == "__main__":
+    main()

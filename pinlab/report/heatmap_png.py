@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pinlab.files.output import require_place, written
 from pinlab.report.cells import CellCounts, Counts, count_cells
 from pinlab.snapshot.classes import FrameClass
-from pinpage.errors import PinpageError, one_of
+from pinpage.errors import one_of
+from pinpage.extras import missing_extra
 from pinpage.units import PAGE_SIZE
 
 __all__ = ["COLOURS", "FREE_COLOUR", "Panel", "render"]
@@ -94,9 +95,7 @@ def _matplotlib() -> Any:
         import matplotlib.figure  # noqa: PLC0415  (an extra, loaded late)
         import matplotlib.patches  # noqa: PLC0415
     except ImportError:
-        raise PinpageError(
-            "png: matplotlib is not installed; install the extra: pip install 'pinpage[plot]'"
-        ) from None
+        raise missing_extra("png: matplotlib is not installed", "plot") from None
     return matplotlib
 
 

@@ -28,7 +28,6 @@ from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestName, RequestOptions, RequestReport
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
-from pinlab.snapshot.synthetic import describe_machine, is_description
 from pinpage.errors import PinpageError
 
 __all__ = [
@@ -66,9 +65,7 @@ def open_memory(request: RequestName, named: str | None, *, seed: int = 0) -> Sn
         SnapshotError: a file that cannot be used.
     """
     wanted = named if named is not None else DEFAULT_MEMORY[request]
-    if wanted is not None and is_description(wanted):
-        return describe_machine(wanted, seed=seed)
-    return open_snapshot(wanted)
+    return open_snapshot(wanted, seed=seed)
 
 
 def prepare(

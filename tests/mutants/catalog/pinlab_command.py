@@ -133,8 +133,8 @@ _COMMAND = [
         "cli-parser-errors-in-a-box",
         "one line",
         "pinlab/cli/main.py",
-        'app(prog_name="pinpage", standalone_mode=False)',
-        'app(prog_name="pinpage")',
+        'app(prog_name="pinpage", standalone_mode=False, color=_colour())',
+        'app(prog_name="pinpage", color=_colour())',
         _CALLS,
     ),
     planted(
