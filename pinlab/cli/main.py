@@ -25,6 +25,7 @@ from pinlab.cli.errors import (
     open_recording,
     usage_errors,
 )
+from pinlab.cli.options import LayoutOnly
 from pinlab.own import foreign_package
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ _Map = Annotated[bool, typer.Option("--map", help="Draw memory before and after 
 
 
 @app.command()
-def compare(  # noqa: PLR0917  (typer calls it by name)
+def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     recording: _Recording = None,
     design: _Designs = None,
     movable: _Movable = None,
@@ -140,6 +141,7 @@ def compare(  # noqa: PLR0917  (typer calls it by name)
     jobs: _Jobs = None,
     as_json: _Json = False,
     with_map: _Map = False,
+    layout_only: LayoutOnly = False,
 ) -> None:
     """What recorded memory gives under each design, beside what Linux did with it.
 
@@ -164,13 +166,17 @@ def compare(  # noqa: PLR0917  (typer calls it by name)
             with_maps=with_map,
             nr_jobs=jobs or min(2, os.cpu_count() or 1),
             progress=progress,
+            layout_only=layout_only,
+            keeps_ended=True,
         )
     if as_json:
         typer.echo(json.dumps(comparison_as_json(comparison), indent=2))
-        return
-    print_comparison(comparison)
+    else:
+        print_comparison(comparison)
     if with_map:
         print_maps(comparison)
+    if comparison.partial:
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()

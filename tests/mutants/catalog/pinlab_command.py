@@ -128,6 +128,43 @@ _WRITTEN = [
     ),
 ]
 
+_MANNERS = "tests/cli/test_manners.py"
+_KEPT = f"{_UNIT}/compare/test_interrupted.py"
+_BEHAVED = [
+    planted(
+        "cli-deaf-to-no-color",
+        "NO_COLOR",
+        "pinlab/cli/main.py",
+        'return False if os.environ.get("NO_COLOR") else None',
+        "return None",
+        f"{_MANNERS}::test_colours_go_where_no_color_says_so",
+    ),
+    planted(
+        "cli-takes-a-stranger",
+        "another owners is named",
+        "pinlab/cli/main.py",
+        "    if sentence := foreign_package():\n",
+        "    if sentence := None:\n",
+        f"{_MANNERS}::test_a_stranger_of_our_name_is_named",
+    ),
+    planted(
+        "compare-loses-ended-rows",
+        "Ctrl-C prints what is done",
+        "pinlab/compare/compare.py",
+        "        if not keeps_ended or not found:\n",
+        "        if keeps_ended or not found:\n",
+        f"{_KEPT}::test_rows_that_had_ended_are_kept",
+    ),
+    planted(
+        "compare-partial-looks-whole",
+        "Ctrl-C prints what is done",
+        "pinlab/compare/compare.py",
+        "partial=len(done) < len(runs),",
+        "partial=False,",
+        f"{_KEPT}::test_rows_that_had_ended_are_kept",
+    ),
+]
+
 _COMMAND = [
     planted(
         "cli-parser-errors-in-a-box",
@@ -203,4 +240,4 @@ _COMMAND = [
     ),
 ]
 
-MUTANTS: list[Mutant] = [*_PRINTED, *_WRITTEN, *_COMMAND]
+MUTANTS: list[Mutant] = [*_PRINTED, *_WRITTEN, *_BEHAVED, *_COMMAND]
