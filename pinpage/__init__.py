@@ -56,5 +56,4 @@ __all__ = [
     "Statistics",
     "Topology",
     "Verdict",
-    "__version__",
 ]
