@@ -5,7 +5,7 @@ The one line that leads from here up to the laboratory; nothing imports this mod
 
 import runpy
 
-__all__ = []  # type: ignore[var-annotated]
+__all__ = []
 
 if __name__ == "__main__":
     runpy.run_module("pinlab.cli.main", run_name="__main__")
