@@ -8,7 +8,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs mutants bench slow fuzz format readme clean
+.PHONY: help demo test lint docs mutants bench slow fuzz lowest format readme clean
 
 VENV ?= .venv
 CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14
@@ -18,6 +18,7 @@ RUN := $(VENV)/bin/python -m
 WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --maxprocesses=8 --dist=worksteal
 SECONDS ?= 60
+LOWEST ?= .venv-lowest
 
 help:
 	@echo "make demo     replay a recorded machine under each design and print the table"
@@ -28,6 +29,7 @@ help:
 	@echo "make bench    benchmarks: work counted, time reported"
 	@echo "make slow     the long tests"
 	@echo "make fuzz     draw new examples for SECONDS=60, from SEED= or the clock"
+	@echo "make lowest   the lowest declared version of every dependency, and the suite with them"
 	@echo "make format   let ruff lay out the code"
 	@echo "make readme   refresh the tables that are made from the code: the README's, the invariants"
 	@echo "make clean    remove the virtual environment and every cache"
@@ -59,6 +61,14 @@ slow: $(VENV)/.ready-dev
 fuzz: $(VENV)/.ready-dev
 	@$(RUN) tests.fuzz.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
+# In a venv of its own; hypothesis draws other examples there, so files of examples are left out.
+lowest:
+	@$(MAKE) --no-print-directory VENV=$(LOWEST) $(LOWEST)/bin/python
+	@$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/constraints.txt
+	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check \
+	    --constraint $(LOWEST)/constraints.txt --editable ".[test]"
+	@$(LOWEST)/bin/python -m pytest -q $(PARALLEL) --deselect tests/property/test_same_examples.py
+
 format: $(VENV)/.ready-dev
 	@$(RUN) ruff check --quiet --fix .
 	@$(RUN) ruff format --quiet .
@@ -66,7 +76,7 @@ format: $(VENV)/.ready-dev
 readme: $(VENV)/.ready-dev
 	@$(RUN) tests.docs.readme_table
 	@$(RUN) tests.docs.references
-	@$(RUN) tests.docs.references
+	@$(RUN) tests.docs.options_page
 
 clean:
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

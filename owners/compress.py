@@ -15,6 +15,7 @@ from types import ModuleType
 from attrs import frozen
 
 from pinpage.errors import PinpageError
+from pinpage.extras import missing_extra
 from pinpage.units import PAGE_SIZE
 
 __all__ = ["COMPRESSORS", "Compressor", "compressor"]
@@ -82,6 +83,4 @@ def _extra(name: str, module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as missing:
-        raise PinpageError(
-            f"compressor {name!r} needs the extra 'compress': pip install 'pinpage[compress]'"
-        ) from missing
+        raise missing_extra(f"compressor {name!r} is not installed", "compress") from missing

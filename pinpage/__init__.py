@@ -27,6 +27,8 @@ from pinpage.units import (
     Span,
 )
 
+__version__ = "0.1.0"
+
 __all__ = [
     "NO_OWNER_ID",
     "PAGEBLOCK_NR_PAGES",

@@ -4,10 +4,12 @@ Exit codes: 0 done, 1 it failed (a file, a permission), 2 it was called wrongly,
 interrupted.  Whatever the user did wrong is one line on stderr; a traceback is our bug.
 """
 
+import os
 import re
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INTERRUPTED",
+    "OPTION_OF",
+    "drop_output",
     "end",
     "failures",
     "help_if_alone",
@@ -31,7 +35,29 @@ __all__ = [
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 
-_OPTIONS = {"area": "--area", "as_json": "--json", "movable": "--movable", "nr_jobs": "--jobs"}
+OPTION_OF = {
+    "area": "--area",
+    "as_json": "--json",
+    "movable": "--movable",
+    "nr_jobs": "--jobs",
+    "mode": "--mode",
+    "count": "--count",
+    "together": "--together",
+    "nr_pages": "--pages",
+    "align_order": "--align",
+    "block": "--block",
+    "block_nr_pages": "--block-size",
+    "region_nr_pages": "--region",
+    "nr_interleaved": "--interleave",
+    "expected_idle_ns": "--idle",
+    "node": "--node",
+    "nr_tries": "--tries",
+    "timeout_ns": "--timeout",
+    "nr_retries": "--retries",
+    "pause_ns": "--pause-ms",
+    "first": "--first",
+    "output": "--output",
+}
 """Argument of the library -> what the command calls it, where errors name it."""
 
 
@@ -42,7 +68,8 @@ def end(message: str, code: int) -> NoReturn:
         message: may name arguments of the library ("nr_jobs=1"): they become options.
         code: the exit code.
     """
-    typer.echo(f"pinpage: {one_line(_with_options(message))}", err=True)
+    with suppress(OSError):  # stderr may be full, too
+        typer.echo(f"pinpage: {one_line(_with_options(message))}", err=True)
     raise typer.Exit(code)
 
 
@@ -52,10 +79,20 @@ def _with_options(message: str) -> str:
     >>> _with_options("leave movable= out, or try nr_jobs=1")
     'leave --movable out, or try --jobs 1'
     """
-    for argument, option in _OPTIONS.items():
+    for argument, option in OPTION_OF.items():
         message = re.sub(rf"\b{argument}=(?=\S)", f"{option} ", message)
         message = re.sub(rf"\b{argument}=", option, message)
     return message
+
+
+def drop_output() -> None:
+    """What is still buffered for a stdout that takes no more is dropped, or exit would fail."""
+    if sys.stdout is None:
+        return
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def help_if_alone(context: typer.Context) -> None:
@@ -97,17 +134,23 @@ def usage_errors() -> Iterator[None]:
         end(str(error), 1 if isinstance(error, HostMemoryError) else 2)
 
 
-def open_recording(recording: str | None, labels: list[str] | None = None) -> "Snapshot":
-    """A recording by path; None is the one that is built in.
+def open_recording(
+    recording: str | None, labels: list[str] | None = None, seed: int = 0
+) -> "Snapshot":
+    """Memory by a recording's path or a description; None is the recording that is built in.
 
     Args:
-        recording: its path.
+        recording: what was given.
         labels: NAME=PFNS each, frames to be taken for an owner's.
+        seed: of a description's layout.
     """
-    with failures():
+    from pinlab.snapshot.synthetic import is_description
+
+    is_described = recording is not None and is_description(recording)
+    with usage_errors() if is_described else failures():
         from pinlab.snapshot.open import open_snapshot
 
-        snapshot = open_snapshot(recording)
+        snapshot = open_snapshot(recording, seed=seed)
     with usage_errors():
         from pinlab.snapshot.labels import labelled_as
 

@@ -6,11 +6,11 @@ Exit codes: 0 done, 1 it failed (a file, a permission), 2 it was called wrongly,
 interrupted.  Whatever the user did wrong is one line on stderr; a traceback is our bug.
 """
 
+import contextlib
 import enum
 import json
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,21 +18,23 @@ import typer
 from pinlab.cli import options, request
 from pinlab.cli.errors import (
     INTERRUPTED,
+    drop_output,
     end,
     failures,
     help_if_alone,
     open_recording,
     usage_errors,
 )
+from pinlab.cli.options import LayoutOnly
+from pinlab.own import foreign_package
 
 if TYPE_CHECKING:
     from pinlab.compare.results import Run
     from pinlab.snapshot.image import Snapshot
 
-__all__ = ["app", "check", "compare", "heatmap", "main", "record", "trust"]
+__all__ = ["app", "check", "compare", "describe", "heatmap", "main", "record", "trust"]
 
 app = typer.Typer(
-    add_completion=False,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -89,7 +91,9 @@ _report_app.command()(request.reasons)
 _Recording = Annotated[
     str | None,
     typer.Argument(
-        metavar="RECORDING", help="A recording's file; if left out, the one that is built in."
+        metavar="RECORDING|SCENARIO",
+        help="A recording's file, or memory described as for `pinpage request`; if left out, the "
+        "recording that is built in.",
     ),
 ]
 _Designs = Annotated[
@@ -138,6 +142,7 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     as_json: _Json = False,
     with_map: _Map = False,
     label: options.Labels = None,
+    layout_only: LayoutOnly = False,
 ) -> None:
     """What recorded memory gives under each design, beside what Linux did with it.
 
@@ -151,7 +156,7 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
 
     if as_json and with_map:
         end("--map draws for people: leave it out with --json", 2)
-    snapshot = open_recording(recording, label)
+    snapshot = open_recording(recording, label, seed)
     with usage_errors():
         runs = _runs(snapshot, design, movable, strategy)
     with failures(), run_progress() as progress:
@@ -162,13 +167,17 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             with_maps=with_map,
             nr_jobs=jobs or min(2, os.cpu_count() or 1),
             progress=progress,
+            layout_only=layout_only,
+            keeps_ended=True,
         )
     if as_json:
         typer.echo(json.dumps(comparison_as_json(comparison), indent=2))
-        return
-    print_comparison(comparison)
+    else:
+        print_comparison(comparison)
     if with_map:
         print_maps(comparison)
+    if comparison.partial:
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
@@ -204,13 +213,13 @@ def check(
 @app.command()
 def record(
     output: Annotated[
-        Path,
+        str,
         typer.Option(
             "--output", "-o", metavar="FILE", help="The recording to write.", show_default=False
         ),
     ],
     proc: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--proc", metavar="DIR", help="A folder of copies of another machine's files."
         ),
@@ -257,14 +266,51 @@ def trust(
     typer.echo(json.dumps(telling.as_json(told), indent=2) if as_json else telling.as_text(told))
 
 
+@app.command()
+def describe(
+    scenario: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCENARIO",
+            help="Memory as scenario:1GiB,anon=30%,slab=2%, or a .toml file.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The recording to write.", show_default=False
+        ),
+    ],
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the layout.")] = 0,
+) -> None:
+    """Make a recording of memory that is described, to look at or to hand on."""
+    from pinlab.cli.output import describe as in_a_line
+    from pinlab.files.output import require_place
+    from pinlab.snapshot.image import save
+    from pinlab.snapshot.synthetic import describe_machine
+
+    with failures():
+        place = require_place(output)
+    with usage_errors():
+        snapshot = describe_machine(scenario, seed=seed)
+    with failures():
+        save(snapshot, place)
+    typer.echo(f"{output}: {in_a_line(snapshot)}")
+
+
 @_report_app.command()
 def heatmap(
     file: Annotated[
         str | None,
-        typer.Argument(metavar="FILE", help="A recording; if left out, the one that is built in."),
+        typer.Argument(
+            metavar="RECORDING|SCENARIO",
+            help="A recording or a description; if left out, the recording that is built in.",
+        ),
     ] = None,
     png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it as a picture, too.")
+        str | None,
+        typer.Option(metavar="FILE", help="Draw it as a picture, too: a PNG, or a .pdf."),
     ] = None,
     width: Annotated[int, typer.Option(min=40, metavar="N", help="Columns of text.")] = 79,
 ) -> None:
@@ -277,7 +323,7 @@ def heatmap(
         if png is not None:
             draw.png(snapshot, png)
             text += f"\n{png}: drawn"
-        typer.echo(text)
+    typer.echo(text)
 
 
 def main() -> None:
@@ -287,19 +333,35 @@ def main() -> None:
 
 def _exit_code_of_run() -> int:
     try:
-        code = app(prog_name="pinpage", standalone_mode=False)
+        code = _run()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough
+        drop_output()
+        return 1
+    except OSError as error:  # files are named before: what is left is what we print on
+        drop_output()
+        _say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        return 1
+    return code
+
+
+def _run() -> int:
+    """Parse, call, and have everything printed that is to be."""
+    if sentence := foreign_package():
+        _say(sentence)
+        return 1
+    try:
+        code = app(prog_name="pinpage", standalone_mode=False, color=_colour())
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:
         # The parser's own errors; typer brings its parser along, or not, depending on its age.
         if not hasattr(error, "format_message"):
             raise
         return _say_what_was_wrong(error)
     if code == INTERRUPTED:
-        typer.echo("pinpage: interrupted", err=True)
+        _say("interrupted")
     return code if isinstance(code, int) else 0
 
 
@@ -307,8 +369,19 @@ def _say_what_was_wrong(error: Any) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "pinpage"
     message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
-    typer.echo(f"pinpage: {message}; see {path} --help", err=True)
+    _say(f"{message}; see {path} --help")
     return int(error.exit_code)
+
+
+def _colour() -> bool | None:
+    """False where NO_COLOR says so (no-color.org); None: as the terminal is."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
+def _say(message: str) -> None:
+    """One line on stderr, if anybody listens there."""
+    with contextlib.suppress(OSError):
+        typer.echo(f"pinpage: {message}", err=True)
 
 
 def _runs(
@@ -323,3 +396,7 @@ def _runs(
         return default_runs(snapshot)
     chosen = [coverage_named(names) for names in coverages or []]
     return runs_of(snapshot, designs or [], chosen, None if strategy is None else strategy.value)
+
+
+if __name__ == "__main__":
+    main()

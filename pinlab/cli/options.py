@@ -16,6 +16,7 @@ __all__ = [
     "ConsumerArgument",
     "Count",
     "Design",
+    "FirstOption",
     "Folder",
     "HowToChoose",
     "Idle",
@@ -31,15 +32,19 @@ __all__ = [
     "Only",
     "OwnerFilter",
     "Pages",
+    "Pause",
     "ReasonFilter",
     "RecordedRequest",
     "Region",
     "ReportFile",
+    "Retries",
     "Seed",
     "StrategyOption",
     "Timeout",
+    "Together",
     "Tries",
     "Waiting",
+    "WhatFirst",
 ]
 
 
@@ -58,6 +63,13 @@ class HowToChoose(enum.StrEnum):
 
     scan = "scan"
     plan = "plan"
+
+
+class WhatFirst(enum.StrEnum):
+    """What to do before a request."""
+
+    compact = "compact"
+    drop_caches = "drop-caches"
 
 
 class Waiting(enum.StrEnum):
@@ -151,6 +163,31 @@ Block: TypeAlias = Annotated[
     int | None,
     typer.Option(min=0, metavar="N", help="offline: that memory block; each if left out."),
 ]
+Together: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--together/--one-by-one",
+        help="offline: blocks stay away until all are gone, as where a DIMM is unplugged; or "
+        "each is back before the next. Together with --count, else one by one.",
+        show_default=False,
+    ),
+]
+FirstOption: TypeAlias = Annotated[
+    list[WhatFirst] | None,
+    typer.Option(
+        "--first", help="What to do to the machine before. Repeatable, done in that order."
+    ),
+]
+Retries: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="N", help="Ask so often again for a unit that failed."),
+]
+Pause: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--pause-ms", min=0, metavar="MS", help="Simulated time that passes before each retry."
+    ),
+]
 BlockSize: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -174,7 +211,9 @@ Node: TypeAlias = Annotated[
 
 # How long to try.
 
-ModeOption: TypeAlias = Annotated[Waiting, typer.Option(help="How long to wait for one frame.")]
+ModeOption: TypeAlias = Annotated[
+    Waiting | None, typer.Option(help="How long to wait for one frame; sync if left out.")
+]
 Tries: TypeAlias = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Tries without progress; the kernel's if left out."),

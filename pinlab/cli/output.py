@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import attrs
 from rich.console import Console
@@ -24,6 +24,7 @@ __all__ = [
     "comparison_as_json",
     "describe",
     "file_progress",
+    "is_terminal",
     "print_maps",
     "run_progress",
     "terminal_width",
@@ -75,9 +76,14 @@ def _bar() -> Progress:
     )
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody looks; a stream that was closed before we came is None."""
+    return stream is not None and stream.isatty()
+
+
 def terminal_width() -> int | None:
     """Columns of the terminal that stdout is; None where it is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
 
 
 @contextmanager
@@ -116,7 +122,7 @@ def case_progress() -> Iterator[NamedProgress | None]:
 
 @contextmanager
 def _named_progress(first: str) -> Iterator[NamedProgress | None]:
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield None
         return
     with _bar() as bar:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pinlab.cli import options
-from pinlab.cli.errors import INTERRUPTED, end, failures, interruptible, usage_errors
+from pinlab.cli.errors import INTERRUPTED, OPTION_OF, end, failures, interruptible, usage_errors
 
 if TYPE_CHECKING:
     from pinlab.requests.report import RequestOptions, RequestReport
     from pinlab.snapshot.image import Snapshot
 
-__all__ = ["fidelity", "reasons", "request"]
+__all__ = ["CONCERNS", "fidelity", "reasons", "request"]
 
 
-_CONCERNS = {
+CONCERNS = {
     "--pages": (options.Consumer.cma,),
     "--align": (options.Consumer.cma,),
     "--area": (options.Consumer.cma,),
@@ -54,9 +54,13 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     interleave: options.Interleave = None,
     idle: options.Idle = None,
     node: options.Node = None,
-    mode: options.ModeOption = options.Waiting.sync,
+    mode: options.ModeOption = None,
     tries: options.Tries = None,
     timeout: options.Timeout = None,
+    together: options.Together = None,
+    first: options.FirstOption = None,
+    retries: options.Retries = None,
+    pause: options.Pause = None,
     as_json: options.Json = False,
     cdf: options.Cdf = False,
     layout_only: options.LayoutOnly = False,
@@ -68,44 +72,72 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     """
     given = {
         "--pages": pages, "--align": align, "--area": area,
-        "--block": block, "--block-size": block_size, "--region": region,
-        "--interleave": interleave, "--idle": idle, "--node": node,
+        "--block": block, "--block-size": block_size,
+        "--region": region, "--interleave": interleave, "--idle": idle, "--node": node,
+        "--mode": mode, "--count": count, "--tries": tries, "--timeout": timeout,
+        "--together": together, "--retries": retries, "--pause-ms": pause,
     }  # fmt: skip
     with usage_errors():
-        _check_concern(consumer, given)
-        from pinlab.compare.compare import coverage_named
-        from pinlab.requests.report import RequestOptions
-        from pinpage.owner import Mode
+        from pinlab.requests.report import DEFAULT_DESIGN
 
-        wanted = RequestOptions(
-            design=design or "registry",
-            movable=() if movable is None else coverage_named(movable),
-            strategy=strategy.value,
-            mode=Mode[mode.name.rstrip("_").upper()],
-            count=count,
-            nr_pages=pages,
-            align_order=align or 0,
-            area=area,
-            block=block,
-            block_nr_pages=_nr_pages("--block-size", block_size),
-            region_nr_pages=_nr_pages("--region", region),
-            nr_interleaved=interleave or 1,
-            expected_idle_ns=_whole_ns("--idle", idle),
-            node=node,
-            nr_tries=tries,
-            timeout_ns=_whole_ns("--timeout", timeout),
-            seed=seed,
-        )
+        _check_concern(consumer, given)
+        how = {
+            "design": design or DEFAULT_DESIGN,
+            "movable": movable,
+            "strategy": strategy.value,
+            "first": tuple(what.value for what in first or ()),
+            "seed": seed,
+        }
+        wanted = _options_of(consumer, given, how)
     snapshot = _memory(consumer, memory, seed, label)
     wanted = wanted if design or movable else _as_linux_moves(snapshot, wanted)
     report = _serve(consumer, snapshot, wanted, layout_only=layout_only)
     _print_report(report, as_json=as_json, cdf=cdf)
 
 
+def _options_of(
+    consumer: options.Consumer, given: dict[str, Any], how: dict[str, Any]
+) -> "RequestOptions":
+    """What was given, as the library has it, and nothing among it that is not obeyed."""
+    from pinlab.compare.compare import coverage_named
+    from pinlab.requests.obeyed import require_obeyed
+    from pinlab.requests.report import RequestOptions
+    from pinpage.owner import Mode
+
+    movable, mode = how["movable"], given["--mode"] or options.Waiting.sync
+    wanted = RequestOptions(
+        **how | {"movable": () if movable is None else coverage_named(movable)},
+        mode=Mode[mode.name.rstrip("_").upper()],
+        count=given["--count"],
+        together=given["--together"],
+        nr_pages=given["--pages"],
+        align_order=given["--align"] or 0,
+        area=given["--area"],
+        block=given["--block"],
+        block_nr_pages=_nr_pages("--block-size", given["--block-size"]),
+        region_nr_pages=_nr_pages("--region", given["--region"]),
+        nr_interleaved=given["--interleave"] or 1,
+        expected_idle_ns=_whole_ns("--idle", given["--idle"]),
+        node=given["--node"],
+        nr_tries=given["--tries"],
+        timeout_ns=_whole_ns("--timeout", given["--timeout"]),
+        nr_retries=given["--retries"] or 0,
+        pause_ns=round((given["--pause-ms"] or 0) * 1e6),
+    )
+    require_obeyed(consumer.value, wanted, _given(given), may_begin=True)
+    return wanted
+
+
+def _given(given: dict[str, Any]) -> list[str]:
+    """What the library calls the options that were given."""
+    names = {option: argument for argument, option in OPTION_OF.items()}
+    return [names[option] for option, value in given.items() if value is not None]
+
+
 def _check_concern(consumer: options.Consumer, given: dict[str, Any]) -> None:
     for option, value in given.items():
-        if value is not None and consumer not in _CONCERNS[option]:
-            whom = " and ".join(_CONCERNS[option])
+        if value is not None and consumer not in CONCERNS.get(option, (consumer,)):
+            whom = " and ".join(CONCERNS[option])
             end(f"{option} is for {whom}, not for {consumer}: leave it out", 2)
 
 

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from mm.machine import Machine
 from mm.move.design import Strategy
-from mm.state.contents import ArenaContents
+from mm.state.contents import ArenaContents, Contents, TagContents
 from mm.state.frames import FrameState
 from pinlab.compare.fork import can_fork, run_forked
 from pinlab.compare.results import Comparison, Maps, MeasuredRow, Row, Run
@@ -23,6 +23,7 @@ from pinlab.replay.designs import design
 from pinlab.replay.frames import nr_frames_padded
 from pinlab.replay.host_memory import require_host_memory
 from pinlab.replay.owners import check_movable, classes_of
+from pinlab.replay.read_back import ReadBack
 from pinlab.replay.replay import Replayed, class_counts, replay_over
 from pinlab.replay.replayable import check_replayable
 from pinlab.snapshot.image import Snapshot
@@ -173,6 +174,8 @@ def compare(
     with_maps: bool = False,
     nr_jobs: int = 1,
     progress: RunProgress | None = None,
+    layout_only: bool = False,
+    keeps_ended: bool = False,
 ) -> Comparison:
     """Make every run, each on a machine of its own that starts from the same memory.
 
@@ -183,8 +186,13 @@ def compare(
         with_maps: keep a map of memory before and after each run.
         nr_jobs: runs at a time, each in a process of its own; rows do not depend on it.
         progress: told before each run.
+        layout_only: move frames and no bytes, for machines larger than this one; nothing is
+            read back then.
+        keeps_ended: whether an interruption gives the rows that had ended, if there are any,
+            in a comparison that is partial; else it is the caller's.
 
     Raises:
+        KeyboardInterrupt: see `keeps_ended`.
         WrongRunError: see `check_runs`; nothing has run then, nor in the next two cases.
         SnapshotError: see `check_replayable`.
         HostMemoryError: see `require_host_memory`.
@@ -195,10 +203,12 @@ def compare(
     """
     check_runs(snapshot, runs)
     check_replayable(snapshot)
-    require_host_memory(snapshot, nr_jobs)
+    if not layout_only:
+        require_host_memory(snapshot, nr_jobs)
     corpus = Corpus.build(seed=seed)
     pages = plan_pages(snapshot, corpus, seed=seed)
-    contents = _written(snapshot, corpus, pages)
+    contents = _contents(snapshot, corpus, pages, layout_only=layout_only)
+    found: dict[int, tuple[Row, Maps | None]] = {}
 
     def one(run: Run) -> tuple[Row, Maps | None]:
         owners = frozenset(run.movable)
@@ -206,48 +216,56 @@ def compare(
             contents, pages, snapshot, corpus, design_name=run.design, movable=owners
         )
         if not with_maps:
-            return serve(replayed, run), None
+            return serve(replayed, run, reads_back=not layout_only), None
         before = class_counts(replayed)
-        row = serve(replayed, run)
+        row = serve(replayed, run, reads_back=not layout_only)
         return row, Maps(before, class_counts(replayed))
 
-    if can_fork():
-        done = run_forked(
-            one,
-            runs,
-            nr_jobs=nr_jobs,
-            started=None if progress is None else lambda run, n: progress(run, n, len(runs)),
-        )
-    else:
-        done = []
-        for run in runs:
-            if progress is not None:
-                progress(run, len(done), len(runs))
-            done.append(one(run))
-            contents = _written(snapshot, corpus, pages)
+    def starts(run: Run, nr_ended: int) -> None:
+        if progress is not None:
+            progress(run, nr_ended, len(runs))
+
+    try:
+        if can_fork():
+            run_forked(one, runs, nr_jobs=nr_jobs, started=starts, ended=found.__setitem__)
+        else:
+            for at, run in enumerate(runs):
+                starts(run, at)
+                found[at] = one(run)
+                contents = _contents(snapshot, corpus, pages, layout_only=layout_only)
+    except KeyboardInterrupt:
+        if not keeps_ended or not found:
+            raise
+    done = [found[at] for at in sorted(found)]
     return Comparison(
         recording=snapshot.name,
         request="cmphuge",
         seed=seed,
         measured=measured_row(snapshot),
         rows=tuple(row for row, _ in done),
+        partial=len(done) < len(runs),
         maps=tuple(maps for _, maps in done if maps is not None),
     )
 
 
-def _written(snapshot: Snapshot, corpus: Corpus, pages: PagePlan) -> ArenaContents:
+def _contents(
+    snapshot: Snapshot, corpus: Corpus, pages: PagePlan, *, layout_only: bool
+) -> Contents:
     """The contents that every run starts from."""
+    if layout_only:
+        return TagContents(nr_frames_padded(snapshot))
     contents = ArenaContents(nr_frames_padded(snapshot))
     pages.write(contents, corpus)
     return contents
 
 
-def serve(replayed: Replayed, run: Run) -> Row:
+def serve(replayed: Replayed, run: Run, *, reads_back: bool = True) -> Row:
     """Compact, take huge pages, read everything back.
 
     Args:
         replayed: the machine, as recorded.
         run: what to do with it.
+        reads_back: whether there are bytes to be compared.
 
     Raises:
         InvariantError: the machine contradicts itself afterwards.
@@ -260,7 +278,9 @@ def serve(replayed: Replayed, run: Run) -> Row:
     pool = machine.hugetlb
     wanted = machine.pageblocks.nr_blocks
     huge_pages = pool.claim(wanted) if run.strategy == "plan" else pool.grow(wanted)
-    read = replayed.expected.read_back(machine.contents, replayed.zswap, machine.swap)
+    read = ReadBack()
+    if reads_back:
+        read = replayed.expected.read_back(machine.contents, replayed.zswap, machine.swap)
     machine.check()
     report = compacted.report
     return Row(

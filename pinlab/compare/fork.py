@@ -46,6 +46,7 @@ def run_forked(
     *,
     nr_jobs: int,
     started: Callable[[Task, int], None] | None = None,
+    ended: Callable[[int, Result], None] | None = None,
 ) -> list[Result]:
     """`work(task)` for each task, up to `nr_jobs` at a time.
 
@@ -54,6 +55,7 @@ def run_forked(
         tasks: what to do.
         nr_jobs: children at a time, 1 or more.
         started: told of each task when it starts, with how many have ended.
+        ended: told of each result when it is there, with the number of its task.
 
     Returns:
         The results, in the order of the tasks.
@@ -81,6 +83,8 @@ def run_forked(
                 if isinstance(connection, Connection):
                     child = running.pop(connection)
                     results[child.index] = _result_of(child, work)
+                    if ended is not None:
+                        ended(child.index, results[child.index])
     finally:
         for child in running.values():
             child.process.terminate()

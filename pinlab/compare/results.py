@@ -93,7 +93,8 @@ class Comparison:
         request: "cmphuge".
         seed: of the contents.
         measured: what the recorded kernel did; None if it was not asked.
-        rows: one per run, in order.
+        rows: one per run, in order; where it was interrupted, of those that had ended.
+        partial: whether it was interrupted.
         maps: per row, memory before and after; empty unless asked for.
     """
 
@@ -102,4 +103,5 @@ class Comparison:
     seed: int
     measured: MeasuredRow | None
     rows: tuple[Row, ...]
+    partial: bool = False
     maps: tuple[Maps, ...] = ()

@@ -252,15 +252,15 @@ def text(snapshot: Snapshot, width: int = 79) -> str:
     )
 
 
-def png(snapshot: Snapshot, path: Path) -> None:
+def png(snapshot: Snapshot, path: Path | str) -> None:
     """The map of a snapshot as a picture, with what the recorded kernel made of it, if known.
 
     Args:
         snapshot: the recording.
-        path: the file to write.
+        path: the file to write; a PNG, or a PDF if it ends in .pdf.
 
     Raises:
-        PinpageError: matplotlib is not installed; names the extra.
+        PinpageError: matplotlib is not installed (names the extra), or a path that is none.
         SnapshotError: the place cannot be written.
     """
     panels = [

@@ -11,10 +11,11 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from pinlab.files.output import require_place, written
 from pinlab.report.cells import CellCounts, Counts, count_cells
 from pinlab.snapshot.classes import FrameClass
-from pinlab.snapshot.form import atomic_path
-from pinpage.errors import PinpageError
+from pinpage.errors import one_of
+from pinpage.extras import missing_extra
 from pinpage.units import PAGE_SIZE
 
 __all__ = ["COLOURS", "FREE_COLOUR", "Panel", "render"]
@@ -79,6 +80,13 @@ def _colours_of(taken: CellCounts) -> NDArray[np.float64]:
     return cells
 
 
+_PLAIN_METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+}
+"""Form of a picture -> what of it would say when, and by what, it was made."""
+
+
 def _nr_columns(nr_cells: int) -> int:
     """A power of two that makes a map half as high as wide, or a little higher."""
     return 1 << max(3, int(np.ceil(np.log2(np.sqrt(max(nr_cells, 1)) * 1.1))))
@@ -89,35 +97,44 @@ def _matplotlib() -> Any:
         import matplotlib.figure  # noqa: PLC0415  (an extra, loaded late)
         import matplotlib.patches  # noqa: PLC0415
     except ImportError:
-        raise PinpageError(
-            "png: matplotlib is not installed; install the extra: pip install 'pinpage[plot]'"
-        ) from None
+        raise missing_extra("png: matplotlib is not installed", "plot") from None
     return matplotlib
+
+
+def _form_of(path: Path) -> str:
+    """The form of the picture that a file of this name has."""
+    form = path.suffix.removeprefix(".").lower() or "png"
+    if not path.exists() or path.is_file():
+        one_of(tuple(_PLAIN_METADATA), "picture", ending=form)
+    return form if form in _PLAIN_METADATA else "png"  # (a pipe may have any name)
 
 
 def render(
     panels: Sequence[Panel],
-    path: Path,
+    path: Path | str,
     *,
     title: str,
     origin: str,
     nr_pages_per_block: int,
     page_nr_bytes: int = PAGE_SIZE,
 ) -> None:
-    """Draw maps side by side into a PNG; the same input gives the same bytes.
+    """Draw maps side by side into a picture; the same input gives the same bytes.
 
     Args:
         panels: the maps.
-        path: the file to write.
+        path: the file to write; its ending says whether it is a PNG (also where there is
+            none) or a PDF.
         title: of the picture.
         origin: where the data comes from, in a line.
         nr_pages_per_block: pages in a pageblock.
         page_nr_bytes: bytes in a page.
 
     Raises:
-        PinpageError: matplotlib is not installed.
+        PinpageError: matplotlib is not installed, or no picture has that ending.
         SnapshotError: the place cannot be written.
     """
+    path = require_place(path)
+    form = _form_of(path)
     matplotlib = _matplotlib()
     taken = [count_cells(panel.counts) for panel in panels]
     nr_columns = _nr_columns(max(len(one.nr_pages) for one in taken))
@@ -151,8 +168,8 @@ def render(
     _draw_legend(figure, handles, heading, (left_edge, (below - 0.36) / height), nr_legend_rows)
     caption = _caption(taken, origin, nr_pages_per_block, page_nr_bytes)
     figure.text(left_edge, 0.22 / height, caption, size=8.5, color=_FAINT)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+    with written(path) as file:
+        figure.savefig(file, format=form, metadata=_PLAIN_METADATA[form])
 
 
 def _draw_legend(

@@ -170,9 +170,10 @@ def print_comparison(comparison: Comparison, width: int | None = None) -> None:
         width: columns to stay within; None: those of the terminal, or any number if there
             is none.
     """
-    if width is None and sys.stdout.isatty():
+    if width is None and sys.stdout is not None and sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
-    title = f"{comparison.recording}: compact all memory, then take every 2 MiB page"
+    partial = "PARTIAL, interrupted: " if comparison.partial else ""
+    title = f"{partial}{comparison.recording}: compact all memory, then take every 2 MiB page"
     typer.secho(title, bold=True)
     typer.echo()
     typer.echo(as_text(comparison, width))

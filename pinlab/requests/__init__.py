@@ -5,12 +5,14 @@
               at a time
     fidelity  How close replay comes to the kernel: every recorded request, served again and
               compared
+    first     What is done to a machine before a request: whoever needs memory often compacts it
+              first
     huge1g    1 GiB pages: how many there are, and what they cost to get
     huge2m    2 MiB pages: what a write to nr_hugepages obtains, and how much of memory that sets
               moving
     latency   How long attempts took, split by what the time was spent on
-    offline   Memory blocks taken offline, one after the other, each brought online again before the
-              next
+    obeyed    Which consumer obeys which option, and the sentence with which the others refuse it
+    offline   Memory blocks taken offline: some together, or one after the other
     power     Memory power management: how many regions can be switched off, and whether that pays
     reasons   Why frames stayed, counted by reason and by holder, from what `--json` printed
     report    What a request for memory is told, and what it answers: plain data, the same for every

@@ -81,12 +81,24 @@ class Account:
         self._gave_up: Counter[str] = Counter()
         self._under_way: str | None = None
         self._was_interrupted = False
+        self._nr_retried = 0
 
     @property
     def interrupted(self) -> bool:
         """Whether to stop here; once it was so the report is partial."""
         self._was_interrupted = self._was_interrupted or self._options.interrupted()
         return self._was_interrupted
+
+    def again(self) -> bool:
+        """Whether to ask once more for a unit that has just failed; the pause is over then.
+
+        A unit has `nr_retries` of them, counted from its first attempt.
+        """
+        if self._nr_retried == self._options.nr_retries or self.interrupted:
+            return False
+        self._nr_retried += 1
+        self.machine.clock.advance(self._options.pause_ns)
+        return True
 
     def begin(self, name: str, *, of: int = 0) -> None:
         """An attempt begins, after what is due by now has happened.
@@ -139,6 +151,8 @@ class Account:
             refused=_named(refusals),
             steps_ns={str(step): ns for step, ns in steps.items()},
         )
+        if errno is Errno.OK:
+            self._nr_retried = 0
         if not timed_out:
             self._was_interrupted = self._was_interrupted or errno is Errno.EINTR
         self.attempts.append(attempt)

@@ -16,6 +16,7 @@ from mm.machine import Machine
 from mm.state.errno import Errno
 from mm.state.pageblock import MigrateType
 from pinlab.requests.account import Account, Subject, machine_of
+from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
@@ -33,7 +34,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     """Allocate from one area; areas are adopted from the pageblocks' types if need be.
 
     Reads of the options: strategy, mode, count (allocations), nr_pages (of each),
-    align_order, area, nr_tries, timeout_ns, interrupted, advance.
+    align_order, area, nr_tries, timeout_ns, nr_retries, pause_ns, interrupted, advance.
 
     Args:
         subject: the machine, replayed or bare.
@@ -45,6 +46,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
 
     Cost: about 0.2 s for the usual sizes on a recorded area of 128 MiB.
     """
+    require_obeyed("cma", options)
     machine = machine_of(subject)
     area = _area_of(machine, options.area)
     sizes, obtained = _sizes(options), 0
@@ -53,9 +55,8 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     account = Account(subject, options, request="cma", unit="page", bound=bound)
     nr_ranges = nr_skipped = 0
     for nr_pages, count in sizes:
-        for _ in range(count):
-            if account.interrupted:
-                break
+        got = 0
+        while got < count and not account.interrupted:
             account.begin(f"{nr_pages} page{'s' * (nr_pages > 1)}", of=sum(n for _, n in sizes))
             found = machine.cma.request(
                 nr_pages,
@@ -75,9 +76,10 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
                 pages_released=found.report.pages_released,
                 pages_moved=found.report.pages_moved,
             )
-            if found.errno is not Errno.OK:
+            if found.errno is Errno.OK:
+                got, obtained = got + 1, obtained + nr_pages
+            elif not account.again():
                 break
-            obtained += nr_pages
     return account.finish(
         wanted=sum(nr_pages * count for nr_pages, count in sizes),
         obtained=obtained,

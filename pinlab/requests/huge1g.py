@@ -16,6 +16,7 @@ from mm.contig.retry import NR_CONTIG_TRIES, RetryPolicy
 from mm.hugetlb.gigantic import NR_PAGES_1_GIB, GiganticPages, GiganticWalk, Knowledge
 from mm.state.errno import Errno
 from pinlab.requests.account import Account, Subject, machine_of
+from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestOptions, RequestReport
 
 __all__ = ["serve"]
@@ -25,7 +26,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     """Write to hugepages-1048576kB/nr_hugepages.
 
     Reads of the options: strategy, mode, count, nr_pages (of one page; 1 GiB), node, nr_tries,
-    timeout_ns, interrupted, advance.
+    timeout_ns, nr_retries, pause_ns, interrupted, advance.
 
     Args:
         subject: the machine, replayed or bare.
@@ -34,6 +35,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     Raises:
         PinpageError: a size that no huge page has, or no such node; nothing has changed.
     """
+    require_obeyed("huge1g", options)
     machine = machine_of(subject)
     nr_pages = options.nr_pages or NR_PAGES_1_GIB
     pages, pool = machine.hugetlbs.gigantic_of(nr_pages), machine.hugetlbs.of(nr_pages)
@@ -60,10 +62,11 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
             pages_dropped=report.pages_dropped,
             pages_released=report.pages_released,
         )
-        if walk.errno is not Errno.OK:
+        if walk.errno is Errno.OK:
+            pool.adopt(walk.head)
+            obtained += 1
+        elif not account.again():
             break
-        pool.adopt(walk.head)
-        obtained += 1
     return account.finish(
         wanted=wanted,
         obtained=obtained,

@@ -34,6 +34,7 @@ from owners.zram.swap import ZramSwap
 from owners.zram.zram import Zram
 from pinlab.replay.replay import Replayed
 from pinlab.requests.account import Account, Subject, machine_of
+from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinpage.owner import Mode
 from pinpage.units import Span
@@ -44,7 +45,8 @@ __all__ = ["serve", "serve_compacted", "swap_to_zram"]
 def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     """Write to nr_hugepages.
 
-    Reads of the options: strategy, mode, count, node, interrupted, advance.
+    Reads of the options: strategy, count, interrupted, advance; by scan node, nr_retries and
+    pause_ns; by plan mode.
 
     Args:
         subject: the machine, replayed or bare.
@@ -82,6 +84,7 @@ def _serve(
     *,
     presses: bool,
 ) -> RequestReport:
+    require_obeyed("huge2m", options)
     machine = machine_of(subject)
     machine.hugetlb.nodes_for(options.node)
     machine.pcp.drain_all()  # as every way to get a page begins; what stands there counts as free
@@ -172,7 +175,10 @@ def _take_one_by_one(
         if not found:
             in_the_way = _in_the_way(machine, options.mode)
             account.end(None, Errno.ENOMEM, refusals=in_the_way, pages_dropped=dropped)
-            break
+            if not account.again():
+                break
+            given_up.clear()  # a retry is a new write
+            continue
         account.end(_span_of(machine, pool.heads[-1]), Errno.OK, pages_dropped=dropped)
         obtained += 1
     return obtained

@@ -1,19 +1,23 @@
-"""Memory blocks taken offline, one after the other, each brought online again before the next.
+"""Memory blocks taken offline: some together, or one after the other.
 
     wanted      memory blocks that are to go; unless it is said how many, all that there are
     obtained    those that went
-    bound       those that hold nothing, at the start, that nobody can move, and may go at all
+    bound       together: the most that can be away at once; one by one: those that hold
+                nothing, at the start, that nobody can move, and may go at all
     attempts    one per block; its errno is what the write to its `state` file answers
 
-Where some are enough, `scan` tries the lowest first and `plan` those with the fewest moves.
+Who says how many means them together, as whoever unplugs a DIMM does: a block that went stays
+away.  Otherwise, as in the recordings, each block is back before the next one goes, from what
+it left behind; one of ZONE_MOVABLE comes back as movable memory, any other as kernel memory.
 
-Each block starts from what the one before it left behind, as in the recordings.  A block of
-ZONE_MOVABLE comes back as movable memory, any other as kernel memory.
+Where some are enough, `scan` tries the lowest first and `plan` those with the fewest moves.
 
 Time.  The kernel goes on for ever, so somebody runs `timeout` around the write.  Unless told
 otherwise that is `USUAL_TIMEOUT_NS`, the 8 s of the recordings divided by the six times that
 their machine was slower than the costs here; a number of tries bounds the rounds instead.
 """
+
+from attrs import evolve
 
 from mm.contig.retry import RetryPolicy
 from mm.hotplug.memory_hotplug import OnlineKind
@@ -23,8 +27,9 @@ from mm.state.errno import Errno
 from mm.state.nodes import ZoneKind
 from mm.state.reasons import Refusals
 from pinlab.requests.account import Account, Subject, machine_of
+from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestOptions, RequestReport
-from pinpage.errors import require
+from pinpage.errors import PinpageError, require
 
 __all__ = ["USUAL_TIMEOUT_NS", "serve"]
 
@@ -33,10 +38,10 @@ USUAL_TIMEOUT_NS = 1_333_000_000
 
 
 def serve(subject: Subject, options: RequestOptions) -> RequestReport:
-    """Take memory blocks offline and bring them back.
+    """Take memory blocks offline; bring them back, unless they are to be away together.
 
-    Reads of the options: strategy, mode, count (blocks that go, at most), block,
-    block_nr_pages, nr_tries, timeout_ns, interrupted, advance.
+    Reads of the options: strategy, mode, count (blocks that go, at most), together, block,
+    block_nr_pages, nr_tries, timeout_ns, nr_retries, pause_ns, interrupted, advance.
 
     Args:
         subject: the machine, replayed or bare.
@@ -48,17 +53,23 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     Cost: about 8 us of CPU per page moved, and 5 ms for each round over a block that a
         pinned page keeps from going.
     """
+    require_obeyed("offline", options)
     machine = machine_of(subject)
     hotplug = machine.hotplug
+    _require_size(machine, options.block_nr_pages)
     if options.block_nr_pages is not None:
         hotplug.blocks.nr_pages = options.block_nr_pages
     wanted = _in_order(machine, options)
+    together = _together(options)
     bound = len({*wanted} & {*hotplug.removable(machine.design, options.mode)})
+    if together and not machine.swap.areas:  # (with swap there is room for as long as it lasts)
+        at_once = hotplug.cheapest(machine.design, want=None, mode=options.mode).bound
+        bound = min(bound, at_once)
     account = Account(subject, options, request="offline", unit="memory block", bound=bound)
     obtained = nr_rounds = 0
-    for block in wanted:
-        if account.interrupted or obtained == options.count:
-            break
+    left = list(reversed(wanted))
+    while left and not account.interrupted and obtained != options.count:
+        block = left.pop()
         account.begin(f"block {block}", of=len(wanted))
         result = hotplug.offline(
             block,
@@ -69,7 +80,8 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
         )
         nr_rounds += result.nr_rounds
         obtained += bool(result)
-        _bring_back(machine, result)
+        if not together:
+            _bring_back(machine, result)
         account.end(
             result.span,
             result.errno,
@@ -78,11 +90,31 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
             pages_moved=result.report.pages_moved,
             timed_out=result.report.timed_out,
         )
-    return account.finish(
+        if not result and account.again():
+            left.append(block)
+    report = account.finish(
         wanted=len(wanted) if options.count is None else options.count,
         obtained=obtained,
         details={"rounds": nr_rounds},
     )
+    return evolve(report, counted="together" if together else "one by one")
+
+
+def _together(options: RequestOptions) -> bool:
+    """Whether a block that went stays away."""
+    return options.count is not None if options.together is None else options.together
+
+
+def _require_size(machine: Machine, nr_pages: int | None) -> None:
+    """Memory blocks are a power of two, no larger than memory (memory_block_size_bytes)."""
+    if nr_pages is None:
+        return
+    nr_frames = machine.frames.nr_frames
+    if nr_pages & (nr_pages - 1) or nr_pages > nr_frames:
+        raise PinpageError(
+            f"offline: block_nr_pages={nr_pages}: give a power of two, at most the"
+            f" {nr_frames} pages that there are"
+        )
 
 
 def _in_order(machine: Machine, options: RequestOptions) -> list[int]:

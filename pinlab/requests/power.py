@@ -18,6 +18,7 @@ from mm.machine import Machine
 from mm.power.power import PowerManagement
 from mm.power.report import GroupAttempt, GroupWatch
 from pinlab.requests.account import Account, Subject, machine_of
+from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestOptions, RequestReport
 
 __all__ = ["IDLE_NS", "REGION_NR_PAGES", "serve"]
@@ -42,6 +43,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     Raises:
         PinpageError: a region size or interleaving that fits no machine; nothing has changed.
     """
+    require_obeyed("power", options)
     machine = machine_of(subject)
     power = machine.power
     power.configure(

@@ -11,22 +11,38 @@ anything has changed; one that fails says so in the report.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 import attrs
 from attrs import field, frozen
 
 from mm.move.design import Strategy
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, at_least, one_of
 from pinpage.owner import Mode
 
-__all__ = ["Advance", "Attempt", "InTheWay", "RequestName", "RequestOptions", "RequestReport"]
+__all__ = [
+    "DEFAULT_DESIGN",
+    "Advance",
+    "Attempt",
+    "First",
+    "InTheWay",
+    "RequestName",
+    "RequestOptions",
+    "RequestReport",
+]
 
 RequestName: TypeAlias = Literal["huge2m", "huge1g", "cma", "offline", "power"]
 """The consumers, as on the command line."""
 
 Advance: TypeAlias = Callable[[str, int, int], None]
 """Told before each attempt: its name, how many are done, how many there are at most."""
+
+
+First: TypeAlias = Literal["compact", "drop-caches"]
+"""What a request may begin with, as whoever needs memory writes to /proc/sys/vm first."""
+
+DEFAULT_DESIGN = "registry"
+"""The design in force where none is named, in scripts and on the command line alike."""
 
 
 def _never() -> bool:
@@ -47,16 +63,54 @@ def _not_negative_or_none(_options: object, attribute: "attrs.Attribute[Any]", v
         raise PinpageError(f"request: {attribute.name}={value!r}: give a whole number, 0 or more")
 
 
+def _not_negative(_options: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    at_least(0, "request", **{attribute.name: value})
+
+
+def _yes_no_or_none(_options: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    one_of((None, True, False), "request", **{attribute.name: value})
+
+
+def _is_a(kind: type) -> Callable[[object, "attrs.Attribute[Any]", Any], None]:
+    def check(_options: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if not isinstance(value, kind):
+            what = "a name" if kind is str else f"one of pinpage.owner.{kind.__name__}"
+            raise PinpageError(f"request: {attribute.name}={value!r}: give {what}")
+
+    return check
+
+
+def _owners(names: Any) -> tuple[str, ...]:
+    is_several = isinstance(names, Iterable) and not isinstance(names, str)
+    found = tuple(names) if is_several else (None,)
+    if any(not isinstance(name, str) for name in found):
+        raise PinpageError(f"request: movable={names!r}: give names of owners, such as ('slab',)")
+    return found
+
+
+def _firsts(names: Iterable[First]) -> tuple[First, ...]:
+    if isinstance(names, str):
+        raise PinpageError(f"request: first={names!r}: give several, such as ({names!r},)")
+    found = tuple(names)
+    for name in found:
+        one_of(get_args(First), "request", first=name)
+    return found
+
+
 @frozen(kw_only=True)
 class RequestOptions:
-    """How a request is to be served.  A consumer reads what concerns it and ignores the rest.
+    """How a request is to be served.  What a consumer would not obey it refuses (`obeyed`).
+
+    Left out, each is as it is where `pinpage request` is called without the option.
 
     Attributes:
-        design, movable: names for the report; the machine is under that design already.
+        design, movable: what `run_request` puts the machine under; a consumer has it already.
         strategy: "scan" or "plan".
         mode: how long to wait for one frame.
         count: units wanted (huge pages, allocations, memory blocks, regions); None: as many
             as there are, or the consumer's usual sequence.
+        together: whether memory blocks stay away until all of `count` are gone, or each comes
+            back before the next; None: together where a count is given (offline).
         nr_pages: pages per unit where the consumer leaves that open (cma); None: its usual.
         align_order: the first pfn is a multiple of 2**align_order (cma).
         area: the area to ask, by its name (cma); None: the only one.
@@ -69,17 +123,22 @@ class RequestOptions:
         node: the NUMA node to serve from; None: any.
         nr_tries: tries without progress before giving up; None: the kernel's own number.
         timeout_ns: simulated ns for each attempt; None: as long as the kernel would.
+        first: what is done to the machine before, in that order (`run_request` alone):
+            "compact" all memory, "drop-caches".
+        nr_retries: how often a unit that failed is asked for again.
+        pause_ns: simulated ns that pass before each retry.
         seed: of the contents, for the report's reader.
         interrupted: asked between attempts and between tries, cheaply: True ends the request
             as a fatal signal would, and what is done so far is reported as partial.
         advance: told of each attempt.
     """
 
-    design: str = "unmovable"
-    movable: tuple[str, ...] = ()
-    strategy: Strategy = "scan"
-    mode: Mode = Mode.SYNC
+    design: str = field(default=DEFAULT_DESIGN, validator=_is_a(str))
+    movable: tuple[str, ...] = field(default=(), converter=_owners)
+    strategy: Strategy = field(default="scan", validator=_is_a(str))
+    mode: Mode = field(default=Mode.SYNC, validator=_is_a(Mode))
     count: int | None = field(default=None, validator=_positive_or_none)
+    together: bool | None = field(default=None, validator=_yes_no_or_none)
     nr_pages: int | None = field(default=None, validator=_positive_or_none)
     align_order: int = field(default=0, validator=_not_negative_or_none)
     area: str | None = None
@@ -91,7 +150,10 @@ class RequestOptions:
     node: int | None = field(default=None, validator=_not_negative_or_none)
     nr_tries: int | None = field(default=None, validator=_positive_or_none)
     timeout_ns: int | None = field(default=None, validator=_positive_or_none)
-    seed: int = 0
+    first: tuple[First, ...] = field(default=(), converter=_firsts)
+    nr_retries: int = field(default=0, validator=_not_negative)
+    pause_ns: int = field(default=0, validator=_not_negative)
+    seed: int = field(default=0, validator=_not_negative)
     interrupted: Callable[[], bool] = field(default=_never, repr=False, eq=False)
     advance: Advance = field(default=_no_progress, repr=False, eq=False)
 
@@ -161,6 +223,8 @@ class RequestReport:
         design, movable, strategy: how it was served.
         wanted, obtained: in `unit`s.
         unit: such as "2 MiB page" or "memory block".
+        counted: of units that come back (memory blocks), whether `wanted`, `obtained` and
+            `bound` are those that are away "together" or "one by one"; else empty.
         bound: the most that any strategy can obtain with what can be moved and given up, in
             `unit`s that fit the request: its size, area, node and zone; None: not known.
         attempts: in order.
@@ -205,6 +269,7 @@ class RequestReport:
     recording: str = ""
     seed: int = 0
     partial: bool = False
+    counted: str = ""
     details: dict[str, int] = field(factory=dict)
     in_the_way: tuple[InTheWay, ...] = field(default=(), converter=_in_the_way)
 

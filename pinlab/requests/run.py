@@ -23,10 +23,11 @@ from pinlab.replay.host_memory import require_host_memory
 from pinlab.replay.replay import Replayed, replay, replay_layout
 from pinlab.requests import cma, huge1g, huge2m, offline, power
 from pinlab.requests.account import Subject
+from pinlab.requests.first import joined, serve_first
+from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestName, RequestOptions, RequestReport
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
-from pinlab.snapshot.synthetic import describe_machine, is_description
 from pinpage.errors import PinpageError
 
 __all__ = [
@@ -64,9 +65,7 @@ def open_memory(request: RequestName, named: str | None, *, seed: int = 0) -> Sn
         SnapshotError: a file that cannot be used.
     """
     wanted = named if named is not None else DEFAULT_MEMORY[request]
-    if wanted is not None and is_description(wanted):
-        return describe_machine(wanted, seed=seed)
-    return open_snapshot(wanted)
+    return open_snapshot(wanted, seed=seed)
 
 
 def prepare(
@@ -124,6 +123,7 @@ def run_request(
     serve = (SERVERS if servers is None else servers).get(request)
     if serve is None:
         raise PinpageError(f"request {request!r} is unknown: it is one of {', '.join(SERVERS)}")
+    require_obeyed(request, options, may_begin=True)
     if serve is cma.serve:
         cma.require_area(snapshot)
         _refuse_areas_without_place(snapshot)
@@ -132,7 +132,10 @@ def run_request(
         options = evolve(options, block_nr_pages=block)
     replayed = prepare(snapshot, options, contents=contents)
     subject: Subject = replayed if contents == "bytes" else replayed.machine
-    report = serve(subject, options)
+    before = serve_first(subject, options, request) if options.first else None
+    report = serve(subject, evolve(options, first=()))
+    if before is not None:
+        report = joined(before, report)
     return evolve(report, recording=snapshot.name, seed=options.seed)
 
 

@@ -11,6 +11,10 @@ from pinlab.requests.report import Attempt, InTheWay, RequestReport
 __all__ = ["as_text", "cdf_as_text"]
 
 _MOST_NAMED = 10
+_COUNTED = {
+    "together": ", all away together",
+    "one by one": ", one by one: each is back before the next",
+}
 _MOST_ATTEMPTS = 24
 """More are shown by their first ones, and the number of the rest."""
 
@@ -78,7 +82,7 @@ def _summary(report: RequestReport) -> str:
     spent = ", ".join(f"{step} {report.steps_ns.get(step, 0) / 1e6:,.2f}" for step in STEPS)
     gave_up = f"{report.pages_dropped:,d} dropped, {report.pages_released:,d} released"
     rows = [
-        ("obtained", f"{_units(report.obtained, report.unit, report.wanted)}{most}"),
+        ("obtained", f"{_units(report)}{most}"),
         ("moved", f"{report.pages_moved:,d} pages; {gave_up}, {report.pages_scanned:,d} scanned"),
         ("model ms", f"{report.modelled_ns / 1e6:,.2f}: {spent}"),
         ("bytes", f"{report.bytes_verified:,d} verified, {report.bytes_lost:,d} lost"),
@@ -90,8 +94,10 @@ def _summary(report: RequestReport) -> str:
     return "\n".join(f"{name.ljust(size)}  {value}" for name, value in rows)
 
 
-def _units(obtained: int, unit: str, wanted: int) -> str:
-    return f"{obtained:,d} of {wanted:,d} ({unit}{'' if wanted == 1 else 's'})"
+def _units(report: RequestReport) -> str:
+    unit = f"{report.unit}{'' if report.wanted == 1 else 's'}"
+    counted = _COUNTED.get(report.counted, "")
+    return f"{report.obtained:,d} of {report.wanted:,d} ({unit}{counted})"
 
 
 def _attempts(attempts: Sequence[Attempt], width: int | None) -> str:

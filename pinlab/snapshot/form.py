@@ -5,12 +5,9 @@ JSON and carries dtype, shape and SHA-256 of every column; the member `header_sh
 SHA-256 of the header.  The same content gives the same bytes, whenever it is written.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +17,10 @@ from numpy.typing import NDArray
 from pinlab.files import npz
 from pinlab.files.careful import awry, load_json
 from pinlab.files.npz import Archive
+from pinlab.files.output import written
 from pinlab.snapshot.errors import SnapshotError
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "Columns", "atomic_path", "read", "write"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "Columns", "read", "write"]
 
 FORMAT: Final = "pinpage-snapshot"
 """The header's `format`: what makes an .npz one of ours."""
@@ -51,12 +49,12 @@ def _sha256(column: NDArray[Any]) -> str:
 
 
 def write(path: Path, header: Mapping[str, Any], columns: Columns) -> None:
-    """Write the file, whole or not at all: a temporary file beside it, then a rename.
+    """Write the file, whole or not at all.
 
     Only its owner can read it.
 
     Args:
-        path: where to; an existing file is replaced.
+        path: where to; an existing file is replaced (`pinlab.files.output`).
         header: JSON-able; `format`, `version` and `columns` are added here.
         columns: the arrays; stored little-endian.
 
@@ -78,35 +76,9 @@ def write(path: Path, header: Mapping[str, Any], columns: Columns) -> None:
         _HEADER_SUM: np.frombuffer(hashlib.sha256(text).digest(), dtype=np.uint8),
         **stored,
     }
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        if temporary.is_file():  # what lies in a machine's memory is nobody else's business
-            temporary.chmod(_OWNER_ONLY)
+    # What lies in a machine's memory is nobody else's business.
+    with written(path, mode=_OWNER_ONLY) as file:
         np.savez_compressed(file, **members)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary file that becomes `path` when the block ends well, and vanishes if not.
-
-    It lies in the same directory, for a rename must not cross file systems.
-
-    Raises:
-        SnapshotError: the directory does not exist or cannot be written, or the disk is full.
-    """
-    if not path.name:  # "", ".", "/"
-        raise SnapshotError(path, "output", "is a directory", "name a file in it")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.touch(exist_ok=False)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror or error})"
-        raise SnapshotError(path, "output", problem, "choose another place or make room") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _header_of(archive: Archive) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mm.state.frames import FrameState
 from pinlab.files.careful import awry
+from pinlab.files.output import path_of, require_place
 from pinlab.snapshot import form
 from pinlab.snapshot.classes import NR_CLASSES, FrameClass
 from pinlab.snapshot.columns import COLUMNS, check_consistent, check_shapes
@@ -344,7 +345,7 @@ def _check_after(after: AfterState, nr_blocks: int, path: Path | str) -> None:
             raise SnapshotError(path, f"column {name}", problem, "record it again")
 
 
-def save(snapshot: Snapshot, path: Path) -> None:
+def save(snapshot: Snapshot, path: Path | str) -> None:
     """Check a snapshot and write it, whole or not at all.
 
     Args:
@@ -352,8 +353,10 @@ def save(snapshot: Snapshot, path: Path) -> None:
         path: the file.
 
     Raises:
+        PinpageError: that is no path.
         SnapshotError: it is inconsistent, or the place cannot be written.
     """
+    path = require_place(path)
     snapshot.check(path)
     header, columns = snapshot.to_form()
     if found := awry(header):
@@ -361,17 +364,19 @@ def save(snapshot: Snapshot, path: Path) -> None:
     form.write(path, header, columns)
 
 
-def load(path: Path) -> Snapshot:
+def load(path: Path | str) -> Snapshot:
     """Read a snapshot and check all of it.
 
     Raises:
+        PinpageError: that is no path.
         SnapshotError: missing, cut short, damaged, foreign, newer or inconsistent.
     """
+    path = path_of(path, "path")
     header, columns = form.read(path)
     return Snapshot.from_form(header, columns, path)
 
 
-def validate(path: Path) -> None:
+def validate(path: Path | str) -> None:
     """Do what `load` does, for its errors alone.
 
     Raises:

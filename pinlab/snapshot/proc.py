@@ -23,6 +23,7 @@ from mm.state.frames import FrameState, PageFlag
 from mm.state.pageblock import MigrateType
 from pinlab.files.careful import plain
 from pinlab.files.npz import require_frames
+from pinlab.files.output import path_of, require_place
 from pinlab.snapshot import image, infer
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
@@ -274,10 +275,10 @@ def _read_entries(path: Path, nr_pfns: int, progress: Progress | None) -> NDArra
 
 
 def record(
-    output: Path,
+    output: Path | str,
     progress: Progress | None = None,
     *,
-    proc_directory: Path = PROC,
+    proc_directory: Path | str = PROC,
     command_line: bool = False,
     labels: tuple[str, ...] = (),
 ) -> Snapshot:
@@ -291,10 +292,12 @@ def record(
         labels: NAME=PFNS each; see `pinlab.snapshot.labels`.
 
     Raises:
-        PinpageError: a label that cannot be.
+        PinpageError: a path that is none, or a label that cannot be.
         SnapshotError: not root, no /proc/kpageflags, short reads, or no place to write.
     """
-    snapshot = capture(proc_directory, progress, command_line=command_line)
+    place = require_place(output)  # before a minute's work
+    folder = path_of(proc_directory, "proc_directory")
+    snapshot = capture(folder, progress, command_line=command_line)
     snapshot = labelled_as(snapshot, labels)
-    image.save(snapshot, output)
+    image.save(snapshot, place)
     return snapshot

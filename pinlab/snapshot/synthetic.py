@@ -107,7 +107,7 @@ class Description:
 
 def is_description(text: str) -> bool:
     """Whether a command-line argument describes memory instead of naming a recording."""
-    return text.startswith(PREFIX) or text.endswith(".toml")
+    return str(text).startswith(PREFIX) or str(text).endswith(".toml")
 
 
 def describe_machine(text: str, *, seed: int = 0) -> Snapshot:
@@ -122,6 +122,10 @@ def describe_machine(text: str, *, seed: int = 0) -> Snapshot:
 
     Cost: about 0.15 us per frame.
     """
+    if not is_description(text):
+        raise PinpageError(
+            one_line(f"scenario: {text!r}: begin with {PREFIX}, or name a .toml file")
+        )
     if text.startswith(PREFIX):
         name, given = text.removeprefix(PREFIX), _from_text(text.removeprefix(PREFIX))
     else:

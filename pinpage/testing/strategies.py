@@ -5,12 +5,12 @@ Needs the extra `test`; nothing else in the package imports this module.
 
 from typing import Any
 
-from pinpage.errors import PinpageError
+from pinpage.extras import missing_extra
 
 try:
     import hypothesis.strategies as st
 except ModuleNotFoundError as missing:  # say which extra, not which module
-    raise PinpageError("strategies need hypothesis: pip install 'pinpage[test]'") from missing
+    raise missing_extra("strategies need hypothesis", "test") from missing
 
 __all__ = ["frame_layouts", "pfn_columns", "refusals"]
 

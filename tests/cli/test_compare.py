@@ -46,7 +46,7 @@ def row_of(shown, design, movable, strategy):
 
 
 def test_one_object_with_the_names_that_scripts_rely_on(bundled):
-    assert list(bundled) == ["recording", "request", "seed", "measured", "rows"]
+    assert list(bundled) == ["recording", "request", "seed", "measured", "rows", "partial"]
     assert bundled["recording"] == "zbudfr-cmphuge-seed3"
     assert bundled["request"] == "cmphuge"
     for row in bundled["rows"]:

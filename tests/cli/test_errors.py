@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pinlab.snapshot import form
-from tests.kit.command import ROOT, check_one_line
+from tests.kit.command import PROGRAM, ROOT, check_one_line
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,47 @@ def test_a_file_that_may_not_be_read_is_named(pinpage, tmp_path, small, as_nobod
         path = shutil.copyfile(small, tmp_path / "a.npz")
         path.chmod(0)
     check_one_line(pinpage("compare", path), 1, str(path), "Permission denied")
+
+
+# Where it prints.
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["compare", "{small}", "--design", "unmovable", "--map"],
+        ["compare", "{small}", "--design", "unmovable", "--json"],
+        ["report", "heatmap", "{small}"],
+        ["report", "reasons", "{report}"],
+        ["request", "power", "{small}"],
+        ["request", "power", "{small}", "--json"],
+    ],
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_line_in_every_command(arguments, small, tmp_path):
+    report = tmp_path / "report.json"
+    report.write_text('{"refused_by_owner": {}}')
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PROGRAM, *(a.format(small=small, report=report) for a in arguments)],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        1,
+        "pinpage: standard output: No space left on device\n",
+    )
+
+
+def test_nothing_to_print_on_is_no_mistake(small):
+    """Closed streams, as some that start programs leave them."""
+    shell = '"$@" >&- 2>&-'
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", *PROGRAM, "compare", str(small), "--design", "unmovable"],
+        cwd=ROOT, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
 
 
 # Too little memory.

@@ -92,6 +92,25 @@ def test_a_full_disk_leaves_the_old_file(pinpage, proc, tmp_path, monkeypatch):
     assert (tmp_path / "a.npz").read_text() == "old"
 
 
+def test_a_device_or_a_pipe_is_written_through(pinpage, proc, tmp_path):
+    before = Path("/dev/null").stat()
+    assert pinpage("record", "-o", "/dev/null").code == 0
+    assert Path("/dev/null").stat().st_rdev == before.st_rdev != 0
+    check_one_line(pinpage("record", "-o", "/dev/full"), 1, "/dev/full", "No space left")
+
+
+def test_no_name_is_no_place(pinpage, proc):
+    check_one_line(pinpage("record", "-o", ""), 1, "output=''", "give a path")
+
+
+def test_a_place_is_looked_at_before_memory_is(pinpage, tmp_path, monkeypatch):
+    def reads(*args, **kwargs):
+        raise AssertionError("memory was read for nothing")
+
+    monkeypatch.setattr("pinlab.snapshot.proc.capture", reads)
+    check_one_line(pinpage("record", "-o", tmp_path), 1, "is a directory")
+
+
 def test_an_interrupt_leaves_the_old_file(pinpage, proc, tmp_path, monkeypatch):
     def interrupts(*args, **kwargs):
         raise KeyboardInterrupt

@@ -29,6 +29,16 @@ def test_a_picture_is_drawn_beside_the_text(pinpage, small, tmp_path):
     assert (tmp_path / "a.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def test_the_ending_says_which_picture_it_is(pinpage, small, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra pinpage[plot] is not installed")
+    for again in ("a.pdf", "b.PDF"):
+        assert pinpage("report", "heatmap", small, "--png", tmp_path / again).code == 0
+    assert (tmp_path / "a.pdf").read_bytes()[:5] == b"%PDF-"
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.PDF").read_bytes()
+    done = pinpage("report", "heatmap", small, "--png", tmp_path / "a.gif")
+    check_one_line(done, 1, "ending='gif'", "'png' or 'pdf'")
+
+
 def test_without_matplotlib_the_extra_is_named_and_nothing_is_printed(
     pinpage, small, tmp_path, monkeypatch
 ):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from pinlab.requests import run
-from pinlab.requests.report import RequestReport
+from pinlab.requests.report import RequestOptions, RequestReport
 from tests.kit.command import ROOT, check_one_line
 from tests.kit.pinlab.consumers import interrupts_itself, moves_a_block, refuses_the_call
 
@@ -84,6 +84,19 @@ def test_options_reach_the_consumer(pinpage, small, serves):
     assert (huge1g.node, huge1g.count, huge1g.timeout_ns) == (0, 3, None)
 
 
+def test_no_option_in_a_script_is_no_option_on_the_command_line(pinpage, small, serves):
+    seen = []
+
+    def serve(subject, options):
+        seen.append(options)
+        return moves_a_block(subject, options)
+
+    for name in run.SERVERS:
+        serves(serve, name)
+        assert pinpage("request", name, small).code == 0
+    assert seen == [RequestOptions()] * len(run.SERVERS)
+
+
 def test_memory_can_be_described(pinpage, serves):
     serves(moves_a_block)
     done = pinpage("request", "huge2m", "scenario:8MiB,anon=20%,slab=2%", "--json")
@@ -111,6 +124,13 @@ def test_memory_can_be_described(pinpage, serves):
         (["power", "--region", "64MB"], ["--region '64MB'", "64MiB"]),
         (["power", "--region", "3KiB"], ["whole pages"]),
         (["offline", "--block-size", "0MiB"], ["--block-size"]),
+        (["offline", "scenario:64MiB", "--block-size", "6MiB"], ["--block-size", "power of two"]),
+        (["offline", "--block", "1", "--count", "2"], ["--count beside --block", "leave --count"]),
+        (["huge2m", "--timeout", "1"], ["--timeout is for", "not for huge2m"]),
+        (["huge2m", "--mode", "sync"], ["--mode for huge2m by scan", "the allocator decides"]),
+        (["cma", "--together"], ["--together is for offline, not for cma"]),
+        (["cma", "--pause-ms", "3"], ["--pause-ms is before a retry", "--retries"]),
+        (["cma", "--first", "defragment"], ["--first", "'defragment'"]),
         (["huge2m", "--mode", "never"], ["--mode"]),
         (["huge2m", "scenario:1GB"], ["size='1GB'", "1GiB"]),
         (["huge2m", "scenario:8MiB,anom=3%"], ["anom", "anon"]),
@@ -123,7 +143,7 @@ def test_a_wrong_call_is_one_line(pinpage, arguments, words):
 
 def test_what_a_consumer_cannot_serve_is_a_wrong_call(pinpage, small, serves):
     serves(refuses_the_call, "offline")
-    check_one_line(pinpage("request", "offline", small, "--block", 99), 2, "block=99", "0 to 7")
+    check_one_line(pinpage("request", "offline", small, "--block", 99), 2, "--block 99", "0 to 7")
 
 
 def test_a_recording_that_cannot_be_used_is_a_failure(pinpage, tmp_path):

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -11,6 +12,7 @@ TUTORIAL = (ROOT / "docs" / "tutorial" / "write-an-owner.md").read_text()
 OWNER = (ROOT / "docs" / "tutorial" / "ring.py").read_text()
 CONSOLE = re.search(r"```console\n\$ pinpage (.*?)\n(.*?)```", TUTORIAL, re.DOTALL)
 MOST_LINES = 30
+PINNED = re.search(r'"hypothesis==([\d.]+)"', (ROOT / "pyproject.toml").read_text())[1]
 
 
 def test_the_first_block_is_the_file():
@@ -30,6 +32,8 @@ def test_the_command_prints_what_is_shown():
     )
     assert done.returncode == 0, done.stderr
     assert without_numbers(done.stdout) == without_numbers(CONSOLE[2])
+    if version("hypothesis") == PINNED:
+        assert done.stdout == CONSOLE[2]
 
 
 def without_numbers(text):

@@ -46,9 +46,10 @@ def owners_of(name):
 def ask(consumer, memory, coverage, strategy, **options):
     snapshot = describe_machine(MEMORY[memory], seed=3)
     movable = tuple(sorted(coverage & set(owners_of(memory))))
+    limit = {} if consumer == "huge2m" else {"timeout_ns": 20_000_000}
     asked = RequestOptions(
-        design="registry", movable=movable, strategy=strategy, timeout_ns=20_000_000,
-        **(SIZES[consumer] | options),
+        design="registry", movable=movable, strategy=strategy,
+        **(SIZES[consumer] | limit | options),
     )  # fmt: skip
     replayed = replay(snapshot, CORPUS, movable=frozenset(movable))
     started_ns = replayed.machine.clock.now_ns

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from random import Random
 
 from pinpage.errors import PinpageError
+from pinpage.extras import missing_extra
 from pinpage.owner import Mode
 from pinpage.testing.conformance.accounts import Held
 from pinpage.testing.conformance.counts import Counts
@@ -43,7 +44,7 @@ try:
     import hypothesis
     import hypothesis.strategies as st
 except ModuleNotFoundError as missing:  # say which extra, not which module
-    raise PinpageError("the owner kit needs hypothesis: pip install 'pinpage[test]'") from missing
+    raise missing_extra("the owner kit needs hypothesis", "test") from missing
 
 __all__ = ["Search", "plans"]
 

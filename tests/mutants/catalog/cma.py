@@ -155,7 +155,8 @@ _PLAN = [
 
 _REQUEST = [
     ("size-asked-for-again-after-it-failed", "a size stops at its first failure", REQUEST,
-     "            if found.errno is not Errno.OK:\n                break\n", "", (T_REQUEST,)),
+     "            elif not account.again():\n                break\n",
+     "            else:\n                got += 1\n", (T_REQUEST,)),
     ("alignment-ignored", "align_order", REQUEST,
      "                options.align_order,\n", "                0,\n", (T_REQUEST,)),
     ("interruption-ignored-inside", "Ctrl-C", REQUEST,

@@ -190,9 +190,10 @@ _WALK = [
 ]  # fmt: skip
 
 _REQUEST = [
-    ("goes-on-after-a-failure", "first failure", "        if walk.errno is not Errno.OK:\n",
-     "        if False:\n"),
-    ("forgets-the-pool", "HT2", "        pool.adopt(walk.head)\n", ""),
+    ("goes-on-after-a-failure", "first failure",
+     "        elif not account.again():\n            break\n",
+     "        else:\n            obtained += 1\n"),
+    ("forgets-the-pool", "HT2", "            pool.adopt(walk.head)\n", ""),
     ("never-plans", "strategy", 'if options.strategy == "plan":', "if False:"),
     ("never-knows", "knowledge", '"blocks" if knows else "frames"', '"frames"'),
     ("deaf-to-signals", "EINTR", "        signal_pending=options.interrupted,\n", ""),

@@ -289,7 +289,7 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "offline-request-ignores-count", "count: as many as are wanted", REQUEST,
-        " or obtained == options.count:", ":",
+        " and obtained != options.count:", ":",
         f"{UNIT_REQUEST}::test_one_block_alone_and_as_many_as_are_wanted",
     ),
     _hp(

@@ -214,8 +214,8 @@ _COMPARED = [
         "compare-memory-not-made-anew",
         "runs do not depend on each other",
         "pinlab/compare/compare.py",
-        "            contents = _written(snapshot, corpus, pages)\n    return",
-        "    return",
+        "                contents = _contents(snapshot, corpus, pages, layout_only=layout_only)\n",
+        "",
         f"{_COMPARE}::test_where_nothing_forks_the_rows_are_the_same",
     ),
     planted(

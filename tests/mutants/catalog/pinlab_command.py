@@ -62,9 +62,106 @@ _PRINTED = [
         "output-bar-into-a-file",
         "only on a terminal",
         "pinlab/cli/output.py",
-        _NO_BAR.format("not sys.stderr.isatty()"),
+        _NO_BAR.format("not is_terminal(sys.stderr)"),
         _NO_BAR.format("sys.stderr is None"),
         f"{_OUTPUT}::test_no_bar_where_nobody_looks",
+    ),
+]
+
+_FILES = f"{_UNIT}/files/test_output.py"
+_WRITTEN = [
+    planted(
+        "output-replaces-devices",
+        "output never destroys",
+        "pinlab/files/output.py",
+        "    if stat.S_ISREG(mode):\n        return False\n",
+        "    if mode:\n        return False\n",
+        f"{_FILES}::test_a_pipe_is_written_through",
+    ),
+    planted(
+        "output-replaces-links",
+        "output never destroys",
+        "pinlab/files/output.py",
+        "with _replaced(Path(os.path.realpath(path))) as file:",
+        "with _replaced(path) as file:",
+        f"{_FILES}::test_a_link_stays_and_what_it_leads_to_is_written",
+    ),
+    planted(
+        "output-writes-over-disks",
+        "output never destroys",
+        "pinlab/files/output.py",
+        "    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):\n",
+        "    if mode:\n",
+        f"{_FILES}::test_what_can_be_no_place_is_refused_before_anything_is_written",
+    ),
+    planted(
+        "output-forgets-the-mode",
+        "output never destroys",
+        "pinlab/files/output.py",
+        "            if path.exists():\n",
+        "            if not path.exists():\n",
+        f"{_FILES}::test_a_file_is_replaced_as_a_whole_and_keeps_its_mode",
+    ),
+    planted(
+        "record-looks-at-the-place-last",
+        "nothing in vain",
+        "pinlab/snapshot/proc.py",
+        "    place = require_place(output)  # before a minute's work\n",
+        "    place = path_of(output, 'output')\n",
+        f"{_RECORD}::test_a_place_is_looked_at_before_memory_is",
+    ),
+    planted(
+        "png-whatever-the-ending",
+        "--png x.pdf writes a PDF",
+        "pinlab/report/heatmap_png.py",
+        "figure.savefig(file, format=form,",
+        'figure.savefig(file, format="png",',
+        f"{_REPORT}::test_the_ending_says_which_picture_it_is",
+    ),
+    planted(
+        "cli-full-disk-traceback",
+        "a full disk is one line",
+        "pinlab/cli/main.py",
+        "    except OSError as error:  # files",
+        "    except TimeoutError as error:  # files",
+        f"{_ERRORS}::test_a_full_disk_is_one_line_in_every_command",
+    ),
+]
+
+_MANNERS = "tests/cli/test_manners.py"
+_KEPT = f"{_UNIT}/compare/test_interrupted.py"
+_BEHAVED = [
+    planted(
+        "cli-deaf-to-no-color",
+        "NO_COLOR",
+        "pinlab/cli/main.py",
+        'return False if os.environ.get("NO_COLOR") else None',
+        "return None",
+        f"{_MANNERS}::test_colours_go_where_no_color_says_so",
+    ),
+    planted(
+        "cli-takes-a-stranger",
+        "another owners is named",
+        "pinlab/cli/main.py",
+        "    if sentence := foreign_package():\n",
+        "    if sentence := None:\n",
+        f"{_MANNERS}::test_a_stranger_of_our_name_is_named",
+    ),
+    planted(
+        "compare-loses-ended-rows",
+        "Ctrl-C prints what is done",
+        "pinlab/compare/compare.py",
+        "        if not keeps_ended or not found:\n",
+        "        if keeps_ended or not found:\n",
+        f"{_KEPT}::test_rows_that_had_ended_are_kept",
+    ),
+    planted(
+        "compare-partial-looks-whole",
+        "Ctrl-C prints what is done",
+        "pinlab/compare/compare.py",
+        "partial=len(done) < len(runs),",
+        "partial=False,",
+        f"{_KEPT}::test_rows_that_had_ended_are_kept",
     ),
 ]
 
@@ -73,8 +170,8 @@ _COMMAND = [
         "cli-parser-errors-in-a-box",
         "one line",
         "pinlab/cli/main.py",
-        'app(prog_name="pinpage", standalone_mode=False)',
-        'app(prog_name="pinpage")',
+        'app(prog_name="pinpage", standalone_mode=False, color=_colour())',
+        'app(prog_name="pinpage", color=_colour())',
         _CALLS,
     ),
     planted(
@@ -143,4 +240,4 @@ _COMMAND = [
     ),
 ]
 
-MUTANTS: list[Mutant] = [*_PRINTED, *_COMMAND]
+MUTANTS: list[Mutant] = [*_PRINTED, *_WRITTEN, *_BEHAVED, *_COMMAND]

@@ -207,9 +207,62 @@ _INTERRUPTED = [
         "command-swallows-foreign-options",
         "options that concern nobody",
         "pinlab/cli/request.py",
-        "if value is not None and consumer not in _CONCERNS[option]:",
-        "if value is not None and not _CONCERNS[option]:",
+        "if value is not None and consumer not in CONCERNS.get(option, (consumer,)):",
+        "if value is not None and not CONCERNS.get(option, (consumer,)):",
         f"{_CLI}::test_a_wrong_call_is_one_line",
+    ),
+]
+
+_OBEYED = f"{_UNIT}/requests/test_obeyed.py"
+_OFFLINE = f"{_UNIT}/requests/test_offline.py"
+_OPTIONS = [
+    planted(
+        "offline-together-comes-back",
+        "N means N together",
+        "pinlab/requests/offline.py",
+        "        if not together:\n            _bring_back",
+        "        if True:\n            _bring_back",
+        f"{_OFFLINE}::test_n_means_n_together",
+    ),
+    planted(
+        "offline-bound-of-each-alone",
+        "N means N together",
+        "pinlab/requests/offline.py",
+        "        bound = min(bound, at_once)\n",
+        "        bound = max(bound, at_once)\n",
+        f"{_OFFLINE}::test_one_by_one_is_what_each_could_do_alone",
+    ),
+    planted(
+        "offline-block-of-any-size",
+        "sizes are those that a machine can have",
+        "pinlab/requests/offline.py",
+        "if nr_pages & (nr_pages - 1) or nr_pages > nr_frames:",
+        "if nr_pages > nr_frames:",
+        f"{_OFFLINE}::test_a_size_that_no_memory_block_has_is_refused",
+    ),
+    planted(
+        "retries-without-a-pause",
+        "an option is obeyed or refused",
+        "pinlab/requests/account.py",
+        "        self.machine.clock.advance(self._options.pause_ns)\n",
+        "",
+        f"{_OFFLINE}::test_a_block_that_stayed_is_asked_for_again_after_a_pause",
+    ),
+    planted(
+        "option-neither-obeyed-nor-refused",
+        "an option is obeyed or refused",
+        "pinlab/requests/obeyed.py",
+        '    "align_order": ("cma",),\n',
+        '    "align_order": ("cma", "huge1g"),\n',
+        f"{_OBEYED}::test_an_option_is_obeyed_or_refused_on_every_path[huge1g-scan]",
+    ),
+    planted(
+        "refused-after-the-replay",
+        "an option is obeyed or refused",
+        "pinlab/requests/run.py",
+        "    require_obeyed(request, options, may_begin=True)\n",
+        "",
+        f"{_OBEYED}::test_nothing_is_replayed_for_an_option_that_is_refused",
     ),
 ]
 
@@ -264,4 +317,4 @@ _MEMORY = [
     ),
 ]
 
-MUTANTS: list[Mutant] = [*_TIME, *_SUMS, *_EVERYWHERE, *_INTERRUPTED, *_MEMORY]
+MUTANTS: list[Mutant] = [*_TIME, *_SUMS, *_EVERYWHERE, *_INTERRUPTED, *_OPTIONS, *_MEMORY]

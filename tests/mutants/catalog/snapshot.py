@@ -116,8 +116,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="form-written-in-place",
         guards="form: whole or not at all",
-        file="pinlab/snapshot/form.py",
-        old='temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")',
+        file="pinlab/files/output.py",
+        old='temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")',
         new="temporary = path; path.unlink(missing_ok=True)",
         tests=[
             f"{_SNAPSHOT}::test_a_failed_save_leaves_the_old_file_and_nothing_else",

@@ -60,6 +60,61 @@ def test_where_two_are_enough_plan_takes_the_cheapest(strategy, tried):
     assert (report.wanted, report.obtained) == (2, 2)
 
 
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+@pytest.mark.parametrize(
+    ("rows", "count", "at_once"),
+    [
+        (("aaaaaaaa", "aaaaaaaa", "aaaa....", FREE, "aaaaaaaa", "aaaaaa.."), 2, 0),
+        (("aaaaaaaa", "aa......", "a.......", FREE, FREE, FREE), 3, 2),
+        ((FREE, FREE, FREE, FREE, "a.......", "........"), 2, 2),
+        (("#.......", FREE, FREE, FREE, "aaaaaaa.", FREE), 2, 2),
+    ],
+)
+def test_n_means_n_together(strategy, rows, count, at_once):
+    """Each of them could go by itself; what is left must hold what they held."""
+    world = Drawn(*rows)
+    report = serve(world.machine, options(strategy=strategy, count=count, timeout_ns=10**6))
+    assert (report.counted, report.wanted) == ("together", count)
+    blocks = world.machine.hotplug.blocks
+    away = [b for b in range(len(rows) // 2) if blocks.state(b) is BlockState.OFFLINE]
+    assert len(away) == report.obtained == min(at_once, count)
+    assert report.obtained <= report.bound
+    world.check_contents()
+
+
+def test_one_by_one_is_what_each_could_do_alone():
+    world = Drawn("aaaaaaaa", "aa......", "a.......", FREE, FREE, FREE)
+    report = serve(world.machine, options(count=3, together=False))
+    assert (report.counted, report.obtained, report.bound) == ("one by one", 3, 3)
+    assert all(world.machine.hotplug.blocks.state(b) is BlockState.ONLINE for b in range(3))
+    world = Drawn("aaaaaaaa", "aa......", "a.......", FREE, FREE, FREE)
+    report = serve(world.machine, options(together=True, timeout_ns=10**6))
+    assert (report.counted, report.obtained, report.wanted, report.bound) == ("together", 2, 3, 2)
+
+
+@pytest.mark.parametrize("nr_pages", [3 * SIZE, 6 * SIZE, 64 * SIZE])
+def test_a_size_that_no_memory_block_has_is_refused(nr_pages):
+    machine = Drawn(FREE, FREE, FREE, FREE, FREE, FREE).machine
+    with pytest.raises(PinpageError, match=f"block_nr_pages={nr_pages}: give a power of two"):
+        serve(machine, RequestOptions(block_nr_pages=nr_pages))
+    assert machine.hotplug.blocks.nr_pages != nr_pages
+
+
+def test_a_block_that_stayed_is_asked_for_again_after_a_pause():
+    """The pin that is in its way goes meanwhile."""
+    world = pinned()
+
+    def begins(_name, nr_done, _of):
+        if nr_done:
+            world.machine.refs.put_page(0)
+
+    asked = options(block=0, nr_tries=2, nr_retries=3, pause_ns=7_000_000, advance=begins)
+    report = serve(world.machine, asked)
+    assert outcome(report) == [("block 0", "EBUSY"), ("block 0", "OK")]
+    assert report.steps_ns["wait"] >= 7_000_000
+    assert sum(report.steps_ns.values()) == report.modelled_ns
+
+
 def pinned():
     world = Drawn("aa......", FREE, FREE, FREE)
     world.machine.refs.get_page(0)
@@ -158,7 +213,8 @@ def test_the_same_blocks_go_as_in_linux(name):
 )
 def test_by_plan_the_verdict_needs_no_move_where_linux_moved_and_failed(name, holder, reason):
     snapshot = recorded(name)
-    report = run_request("offline", snapshot, RequestOptions(strategy="plan"), contents="none")
+    options = RequestOptions(design="unmovable", strategy="plan")
+    report = run_request("offline", snapshot, options, contents="none")
     assert (report.obtained, report.pages_moved) == (0, 0)
     assert report.refused_by_owner[holder][reason] > 1000
     if name.startswith("gup"):

@@ -1,0 +1,38 @@
+"""`pinpage describe`, and memory that is described wherever a recording may be named."""
+
+import json
+
+import pytest
+
+from pinlab.snapshot import image
+from pinlab.snapshot.synthetic import describe_machine
+from tests.kit.command import check_one_line
+
+SCENARIO = "scenario:16MiB,anon=30%,slab=2%,cma=4MiB"
+
+
+def test_a_description_becomes_a_recording(pinpage, tmp_path):
+    path = tmp_path / "a.npz"
+    done = pinpage("describe", SCENARIO, "-o", path, "--seed", 3)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"{path}: 4,096 frames in 8 pageblocks")
+    made = describe_machine(SCENARIO, seed=3)
+    assert (image.load(path).klass == made.klass).all()
+    asked = [pinpage("request", "cma", what, "--seed", 3, "--json") for what in (path, SCENARIO)]
+    one, other = (json.loads(done.out) for done in asked)
+    assert one["digest"] == other["digest"]
+
+
+@pytest.mark.parametrize("command", [["compare"], ["report", "heatmap"], ["request", "power"]])
+def test_every_command_takes_every_form(pinpage, tmp_path, command):
+    toml = tmp_path / "a.toml"
+    toml.write_text('size = "16MiB"\nanon = "30%"\n')
+    for memory in (SCENARIO, toml):
+        done = pinpage(*command, memory)
+        assert (done.code, done.err) == (0, "")
+    check_one_line(pinpage(*command, "scenario:1GB"), 2, "size='1GB'", "1GiB")
+
+
+def test_what_cannot_be_described_or_written_is_one_line(pinpage, tmp_path):
+    check_one_line(pinpage("describe", "1GiB", "-o", tmp_path / "a"), 2, "begin with scenario:")
+    check_one_line(pinpage("describe", SCENARIO, "-o", tmp_path), 1, "is a directory")

@@ -1,0 +1,79 @@
+"""How the command behaves in a shell: as a module, with completion, colours, and strangers."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from tests.kit.command import PROGRAM, ROOT
+
+
+def run(*command, cwd=ROOT, **env):
+    done = subprocess.run(
+        command, cwd=cwd, env=os.environ | env, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("module", ["pinpage", "pinlab.cli.main"])
+def test_it_runs_as_a_module(module):
+    code, out, err = run(sys.executable, "-m", module, "--version")
+    assert (code, err) == (0, "")
+    assert out.startswith("pinpage ")
+    assert run(sys.executable, "-m", module, "frobnicate")[0] == 2
+
+
+def test_the_shell_can_complete():
+    asked = {"_PINPAGE_COMPLETE": "complete_bash", "COMP_WORDS": "pinpage re", "COMP_CWORD": "1"}
+    code, out, err = run(*PROGRAM, **asked)
+    assert (code, err) == (0, "")
+    assert sorted(out.split()) == ["record", "report", "request"]
+
+
+@pytest.mark.parametrize(
+    "command", [["compare"], ["request"], ["fidelity"], ["check"], ["report", "reasons"]]
+)
+def test_json_is_shown_as_a_flag(command):
+    shown = run(*PROGRAM, *command, "--help", COLUMNS="200")[1]
+    assert "--json" in shown
+    assert "--no-json" not in shown
+
+
+def on_a_terminal(small, **env):
+    """What `compare` writes to a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, "compare", str(small), "--design", "unmovable"],
+        cwd=ROOT, stdout=theirs, stderr=subprocess.DEVNULL,
+        env=os.environ | {"TERM": "xterm"} | env,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # nobody writes any more
+                break
+            if not part:
+                break
+            said += part
+    os.close(ours)
+    assert process.returncode == 0
+    return said
+
+
+def test_colours_go_where_no_color_says_so(small):
+    assert b"\x1b[" in on_a_terminal(small, NO_COLOR="")
+    assert b"\x1b[" not in on_a_terminal(small, NO_COLOR="1")
+
+
+@pytest.mark.parametrize("name", ["owners", "mm"])
+def test_a_stranger_of_our_name_is_named(tmp_path, name):
+    (tmp_path / f"{name}.py").write_text("import sys\n")
+    code, out, err = run(*PROGRAM, "compare", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    assert f"another {name!r} would be imported, {tmp_path / name}.py" in err
