@@ -32,7 +32,7 @@ from mm.hotplug.offline_loop import OfflineLoop
 from mm.hotplug.verdict import (
     OfflineResult,
     OfflineVerdict,
-    has_room,
+    has_space,
     look_at_block,
     plan_blocks,
 )
@@ -230,7 +230,7 @@ class MemoryHotplug:
             if len(look.stuck):
                 in_the_way = self._explain(look.stuck, design, mode)
                 return OfflineVerdict(Errno.EBUSY, block, look.nr_moves, 0, in_the_way)
-            if has_room(self._host, span, look.nr_moves):
+            if has_space(self._host, span, look.nr_moves):
                 moves, callbacks = np.array([look.nr_moves]), np.array([look.nr_callbacks])
                 modelled_ns = int(evacuation_ns(self._host.costs, moves, callbacks)[0])
                 return OfflineVerdict(Errno.OK, block, look.nr_moves, modelled_ns, NO_OBSTACLES)

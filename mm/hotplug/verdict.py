@@ -34,7 +34,7 @@ __all__ = [
     "BlockLook",
     "OfflineResult",
     "OfflineVerdict",
-    "has_room",
+    "has_space",
     "look_at_block",
     "plan_blocks",
 ]
@@ -143,7 +143,7 @@ def look_at_block(host: HotplugHost, span: Span, design: Design, mode: Mode) -> 
     return BlockLook(span.start + np.flatnonzero(stays), len(leaves), nr_callbacks)
 
 
-def has_room(host: HotplugHost, span: Span, nr_moves: int) -> bool:
+def has_space(host: HotplugHost, span: Span, nr_moves: int) -> bool:
     """Whether free memory elsewhere is enough for what would leave, marks and reserves kept.
 
     Args:
@@ -175,9 +175,11 @@ def _pool(host: HotplugHost, concerned: list[Zone]) -> tuple[list[Zone], bool, Z
     """Zones that what leaves may go to, whether that is any, and what it counts as there."""
     populated = [zone for zone in host.zones if zone.managed_nr_pages]
     from_movable = all(zone.kind is ZoneKind.MOVABLE for zone in concerned)
-    across = len({zone.kind is ZoneKind.MOVABLE for zone in populated}) == 1 or from_movable
-    highest = ZoneKind.MOVABLE if from_movable else ZoneKind.NORMAL
-    return (populated if across else concerned), across, highest
+    across = from_movable or not any(zone.kind is ZoneKind.MOVABLE for zone in concerned)
+    zones = concerned
+    if across:  # to ZONE_MOVABLE nothing goes but from there
+        zones = [zone for zone in populated if from_movable or zone.kind is not ZoneKind.MOVABLE]
+    return zones, across, ZoneKind.MOVABLE if from_movable else ZoneKind.NORMAL
 
 
 def _mark(zone: Zone, highest: ZoneKind) -> int:

@@ -112,7 +112,8 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "gup-page-of-another-mover-is-no-memory", "R-24", LONGTERM,
-        "        return Errno.EAGAIN\n    found", "        return Errno.ENOMEM\n    found", LONG_T,
+        "        return Errno.EAGAIN, _named(host, ascending[taken], busy)\n",
+        "        return Errno.ENOMEM, _named(host, ascending[taken], busy)\n", LONG_T,
     ),
     # pinners
     planted(

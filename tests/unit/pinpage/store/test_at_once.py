@@ -9,6 +9,7 @@ import pytest
 from pinpage import PinOwner, PinRegistry, Topology
 from pinpage.store import at_once
 from tests.kit import inside
+from tests.kit.inside import shards
 
 TAG, FULL, FEW = 2, 5, 700  # a frame of a dense block, one of another
 
@@ -196,11 +197,11 @@ def test_a_table_that_is_to_shrink_is_left_to_the_lock():
     reg.register(owner)
     frames = np.arange(0, 1 << 22, 256)
     reg.pin_many(frames, owner, 1)
-    table = reg._shards[0].radix.blocks.sparse
+    table = shards(reg)[0].radix.blocks.sparse
     before = table.nr_slots
     for pfn in frames.tolist():
         reg.unpin(pfn, owner, 1)
-    assert reg._shards[0].radix.blocks.sparse.nr_slots < before
+    assert shards(reg)[0].radix.blocks.sparse.nr_slots < before
     assert len(reg) == 0
     reg.check()
 
