@@ -382,6 +382,7 @@ class GiganticPages:
             `in_the_way` say what would have to move first, and the refusals are those frames.
         """
         done, failed = GiganticWalk(), set[int]()
+        next(iter(self.ranges(node)), None)  # a node that is not there is refused before anything
         self._contig.evacuator.parts.pcp.drain_all()
         first = self.plan(None, node, mode=mode)
         made, span = self._with_space(first, node, mode, failed)

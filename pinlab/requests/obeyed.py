@@ -41,7 +41,6 @@ OPTIONS = tuple(_WHOSE)
 
 _NOT_SO: dict[tuple[RequestName, Strategy, str], str] = {
     ("huge2m", "scan", "mode"): "the allocator decides itself how long it waits",
-    ("huge2m", "plan", "node"): "a plan is for all of memory",
     ("huge2m", "plan", "nr_retries"): "a plan is made once",
     ("huge2m", "plan", "pause_ns"): "a plan is made once",
 }

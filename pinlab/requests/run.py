@@ -125,8 +125,8 @@ def run_request(
         raise PinpageError(f"request {request!r} is unknown: it is one of {', '.join(SERVERS)}")
     require_obeyed(request, options, may_begin=True)
     if serve is cma.serve:
-        cma.require_area(snapshot)
         _refuse_areas_without_place(snapshot)
+        cma.require_area(snapshot)
     block = snapshot.geometry.memory_block_nr_pages
     if request == "offline" and options.block_nr_pages is None and block is not None:
         options = evolve(options, block_nr_pages=block)

@@ -99,11 +99,11 @@ REQUESTS = {
 
 
 NO_POINTS = {
-    "no huge page": {"compact", "contig", "huge1g", "power", "huge2m plan", "cma plan"},
+    "no huge page": {"compact", "contig", "huge1g", "power", "huge2m plan"},
     "signal": {"compact", "huge2m"},
     "veto": set(REQUESTS) - {"offline"},
     "interrupt an allocation": {
-        "compact", "huge2m plan", "cma plan", "contig plan", "huge1g plan", "power plan",
+        "compact", "huge2m plan", "contig plan", "huge1g plan", "power plan",
     },
 }  # fmt: skip
 """Where there is nothing of that kind to go wrong; everywhere else there is."""

@@ -82,8 +82,8 @@ _WRITTEN = [
         "output-replaces-links",
         "output never destroys",
         "pinlab/files/output.py",
-        "with _replaced(Path(os.path.realpath(path))) as file:",
-        "with _replaced(path) as file:",
+        "with _replaced(Path(os.path.realpath(path)), mode) as file:",
+        "with _replaced(path, mode) as file:",
         f"{_FILES}::test_a_link_stays_and_what_it_leads_to_is_written",
     ),
     planted(
@@ -98,8 +98,8 @@ _WRITTEN = [
         "output-forgets-the-mode",
         "output never destroys",
         "pinlab/files/output.py",
-        "            if path.exists():\n",
-        "            if not path.exists():\n",
+        "            elif path.exists():\n",
+        "            elif not path.exists():\n",
         f"{_FILES}::test_a_file_is_replaced_as_a_whole_and_keeps_its_mode",
     ),
     planted(

@@ -44,7 +44,8 @@ def scanned_per_frame(size_mib, consumer, strategy):
         f"scenario:{size_mib}MiB,anon=40%,file=10%,slab=1%,scatter=20%,cma={size_mib // 8}MiB",
         seed=1,
     )
-    options = RequestOptions(strategy=strategy, block_nr_pages=4096, nr_tries=2)
+    what = {"block_nr_pages": 4096} if consumer == "offline" else {}
+    options = RequestOptions(strategy=strategy, nr_tries=2, **what)
     subject = prepare(memory, options, contents="none")
     report = SERVERS[consumer](subject.machine, options)
     assert report.attempts

@@ -24,6 +24,7 @@ BESIDE = {"pause_ns": {"nr_retries": 1}, "together": {"count": 4}}
 """What an option needs beside it to say anything."""
 CHANGED = {
     "mode": Mode.ASYNC, "count": 1, "together": False, "nr_pages": 2048, "align_order": 10,
+    "area": "elsewhere",
     "block": 1, "block_nr_pages": 4096, "region_nr_pages": 2048, "nr_interleaved": 2,
     "expected_idle_ns": 1, "node": 1, "nr_tries": 1, "timeout_ns": 1, "nr_retries": 2,
     "pause_ns": 5_000_000,
@@ -45,7 +46,7 @@ def served(memory, consumer, **what):
     machine.frames.set_flag(busy, PageFlag.WRITEBACK)
 
     def written_and_held(pfn, flag):
-        machine.frames.clear_flag(pfn, flag)
+        machine.frames.clear_flag(np.array([pfn]), flag)
         machine.refs.get_page(pfn)
 
     machine.mover.wait_on_page = written_and_held
@@ -71,6 +72,10 @@ def test_an_option_is_obeyed_or_refused_on_every_path(memory, consumer, strategy
             change = {option: CHANGED[option]} | OF_ONE.get((consumer, option), {})
             if refusal(consumer, strategy, option):
                 with pytest.raises(PinpageError, match=rf"^{option}= .*: leave it out$"):
+                    served(memory, consumer, **base | change)
+                continue
+            if option == "area":  # of an area that is not there nothing is obtained
+                with pytest.raises(PinpageError, match="area='elsewhere' is not there"):
                     served(memory, consumer, **base | change)
                 continue
             base |= BESIDE.get(option, {})
