@@ -336,6 +336,8 @@ def _exit_code_of_run() -> int:
         code = _run()
         if sys.stdout is not None:
             sys.stdout.flush()
+    except KeyboardInterrupt:  # before or after the work itself, which answers it with more
+        return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
         drop_output()
         return 1
