@@ -49,7 +49,7 @@ _FAINT: Final = "#6b7280"
 _PAPER: Final = "#ffffff"
 _LEAST_DEPTH: Final = 0.30
 """A single frame must still be told from none."""
-_LEGEND_NR_COLUMNS: Final = 8
+_LEGEND_NR_COLUMNS: Final = 6  # of the widest words that there are
 _MARKS_NR_COLUMNS: Final = 64
 """On a wider map a dot would be no more than a smudge."""
 
