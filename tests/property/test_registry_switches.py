@@ -125,10 +125,8 @@ STARTS = {
     "alone": (nothing, None),
     "alone, in its batch": (in_batch, None),
     "alone, nearly full": (nearly_full, None),
-    "two, in the first one's batch": (in_batch, nothing),
     "two, in the second one's batch": (nothing, in_batch),
     "two, stored": (stored, nothing),
-    "two, nearly full": (nearly_full, nothing),
 }
 
 

@@ -62,28 +62,44 @@ def test_every_option_has_a_value_that_is_not_the_usual_one():
     ]
 
 
+LIKE_UNMOVABLE = "zbud-reclaim"
+"""A design that is `unmovable` where nothing is compressed, as in this memory: tried in `slow`."""
+
+
 @pytest.mark.parametrize("strategy", ["scan", "plan"])
 @pytest.mark.parametrize("consumer", SERVERS)
 def test_an_option_is_obeyed_or_refused_on_every_path(memory, consumer, strategy):
     for design in DESIGNS:
-        before = {}
-        for option in OPTIONS:
-            base = {"strategy": strategy, "design": design} | USUAL.get(consumer, {})
-            change = {option: CHANGED[option]} | OF_ONE.get((consumer, option), {})
-            if refusal(consumer, strategy, option):
-                with pytest.raises(PinpageError, match=rf"^{option}= .*: leave it out$"):
-                    served(memory, consumer, **base | change)
-                continue
-            if option == "area":  # of an area that is not there nothing is obtained
-                with pytest.raises(PinpageError, match="area='elsewhere' is not there"):
-                    served(memory, consumer, **base | change)
-                continue
-            base |= BESIDE.get(option, {})
-            key = tuple(base.items())
-            if key not in before:
-                before[key] = served(memory, consumer, **base)
-            after = served(memory, consumer, **base | change)
-            assert after != before[key], f"{option} changes nothing and says nothing ({design})"
+        if design != LIKE_UNMOVABLE:
+            try_every_option(memory, consumer, strategy, design)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+@pytest.mark.parametrize("consumer", SERVERS)
+def test_nor_is_one_swallowed_under_the_third_design(memory, consumer, strategy):
+    try_every_option(memory, consumer, strategy, LIKE_UNMOVABLE)
+
+
+def try_every_option(memory, consumer, strategy, design):
+    before = {}
+    for option in OPTIONS:
+        base = {"strategy": strategy, "design": design} | USUAL.get(consumer, {})
+        change = {option: CHANGED[option]} | OF_ONE.get((consumer, option), {})
+        if refusal(consumer, strategy, option):
+            with pytest.raises(PinpageError, match=rf"^{option}= .*: leave it out$"):
+                served(memory, consumer, **base | change)
+            continue
+        if option == "area":  # of an area that is not there nothing is obtained
+            with pytest.raises(PinpageError, match="area='elsewhere' is not there"):
+                served(memory, consumer, **base | change)
+            continue
+        base |= BESIDE.get(option, {})
+        key = tuple(base.items())
+        if key not in before:
+            before[key] = served(memory, consumer, **base)
+        after = served(memory, consumer, **base | change)
+        assert after != before[key], f"{option} changes nothing and says nothing ({design})"
 
 
 @pytest.mark.parametrize("first", ["compact", "drop-caches"])
