@@ -92,12 +92,6 @@ _NAMES = [
 
 _RANGES = [
     planted(
-        "huge1g-plan-keeps-the-reserve-at-any-price", "plan >= scan", "mm/hugetlb/gigantic.py",
-        "            made = self.plan(None, node, mode=mode, without=failed, reserve=0)\n",
-        "            made = self.plan(None, node, mode=mode, without=failed)\n",
-        "tests/unit/mm/hugetlb/test_gigantic.py::test_a_plan_keeps_the_min_watermark",
-    ),
-    planted(
         "huge1g-bound-without-reclaim", "any strategy reclaims", "mm/hugetlb/gigantic.py",
         "reserve=0, as_reclaimed=True).bound", "reserve=0).bound", f"{_BOUNDS}::test_huge1g",
     ),
