@@ -247,8 +247,9 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "plan-released-frames-are-stuck", "plan: what can be given up can leave", PLAN,
-        "design, mode, with_released=True, as_reclaimed=as_reclaimed", "census(design, mode)",
-        f"{RACES}::test_what_can_only_be_released_can_leave",
+        "design, mode, with_released=True, as_reclaimed=as_reclaimed",
+        "design, mode, as_reclaimed=as_reclaimed",
+        "tests/property/test_hotplug_machine.py", "tests/property/test_bounds_exhaustive.py",
     ),
     _hp(
         "plan-zones-are-one", "plan: what leaves a kernel zone stays in kernel zones", PLAN,
