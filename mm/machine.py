@@ -8,6 +8,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal, Protocol, Self
 
 import numpy as np
@@ -385,7 +386,7 @@ class Machine:
         self._absorbed.add(absorbed)
         compacted.elapsed_ns = self._meter.lap() - started_ns
         # After the counting: what it costs to name the holders is no work of the request.
-        holders = self.design.holders(self.frames.nr_frames)
+        holders = partial(self.design.holders, self.frames.nr_frames)
         compacted.report.count_refusals(holders, self.mover.has_home)
         return compacted
 

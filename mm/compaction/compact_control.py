@@ -192,11 +192,13 @@ class CompactReport:
             if not reason.is_success:
                 self.refused[reason] += int(counts[code])
 
-    def count_refusals(self, holders: Holders, has_home: Callable[[Pfns], Mask]) -> None:
+    def count_refusals(
+        self, holders: Callable[[], Holders], has_home: Callable[[Pfns], Mask]
+    ) -> None:
         """Count the frames that stayed, as every other request does.
 
         Args:
-            holders: as `mm.move.design.Design.holders` gives them.
+            holders: gives what `mm.move.design.Design.holders` does; asked if a frame stayed.
             has_home: which frames page tables or the swap cache know.
         """
         if not self._attempts:
@@ -207,7 +209,8 @@ class CompactReport:
         pfns, reasons = pfns[::-1][rows], reasons[::-1][rows]
         stayed = reasons > Reason.RELEASED
         pfns, reasons = pfns[stayed], reasons[stayed]
-        self.refusals.add(pfns, reasons, holders, at_home=has_home(pfns))
+        if len(pfns):
+            self.refusals.add(pfns, reasons, holders(), at_home=has_home(pfns))
         self._attempts.clear()
 
     def add(self, other: "CompactReport") -> None:

@@ -169,7 +169,7 @@ def test_reports_add_up():
     assert two.refused == {Reason.OWNER_BUSY: 2, Reason.TIMEOUT: 1}
     assert (two.pages_scanned_free, two.pageblocks_emptied) == (8, 2)
     holders = np.array([0, 0, 0, 1, 0, 0, 0, 2, 0], dtype=np.uint8), ("unknown", "slab", "zbud")
-    two.count_refusals(holders, lambda pfns: pfns == 8)
+    two.count_refusals(lambda: holders, lambda pfns: pfns == 8)
     assert two.refusals.by_owner() == {
         "home": {Reason.TIMEOUT: 1},
         "slab": {Reason.OWNER_BUSY: 1},
@@ -181,7 +181,8 @@ def test_a_frame_is_refused_once_and_not_at_all_if_it_went_in_the_end():
     report = CompactReport()
     report.absorb(np.array([3, 4, 5]), column(*[Reason.OWNER_BUSY] * 3))
     report.absorb(np.array([5, 3]), column(Reason.MOVED, Reason.TIMEOUT))
-    report.count_refusals((np.zeros(9, dtype=np.uint8), ("unknown",)), lambda pfns: pfns < 0)
+    unknown = np.zeros(9, dtype=np.uint8), ("unknown",)
+    report.count_refusals(lambda: unknown, lambda pfns: pfns < 0)
     assert report.refusals.counts == {
         (Reason.TIMEOUT, "unknown"): 1,
         (Reason.OWNER_BUSY, "unknown"): 1,
