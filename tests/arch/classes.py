@@ -14,15 +14,14 @@ __all__ = ["bases_are_used", "names_have_one_path"]
 
 def names_have_one_path(project: Project) -> Iterator[str]:
     """A name is imported from the module that defines it; only the facade shows others' names."""
-    shows_others = {table.FACADE, *table.SHOWN_TWICE}
     for module in project.modules.values():
         foreign = _listed(module.tree) - _defined(module.tree)
-        for name in sorted(foreign if module.name not in shows_others else ()):
+        for name in sorted(foreign if module.name != table.FACADE else ()):
             yield f"{project.where(module)}: shows {name}, which is another module's"
         for target, found in project.own_imports(module):
             name = found.target.removeprefix(target).lstrip(".")
             is_foreign = name and name not in _defined(project.modules[target].tree)
-            if is_foreign and target not in shows_others:
+            if is_foreign and target != table.FACADE:
                 yield f"{project.where(module, found.line)}: {name} is not {target}'s own"
 
 
@@ -39,7 +38,7 @@ def bases_are_used(project: Project) -> Iterator[str]:
     used = _used(project)
     for path, below in sorted(subclasses.items()):
         base = classes.get(path)
-        if base is None or len(below) > 1 or path in used or path in table.HALVES:
+        if base is None or len(below) > 1 or path in used:
             continue
         if not base.is_free:
             yield f"{base.where}: {path} is a base of {min(below)} alone, and never used by itself"

@@ -9,7 +9,6 @@ __all__ = [
     "EXTRAS",
     "FACADE",
     "FORBIDDEN_REACH",
-    "HALVES",
     "INSIDE_LOOKS",
     "KNOWS_OPTIONS",
     "LAZY_OWN_IMPORTS",
@@ -27,7 +26,6 @@ __all__ = [
     "PRIVATE_WORDS",
     "SHARED_CLASS_NAMES",
     "SHARED_INSIDES",
-    "SHOWN_TWICE",
     "TEST_KIT",
     "TEST_TOOLS",
 ]
@@ -117,10 +115,6 @@ SHARED_CLASS_NAMES = {"Blocks", "Move"}
 tree and of a zram disk, `Move` of a batch and of a random plan."""
 FACADE = "pinpage"
 """The one module that shows names which others define."""
-SHOWN_TWICE: set[str] = set()
-"""Modules that show names which others define: being mended, and no new one joins them."""
-HALVES: dict[str, str] = {}
-"""A base class of one heir that is never used by itself -> why it may be."""
 
 MANY_PARAMETERS = 2
 LEAST_SHARE_EXPLAINED = 0.8
