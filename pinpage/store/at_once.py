@@ -88,7 +88,10 @@ def take_from_table(blocks: Blocks, shard: Shard, pfn: int, tag: int, value: int
         blocks, shard, pfn, tag, value, seq: as for `take_from_column`.
     """
     table = blocks.sparse
-    at, behind, key = table.find_record(pfn, tag)
+    found = table.find_record(pfn, tag)
+    if found is None:
+        return False
+    at, behind, key = found
     words, block = table.view[0], pfn >> 9
     if (
         words[at] != key

@@ -156,10 +156,10 @@ class SparseTable:
             at = at + 2 & mask
         return -1
 
-    def find_record(self, pfn: int, tag: int) -> tuple[int, int, int]:
-        """Where a record is if it is there, the place behind, and the word that says so.
+    def find_record(self, pfn: int, tag: int) -> tuple[int, int, int] | None:
+        """The place of a frame's record, the place behind, and the word of one with this tag.
 
-        Of a table that is to shrink none is found: that needs the lock.
+        None where the frame has no record, or the table is to shrink, which needs the lock.
 
         Args:
             pfn: the frame.
@@ -167,7 +167,7 @@ class SparseTable:
         """
         at, mask = self.find(pfn), self.view[2]
         if at < 0 or self._is_too_large:
-            return 0, 0, DEAD - 1
+            return None
         return at, at + 2 & mask, pfn << NR_TAG_BITS | tag
 
     def get(self, pfn: int) -> tuple[int, int] | None:
