@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pinlab.cli import options
-from pinlab.cli.errors import INTERRUPTED, OPTION_OF, end, failures, interruptible, usage_errors
+from pinlab.cli.errors import (
+    INTERRUPTED,
+    OPTION_OF,
+    end,
+    failures,
+    interruptible,
+    open_recording,
+    usage_errors,
+)
 
 if TYPE_CHECKING:
     from pinlab.requests.report import RequestOptions, RequestReport
@@ -162,16 +170,9 @@ def _whole_ns(option: str, seconds: float | None) -> int | None:
 def _memory(
     consumer: options.Consumer, named: str | None, seed: int, labels: list[str] | None
 ) -> "Snapshot":
-    from pinlab.requests.run import open_memory
-    from pinlab.snapshot.synthetic import is_description
+    from pinlab.requests.run import DEFAULT_MEMORY
 
-    wrong = usage_errors if named is not None and is_description(named) else failures
-    with wrong():
-        snapshot = open_memory(consumer.value, named, seed=seed)
-    with usage_errors():
-        from pinlab.snapshot.labels import labelled_as
-
-        return labelled_as(snapshot, tuple(labels or ()))
+    return open_recording(DEFAULT_MEMORY[consumer.value] if named is None else named, labels, seed)
 
 
 def _as_linux_moves(snapshot: "Snapshot", wanted: "RequestOptions") -> "RequestOptions":
