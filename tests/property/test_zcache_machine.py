@@ -12,7 +12,7 @@ from owners.zcache import CleanKey
 from pinpage.migrate import move_many
 from pinpage.move.release import release_many
 from pinpage.owner import Mode, Reason
-from tests.kit.owners.z3_world import Targets
+from tests.kit.owners.pool_world import Spare
 from tests.kit.owners.zcache_world import ZcacheWorld, page
 
 KEYS = st.builds(CleanKey, st.sampled_from((0, 1)), st.integers(1, 2), st.integers(0, 4))
@@ -71,7 +71,7 @@ class ZcacheAgainstDict(RuleBasedStateMachine):
             assert {Reason(int(reason)) for reason in reasons} <= {Reason.RELEASED}
             assert len(self.world.pfns) == min(nth, len(self.world.pfns))
             return
-        targets = Targets(self.world.machine)
+        targets = Spare(self.world.machine)
         report = move_many(self.world.registry, mover, pfns, targets, Mode.SYNC)
         assert {Reason(int(r)) for r in report.reasons} <= {Reason.MOVED, Reason.NO_TARGET}
         assert self.cache.read_back() == before

@@ -13,7 +13,7 @@ from owners.zram.zram import Zram
 from pinpage.migrate import move_steps
 from pinpage.owner import Mode
 from tests.kit.mm.machines import small_machine
-from tests.kit.owners.zs_world import Spare, noise
+from tests.kit.owners.pool_world import Spare, noise
 
 PAGE = 4096
 NR_SLOTS = 24
@@ -107,7 +107,7 @@ class ZramAgainstDict(RuleBasedStateMachine):
         ids = zspages.all_page_ids()
         first = data.draw(st.integers(0, len(ids) - 1))
         pfns = zspages.pfns_of(ids[first : first + 5])
-        targets = Spare(self.machine.buddy, self.machine.frames)
+        targets = Spare(self.machine)
         self.move = move_steps(self.registry, self.machine.mover, pfns, targets, Mode.SYNC)
 
     @precondition(lambda self: self.move is not None)

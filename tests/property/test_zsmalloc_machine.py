@@ -13,7 +13,8 @@ from mm.state.errno import Errno
 from owners.zsmalloc.classes import class_of, size_classes
 from owners.zsmalloc.mapping import MapMode
 from pinpage.owner import PinOwner, Reason, Verdict
-from tests.kit.owners.zs_world import ZsWorld, noise
+from tests.kit.owners.pool_world import noise
+from tests.kit.owners.zs_world import ZsWorld
 
 NR_BLOCKS = 3  # of eight frames
 SIZES = st.sampled_from((20, 900, 1340, 2400, 3000, 3256, 4096))

@@ -18,7 +18,7 @@ from owners.zswap.zswap import Zswap
 from pinpage.migrate import move_many
 from pinpage.owner import Mode, Reason
 from tests.kit.mm.machines import small_machine
-from tests.kit.owners.z3_world import Targets
+from tests.kit.owners.pool_world import Spare
 
 PAGE = 4096
 OFFSETS = st.integers(0, 11)
@@ -86,9 +86,7 @@ class World:
         """Move every page of the pools from the nth on; what the moves said."""
         frames = np.arange(self.machine.frames.nr_frames)
         mine = frames[np.logical_or.reduce([pool.holds(frames) for pool in self.pools])][nth:]
-        report = move_many(
-            self.registry, self.machine.mover, mine, Targets(self.machine), Mode.SYNC
-        )
+        report = move_many(self.registry, self.machine.mover, mine, Spare(self.machine), Mode.SYNC)
         return {Reason(int(reason)) for reason in report.reasons}
 
 

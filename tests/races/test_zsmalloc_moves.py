@@ -14,7 +14,8 @@ from mm.state.errno import Errno
 from owners.zsmalloc.classes import size_classes
 from pinpage.owner import Mode, Reason
 from pinpage.testing.explore import Scenario, explore
-from tests.kit.owners.zs_world import ZsWorld, noise
+from tests.kit.owners.pool_world import noise
+from tests.kit.owners.zs_world import ZsWorld
 
 STRADDLING = 2400  # three pages, five objects
 SUCCESS = {Reason.MOVED, Reason.FREED}

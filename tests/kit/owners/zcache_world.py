@@ -3,7 +3,7 @@
 from owners.compress import compressor
 from owners.zcache import CleanKey, Zcache
 from tests.kit.mm.machines import small_machine
-from tests.kit.owners.z3_world import noise
+from tests.kit.owners.pool_world import noise
 
 __all__ = ["PAGE", "ZcacheWorld", "page"]
 

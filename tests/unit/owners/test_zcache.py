@@ -8,7 +8,7 @@ from pinpage.errors import InvariantError, PinpageError
 from pinpage.migrate import move_many
 from pinpage.move.release import release_many
 from pinpage.owner import Mode, Reason
-from tests.kit.owners.z3_world import Targets, noise
+from tests.kit.owners.pool_world import Spare, noise
 from tests.kit.owners.zcache_world import PAGE, ZcacheWorld, page
 
 
@@ -140,9 +140,7 @@ def test_under_coverage_migrate_the_cache_survives_a_move():
     for index in range(6):
         world.cache.put(world.key(index), page(index))
     before = world.pfns.copy()
-    report = move_many(
-        world.registry, world.machine.mover, before, Targets(world.machine), Mode.SYNC
-    )
+    report = move_many(world.registry, world.machine.mover, before, Spare(world.machine), Mode.SYNC)
     assert report.nr_moved == len(before)
     assert world.cache.read_back() == {world.key(n): page(n) for n in range(6)}
     world.cache.check()

@@ -24,7 +24,7 @@ from pinpage.owner import Mode
 from pinpage.testing.world import column
 from tests.kit.mm.machines import small_machine
 from tests.kit.owners.few_frames import FewFrames
-from tests.kit.owners.z3_world import Targets, noise
+from tests.kit.owners.pool_world import Spare, noise
 
 SIZES = (1, 8, 63, 64, 100, 700, 1000, 2400, 2401, 3000, 3904, 3960)
 
@@ -145,7 +145,7 @@ def test_under_move_reads_and_writes_are_put_off(zpool):
     pool.write(handle, noise(1, 1000))
     pfns = np.flatnonzero(pool.holds(np.arange(machine.frames.nr_frames)))
     seen = set()
-    for step in move_steps(registry, machine.mover, pfns, Targets(machine), Mode.SYNC):
+    for step in move_steps(registry, machine.mover, pfns, Spare(machine), Mode.SYNC):
         if step is Step.TARGET:
             seen = {pool.read(handle, 10), pool.write(handle, b"late")}
     assert seen == {Errno.EAGAIN}

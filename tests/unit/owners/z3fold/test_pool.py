@@ -13,7 +13,8 @@ from pinpage.move.steps import Step
 from pinpage.owner import Mode, Reason
 from pinpage.testing.world import column
 from tests.kit.owners.few_frames import FewFrames
-from tests.kit.owners.z3_world import Z3World, noise
+from tests.kit.owners.pool_world import noise
+from tests.kit.owners.z3_world import Z3World
 
 CHUNK = 64
 

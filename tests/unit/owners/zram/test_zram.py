@@ -24,7 +24,7 @@ from pinpage.migrate import move_many, move_steps
 from pinpage.move.steps import Step
 from pinpage.owner import Mode, Reason
 from tests.kit.mm.machines import small_machine
-from tests.kit.owners.zs_world import Spare, noise
+from tests.kit.owners.pool_world import Spare, noise
 
 PAGE = 4096
 
@@ -50,7 +50,7 @@ class Device:
         zspages = self.zram.pool.zspages
         reasons = []
         for page_ids in np.array_split(zspages.all_page_ids(), 2):
-            targets = Spare(self.machine.buddy, self.machine.frames)
+            targets = Spare(self.machine)
             pfns = zspages.pfns_of(page_ids)
             report = move_many(self.registry, self.machine.mover, pfns, targets, Mode.SYNC)
             reasons += [Reason(int(reason)) for reason in report.reasons]
@@ -542,7 +542,7 @@ def test_pages_can_be_discarded_while_they_move(step):
         device.registry,
         machine.mover,
         zspages.pfns_of(zspages.all_page_ids()),
-        Spare(machine.buddy, machine.frames),
+        Spare(machine),
         Mode.SYNC,
     )
     for reached in steps:

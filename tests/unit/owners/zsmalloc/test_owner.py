@@ -13,7 +13,8 @@ from pinpage.errors import ContextError
 from pinpage.move.steps import Step
 from pinpage.owner import Mode, Pin, PinOwner, Reason, Verdict
 from pinpage.testing.world import column
-from tests.kit.owners.zs_world import ZsWorld, noise
+from tests.kit.owners.pool_world import noise
+from tests.kit.owners.zs_world import ZsWorld
 
 STRADDLING = 2400
 

@@ -12,7 +12,8 @@ from owners.zsmalloc.mapping import MapMode
 from owners.zsmalloc.pool import ZsPool
 from pinpage.errors import InvariantError, PinpageError
 from tests.kit.owners.few_frames import FewFrames
-from tests.kit.owners.zs_world import ZsWorld, noise
+from tests.kit.owners.pool_world import noise
+from tests.kit.owners.zs_world import ZsWorld
 
 STRADDLING = 2400
 """A size whose zspage has three pages for five objects: two of the five lie on two pages."""
