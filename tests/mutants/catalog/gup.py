@@ -6,14 +6,13 @@ __all__ = ["MUTANTS"]
 
 GUP, FLAGS, PINNER = "owners/gup/gup.py", "owners/gup/flags.py", "owners/gup/pinner.py"
 MEMORY, FRAMES, REFS = "mm/paging/memory.py", "mm/state/frames.py", "mm/state/refs.py"
+REFS_T = "tests/unit/mm/state/test_refs.py"
 LONGTERM, MOVING = "owners/gup/longterm.py", "pinpage/move/batch.py"
 
 GUP_T, LONG_T = "tests/unit/owners/gup/test_gup.py", "tests/unit/owners/gup/test_longterm.py"
 RACE = "tests/races/test_pin_during_move.py"
 IO_RACE = "tests/races/test_io_completion_vs_move.py"
-DROPPED = f"{RACE}::test_a_pin_dropped_during_the_move_takes_its_references_along"
 FORK = f"{RACE}::test_fork_leaves_a_page_to_the_parent_that_is_being_pinned"
-STAYS = f"{RACE}::test_a_pin_is_on_the_page_wherever_that_went"
 NESTED = "tests/property/test_nested_pins.py::test_every_event_after_every_step"
 
 MUTANTS: list[Mutant] = [
@@ -142,12 +141,13 @@ MUTANTS: list[Mutant] = [
     planted(
         "move-rekey-forgets-the-names-of-frames-that-failed", "V2", REFS,
         "        if self._target_of:  # (those",
-        "        self._source_of.clear()\n        if self._target_of:  # (those", DROPPED,
+        "        self._source_of.clear()\n        if self._target_of:  # (those",
+        f"{REFS_T}::test_those_of_a_batch_that_do_not_move_keep_their_targets_names",
     ),
     planted(
         "move-empty-source-can-be-referenced", "R-17", REFS,
         "frames.refcount[sources] = 0  #", "frames.refcount[sources] = 1  #",
-        f"{STAYS}[no callback]",
+        f"{REFS_T}::test_what_has_moved_gives_no_reference_at_its_old_place",
     ),
     planted(
         "move-target-can-be-referenced", "R-17, M7", REFS,

@@ -249,7 +249,7 @@ MUTANTS: list[Mutant] = [
         "plan-released-frames-are-stuck", "plan: what can be given up can leave", PLAN,
         "design, mode, with_released=True, as_reclaimed=as_reclaimed",
         "design, mode, as_reclaimed=as_reclaimed",
-        "tests/property/test_hotplug_machine.py", "tests/property/test_bounds_exhaustive.py",
+        f"{UNIT}::test_what_can_only_be_given_up_can_leave",
     ),
     _hp(
         "plan-zones-are-one", "plan: what leaves a kernel zone stays in kernel zones", PLAN,

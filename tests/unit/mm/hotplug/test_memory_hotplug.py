@@ -6,6 +6,7 @@ import pytest
 from mm.contig.retry import RetryPolicy
 from mm.hotplug.memory_block import BlockState
 from mm.hotplug.notify import MemoryAction
+from mm.move.design import Answer
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.gfp import Gfp
@@ -16,7 +17,7 @@ from pinpage.errors import InvariantError, PfnError, PinpageError
 from pinpage.owner import Reason
 from pinpage.testing.world import column
 from pinpage.units import Span
-from tests.kit.mm.machines import SIZE, Drawn
+from tests.kit.mm.machines import SIZE, Drawn, ScriptedDesign
 
 BLOCK = 2 * SIZE
 FREE = "." * SIZE
@@ -431,6 +432,12 @@ def test_plan_goes_where_it_can():
     assert verdict.nr_moves == 4
     assert offline(world, 0, strategy="plan").report.pages_moved == 4
     assert world.machine.hotplug.verdict(0, world.machine.design).errno is Errno.EINVAL
+
+
+@pytest.mark.parametrize(("answer", "goes"), [(Answer.RELEASE, True), (Answer.NO, False)])
+def test_what_can_only_be_given_up_can_leave(answer, goes):
+    machine = drawn("x.......", FREE, FREE, FREE, movable=True).machine
+    assert (0 in machine.hotplug.removable(ScriptedDesign(answer))) is goes
 
 
 def test_plan_knows_when_there_is_no_room():

@@ -92,6 +92,28 @@ def test_what_is_said_of_a_target_is_said_of_its_source():
     assert machine.frames.has_flag(column(0, 4), PageFlag.DIRTY).tolist() == [False, True]
 
 
+def test_those_of_a_batch_that_do_not_move_keep_their_targets_names():
+    refs = Drawn("##......").machine.refs
+    refs.freeze(column(0, 1), 1)
+    refs.hold_page(0)
+    refs.hold_page(1)
+    refs.stand_for(column(0, 1), column(4, 5))
+    refs.carry_over(column(0), column(4))
+    assert [refs.copies_of(0), refs.copies_of(1)] == [(0,), (1, 5)]
+    assert refs.nr_aliases == 1
+    assert not refs.put_page(5)
+    assert refs.counts(column(1, 5)).tolist() == [1, 0]
+
+
+def test_what_has_moved_gives_no_reference_at_its_old_place():
+    refs = Drawn("#.......").machine.refs
+    refs.freeze(column(0), 1)
+    refs.hold_page(0)
+    refs.carry_over(column(0), column(4))
+    assert not refs.get_page(0)
+    assert not refs.get_many(column(0)).any()
+
+
 @pytest.mark.parametrize("change", [1, -1, 3])
 def test_homes_come_and_go_while_a_count_is_frozen(change):
     drawn = Drawn("x#......", movable=True)
