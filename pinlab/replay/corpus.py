@@ -17,6 +17,7 @@ could be extended likewise, but neither buys anything here; replays fill with de
 Cost: building 2,048 pages about 50 ms generated, 0.3 s real; see the methods.
 """
 
+import functools
 import sysconfig
 import zlib
 from collections.abc import Iterator
@@ -216,14 +217,17 @@ def _generate(rng: np.random.Generator, nr_pages: int) -> tuple[NDArray[np.uint8
     nr_random = rng.integers(_LOW_NR_BYTES, _HIGH_NR_BYTES + 1, size=nr_pages)
     templates = rng.integers(256, size=(nr_pages, PAGE_SIZE), dtype=np.uint8)
     templates[np.arange(PAGE_SIZE) >= nr_random[:, None]] = _FILLER
-    runs: dict[int, bytes] = {}
-    tails = []
-    for page, length in zip(templates, nr_random.tolist(), strict=True):
-        rest = PAGE_SIZE - length
-        if rest not in runs:
-            runs[rest] = run(_FILLER, rest)
-        tails.append(stored(page[_STAMP_NR_BYTES:length].tobytes()) + runs[rest])
+    tails = [
+        stored(page[_STAMP_NR_BYTES:length].tobytes()) + _filler(PAGE_SIZE - length)
+        for page, length in zip(templates, nr_random.tolist(), strict=True)
+    ]
     return templates, tails
+
+
+@functools.cache
+def _filler(nr_bytes: int) -> bytes:
+    """The deflated rest of a page; of few lengths, and the same in every corpus."""
+    return run(_FILLER, nr_bytes)
 
 
 def _found_pages(rng: np.random.Generator, nr_pages: int) -> NDArray[np.uint8]:
