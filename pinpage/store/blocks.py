@@ -491,7 +491,8 @@ class Blocks:
         at = ((some << PAGEBLOCK_ORDER)[:, None] + np.arange(PAGEBLOCK_NR_PAGES)).ravel()
         rows = self._rows[at[at < len(self._rows)]]
         held = rows[:, 0].nonzero()[0]
-        self.sparse.put_many(at[held], (rows[held, 0] - 1).astype(np.int32), rows[held, 1])
+        if held.size:
+            self.sparse.put_many(at[held], (rows[held, 0] - 1).astype(np.int32), rows[held, 1])
         self._dense[blocks] = False
         self._rows[at[held], 0] = 0
         for start, stop in runs(blocks):
