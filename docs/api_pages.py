@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["examples", "main_pages", "public_names", "readable", "setup", "uses"]
+__all__ = ["examples", "main_pages", "public_names", "readable", "setup", "users", "uses"]
 
 ROOT = Path(__file__).resolve().parents[1]
 API = ROOT / "docs" / "api"
@@ -25,7 +25,7 @@ _LABEL = re.compile(
     r"(?: \([^)]*\))?): (.*)$"
 )
 _IMPORT = re.compile(
-    rf"^from ((?:{'|'.join(PACKAGES)})[.\w]*) import (\([^)]*\)|[^\n(]+)$", re.MULTILINE
+    rf"^ *from ((?:{'|'.join(PACKAGES)})[.\w]*) import (\([^)]*\)|[^\n(]+)$", re.MULTILINE
 )
 _CODE = re.compile(r"(``.*?``|`[^`]*`)")
 
@@ -118,10 +118,55 @@ def uses() -> dict[str, str]:
             shown = f":doc:`/{path.relative_to(docs).with_suffix('').as_posix()}`"
         else:
             shown = f"``{path.relative_to(ROOT).as_posix()}``"
-        for module, names in _IMPORT.findall(path.read_text()):
-            for name in re.findall(r"\w+", names):
-                found.setdefault(f"{module}.{name}", shown)
+        text = path.read_text()
+        for name in _imported(text):
+            found.setdefault(name, shown)
+        for command in re.findall(r"\bpinpage (?:report )?(\w+)", text):
+            found.setdefault(f"pinlab.cli.main.{command}", shown)
     return found
+
+
+def _imported(text: str) -> Iterator[str]:
+    """Dotted names that a text imports, and those that it takes from a module it imports."""
+    for module, names in _IMPORT.findall(text):
+        for name in re.findall(r"\w+", names):
+            yield f"{module}.{name}"
+            if (ROOT / module.replace(".", "/") / f"{name}.py").is_file():
+                for part in re.findall(rf"\b{name}\.(\w+)", text):
+                    yield f"{module}.{name}.{part}"
+
+
+@functools.cache
+def users() -> dict[str, str]:
+    """Dotted name of an object -> the first public name of its own module that speaks of it."""
+    found: dict[str, str] = {}
+    for module, names in modules():
+        path = ROOT / module.replace(".", "/")
+        source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+        texts = {
+            name: ast.get_source_segment(source, node) or ""
+            for node in ast.parse(source).body
+            for name in _defined(node)
+        }
+        for name in names:
+            word = re.compile(rf"\b{name}\b")
+            speak = [user for user in texts if user != name and word.search(texts[user])]
+            known = [user for user in speak if user in names]
+            if known:
+                found[f"{module}.{name}"] = f"``{module}.{known[0]}``"
+            elif speak:
+                found[f"{module}.{name}"] = f"``{path.relative_to(ROOT).as_posix()}.py``"
+    return found
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """What a statement of a module defines; the list of what is public defines nothing."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+    names = [target.id for target in targets if isinstance(target, ast.Name)]
+    return [name for name in names if name != "__all__"]
 
 
 def readable(lines: list[str]) -> list[str]:
@@ -202,8 +247,8 @@ def _process(app, what, name, obj, options, lines) -> None:
     lines[:] = readable(lines)
     if label := examples().get(name):
         lines += ["", f"**Example**: :ref:`{name} <{label}>`.", ""]
-    elif what in ("class", "function", "exception") and name in uses():
-        lines += ["", f"**In use**: {uses()[name]}.", ""]
+    elif shown := uses().get(name) or users().get(name):
+        lines += ["", f"**In use**: {shown}.", ""]
 
 
 def _link_inside(app, name, source) -> None:

@@ -16,9 +16,7 @@ pages, 4 KiB pages); the share in use is compared in whole percent there, and he
 import functools
 from typing import Final
 
-import numpy as np
 from attrs import frozen
-from numpy.typing import NDArray
 
 from pinpage.units import PAGE_SIZE
 
@@ -32,7 +30,6 @@ __all__ = [
     "SizeClass",
     "class_of",
     "huge_class_nr_bytes",
-    "nr_pages_of_class",
     "nr_zspage_pages",
     "size_classes",
 ]
@@ -116,11 +113,6 @@ def size_classes() -> tuple[SizeClass, ...]:
 
 
 @functools.cache
-def nr_pages_of_class() -> NDArray[np.int64]:
-    """`nr_pages` by index of the class, shape (255,)."""
-    return np.array([size_class.nr_pages for size_class in size_classes()], dtype=np.int64)
-
-
 def class_of(nr_bytes: int) -> SizeClass:
     """The class for an object with `nr_bytes` for the user, 1..4096.
 

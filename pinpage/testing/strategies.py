@@ -12,17 +12,7 @@ try:
 except ModuleNotFoundError as missing:  # say which extra, not which module
     raise missing_extra("strategies need hypothesis", "test") from missing
 
-__all__ = ["frame_layouts", "pfn_columns", "refusals"]
-
-
-def pfn_columns(nr_frames: int, *, max_size: int | None = None) -> st.SearchStrategy[list[int]]:
-    """Distinct pfns below `nr_frames`, in any order.
-
-    Args:
-        nr_frames: of the machine.
-        max_size: of a column.
-    """
-    return st.lists(st.integers(0, nr_frames - 1), unique=True, max_size=max_size)
+__all__ = ["frame_layouts", "refusals"]
 
 
 def frame_layouts(nr_pages: int, nr_owners: int) -> st.SearchStrategy[list[dict[str, Any]]]:

@@ -40,6 +40,14 @@ def test_each_example_is_that_of_a_public_name():
     assert len(TARGETS) >= 20
 
 
+def test_every_public_name_has_an_example_or_is_shown_where_it_is_used():
+    sys.path.insert(0, str(ROOT / "docs"))
+    pages = importlib.import_module("api_pages")
+    known = pages.examples().keys() | pages.uses().keys() | pages.users().keys()
+    public = {f"{module}.{name}" for module, names in pages.modules() for name in names}
+    assert not public - known
+
+
 def scripts():
     """The source of each example, of each Python block of a document, and of each race."""
     for path in sorted([*(ROOT / "docs").rglob("*.py"), *(ROOT / "tests" / "races").glob("*.py")]):
