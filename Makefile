@@ -8,7 +8,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs mutants bench slow fuzz lowest format readme clean
+.PHONY: help demo test lint docs mutants mutation bench slow fuzz soak lowest format readme clean
 
 VENV ?= .venv
 CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14
@@ -18,6 +18,8 @@ RUN := $(VENV)/bin/python -m
 WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --maxprocesses=8 --dist=worksteal
 SECONDS ?= 60
+SAMPLE ?= 120
+STEPS ?= 1000000
 LOWEST ?= .venv-lowest
 
 help:
@@ -26,9 +28,11 @@ help:
 	@echo "make lint     ruff and mypy --strict over the four packages"
 	@echo "make docs     the site: these pages and an API reference, in build/docs"
 	@echo "make mutants  plant every known bug and see a test fail"
+	@echo "make mutation SAMPLE=120 random changes of the core, and how many a test notices"
 	@echo "make bench    benchmarks: work counted, time reported"
 	@echo "make slow     the long tests"
 	@echo "make fuzz     draw new examples for SECONDS=60, from SEED= or the clock"
+	@echo "make soak     the stateful machines, for STEPS=1000000 steps"
 	@echo "make lowest   the lowest declared version of every dependency, and the suite with them"
 	@echo "make format   let ruff lay out the code"
 	@echo "make readme   refresh the tables that are made from the code: the README's, the invariants"
@@ -52,6 +56,10 @@ docs: $(VENV)/.ready-dev
 mutants: $(VENV)/.ready-dev
 	@$(RUN) tests.mutants.run
 
+mutation: $(VENV)/.ready-dev
+	@$(PIP) ".[mutation]"
+	@$(RUN) tests.mutation.run --sample $(SAMPLE) $(if $(SEED),--seed $(SEED))
+
 bench: $(VENV)/.ready-dev
 	@$(RUN) pytest -q -m benchmark tests
 
@@ -60,6 +68,9 @@ slow: $(VENV)/.ready-dev
 
 fuzz: $(VENV)/.ready-dev
 	@$(RUN) tests.fuzz.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+soak: $(VENV)/.ready-dev
+	@$(RUN) tests.soak.run --steps $(STEPS) $(if $(SEED),--seed $(SEED))
 
 # In a venv of its own; hypothesis draws other examples there, so files of examples are left out.
 lowest:

@@ -1,0 +1,1 @@
+"""Mutants that a machine makes, beside those that `tests/mutants` keeps."""

@@ -1,0 +1,1 @@
+"""The stateful machines, for as many steps as one likes."""
