@@ -59,8 +59,8 @@ MUTANTS: list[Mutant] = [
         name="corpus-generated-by-zlib",
         guards="CO3",
         file=CORPUS,
-        old="        tails.append(stored(page[_STAMP_NR_BYTES:length].tobytes()) + runs[rest])\n",
-        new="        tails.append(_deflate(page[_STAMP_NR_BYTES:].tobytes()))\n",
+        old="stored(page[_STAMP_NR_BYTES:length].tobytes()) + _filler(PAGE_SIZE - length)\n",
+        new="_deflate(page[_STAMP_NR_BYTES:].tobytes())\n",
         tests=(UNIT_CORPUS,),
     ),
     Mutant(
