@@ -103,7 +103,7 @@ def _costs(file: str) -> dict[str, float]:
     return found
 
 
-def diagnose(
+def diagnose(  # noqa: PLR0917  (typer calls it by name)
     memory: options.Recording = None,
     order: Annotated[
         int | None, typer.Option(metavar="N", help="A page of 2^N frames: 3 to 18.")

@@ -75,7 +75,7 @@ def taint(
 
 
 def _draw_taint(found: "TaintReport", path: str) -> None:
-    from pinlab.report.charts import curves
+    from pinlab.report.charts import Words, curves
 
     names = list(found.of_owner)
     shown = [*names[:-1][:4], names[-1]]
@@ -85,12 +85,14 @@ def _draw_taint(found: "TaintReport", path: str) -> None:
         range(len(found.sizes)),
         lines,
         path,
-        title=f"{found.recording}: how much of memory cannot be emptied",
-        across="block (order)",
-        up="blocks with a frame that cannot move, %",
+        Words(
+            title=f"{found.recording}: how much of memory cannot be emptied",
+            across="block (order)",
+            up="blocks with a frame that cannot move, %",
+            caption=f"{found.nr_blocks[0]:,d} frames. Cannot move: on Linux 6.1; reserved and "
+            "unknown frames are not counted.",
+        ),
         ticks=[f"{size} ({order})" for order, size in enumerate(found.sizes)],
-        caption=f"{found.nr_blocks[0]:,d} frames. Cannot move: on Linux 6.1; reserved and "
-        "unknown frames are not counted.",
     )
 
 
@@ -113,19 +115,21 @@ def pins_per_block(
 
 
 def _draw_pins(found: "PinsReport", path: str) -> None:
-    from pinlab.report.charts import curves
+    from pinlab.report.charts import Words, curves
 
     nr_blocks = max(len(found.counts), 1)
     curves(
         [100 * count / found.nr_pages_per_block for count in found.counts],
         {"tainted blocks": [100 * (i + 1) / nr_blocks for i in range(len(found.counts))]},
         path,
-        title=f"{found.recording}: frames that cannot move, per tainted block",
-        across="share of the block that cannot move, %",
-        up="tainted blocks with at most that, %",
+        Words(
+            title=f"{found.recording}: frames that cannot move, per tainted block",
+            across="share of the block that cannot move, %",
+            up="tainted blocks with at most that, %",
+            caption=f"{len(found.counts):,d} of {found.nr_blocks:,d} blocks of "
+            f"{found.nr_pages_per_block} frames are tainted.",
+        ),
         steps=True,
-        caption=f"{len(found.counts):,d} of {found.nr_blocks:,d} blocks of "
-        f"{found.nr_pages_per_block} frames are tainted.",
     )
 
 

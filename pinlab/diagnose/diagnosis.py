@@ -32,25 +32,25 @@ from pinlab.snapshot.holdings import (
 )
 from pinlab.snapshot.image import Snapshot
 from pinlab.whatif.answer import free_somewhere
-from pinlab.whatif.cheapest import Choice, cheapest
+from pinlab.whatif.cheapest import OwnerSet, cheapest
 from pinlab.whatif.game import game_of
 from pinlab.whatif.scanners import sweep
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns, Span
 
-__all__ = ["LEAST_ORDER", "Candidate", "Diagnosis", "as_json", "diagnose"]
+__all__ = ["LEAST_ORDER", "Diagnosis", "NearPlace", "as_json", "diagnose"]
 
 LEAST_ORDER: Final = 3
 """Smaller pages are never a matter of moving others."""
 _NR_NEAREST: Final = 10
 _MOST_PFNS: Final = 8
 _USUAL_BLOCK_NR_BYTES: Final = 128 << 20
-_HOPELESS: Final = frozenset({"hole", "reserved", "unmanaged", "unknown"})
+_FOR_GOOD: Final = frozenset({"hole", "reserved", "unmanaged", "unknown"})
 """What is in the way for good, as far as anybody knows."""
 
 
 @frozen
-class Candidate:
+class NearPlace:
     """A range that something is stuck in.
 
     Attributes:
@@ -106,8 +106,8 @@ class Diagnosis:
     bound_if_known: int | None
     nr_moves: int | None
     by_scanners: int | None
-    choice: Choice | None
-    nearest: tuple[Candidate, ...]
+    choice: OwnerSet | None
+    nearest: tuple[NearPlace, ...]
     again: Again | None = None
 
 
@@ -248,7 +248,7 @@ def _sums(column: Mask, question: _Question) -> Pfns:
     return found
 
 
-def _verdict(nr_free: int, bound: int, choice: Choice | None) -> str:
+def _verdict(nr_free: int, bound: int, choice: OwnerSet | None) -> str:
     if nr_free:
         return "now"
     if bound:
@@ -281,7 +281,7 @@ def _bound_if_known(snapshot: Snapshot, question: _Question) -> int | None:
     return game.obtained(0)
 
 
-def _choice(snapshot: Snapshot, question: _Question, bound: int) -> Choice | None:
+def _choice(snapshot: Snapshot, question: _Question, bound: int) -> OwnerSet | None:
     """Who would have to move; of CMA areas, for the ranges of the area alone."""
     order = question.nr_pages.bit_length() - 1
     if bound and order < UNIT_ORDER:
@@ -308,33 +308,33 @@ def _only(blocks: Holdings, question: _Question) -> Holdings:
     )
 
 
-def _of_block(plan: RangePlan, question: _Question) -> Choice | None:
+def _of_block(plan: RangePlan, question: _Question) -> OwnerSet | None:
     """Everybody in the way of the one range, if they are owners that could move at all."""
     found = plan.in_the_way(Span(*(int(question.starts[0]) + np.array([0, question.nr_pages]))))
-    if not found.owners or _HOPELESS & {*found.owners}:
+    if not found.owners or _FOR_GOOD & {*found.owners}:
         return None
     nr_owners = float(len(found.owners))
-    return Choice(tuple(sorted(found.owners)), nr_owners, 1, nr_owners)
+    return OwnerSet(tuple(sorted(found.owners)), nr_owners, 1, nr_owners)
 
 
 def _may_ever_move(census: Census) -> Mask:
     """Frames that are free or somebody's: neither reserved nor missing, and not unknown."""
-    hopeless = [census.owner_names.index(name) for name in _HOPELESS]
+    codes = [census.owner_names.index(name) for name in _FOR_GOOD]
     owner = np.zeros(len(census.free), dtype=np.uint8) if census.owner is None else census.owner
-    mask: Mask = ~np.isin(owner, hopeless)
+    mask: Mask = ~np.isin(owner, codes)
     return mask
 
 
-def _nearest(plan: RangePlan, nr_hopeless: Pfns) -> tuple[Candidate, ...]:
-    """The candidates that the fewest frames are stuck in; the hopeless ones come last."""
+def _nearest(plan: RangePlan, nr_for_good: Pfns) -> tuple[NearPlace, ...]:
+    """The candidates that the fewest frames are stuck in; those that never clear come last."""
     rows = np.flatnonzero(plan.outcome == RangeOutcome.STUCK)
-    order = np.lexsort((plan.costs_nr_moves[rows], plan.nr_stuck[rows], nr_hopeless[rows] > 0))
+    order = np.lexsort((plan.costs_nr_moves[rows], plan.nr_stuck[rows], nr_for_good[rows] > 0))
     found = []
     for row in rows[order][:_NR_NEAREST].tolist():
         start = int(plan.starts[row])
         stuck = plan.in_the_way(Span(start, start + plan.nr_pages))
         found.append(
-            Candidate(
+            NearPlace(
                 start,
                 int(plan.nr_stuck[row]),
                 int(plan.costs_nr_moves[row]),

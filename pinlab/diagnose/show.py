@@ -4,7 +4,7 @@ import textwrap
 from typing import Final
 
 from pinlab.diagnose.again import Again
-from pinlab.diagnose.diagnosis import Candidate, Diagnosis
+from pinlab.diagnose.diagnosis import Diagnosis, NearPlace
 from pinlab.report.sizes import size_name
 from pinlab.report.tables import lay_out
 
@@ -122,7 +122,7 @@ def _places(diagnosis: Diagnosis) -> str:
     return text
 
 
-def _nearest(candidates: tuple[Candidate, ...]) -> str:
+def _nearest(candidates: tuple[NearPlace, ...]) -> str:
     header = ("nearest, pfn", "in the way", "at", "stuck", "to move")
     lines = []
     for candidate in candidates:

@@ -29,6 +29,10 @@ __all__ = ["BlockReport", "BlockRow", "OneBlock", "as_json", "as_text", "blocks_
 
 _WIDTH: Final = 79
 _MOST_LINES: Final = 40
+_MEANING: Final = (
+    "clearable: all in it moves. tainted: an owner in it does not, on Linux 6.1.\n"
+    "cut: reserved or missing frames, a zone's border, or CMA in it."
+)
 
 
 @frozen
@@ -170,8 +174,7 @@ def as_text(report: BlockReport) -> str:
     parts = [
         f"{report.recording}: blocks by what can be made of them",
         lay_out(heads, lines, _WIDTH, nr_names=2),
-        "clearable: all in it moves. tainted: an owner in it does not, on Linux 6.1.\n"
-        "cut: reserved or missing frames, a zone's border, or CMA in it.",
+        _MEANING,
     ]
     names = list(report.rows[0].of_owner)
     if names:

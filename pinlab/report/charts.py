@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import evolve, frozen
+
 from pinlab.files.output import require_place
 from pinlab.report.heatmap_png import form_of, matplotlib_or_error, save_plain
 
-__all__ = ["COLOURS", "bars", "curves"]
+__all__ = ["COLOURS", "Words", "bars", "curves"]
 
 COLOURS: Final = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442",
@@ -28,15 +30,29 @@ _SIZE: Final = (11.0, 6.2)
 _MOST_BARS: Final = 14
 
 
+@frozen
+class Words:
+    """What a picture says.
+
+    Attributes:
+        title: of the picture.
+        across: what the axis is, with its unit.
+        up: what the values are, with their unit.
+        caption: a line below.
+    """
+
+    title: str
+    across: str
+    up: str
+    caption: str
+
+
 def curves(
     places: Sequence[float],
     lines: Mapping[str, Sequence[float]],
     path: Path | str,
+    words: Words,
     *,
-    title: str,
-    across: str,
-    up: str,
-    caption: str,
     ticks: Sequence[str] = (),
     steps: bool = False,
 ) -> None:
@@ -46,10 +62,7 @@ def curves(
         places: along the axis.
         lines: name -> a value per place.
         path: the file to write; its ending says the form: PNG, SVG or PDF.
-        title: of the picture.
-        across: what the axis is, with its unit.
-        up: what the values are, with their unit.
-        caption: a line below.
+        words: title, axes and caption.
         ticks: words for the places; numbers where left out.
         steps: whether a value holds up to its place, as in a distribution.
 
@@ -59,7 +72,7 @@ def curves(
     """
     path = require_place(path)
     form = form_of(path)
-    figure, axes = _axes(title, across, up, caption)
+    figure, axes = _axes(words)
     for i, (name, values) in enumerate(lines.items()):
         axes.plot(
             places,
@@ -82,10 +95,7 @@ def bars(
     names: Sequence[str],
     groups: Mapping[str, Sequence[float]],
     path: Path | str,
-    *,
-    title: str,
-    value: str,
-    caption: str,
+    words: Words,
 ) -> None:
     """Groups of bars, one group per name.
 
@@ -93,9 +103,7 @@ def bars(
         names: along the axis; of many only the first are drawn.
         groups: what a bar is -> its height per name.
         path: the file to write; its ending says the form: PNG, SVG or PDF.
-        title: of the picture.
-        value: what the heights are, with their unit.
-        caption: a line below.
+        words: title, axes and caption.
 
     Raises:
         PinpageError: matplotlib is not installed, or no picture has that ending.
@@ -104,9 +112,10 @@ def bars(
     path = require_place(path)
     form = form_of(path)
     if len(names) > _MOST_BARS:
-        caption += f"  {len(names) - _MOST_BARS} more owners are left out."
+        left = f"  {len(names) - _MOST_BARS} more are left out."
+        words = evolve(words, caption=words.caption + left)
     names = names[:_MOST_BARS]
-    figure, axes = _axes(title, "owner", value, caption)
+    figure, axes = _axes(words)
     width = 0.8 / max(len(groups), 1)
     for i, (name, heights) in enumerate(groups.items()):
         at = [place - 0.4 + width * (i + 0.5) for place in range(len(names))]
@@ -124,18 +133,18 @@ def bars(
     _finish(figure, axes, path, form)
 
 
-def _axes(title: str, across: str, up: str, caption: str) -> tuple[Any, Any]:
+def _axes(words: Words) -> tuple[Any, Any]:
     matplotlib = matplotlib_or_error()
     figure = matplotlib.figure.Figure(figsize=_SIZE, dpi=160, facecolor="white")
-    axes = figure.add_axes((0.09, 0.22, 0.88, 0.66))
-    axes.set_title(title, size=16, weight="bold", color=_INK, loc="left", pad=12)
-    axes.set_xlabel(across, size=13, color=_INK)
-    axes.set_ylabel(up, size=13, color=_INK)
+    axes = figure.add_axes((0.09, 0.27, 0.88, 0.62))
+    axes.set_title(words.title, size=16, weight="bold", color=_INK, loc="left", pad=12)
+    axes.set_xlabel(words.across, size=13, color=_INK)
+    axes.set_ylabel(words.up, size=13, color=_INK)
     axes.tick_params(labelsize=12, labelcolor=_INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
-    figure.text(0.09, 0.03, caption, size=10.5, color=_FAINT)
+    figure.text(0.09, 0.02, words.caption, size=10.5, color=_FAINT)
     return figure, axes
 
 

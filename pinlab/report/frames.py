@@ -219,8 +219,8 @@ def as_text(report: FramesReport) -> str:
 
 
 def _cells(row: FrameRow) -> list[str]:
-    notes = [*(("pinned",) if row.pinned else ()), *(("guessed",) if row.guessed else ())]
-    flags = " ".join([*row.flags, *notes])
+    more = [*(("pinned",) if row.pinned else ()), *(("guessed",) if row.guessed else ())]
+    flags = " ".join([*row.flags, *more])
     return [
         f"{row.first:#x}",
         f"{row.last - row.first + 1:,d}",

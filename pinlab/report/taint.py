@@ -56,6 +56,10 @@ _WIDTH: Final = 79
 _PERCENTILES: Final = (10, 25, 50, 75, 90, 99)
 _ALL: Final = "all"
 _MOST_SHOWN: Final = 4
+_MEANING: Final = (
+    "blocks: it has frames in. alone: nothing else there stays, moving it clears them.\n"
+    "density: its share of those blocks. K: how many times more frames than evenly."
+)
 
 
 @frozen
@@ -281,14 +285,9 @@ def show_owners(report: OwnersReport) -> str:
         ]
         for row in report.rows
     ]
-    return "\n\n".join(
-        (
-            f"{report.recording}: {report.nr_pages:,d} frames, {report.nr_blocks:,d} blocks of order 9",
-            lay_out(header, lines, _WIDTH, nr_names=1),
-            "blocks: it has frames in. alone: nothing else there stays, so moving it clears them.\n"
-            "density: its share of those blocks. K: how many times more frames than evenly spread.",
-        )
-    )
+    nr_blocks = f"{report.nr_blocks:,d} blocks of order {UNIT_ORDER}"
+    title = f"{report.recording}: {report.nr_pages:,d} frames, {nr_blocks}"
+    return f"{title}\n\n{lay_out(header, lines, _WIDTH, nr_names=1)}\n\n{_MEANING}"
 
 
 def show_taint(report: TaintReport) -> str:

@@ -18,7 +18,7 @@ from attrs import frozen
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.holdings import MOST_ORDER, UNIT_ORDER, Holdings, holdings_of, names_of
 from pinlab.snapshot.image import Snapshot
-from pinlab.whatif.cheapest import Choice, cheapest
+from pinlab.whatif.cheapest import OwnerSet, cheapest
 from pinlab.whatif.game import BlockGame, Shares, game_of
 from pinlab.whatif.scanners import sweep
 from pinpage.errors import PinpageError
@@ -94,7 +94,7 @@ class WhatIf:
     compacted_before: int | None
     compacted_after: int | None
     want: int | None = None
-    choice: Choice | None = None
+    choice: OwnerSet | None = None
 
 
 def free_somewhere(snapshot: Snapshot) -> int:
@@ -211,7 +211,7 @@ def _compacted(
 
 def _choice(
     blocks: Holdings, gives: Sequence[str], want: int, costs: Mapping[str, float] | None
-) -> Choice | None:
+) -> OwnerSet | None:
     everybody = tuple(dict.fromkeys([*blocks.in_the_way(), *gives]))
     game = game_of(blocks, players=everybody, released=gives)
     return cheapest(game, want, costs)

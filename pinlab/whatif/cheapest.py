@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from pinlab.whatif.game import BlockGame
 from pinpage.errors import PinpageError
 
-__all__ = ["Choice", "cheapest", "cheapest_by_greed"]
+__all__ = ["OwnerSet", "cheapest", "cheapest_by_greed"]
 
 
 @frozen
-class Choice:
+class OwnerSet:
     """A set of owners that is enough.
 
     Attributes:
@@ -47,7 +47,9 @@ class Choice:
         return self.at_least >= self.cost
 
 
-def cheapest(game: BlockGame, want: int, costs: Mapping[str, float] | None = None) -> Choice | None:
+def cheapest(
+    game: BlockGame, want: int, costs: Mapping[str, float] | None = None
+) -> OwnerSet | None:
     """The cheapest set that obtains `want` blocks; None if not even all owners do.
 
     Ties go to the fewer owners, then to those that come first.
@@ -73,12 +75,12 @@ def cheapest(game: BlockGame, want: int, costs: Mapping[str, float] | None = Non
     for i in range(len(game.players)):
         sizes += enough >> i & 1
     best = int(enough[np.lexsort((enough, sizes, np.round(cost[enough], 9)))[0]])
-    return Choice(game.names_in(best), float(cost[best]), game.obtained(best), float(cost[best]))
+    return OwnerSet(game.names_in(best), float(cost[best]), game.obtained(best), float(cost[best]))
 
 
 def cheapest_by_greed(
     game: BlockGame, want: int, costs: Mapping[str, float] | None = None
-) -> Choice | None:
+) -> OwnerSet | None:
     """A set that obtains `want` blocks, and what none can cost less than; None if there is none.
 
     Args:
@@ -101,7 +103,7 @@ def cheapest_by_greed(
             members = without
     cost = _cost(members, each)
     at_least = min(_least(game, want, each), cost)
-    return Choice(game.names_in(members), cost, game.obtained(members), at_least)
+    return OwnerSet(game.names_in(members), cost, game.obtained(members), at_least)
 
 
 def _costs_of(game: BlockGame, want: int, costs: Mapping[str, float] | None) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from pinlab.report import charts
 from pinlab.report.sizes import size_name
 from pinlab.report.tables import lay_out
 from pinlab.whatif.answer import AtOrder, WhatIf
-from pinlab.whatif.cheapest import Choice
+from pinlab.whatif.cheapest import OwnerSet
 from pinlab.whatif.game import Shares
 
 __all__ = ["as_text", "draw"]
@@ -126,7 +126,7 @@ def _sentences(answer: WhatIf) -> str:
     return "\n".join(_filled(sentence) for sentence in said)
 
 
-def _chosen(want: int, size: str, choice: Choice | None) -> str:
+def _chosen(want: int, size: str, choice: OwnerSet | None) -> str:
     if choice is None:
         return f"No set of owners is enough for {want:,d} blocks of {size}."
     if not choice.owners:
@@ -163,10 +163,11 @@ def draw(answer: WhatIf, path: Path | str) -> None:
             "last to join": [shares.last for shares in ordered],
         },
         path,
-        title=f"{answer.recording}: clean blocks gained, by owner",
-        value=f"blocks of {size_name(row.nr_bytes)} (order {row.order})",
-        caption=(
-            f"Of {row.nr_blocks:,d} blocks {row.before.clean_lo:,d} are clean, "
-            f"{row.after.clean_lo:,d} with all of them; frames of unknown use stay."
+        charts.Words(
+            title=f"{answer.recording}: clean blocks gained, by owner",
+            across="owner",
+            up=f"blocks of {size_name(row.nr_bytes)} (order {row.order})",
+            caption=f"Of {row.nr_blocks:,d} blocks {row.before.clean_lo:,d} are clean, "
+            f"{row.after.clean_lo:,d} with all of them; frames of unknown use stay.",
         ),
     )
