@@ -19,7 +19,7 @@ from pinlab.report.heatmap_png import form_of, matplotlib_or_error, save_plain
 __all__ = ["COLOURS", "Words", "bars", "curves"]
 
 COLOURS: Final = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442",
+    "#0072b2", "#e69f00", "#000000", "#56b4e9", "#d55e00", "#cc79a7", "#009e73", "#f0e442",
 )  # fmt: skip
 _DASHES: Final = ("-", "--", "-.", ":")
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")

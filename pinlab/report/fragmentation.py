@@ -93,7 +93,7 @@ def as_text(report: FragmentationReport) -> str:
     if len(parts) == 1:
         parts.append("No zone has free blocks.")
     parts.append(
-        "unusable: share of free memory in smaller blocks. extfrag: -1 a request would not\n"
-        "fail, near 0 it fails for want of memory, near 1 for fragmentation."
+        "unusable: share of free memory in smaller blocks. extfrag: -1 a request would\n"
+        "not fail, near 0 it fails for want of memory, near 1 for fragmentation."
     )
     return "\n\n".join(parts)

@@ -6,6 +6,7 @@ Cost: O(frames asked for).
 """
 
 import re
+import textwrap
 from typing import Any, Final
 
 import attrs
@@ -26,6 +27,7 @@ __all__ = ["FrameRow", "FramesReport", "as_json", "as_text", "frames_of", "parse
 
 _WIDTH: Final = 79
 _MOST_LINES: Final = 64
+_FLAGS_WIDTH: Final = 48
 _MOST_FRAMES: Final = 1 << 20
 _FREE: Final = frozenset({"free", "pcp"})
 _RANGE = re.compile(r"(0x[0-9a-fA-F]{1,13}|[0-9]{1,15})(?:-(0x[0-9a-fA-F]{1,13}|[0-9]{1,15}))?")
@@ -210,6 +212,7 @@ def as_text(report: FramesReport) -> str:
         f"owners     {owners}",
         f"since      {report.since or 'nobody recorded when they were taken'}",
     ]
+    head = [textwrap.fill(line, _WIDTH, subsequent_indent=" " * 11) for line in head]
     header = ("pfn", "frames", "owner", "moves", "refs", "maps", "order", "asked for", "flags")
     lines = [_cells(row) for row in report.rows[:_MOST_LINES]]
     left = len(report.rows) - _MOST_LINES
@@ -230,5 +233,5 @@ def _cells(row: FrameRow) -> list[str]:
         "?" if row.mappings is None else str(row.mappings),
         "" if row.order is None else str(row.order),
         row.asked_for or "?",
-        flags if len(flags) <= 60 else flags[:58] + "..",
+        flags if len(flags) <= _FLAGS_WIDTH else flags[: _FLAGS_WIDTH - 2] + "..",
     ]

@@ -57,7 +57,7 @@ _PERCENTILES: Final = (10, 25, 50, 75, 90, 99)
 _ALL: Final = "all"
 _MOST_SHOWN: Final = 4
 _MEANING: Final = (
-    "blocks: it has frames in. alone: nothing else there stays, moving it clears them.\n"
+    "blocks: it has frames in. alone: where nothing else stays.\n"
     "density: its share of those blocks. K: how many times more frames than evenly."
 )
 
@@ -329,8 +329,8 @@ def show_pins(report: PinsReport) -> str:
         "",
     ]
     for percent, count in report.percentiles.items():
-        bar = "#" * max(round(50 * count / size), 1)
-        lines.append(f"{percent:>3d} % of them have at most {count:>4d}  {bar}")
+        bar = "#" * max(round(44 * count / size), 1)
+        lines.append(f"{percent:>3d} % of them have at most {count:>4d} {bar}")
     nr_single = sum(count == 1 for count in report.counts)
     lines += ["", f"{nr_single:,d} blocks are spoilt by a single frame."]
     return "\n".join(lines)

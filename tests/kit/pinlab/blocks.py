@@ -67,7 +67,7 @@ def machine_of(blocks, *, nr_free=256):
             frames[row, column] = codes.get(owner, FrameClass.LABELLED)
             if owner not in codes:
                 labels.setdefault(owner, []).append(row * BLOCK + column)
-    assert NR_CLASSES > frames.max()
+    assert frames.max() < NR_CLASSES
     return snapshot_of(frames.reshape(-1), labels={n: _spans(p) for n, p in labels.items()})
 
 
