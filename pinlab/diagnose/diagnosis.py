@@ -84,7 +84,7 @@ class Diagnosis:
         bound: as many as can be had at once by moving what moves.
         bound_if_known: the same, if every frame of unknown use turns out to move; None where the
             request is not for a page of any place.
-        nr_moves: frames to move for one of them; None where there is none.
+        nr_moves: frames to move for one more than is free; None where there is none.
         by_scanners: as many as the kernel's own compaction leaves to be had; None where the
             request is not for a pageblock.
         choice: the owners that would have to move: for one where there is none, else for as
@@ -258,7 +258,9 @@ def _verdict(nr_free: int, bound: int, choice: OwnerSet | None) -> str:
 
 def _fewest_moves(plan: RangePlan) -> int | None:
     can = np.isin(plan.outcome, (RangeOutcome.CHOSEN, RangeOutcome.NOT_WANTED))
-    return int(plan.costs_nr_moves[can].min()) if can.any() else None
+    costs = plan.costs_nr_moves[can]
+    more = costs[costs > 0]
+    return int((more if len(more) else costs).min()) if len(costs) else None
 
 
 def _by_scanners(snapshot: Snapshot, question: _Question) -> int | None:

@@ -93,7 +93,7 @@ def _compacted(diagnosis: Diagnosis) -> str:
         else (f"{diagnosis.bound:,d} at most")
     )
     if diagnosis.nr_moves is not None:
-        text += f"; the cheapest moves {diagnosis.nr_moves:,d} frames"
+        text += f"; the cheapest to empty moves {diagnosis.nr_moves:,d} frames"
     if diagnosis.by_scanners is not None:
         text += f"; the kernel's own compaction leaves about {diagnosis.by_scanners:,d} to be had"
     return text

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from attrs import evolve
 
 from pinlab.report.frames import as_json, as_text, frames_of, parse_range
 from pinpage.errors import PinpageError
@@ -75,3 +76,13 @@ def test_the_text_is_narrow_and_the_json_is_plain():
         assert max(map(len, as_text(found).splitlines())) < 80
         assert json.loads(json.dumps(as_json(found)))["span"] == [0, NR_FRAMES]
     assert "more runs of like frames" in as_text(found)
+
+
+def test_a_run_ends_where_anything_differs():
+    snapshot = machine_of([["slab"] * 4, []])
+    references = snapshot.refcount.copy()
+    references[2] = 7
+    rows = frames_of(evolve(snapshot, refcount=references), Span(0, 4)).rows
+    assert [(row.first, row.last, row.references) for row in rows] == [
+        (0, 1, 1), (2, 2, 7), (3, 3, 1),
+    ]  # fmt: skip

@@ -103,3 +103,9 @@ def test_the_texts_are_narrow_and_the_json_is_plain():
             found = look(snapshot)
             assert max(map(len, show(found).splitlines())) < 80
             assert json.loads(json.dumps(plain(found)))["recording"] == snapshot.name
+
+
+def test_an_odd_number_of_blocks_is_counted_too():
+    klass = np.full(3 * BLOCK, FrameClass.ANON)
+    klass[-1] = FrameClass.SLAB
+    assert taint_of(snapshot_of(klass)).of_owner["slab"][9:] == (1 / 3, 1 / 2)

@@ -61,6 +61,7 @@ def test_they_stop_where_they_meet():
     done = swept(machine_of([[]] * 8))
     assert done.emptied.tolist() == [0, 1, 2, 3]
     assert (done.nr_moves, done.obtained) == (4 * 256, 4)
+    assert swept(machine_of([[]] * 7)).emptied.tolist() == [0, 1, 2]  # the fourth fills itself
 
 
 def test_what_stays_keeps_its_block_and_its_neighbours_move_for_nothing():
