@@ -47,6 +47,14 @@ def what_if(  # noqa: PLR0913, PLR0917  (typer calls it by name)
         ),
     ] = None,
     png: options.Picture = None,
+    page: Annotated[
+        str | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write a page with the map and a switch for each owner; needs no network.",
+        ),
+    ] = None,
     as_json: options.Json = False,
     label: options.Labels = None,
 ) -> None:
@@ -73,6 +81,11 @@ def what_if(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     if png is not None:
         with failures():
             show.draw(answer, png)
+    if page is not None:
+        from pinlab.whatif.page import write_page
+
+        with failures():
+            write_page(snapshot, page)
     typer.echo(json.dumps(asking.as_json(answer), indent=2) if as_json else show.as_text(answer))
 
 

@@ -50,6 +50,13 @@ def test_a_picture_is_drawn_beside_the_text(pinpage, small, tmp_path):
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF-")
 
 
+def test_a_page_is_written_beside_the_text(pinpage, small, tmp_path):
+    done = pinpage("what-if", small, "--html", tmp_path / "a.html")
+    assert (done.code, done.err) == (0, "")
+    assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
+    check_one_line(pinpage("what-if", small, "--html", tmp_path / "no" / "a.html"), 1, "a.html")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

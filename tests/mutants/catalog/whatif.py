@@ -13,6 +13,7 @@ _BLOCKS = "tests/unit/pinlab/report/test_blocks.py"
 _TAINT = "tests/unit/pinlab/report/test_taint.py"
 _FRAMES = "tests/unit/pinlab/report/test_frames.py"
 _FRAGMENTATION = "tests/unit/pinlab/report/test_fragmentation.py"
+_PAGE = "tests/unit/pinlab/whatif/test_page.py"
 _CHARTS = "tests/unit/pinlab/report/test_charts.py"
 
 MUTANTS: list[Mutant] = [
@@ -184,6 +185,20 @@ MUTANTS: list[Mutant] = [
         "pinlab/report/fragmentation.py",
         "        if not counts:\n", "        if True:\n",
         f"{_FRAGMENTATION}::test_what_buddyinfo_counts_goes_before_what_the_columns_do",
+    ),
+    planted(
+        "page-unknown-frames-are-clean", "the page counts alike", "pinlab/whatif/page_script.py",
+        "if (!unknown) clean[0]", "clean[0]", f"{_PAGE}::test_the_page_counts_as_the_library_does",
+    ),
+    planted(
+        "page-runs-of-127-at-most", "every frame is shown", "pinlab/whatif/page.py",
+        "            left >>= 7\n", "            left >>= 8\n",
+        f"{_PAGE}::test_every_frame_is_in_the_page",
+    ),
+    planted(
+        "page-switches-are-not-heard", "a switch counts again", "pinlab/whatif/page_script.py",
+        "if (box.checked) turned.add(name);", "if (!box.checked) turned.add(name);",
+        f"{_PAGE}::test_a_switch_counts_again_and_a_click_shows_frames",
     ),
     planted(
         "charts-svg-of-the-day", "the same bytes", "pinlab/report/heatmap_png.py",
