@@ -19,7 +19,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from pinlab.report.sizes import block_name
+from pinlab.report.sizes import block_name, titled
 from pinlab.report.tables import lay_out
 from pinlab.snapshot.holdings import MOST_ORDER, UNIT_ORDER, Holdings, holdings_of
 from pinlab.snapshot.image import Snapshot
@@ -172,7 +172,7 @@ def as_text(report: BlockReport) -> str:
         for row in report.rows
     ]
     parts = [
-        f"{report.recording}: blocks by what can be made of them",
+        titled(report.recording, "blocks by what can be made of them"),
         lay_out(heads, lines, _WIDTH, nr_names=2),
         _MEANING,
     ]

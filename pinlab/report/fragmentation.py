@@ -18,6 +18,7 @@ import numpy as np
 from attrs import frozen
 
 from mm.buddy.fragindex import fragmentation_index, unusable_free_index
+from pinlab.report.sizes import titled
 from pinlab.report.tables import lay_out
 from pinlab.snapshot.image import Snapshot
 
@@ -80,7 +81,7 @@ def as_json(report: FragmentationReport) -> dict[str, Any]:
 
 def as_text(report: FragmentationReport) -> str:
     """A table per zone; indices as debugfs prints them."""
-    parts = [f"{report.recording}: free memory, by order"]
+    parts = [titled(report.recording, "free memory, by order")]
     for row in report.rows:
         header = ("order", "free blocks", "unusable", "extfrag")
         lines = [

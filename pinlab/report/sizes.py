@@ -1,8 +1,13 @@
-"""Sizes and addresses in the words of reports."""
+"""Sizes and titles in the words of reports."""
+
+import textwrap
+from typing import Final
 
 from pinlab.snapshot.image import Snapshot
 
-__all__ = ["block_name", "size_name"]
+__all__ = ["block_name", "size_name", "titled"]
+
+_WIDTH: Final = 79
 
 
 def size_name(nr_bytes: int) -> str:
@@ -25,3 +30,13 @@ def block_name(snapshot: Snapshot, order: int) -> str:
         order: log2 of the frames.
     """
     return size_name(snapshot.geometry.page_nr_bytes << order)
+
+
+def titled(recording: str, text: str) -> str:
+    """A line that begins with a recording's name, wrapped: names are whatever a file says.
+
+    Args:
+        recording: the name.
+        text: what is said of it.
+    """
+    return textwrap.fill(f"{recording}: {text}", _WIDTH, subsequent_indent="    ")

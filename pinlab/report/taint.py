@@ -22,7 +22,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from pinlab.report.sizes import block_name
+from pinlab.report.sizes import block_name, titled
 from pinlab.report.tables import lay_out
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.holdings import (
@@ -286,7 +286,7 @@ def show_owners(report: OwnersReport) -> str:
         for row in report.rows
     ]
     nr_blocks = f"{report.nr_blocks:,d} blocks of order {UNIT_ORDER}"
-    title = f"{report.recording}: {report.nr_pages:,d} frames, {nr_blocks}"
+    title = titled(report.recording, f"{report.nr_pages:,d} frames, {nr_blocks}")
     return f"{title}\n\n{lay_out(header, lines, _WIDTH, nr_names=1)}\n\n{_MEANING}"
 
 
@@ -307,7 +307,7 @@ def show_taint(report: TaintReport) -> str:
     ]
     left = names[:-1][_MOST_SHOWN:]
     parts = [
-        f"{report.recording}: blocks with a frame that Linux does not move",
+        titled(report.recording, "blocks with a frame that Linux does not move"),
         lay_out(header, lines, _WIDTH, nr_names=2),
         "all: all of these owners. evenly: had as many frames been scattered evenly.",
     ]
@@ -319,10 +319,10 @@ def show_taint(report: TaintReport) -> str:
 def show_pins(report: PinsReport) -> str:
     """The distribution as a line per percentile, with bars."""
     if not report.counts:
-        return f"{report.recording}: no block of order 9 has a frame that Linux does not move."
+        return titled(report.recording, "no block of order 9 has a frame that Linux does not move.")
     size = report.nr_pages_per_block
     lines = [
-        f"{report.recording}: frames that Linux does not move, per block that has one",
+        titled(report.recording, "frames that Linux does not move, per block that has one"),
         "",
         f"{len(report.counts):,d} of {report.nr_blocks:,d} blocks of order 9 have one or more.",
         f"Of {size} frames:",
