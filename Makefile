@@ -8,7 +8,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs mutants mutation bench slow fuzz soak lowest format readme clean
+.PHONY: help demo test test-browser lint docs mutants mutation bench slow fuzz soak lowest format readme clean
 
 VENV ?= .venv
 CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14
@@ -25,6 +25,7 @@ LOWEST ?= .venv-lowest
 help:
 	@echo "make demo     replay a recorded machine under each design and print the table"
 	@echo "make test     lint, then the default suite"
+	@echo "make test-browser  open the page of a what-if in Chromium, where it is installed"
 	@echo "make lint     ruff and mypy --strict over the four packages"
 	@echo "make docs     the site: these pages and an API reference, in build/docs"
 	@echo "make mutants  plant every known bug and see a test fail"
@@ -43,6 +44,9 @@ demo: $(VENV)/.ready-core
 
 test: lint
 	@$(RUN) pytest -q $(PARALLEL)
+
+test-browser: $(VENV)/.ready-dev
+	@$(RUN) pytest -q -m "slow or not slow" -rs tests/unit/pinlab/whatif/test_page.py
 
 lint: $(VENV)/.ready-dev
 	@$(RUN) ruff check --quiet .

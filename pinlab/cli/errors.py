@@ -57,6 +57,11 @@ OPTION_OF = {
     "pause_ns": "--pause-ms",
     "first": "--first",
     "output": "--output",
+    "order": "--order",
+    "want": "--want",
+    "costs": "--costs",
+    "release": "--release",
+    "again": "--again",
 }
 """Argument of the library -> what the command calls it, where errors name it."""
 

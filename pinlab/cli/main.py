@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinlab.cli import options, request
+from pinlab.cli import ask, look, options, request
 from pinlab.cli.errors import (
     INTERRUPTED,
     drop_output,
@@ -86,6 +86,11 @@ def _report(context: typer.Context) -> None:
 app.command()(request.request)
 app.command()(request.fidelity)
 _report_app.command()(request.reasons)
+app.command("what-if")(ask.what_if)
+app.command()(ask.diagnose)
+for _view in (look.blocks, look.owners, look.taint, look.fragmentation, look.frames):
+    _report_app.command()(_view)
+_report_app.command("pins-per-block")(look.pins_per_block)
 
 
 _Recording = Annotated[

@@ -33,8 +33,10 @@ __all__ = [
     "OwnerFilter",
     "Pages",
     "Pause",
+    "Picture",
     "ReasonFilter",
     "RecordedRequest",
+    "Recording",
     "Region",
     "ReportFile",
     "Retries",
@@ -234,6 +236,24 @@ LayoutOnly: TypeAlias = Annotated[
         "--layout-only",
         help="Move no bytes, only frames: for machines larger than this one. Nothing is read "
         "back then.",
+    ),
+]
+
+# what-if, diagnose and the views of report.
+
+Recording: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECORDING|SCENARIO",
+        help="A recording, or memory described as for `pinpage request`; if left out, the "
+        "recording that is built in.",
+        show_default=False,
+    ),
+]
+Picture: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--png", metavar="FILE", help="Draw it as a picture, too: a PNG, an .svg or a .pdf."
     ),
 ]
 

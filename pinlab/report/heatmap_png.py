@@ -18,7 +18,15 @@ from pinpage.errors import one_of
 from pinpage.extras import missing_extra
 from pinpage.units import PAGE_SIZE
 
-__all__ = ["COLOURS", "FREE_COLOUR", "Panel", "render"]
+__all__ = [
+    "COLOURS",
+    "FREE_COLOUR",
+    "Panel",
+    "form_of",
+    "matplotlib_or_error",
+    "render",
+    "save_plain",
+]
 
 COLOURS: Final = {
     FrameClass.UNKNOWN: "#8a8f98",
@@ -81,6 +89,7 @@ def _colours_of(taken: CellCounts) -> NDArray[np.float64]:
 
 
 _PLAIN_METADATA: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
     "png": {"Software": None},
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
 }
@@ -92,7 +101,12 @@ def _nr_columns(nr_cells: int) -> int:
     return 1 << max(3, int(np.ceil(np.log2(np.sqrt(max(nr_cells, 1)) * 1.1))))
 
 
-def _matplotlib() -> Any:
+def matplotlib_or_error() -> Any:
+    """The library, loaded late.
+
+    Raises:
+        PinpageError: it is not installed; names the extra.
+    """
     try:
         import matplotlib.figure  # noqa: PLC0415  (an extra, loaded late)
         import matplotlib.patches  # noqa: PLC0415
@@ -101,8 +115,28 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def _form_of(path: Path) -> str:
-    """The form of the picture that a file of this name has."""
+def save_plain(figure: Any, path: Path, form: str) -> None:
+    """Write a figure so that the same figure gives the same bytes.
+
+    Args:
+        figure: of matplotlib.
+        path: the file to write.
+        form: of the picture; `form_of` says which.
+
+    Raises:
+        SnapshotError: the place cannot be written.
+    """
+    same = {"svg.hashsalt": "pinpage"}  # names of what an SVG refers to are drawn from it
+    with written(path) as file, matplotlib_or_error().rc_context(same):
+        figure.savefig(file, format=form, metadata=_PLAIN_METADATA[form])
+
+
+def form_of(path: Path) -> str:
+    """The form of the picture that a file of this name has.
+
+    Raises:
+        PinpageError: no picture has that ending.
+    """
     form = path.suffix.removeprefix(".").lower() or "png"
     if not path.exists() or path.is_file():
         one_of(tuple(_PLAIN_METADATA), "picture", ending=form)
@@ -123,7 +157,7 @@ def render(
     Args:
         panels: the maps.
         path: the file to write; its ending says whether it is a PNG (also where there is
-            none) or a PDF.
+            none), an SVG or a PDF.
         title: of the picture.
         origin: where the data comes from, in a line.
         nr_pages_per_block: pages in a pageblock.
@@ -134,8 +168,8 @@ def render(
         SnapshotError: the place cannot be written.
     """
     path = require_place(path)
-    form = _form_of(path)
-    matplotlib = _matplotlib()
+    form = form_of(path)
+    matplotlib = matplotlib_or_error()
     taken = [count_cells(panel.counts) for panel in panels]
     nr_columns = _nr_columns(max(len(one.nr_pages) for one in taken))
     nr_rows = -(-max(len(one.nr_pages) for one in taken) // nr_columns)
@@ -168,8 +202,7 @@ def render(
     _draw_legend(figure, handles, heading, (left_edge, (below - 0.36) / height), nr_legend_rows)
     caption = _caption(taken, origin, nr_pages_per_block, page_nr_bytes)
     figure.text(left_edge, 0.22 / height, caption, size=8.5, color=_FAINT)
-    with written(path) as file:
-        figure.savefig(file, format=form, metadata=_PLAIN_METADATA[form])
+    save_plain(figure, path, form)
 
 
 def _draw_legend(

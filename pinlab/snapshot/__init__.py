@@ -5,6 +5,7 @@
     facts     the few facts beside the columns: zones, provenance, what was measured
     form      the file: npz, JSON header, checksums
     image     the Snapshot: columns that agree with each other; load, save, validate
+    holdings  whose frames lie in each block of memory, counted
     infer     what the kernel does not export, worked out and marked as guessed
     text      /proc's text files
     proc      capture of a live machine
