@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinlab.cli import options, request
+from pinlab.cli import fleet as fleets
+from pinlab.cli import options, request, sources
 from pinlab.cli.errors import (
     INTERRUPTED,
     drop_output,
@@ -86,6 +87,8 @@ def _report(context: typer.Context) -> None:
 app.command()(request.request)
 app.command()(request.fidelity)
 _report_app.command()(request.reasons)
+sources.add_to(app)
+fleets.add_to(app)
 
 
 _Recording = Annotated[

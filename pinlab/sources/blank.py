@@ -16,8 +16,9 @@ from pinlab.files.npz import require_frames
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
+from pinlab.snapshot.image import Snapshot
 
-__all__ = ["NO_FRAMES", "blank_columns", "require_justified"]
+__all__ = ["NO_FRAMES", "blank_columns", "require_frames_named", "require_justified"]
 
 NO_FRAMES: Final = "frames"
 """In `Snapshot.unknown_fields`: the source counts, and names no frame at all."""
@@ -42,6 +43,21 @@ def require_justified(nr_frames: int, nr_rows: int, path: Path | str) -> None:
         problem = f"names pfn {nr_frames - 1:#x} in no more than {nr_rows:,d} rows"
         raise SnapshotError(path, "pfns", problem, "use the whole text, or correct the pfn")
     require_frames(nr_frames, path, "pfns")
+
+
+def require_frames_named(snapshot: Snapshot, path: Path | str) -> None:
+    """Refuse a source that counts and names no frame.
+
+    Args:
+        snapshot: what the source made.
+        path: of the source, for messages.
+
+    Raises:
+        SnapshotError: no frame is in it.
+    """
+    if NO_FRAMES in snapshot.unknown_fields:
+        problem = "are not in this file, which only counts free blocks"
+        raise SnapshotError(path, "frames", problem, "use page_owner, page-types or a recording")
 
 
 def blank_columns(nr_frames: int, nr_pages_per_block: int) -> Mapping[str, Any]:
