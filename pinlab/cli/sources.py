@@ -1,12 +1,15 @@
 """`pinpage convert`, `validate`, `redact`: what people have of a machine, and its one form."""
 
 import json
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from pinlab.cli import options
 from pinlab.cli.errors import failures, open_recording, usage_errors
+
+if TYPE_CHECKING:
+    from pinlab.snapshot.image import Snapshot
 
 __all__ = ["OwnersTable", "add_to", "convert", "redact", "validate"]
 
@@ -47,7 +50,6 @@ def convert(
     What the source does not say stays unknown, and an unknown frame is never taken for a free
     one. Nobody but its owner can read FILE.
     """
-    from pinlab.cli.output import describe
     from pinlab.files.output import require_place
     from pinlab.snapshot.image import save
     from pinlab.sources.inspect import as_text, inspect
@@ -59,7 +61,7 @@ def convert(
     )
     with failures():
         save(snapshot, place)
-    typer.echo(f"{output}: {describe(snapshot)}")
+    typer.echo(_in_a_line(output, snapshot))
     typer.echo("\n" + as_text(inspect(snapshot, source, _kind_of(source))))
 
 
@@ -86,7 +88,6 @@ def redact(source: Source, output: Output, owners_table: OwnersTable = None) -> 
     Names of processes, stacks, the command line, host and scenario names are left out; labels
     and contiguous areas are numbered. Every report gives the same figures.
     """
-    from pinlab.cli.output import describe
     from pinlab.files.output import require_place
     from pinlab.snapshot.image import save
     from pinlab.sources.redact import redacted
@@ -98,7 +99,16 @@ def redact(source: Source, output: Output, owners_table: OwnersTable = None) -> 
     )
     with failures():
         save(redacted(snapshot), place)
-    typer.echo(f"{output}: {describe(snapshot)}")
+    typer.echo(_in_a_line(output, snapshot))
+
+
+def _in_a_line(output: str, snapshot: "Snapshot") -> str:
+    from pinlab.cli.output import describe
+    from pinlab.sources.blank import NO_FRAMES
+
+    if NO_FRAMES in snapshot.unknown_fields:
+        return f"{output}: free blocks of {len(snapshot.zones)} zones, counted; no frame is named"
+    return f"{output}: {describe(snapshot)}"
 
 
 def _kind_of(source: str) -> str:

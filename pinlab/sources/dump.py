@@ -69,9 +69,8 @@ def open_dump(path: Path) -> Snapshot:
         SnapshotError: it cannot read the dump, or finds no debug information of its kernel.
     """
     try:
-        import drgn
-        from drgn.helpers.linux.mm import for_each_valid_page_range
-        from drgn.helpers.linux.mmzone import for_each_online_pgdat
+        import drgn  # noqa: PLC0415  (an extra, loaded late)
+        from drgn.helpers.linux import mm, mmzone  # noqa: PLC0415
     except ImportError:
         raise missing_extra(f"{path}: a crash dump is read by drgn", "drgn") from None
     program = drgn.Program()
@@ -84,9 +83,9 @@ def open_dump(path: Path) -> Snapshot:
         size = drgn.sizeof(program.type("struct page"))
         ranges = [
             (start, stop, int(pages.value_()) + start * size)
-            for start, stop, pages in for_each_valid_page_range(program)
+            for start, stop, pages in mm.for_each_valid_page_range(program)
         ]
-        zones = _zones(program, for_each_online_pgdat(program))
+        zones = _zones(program, mmzone.for_each_online_pgdat(program))
         release = program["UTS_RELEASE"].string_().decode(errors="replace")
         return snapshot_of_pages(program, ranges, zones, release, path)
     except SnapshotError:

@@ -59,7 +59,7 @@ _SHOWN: Final = (
     "nr_blocks_tainted", "largest_free_order", "unusable_for_a_pageblock",
 )  # fmt: skip
 _QUANTILES: Final = (0.0, 0.05, 0.5, 0.95, 1.0)
-_NAME_WIDTH: Final = 26
+_NAME_WIDTH: Final = 25
 _NUMBER_WIDTH: Final = 10
 _SUFFIXES: Final = (".csv", ".parquet")
 
@@ -239,7 +239,7 @@ def cluster_executor(address: str) -> Executor:
         PinpageError: Dask is not installed, or there is no cluster.
     """
     try:
-        from distributed import Client
+        from distributed import Client  # noqa: PLC0415  (it is optional, loaded late)
     except ImportError:
         raise PinpageError(
             f"cluster={address}: needs Dask; install it: pip install distributed"
@@ -294,8 +294,8 @@ def write_table(rows: Sequence[Row], output: str | Path) -> None:
 
 def _pyarrow() -> Any:
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow  # noqa: ICN001, PLC0415  (an extra, loaded late)
+        import pyarrow.parquet  # noqa: PLC0415
     except ImportError:
         raise missing_extra("a table in parquet is written by pyarrow", "fleet") from None
     return pyarrow

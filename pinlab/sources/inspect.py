@@ -114,7 +114,7 @@ def as_text(found: Inspection) -> str:
     rows = {
         "source": f"{found.source}: {found.kind}",
         "kernel": found.kernel or "not said",
-        "memory": f"{memory}; {found.nr_zones} zones",
+        "memory": f"{memory}; zones: {found.nr_zones}",
         "read": ", ".join(read),
         "guessed": ", ".join(map(in_words, found.guessed)),
         "not said": ", ".join(map(in_words, found.missing)),

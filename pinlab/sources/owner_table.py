@@ -79,7 +79,8 @@ class OwnerTable:
         if first != FrameClass.UNKNOWN:
             return first
         lengths = sorted({len(beginning) for beginning in self.begins}, reverse=True)
-        for function in stack:
+        for compiled in stack:
+            function = compiled.partition(".")[0]  # without .part.0, .constprop.0
             if (owner := self.exact.get(function)) is not None:
                 return owner
             for length in lengths:  # (the longest beginning that fits decides)
