@@ -11,7 +11,7 @@ from pinlab.cli.errors import failures, open_recording, usage_errors
 if TYPE_CHECKING:
     from pinlab.snapshot.image import Snapshot
 
-__all__ = ["OwnersTable", "add_to", "convert", "redact", "validate"]
+__all__ = ["Output", "OwnersTable", "Source", "add_to", "convert", "redact", "validate"]
 
 Source: TypeAlias = Annotated[
     str,

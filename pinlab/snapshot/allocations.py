@@ -4,7 +4,7 @@ A row is an allocation that was there when the text was printed; its frames are 
 from `pfn` on.  Texts are told once: a row names its stack and its command by number.
 
 Owns: the rows, their form in a file, and that they describe allocations.
-Ignores: whose class a stack makes a frame (`pinlab.sources.owner_table`).
+Ignores: whose class a stack makes a frame (`pinlab.sources.stacks`).
 Kernel counterpart: struct page_owner, and the stack depot.
 Cost: 29 bytes a row, and each text once.
 """

@@ -2,7 +2,7 @@
 
     kinds        what a file is, by its first bytes
     page_owner   text of /sys/kernel/debug/page_owner: who asked for each page, and when
-    owner_table  the table that says which function in a stack is whose
+    stacks       the table that says which function in a stack is whose
     page_types   what `page-types -l`, `-L` and `-r` print
     coarse       buddyinfo and pagetypeinfo alone: counts, and no frame
     dump         a crash dump, or the running kernel, through drgn

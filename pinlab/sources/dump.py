@@ -28,7 +28,7 @@ from pinlab.sources.counts import Reading
 from pinpage.extras import missing_extra
 from pinpage.units import Span
 
-__all__ = ["open_dump", "snapshot_of_pages"]
+__all__ = ["PageRange", "open_dump", "snapshot_of_pages"]
 
 PageRange = tuple[int, int, int]
 """First pfn, the pfn behind the last one, and the address of the first one's struct page."""

@@ -35,7 +35,7 @@ from pinpage.errors import PinpageError
 from pinpage.extras import missing_extra
 
 __all__ = [
-    "COLUMNS", "Spread", "cluster_executor", "require_table", "row_of", "spread_as_text",
+    "COLUMNS", "Row", "Spread", "cluster_executor", "require_table", "row_of", "spread_as_text",
     "spreads", "tabulate", "write_table",
 ]  # fmt: skip
 

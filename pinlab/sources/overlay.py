@@ -22,8 +22,8 @@ from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.image import Snapshot
 from pinlab.sources.counts import Reading
-from pinlab.sources.owner_table import OwnerTable
 from pinlab.sources.page_owner import OwnerText
+from pinlab.sources.stacks import StackTable
 from pinpage.units import Pfns, Span
 
 __all__ = ["with_owners"]
@@ -32,7 +32,7 @@ _LABEL = FrameClass.LABELLED
 
 
 def with_owners(
-    snapshot: Snapshot, text: OwnerText, table: OwnerTable, path: Path, *, flags_too: bool = False
+    snapshot: Snapshot, text: OwnerText, table: StackTable, path: Path, *, flags_too: bool = False
 ) -> Snapshot:
     """The same frames, and what page_owner says of them.
 
@@ -110,7 +110,7 @@ def _spread(text: OwnerText) -> tuple[Pfns, Pfns]:
     return rows, pfns
 
 
-def _classes(text: OwnerText, table: OwnerTable) -> tuple[NDArray[np.uint8], Pfns]:
+def _classes(text: OwnerText, table: StackTable) -> tuple[NDArray[np.uint8], Pfns]:
     """(class, number of the owner of one's own or -1) of each record."""
     allocations = text.allocations
     nr_stacks = len(allocations.stack_start) - 1

@@ -5,7 +5,7 @@ from 4.6 on are read; what newer ones say more is taken, what older ones do not 
 A line that means nothing is counted and passed over, and so is a record that is cut in two.
 
 Owns: the grammar, the counts, and which rows contradict each other.
-Ignores: whose class a stack makes a page (`pinlab.sources.owner_table`).
+Ignores: whose class a stack makes a page (`pinlab.sources.stacks`).
 Kernel counterpart: `mm/page_owner.c`.
 Cost: one pass over the lines, about 2 us each; a stack is taken apart once, however often it
 occurs.

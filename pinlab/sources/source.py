@@ -35,9 +35,9 @@ from pinlab.sources.coarse import coarse_snapshot
 from pinlab.sources.dump import open_dump
 from pinlab.sources.kinds import Kind, kind_of
 from pinlab.sources.overlay import with_owners
-from pinlab.sources.owner_table import load_table
 from pinlab.sources.page_owner import OwnerText, read_page_owner
 from pinlab.sources.page_types import TypesText, read_page_types
+from pinlab.sources.stacks import load_table
 from pinpage.units import PAGEBLOCK_NR_PAGES, Span
 
 __all__ = ["describe_kind", "is_source", "open_source"]

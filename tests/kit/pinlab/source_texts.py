@@ -125,7 +125,7 @@ def mutilate(rng: random.Random, path: Path) -> str:
     what = rng.choice(["cut", "shuffle", "bytes", "huge", "gone", "text", "empty", "swap"])
     content = victim.read_bytes()
     if what == "cut":
-        victim.write_bytes(content[: rng.randrange(len(content))])
+        victim.write_bytes(content[: rng.randrange(len(content) + 1)])
     elif what == "shuffle":
         lines = content.split(b"\n")
         rng.shuffle(lines)

@@ -4,7 +4,7 @@ import pytest
 
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
-from pinlab.sources.owner_table import load_table, packaged_table
+from pinlab.sources.stacks import load_table, packaged_table
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.label_rules import is_label
 
-__all__ = ["OwnerTable", "load_table", "packaged_table"]
+__all__ = ["Owner", "StackTable", "load_table", "packaged_table"]
 
 _FUNCTION = re.compile(r"[A-Za-z_.$][A-Za-z0-9_.$]{0,199}\*?")
 _MAY_NAME: Final = frozenset(
@@ -48,7 +48,7 @@ Owner = FrameClass | str
 
 
 @frozen
-class OwnerTable:
+class StackTable:
     """Functions, and whose page a stack with them in it is.
 
     Attributes:
@@ -59,7 +59,7 @@ class OwnerTable:
 
     exact: Mapping[str, Owner] = field(factory=dict)
     begins: Mapping[str, Owner] = field(factory=dict)
-    before: "OwnerTable | None" = None
+    before: "StackTable | None" = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,13 +90,13 @@ class OwnerTable:
 
 
 @functools.cache
-def packaged_table() -> OwnerTable:
+def packaged_table() -> StackTable:
     """The table that ships with the package."""
     text = resources.files("pinlab").joinpath("data/owners.toml").read_text()
     return _table_of(tomllib.loads(text), "owners.toml", None)
 
 
-def load_table(path: Path | None) -> OwnerTable:
+def load_table(path: Path | None) -> StackTable:
     """The packaged table, after one of the user's own if there is one.
 
     Args:
@@ -116,10 +116,10 @@ def load_table(path: Path | None) -> OwnerTable:
         raise SnapshotError(path, "owners table", f"is no TOML ({error})", _FIX) from None
     packaged = packaged_table()
     mine = _table_of(data, path, None)
-    return OwnerTable(packaged.exact, packaged.begins, mine)
+    return StackTable(packaged.exact, packaged.begins, mine)
 
 
-def _table_of(data: Mapping[str, Any], path: Path | str, before: OwnerTable | None) -> OwnerTable:
+def _table_of(data: Mapping[str, Any], path: Path | str, before: StackTable | None) -> StackTable:
     rows = data.get("owner")
     if set(data) != {"owner"} or not isinstance(rows, list) or len(rows) > _MOST_OWNERS:
         problem = f"has something else than up to {_MOST_OWNERS} tables [[owner]]"
@@ -133,7 +133,7 @@ def _table_of(data: Mapping[str, Any], path: Path | str, before: OwnerTable | No
             if target.setdefault(function.removesuffix("*"), owner) != owner:
                 where = f"[[owner]] number {nr}"
                 raise SnapshotError(path, where, f"{function} is another owner's already", _FIX)
-    return OwnerTable(exact, begins, before)
+    return StackTable(exact, begins, before)
 
 
 def _row(row: Any, where: str, path: Path | str) -> tuple[Owner, list[str]]:
