@@ -180,8 +180,8 @@ def _of_owners(text: OwnerText, beside: _Beside, path: Path, owners_table: Path 
     last = int(allocations.pfn[-1]) + (1 << int(allocations.order[-1]))
     said = beside.found
     size = said.nr_pages_per_block if said else text.nr_pages_per_block() or PAGEBLOCK_NR_PAGES
+    require_justified(beside.ram[-1].stop if beside.ram else last, len(allocations), path)
     nr_frames = beside.ram[-1].stop if beside.ram else -(-last // size) * size
-    require_justified(nr_frames, len(allocations), path)
     columns: dict[str, Any] = dict(blank_columns(nr_frames, size))
     if beside.ram is not None:
         _cut_holes(columns, beside.ram)

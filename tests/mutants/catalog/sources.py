@@ -8,6 +8,17 @@ _SOURCE = f"{_HERE}/test_source.py"
 _TYPES = f"{_HERE}/test_page_types.py"
 _REDACT = f"{_HERE}/test_redact.py"
 _FLEET = f"{_HERE}/test_fleet.py"
+_FIRST = f"{_HERE}/test_stacks.py::test_the_first_function_from_the_allocator_outwards_decides"
+_COUNTS = (
+    "tests/cli/test_sources.py"
+    "::test_counts_alone_can_be_validated_and_converted_and_named_in_no_map"
+)
+_MEMBERS = (
+    f"{_HERE}/test_dump.py::test_every_member_is_found_by_its_name_and_every_kind_of_page_is_told"
+)
+_ROWS = (
+    "tests/unit/pinlab/snapshot/test_allocations.py::test_what_describes_no_allocations_is_named"
+)
 _PACKED = "tests/unit/pinlab/files/test_packed.py"
 
 MUTANTS: list[Mutant] = [
@@ -73,9 +84,7 @@ MUTANTS: list[Mutant] = [
         file="pinlab/sources/stacks.py",
         old="        for compiled in stack:\n",
         new="        for compiled in reversed(stack):\n",
-        tests=[
-            f"{_HERE}/test_stacks.py::test_the_first_function_from_the_allocator_outwards_decides"
-        ],
+        tests=[_FIRST],
     ),
     Mutant(
         name="own-table-asked-last",
@@ -122,7 +131,7 @@ MUTANTS: list[Mutant] = [
         guards="letters of older versions of page-types stand elsewhere",
         file="pinlab/sources/page_types.py",
         old="        if letter in _LATER:\n            mask |= int(_LATER[letter].mask)\n",
-        new="        if letter in _LATER and letters[23:].index(letter) == list(_LATER).index(letter):\n"
+        new="        if letter in _LATER and letters[23] != '_':\n"
         "            mask |= int(_LATER[letter].mask)\n",
         tests=[f"{_TYPES}::test_letters_of_older_versions_stand_elsewhere"],
     ),
@@ -148,10 +157,7 @@ MUTANTS: list[Mutant] = [
         file="pinlab/sources/blank.py",
         old="    if NO_FRAMES in snapshot.unknown_fields:\n",
         new='    if "nothing" in snapshot.unknown_fields:\n',
-        tests=[
-            "tests/cli/test_sources.py::"
-            "test_counts_alone_can_be_validated_and_converted_and_named_in_no_map"
-        ],
+        tests=[_COUNTS],
     ),
     Mutant(
         name="redacted-keeps-commands",
@@ -193,9 +199,16 @@ MUTANTS: list[Mutant] = [
         "        return _failed(source, str(error) or type(error).__name__)\n",
         new="    except MemoryError as error:\n        return _failed(source, str(error))\n",
         tests=[
-            f"{_FLEET}::test_every_source_is_a_row_in_order_and_a_bad_one_has_its_reason",
-            f"{_FLEET}::test_what_only_counts_has_no_frames_in_its_row",
+            f"{_FLEET}::test_a_row_is_a_row_without_any_executor",
         ],
+    ),
+    Mutant(
+        name="fleet-ends-with-a-bug-of-one-reader",
+        guards="a bad file is a row with its reason",
+        file="pinlab/sources/fleet.py",
+        old="    except Exception as error:  #",
+        new="    except MemoryError as error:  #",
+        tests=[f"{_FLEET}::test_a_reader_that_dies_takes_no_other_row_with_it"],
     ),
     Mutant(
         name="fleet-broken-pool-takes-all",
@@ -211,10 +224,7 @@ MUTANTS: list[Mutant] = [
         file="pinlab/sources/dump.py",
         old="    return member.bit_offset // 8, size\n",
         new="    return member.bit_offset // 8 // 16 * 16, size\n",
-        tests=[
-            f"{_HERE}/test_dump.py::"
-            "test_every_member_is_found_by_its_name_and_every_kind_of_page_is_told"
-        ],
+        tests=[_MEMBERS],
     ),
     Mutant(
         name="allocations-beyond-memory",
@@ -222,9 +232,6 @@ MUTANTS: list[Mutant] = [
         file="pinlab/snapshot/allocations.py",
         old="            if len(self) and int(stops[-1]) > nr_frames:\n",
         new="            if len(self) and int(stops[-1]) < 0:\n",
-        tests=[
-            "tests/unit/pinlab/snapshot/test_allocations.py::"
-            "test_what_describes_no_allocations_is_named"
-        ],
+        tests=[_ROWS],
     ),
 ]

@@ -54,6 +54,11 @@ def test_every_source_is_a_row_in_order_and_a_bad_one_has_its_reason(sources):
     assert made["unusable_for_a_pageblock"] == round(412 / 10652, 4)
 
 
+def test_a_row_is_a_row_without_any_executor(sources):
+    assert "does not exist" in fleet.row_of(sources[3])["reason"]
+    assert fleet.row_of(sources[1], "no such table")["reason"]
+
+
 def test_what_only_counts_has_no_frames_in_its_row(sources):
     row = fleet.row_of(sources[2])
     assert row["nr_frames"] is None

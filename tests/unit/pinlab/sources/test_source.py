@@ -177,7 +177,7 @@ def test_zoneinfo_beside_the_counts_says_how_large_zones_are(tmp_path):
     [
         ("zoneinfo", None, "zoneinfo alone"),
         ("a", "             flags\tpage-count\n0x0000000000000000\t  7  0  ____\t\n", "no frame"),
-        ("a", Asked(pfn=1 << 28).text(), "names pfn 0x10000000 in no more than 1 rows"),
+        ("a", Asked(pfn=1 << 23).text(), "names pfn 0x800000 in no more than 1 rows"),
         ("a", "Node 0, zone DMA 1 2 99999999999999999999\n", "no number of up to 15 digits"),
         ("a", "Number of blocks type A B\nNode 0, zone DMA 1 2 3\n", "3 counts for 2 types"),
     ],
@@ -202,6 +202,8 @@ def test_a_frame_that_two_files_disagree_about_stays_free_and_is_counted(tmp_pat
     found = open_snapshot(path)
     assert found.reading["frames_of_two_minds"] == 4
     assert (found.klass[8 * 512 : 8 * 512 + 4] == FrameClass.FREE).all()
+    assert (found.gfp[8 * 512 : 8 * 512 + 4] == 255).all()
+    assert found.gfp[512] == 0
     assert found.klass[512] == FrameClass.SLAB
 
 
