@@ -29,6 +29,7 @@ DAMAGE: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 _GZIP: Final = b"\x1f\x8b"
 _XZ: Final = b"\xfd7zXZ\x00"
+_WORD_NR_BYTES: Final = 8
 _CHUNK_NR_BYTES: Final = 1 << 18
 _MOST_XZ_NR_BYTES: Final = 1 << 27
 """Memory that unpacking xz may take: twice of what `xz -9` needs."""
@@ -69,17 +70,28 @@ def unpacked(path: Path) -> Iterator[io.BufferedIOBase | IO[bytes]]:
         code = errno.EISDIR if path.is_dir() else errno.EINVAL
         raise OSError(code, "is not a regular file", os.fspath(path))
     with path.open("rb", buffering=0) as file:
-        magic = file.read(len(_XZ)) if file.seekable() else b""
-        if file.seekable():
-            file.seek(0)
+        magic = _magic_of(file)
         if magic.startswith(_GZIP):
             with gzip.GzipFile(fileobj=file) as inner:
                 yield inner
-        elif magic == _XZ:
+        elif magic.startswith(_XZ):
             with io.BufferedReader(_Xz(file), _CHUNK_NR_BYTES) as inner:
                 yield inner
         else:
             yield file
+
+
+def _magic_of(file: io.FileIO) -> bytes:
+    """The first bytes of a file, which is at its beginning again.
+
+    kpageflags gives whole words and nothing less; page_owner gives whole records, and refuses.
+    """
+    try:
+        magic = file.read(_WORD_NR_BYTES)
+        file.seek(0)
+    except OSError:  # what it is read for will say so, or read it otherwise
+        return b""
+    return magic or b""
 
 
 def start_of(path: Path, nr_bytes: int) -> bytes:

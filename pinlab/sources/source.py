@@ -170,7 +170,10 @@ def _of_folder(
         beside = _beside(folder)
         both = texts[:1] if texts[0] == texts[1] else texts
         return coarse_snapshot("\n\n".join(both), folder.path, beside.zones, beside.counters)
-    problem = "has neither kpageflags nor page_owner, page-types, buddyinfo or pagetypeinfo"
+    problem = (
+        "is not a regular file, nor a folder with kpageflags, page_owner, page-types, buddyinfo "
+        "or pagetypeinfo in it"
+    )
     raise SnapshotError(folder.path, "folder", problem, _FIX)
 
 

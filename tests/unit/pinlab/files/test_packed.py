@@ -1,6 +1,8 @@
 """Packed files: told by their first bytes, bounded, and cut ones say so."""
 
+import errno
 import gzip
+import io
 import lzma
 import tracemalloc
 
@@ -68,6 +70,32 @@ def test_xz_that_asks_for_gigabytes_is_damaged(tmp_path):
     path.write_bytes(lzma.compress(TEXT[:5000], filters=[dictionary]))
     with pytest.raises(OSError, match="Memory usage limit"):
         read_unpacked(path, 1 << 20)
+
+
+class _OfWords(io.FileIO):
+    """As kpageflags: whole words, or nothing."""
+
+    def read(self, size=-1, /):
+        if size % 8:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return super().read(size)
+
+
+class _OfRecords(io.FileIO):
+    """As page_owner: whole records, of which a short buffer has no place for one."""
+
+    def read(self, size=-1, /):
+        if size < 700:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return super().read(700)
+
+
+@pytest.mark.parametrize("kind", [_OfWords, _OfRecords])
+def test_files_of_the_kernel_that_are_not_read_byte_by_byte(tmp_path, monkeypatch, kind):
+    path = tmp_path / "a"
+    path.write_bytes(TEXT[: 8 << 10])
+    monkeypatch.setattr(type(path), "open", lambda self, mode, buffering: kind(self, "rb"))
+    assert read_unpacked(path, 1 << 20) == TEXT[: 8 << 10]
 
 
 def test_a_folder_is_no_file(tmp_path):

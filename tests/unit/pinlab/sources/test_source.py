@@ -191,7 +191,7 @@ def test_what_cannot_be_used_is_one_line(tmp_path, name, text, words):
 
 
 def test_an_empty_folder_says_what_it_lacks(tmp_path):
-    with pytest.raises(SnapshotError, match="neither kpageflags nor page_owner"):
+    with pytest.raises(SnapshotError, match="nor a folder with kpageflags, page_owner"):
         open_snapshot(tmp_path)
 
 
