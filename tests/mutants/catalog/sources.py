@@ -39,14 +39,6 @@ MUTANTS: list[Mutant] = [
         tests=[f"{_PACKED}::test_xz_that_asks_for_gigabytes_is_damaged"],
     ),
     Mutant(
-        name="packed-magic-in-odd-bytes",
-        guards="kpageflags is read in whole words",
-        file="pinlab/files/packed.py",
-        old="_WORD_NR_BYTES: Final = 8\n",
-        new="_WORD_NR_BYTES: Final = 6\n",
-        tests=[f"{_PACKED}::test_files_of_the_kernel_that_are_not_read_byte_by_byte"],
-    ),
-    Mutant(
         name="packed-record-too-short-is-fatal",
         guards="page_owner is read in whole records",
         file="pinlab/files/packed.py",
