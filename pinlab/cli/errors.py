@@ -18,6 +18,7 @@ import typer
 from pinlab.files.careful import one_line
 
 if TYPE_CHECKING:
+    from pinlab.cli.output import NamedProgress
     from pinlab.snapshot.image import Snapshot
 
 __all__ = [
@@ -62,6 +63,8 @@ OPTION_OF = {
     "costs": "--costs",
     "release": "--release",
     "again": "--again",
+    "owners_table": "--owners-table",
+    "cluster": "--cluster",
 }
 """Argument of the library -> what the command calls it, where errors name it."""
 
@@ -140,26 +143,50 @@ def usage_errors() -> Iterator[None]:
 
 
 def open_recording(
-    recording: str | None, labels: list[str] | None = None, seed: int = 0
+    recording: str | None,
+    labels: list[str] | None = None,
+    seed: int = 0,
+    *,
+    owners_table: str | None = None,
+    needs_frames: bool = True,
+    shows_progress: bool = False,
 ) -> "Snapshot":
-    """Memory by a recording's path or a description; None is the recording that is built in.
+    """Memory by a recording's path, a source or a description; None: what is built in.
 
     Args:
         recording: what was given.
         labels: NAME=PFNS each, frames to be taken for an owner's.
         seed: of a description's layout.
+        owners_table: a table of the user's own, of whose stacks are.
+        needs_frames: whether a source that only counts is of no use.
+        shows_progress: whether to draw how far reading is.
     """
     from pinlab.snapshot.synthetic import is_description
 
     is_described = recording is not None and is_description(recording)
-    with usage_errors() if is_described else failures():
+    with usage_errors() if is_described else failures(), _progress(wanted=shows_progress) as told:
         from pinlab.snapshot.open import open_snapshot
 
-        snapshot = open_snapshot(recording, seed=seed)
+        snapshot = open_snapshot(recording, seed=seed, owners_table=owners_table, progress=told)
+        if needs_frames:
+            from pinlab.sources.blank import require_frames_named
+
+            require_frames_named(snapshot, recording or snapshot.name)
     with usage_errors():
         from pinlab.snapshot.labels import labelled_as
 
         return labelled_as(snapshot, tuple(labels or ()))
+
+
+@contextmanager
+def _progress(*, wanted: bool) -> "Iterator[NamedProgress | None]":
+    if not wanted:
+        yield None
+        return
+    from pinlab.cli.output import file_progress
+
+    with file_progress() as told:
+        yield told
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinlab.cli import ask, look, options, request
+from pinlab.cli import ask, look, options, request, sources
+from pinlab.cli import fleet as fleets
 from pinlab.cli.errors import (
     INTERRUPTED,
     drop_output,
@@ -91,6 +92,8 @@ app.command()(ask.diagnose)
 for _view in (look.blocks, look.owners, look.taint, look.fragmentation, look.frames):
     _report_app.command()(_view)
 _report_app.command("pins-per-block")(look.pins_per_block)
+sources.add_to(app)
+fleets.add_to(app)
 
 
 _Recording = Annotated[

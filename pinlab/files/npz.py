@@ -263,9 +263,8 @@ def opened(path: Path) -> Iterator[Archive]:
         raise SnapshotError(path, "file", problem, "allow it") from None
     with _Bounded(raw) as file:
         if not zipfile.is_zipfile(file):
-            raise SnapshotError(
-                path, "file", "is cut short, or no .npz at all", "give it a whole recording"
-            )
+            fix = "give it a whole recording, or a source that `pinpage convert` takes"
+            raise SnapshotError(path, "file", "is cut short, or no .npz at all", fix)
         with _damage_named(path):
             archive = zipfile.ZipFile(file)
         with archive:

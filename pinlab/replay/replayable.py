@@ -18,6 +18,7 @@ from mm.state.frames import FrameState
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.image import Snapshot
+from pinlab.sources.blank import require_frames_named
 from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES
 
 __all__ = [
@@ -50,6 +51,7 @@ def check_replayable(snapshot: Snapshot) -> None:
     Raises:
         SnapshotError: names what there is too much of, or what does not fit together.
     """
+    require_frames_named(snapshot, snapshot.name)
     _check_pageblocks(snapshot)
     _check_zones(snapshot)
     _check_mappings(snapshot)

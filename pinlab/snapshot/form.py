@@ -37,7 +37,7 @@ _PER_FRAME = "state"
 _MOST_HEADER_NR_BYTES: Final = 4 << 20
 _MOST_NR_BYTES_OF_COLUMN: Final = 8
 """A frame: kpageflags has a word for each, and pinned pfns may name each once."""
-_MOST_NR_BYTES_OF_ALL: Final = 48
+_MOST_NR_BYTES_OF_ALL: Final = 80
 """A frame, in all columns together, those per pageblock included."""
 _MOST_NR_BYTES_BESIDE: Final = 1 << 16
 _OWNER_ONLY: Final = 0o600

@@ -13,6 +13,7 @@ from mm.state.frames import FrameState
 from pinlab.files.careful import awry
 from pinlab.files.output import path_of, require_place
 from pinlab.snapshot import form
+from pinlab.snapshot.allocations import Allocations
 from pinlab.snapshot.classes import NR_CLASSES, FrameClass
 from pinlab.snapshot.columns import COLUMNS, check_consistent, check_shapes
 from pinlab.snapshot.errors import SnapshotError
@@ -107,6 +108,8 @@ class Snapshot:
         geometry: the other sizes of the machine, and its CMA areas.
         labels: name of an owner -> its frames, as whoever labelled them said; see
             `pinlab.snapshot.labels`.
+        allocations: when each frame was asked for, and by whom, where page_owner said it.
+        reading: what was met while the source was read, such as lines_not_read.
 
     Invariants, run by `check` (and by `load`, so a snapshot on disk keeps them too):
         SN1 states and classes are among those that a recording can have.
@@ -122,6 +125,7 @@ class Snapshot:
         SN10 RAM ascends.
         SN11 sizes are those of machines; CMA areas lie apart, in memory.
         SN12 a frame is labelled exactly if one label names it.
+        SN13 allocations lie apart in memory, ascending, and name texts that there are.
     """
 
     state: NDArray[np.uint8] = field(repr=False)
@@ -147,6 +151,8 @@ class Snapshot:
     nr_pages_per_block: int = PAGEBLOCK_NR_PAGES
     geometry: Geometry = field(factory=Geometry)
     labels: Mapping[str, tuple[Span, ...]] = field(factory=dict)
+    allocations: Allocations | None = field(default=None, repr=False)
+    reading: Mapping[str, int] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         """Columns that cannot be changed can be shared."""
@@ -199,7 +205,7 @@ class Snapshot:
         return mask
 
     def check(self, path: Path | str = _IN_MEMORY) -> None:
-        """Shapes, dtypes and SN1..SN12.
+        """Shapes, dtypes and SN1..SN13.
 
         Raises:
             SnapshotError: names the column and the first row, or the fact, that is wrong.
@@ -216,6 +222,8 @@ class Snapshot:
         check_shapes(column_of, self.nr_pages_per_block, path)
         check_consistent(column_of, len(self.zones), path, self.geometry.max_order)
         check_labels(self.labels, self.klass, path)
+        if self.allocations is not None:
+            self.allocations.check(self.nr_frames, path)
         if self.after is not None:
             _check_after(self.after, self.nr_blocks, path)
 
@@ -239,6 +247,7 @@ class Snapshot:
             **own,
             **_facts_of(header, path),
             after=_after_of(header, columns, path),
+            allocations=Allocations.from_form(columns, own["state"].size, path),
         )
         snapshot.check(path)
         return snapshot
@@ -263,9 +272,13 @@ class Snapshot:
                 name: [[span.start, span.stop] for span in spans]
                 for name, spans in sorted(self.labels.items())
             }
+        if self.reading:
+            header["reading"] = dict(self.reading)
         columns: dict[str, NDArray[Any]] = {
             column.name: getattr(self, column.name) for column in COLUMNS
         }
+        if self.allocations is not None:
+            columns |= self.allocations.to_form()
         if self.after is not None:
             columns["after_class_counts"] = self.after.class_counts
             columns["after_migratetype"] = self.after.migratetype
@@ -304,6 +317,7 @@ def _facts_of(header: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
             for name, spans in (get("labels", dict) if "labels" in header else {}).items()
         },
         "geometry": decode(Geometry, header.get("geometry", {}), path, "geometry"),
+        "reading": get("reading", dict, int) if "reading" in header else {},
     }
 
 

@@ -24,6 +24,7 @@ from mm.state.pageblock import MigrateType
 from pinlab.files.careful import plain
 from pinlab.files.npz import require_frames
 from pinlab.files.output import path_of, require_place
+from pinlab.files.packed import DAMAGE, unpacked
 from pinlab.snapshot import image, infer
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
@@ -36,12 +37,13 @@ from pinlab.snapshot.survey import PROC, Folder, Survey, survey
 from pinlab.snapshot.text import check_release, kernel_release, parse_zones
 from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, Mask, Span
 
-__all__ = ["KEPT_COUNTERS", "Progress", "capture", "columns_of", "record"]
+__all__ = ["KEPT_COUNTERS", "Progress", "capture", "columns_of", "record", "zone_column"]
 
 Progress = Callable[[str, int, int], None]
 """Called with (file being read, pfns done, pfns in all)."""
 
 _ENTRY_NR_BYTES: Final = 8
+_AGAIN: Final = "copy it again"
 _CHUNK_NR_PFNS: Final = 1 << 17
 KEPT_COUNTERS: Final = frozenset(
     f"meminfo_{name}"
@@ -142,7 +144,7 @@ def columns_of(
     max_order = found.geometry.max_order
     in_ram = _in_spans(len(flags), ram)
     mapcount = np.minimum(mappings, np.uint64(np.iinfo(np.int32).max)).astype(np.int32)
-    zone = _zone_column(len(flags), zones)
+    zone = zone_column(len(flags), zones)
     klass, guessed = infer.classify(flags, in_ram)
     free = klass == FrameClass.FREE
     nr_marked = int(np.count_nonzero(free))
@@ -200,7 +202,7 @@ def _in_spans(nr_frames: int, spans: tuple[Span, ...]) -> Mask:
     return mask
 
 
-def _zone_column(nr_frames: int, zones: tuple[ZoneFacts, ...]) -> NDArray[np.uint8]:
+def zone_column(nr_frames: int, zones: tuple[ZoneFacts, ...]) -> NDArray[np.uint8]:
     """Which zone each frame is of, as far as the spans say.
 
     A zone that is all present owns what it spans.  Where two zones with holes overlap, as those
@@ -241,7 +243,7 @@ def _read_entries(path: Path, nr_pfns: int, progress: Progress | None) -> NDArra
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # (opening a pipe could wait for ever)
             raise SnapshotError(path, "file", "is not a regular file", "name a copy of it")
-        with path.open("rb", buffering=0) as file:
+        with unpacked(path) as file:
             entries = np.zeros(nr_pfns, dtype=np.uint64)
             done = 0
             while done < nr_pfns:
@@ -263,10 +265,10 @@ def _read_entries(path: Path, nr_pfns: int, progress: Progress | None) -> NDArra
         ) from None
     except PermissionError:
         raise SnapshotError(path, "file", "is root's to read", "run it as root") from None
+    except DAMAGE as error:
+        raise SnapshotError(path, "file", f"is cut short or damaged ({error})", _AGAIN) from None
     except OSError as error:
-        raise SnapshotError(
-            path, "file", f"cannot be read ({error.strerror})", "try again"
-        ) from None
+        raise SnapshotError(path, "file", f"cannot be read ({error.strerror})", _AGAIN) from None
     if done < nr_pfns:
         raise SnapshotError(
             path, "length", f"ends at pfn {done:#x} of {nr_pfns:#x}", "read it again in full"

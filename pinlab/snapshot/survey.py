@@ -18,7 +18,8 @@ Cost: some ten small files.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -27,11 +28,13 @@ import numpy as np
 from attrs import frozen
 
 from pinlab.files.careful import MOST_TEXT_NR_BYTES, plain, read_bytes
+from pinlab.files.packed import PACKED_SUFFIXES, read_unpacked
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import CmaFacts, Geometry, ZoneFacts
 from pinlab.snapshot.iomem import spans_of
 from pinlab.snapshot.lines import Place
 from pinlab.snapshot.text import parse_meminfo, parse_pageblock_order
+from pinlab.sources.kinds import Kind, kinds_in
 from pinpage.units import PAGE_SHIFT, PAGE_SIZE, PAGEBLOCK_ORDER
 
 __all__ = ["PROC", "Folder", "Survey", "survey"]
@@ -46,6 +49,14 @@ _ELSEWHERE: Final = {
     "cma": Path("/sys/kernel/debug/cma"),
 }
 """What a folder of copies has beside the rest -> where a live kernel shows it."""
+_BY_CONTENT: Final = {
+    "iomem": Kind.IOMEM,
+    "zoneinfo": Kind.ZONEINFO,
+    "buddyinfo": Kind.BUDDYINFO,
+    "pagetypeinfo": Kind.PAGETYPEINFO,
+    "meminfo": Kind.MEMINFO,
+}
+"""Texts that are told by what is in them."""
 _PAGE_SIZES: Final = tuple(1 << shift for shift in (12, 13, 14, 16, 18))
 _KIB = re.compile(r"([0-9]{1,9}) kB")
 _AT_PAGESZ: Final = 6
@@ -63,6 +74,8 @@ _OF_ONE: Final = "copy all files from one machine"
 class Folder:
     """A /proc, or a folder of copies of its files.
 
+    A copy is found by its name, packed or not; a text under any other name, by what is in it.
+
     Attributes:
         path: of the folder.
     """
@@ -75,8 +88,20 @@ class Folder:
         return self.path == PROC
 
     def place(self, name: str) -> Path:
-        """Where a file of that name is."""
-        return _ELSEWHERE.get(name, PROC / name) if self.is_live else self.path / name
+        """Where a file of that name is, or would be."""
+        if self.is_live:
+            return _ELSEWHERE.get(name, PROC / name)
+        names = (name, *(name + suffix for suffix in PACKED_SUFFIXES))
+        there = next((self.path / each for each in names if (self.path / each).exists()), None)
+        return there or self.found.get(_BY_CONTENT.get(name, Kind.NPZ), self.path / name)
+
+    @cached_property
+    def found(self) -> Mapping[Kind, Path]:
+        """What else lies in a folder of copies, by what is in it."""
+        try:
+            return {} if self.is_live else kinds_in(self.path)
+        except OSError:
+            return {}
 
     def text(
         self, name: str, default: str | None = None, *, most_nr_bytes: int = _MOST_TEXT_NR_BYTES
@@ -93,7 +118,7 @@ class Folder:
         """
         path = self.place(name)
         try:
-            return read_bytes(path, most_nr_bytes).decode(errors="replace")
+            return read_unpacked(path, most_nr_bytes).decode(errors="replace")
         except FileNotFoundError:
             if default is not None:
                 return default

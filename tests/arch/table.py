@@ -95,7 +95,7 @@ CORE = {"attrs", "numpy", "sortedcontainers"}
 """Third-party packages that any shipped module may import."""
 CLI_ONLY = {"rich", "typer"}
 """Third-party packages that only pinlab may import."""
-EXTRAS = {"lz4", "zstandard", "matplotlib"}
+EXTRAS = {"lz4", "zstandard", "matplotlib", "drgn", "pyarrow", "distributed"}
 """Optional packages: imported inside the one function that needs them."""
 TEST_TOOLS = {"hypothesis", "pytest", "frontrun", "scipy"}
 """Only the test kit and the tests import these."""

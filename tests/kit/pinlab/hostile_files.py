@@ -13,6 +13,7 @@ import copy
 import functools
 import gzip
 import json
+import lzma
 import os
 import random
 import resource
@@ -39,6 +40,8 @@ from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
 from pinlab.snapshot.synthetic import describe_machine
+from pinlab.sources.inspect import as_text, inspect
+from pinlab.sources.redact import redacted
 from pinpage.errors import PinpageError
 from tests.kit.pinlab.in_guest import arrays_and_meta, recorded
 from tests.kit.pinlab.mutations import (
@@ -49,6 +52,8 @@ from tests.kit.pinlab.mutations import (
     change_zip,
 )
 from tests.kit.pinlab.small import small_recording
+from tests.kit.pinlab.source_texts import Asked, mutilate, owner_text, types_text
+from tests.kit.pinlab.source_texts import folder as source_folder
 
 __all__ = ["KINDS", "run_case"]
 
@@ -208,6 +213,55 @@ def _unzipped(name: str) -> bytes:
     return gzip.decompress((_RAW / f"{name}.gz").read_bytes())
 
 
+def _copies(rng: random.Random, folder: Path) -> None:
+    """A folder of copies with page_owner and page-types in it, several things done to it."""
+    copies = source_folder(folder / "copies")
+    if rng.random() < 0.4:
+        (copies / "kpageflags").unlink()
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        mutilate(rng, copies)
+    _use(rng, open_snapshot(copies), folder)
+
+
+def _text(rng: random.Random, folder: Path) -> None:
+    """One text, of any form that is a source by itself."""
+    records = [
+        Asked(
+            pfn=rng.choice([7, 512, 4000, 1 << 20]) + i,
+            order=rng.choice([0, 0, 0, 1, 9]),
+            flags=rng.choice(["", "slab", "lru|head", "lru|swapbacked|uptodate"]),
+            stack=(rng.choice(["zbud_alloc", "pte_alloc_one", "x" * 150]),) * rng.choice([0, 1, 3]),
+        )
+        for i in range(rng.choice([1, 5, 60]))
+    ]
+    flags = np.array([rng.getrandbits(27) for _ in range(rng.choice([1, 600]))], dtype=np.uint64)
+    whole = rng.choice(
+        [
+            lambda: owner_text(records, rng.choice(["4.9", "5.15", "6.1", "6.12"])),
+            lambda: types_text(flags, rng.choice([None, flags]), ranges=rng.random() < 0.5),
+            lambda: (_RAW / "buddyinfo").read_text() + (_RAW / "pagetypeinfo").read_text(),
+        ]
+    )()
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        whole = change_text(rng, whole)
+    content = whole.encode(errors="replace")
+    if rng.random() < 0.3:
+        content = change_bytes(rng, rng.choice([gzip.compress, lzma.compress])(content))
+    (folder / "text").write_bytes(content)
+    table = None
+    if rng.random() < 0.3:
+        table = folder / "mine.toml"
+        table.write_text(
+            change_text(rng, '[[owner]]\nname = "mine"\nfunctions = ["zbud_alloc", "p*"]\n'),
+            errors="replace",
+        )
+    snapshot = open_snapshot(folder / "text", owners_table=table)
+    image.save(redacted(snapshot), folder / "redacted.npz")
+    assert image.load(folder / "redacted.npz").nr_frames == snapshot.nr_frames
+    as_text(inspect(snapshot, "text", "a text")).encode()
+    _use(rng, snapshot, folder)
+
+
 def _scenario(rng: random.Random, folder: Path) -> None:
     shares = [
         "anon",
@@ -263,6 +317,8 @@ KINDS: dict[str, Callable[[random.Random, Path], None]] = {
     "machine": functools.partial(_npz, _odd_machine_file),
     "recording": functools.partial(_npz, _recording_file),
     "proc": _proc,
+    "copies": _copies,
+    "text": _text,
     "scenario": _scenario,
     "report": _report,
 }
