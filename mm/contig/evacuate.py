@@ -214,7 +214,9 @@ class Evacuator:
         walk = self._walk(span, design, mode, targets, drop_clean, looks_first=looks_first)
         if self.parts.hugetlb is not None:
             keep = retry.nr_tries is not None  # hot-remove takes memory, so pools may shrink
+            before = self.parts.hugetlb.nr_pages_moved
             errno = self.parts.hugetlb.vacate(span, design, mode, keep=keep)
+            walk.report.pages_moved += self.parts.hugetlb.nr_pages_moved - before
             if errno is not Errno.OK:
                 return walk.finish(errno)
         loop = _batch_by_batch if retry.nr_tries is not None else _over_and_over

@@ -54,7 +54,13 @@ def _no_block(_order: int) -> int:
 
 
 class EvictsHugePages(Protocol):
-    """Who takes huge pages out of a range: they do not move frame by frame."""
+    """Who takes huge pages out of a range: they do not move frame by frame.
+
+    Attributes:
+        nr_pages_moved: frames whose contents went to another page so far.
+    """
+
+    nr_pages_moved: int
 
     def covers(self, pfns: Pfns) -> Mask:
         """Which used frames belong to huge pages that `vacate` looks after, bool[n]."""

@@ -38,6 +38,7 @@ class HugeEvictor:
 
     Attributes:
         pools: those looked after; pages of more than one pageblock are gigantic.
+        nr_pages_moved: frames whose contents went to another page so far.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class HugeEvictor:
         self._contents = contents
         self._counters = counters
         self.pools = list(pools)
+        self.nr_pages_moved = 0
 
     def covers(self, pfns: Pfns) -> Mask:
         """Which of these frames belong to a huge page."""
@@ -141,6 +143,7 @@ class HugeEvictor:
             return Errno.EAGAIN
         self._contents.copy(pool.frames_of(head), pool.frames_of(target))
         self._counters.pages_copied += pool.nr_pages
+        self.nr_pages_moved += pool.nr_pages
         self._counters.flushes += 1
         self._counters.ptes_rewritten += pool.nr_users(head)
         pool.hand_over(head, target)
