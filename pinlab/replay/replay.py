@@ -294,7 +294,7 @@ class _Replay:
                 owner.use_page(user, head)
             first = np.searchsorted(pfns, used)
             rows = (first[:, None] + np.arange(1 << order)).ravel()
-            self._done.expected.huge.append((owner, serials[rows].reshape(len(used), -1)))
+            self._done.expected.huge.append((owner, serials[rows].reshape(len(used), 1 << order)))
 
     # Holders that mm cannot move by itself.
 
