@@ -234,7 +234,7 @@ class RangeWalk:
     def _move_large(self, rows: _Row) -> None:
         """Large pages go whole, all of their frames, whether these lie in the span or not.
 
-        One without a free block of its order is split, and its frames go one by one.
+        One without a free block of its order goes frame by frame, which splits it.
         """
         folios = self.parts.mover.refs.folios
         if not len(folios):
@@ -248,7 +248,6 @@ class RangeWalk:
             else:
                 moved = self._move_block(frames, found, folios.order_of(head))
             if (moved == Reason.NO_TARGET).all():
-                folios.split(head)
                 continue
             mine = np.flatnonzero((rows.pfns >= frames[0]) & (rows.pfns <= frames[-1]))
             rows.reasons[mine], rows.answers[mine] = moved[rows.pfns[mine] - head], Answer.NO

@@ -46,8 +46,6 @@ MUTANTS: list[Mutant] = [
             "mm/compaction/migrate_scan.py", "passes_over=True", "passes_over=False", T_MOVE),
     planted("large-pages-go-frame-by-frame", "a large page is one", WALK,
             "        self._move_large(rows)\n", "", T_MOVE),
-    planted("no-split-without-a-block", "a range is emptied", WALK,
-            "                folios.split(head)\n", "", T_MOVE),
     planted("held-page-tried-in-pieces", "a large page is one", WALK,
             "        odd &= ~self.parts.mover.refs.folios.covers(rows.pfns)  "
             "# as one, or not at all\n", "", T_MOVE),

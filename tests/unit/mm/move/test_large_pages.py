@@ -167,6 +167,31 @@ def test_hot_remove_begins_with_other_nodes_and_contiguous_allocation_with_its_o
     assert heads(world) == [16]
 
 
+def test_hot_remove_does_not_try_the_pieces_of_one_that_somebody_holds():
+    world = world_of("TTTTTTTT", "........", "........")
+    world.machine.get_page(5)
+    patient = RetryPolicy(nr_tries=None, timeout_ns=1_000_000)
+    world.evacuate(0, 8, retry=patient)
+    assert heads(world) == [0]
+    world.machine.put_page(5)
+
+
+def test_what_finds_no_room_at_all_stays_one_page():
+    world = world_of("TTTTTTTT", "aaaaaaaa")
+    assert world.evacuate(0, 8).errno is Errno.ENOMEM
+    assert heads(world) == [0]
+
+
+def test_a_memory_block_with_one_can_go_though_no_huge_page_can_be_gained_there():
+    world = world_of("TTTTTTTT", "#.......", "#.......")
+    machine = world.machine
+    machine.hotplug.blocks.nr_pages = SIZE
+    assert machine.hotplug.cheapest(machine.design, want=None).bound == 1
+    report = serve_huge2m(machine, RequestOptions(strategy="plan"))
+    assert (report.obtained, report.bound) == (0, 0)
+    assert heads(world) == [0]
+
+
 # Through each step of a move.
 
 
