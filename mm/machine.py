@@ -469,7 +469,7 @@ class Machine:
         """
         parts: tuple[_Checked, ...] = (
             self.frames, self.pageblocks, self.buddy, self.pcp, self.lru, self.rmap, self.swap,
-            self.mover, self.hugetlbs, self.cma, self.power, self.hotplug,
+            self.mover, self.hugetlbs, self.cma, self.power, self.hotplug, self.refs.folios,
             self.reclaimer,
             *self.zones,
         )  # fmt: skip

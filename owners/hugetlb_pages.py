@@ -75,6 +75,9 @@ class HugePageList(Protocol):
     def free_huge_page(self, head: int) -> None:
         """A user drops a page."""
 
+    def use(self, head: int) -> None:
+        """A user takes this very page."""
+
     def hand_over(self, head: int, target: int) -> None:
         """The users of one page have another from here on.
 
@@ -167,6 +170,26 @@ class HugetlbPages(PinOwner):
         self.unuse(user)  # a user of a page has it pinned
         return Errno.ENOMEM
 
+    def use_page(self, user: int, head: int) -> None:
+        """Give a user this very page, a free one.
+
+        Args:
+            user: who has none yet.
+            head: of a page that we know.
+
+        Raises:
+            PinpageError: the user has one, or the page is not free or not known.
+            OwnerError: the owner was forced out of the registry.
+        """
+        require_registered(self._registry, self)
+        with self._lock:
+            if user in self._users:
+                raise PinpageError(f"hugetlb: user {user} has a page already")
+            if head not in self._known or not self._pool.is_free(head):
+                raise PinpageError(f"hugetlb: the page at pfn {head:#x} is not free, or not ours")
+            self._pool.use(head)
+            self._users[user] = head
+
     def unuse(self, user: int) -> None:
         """Take it back.
 
@@ -203,6 +226,9 @@ class HugetlbPages(PinOwner):
         with self._lock:
             for user in [user for user, used in self._users.items() if used == head]:
                 self._users[user] = target
+            # A page that was made for the move is the pool's from here on, and so ours.
+            if target not in self._known and self._pin(target):
+                self._known.add(target)
 
     # The contract.
 

@@ -89,6 +89,8 @@ class Reason(enum.IntEnum):
     WRONG_PLACE = 13
     """The target lies in a node or zone that the frame may not live in."""
     TIMEOUT = 14
+    LARGE_PAGE = 15
+    """It is part of a large page, which compaction passes over."""
 
     @property
     def is_success(self) -> bool:

@@ -149,7 +149,7 @@ class Compaction:
         if not len(used):
             self._pageblocks.skip[block] = True
             return
-        found = self._mover.classify(used, design, control.mode)
+        found = self._mover.classify(used, design, control.mode, passes_over=True)
         answers = found.answers
         report.absorb(used[answers == Answer.NO], found.reasons[answers == Answer.NO])
         released = used[answers == Answer.RELEASE]

@@ -244,7 +244,7 @@ class MigrateScanner:
         if not len(used):
             none, no = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.bool_)
             return _Stretch(low, stop, used, none, none, no, stuck)
-        found = self._mover.classify(used, self._design, self._control.mode)
+        found = self._mover.classify(used, self._design, self._control.mode, passes_over=True)
         stays = np.concatenate((stuck, used[found.answers == Answer.NO]))
         return _Stretch(low, stop, used, found.answers, found.reasons, found.alone, np.sort(stays))
 

@@ -151,8 +151,9 @@ class CmaPlanner:
 
     def _census(self, mode: Mode, *, as_reclaimed: bool = False) -> Census:
         census, _ = self._planned.census(
-            self._design(), mode, with_released=True, with_huge=True, as_reclaimed=as_reclaimed
-        )
+            self._design(), mode, with_released=True, with_huge=True, for_ranges=True,
+            as_reclaimed=as_reclaimed,
+        )  # fmt: skip
         # The area's pageblocks are CMA's to isolate.
         return evolve(census, isolable=np.ones_like(census.isolable))
 

@@ -39,7 +39,7 @@ from mm.move.move import COMPACT_CLUSTER_MAX
 from mm.state.errno import Errno
 from mm.state.frames import Frames, FrameState
 from mm.state.gfp import Gfp
-from mm.state.nodes import ZoneKind
+from mm.state.nodes import Zone, ZoneKind
 from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError, require
 from pinpage.move.steps import TargetSource
@@ -211,10 +211,12 @@ class Evacuator:
         if not retry.can_end:
             raise PinpageError("evacuate: retry=: nothing ends it: give timeout_ns or a signal")
         looks_first = retry.nr_tries is not None
-        walk = self._walk(span, design, mode, targets, drop_clean, looks_first)
+        walk = self._walk(span, design, mode, targets, drop_clean, looks_first=looks_first)
         if self.parts.hugetlb is not None:
             keep = retry.nr_tries is not None  # hot-remove takes memory, so pools may shrink
+            before = self.parts.hugetlb.nr_pages_moved
             errno = self.parts.hugetlb.vacate(span, design, mode, keep=keep)
+            walk.report.pages_moved += self.parts.hugetlb.nr_pages_moved - before
             if errno is not Errno.OK:
                 return walk.finish(errno)
         loop = _batch_by_batch if retry.nr_tries is not None else _over_and_over
@@ -260,17 +262,40 @@ class Evacuator:
         for block in pageblocks.blocks_of_span(span):
             if pageblocks.migratetype[block] != MigrateType.ISOLATE:
                 raise PinpageError(f"evacuate: pageblock {block} is not isolated: isolate it first")
+        gfp = self._gfp_for(span)
         if targets is None:
-            targets = self._targets(span)
-        return RangeWalk(self.parts, span, design, mode, targets, drop_clean, looks_first)
+            targets = self._targets(span, gfp)
+        alloc_block = partial(self._alloc_block, span, gfp, leaves_node=not looks_first)
+        return RangeWalk(
+            self.parts, span, design, mode, targets, drop_clean, looks_first, alloc_block
+        )
 
-    def _targets(self, span: Span) -> AllocatedTargets:
-        """Fresh frames of the span's own node while it has some, then of any."""
+    def _zone_of(self, span: Span) -> Zone:
         buddy = self._buddy
-        zone = buddy.zones[int(buddy.area.zone_of_block[span.start >> buddy.pageblock_order])]
-        gfp = MIGRATION_GFP
-        if zone.kind == ZoneKind.MOVABLE:
-            gfp |= Gfp.HIGHMEM
+        return buddy.zones[int(buddy.area.zone_of_block[span.start >> buddy.pageblock_order])]
+
+    def _gfp_for(self, span: Span) -> Gfp:
+        """What leaves ZONE_MOVABLE may go there again."""
+        is_movable = self._zone_of(span).kind == ZoneKind.MOVABLE
+        return MIGRATION_GFP | Gfp.HIGHMEM if is_movable else MIGRATION_GFP
+
+    def _alloc_block(self, span: Span, gfp: Gfp, order: int, *, leaves_node: bool) -> int:
+        """A free block for a large page, TAKEN: its first pfn, or -1; nobody is pressed for it.
+
+        Of the span's own node while that has one, then of any; hot-remove begins with the others.
+        """
+        own = self._zone_of(span).node
+        others = sorted({zone.node for zone in self._buddy.zones} - {own})
+        for node in (*others, own) if leaves_node else (own, *others):
+            head = self._alloc_pages(order, gfp & ~Gfp.RECLAIM, node)
+            if head >= 0:
+                self._buddy.frames.state[head : head + (1 << order)] = FrameState.TAKEN
+                return head
+        return -1
+
+    def _targets(self, span: Span, gfp: Gfp) -> AllocatedTargets:
+        """Fresh frames of the span's own node while it has some, then of any."""
+        buddy, zone = self._buddy, self._zone_of(span)
         is_numa = any(other.node != zone.node for other in buddy.zones)
 
         def alloc_page(gfp: Gfp) -> int:

@@ -7,6 +7,7 @@ Kernel counterparts: isolate_migratepages_range() of mm/compaction.c and the bod
 loops in __alloc_contig_migrate_range() and do_migrate_range().
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -18,13 +19,14 @@ from mm.buddy.pcp import PerCpuPages
 from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.move.design import Answer, Design
 from mm.move.move import Classification, Mover
-from mm.paging.clean_pages import reclaim_clean_pages
+from mm.paging.clean_pages import is_clean_cache, reclaim_clean_pages
 from mm.state.costs import Counters, Meter
 from mm.state.errno import Errno
 from mm.state.frames import Frames, FrameState, PageFlag
 from mm.state.lru import Lru
 from mm.state.rmap import Rmap
-from pinpage.move.steps import TargetSource
+from pinpage.errors import require
+from pinpage.move.steps import GivenTargets, TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns, Span
 
@@ -46,8 +48,19 @@ def nr_steps(frames: Frames, span: Span) -> int:
     return span.nr_pages - int(np.count_nonzero(free & ~heads))
 
 
+def _no_block(_order: int) -> int:
+    """The default of `RangeWalk.alloc_block`: there is none."""
+    return -1
+
+
 class EvictsHugePages(Protocol):
-    """Who takes huge pages out of a range: they do not move frame by frame."""
+    """Who takes huge pages out of a range: they do not move frame by frame.
+
+    Attributes:
+        nr_pages_moved: frames whose contents went to another page so far.
+    """
+
+    nr_pages_moved: int
 
     def covers(self, pfns: Pfns) -> Mask:
         """Which used frames belong to huge pages that `vacate` looks after, bool[n]."""
@@ -114,6 +127,8 @@ class RangeWalk:
         targets: where to.
         drop_clean: give clean page cache up instead of moving it.
         looks_first: pass over anonymous pages that look pinned, as compaction does.
+        alloc_block: gives a free block of that order outside of the span, TAKEN: its first pfn,
+            or -1.
         report: what was done so far.
         last: uint8 (nr_pages of the span,), how the last try at each frame ended.
         immovable: bool (nr_pages of the span,), had no way to move when last asked.
@@ -127,6 +142,7 @@ class RangeWalk:
     targets: TargetSource
     drop_clean: bool
     looks_first: bool
+    alloc_block: Callable[[int], int] = _no_block
     report: EvacuationReport = field(factory=EvacuationReport)
     last: NDArray[np.uint8] = field(init=False)
     immovable: Mask = field(init=False)
@@ -172,6 +188,7 @@ class RangeWalk:
             return batch
         self.report.nr_tries += 1
         rows = self._rows(batch, self.parts.mover.classify(batch, self.design, self.mode))
+        self._move_large(rows)
         self._try_what_looks_pinned(rows)
         tried = rows.answers != Answer.NO
         again = self.last[batch - self.span.start] != _UNASKED
@@ -214,6 +231,57 @@ class RangeWalk:
     def _rows(self, batch: Pfns, found: Classification) -> _Row:
         return _Row(batch, found.alone.copy(), found.answers.copy(), found.reasons.copy())
 
+    def _move_large(self, rows: _Row) -> None:
+        """Large pages go whole, all of their frames, whether these lie in the span or not.
+
+        One without a free block of its order goes frame by frame, which splits it.
+        """
+        folios = self.parts.mover.refs.folios
+        if not len(folios):
+            return
+        for head in folios.heads_in(rows.pfns[rows.answers == Answer.MOVE]):
+            frames = folios.frames_of(head)
+            found = self.parts.mover.classify(frames, self.design, self.mode)
+            if self._drop_large(frames, found):
+                moved = np.full(len(frames), Reason.FREED, dtype=np.uint8)
+                self.report.pages_dropped += len(frames)
+            else:
+                moved = self._move_block(frames, found, folios.order_of(head))
+            if (moved == Reason.NO_TARGET).all():
+                continue
+            mine = np.flatnonzero((rows.pfns >= frames[0]) & (rows.pfns <= frames[-1]))
+            rows.reasons[mine], rows.answers[mine] = moved[rows.pfns[mine] - head], Answer.NO
+            rows.alone[mine] = False
+
+    def _drop_large(self, frames: Pfns, found: Classification) -> bool:
+        """Give up a large page of which every frame is clean page cache."""
+        parts = self.parts
+        if not self.drop_clean or not found.alone.all():
+            return False
+        if not is_clean_cache(parts.buddy.frames, parts.rmap, frames).all():
+            return False
+        reclaim_clean_pages(parts.buddy.frames, parts.rmap, parts.mover.refs, frames)
+        return True
+
+    def _move_block(self, frames: Pfns, found: Classification, order: int) -> NDArray[np.uint8]:
+        """Move all these frames to one free block, if there is one; a `Reason` each."""
+        parts = self.parts
+        target = self.alloc_block(order)
+        if target < 0:
+            return np.full(len(frames), Reason.NO_TARGET, dtype=np.uint8)
+        require(not self.span.start <= target < self.span.stop, "EV2 a block of the range")
+        given = GivenTargets(np.arange(target, target + len(frames)))
+        try:
+            moved = parts.mover.migrate(
+                frames, found.alone, given, self.design, self.mode, parts.meter.cond_resched
+            )
+        finally:
+            if len(given.remaining):
+                parts.buddy.put_taken(given.remaining)
+        self.report.pages_moved += moved.nr_moved
+        self.report.pages_freed += moved.nr_freed
+        return moved.reasons
+
     def _try_what_looks_pinned(self, rows: _Row) -> None:
         """An LRU page with a reference too many is tried, for that may go meanwhile.
 
@@ -223,6 +291,7 @@ class RangeWalk:
         frames = self.parts.buddy.frames
         odd = (rows.reasons == Reason.UNACCOUNTED) & (rows.answers == Answer.NO)
         odd &= frames.has_flag(rows.pfns, PageFlag.LRU)
+        odd &= ~self.parts.mover.refs.folios.covers(rows.pfns)  # as one, or not at all
         if self.looks_first:
             in_cache = frames.has_flag(rows.pfns, PageFlag.SWAPCACHE)
             odd &= in_cache | ~frames.has_flag(rows.pfns, PageFlag.ANON)

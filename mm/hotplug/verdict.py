@@ -222,7 +222,9 @@ def plan_blocks(
     if want is not None:
         at_least(0, "memory blocks", want=want)
     host.pcp.drain_all()
-    census, _ = host.planned.census(design, mode, with_released=True, as_reclaimed=as_reclaimed)
+    census, _ = host.planned.census(
+        design, mode, with_released=True, for_ranges=True, as_reclaimed=as_reclaimed
+    )
     host.counters.pages_scanned_migrate += host.frames.nr_frames
     if huge := host.evacuator.parts.hugetlb:
         leaves = huge.could_leave(mode, keep=False)

@@ -4,8 +4,8 @@
 a page of the pool  contiguous allocation (`keep`)          hot-remove
 ==================  ======================================  ============================
 free                a fresh one replaces it, it dissolves   dissolves: one page fewer
-in use              moves to a free or a fresh one; then    likewise; then as a free one
-                    as a free one
+in use              moves to a free one of any node, or a   likewise, to other nodes first;
+                    fresh one; then as a free one           then as a free one
 gigantic            ENOMEM: nobody looks for another        a free one dissolves; one in
                                                             use moves to a free one
 ==================  ======================================  ============================
@@ -38,6 +38,7 @@ class HugeEvictor:
 
     Attributes:
         pools: those looked after; pages of more than one pageblock are gigantic.
+        nr_pages_moved: frames whose contents went to another page so far.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class HugeEvictor:
         self._contents = contents
         self._counters = counters
         self.pools = list(pools)
+        self.nr_pages_moved = 0
 
     def covers(self, pfns: Pfns) -> Mask:
         """Which of these frames belong to a huge page."""
@@ -108,8 +110,12 @@ class HugeEvictor:
 
     def _clear(self, pool: HugePool, head: int, mode: Mode, *, keep: bool) -> Errno:
         made: list[int] = []
-        errno = Errno.OK if pool.is_free(head) else self._move(pool, head, mode, made)
-        if errno is Errno.OK and keep and not made and self._fresh(pool, head, made) < 0:
+        near_first = [pool.node_of(head), *(n for n in pool.nodes if n != pool.node_of(head))]
+        nodes = near_first if keep else [*near_first[1:], near_first[0]]
+        errno = Errno.OK
+        if not pool.is_free(head):
+            errno = self._move(pool, head, mode, made, nodes)
+        if errno is Errno.OK and keep and not made and self._fresh(pool, near_first[:1], made) < 0:
             errno = Errno.ENOMEM
         if errno is Errno.OK and pool.is_free(head):
             pool.give_back(head)
@@ -122,39 +128,45 @@ class HugeEvictor:
             return Errno.OK
         return Errno.EAGAIN if errno is Errno.OK else errno
 
-    def _move(self, pool: HugePool, head: int, mode: Mode, made: list[int]) -> Errno:
-        """Contents and users to another page of the node."""
+    def _move(
+        self, pool: HugePool, head: int, mode: Mode, made: list[int], nodes: Sequence[int]
+    ) -> Errno:
+        """Contents and users to another page, of the first of these nodes that has one."""
         if mode == Mode.ASYNC:
             return Errno.EAGAIN
         if not _may_move(pool, head):
             return Errno.EBUSY
-        target = self._target_for(pool, head, made)
+        target = self._target_for(pool, made, nodes)
         if target < 0:
             return Errno.ENOMEM
         if not _may_move(pool, head):  # any more: others ran
             return Errno.EAGAIN
         self._contents.copy(pool.frames_of(head), pool.frames_of(target))
         self._counters.pages_copied += pool.nr_pages
+        self.nr_pages_moved += pool.nr_pages
         self._counters.flushes += 1
         self._counters.ptes_rewritten += pool.nr_users(head)
         pool.hand_over(head, target)
         return Errno.OK
 
-    def _target_for(self, pool: HugePool, head: int, made: list[int]) -> int:
-        """A free page of its node outside of isolated pageblocks, else a fresh one; or -1."""
-        for other in reversed(pool.free_on(pool.node_of(head))):
-            types = self._pageblocks.types_of(pool.frames_of(other))
-            if not np.equal(types, MigrateType.ISOLATE).any():
-                return other
-        return -1 if self._is_gigantic(pool) else self._fresh(pool, head, made)
+    def _target_for(self, pool: HugePool, made: list[int], nodes: Sequence[int]) -> int:
+        """A free page outside of isolated pageblocks, else a fresh one unless gigantic; or -1."""
+        for node in nodes:
+            for other in reversed(pool.free_on(node)):
+                types = self._pageblocks.types_of(pool.frames_of(other))
+                if not np.equal(types, MigrateType.ISOLATE).any():
+                    return other
+        return -1 if self._is_gigantic(pool) else self._fresh(pool, nodes, made)
 
-    def _fresh(self, pool: HugePool, head: int, made: list[int]) -> int:
-        """One page more in the pool, on the node of this one, noted in `made`; or -1."""
-        fresh = pool.source.alloc(pool.node_of(head), hard=True)
-        if fresh >= 0:
-            pool.adopt(fresh)
-            made.append(fresh)
-        return fresh
+    def _fresh(self, pool: HugePool, nodes: Sequence[int], made: list[int]) -> int:
+        """One page more in the pool, of the first node that has one, noted in `made`; or -1."""
+        for node in nodes:
+            fresh = pool.source.alloc(node, hard=True)
+            if fresh >= 0:
+                pool.adopt(fresh)
+                made.append(fresh)
+                return fresh
+        return -1
 
     def _is_gigantic(self, pool: HugePool) -> bool:
         return pool.nr_pages > self._pageblocks.nr_pages_per_block

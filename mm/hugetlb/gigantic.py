@@ -337,7 +337,7 @@ class GiganticPages:
             at_least(0, "gigantic pages", want=want)
         ours = {span.start for _, span in self.ranges(node)} - without
         census, _ = self._planned.census(
-            self._design(), mode, with_released=True, as_reclaimed=as_reclaimed
+            self._design(), mode, with_released=True, for_ranges=True, as_reclaimed=as_reclaimed
         )
         return cheapest_ranges(
             census,

@@ -49,6 +49,7 @@ _IS_TRANSIENT: Mask = np.isin(np.arange(len(Reason)), (Reason.OWNER_AGAIN, Reaso
 _TRAVELS = ~(PageFlag.LRU.mask | PageFlag.BUDDY.mask)
 """Flags that go with the contents; the two that say which list a frame is on do not."""
 _SWAPCACHE = PageFlag.SWAPCACHE.mask
+_NOWHERE: Mask = np.zeros(0, dtype=np.bool_)
 
 
 def _no_wait(pfn: int, flag: PageFlag) -> None:
@@ -133,12 +134,60 @@ class Mover:
         """Which frames page tables or the swap cache know, and can be repointed by mm."""
         return self.home_references(pfns) > 0
 
-    def classify(self, pfns: Pfns, design: Design, mode: Mode) -> Classification:
+    def classify(
+        self, pfns: Pfns, design: Design, mode: Mode, *, passes_over: bool = False
+    ) -> Classification:
         """What would happen to each of these used frames; changes nothing.
+
+        A large page moves as one: where one of its frames stays, or can only be released, all do.
 
         Args:
             pfns: used frames, ascending, without duplicates.
+            design: asked about frames that mm cannot move by itself.
+            mode: how long to wait for one frame.
+            passes_over: leave large pages alone, as compaction does.
         """
+        found = self._classify_frames(pfns, design, mode)
+        large = self.refs.folios.covers(pfns) if len(self.refs.folios) else _NOWHERE
+        if passes_over and large.any():
+            stays = large & (found.answers != Answer.NO)
+            found.answers[stays], found.reasons[stays] = Answer.NO, Reason.LARGE_PAGE
+        elif large.any():
+            self._as_one(pfns, np.flatnonzero(large), found, design, mode)
+        return found
+
+    def _as_one(
+        self,
+        pfns: Pfns,
+        rows: NDArray[np.int64],
+        found: Classification,
+        design: Design,
+        mode: Mode,
+    ) -> None:
+        """Give every frame of a large page the answer of the first that does not move."""
+        folios = self.refs.folios
+        heads = folios.heads_of(pfns[rows])
+        every = np.concatenate([folios.frames_of(head) for head in np.unique(heads).tolist()])
+        beside = np.setdiff1d(every, pfns[rows])  # where not all of a page was asked about
+        stays = rows[found.answers[rows] != Answer.MOVE]
+        odd, why = pfns[stays], found.reasons[stays]
+        if len(beside):
+            others = self._classify_frames(beside, design, mode)
+            stay = others.answers != Answer.MOVE
+            odd = np.concatenate((odd, beside[stay]))
+            why = np.concatenate((why, others.reasons[stay]))
+        if not len(odd):
+            return
+        why[why == Reason.MOVED] = Reason.NO_CALLBACK  # it would be released, and is not alone
+        odd_heads, first = np.unique(folios.heads_of(odd), return_index=True)
+        at = np.minimum(np.searchsorted(odd_heads, heads), len(odd_heads) - 1)
+        held = odd_heads[at] == heads
+        moves = held & (found.answers[rows] != Answer.NO)
+        found.reasons[rows[moves]] = why[first[at[moves]]]
+        found.answers[rows[held]], found.alone[rows[held]] = Answer.NO, False
+
+    def _classify_frames(self, pfns: Pfns, design: Design, mode: Mode) -> Classification:
+        """Each frame by itself."""
         first, last = int(pfns[0]), int(pfns[-1])
         home = self.home_references(pfns)
         alone = (home > 0) & (self._frames.refcount[pfns] <= home)
@@ -309,6 +358,7 @@ class Mover:
         if not done.all():
             sources, targets = sources[done], targets[done]
         self.refs.carry_over(sources, targets)
+        self.refs.folios.on_moved(sources, targets)
         frames.mapcount[targets] = mapcount = frames.mapcount[sources]
         frames.flags[targets] = flags = frames.flags[sources] & _TRAVELS
         mapped = mapcount >= 0
@@ -355,6 +405,7 @@ class Mover:
     def quarantine(self, pfns: Pfns) -> None:
         """Take frames that an owner lied about out of circulation for good."""
         frames = self._frames
+        self.refs.folios.on_gone(pfns)
         frames.state[pfns] = FrameState.QUARANTINED
         frames.isolated[pfns] = False
         frames.refcount[pfns] = 0

@@ -86,6 +86,7 @@ class PlannedCompaction:
         *,
         with_released: bool = False,
         with_huge: bool = False,
+        for_ranges: bool = False,
         as_reclaimed: bool = False,
     ) -> tuple[Census, CompactReport]:
         """What is free, movable and stuck now, and the refusals found on the way.
@@ -102,6 +103,9 @@ class PlannedCompaction:
             with_released: count frames that would be released as movable.
             with_huge: count frames of huge pages that a range's evacuation takes away as a
                 whole as movable.
+            for_ranges: count frames of large pages of a pageblock and more as movable, for the
+                evacuation of a range moves or splits them.  Nobody gains a huge page by breaking
+                one up, so otherwise they stay, but for those that reclaim could free.
             as_reclaimed: count every frame that could be given up as free: what any strategy
                 may come to, for a bound.  Others are as `with_released` and `with_huge` say.
 
@@ -129,7 +133,27 @@ class PlannedCompaction:
         )
         if as_reclaimed:
             census = self._as_reclaimed(census, design, used[released] if len(used) else used)
+        if not for_ranges and len(self._mover.refs.folios):
+            unbroken = self._unbroken(self._huge_folios() & census.movable, census)
+            census = evolve(census, movable=census.movable & ~unbroken)
+            large = np.flatnonzero(unbroken)
+            report.absorb(large, np.full(len(large), Reason.LARGE_PAGE, dtype=np.uint8))
         return census, report
+
+    def _huge_folios(self) -> Mask:
+        """Frames of large pages of a pageblock and more, bool (nr_frames,)."""
+        every = np.arange(self._frames.nr_frames)
+        return self._mover.refs.folios.covers(every, self._pageblocks.order)
+
+    def _unbroken(self, stays: Mask, census: Census) -> Mask:
+        """Those of large pages that no frame is free of: reclaim splits what it takes a part of."""
+        folios = self._mover.refs.folios
+        goes = np.flatnonzero(self._huge_folios() & census.free)
+        pfns = np.flatnonzero(stays)
+        kept = pfns[~np.isin(folios.heads_of(pfns), folios.heads_of(goes))]
+        unbroken = np.zeros(len(stays), dtype=np.bool_)
+        unbroken[kept] = True
+        return unbroken
 
     def _as_reclaimed(self, census: Census, design: Design, released: Pfns) -> Census:
         """All free that could be: what reclaim frees, owners give up, or a per-CPU list has."""
@@ -217,19 +241,23 @@ class PlannedCompaction:
         here, size = now.zone == zone, now.nr_pages_per_block
         want = now.bound([zone]) + more
         goes = could.free & ~now.free & np.repeat(here, size)[: len(now.free)]
-        nr_to_release = _count_by_block(could, goes & ~now.movable)
+        large = goes & self._huge_folios()
+        releases = goes & ~now.movable & ~large
+        nr_to_release = _count_by_block(could, releases)
         blocks = np.flatnonzero(here & could.clearable & ~now.clearable)
         blocks = blocks[np.argsort(nr_to_release[blocks], kind="stable")]
         blocks = blocks[: max(want - int(np.count_nonzero(here & now.clearable)), 0)]
         chosen = np.zeros(now.nr_blocks, dtype=np.bool_)
         chosen[blocks] = True
-        released = np.flatnonzero(goes & ~now.movable & np.repeat(chosen, size)[: len(goes)])
+        in_chosen = np.repeat(chosen, size)[: len(goes)]
+        released = np.flatnonzero(releases & in_chosen)
         done.absorb(released, design.release(released, mode))
         short = want * size - int(now.nr_free[here].sum()) - done.pages_released
-        done.pages_dropped += self.give_up(goes & now.movable, max(short, 0))
+        in_the_way = int(np.count_nonzero(large & in_chosen))  # of large pages: all of these go
+        done.pages_dropped += self.give_up((goes & now.movable) | large, max(short, in_the_way))
         short -= done.pages_dropped
         if short > 0:
-            others = np.flatnonzero(goes & ~now.movable & ~np.repeat(chosen, size)[: len(goes)])
+            others = np.flatnonzero(releases & ~in_chosen)
             done.absorb(others[:short], design.release(others[:short], mode))
 
     def _execute(

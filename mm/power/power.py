@@ -239,7 +239,12 @@ class PowerManagement:
 
     def _choose(self, now: _Round, candidates: Pfns, *, as_reclaimed: bool = False) -> RangePlan:
         census, _ = self._planned.census(
-            now.design, now.mode, with_released=True, with_huge=True, as_reclaimed=as_reclaimed
+            now.design,
+            now.mode,
+            with_released=True,
+            with_huge=True,
+            for_ranges=True,
+            as_reclaimed=as_reclaimed,
         )
         census = evolve(census, zone=np.zeros_like(census.zone))  # hardware knows of no zones
         return cheapest_ranges(

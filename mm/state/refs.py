@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.state.costs import Counters
+from mm.state.folios import Folios
 from mm.state.frames import Frames, FrameState, PageFlag
 from mm.state.lru import Lru
 from pinpage.errors import require
@@ -47,6 +48,7 @@ class Refs:
     """The references of a machine's frames.
 
     Attributes:
+        folios: which frames make up one page.
         on_huge_put: called with a frame of a huge page after a reference of it was dropped; it
             may be the moment at which the page becomes free.
 
@@ -68,6 +70,7 @@ class Refs:
             free: gives a page that nobody references any more to the allocator.
             counters: freed pages are counted here.
         """
+        self.folios = Folios(frames)
         self._frames = frames
         self._lru = lru
         self._free = free
@@ -193,6 +196,8 @@ class Refs:
         require(not held, "V3 a mover's reference was dropped", pfn=pfn)
         if frames.flags.item(pfn) & _LRU:
             self._lru.del_page(pfn)
+        if len(self.folios):
+            self.folios.on_gone(np.array([pfn]))
         self._free(pfn)
         self._counters.pages_freed += 1
         return True
@@ -201,6 +206,7 @@ class Refs:
         """Used frames that nobody references any more."""
         on_lru = self._frames.has_flag(pfns, PageFlag.LRU)
         self._lru.del_many(pfns if on_lru.all() else pfns[on_lru])
+        self.folios.on_gone(pfns)
         for pfn in pfns.tolist():
             self._free(pfn)
         self._counters.pages_freed += len(pfns)

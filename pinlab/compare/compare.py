@@ -277,6 +277,7 @@ def serve(replayed: Replayed, run: Run, *, reads_back: bool = True) -> Row:
     pages_grown = _nr_used(machine) - used_before
     pool = machine.hugetlb
     wanted = machine.pageblocks.nr_blocks
+    large_pages_split = machine.refs.folios.nr_split.total()
     huge_pages = pool.claim(wanted) if run.strategy == "plan" else pool.grow(wanted)
     read = ReadBack()
     if reads_back:
@@ -300,6 +301,7 @@ def serve(replayed: Replayed, run: Run, *, reads_back: bool = True) -> Row:
         bytes_verified=read.bytes_verified,
         bytes_lost=read.bytes_lost,
         digest=machine.digest(),
+        large_pages_split=large_pages_split,
     )
 
 

@@ -16,7 +16,7 @@ unused, grown: compressed pages brought back to ordinary memory, and by how many
 locks: zone and registry locks taken. model ms: simulated time, for ratios between rows only.
 MB verified, bytes lost: everything stored, read back in the end through whoever holds it.
 scan leaves the min watermark free, as the page allocator must; plan hands out what it emptied.
-Not modelled: background reclaim, memcg, TLBs, splitting of transparent huge pages, other tasks."""
+Not modelled: background reclaim, memcg, TLBs, khugepaged, other tasks."""
 
 _LITTLE = 0.1
 """A gain below this share is next to nothing."""
@@ -34,6 +34,7 @@ def conclusions(comparison: Comparison) -> list[str]:
         sentences += _together(rows, base)
         sentences += _knowledge(rows, base)
     sentences += _growth(rows)
+    sentences += _split(rows)
     if comparison.measured is not None and base is not None:
         sentences.append(_trust(base, comparison.measured))
     return sentences
@@ -107,6 +108,15 @@ def _growth(rows: tuple[Row, ...]) -> Iterator[str]:
                 f"{row.design} does not move compressed pages but brings them back: "
                 f"{row.pages_unused:,d} of them, so that memory in use grew by "
                 f"{row.pages_grown:,d} pages. It ends with {row.huge_pages} huge pages."
+            )
+
+
+def _split(rows: tuple[Row, ...]) -> Iterator[str]:
+    for row in rows:
+        if row.large_pages_split:
+            yield (
+                f"{row.design} by {row.strategy} broke up {row.large_pages_split:,d} large pages "
+                f"to end with {row.huge_pages} huge pages."
             )
 
 

@@ -37,6 +37,7 @@ class Row:
         pages_grown: what compaction added to memory in use: unused pages are no longer
             compressed.
         pages_scanned: frames that the scanners, or the planner's census, looked at.
+        large_pages_split: large pages (THPs and smaller ones) that were broken up.
         refused: reason -> frames that stayed where they were.
         lock_acquisitions: zone locks and registry node locks.
         modelled_ns: simulated time of the compaction.
@@ -60,6 +61,7 @@ class Row:
     bytes_verified: int
     bytes_lost: int
     digest: str
+    large_pages_split: int = 0
 
 
 @frozen(kw_only=True)

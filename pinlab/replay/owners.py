@@ -2,10 +2,14 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from owners.zpool import ZpoolName
+from pinlab.replay.whole_pages import huge_pages
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
+from pinpage.units import Pfns
 
 __all__ = [
     "CLASS_OF_OWNER",
@@ -13,10 +17,13 @@ __all__ = [
     "ZPOOL_OF_CLASS",
     "check_movable",
     "classes_of",
+    "hugetlb_pieces",
     "movable_owners",
     "opaque_classes",
     "pool_class",
 ]
+
+_HUGETLB = "hugetlb"
 
 ZPOOL_OF_CLASS: dict[FrameClass, ZpoolName] = {
     FrameClass.ZBUD: "zbud",
@@ -65,7 +72,15 @@ def movable_owners(snapshot: Snapshot) -> tuple[str, ...]:
     names = {OPAQUE_OWNERS[klass] for klass in snapshot.classes if klass in OPAQUE_OWNERS}
     names |= {"zbud"} if FrameClass.ZBUD in snapshot.classes else set()
     names |= {"gup"} if FrameClass.GUP in snapshot.classes else set()
+    if _HUGETLB in names and not len(hugetlb_pieces(snapshot)):
+        names.remove(_HUGETLB)
     return tuple(sorted(names | set(snapshot.labels)))
+
+
+def hugetlb_pieces(snapshot: Snapshot) -> Pfns:
+    """Frames of hugetlb pools that are part of no whole page in the recording, ascending."""
+    pfns = np.flatnonzero(snapshot.klass == FrameClass.HUGETLB)
+    return np.setdiff1d(pfns, huge_pages(snapshot).frames(), assume_unique=True)
 
 
 def check_movable(snapshot: Snapshot, movable: Iterable[str]) -> None:
@@ -80,6 +95,11 @@ def check_movable(snapshot: Snapshot, movable: Iterable[str]) -> None:
     """
     known = movable_owners(snapshot)
     unknown = sorted(set(movable) - set(known))
+    if unknown == [_HUGETLB] and FrameClass.HUGETLB in snapshot.classes:
+        raise PinpageError(
+            f"movable owner {_HUGETLB!r}: huge pages move as a whole, under every design: "
+            "leave it out"
+        )
     if unknown:
         raise PinpageError(
             f"movable owner {unknown[0]!r} holds nothing in {snapshot.name}: "

@@ -19,6 +19,7 @@ from mm.state.address_space import AddressSpace
 from mm.state.contents import Contents
 from mm.swap.swap import Swap
 from mm.swap.swapops import SwapEntry, swp_entry
+from owners.hugetlb_pages import HugetlbPages
 from owners.opaque import OpaqueOwner
 from owners.zram.swap import ZramSwap
 from owners.zswap.zswap import Zswap
@@ -60,6 +61,8 @@ class ExpectedContents:
         spaces: address space -> serial of each of its virtual pages, -1 where nothing was
             stored.
         objects: opaque owner -> serial of each of its object ids.
+        huge: owner of huge pages -> int64 (nr_users, frames of a page), the serials of what each
+            user has.
         on_disk: mm_id -> which virtual pages have a second copy, on disk: clean page cache.
             One that is not in memory any more was dropped, which loses nothing.
     """
@@ -67,6 +70,7 @@ class ExpectedContents:
     corpus: Corpus
     spaces: list[tuple[AddressSpace, NDArray[np.int64]]] = field(factory=list)
     objects: list[tuple[OpaqueOwner, NDArray[np.int64]]] = field(factory=list)
+    huge: list[tuple[HugetlbPages, NDArray[np.int64]]] = field(factory=list)
     on_disk: dict[int, Mask] = field(factory=dict)
 
     def read_back(self, contents: Contents, zswap: Zswap | None, swap: Swap) -> ReadBack:
@@ -85,6 +89,11 @@ class ExpectedContents:
         for owner, serials in self.objects:
             pfns = owner.pfn_of(np.arange(owner.nr_objects))
             total += self._compare_pages(pfns, serials, contents)
+        for pool, rows in self.huge:
+            for user, serials in enumerate(rows):
+                head = pool.head_of(user)
+                pfns = np.arange(head, head + len(serials))
+                total += self._compare_pages(pfns, serials, contents)
         return total
 
     def _read_space(

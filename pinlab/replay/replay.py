@@ -6,6 +6,8 @@ Every used frame gets a holder that knows it:
     page cache  one address space of kind "file", the cache
     zbud, z3fold, zsmalloc   the pool that zswap had: really compressed pages, whose virtual
                 pages are swapped out of the first process
+    hugetlb     a pool of each size; a page that somebody has is its owner's (`HugetlbPages`)
+    large pages of processes and of the page cache (THP) stay one page
     pinned      an anonymous page that also has a pin with 1024 references, as FOLL_PIN takes
     the rest    an `OpaqueOwner` per class (slab, pagetable, kernel ...), which refuses to
                 move unless it is declared movable
@@ -13,7 +15,7 @@ Every used frame gets a holder that knows it:
 So "who has a callback" is a parameter of the run, not of the code.
 
 What is not kept: which process mapped what, swap cache pages (replayed as mapped ones),
-compound slab pages (each frame moves by itself), transient references.
+compound slab pages (each frame moves by itself), how many map a huge page, transient references.
 """
 
 from collections.abc import Set as AbstractSet
@@ -28,6 +30,7 @@ from mm.state.frames import GUP_PIN_COUNTING_BIAS, FrameState, PageFlag
 from mm.state.nodes import place_frames
 from mm.swap.swapops import swp_entry
 from owners.compress import compressor
+from owners.hugetlb_pages import HugetlbPages
 from owners.opaque import OpaqueOwner
 from owners.pool.owner import Coverage
 from owners.zbud.pool import ZbudPool
@@ -42,12 +45,14 @@ from pinlab.replay.owners import (
     CLASS_OF_OWNER,
     ZPOOL_OF_CLASS,
     check_movable,
+    hugetlb_pieces,
     opaque_classes,
     pool_class,
 )
 from pinlab.replay.pools import MOST_OBJECTS_PER_PAGE, fill_pool
 from pinlab.replay.read_back import ExpectedContents
 from pinlab.replay.replayable import check_replayable, nr_swap_slots
+from pinlab.replay.whole_pages import huge_pages, large_folios
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot, count_classes
 from pinpage.registry import PinRegistry
@@ -80,6 +85,7 @@ class Replayed:
         machine: memory as recorded, under the design asked for.
         expected: what is stored in it.
         opaque: name -> opaque owner.
+        hugetlb: frames of a huge page -> who has the pages of that pool.
         pool, zswap: the compressed pages, if zswap had a pool.
         pool_class: what the recording calls the pool's frames.
     """
@@ -87,6 +93,7 @@ class Replayed:
     machine: Machine
     expected: ExpectedContents
     opaque: dict[str, OpaqueOwner] = field(factory=dict)
+    hugetlb: dict[int, HugetlbPages] = field(factory=dict)
     pool: Zpool | None = None
     zswap: Zswap | None = None
     pool_class: FrameClass = FrameClass.ZBUD
@@ -236,6 +243,7 @@ class _Replay:
         for area in self._snapshot.geometry.cma_areas:
             machine.cma.create(area.span, area.order_per_bit, name=area.name)
         self._map_pages()
+        self._adopt_huge_pages()
         self._adopt_opaque()
         if self._pool_class is not None:
             self._adopt_pool(self._pool_class)
@@ -267,15 +275,38 @@ class _Replay:
         self._done.expected.spaces.append((space, self._pages.serials["file"]))
         self._done.expected.on_disk[space.mm_id] = (self._frames.flags[cache] & _NOT_ON_DISK) == 0
         self._machine.lru.putback_many(np.sort(np.concatenate((anon, cache))))
+        large = large_folios(self._snapshot)
+        self._machine.refs.folios.adopt(large.heads, large.orders)
+
+    def _adopt_huge_pages(self) -> None:
+        """Pools of whole pages, one for each size; every used page has a user of its own."""
+        found, pools = huge_pages(self._snapshot), self._machine.hugetlbs
+        pfns, serials = self._pages.pfns["hugetlb"], self._pages.serials["hugetlb"]
+        for order in np.unique(found.orders).tolist():
+            mine = found.orders == order
+            pool = pools.of(1 << order)
+            for head in found.heads[mine].tolist():
+                pool.adopt(head)
+            owner = HugetlbPages(self._machine, pool, registry=self._registry)
+            self._done.hugetlb[1 << order] = owner
+            used = found.heads[mine & found.used]
+            for user, head in enumerate(used.tolist()):
+                owner.use_page(user, head)
+            first = np.searchsorted(pfns, used)
+            rows = (first[:, None] + np.arange(1 << order)).ravel()
+            self._done.expected.huge.append((owner, serials[rows].reshape(len(used), 1 << order)))
 
     # Holders that mm cannot move by itself.
 
     def _adopt_opaque(self) -> None:
         for name in (*opaque_classes(self._snapshot), *self._snapshot.labels):
-            pfns = self._pages.pfns[name]
+            pfns, serials = self._pages.pfns[name], self._pages.serials[name]
+            if name == "hugetlb":
+                pieces = np.isin(pfns, hugetlb_pieces(self._snapshot))
+                pfns, serials = pfns[pieces], serials[pieces]
             if len(pfns):
                 owner = self._adopt(name, pfns, 1)
-                self._done.expected.objects.append((owner, self._pages.serials[name]))
+                self._done.expected.objects.append((owner, serials))
         pinned = np.flatnonzero(self._snapshot.klass == FrameClass.GUP)
         if len(pinned):
             self._machine.refs.get_many(pinned, GUP_PIN_COUNTING_BIAS)

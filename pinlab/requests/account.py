@@ -76,6 +76,7 @@ class Account:
         self._begun = self._seen = self.machine.counted()
         self._seen_ns = self.machine.clock.now_ns
         self._steps: Counter[Step] = Counter()
+        self._split_before = self.machine.refs.folios.nr_split.copy()
         self._refusals = Refusals()
         self._in_the_way = Refusals()
         self._gave_up: Counter[str] = Counter()
@@ -208,8 +209,17 @@ class Account:
             digest=machine.digest(),
             seed=options.seed,
             partial=self._was_interrupted or (obtained < wanted and self.interrupted),
-            details=details or {},
+            details=(details or {}) | self._nr_split(),
         )
+
+    def _nr_split(self) -> dict[str, int]:
+        """Large pages that were broken up, where the machine has some; THPs and such beside all."""
+        folios, huge_order = self.machine.refs.folios, self.machine.pageblocks.order
+        split = folios.nr_split - self._split_before
+        if not (len(folios) or folios.nr_split):
+            return {}
+        nr_huge = sum(count for order, count in split.items() if order >= huge_order)
+        return {"large_pages_split": split.total(), "huge_pages_split": nr_huge}
 
     def _settle(self) -> tuple[Counters, dict[Step, int]]:
         """What was done since the last time, priced; the clock is brought up to that."""

@@ -63,7 +63,7 @@ def areas(draw, layout):
     return first, nr_blocks
 
 
-def most_units(layout, units, pool_of, room):
+def most_units(layout, units, pool_of, room, *, breaks_up=True):
     """The most of these ranges together, by trying every set of them.
 
     Args:
@@ -71,8 +71,9 @@ def most_units(layout, units, pool_of, room):
         units: (first frame, one past the last) each.
         pool_of: from a range to whose room it takes.
         room: pool -> frames that are free or could be.
+        breaks_up: whether large pages of a whole pageblock may be broken up.
     """
-    stays = layout.stays()
+    stays = layout.stays(breaks_up=breaks_up)
     units = [unit for unit in units if not any(stays[slice(*unit)])]
     for count in range(len(units), 0, -1):
         for chosen in itertools.combinations(units, count):
@@ -153,9 +154,8 @@ def test_huge2m(data):
     node = data.draw(st.one_of(st.none(), st.sampled_from(sorted({n for _, n in layout.zones}))))
     blocks = [b for b in range(len(layout.blocks)) if node in (None, layout.node_of(b))]
     units = [(block * SIZE, (block + 1) * SIZE) for block in blocks]
-    best = most_units(
-        layout, units, lambda unit: layout.zone_of[unit[0] // SIZE], room_by_zone(layout)
-    )
+    pool_of, room = (lambda unit: layout.zone_of[unit[0] // SIZE]), room_by_zone(layout)
+    best = most_units(layout, units, pool_of, room, breaks_up=False)
     asked = {"count": count, "node": node}
     planned = ask(serve_huge2m, layout.build(), "plan", **asked)
     scanned = ask(serve_huge2m, layout.build(), "scan", **asked)

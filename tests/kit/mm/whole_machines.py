@@ -4,11 +4,14 @@ As `Ranged` draws them, and besides
 
 o  a hole
 H  a huge page in use, F a free one: eight in a row, a whole pageblock
+T  anonymous, part of a large page of a whole pageblock, eight in a row
+t  anonymous, part of a large page of two frames
 
 `zones` are those of small machines: one or two nodes, and the last pageblocks of the last node
 may be ZONE_MOVABLE.
 """
 
+import numpy as np
 from attrs import field, frozen
 from hypothesis import strategies as st
 
@@ -20,7 +23,8 @@ from tests.kit.mm.ranges import Ranged
 
 __all__ = ["SIZE", "Layout", "Whole", "layouts"]
 
-_PLAIN = str.maketrans({"o": ".", "H": "#", "F": "#"})
+_PLAIN = str.maketrans({"o": ".", "H": "#", "F": "#", "T": "a", "t": "a"})
+_ORDER_OF_SIGN = {"T": 3, "t": 1}
 
 
 @frozen
@@ -44,9 +48,10 @@ class Layout:
         """All frames."""
         return "".join(self.blocks)
 
-    def stays(self, *, huge=False):
-        """By frame: nobody moves it, frees it, or has it free."""
+    def stays(self, *, huge=False, breaks_up=True):
+        """By frame: nobody moves it, frees it, or has it free; without breaking up what is huge."""
         signs = "#PQro" + ("" if self.movable else "x") + ("" if huge else "HF")
+        signs += "" if breaks_up else "T"
         return [sign in signs for sign in self.text]
 
     def may_be_free(self):
@@ -84,6 +89,10 @@ class Whole(Ranged):
                 self.machine.hugetlb.adopt(block * SIZE)
                 if signs[0] == "H":
                     self.machine.hugetlb.use(block * SIZE)
+        at = [(pfn, _ORDER_OF_SIGN[s]) for pfn, s in enumerate(text) if s in _ORDER_OF_SIGN]
+        large = np.array([each for each in at if each[0] % (1 << each[1]) == 0]).reshape(-1, 2)
+        self.folios = self.machine.refs.folios
+        self.folios.adopt(large[:, 0], large[:, 1])
         self.area = None
         if area is not None:
             for block in range(area[0], sum(area)):
@@ -96,6 +105,7 @@ _BLOCKS = st.one_of(
     st.text(alphabet="......aaccdxP#r", min_size=SIZE, max_size=SIZE),
     st.text(alphabet="...aaccdp", min_size=SIZE, max_size=SIZE),
     st.sampled_from(["." * SIZE, "." * SIZE, "c" * SIZE, "o" * SIZE, "....oooo"]),
+    st.sampled_from(["T" * SIZE, "tt....tt", "tttt.a..", "..ttc.tt", "ttttttP."]),
 )
 
 

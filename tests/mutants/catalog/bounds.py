@@ -38,8 +38,8 @@ _HUGE = [
     ),
     planted(
         "room-made-by-dropping-all", "no more than is short", _PLANNED,
-        "self.give_up(goes & now.movable, max(short, 0))",
-        "self.give_up(goes & now.movable, len(goes))",
+        "self.give_up((goes & now.movable) | large, max(short, in_the_way))",
+        "self.give_up((goes & now.movable) | large, len(goes))",
         f"{_BOUNDS}::test_huge2m_gives_up_no_more_than_is_short",
     ),
     planted(

@@ -140,8 +140,8 @@ _MOVE = [
      "if True:", T_MOVE),
     ("waits-in-async", "mode", "        if mode == Mode.ASYNC:\n", "        if False:\n", T_MOVE),
     ("gigantic-page-made-for-a-move", "ENOMEM",
-     "return -1 if self._is_gigantic(pool) else self._fresh(pool, head, made)",
-     "return self._fresh(pool, head, made)", T_MOVE),
+     "return -1 if self._is_gigantic(pool) else self._fresh(pool, nodes, made)",
+     "return self._fresh(pool, nodes, made)", T_MOVE),
     ("replaced-twice", "replace", "and keep and not made and", "and keep and",
      T_MOVE),
 ]  # fmt: skip

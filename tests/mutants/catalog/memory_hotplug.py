@@ -247,8 +247,8 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "plan-released-frames-are-stuck", "plan: what can be given up can leave", PLAN,
-        "design, mode, with_released=True, as_reclaimed=as_reclaimed",
-        "design, mode, as_reclaimed=as_reclaimed",
+        "design, mode, with_released=True, for_ranges=True,",
+        "design, mode, for_ranges=True,",
         f"{UNIT}::test_what_can_only_be_given_up_can_leave",
     ),
     _hp(

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
+from mm.contig.retry import RetryPolicy
 from mm.machine import Machine
 from mm.state.errno import Errno
 from owners.hugetlb_pages import HugetlbPages
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.move.release import release_many
 from pinpage.owner import Mode, Pin, Reason, Verdict
+from pinpage.units import Span
 
 
 class Pool:
@@ -60,6 +62,31 @@ def test_a_page_under_our_callers_own_move_is_adopted_later_and_used_by_nobody_b
     pool.registry.marks.end_move(marked)
     assert pool.owner.adopt() == 1
     assert pool.owner.use(7) == marked[0] - 5
+    pool.check()
+
+
+def test_a_user_gets_the_very_page_that_he_asks_for(pool):
+    first, second, _ = pool.machine.hugetlb.heads
+    pool.owner.use_page(7, second)
+    assert pool.owner.head_of(7) == second
+    assert pool.machine.hugetlb.nr_users(second) == 1
+    for user, head in ((7, first), (8, second), (8, first + 1)):
+        with pytest.raises(PinpageError, match="hugetlb: "):
+            pool.owner.use_page(user, head)
+    assert pool.owner.nr_free == 2
+    pool.check()
+
+
+def test_a_page_that_is_made_for_a_move_is_ours(pool):
+    head = pool.machine.hugetlb.heads[0]
+    pool.owner.use_page(7, head)
+    for other in pool.machine.hugetlb.heads[1:]:
+        pool.machine.hugetlb.free_page(other)
+    machine = pool.machine
+    assert machine.evacuator.isolate(Span(head, head + 512), machine.design)
+    retry = RetryPolicy(nr_tries=None, timeout_ns=1_000_000)
+    machine.evacuator.evacuate(Span(head, head + 512), machine.design, retry=retry)
+    assert machine.hugetlb.heads == [pool.owner.head_of(7)] != [head]
     pool.check()
 
 

@@ -175,8 +175,8 @@ def test_a_page_that_fails_to_move_ends_its_block_in_async_only():
         drawn = big("aaa.", *[".aa#"] * 9)
         mover, classify = drawn.machine.mover, drawn.machine.mover.classify
 
-        def late_reference(pfns, *rest, mover=mover, classify=classify, drawn=drawn):
-            found = classify(pfns, *rest)
+        def late_reference(pfns, *rest, mover=mover, classify=classify, drawn=drawn, **how):
+            found = classify(pfns, *rest, **how)
             if pfns[0] == 0:  # somebody looks at the page between the look and the move
                 drawn.machine.get_page(0)
             return found

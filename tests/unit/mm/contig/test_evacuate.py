@@ -369,6 +369,7 @@ class Huge:
 
     def __init__(self, world, errno=Errno.OK):
         self.world, self.errno, self.calls = world, errno, []
+        self.nr_pages_moved = 0
 
     def covers(self, pfns):
         return pfns < 4

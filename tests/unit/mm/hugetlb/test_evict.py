@@ -198,3 +198,34 @@ def test_other_pages_of_the_range_move_as_ever():
     assert done.report.pages_moved == 2
     drawn.check_contents()
     machine.check()
+
+
+@pytest.mark.parametrize(("remove", "first"), [(False, 8), (True, 24)])
+def test_a_used_page_goes_to_a_free_one_of_any_node(remove, first):
+    """Its own node's before others; hot-remove the other way round."""
+    for free in ([8, 24], [8], [24]):
+        ground = Ground(6, nr_blocks=6, nr_nodes=2)
+        ground.use(0)
+        for head in {8, 16, 24, 32, 40} - {*free}:
+            ground.pool.free_page(head)
+        if remove:
+            assert ground.remove(0, 8) is Errno.OK
+        else:
+            assert ground.allocate(0, 8).errno is Errno.OK
+        target = first if first in free else free[0]
+        assert ground.pool.nr_users(target) == 1, free
+        assert ground.bytes_of(target) == [(0, pfn) for pfn in range(SIZE)]
+
+
+def test_a_fresh_page_comes_from_another_node_where_its_own_has_none():
+    ground = Ground(1, nr_nodes=2)
+    ground.use(0)
+    ground.machine.buddy.claim_block(1)
+    assert ground.remove(0, 8) is Errno.OK
+    assert ground.pool.heads[0] >= 2 * SIZE
+
+
+def test_what_is_moved_is_counted():
+    ground = Ground(2)
+    ground.use(0)
+    assert ground.allocate(0, 8).report.pages_moved == SIZE
