@@ -69,6 +69,7 @@ bench: $(VENV)/.ready-dev
 
 slow: $(VENV)/.ready-dev
 	@$(RUN) pytest -q -m slow || [ $$? -eq 5 ] # 5: there is none
+	@PINPAGE_NR_MACHINES=600 $(RUN) pytest -q $(PARALLEL) tests/property/test_bounds_exhaustive.py
 
 fuzz: $(VENV)/.ready-dev
 	@$(RUN) tests.fuzz.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))

@@ -15,8 +15,18 @@ TARGETS = re.findall(r"^\|.*\| `pinpage check (\S+)` \|$", HOW_TO.read_text(), r
 
 @pytest.mark.parametrize("target", TARGETS, ids=[target.partition(":")[2] for target in TARGETS])
 def test_it_keeps_every_promise(target):
+    keeps_every_promise(target, nr_examples=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS, ids=[target.partition(":")[2] for target in TARGETS])
+def test_it_keeps_every_promise_in_many_examples(target):
+    keeps_every_promise(target, nr_examples=40)
+
+
+def keeps_every_promise(target, nr_examples):
     try:
-        report = check_owner(target, nr_examples=6, seed=0)
+        report = check_owner(target, nr_examples=nr_examples, seed=0)
     except PinpageError as error:
         if "opened for direct I/O" not in str(error):
             raise

@@ -7,6 +7,7 @@ moves takes one free frame and leaves one, so all that counts is how many there 
 """
 
 import itertools
+import os
 from collections import Counter
 from functools import cache
 
@@ -21,7 +22,8 @@ from pinlab.requests.power import serve as serve_power
 from pinlab.requests.report import RequestOptions
 from tests.kit.mm.whole_machines import SIZE, Layout, layouts
 
-EXAMPLES = settings(max_examples=300, deadline=None)
+EXAMPLES = settings(max_examples=int(os.environ.get("PINPAGE_NR_MACHINES", "150")), deadline=None)
+"""`make slow` tries more machines."""
 
 
 def most_placed(usable, starts, sizes, room):

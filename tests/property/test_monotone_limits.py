@@ -42,6 +42,7 @@ def test_scan_on_the_recording_where_zbud_alone_can_move():
     assert [row.bytes_lost for row in (scan, scan_zbud, plan, plan_zbud)] == [0] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["zbud-cmphuge-seed2"])
 def test_scan_on_recordings_beside_the_checkout(name):
     snapshot = opened(name)
