@@ -12,49 +12,53 @@ from pinlab.cli.errors import end, failures, open_recording, usage_errors
 __all__ = ["diagnose", "what_if"]
 
 _Owners = list[str] | None
+_Movable = Annotated[
+    _Owners,
+    typer.Option(
+        metavar="OWNER[,OWNER...]",
+        help="Who could move, such as slab,zbud; kernel for all of its own. If nobody is "
+        "named: everybody whom Linux does not move. Repeatable.",
+    ),
+]
+_Release = Annotated[
+    _Owners,
+    typer.Option(
+        metavar="OWNER[,OWNER...]", help="Who would give its frames up instead. Repeatable."
+    ),
+]
+_Order = Annotated[
+    int,
+    typer.Option(metavar="N", help="Look at blocks of 2^N frames owner by owner: 9 to 18."),
+]
+_Want = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="K", help="Find the cheapest set of owners that gives K blocks."),
+]
+_Costs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="What each owner costs, lines of OWNER = NUMBER; 1 if not there."
+    ),
+]
+_Page = Annotated[
+    str | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write a page with the map and a switch for each owner; needs no network.",
+    ),
+]
 
 
 def what_if(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     memory: options.Recording = None,
-    movable: Annotated[
-        _Owners,
-        typer.Option(
-            metavar="OWNER[,OWNER...]",
-            help="Who could move, such as slab,zbud; kernel for all of its own. If nobody is "
-            "named: everybody whom Linux does not move. Repeatable.",
-        ),
-    ] = None,
-    release: Annotated[
-        _Owners,
-        typer.Option(
-            metavar="OWNER[,OWNER...]", help="Who would give its frames up instead. Repeatable."
-        ),
-    ] = None,
-    order: Annotated[
-        int,
-        typer.Option(metavar="N", help="Look at blocks of 2^N frames owner by owner: 9 to 18."),
-    ] = 9,
-    want: Annotated[
-        int | None,
-        typer.Option(
-            min=0, metavar="K", help="Find the cheapest set of owners that gives K blocks."
-        ),
-    ] = None,
-    costs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="What each owner costs, lines of OWNER = NUMBER; 1 if not there."
-        ),
-    ] = None,
+    movable: _Movable = None,
+    release: _Release = None,
+    order: _Order = 9,
+    want: _Want = None,
+    costs: _Costs = None,
     png: options.Picture = None,
-    page: Annotated[
-        str | None,
-        typer.Option(
-            "--html",
-            metavar="FILE",
-            help="Write a page with the map and a switch for each owner; needs no network.",
-        ),
-    ] = None,
+    page: _Page = None,
     as_json: options.Json = False,
     label: options.Labels = None,
 ) -> None:
