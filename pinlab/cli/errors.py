@@ -18,17 +18,20 @@ import typer
 from pinlab.files.careful import one_line
 
 if TYPE_CHECKING:
+    from pinlab.lab.own import OwnOwner
     from pinlab.snapshot.image import Snapshot
 
 __all__ = [
     "INTERRUPTED",
     "OPTION_OF",
+    "blaming",
     "drop_output",
     "end",
     "failures",
     "help_if_alone",
     "interruptible",
     "open_recording",
+    "own_owner",
     "usage_errors",
 ]
 
@@ -57,6 +60,8 @@ OPTION_OF = {
     "pause_ns": "--pause-ms",
     "first": "--first",
     "output": "--output",
+    "owner": "--owner",
+    "labels": "--label",
 }
 """Argument of the library -> what the command calls it, where errors name it."""
 
@@ -155,6 +160,30 @@ def open_recording(
         from pinlab.snapshot.labels import labelled_as
 
         return labelled_as(snapshot, tuple(labels or ()))
+
+
+def own_owner(named: str | None) -> "OwnOwner | None":
+    """The owner that [LABEL=]MODULE:OWNER names; None for None."""
+    if named is None:
+        return None
+    with usage_errors():
+        from pinlab.lab.own import OwnOwner
+
+        return OwnOwner.named(named)
+
+
+@contextmanager
+def blaming(own: "OwnOwner | None") -> Iterator[None]:
+    """A machine that contradicts itself with an owner of one's own in it is that owner's doing."""
+    from pinpage.errors import InvariantError
+
+    try:
+        yield
+    except InvariantError as error:
+        if own is None:
+            raise
+        said = f"with it the machine contradicts itself: {error}"
+        end(f"{own.name}: {said}; `pinpage check {own.name}` says which promise it breaks", 1)
 
 
 @contextmanager

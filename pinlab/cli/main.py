@@ -18,11 +18,13 @@ import typer
 from pinlab.cli import options, request
 from pinlab.cli.errors import (
     INTERRUPTED,
+    blaming,
     drop_output,
     end,
     failures,
     help_if_alone,
     open_recording,
+    own_owner,
     usage_errors,
 )
 from pinlab.cli.options import LayoutOnly
@@ -143,6 +145,7 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     with_map: _Map = False,
     label: options.Labels = None,
     layout_only: LayoutOnly = False,
+    owner: options.OwnerOption = None,
 ) -> None:
     """What recorded memory gives under each design, beside what Linux did with it.
 
@@ -156,10 +159,11 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
 
     if as_json and with_map:
         end("--map draws for people: leave it out with --json", 2)
+    own = own_owner(owner)
     snapshot = open_recording(recording, label, seed)
     with usage_errors():
         runs = _runs(snapshot, design, movable, strategy)
-    with failures(), run_progress() as progress:
+    with failures(), blaming(own), run_progress() as progress:
         comparison = run_all(
             snapshot,
             runs,
@@ -169,6 +173,7 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             progress=progress,
             layout_only=layout_only,
             keeps_ended=True,
+            own=own,
         )
     if as_json:
         typer.echo(json.dumps(comparison_as_json(comparison), indent=2))

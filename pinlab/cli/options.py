@@ -31,6 +31,7 @@ __all__ = [
     "Node",
     "Only",
     "OwnerFilter",
+    "OwnerOption",
     "Pages",
     "Pause",
     "ReasonFilter",
@@ -137,6 +138,15 @@ Labels: TypeAlias = Annotated[
         metavar="NAME=PFNS",
         help="Frames of the recording that are an owner's of that name: 0x1200-0x13ff,5000 or "
         "@FILE. It refuses to move unless --movable names it. Repeatable.",
+    ),
+]
+OwnerOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--owner",
+        metavar="[LABEL=]MODULE:OWNER",
+        help="An owner of one's own, as for `pinpage check`: it takes over the frames of --label "
+        "(or of own=5% in a scenario) and answers for them itself.",
     ),
 ]
 Seed: TypeAlias = Annotated[

@@ -12,14 +12,17 @@ from pinlab.cli import options
 from pinlab.cli.errors import (
     INTERRUPTED,
     OPTION_OF,
+    blaming,
     end,
     failures,
     interruptible,
     open_recording,
+    own_owner,
     usage_errors,
 )
 
 if TYPE_CHECKING:
+    from pinlab.lab.own import OwnOwner
     from pinlab.requests.report import RequestOptions, RequestReport
     from pinlab.snapshot.image import Snapshot
 
@@ -73,6 +76,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     cdf: options.Cdf = False,
     layout_only: options.LayoutOnly = False,
     label: options.Labels = None,
+    owner: options.OwnerOption = None,
 ) -> None:
     """Serve one consumer of memory, as the kernel would or by plan, and say what it got.
 
@@ -97,9 +101,10 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             "seed": seed,
         }
         wanted = _options_of(consumer, given, how)
+    own = own_owner(owner)
     snapshot = _memory(consumer, memory, seed, label)
     wanted = wanted if design or movable else _as_linux_moves(snapshot, wanted)
-    report = _serve(consumer, snapshot, wanted, layout_only=layout_only)
+    report = _serve(consumer, snapshot, wanted, own, layout_only=layout_only)
     _print_report(report, as_json=as_json, cdf=cdf)
 
 
@@ -187,6 +192,7 @@ def _serve(
     consumer: options.Consumer,
     snapshot: "Snapshot",
     wanted: "RequestOptions",
+    own: "OwnOwner | None",
     *,
     layout_only: bool,
 ) -> "RequestReport":
@@ -195,12 +201,15 @@ def _serve(
     from pinlab.cli.output import attempt_progress
     from pinlab.requests.run import run_request
 
-    with failures(), usage_errors(), interruptible() as pressed, attempt_progress() as advance:
+    with (
+        failures(), usage_errors(), blaming(own),
+        interruptible() as pressed, attempt_progress() as advance,
+    ):  # fmt: skip
         watched = evolve(wanted, interrupted=pressed)
         if advance is not None:
             watched = evolve(watched, advance=advance)
         contents: Any = "none" if layout_only else "bytes"
-        return run_request(consumer.value, snapshot, watched, contents=contents)
+        return run_request(consumer.value, snapshot, watched, contents=contents, own=own)
 
 
 def _print_report(report: "RequestReport", *, as_json: bool, cdf: bool) -> None:

@@ -26,6 +26,7 @@ from pinlab.replay.owners import check_movable, classes_of
 from pinlab.replay.read_back import ReadBack
 from pinlab.replay.replay import Replayed, class_counts, replay_over
 from pinlab.replay.replayable import check_replayable
+from pinlab.replay.take_over import TakesOver, label_for
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
 
@@ -166,7 +167,7 @@ def measured_row(snapshot: Snapshot) -> MeasuredRow | None:
     )
 
 
-def compare(
+def compare(  # noqa: PLR0913  (what the command can be asked)
     snapshot: Snapshot,
     runs: Sequence[Run],
     *,
@@ -176,6 +177,7 @@ def compare(
     progress: RunProgress | None = None,
     layout_only: bool = False,
     keeps_ended: bool = False,
+    own: TakesOver | None = None,
 ) -> Comparison:
     """Make every run, each on a machine of its own that starts from the same memory.
 
@@ -190,18 +192,21 @@ def compare(
             read back then.
         keeps_ended: whether an interruption gives the rows that had ended, if there are any,
             in a comparison that is partial; else it is the caller's.
+        own: an owner of one's own for the frames of a label (`pinlab.lab.own.OwnOwner`).
 
     Raises:
         KeyboardInterrupt: see `keeps_ended`.
         WrongRunError: see `check_runs`; nothing has run then, nor in the next two cases.
         SnapshotError: see `check_replayable`.
         HostMemoryError: see `require_host_memory`.
-        PinpageError: a run ended without a result.
+        PinpageError: a run ended without a result, or `own` did not take its frames.
 
     Cost: one to four seconds a run for a 1 GiB machine.  Contents are written once and
         shared copy-on-write: 0.6 GiB, and up to 0.3 more for each run under way.
     """
     check_runs(snapshot, runs)
+    if own is not None:
+        label_for(own, snapshot, frozenset(name for run in runs for name in run.movable))
     check_replayable(snapshot)
     if not layout_only:
         require_host_memory(snapshot, nr_jobs)
@@ -213,7 +218,7 @@ def compare(
     def one(run: Run) -> tuple[Row, Maps | None]:
         owners = frozenset(run.movable)
         replayed = replay_over(
-            contents, pages, snapshot, corpus, design_name=run.design, movable=owners
+            contents, pages, snapshot, corpus, design_name=run.design, movable=owners, own=own
         )
         if not with_maps:
             return serve(replayed, run, reads_back=not layout_only), None

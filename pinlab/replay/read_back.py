@@ -10,6 +10,7 @@ in the swap cache, on the disk.
 
 import itertools
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 from attrs import define, field, frozen
@@ -62,12 +63,14 @@ class ExpectedContents:
         objects: opaque owner -> serial of each of its object ids.
         on_disk: mm_id -> which virtual pages have a second copy, on disk: clean page cache.
             One that is not in memory any more was dropped, which loses nothing.
+        own: reads back what an owner from outside was given to keep; None: there is none.
     """
 
     corpus: Corpus
     spaces: list[tuple[AddressSpace, NDArray[np.int64]]] = field(factory=list)
     objects: list[tuple[OpaqueOwner, NDArray[np.int64]]] = field(factory=list)
     on_disk: dict[int, Mask] = field(factory=dict)
+    own: Callable[[], ReadBack] | None = None
 
     def read_back(self, contents: Contents, zswap: Zswap | None, swap: Swap) -> ReadBack:
         """Read everything back.
@@ -85,7 +88,7 @@ class ExpectedContents:
         for owner, serials in self.objects:
             pfns = owner.pfn_of(np.arange(owner.nr_objects))
             total += self._compare_pages(pfns, serials, contents)
-        return total
+        return total if self.own is None else total + self.own()
 
     def _read_space(
         self, space: AddressSpace, serials: NDArray[np.int64], places: "_Places"

@@ -48,6 +48,7 @@ from pinlab.replay.owners import (
 from pinlab.replay.pools import MOST_OBJECTS_PER_PAGE, fill_pool
 from pinlab.replay.read_back import ExpectedContents
 from pinlab.replay.replayable import check_replayable, nr_swap_slots
+from pinlab.replay.take_over import OwnFrames, TakesOver, label_for
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot, count_classes
 from pinpage.registry import PinRegistry
@@ -82,11 +83,13 @@ class Replayed:
         opaque: name -> opaque owner.
         pool, zswap: the compressed pages, if zswap had a pool.
         pool_class: what the recording calls the pool's frames.
+        own: an owner from outside that has taken frames over, if there is one.
     """
 
     machine: Machine
     expected: ExpectedContents
     opaque: dict[str, OpaqueOwner] = field(factory=dict)
+    own: OwnFrames | None = None
     pool: Zpool | None = None
     zswap: Zswap | None = None
     pool_class: FrameClass = FrameClass.ZBUD
@@ -100,6 +103,7 @@ def replay(
     movable: AbstractSet[str] = frozenset(),
     zbud_coverage: Coverage = "migrate",
     seed: int = 0,
+    own: TakesOver | None = None,
 ) -> Replayed:
     """Build the machine, with contents in all its frames.
 
@@ -110,10 +114,12 @@ def replay(
         movable: owners that have a callback, under a design that asks them.
         zbud_coverage: what zbud can do where it is movable: "migrate", or "unuse".
         seed: of the contents, and of which zbud page holds two objects.
+        own: an owner from outside, for the frames of a label.
 
     Raises:
-        PinpageError: unknown design, an owner that the recording does not have, or a
-            recording that no replay can be made of: see `check_replayable`.
+        PinpageError: unknown design, an owner that the recording does not have, one from
+            outside that does not take its frames, or a recording that no replay can be made
+            of: see `check_replayable`.
 
     Cost: about 1 s and 600 MB of touched memory for a full 1 GiB machine.
     """
@@ -121,12 +127,11 @@ def replay(
     check_movable(snapshot, movable)
     pages = plan_pages(snapshot, corpus, seed=seed)
     contents = ArenaContents(nr_frames_padded(snapshot))
-    replayed = replay_over(
+    pages.write(contents, corpus)  # first: who takes frames over writes into them
+    return replay_over(
         contents, pages, snapshot, corpus,
-        design_name=design_name, movable=movable, zbud_coverage=zbud_coverage,
+        design_name=design_name, movable=movable, zbud_coverage=zbud_coverage, own=own,
     )  # fmt: skip
-    pages.write(contents, corpus)
-    return replayed
 
 
 def replay_layout(
@@ -136,6 +141,7 @@ def replay_layout(
     design_name: str = "registry",
     movable: AbstractSet[str] = frozenset(),
     seed: int = 0,
+    own: TakesOver | None = None,
 ) -> Replayed:
     """Build a machine of which only the layout counts: of any size, nothing to be read back.
 
@@ -145,7 +151,9 @@ def replay_layout(
     check_movable(snapshot, movable)
     contents = TagContents(nr_frames_padded(snapshot))
     pages = plan_pages(snapshot, corpus, seed=seed)
-    return replay_over(contents, pages, snapshot, corpus, design_name=design_name, movable=movable)
+    return replay_over(
+        contents, pages, snapshot, corpus, design_name=design_name, movable=movable, own=own
+    )
 
 
 def replay_over(
@@ -157,6 +165,7 @@ def replay_over(
     design_name: str,
     movable: AbstractSet[str],
     zbud_coverage: Coverage = "migrate",
+    own: TakesOver | None = None,
 ) -> Replayed:
     """Build the machine over contents that hold its whole pages already, or never will.
 
@@ -171,11 +180,12 @@ def replay_over(
         design_name: the design in force.
         movable: owners that have a callback; nobody asks whether there are any of that name.
         zbud_coverage: as in `replay`.
+        own: as in `replay`.
 
     Raises:
-        PinpageError: unknown design.
+        PinpageError: unknown design, or an owner from outside that does not take its frames.
     """
-    options = _Options(design(design_name), movable, zbud_coverage)
+    options = _Options(design(design_name), movable, zbud_coverage, own)
     return _Replay(snapshot, corpus, options, contents, pages).build()
 
 
@@ -192,6 +202,8 @@ def class_counts(replayed: Replayed) -> NDArray[np.int32]:
     for name, owner in replayed.opaque.items():
         pfns = owner.pfn_of(np.arange(owner.nr_objects))
         klass[pfns] = CLASS_OF_OWNER.get(name, FrameClass.LABELLED)
+    if replayed.own is not None:
+        klass[replayed.own.pfns()] = FrameClass.LABELLED
     return count_classes(klass)
 
 
@@ -202,6 +214,7 @@ class _Options:
     design: DesignEntry
     movable: AbstractSet[str]
     zbud_coverage: Coverage
+    own: TakesOver | None = None
 
 
 @define(slots=False)
@@ -224,6 +237,8 @@ class _Replay:
         self._machine = Machine(self._frames, pageblocks, zones, self._contents)
         self._done = Replayed(self._machine, ExpectedContents(self._corpus))
         self._pool_class = pool_class(snapshot)
+        own, movable = self._options.own, frozenset(self._options.movable)
+        self._taken_over = None if own is None else label_for(own, snapshot, movable)
 
     def build(self) -> Replayed:
         machine = self._machine
@@ -239,6 +254,8 @@ class _Replay:
         self._adopt_opaque()
         if self._pool_class is not None:
             self._adopt_pool(self._pool_class)
+        if self._options.own is not None:
+            self._hand_over(self._options.own)
         if self._options.design.dispatch is Dispatch.PAGE_TYPE:
             pool = self._done.pool
             machine.design = ZbudReclaim(machine, [pool] if isinstance(pool, ZbudPool) else [])
@@ -273,13 +290,20 @@ class _Replay:
     def _adopt_opaque(self) -> None:
         for name in (*opaque_classes(self._snapshot), *self._snapshot.labels):
             pfns = self._pages.pfns[name]
-            if len(pfns):
+            if len(pfns) and name != self._taken_over:
                 owner = self._adopt(name, pfns, 1)
                 self._done.expected.objects.append((owner, self._pages.serials[name]))
         pinned = np.flatnonzero(self._snapshot.klass == FrameClass.GUP)
         if len(pinned):
             self._machine.refs.get_many(pinned, GUP_PIN_COUNTING_BIAS)
             self._adopt("gup", pinned, GUP_PIN_COUNTING_BIAS)
+
+    def _hand_over(self, own: TakesOver) -> None:
+        """Frames that are somebody's of whom nothing is known are now those of `own`."""
+        assert self._taken_over is not None
+        pfns, seed = self._pages.pfns[self._taken_over], self._pages.seed
+        self._done.own = own.take_over(self._machine, self._registry, pfns, seed)
+        self._done.expected.own = self._done.own.read_back
 
     def _adopt(self, name: str, pfns: Pfns, references: int) -> OpaqueOwner:
         owner = OpaqueOwner(
