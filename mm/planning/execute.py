@@ -87,6 +87,7 @@ class PlannedCompaction:
         with_released: bool = False,
         with_huge: bool = False,
         as_reclaimed: bool = False,
+        given_up: Mask | None = None,
     ) -> tuple[Census, CompactReport]:
         """What is free, movable and stuck now, and the refusals found on the way.
 
@@ -104,6 +105,7 @@ class PlannedCompaction:
                 whole as movable.
             as_reclaimed: count every frame that could be given up as free: what any strategy
                 may come to, for a bound.  Others are as `with_released` and `with_huge` say.
+            given_up: frames to be counted as free, bool (nr_frames,); None: none.
 
         Cost: one pass over the columns and one batched lookup of all used frames.
         """
@@ -129,6 +131,9 @@ class PlannedCompaction:
         )
         if as_reclaimed:
             census = self._as_reclaimed(census, design, used[released] if len(used) else used)
+        if given_up is not None:
+            gone = census.free | given_up
+            census = evolve(census, free=gone, movable=census.movable & ~gone)
         return census, report
 
     def _as_reclaimed(self, census: Census, design: Design, released: Pfns) -> Census:

@@ -42,6 +42,7 @@ OPTION_OF = {
     "area": "--area",
     "as_json": "--json",
     "movable": "--movable",
+    "release": "--release",
     "nr_jobs": "--jobs",
     "mode": "--mode",
     "count": "--count",

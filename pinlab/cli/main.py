@@ -146,6 +146,7 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     label: options.Labels = None,
     layout_only: LayoutOnly = False,
     owner: options.OwnerOption = None,
+    release: options.Release = None,
 ) -> None:
     """What recorded memory gives under each design, beside what Linux did with it.
 
@@ -162,7 +163,7 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     own = own_owner(owner)
     snapshot = open_recording(recording, label, seed)
     with usage_errors():
-        runs = _runs(snapshot, design, movable, strategy)
+        runs = _runs(snapshot, design, movable, strategy, release)
     with failures(), blaming(own), run_progress() as progress:
         comparison = run_all(
             snapshot,
@@ -396,13 +397,17 @@ def _runs(
     designs: list[str] | None,
     coverages: list[str] | None,
     strategy: _Strategy | None,
+    release: str | None,
 ) -> tuple["Run", ...]:
-    from pinlab.compare.compare import coverage_named, default_runs, runs_of
+    from pinlab.compare.compare import coverage_named, default_runs, runs_of, with_release
 
+    given_up = () if release is None else coverage_named(release, "release")
     if not designs and not coverages and strategy is None:
-        return default_runs(snapshot)
+        return tuple(with_release(default_runs(snapshot), given_up))
     chosen = [coverage_named(names) for names in coverages or []]
-    return runs_of(snapshot, designs or [], chosen, None if strategy is None else strategy.value)
+    return runs_of(
+        snapshot, designs or [], chosen, None if strategy is None else strategy.value, given_up
+    )
 
 
 if __name__ == "__main__":

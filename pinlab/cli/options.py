@@ -37,6 +37,7 @@ __all__ = [
     "ReasonFilter",
     "RecordedRequest",
     "Region",
+    "Release",
     "ReportFile",
     "Retries",
     "Seed",
@@ -138,6 +139,14 @@ Labels: TypeAlias = Annotated[
         metavar="NAME=PFNS",
         help="Frames of the recording that are an owner's of that name: 0x1200-0x13ff,5000 or "
         "@FILE. It refuses to move unless --movable names it. Repeatable.",
+    ),
+]
+Release: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OWNER[,OWNER...]",
+        help="Who can only give pages up, under registry, as a cache can: slab, zbud (unused), "
+        "a label.",
     ),
 ]
 OwnerOption: TypeAlias = Annotated[

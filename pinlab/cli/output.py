@@ -41,7 +41,7 @@ def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
     """One JSON object; maps are left out."""
     shown = attrs.asdict(comparison, filter=lambda attribute, _: attribute.name != "maps")
     for row in shown["rows"]:
-        row["movable"] = list(row["movable"])
+        row["movable"], row["release"] = list(row["movable"]), list(row["release"])
     shown["rows"] = list(shown["rows"])
     return shown
 
@@ -50,7 +50,11 @@ def print_maps(comparison: Comparison) -> None:
     """Memory before and after each run, side by side."""
     for row, maps in zip(comparison.rows, comparison.maps, strict=True):
         print()
-        print(" ".join((row.design, "+".join(row.movable), row.strategy)).replace("  ", " "))
+        print(
+            " ".join((row.design, "+".join((*row.movable, *row.release)), row.strategy)).replace(
+                "  ", " "
+            )
+        )
         movable = _MOVABLE_BY_MM | classes_of(row.movable)
         print(heatmap.pair(maps.before, maps.after, movable=movable))
 
@@ -93,7 +97,9 @@ def run_progress() -> Iterator[RunProgress | None]:
 
         def advance(run: Run, done: int, total: int) -> None:
             if bar is not None:
-                what = " ".join(filter(None, (run.design, "+".join(run.movable), run.strategy)))
+                what = " ".join(
+                    filter(None, (run.design, "+".join((*run.movable, *run.release)), run.strategy))
+                )
                 bar(what, done, total)
 
         yield None if bar is None else advance

@@ -77,6 +77,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     layout_only: options.LayoutOnly = False,
     label: options.Labels = None,
     owner: options.OwnerOption = None,
+    release: options.Release = None,
 ) -> None:
     """Serve one consumer of memory, as the kernel would or by plan, and say what it got.
 
@@ -96,6 +97,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
         how = {
             "design": design or DEFAULT_DESIGN,
             "movable": movable,
+            "release": release,
             "strategy": strategy.value,
             "first": tuple(what.value for what in first or ()),
             "seed": seed,
@@ -117,9 +119,13 @@ def _options_of(
     from pinlab.requests.report import RequestOptions
     from pinpage.owner import Mode
 
-    movable, mode = how["movable"], given["--mode"] or options.Waiting.sync
+    owners = {
+        name: () if how[name] is None else coverage_named(how[name], name)
+        for name in ("movable", "release")
+    }
+    mode = given["--mode"] or options.Waiting.sync
     wanted = RequestOptions(
-        **how | {"movable": () if movable is None else coverage_named(movable)},
+        **how | owners,
         mode=Mode[mode.name.rstrip("_").upper()],
         count=given["--count"],
         together=given["--together"],
@@ -185,7 +191,8 @@ def _as_linux_moves(snapshot: "Snapshot", wanted: "RequestOptions") -> "RequestO
 
     from pinlab.requests.fidelity import options_of_kernel
 
-    return evolve(wanted, movable=options_of_kernel(snapshot).movable)
+    moved = options_of_kernel(snapshot).movable
+    return evolve(wanted, movable=tuple(name for name in moved if name not in wanted.release))
 
 
 def _serve(

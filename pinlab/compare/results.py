@@ -17,11 +17,13 @@ class Run:
         design: name of the design in force.
         movable: owners that have a callback under it, sorted.
         strategy: "scan" or "plan".
+        release: owners that give pages up and cannot move them, sorted.
     """
 
     design: str
     movable: tuple[str, ...] = ()
     strategy: Strategy = "scan"
+    release: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -33,6 +35,7 @@ class Row:
         huge_pages: 2 MiB pages obtained.
         pageblocks_emptied: pageblocks wholly free after compaction that were not before.
         pages_moved: frames whose contents went elsewhere.
+        pages_released: given up by their owners instead of moved, compressed ones among them.
         pages_unused: compressed pages brought back to ordinary memory.
         pages_grown: what compaction added to memory in use: unused pages are no longer
             compressed.
@@ -60,6 +63,8 @@ class Row:
     bytes_verified: int
     bytes_lost: int
     digest: str
+    release: tuple[str, ...] = ()
+    pages_released: int = 0
 
 
 @frozen(kw_only=True)

@@ -28,7 +28,7 @@ from mm.state.frames import GUP_PIN_COUNTING_BIAS, FrameState, PageFlag
 from mm.state.nodes import place_frames
 from mm.swap.swapops import swp_entry
 from owners.compress import compressor
-from owners.opaque import OpaqueOwner
+from owners.opaque import GIVEN_UP, OpaqueOwner
 from owners.pool.owner import Coverage
 from owners.zbud.pool import ZbudPool
 from owners.zbud.reclaim import ZbudReclaim
@@ -42,6 +42,7 @@ from pinlab.replay.owners import (
     CLASS_OF_OWNER,
     ZPOOL_OF_CLASS,
     check_movable,
+    check_release,
     opaque_classes,
     pool_class,
 )
@@ -104,6 +105,7 @@ def replay(
     zbud_coverage: Coverage = "migrate",
     seed: int = 0,
     own: TakesOver | None = None,
+    release: AbstractSet[str] = frozenset(),
 ) -> Replayed:
     """Build the machine, with contents in all its frames.
 
@@ -115,6 +117,7 @@ def replay(
         zbud_coverage: what zbud can do where it is movable: "migrate", or "unuse".
         seed: of the contents, and of which zbud page holds two objects.
         own: an owner from outside, for the frames of a label.
+        release: owners that give their pages up where they are asked to move, such as caches.
 
     Raises:
         PinpageError: unknown design, an owner that the recording does not have, one from
@@ -125,12 +128,14 @@ def replay(
     """
     check_replayable(snapshot)
     check_movable(snapshot, movable)
+    check_release(snapshot, release, movable)
     pages = plan_pages(snapshot, corpus, seed=seed)
     contents = ArenaContents(nr_frames_padded(snapshot))
     pages.write(contents, corpus)  # first: who takes frames over writes into them
     return replay_over(
         contents, pages, snapshot, corpus,
         design_name=design_name, movable=movable, zbud_coverage=zbud_coverage, own=own,
+        release=release,
     )  # fmt: skip
 
 
@@ -142,6 +147,7 @@ def replay_layout(
     movable: AbstractSet[str] = frozenset(),
     seed: int = 0,
     own: TakesOver | None = None,
+    release: AbstractSet[str] = frozenset(),
 ) -> Replayed:
     """Build a machine of which only the layout counts: of any size, nothing to be read back.
 
@@ -149,14 +155,16 @@ def replay_layout(
     """
     check_replayable(snapshot)
     check_movable(snapshot, movable)
+    check_release(snapshot, release, movable)
     contents = TagContents(nr_frames_padded(snapshot))
     pages = plan_pages(snapshot, corpus, seed=seed)
     return replay_over(
-        contents, pages, snapshot, corpus, design_name=design_name, movable=movable, own=own
-    )
+        contents, pages, snapshot, corpus,
+        design_name=design_name, movable=movable, own=own, release=release,
+    )  # fmt: skip
 
 
-def replay_over(
+def replay_over(  # noqa: PLR0913  (what a run may vary)
     contents: Contents,
     pages: PagePlan,
     snapshot: Snapshot,
@@ -166,6 +174,7 @@ def replay_over(
     movable: AbstractSet[str],
     zbud_coverage: Coverage = "migrate",
     own: TakesOver | None = None,
+    release: AbstractSet[str] = frozenset(),
 ) -> Replayed:
     """Build the machine over contents that hold its whole pages already, or never will.
 
@@ -181,11 +190,12 @@ def replay_over(
         movable: owners that have a callback; nobody asks whether there are any of that name.
         zbud_coverage: as in `replay`.
         own: as in `replay`.
+        release: as in `replay`; nobody asks whether they can.
 
     Raises:
         PinpageError: unknown design, or an owner from outside that does not take its frames.
     """
-    options = _Options(design(design_name), movable, zbud_coverage, own)
+    options = _Options(design(design_name), movable, zbud_coverage, own, release)
     return _Replay(snapshot, corpus, options, contents, pages).build()
 
 
@@ -201,7 +211,7 @@ def class_counts(replayed: Replayed) -> NDArray[np.int32]:
     klass[used[frames.has_flag(used, PageFlag.HUGE)]] = FrameClass.HUGETLB
     for name, owner in replayed.opaque.items():
         pfns = owner.pfn_of(np.arange(owner.nr_objects))
-        klass[pfns] = CLASS_OF_OWNER.get(name, FrameClass.LABELLED)
+        klass[pfns[pfns != GIVEN_UP]] = CLASS_OF_OWNER.get(name, FrameClass.LABELLED)
     if replayed.own is not None:
         klass[replayed.own.pfns()] = FrameClass.LABELLED
     return count_classes(klass)
@@ -215,6 +225,7 @@ class _Options:
     movable: AbstractSet[str]
     zbud_coverage: Coverage
     own: TakesOver | None = None
+    release: AbstractSet[str] = frozenset()
 
 
 @define(slots=False)
@@ -238,7 +249,11 @@ class _Replay:
         self._done = Replayed(self._machine, ExpectedContents(self._corpus))
         self._pool_class = pool_class(snapshot)
         own, movable = self._options.own, frozenset(self._options.movable)
-        self._taken_over = None if own is None else label_for(own, snapshot, movable)
+        self._taken_over = (
+            None
+            if own is None
+            else label_for(own, snapshot, movable | frozenset(self._options.release))
+        )
 
     def build(self) -> Replayed:
         machine = self._machine
@@ -311,6 +326,7 @@ class _Replay:
             movable=name in self._options.movable,
             references=references,
             registry=self._registry,
+            put_page=self._machine.refs.put_page if name in self._options.release else None,
         )
         owner.adopt(pfns)
         self._done.opaque[name] = owner
@@ -328,7 +344,8 @@ class _Replay:
     def _adopt_pool(self, klass: FrameClass) -> None:
         asked = self._options.design.dispatch is Dispatch.REGISTRY
         machine, zpool = self._machine, ZPOOL_OF_CLASS[klass]
-        covered: Coverage = "none"
+        unused = zpool in self._options.release
+        covered: Coverage = "unuse" if unused else "none"
         if zpool in self._options.movable:
             covered = self._options.zbud_coverage if zpool == "zbud" else "migrate"
         zswap = Zswap(

@@ -66,7 +66,7 @@ def label_for(own: TakesOver, snapshot: Snapshot, movable: "frozenset[str]") -> 
     Args:
         own: the owner.
         snapshot: the recording.
-        movable: names that are to have a callback: its own is not among them.
+        movable: names declared movable, or to give up: its own is not among them.
 
     Raises:
         PinpageError: there is no label, not that one, or several; or the name is declared
@@ -85,6 +85,6 @@ def label_for(own: TakesOver, snapshot: Snapshot, movable: "frozenset[str]") -> 
         raise PinpageError(f"owner={label}={own.name}: the labels are {labels}")
     if label in movable:
         raise PinpageError(
-            f"movable={label}: its owner {own.name} says itself whether it moves: leave it out"
+            f"movable={label}: its owner {own.name} says itself what it can: leave it out"
         )
     return label

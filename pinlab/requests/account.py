@@ -182,6 +182,7 @@ class Account:
             request=request,
             design=options.design,
             movable=options.movable,
+            release=options.release,
             strategy=options.strategy,
             wanted=wanted,
             obtained=obtained,

@@ -90,9 +90,9 @@ def prepare(
             asks nobody; an own owner that has no frames here, or does not take them.
         HostMemoryError: too little memory here for the contents.
     """
-    check_run(Run(options.design, options.movable, options.strategy))
+    check_run(Run(options.design, options.movable, options.strategy, options.release))
     if own is not None:
-        label_for(own, snapshot, frozenset(options.movable))
+        label_for(own, snapshot, frozenset((*options.movable, *options.release)))
     if contents == "bytes":
         require_host_memory(snapshot, 1)
     return (replay if contents == "bytes" else replay_layout)(
@@ -102,6 +102,7 @@ def prepare(
         movable=frozenset(options.movable),
         seed=options.seed,
         own=own,
+        release=frozenset(options.release),
     )
 
 

@@ -4,6 +4,7 @@ from tests.mutants.mutant import planted
 
 OWN = "pinlab/lab/own.py"
 REPLAY = "pinlab/replay/replay.py"
+RELEASE = "tests/unit/pinlab/requests/test_release.py"
 UNIT = "tests/unit/pinlab/lab/test_own.py"
 
 MUTANTS = [
@@ -54,5 +55,45 @@ MUTANTS = [
         "by_owner.setdefault(id(pin.owner), (",
         "by_owner.setdefault(hash(pin.owner.name), (",
         UNIT,
+    ),
+    planted(
+        "release-bound-counts-moves",
+        "--release: a bound counts what is given up as free",
+        "pinlab/compare/give_up.py",
+        "with_released=True, given_up=given_up)",
+        "with_released=True)",
+        RELEASE,
+    ),
+    planted(
+        "release-gives-up-everything",
+        "--release: a plan gives up what stands in its way",
+        "pinlab/compare/give_up.py",
+        "        if nth and int(machine.buddy.wholly_free().sum()) >= bound:",
+        "        if nth and bound < 0:",
+        RELEASE,
+    ),
+    planted(
+        "release-beside-a-callback",
+        "--release: obeyed or refused",
+        "pinlab/replay/owners.py",
+        "both = sorted(set(release) & set(movable))",
+        "both = sorted(set(release) & set(movable) & set())",
+        RELEASE,
+    ),
+    planted(
+        "release-read-back-from-anywhere",
+        "--release: what was given up is gone, not lost",
+        "pinlab/replay/read_back.py",
+        "there = pfns != GIVEN_UP",
+        "there = pfns >= GIVEN_UP",
+        RELEASE,
+    ),
+    planted(
+        "release-of-an-opaque-owner-unused",
+        "--release under every consumer",
+        REPLAY,
+        "self._machine.refs.put_page if name in self._options.release else None",
+        "None",
+        RELEASE,
     ),
 ]

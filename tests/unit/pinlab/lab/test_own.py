@@ -130,7 +130,7 @@ def test_time_passes_for_it():
     [
         (None, (), "LABEL=MODULE:OWNER, of own, other"),
         ("mine", (), "the labels are own, other"),
-        ("own", ("own",), "says itself whether it moves"),
+        ("own", ("own",), "says itself what it can"),
     ],
 )
 def test_which_frames_must_be_clear(label, movable, says):
