@@ -18,6 +18,7 @@ import typer
 from pinlab.files.careful import one_line
 
 if TYPE_CHECKING:
+    from pinlab.cli.options import OutputFormat
     from pinlab.lab.own import OwnOwner
     from pinlab.snapshot.image import Snapshot
 
@@ -28,6 +29,7 @@ __all__ = [
     "drop_output",
     "end",
     "failures",
+    "format_of",
     "help_if_alone",
     "interruptible",
     "open_recording",
@@ -185,6 +187,20 @@ def blaming(own: "OwnOwner | None") -> Iterator[None]:
             raise
         said = f"with it the machine contradicts itself: {error}"
         end(f"{own.name}: {said}; `pinpage check {own.name}` says which promise it breaks", 1)
+
+
+def format_of(given: "OutputFormat | None", *, as_json: bool) -> "OutputFormat":
+    """The form in which a result is printed.
+
+    Args:
+        given: what --format says, if anything.
+        as_json: whether --json was given, too.
+    """
+    from pinlab.cli.options import OutputFormat
+
+    if as_json and given not in (None, OutputFormat.json):
+        end(f"--json beside --format {given}: leave one out", 2)
+    return OutputFormat.json if as_json else given or OutputFormat.table
 
 
 @contextmanager

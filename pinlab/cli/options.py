@@ -18,6 +18,7 @@ __all__ = [
     "Design",
     "FirstOption",
     "Folder",
+    "FormatOption",
     "HowToChoose",
     "Idle",
     "Interleave",
@@ -30,6 +31,7 @@ __all__ = [
     "Movable",
     "Node",
     "Only",
+    "OutputFormat",
     "OwnerFilter",
     "OwnerOption",
     "Pages",
@@ -90,6 +92,15 @@ class RecordedRequest(enum.StrEnum):
     offline = "offline"
     cma = "cma"
     giga = "giga"
+
+
+class OutputFormat(enum.StrEnum):
+    """How a result is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
 
 
 # What is asked, of which memory, and how.
@@ -244,6 +255,14 @@ Timeout: TypeAlias = Annotated[
 # What is printed.
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+FormatOption: TypeAlias = Annotated[
+    OutputFormat | None,
+    typer.Option(
+        "--format",
+        help="table: for people. csv, markdown: plain values, one table after the other, under "
+        "the names that the JSON has.",
+    ),
+]
 Cdf: TypeAlias = Annotated[
     bool, typer.Option("--cdf", help="Add percentiles of the attempts' time per step.")
 ]

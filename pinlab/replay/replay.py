@@ -38,6 +38,7 @@ from pinlab.replay.contents import PagePlan, plan_pages
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import DesignEntry, Dispatch, design
 from pinlab.replay.frames import frames_of, nr_frames_padded, pageblocks_of, zones_of
+from pinlab.replay.layout_only import LayoutContents, sizes_of
 from pinlab.replay.owners import (
     CLASS_OF_OWNER,
     ZPOOL_OF_CLASS,
@@ -156,8 +157,9 @@ def replay_layout(
     check_replayable(snapshot)
     check_movable(snapshot, movable)
     check_release(snapshot, release, movable)
-    contents = TagContents(nr_frames_padded(snapshot))
+    contents = LayoutContents(nr_frames_padded(snapshot))
     pages = plan_pages(snapshot, corpus, seed=seed)
+    pages.write(contents, corpus)
     return replay_over(
         contents, pages, snapshot, corpus,
         design_name=design_name, movable=movable, own=own, release=release,
@@ -247,6 +249,7 @@ class _Replay:
         pageblocks = pageblocks_of(snapshot, nr_frames)
         self._machine = Machine(self._frames, pageblocks, zones, self._contents)
         self._done = Replayed(self._machine, ExpectedContents(self._corpus))
+        self._has_bytes = not isinstance(self._contents, TagContents)
         self._pool_class = pool_class(snapshot)
         own, movable = self._options.own, frozenset(self._options.movable)
         self._taken_over = (
@@ -350,7 +353,7 @@ class _Replay:
             covered = self._options.zbud_coverage if zpool == "zbud" else "migrate"
         zswap = Zswap(
             machine,
-            compressor("zlib"),
+            compressor("zlib") if self._has_bytes else sizes_of(self._corpus),
             host=machine.swap_core,
             registry=self._registry,
             handles="indirect" if asked or zpool != "zbud" else "address",
@@ -380,7 +383,7 @@ class _Replay:
         vpns = np.arange(start, start + len(serials))
         expected[vpns] = serials
         offsets = machine.swap.adopt(space, vpns, area) - swp_entry(area.type, 0)
-        if isinstance(self._contents, TagContents):
+        if not self._has_bytes:
             zswap.adopt(area.type, offsets, handles, corpus.blob_nr_bytes(serials))
             return pool
         for at in range(0, len(serials), _OBJECTS_AT_ONCE):

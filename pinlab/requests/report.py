@@ -17,6 +17,7 @@ import attrs
 from attrs import field, frozen
 
 from mm.move.design import Strategy
+from pinlab.report.plain import PlainTable, of_rows
 from pinpage.errors import PinpageError, at_least, one_of
 from pinpage.owner import Mode
 
@@ -299,7 +300,7 @@ class RequestReport:
                 f"request: steps_ns={self.steps_ns} must sum to modelled_ns={self.modelled_ns}"
             )
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """One JSON object, attempts and all."""
         shown = attrs.asdict(self, recurse=True)
         shown["movable"], shown["release"] = list(self.movable), list(self.release)
@@ -309,7 +310,7 @@ class RequestReport:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """A report from `as_json`.
+        """A report from `to_json`.
 
         Raises:
             PinpageError: a field is missing, unknown, or the sums do not hold.
@@ -320,3 +321,23 @@ class RequestReport:
             return cls(**(data | {"attempts": attempts, "in_the_way": in_the_way}))
         except (TypeError, KeyError, AttributeError) as error:
             raise PinpageError(f"request report: {error}") from None
+
+    def plain(self) -> tuple[PlainTable, ...]:
+        """Tables: the request in one row, attempts, why frames stayed and whose, which they are."""
+        shown = self.to_json()
+        several = ("attempts", "refused", "refused_by_owner", "in_the_way", "steps_ns", "details")
+        refused = [
+            (owner, reason, nr_frames)
+            for owner, reasons in self.refused_by_owner.items()
+            for reason, nr_frames in reasons.items()
+        ]
+        return (
+            of_rows("request", [shown], several),
+            PlainTable("details", ("figure", "value"), tuple(self.details.items())),
+            PlainTable("steps_ns", ("step", "ns"), tuple(self.steps_ns.items())),
+            of_rows("attempts", shown["attempts"], ("refused", "steps_ns")),
+            PlainTable("refused", ("owner", "reason", "frames"), tuple(refused)),
+            of_rows("in_the_way", shown["in_the_way"]),
+        )
+
+    as_json = to_json

@@ -143,9 +143,8 @@ def run_request(
     if request == "offline" and options.block_nr_pages is None and block is not None:
         options = evolve(options, block_nr_pages=block)
     replayed = prepare(snapshot, options, contents=contents, own=own)
-    subject: Subject = replayed if contents == "bytes" else replayed.machine
-    before = serve_first(subject, options, request) if options.first else None
-    report = serve(subject, evolve(options, first=()))
+    before = serve_first(replayed, options, request) if options.first else None
+    report = serve(replayed, evolve(options, first=()))
     if before is not None:
         report = joined(before, report)
     if replayed.own is not None:
