@@ -13,7 +13,7 @@ from attrs import evolve
 
 from mm.machine import Machine
 from mm.move.design import Strategy
-from mm.state.contents import ArenaContents, Contents, TagContents
+from mm.state.contents import ArenaContents, Contents
 from mm.state.frames import FrameState
 from pinlab.compare.fork import can_fork, run_forked
 from pinlab.compare.give_up import compact_giving_up
@@ -23,6 +23,7 @@ from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import design
 from pinlab.replay.frames import nr_frames_padded
 from pinlab.replay.host_memory import require_host_memory
+from pinlab.replay.layout_only import LayoutContents
 from pinlab.replay.owners import check_movable, check_release, classes_of
 from pinlab.replay.read_back import ReadBack
 from pinlab.replay.replay import Replayed, class_counts, replay_over
@@ -234,8 +235,7 @@ def compare(  # noqa: PLR0913  (what the command can be asked)
     """
     check_runs(snapshot, runs)
     if own is not None:
-        named = {name for run in runs for name in (*run.movable, *run.release)}
-        label_for(own, snapshot, frozenset(named))
+        label_for(own, snapshot, _named(runs))
     check_replayable(snapshot)
     if not layout_only:
         require_host_memory(snapshot, nr_jobs)
@@ -245,10 +245,10 @@ def compare(  # noqa: PLR0913  (what the command can be asked)
     found: dict[int, tuple[Row, Maps | None]] = {}
 
     def one(run: Run) -> tuple[Row, Maps | None]:
-        owners = frozenset(run.movable)
         replayed = replay_over(
             contents, pages, snapshot, corpus,
-            design_name=run.design, movable=owners, own=own, release=frozenset(run.release),
+            design_name=run.design, movable=frozenset(run.movable), own=own,
+            release=frozenset(run.release),
         )  # fmt: skip
         if not with_maps:
             return serve(replayed, run, reads_back=not layout_only), None
@@ -283,13 +283,17 @@ def compare(  # noqa: PLR0913  (what the command can be asked)
     )
 
 
+def _named(runs: Iterable[Run]) -> frozenset[str]:
+    """Everybody who is declared anything."""
+    return frozenset(name for run in runs for name in (*run.movable, *run.release))
+
+
 def _contents(
     snapshot: Snapshot, corpus: Corpus, pages: PagePlan, *, layout_only: bool
 ) -> Contents:
     """The contents that every run starts from."""
-    if layout_only:
-        return TagContents(nr_frames_padded(snapshot))
-    contents = ArenaContents(nr_frames_padded(snapshot))
+    nr_frames = nr_frames_padded(snapshot)
+    contents = LayoutContents(nr_frames) if layout_only else ArenaContents(nr_frames)
     pages.write(contents, corpus)
     return contents
 

@@ -17,6 +17,7 @@ compound slab pages (each frame moves by itself), transient references.
 """
 
 from collections.abc import Set as AbstractSet
+from functools import partial
 
 import numpy as np
 from attrs import define, field, frozen
@@ -38,7 +39,7 @@ from pinlab.replay.contents import PagePlan, plan_pages
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import DesignEntry, Dispatch, design
 from pinlab.replay.frames import frames_of, nr_frames_padded, pageblocks_of, zones_of
-from pinlab.replay.layout_only import LayoutContents, sizes_of
+from pinlab.replay.layout_only import LayoutContents, blobs_of, sizes_of
 from pinlab.replay.owners import (
     CLASS_OF_OWNER,
     ZPOOL_OF_CLASS,
@@ -383,10 +384,8 @@ class _Replay:
         vpns = np.arange(start, start + len(serials))
         expected[vpns] = serials
         offsets = machine.swap.adopt(space, vpns, area) - swp_entry(area.type, 0)
-        if not self._has_bytes:
-            zswap.adopt(area.type, offsets, handles, corpus.blob_nr_bytes(serials))
-            return pool
+        blobs = corpus.blobs if self._has_bytes else partial(blobs_of, corpus)
         for at in range(0, len(serials), _OBJECTS_AT_ONCE):
             some = slice(at, at + _OBJECTS_AT_ONCE)
-            zswap.fill(area.type, offsets[some], handles[some], corpus.blobs(serials[some]))
+            zswap.fill(area.type, offsets[some], handles[some], blobs(serials[some]))
         return pool

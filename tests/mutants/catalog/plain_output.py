@@ -18,8 +18,8 @@ MUTANTS = [
         "plain-release-not-read",
         "round trip of results",
         "pinlab/compare/results.py",
-        'for name in ("movable", "release")}\n',
-        'for name in ("movable",)}\n',
+        'for name in ("movable", "release")})',
+        'for name in ("movable",)})',
         PLAIN,
     ),
     planted(
@@ -42,12 +42,16 @@ MUTANTS = [
         "layout-only-without-tags",
         "--layout-only gives the figures of real bytes",
         "pinlab/replay/replay.py",
-        "    pages.write(contents, corpus)\n    return replay_over(\n        contents,\n        pages,\n"
-        "        snapshot,\n        corpus,\n        design_name=design_name,\n        movable=movable,\n"
-        "        own=own,",
-        "    return replay_over(\n        contents,\n        pages,\n"
-        "        snapshot,\n        corpus,\n        design_name=design_name,\n        movable=movable,\n"
-        "        own=own,",
+        "    pages = plan_pages(snapshot, corpus, seed=seed)\n    pages.write(contents, corpus)\n",
+        "    pages = plan_pages(snapshot, corpus, seed=seed)\n",
+        LAYOUT,
+    ),
+    planted(
+        "layout-only-objects-stay-behind",
+        "--layout-only gives the figures of real bytes",
+        "pinlab/replay/layout_only.py",
+        "        if self._objects:\n            for source, target",
+        "        if len(self._objects) < 0:\n            for source, target",
         LAYOUT,
     ),
 ]
