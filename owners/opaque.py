@@ -1,14 +1,14 @@
 """An owner of whose inside we know nothing but its name: slab, page tables, kernel, gup.
 
-It holds frames, keeps a table of where they are now, and either refuses to let them move or
-only repoints its table.  So "who has a callback" is a parameter of a run, not of the code:
-declare slab movable and see what that would buy.
+It holds frames, keeps a table of where they are now, and either refuses to let them move, or
+only repoints its table, or gives them up, as a cache can.  So "who has a callback" is a parameter
+of a run, not of the code: declare slab movable and see what that would buy.
 
 Kernel counterpart: any user of alloc_pages() that keeps addresses of what it got.
 Cost: adoption well under 1 us per frame; a batch of moves is one column store.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 
 from owners.batch_owner import BatchOwner
 from pinpage.errors import PinpageError, at_least, within
-from pinpage.owner import Mode, Verdict, Verdicts
+from pinpage.owner import Mode, Pin, Verdict, Verdicts
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
-__all__ = ["ObjectIds", "OpaqueOwner"]
+__all__ = ["GIVEN_UP", "ObjectIds", "OpaqueOwner"]
+
+GIVEN_UP = -1
+"""Stands for the frame of an object that is gone."""
 
 ObjectIds = NDArray[np.int64]
 """A column of an owner's own object ids: 0, 1, 2 ... in the order of adoption."""
@@ -32,6 +35,7 @@ class OpaqueOwner(BatchOwner):
     Attributes:
         name: of the class of memory ("slab", "pagetable").
         movable: whether its frames may move; may be changed between moves.
+        put_page: drops references of a frame that it gives up; None: it gives nothing up.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class OpaqueOwner(BatchOwner):
         movable: bool,
         references: int = 1,
         registry: PinRegistry | None = None,
+        put_page: Callable[[int, int], bool] | None = None,
     ) -> None:
         """No frames yet; with a registry, registered there.
 
@@ -53,10 +58,13 @@ class OpaqueOwner(BatchOwner):
             references: page references that each of its pins accounts for, unless `adopt`
                 says otherwise for single frames.
             registry: where frames are pinned; None pins nothing.
+            put_page: `put_page(pfn, nr_references)` drops references of a frame that it gives up;
+                None: it gives nothing up.
         """
         at_least(0, f"owner {name!r}", references=references)
         self.name = name
         self.movable = movable
+        self.put_page = put_page
         self._nr_references = references
         self._registry = registry
         self._pfn: NDArray[np.int64] = np.empty(0, dtype=np.int64)
@@ -96,7 +104,7 @@ class OpaqueOwner(BatchOwner):
         return ids
 
     def pfn_of(self, ids: ObjectIds) -> Pfns:
-        """Where objects are now, shape (n,); a fresh array.
+        """Where objects are now, -1 where they were given up, shape (n,); a fresh array.
 
         Raises:
             PinpageError: there is no such object.
@@ -111,6 +119,25 @@ class OpaqueOwner(BatchOwner):
     def can_migrate(self) -> bool:
         """As declared."""
         return self.movable
+
+    @property
+    def can_release(self) -> bool:
+        """As declared."""
+        return self.put_page is not None
+
+    def release(self, pin: Pin, mode: Mode) -> Verdict:
+        """Forget the object and let the frame go; Busy if nothing is given up.
+
+        Args:
+            pin: of this owner.
+            mode: whether it may wait.
+        """
+        if self.put_page is None or self._registry is None:
+            return Verdict.BUSY
+        self._registry.unpin(pin.pfn, self, pin.private)
+        self._pfn[pin.private] = GIVEN_UP
+        self.put_page(pin.pfn, int(self._references[pin.private]))
+        return Verdict.YES
 
     def references(self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
         """References per pin, as given on adoption."""

@@ -88,6 +88,7 @@ class PlannedCompaction:
         with_huge: bool = False,
         for_ranges: bool = False,
         as_reclaimed: bool = False,
+        given_up: Mask | None = None,
     ) -> tuple[Census, CompactReport]:
         """What is free, movable and stuck now, and the refusals found on the way.
 
@@ -108,6 +109,7 @@ class PlannedCompaction:
                 one up, so otherwise they stay, but for those that reclaim could free.
             as_reclaimed: count every frame that could be given up as free: what any strategy
                 may come to, for a bound.  Others are as `with_released` and `with_huge` say.
+            given_up: frames to be counted as free, bool (nr_frames,); None: none.
 
         Cost: one pass over the columns and one batched lookup of all used frames.
         """
@@ -133,6 +135,9 @@ class PlannedCompaction:
         )
         if as_reclaimed:
             census = self._as_reclaimed(census, design, used[released] if len(used) else used)
+        if given_up is not None:
+            gone = census.free | given_up
+            census = evolve(census, free=gone, movable=census.movable & ~gone)
         if not for_ranges and len(self._mover.refs.folios):
             unbroken = self._unbroken(self._huge_folios() & census.movable, census)
             census = evolve(census, movable=census.movable & ~unbroken)

@@ -315,9 +315,9 @@ class SimulatedDevice:
             if r.event not in self._events
             if r not in self._waiting
         ]
-        self._waiting.queued.extend(dropped)
-        for request in dropped:
+        for request in dropped:  # first: what waits is not at the device, whatever interrupts us
             request.frames = None
+        self._waiting.queued.extend(dropped)
         self._nr_started = sum(r.frames is not None for r in self._in_flight.values())
         self._start_queued()
 

@@ -18,18 +18,23 @@ import typer
 from pinlab.files.careful import one_line
 
 if TYPE_CHECKING:
+    from pinlab.cli.options import OutputFormat
     from pinlab.cli.output import NamedProgress
+    from pinlab.lab.own import OwnOwner
     from pinlab.snapshot.image import Snapshot
 
 __all__ = [
     "INTERRUPTED",
     "OPTION_OF",
+    "blaming",
     "drop_output",
     "end",
     "failures",
+    "format_of",
     "help_if_alone",
     "interruptible",
     "open_recording",
+    "own_owner",
     "usage_errors",
 ]
 
@@ -40,6 +45,7 @@ OPTION_OF = {
     "area": "--area",
     "as_json": "--json",
     "movable": "--movable",
+    "release": "--release",
     "nr_jobs": "--jobs",
     "mode": "--mode",
     "count": "--count",
@@ -61,10 +67,11 @@ OPTION_OF = {
     "order": "--order",
     "want": "--want",
     "costs": "--costs",
-    "release": "--release",
     "again": "--again",
     "owners_table": "--owners-table",
     "cluster": "--cluster",
+    "owner": "--owner",
+    "labels": "--label",
 }
 """Argument of the library -> what the command calls it, where errors name it."""
 
@@ -176,6 +183,44 @@ def open_recording(
         from pinlab.snapshot.labels import labelled_as
 
         return labelled_as(snapshot, tuple(labels or ()))
+
+
+def own_owner(named: str | None) -> "OwnOwner | None":
+    """The owner that [LABEL=]MODULE:OWNER names; None for None."""
+    if named is None:
+        return None
+    with usage_errors():
+        from pinlab.lab.own import OwnOwner
+
+        return OwnOwner.named(named)
+
+
+@contextmanager
+def blaming(own: "OwnOwner | None") -> Iterator[None]:
+    """A machine that contradicts itself with an owner of one's own in it is that owner's doing."""
+    from pinpage.errors import InvariantError
+
+    try:
+        yield
+    except InvariantError as error:
+        if own is None:
+            raise
+        said = f"with it the machine contradicts itself: {error}"
+        end(f"{own.name}: {said}; `pinpage check {own.name}` says which promise it breaks", 1)
+
+
+def format_of(given: "OutputFormat | None", *, as_json: bool) -> "OutputFormat":
+    """The form in which a result is printed.
+
+    Args:
+        given: what --format says, if anything.
+        as_json: whether --json was given, too.
+    """
+    from pinlab.cli.options import OutputFormat
+
+    if as_json and given not in (None, OutputFormat.json):
+        end(f"--json beside --format {given}: leave one out", 2)
+    return OutputFormat.json if as_json else given or OutputFormat.table
 
 
 @contextmanager

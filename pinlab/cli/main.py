@@ -19,11 +19,14 @@ from pinlab.cli import ask, look, options, request, sources
 from pinlab.cli import fleet as fleets
 from pinlab.cli.errors import (
     INTERRUPTED,
+    blaming,
     drop_output,
     end,
     failures,
+    format_of,
     help_if_alone,
     open_recording,
+    own_owner,
     usage_errors,
 )
 from pinlab.cli.options import LayoutOnly
@@ -151,6 +154,9 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     with_map: _Map = False,
     label: options.Labels = None,
     layout_only: LayoutOnly = False,
+    owner: options.OwnerOption = None,
+    release: options.Release = None,
+    form: options.FormatOption = None,
 ) -> None:
     """What recorded memory gives under each design, beside what Linux did with it.
 
@@ -158,16 +164,18 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
 
     Without options: every design, with and without callbacks, by scan and by plan.
     """
-    from pinlab.cli.output import comparison_as_json, print_maps, run_progress
+    from pinlab.cli.output import print_maps, print_result, run_progress
     from pinlab.compare.compare import compare as run_all
     from pinlab.report.tables import print_comparison
 
-    if as_json and with_map:
-        end("--map draws for people: leave it out with --json", 2)
+    chosen = format_of(form, as_json=as_json)
+    if chosen != "table" and with_map:
+        end(f"--map draws for people: leave it out with --{'json' if as_json else 'format'}", 2)
+    own = own_owner(owner)
     snapshot = open_recording(recording, label, seed)
     with usage_errors():
-        runs = _runs(snapshot, design, movable, strategy)
-    with failures(), run_progress() as progress:
+        runs = _runs(snapshot, design, movable, strategy, release)
+    with failures(), blaming(own), run_progress() as progress:
         comparison = run_all(
             snapshot,
             runs,
@@ -177,11 +185,9 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             progress=progress,
             layout_only=layout_only,
             keeps_ended=True,
+            own=own,
         )
-    if as_json:
-        typer.echo(json.dumps(comparison_as_json(comparison), indent=2))
-    else:
-        print_comparison(comparison)
+    print_result(chosen, comparison.to_json, comparison.plain, lambda: print_comparison(comparison))
     if with_map:
         print_maps(comparison)
     if comparison.partial:
@@ -262,16 +268,23 @@ def trust(
         typer.Argument(metavar="FILE", help="A recording; if left out, the one that is built in."),
     ] = None,
     as_json: _Json = False,
+    form: options.FormatOption = None,
 ) -> None:
     """Set a recording's frames beside its kernel's own totals: how far can it be trusted?
 
     With what can be emptied at most, if the frames of unknown use stay, and if they move.
     """
+    from pinlab.cli.output import print_result
     from pinlab.report import trust as telling
 
-    snapshot = open_recording(file)
-    told = telling.trust_of(snapshot)
-    typer.echo(json.dumps(telling.as_json(told), indent=2) if as_json else telling.as_text(told))
+    chosen = format_of(form, as_json=as_json)
+    told = telling.trust_of(open_recording(file))
+    print_result(
+        chosen,
+        lambda: telling.as_json(told),
+        lambda: telling.plain(told),
+        lambda: typer.echo(telling.as_text(told)),
+    )
 
 
 @app.command()
@@ -399,13 +412,17 @@ def _runs(
     designs: list[str] | None,
     coverages: list[str] | None,
     strategy: _Strategy | None,
+    release: str | None,
 ) -> tuple["Run", ...]:
-    from pinlab.compare.compare import coverage_named, default_runs, runs_of
+    from pinlab.compare.compare import coverage_named, default_runs, runs_of, with_release
 
+    given_up = () if release is None else coverage_named(release, "release")
     if not designs and not coverages and strategy is None:
-        return default_runs(snapshot)
+        return tuple(with_release(default_runs(snapshot), given_up))
     chosen = [coverage_named(names) for names in coverages or []]
-    return runs_of(snapshot, designs or [], chosen, None if strategy is None else strategy.value)
+    return runs_of(
+        snapshot, designs or [], chosen, None if strategy is None else strategy.value, given_up
+    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ __all__ = [
     "Design",
     "FirstOption",
     "Folder",
+    "FormatOption",
     "HowToChoose",
     "Idle",
     "Interleave",
@@ -30,7 +31,9 @@ __all__ = [
     "Movable",
     "Node",
     "Only",
+    "OutputFormat",
     "OwnerFilter",
+    "OwnerOption",
     "Pages",
     "Pause",
     "Picture",
@@ -38,6 +41,7 @@ __all__ = [
     "RecordedRequest",
     "Recording",
     "Region",
+    "Release",
     "ReportFile",
     "Retries",
     "Seed",
@@ -92,6 +96,15 @@ class RecordedRequest(enum.StrEnum):
     giga = "giga"
 
 
+class OutputFormat(enum.StrEnum):
+    """How a result is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
 # What is asked, of which memory, and how.
 
 ConsumerArgument: TypeAlias = Annotated[
@@ -139,6 +152,23 @@ Labels: TypeAlias = Annotated[
         metavar="NAME=PFNS",
         help="Frames of the recording that are an owner's of that name: 0x1200-0x13ff,5000 or "
         "@FILE. It refuses to move unless --movable names it. Repeatable.",
+    ),
+]
+Release: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OWNER[,OWNER...]",
+        help="Who can only give pages up, under registry, as a cache can: slab, zbud (unused), "
+        "a label.",
+    ),
+]
+OwnerOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--owner",
+        metavar="[LABEL=]MODULE:OWNER",
+        help="An owner of one's own, as for `pinpage check`: it takes over the frames of --label "
+        "(or of own=5% in a scenario) and answers for them itself.",
     ),
 ]
 Seed: TypeAlias = Annotated[
@@ -227,6 +257,14 @@ Timeout: TypeAlias = Annotated[
 # What is printed.
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+FormatOption: TypeAlias = Annotated[
+    OutputFormat | None,
+    typer.Option(
+        "--format",
+        help="table: for people. csv, markdown: plain values, one table after the other, under "
+        "the names that the JSON has.",
+    ),
+]
 Cdf: TypeAlias = Annotated[
     bool, typer.Option("--cdf", help="Add percentiles of the attempts' time per step.")
 ]

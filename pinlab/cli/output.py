@@ -1,12 +1,12 @@
 """What the command prints besides tables: JSON, maps, progress, one-line descriptions."""
 
+import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import attrs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -14,18 +14,22 @@ from pinlab.compare.compare import RunProgress
 from pinlab.compare.results import Comparison, Run
 from pinlab.replay.owners import classes_of
 from pinlab.report import heatmap
+from pinlab.report.plain import PlainTable, as_plain
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot
+
+if TYPE_CHECKING:
+    from pinlab.cli.options import OutputFormat
 
 __all__ = [
     "NamedProgress",
     "attempt_progress",
     "case_progress",
-    "comparison_as_json",
     "describe",
     "file_progress",
     "is_terminal",
     "print_maps",
+    "print_result",
     "run_progress",
     "terminal_width",
 ]
@@ -37,22 +41,40 @@ NamedProgress = Callable[[str, int, int], None]
 _MOVABLE_BY_MM = frozenset({FrameClass.ANON, FrameClass.FILE, FrameClass.HUGETLB})
 
 
-def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
-    """One JSON object; maps are left out."""
-    shown = attrs.asdict(comparison, filter=lambda attribute, _: attribute.name != "maps")
-    for row in shown["rows"]:
-        row["movable"] = list(row["movable"])
-    shown["rows"] = list(shown["rows"])
-    return shown
-
-
 def print_maps(comparison: Comparison) -> None:
     """Memory before and after each run, side by side."""
     for row, maps in zip(comparison.rows, comparison.maps, strict=True):
         print()
-        print(" ".join((row.design, "+".join(row.movable), row.strategy)).replace("  ", " "))
+        print(
+            " ".join((row.design, "+".join((*row.movable, *row.release)), row.strategy)).replace(
+                "  ", " "
+            )
+        )
         movable = _MOVABLE_BY_MM | classes_of(row.movable)
         print(heatmap.pair(maps.before, maps.after, movable=movable))
+
+
+def print_result(
+    form: "OutputFormat",
+    as_json: Callable[[], object],
+    plain: Callable[[], Sequence[PlainTable]],
+    show: Callable[[], None],
+) -> None:
+    """Print a result in the form that was asked for.
+
+    Args:
+        form: that form.
+        as_json: the object that is printed as JSON.
+        plain: the tables for csv and markdown.
+        show: prints for people.
+    """
+    match form.value:
+        case "json":
+            print(json.dumps(as_json(), indent=2))
+        case "csv" | "markdown" as plainly:
+            print(as_plain(plain(), plainly))
+        case _:
+            show()
 
 
 def describe(snapshot: Snapshot) -> str:
@@ -93,7 +115,9 @@ def run_progress() -> Iterator[RunProgress | None]:
 
         def advance(run: Run, done: int, total: int) -> None:
             if bar is not None:
-                what = " ".join(filter(None, (run.design, "+".join(run.movable), run.strategy)))
+                what = " ".join(
+                    filter(None, (run.design, "+".join((*run.movable, *run.release)), run.strategy))
+                )
                 bar(what, done, total)
 
         yield None if bar is None else advance

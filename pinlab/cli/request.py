@@ -1,6 +1,5 @@
 """`pinpage request`, `pinpage fidelity`, `pinpage report reasons`: parse, call, print."""
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -12,14 +11,18 @@ from pinlab.cli import options
 from pinlab.cli.errors import (
     INTERRUPTED,
     OPTION_OF,
+    blaming,
     end,
     failures,
+    format_of,
     interruptible,
     open_recording,
+    own_owner,
     usage_errors,
 )
 
 if TYPE_CHECKING:
+    from pinlab.lab.own import OwnOwner
     from pinlab.requests.report import RequestOptions, RequestReport
     from pinlab.snapshot.image import Snapshot
 
@@ -73,11 +76,15 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     cdf: options.Cdf = False,
     layout_only: options.LayoutOnly = False,
     label: options.Labels = None,
+    owner: options.OwnerOption = None,
+    release: options.Release = None,
+    form: options.FormatOption = None,
 ) -> None:
     """Serve one consumer of memory, as the kernel would or by plan, and say what it got.
 
     What was obtained, what stood in the way and whose it is, and what the time went to.
     """
+    chosen = format_of(form, as_json=as_json)
     given = {
         "--pages": pages, "--align": align, "--area": area,
         "--block": block, "--block-size": block_size,
@@ -92,15 +99,17 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
         how = {
             "design": design or DEFAULT_DESIGN,
             "movable": movable,
+            "release": release,
             "strategy": strategy.value,
             "first": tuple(what.value for what in first or ()),
             "seed": seed,
         }
         wanted = _options_of(consumer, given, how)
+    own = own_owner(owner)
     snapshot = _memory(consumer, memory, seed, label)
     wanted = wanted if design or movable else _as_linux_moves(snapshot, wanted)
-    report = _serve(consumer, snapshot, wanted, layout_only=layout_only)
-    _print_report(report, as_json=as_json, cdf=cdf)
+    report = _serve(consumer, snapshot, wanted, own, layout_only=layout_only)
+    _print_report(report, chosen, cdf=cdf)
 
 
 def _options_of(
@@ -112,9 +121,13 @@ def _options_of(
     from pinlab.requests.report import RequestOptions
     from pinpage.owner import Mode
 
-    movable, mode = how["movable"], given["--mode"] or options.Waiting.sync
+    owners = {
+        name: () if how[name] is None else coverage_named(how[name], name)
+        for name in ("movable", "release")
+    }
+    mode = given["--mode"] or options.Waiting.sync
     wanted = RequestOptions(
-        **how | {"movable": () if movable is None else coverage_named(movable)},
+        **how | owners,
         mode=Mode[mode.name.rstrip("_").upper()],
         count=given["--count"],
         together=given["--together"],
@@ -180,13 +193,15 @@ def _as_linux_moves(snapshot: "Snapshot", wanted: "RequestOptions") -> "RequestO
 
     from pinlab.requests.fidelity import options_of_kernel
 
-    return evolve(wanted, movable=options_of_kernel(snapshot).movable)
+    moved = options_of_kernel(snapshot).movable
+    return evolve(wanted, movable=tuple(name for name in moved if name not in wanted.release))
 
 
 def _serve(
     consumer: options.Consumer,
     snapshot: "Snapshot",
     wanted: "RequestOptions",
+    own: "OwnOwner | None",
     *,
     layout_only: bool,
 ) -> "RequestReport":
@@ -195,27 +210,34 @@ def _serve(
     from pinlab.cli.output import attempt_progress
     from pinlab.requests.run import run_request
 
-    with failures(), usage_errors(), interruptible() as pressed, attempt_progress() as advance:
+    with (
+        failures(), usage_errors(), blaming(own),
+        interruptible() as pressed, attempt_progress() as advance,
+    ):  # fmt: skip
         watched = evolve(wanted, interrupted=pressed)
         if advance is not None:
             watched = evolve(watched, advance=advance)
         contents: Any = "none" if layout_only else "bytes"
-        return run_request(consumer.value, snapshot, watched, contents=contents)
+        return run_request(consumer.value, snapshot, watched, contents=contents, own=own)
 
 
-def _print_report(report: "RequestReport", *, as_json: bool, cdf: bool) -> None:
-    from pinlab.cli.output import terminal_width
+def _print_report(report: "RequestReport", form: options.OutputFormat, *, cdf: bool) -> None:
+    from pinlab.cli.output import print_result, terminal_width
     from pinlab.requests.latency import percentiles
+    from pinlab.requests.latency import plain as plain_percentiles
     from pinlab.requests.show import as_text, cdf_as_text
 
-    if as_json:
-        shown = report.as_json() | ({"cdf": percentiles(report.attempts)} if cdf else {})
-        typer.echo(json.dumps(shown, indent=2))
-        _end_if_partial(report)
-        return
-    typer.echo(as_text(report, terminal_width()))
-    if cdf and report.attempts:
-        typer.echo("\n" + cdf_as_text(report, terminal_width()))
+    def show() -> None:
+        typer.echo(as_text(report, terminal_width()))
+        if cdf and report.attempts:
+            typer.echo("\n" + cdf_as_text(report, terminal_width()))
+
+    print_result(
+        form,
+        lambda: report.to_json() | ({"cdf": percentiles(report.attempts)} if cdf else {}),
+        lambda: (*report.plain(), *((plain_percentiles(report.attempts),) if cdf else ())),
+        show,
+    )
     _end_if_partial(report)
 
 
@@ -229,23 +251,29 @@ def fidelity(
     only: options.Only = None,
     jobs: options.Jobs = 2,
     as_json: options.Json = False,
+    form: options.FormatOption = None,
+    layout_only: options.LayoutOnly = False,
 ) -> None:
     """Replay every recording under the design that its kernel had, and compare with the kernel.
 
     Case by case: predicted, measured, and whether the difference is within what is promised.
     """
-    from pinlab.cli.output import case_progress, terminal_width
-    from pinlab.requests.fidelity import as_json as shown
-    from pinlab.requests.fidelity import as_text, find_cases, replay_cases
+    from pinlab.cli.output import case_progress, print_result, terminal_width
+    from pinlab.requests import fidelity as telling
 
+    chosen = format_of(form, as_json=as_json)
     with usage_errors():
-        cases = find_cases(folder, tuple(kind.value for kind in only or ()))
+        cases = telling.find_cases(folder, tuple(kind.value for kind in only or ()))
     with failures(), case_progress() as progress:
-        found = replay_cases(cases, nr_jobs=jobs, progress=progress)
-    if as_json:
-        typer.echo(json.dumps(shown(found), indent=2))
-        return
-    typer.echo(as_text(found, terminal_width()))
+        found = telling.replay_cases(
+            cases, nr_jobs=jobs, progress=progress, layout_only=layout_only
+        )
+    print_result(
+        chosen,
+        lambda: telling.as_json(found),
+        lambda: telling.plain(found),
+        lambda: typer.echo(telling.as_text(found, terminal_width())),
+    )
 
 
 def reasons(
@@ -253,21 +281,26 @@ def reasons(
     reason: options.ReasonFilter = None,
     owner: options.OwnerFilter = None,
     as_json: options.Json = False,
+    form: options.FormatOption = None,
 ) -> None:
     """Count the frames that stayed where they were, by reason and holder."""
-    from pinlab.cli.output import terminal_width
+    from pinlab.cli.output import print_result, terminal_width
     from pinlab.requests import reasons as counting
 
+    chosen = format_of(form, as_json=as_json)
     with failures():
         text = _text_of(file)
         runs = counting.read(text, "stdin" if file == "-" else file)
     with usage_errors():
         runs = counting.chosen(runs, reason=reason, owner=owner)
-    if as_json:
-        typer.echo(json.dumps(counting.as_json(runs), indent=2))
-        return
-    tables = (f"{run.name}\n\n{counting.as_text(run.by_owner, terminal_width())}" for run in runs)
-    typer.echo("\n\n".join(tables))
+    width = terminal_width()
+    tables = [f"{run.name}\n\n{counting.as_text(run.by_owner, width)}" for run in runs]
+    print_result(
+        chosen,
+        lambda: counting.as_json(runs),
+        lambda: counting.plain(runs),
+        lambda: typer.echo("\n\n".join(tables)),
+    )
 
 
 def _text_of(file: str) -> str:

@@ -13,19 +13,22 @@ from attrs import evolve
 
 from mm.machine import Machine
 from mm.move.design import Strategy
-from mm.state.contents import ArenaContents, Contents, TagContents
+from mm.state.contents import ArenaContents, Contents
 from mm.state.frames import FrameState
 from pinlab.compare.fork import can_fork, run_forked
+from pinlab.compare.give_up import compact_giving_up
 from pinlab.compare.results import Comparison, Maps, MeasuredRow, Row, Run
 from pinlab.replay.contents import PagePlan, plan_pages
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import design
 from pinlab.replay.frames import nr_frames_padded
 from pinlab.replay.host_memory import require_host_memory
-from pinlab.replay.owners import check_movable, classes_of
+from pinlab.replay.layout_only import LayoutContents
+from pinlab.replay.owners import check_movable, check_release, classes_of
 from pinlab.replay.read_back import ReadBack
 from pinlab.replay.replay import Replayed, class_counts, replay_over
 from pinlab.replay.replayable import check_replayable
+from pinlab.replay.take_over import TakesOver, label_for
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
 
@@ -40,6 +43,7 @@ __all__ = [
     "measured_row",
     "runs_of",
     "serve",
+    "with_release",
 ]
 
 
@@ -65,15 +69,19 @@ def default_runs(snapshot: Snapshot) -> tuple[Run, ...]:
     return tuple(dict.fromkeys(runs))
 
 
-def coverage_named(names: str) -> tuple[str, ...]:
+def coverage_named(names: str, argument: str = "movable") -> tuple[str, ...]:
     """Owners from a list such as "zbud,slab"; "none" for nobody.
+
+    Args:
+        names: the list.
+        argument: what it is called, for messages.
 
     Raises:
         PinpageError: the list is empty, or says none and names somebody.
     """
     owners = tuple(sorted({name.strip() for name in names.split(",")} - {""}))
     if not owners or ("none" in owners and len(owners) > 1):
-        raise PinpageError(f"movable={names!r}: name owners, or none alone for nobody")
+        raise PinpageError(f"{argument}={names!r}: name owners, or none alone for nobody")
     return () if owners == ("none",) else owners
 
 
@@ -82,6 +90,7 @@ def runs_of(
     designs: Sequence[str],
     coverages: Sequence[tuple[str, ...]],
     strategy: Strategy | None,
+    release: tuple[str, ...] = (),
 ) -> tuple[Run, ...]:
     """The runs that designs, coverages and a strategy name together.
 
@@ -92,6 +101,7 @@ def runs_of(
         coverages: owners with a callback, one run each for designs that ask them; if none,
             such designs run with nobody movable.
         strategy: None for "scan".
+        release: owners that give pages up, in every run of a design that asks them.
 
     Raises:
         PinpageError: an unknown design, or coverages for one that asks nobody.
@@ -99,15 +109,32 @@ def runs_of(
     strategy = strategy or "scan"
     if not designs and not coverages:
         runs = [evolve(run, strategy=strategy) for run in default_runs(snapshot)]
-        return tuple(dict.fromkeys(runs))
+        return tuple(dict.fromkeys(with_release(runs, release)))
     spread = [tuple(sorted(set(owners))) for owners in coverages] or [()]
     runs = []
     for name in designs or ["registry"]:
         asks = design(name).takes_coverage
         if not asks and coverages and len(designs) == 1:
             raise PinpageError(f"design {name!r} asks no owner: leave movable= out for it")
+        if not asks and release and len(designs) == 1:
+            raise PinpageError(f"design {name!r} asks no owner: leave release= out for it")
         runs += [Run(name, owners, strategy) for owners in (spread if asks else [()])]
-    return tuple(dict.fromkeys(runs))
+    return tuple(dict.fromkeys(with_release(runs, release)))
+
+
+def with_release(runs: Iterable[Run], release: tuple[str, ...]) -> list[Run]:
+    """The same runs, those owners giving pages up wherever owners are asked.
+
+    Args:
+        runs: to be made.
+        release: who gives up; in a run in which it is movable, too, it moves.
+    """
+    return [
+        evolve(run, release=tuple(name for name in release if name not in run.movable))
+        if design(run.design).takes_coverage
+        else run
+        for run in runs
+    ]
 
 
 class WrongRunError(PinpageError):
@@ -125,8 +152,9 @@ def check_run(run: Run) -> None:
     if run.strategy not in get_args(Strategy):
         names = ", ".join(get_args(Strategy))
         raise PinpageError(f"strategy {run.strategy!r} is unknown: it is one of {names}")
-    if run.movable and not entry.takes_coverage:
-        raise PinpageError(f"design {run.design!r} asks no owner: leave movable= out for it")
+    for argument, owners in (("movable", run.movable), ("release", run.release)):
+        if owners and not entry.takes_coverage:
+            raise PinpageError(f"design {run.design!r} asks no owner: leave {argument}= out for it")
 
 
 def check_runs(snapshot: Snapshot, runs: Iterable[Run]) -> None:
@@ -143,6 +171,8 @@ def check_runs(snapshot: Snapshot, runs: Iterable[Run]) -> None:
         for run in runs:
             check_run(run)
         check_movable(snapshot, {name for run in runs for name in run.movable})
+        for run in runs:
+            check_release(snapshot, run.release, run.movable)
     except PinpageError as error:
         raise WrongRunError(str(error)) from None
 
@@ -166,7 +196,7 @@ def measured_row(snapshot: Snapshot) -> MeasuredRow | None:
     )
 
 
-def compare(
+def compare(  # noqa: PLR0913  (what the command can be asked)
     snapshot: Snapshot,
     runs: Sequence[Run],
     *,
@@ -176,6 +206,7 @@ def compare(
     progress: RunProgress | None = None,
     layout_only: bool = False,
     keeps_ended: bool = False,
+    own: TakesOver | None = None,
 ) -> Comparison:
     """Make every run, each on a machine of its own that starts from the same memory.
 
@@ -190,18 +221,21 @@ def compare(
             read back then.
         keeps_ended: whether an interruption gives the rows that had ended, if there are any,
             in a comparison that is partial; else it is the caller's.
+        own: an owner of one's own for the frames of a label (`pinlab.lab.own.OwnOwner`).
 
     Raises:
         KeyboardInterrupt: see `keeps_ended`.
         WrongRunError: see `check_runs`; nothing has run then, nor in the next two cases.
         SnapshotError: see `check_replayable`.
         HostMemoryError: see `require_host_memory`.
-        PinpageError: a run ended without a result.
+        PinpageError: a run ended without a result, or `own` did not take its frames.
 
     Cost: one to four seconds a run for a 1 GiB machine.  Contents are written once and
         shared copy-on-write: 0.6 GiB, and up to 0.3 more for each run under way.
     """
     check_runs(snapshot, runs)
+    if own is not None:
+        label_for(own, snapshot, _named(runs))
     check_replayable(snapshot)
     if not layout_only:
         require_host_memory(snapshot, nr_jobs)
@@ -211,10 +245,11 @@ def compare(
     found: dict[int, tuple[Row, Maps | None]] = {}
 
     def one(run: Run) -> tuple[Row, Maps | None]:
-        owners = frozenset(run.movable)
         replayed = replay_over(
-            contents, pages, snapshot, corpus, design_name=run.design, movable=owners
-        )
+            contents, pages, snapshot, corpus,
+            design_name=run.design, movable=frozenset(run.movable), own=own,
+            release=frozenset(run.release),
+        )  # fmt: skip
         if not with_maps:
             return serve(replayed, run, reads_back=not layout_only), None
         before = class_counts(replayed)
@@ -248,13 +283,17 @@ def compare(
     )
 
 
+def _named(runs: Iterable[Run]) -> frozenset[str]:
+    """Everybody who is declared anything."""
+    return frozenset(name for run in runs for name in (*run.movable, *run.release))
+
+
 def _contents(
     snapshot: Snapshot, corpus: Corpus, pages: PagePlan, *, layout_only: bool
 ) -> Contents:
     """The contents that every run starts from."""
-    if layout_only:
-        return TagContents(nr_frames_padded(snapshot))
-    contents = ArenaContents(nr_frames_padded(snapshot))
+    nr_frames = nr_frames_padded(snapshot)
+    contents = LayoutContents(nr_frames) if layout_only else ArenaContents(nr_frames)
     pages.write(contents, corpus)
     return contents
 
@@ -272,7 +311,9 @@ def serve(replayed: Replayed, run: Run, *, reads_back: bool = True) -> Row:
     """
     machine = replayed.machine
     used_before = _nr_used(machine)
-    compacted = machine.compact(run.strategy)
+    compacted = (
+        compact_giving_up(machine, run.strategy) if run.release else machine.compact(run.strategy)
+    )
     machine.pcp.drain_all()
     pages_grown = _nr_used(machine) - used_before
     pool = machine.hugetlb
@@ -302,6 +343,8 @@ def serve(replayed: Replayed, run: Run, *, reads_back: bool = True) -> Row:
         bytes_lost=read.bytes_lost,
         digest=machine.digest(),
         large_pages_split=large_pages_split,
+        release=run.release,
+        pages_released=report.pages_released,
     )
 
 

@@ -1,10 +1,15 @@
 """What comparing comes to: plain data, so that tables and files need no machine."""
 
+from typing import Any, Self
+
+import attrs
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
 from mm.move.design import Strategy
+from pinlab.report.plain import PlainTable, of_rows
+from pinpage.errors import PinpageError
 
 __all__ = ["Comparison", "Maps", "MeasuredRow", "Row", "Run"]
 
@@ -17,11 +22,13 @@ class Run:
         design: name of the design in force.
         movable: owners that have a callback under it, sorted.
         strategy: "scan" or "plan".
+        release: owners that give pages up and cannot move them, sorted.
     """
 
     design: str
     movable: tuple[str, ...] = ()
     strategy: Strategy = "scan"
+    release: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -33,6 +40,7 @@ class Row:
         huge_pages: 2 MiB pages obtained.
         pageblocks_emptied: pageblocks wholly free after compaction that were not before.
         pages_moved: frames whose contents went elsewhere.
+        pages_released: given up by their owners instead of moved, compressed ones among them.
         pages_unused: compressed pages brought back to ordinary memory.
         pages_grown: what compaction added to memory in use: unused pages are no longer
             compressed.
@@ -62,6 +70,8 @@ class Row:
     bytes_lost: int
     digest: str
     large_pages_split: int = 0
+    release: tuple[str, ...] = ()
+    pages_released: int = 0
 
 
 @frozen(kw_only=True)
@@ -107,3 +117,45 @@ class Comparison:
     rows: tuple[Row, ...]
     partial: bool = False
     maps: tuple[Maps, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object; maps are left out."""
+        shown = attrs.asdict(self, filter=lambda attribute, _: attribute.name != "maps")
+        for row in shown["rows"]:
+            row["movable"], row["release"] = list(row["movable"]), list(row["release"])
+        shown["rows"] = list(shown["rows"])
+        return shown
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """A comparison from `to_json`, without maps.
+
+        Raises:
+            PinpageError: a field is missing or unknown.
+        """
+        try:
+            rows = tuple(
+                Row(**row | {name: tuple(row[name]) for name in ("movable", "release")})
+                for row in data["rows"]
+            )
+            measured = data["measured"]
+            measured = None if measured is None else MeasuredRow(**measured)
+            return cls(**data | {"rows": rows, "measured": measured})
+        except (TypeError, KeyError) as error:
+            raise PinpageError(f"comparison: {error}") from None
+
+    def plain(self) -> tuple[PlainTable, ...]:
+        """Tables: the recorded kernel, a row per run, and why frames stayed in each."""
+        shown = self.to_json()
+        measured = [] if self.measured is None else [shown["measured"]]
+        refused = [
+            (row.design, row.movable, row.release, row.strategy, reason, nr_frames)
+            for row in self.rows
+            for reason, nr_frames in row.refused.items()
+        ]
+        header = ("design", "movable", "release", "strategy", "reason", "frames")
+        return (
+            of_rows("measured", measured),
+            of_rows("rows", shown["rows"], ("refused",)),
+            PlainTable("refused", header, tuple(refused)),
+        )

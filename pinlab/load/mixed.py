@@ -120,7 +120,7 @@ class MixedResult:
     digest: str
 
 
-def run(
+def run(  # noqa: PLR0913  (each has a default)
     *,
     nr_pages: int = 262_144,
     seconds: float = 60.0,
@@ -130,6 +130,7 @@ def run(
     strategies: Sequence[Strategy] = ("scan", "plan"),
     compact_every_ns: int = COMPACT_EVERY_NS,
     compress_with: str = "zlib",
+    also: Sequence[WorkloadShare] = (),
 ) -> MixedResult:
     """Load a machine with everything at once, compact it, read everything back, let go.
 
@@ -142,9 +143,10 @@ def run(
         strategies: of one compaction after the other; () for none.
         compact_every_ns: period of compactions, in simulated time.
         compress_with: a name of `owners.compress.COMPRESSORS`.
+        also: rows of one's own beside the table's, such as `pinlab.load.own.share_of` makes.
 
     Raises:
-        PinpageError: an argument that makes no sense; names it.
+        PinpageError: an argument that makes no sense, or an owner of one's own fails; names it.
         InvariantError: the machine, the registry, an owner or the accounts are inconsistent.
     """
     names = list(WORKLOAD_SHARES) if only is None else list(only)
@@ -156,10 +158,10 @@ def run(
     world = make_world(
         nr_pages=nr_pages, design_name=design, seed=seed, compress_with=compress_with
     )
+    rows = [row for row in WORKLOAD_SHARES.values() if row.name in names]
     workloads = [
         row.make(world, row.name, nr_slots=row.nr_slots(nr_pages), pace_ns=row.pace_ns)
-        for row in WORKLOAD_SHARES.values()
-        if row.name in names
+        for row in (*rows, *also)
     ]
     scenario = LoadRun(world, workloads, compact_every_ns=compact_every_ns, strategies=strategies)
     scenario.run(int(seconds * 1_000_000_000))

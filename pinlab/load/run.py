@@ -31,6 +31,7 @@ from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import Dispatch, design
 from pinlab.replay.read_back import ReadBack
 from pinpage.errors import PinpageError, require
+from pinpage.owner import PinOwner
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
 
@@ -214,15 +215,14 @@ class LoadRun:
 
     def _check_pins(self, registry: PinRegistry) -> None:
         pinned = np.zeros(self.world.nr_pages, dtype=np.int64)
-        by_owner: dict[str, tuple[list[int], list[object]]] = {}
-        owners = {owner.name: owner for owner in registry.owners}
+        by_owner: dict[int, tuple[PinOwner, list[int], list[object]]] = {}
         for pin in registry.iter_pins(0, self.world.nr_pages):
-            pfns, privates = by_owner.setdefault(pin.owner.name, ([], []))
+            _, pfns, privates = by_owner.setdefault(id(pin.owner), (pin.owner, [], []))
             pfns.append(pin.pfn)
             privates.append(pin.private)
-        for name, (pfns, privates) in by_owner.items():
+        for owner, pfns, privates in by_owner.values():
             where = np.array(pfns, dtype=np.int64)
-            np.add.at(pinned, where, owners[name].references(where, privates))
+            np.add.at(pinned, where, owner.references(where, privates))
         wrong = np.flatnonzero(pinned != self._held(registered_only=True))
         for pfn in wrong[:1].tolist():
             require(

@@ -16,6 +16,7 @@ __all__ = [
     "OPAQUE_OWNERS",
     "ZPOOL_OF_CLASS",
     "check_movable",
+    "check_release",
     "classes_of",
     "hugetlb_pieces",
     "movable_owners",
@@ -51,6 +52,10 @@ CLASS_OF_OWNER = {name: klass for klass, name in reversed(OPAQUE_OWNERS.items())
     "kernel": FrameClass.OTHER,
 }
 """Opaque owner -> the class that maps show its frames as."""
+
+
+_CACHES = {"slab", "pagetable", "kernel", "zbud"}
+"""Owners whose pages hold what can be made again, or, for zbud, brought back."""
 
 
 def pool_class(snapshot: Snapshot) -> FrameClass | None:
@@ -104,6 +109,32 @@ def check_movable(snapshot: Snapshot, movable: Iterable[str]) -> None:
         raise PinpageError(
             f"movable owner {unknown[0]!r} holds nothing in {snapshot.name}: "
             f"it is one of {', '.join(known)}"
+        )
+
+
+def check_release(snapshot: Snapshot, release: Iterable[str], movable: Iterable[str]) -> None:
+    """Refuse owners that cannot give their pages up, or are to do both.
+
+    Args:
+        snapshot: the recording.
+        release: names of owners that give pages up.
+        movable: names of owners that have a callback.
+
+    Raises:
+        PinpageError: names the first of them, and the owners that can.
+    """
+    known = [name for name in movable_owners(snapshot) if name in _CACHES | set(snapshot.labels)]
+    unknown = sorted(set(release) - set(known))
+    if unknown:
+        raise PinpageError(
+            f"release={unknown[0]}: holds nothing in {snapshot.name} that could be given up: "
+            f"it is one of {', '.join(known)}"
+        )
+    both = sorted(set(release) & set(movable))
+    if both:
+        raise PinpageError(
+            f"release={both[0]}: it is movable too, and who can move is not asked to give up: "
+            "leave one out"
         )
 
 

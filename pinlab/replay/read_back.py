@@ -10,6 +10,7 @@ in the swap cache, on the disk.
 
 import itertools
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 from attrs import define, field, frozen
@@ -20,7 +21,7 @@ from mm.state.contents import Contents
 from mm.swap.swap import Swap
 from mm.swap.swapops import SwapEntry, swp_entry
 from owners.hugetlb_pages import HugetlbPages
-from owners.opaque import OpaqueOwner
+from owners.opaque import GIVEN_UP, OpaqueOwner
 from owners.zram.swap import ZramSwap
 from owners.zswap.zswap import Zswap
 from pinlab.replay.contents import holds
@@ -65,6 +66,7 @@ class ExpectedContents:
             user has.
         on_disk: mm_id -> which virtual pages have a second copy, on disk: clean page cache.
             One that is not in memory any more was dropped, which loses nothing.
+        own: reads back what an owner from outside was given to keep; None: there is none.
     """
 
     corpus: Corpus
@@ -72,6 +74,7 @@ class ExpectedContents:
     objects: list[tuple[OpaqueOwner, NDArray[np.int64]]] = field(factory=list)
     huge: list[tuple[HugetlbPages, NDArray[np.int64]]] = field(factory=list)
     on_disk: dict[int, Mask] = field(factory=dict)
+    own: Callable[[], ReadBack] | None = None
 
     def read_back(self, contents: Contents, zswap: Zswap | None, swap: Swap) -> ReadBack:
         """Read everything back.
@@ -88,13 +91,14 @@ class ExpectedContents:
             total += self._read_space(space, serials, _Places(contents, zswap, swap))
         for owner, serials in self.objects:
             pfns = owner.pfn_of(np.arange(owner.nr_objects))
-            total += self._compare_pages(pfns, serials, contents)
+            there = pfns != GIVEN_UP
+            total += self._compare_pages(pfns[there], serials[there], contents)
         for pool, rows in self.huge:
             for user, serials in enumerate(rows):
                 head = pool.head_of(user)
                 pfns = np.arange(head, head + len(serials))
                 total += self._compare_pages(pfns, serials, contents)
-        return total
+        return total if self.own is None else total + self.own()
 
     def _read_space(
         self, space: AddressSpace, serials: NDArray[np.int64], places: "_Places"

@@ -19,6 +19,7 @@ compound slab pages (each frame moves by itself), how many map a huge page, tran
 """
 
 from collections.abc import Set as AbstractSet
+from functools import partial
 
 import numpy as np
 from attrs import define, field, frozen
@@ -31,7 +32,7 @@ from mm.state.nodes import place_frames
 from mm.swap.swapops import swp_entry
 from owners.compress import compressor
 from owners.hugetlb_pages import HugetlbPages
-from owners.opaque import OpaqueOwner
+from owners.opaque import GIVEN_UP, OpaqueOwner
 from owners.pool.owner import Coverage
 from owners.zbud.pool import ZbudPool
 from owners.zbud.reclaim import ZbudReclaim
@@ -41,10 +42,12 @@ from pinlab.replay.contents import PagePlan, plan_pages
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import DesignEntry, Dispatch, design
 from pinlab.replay.frames import frames_of, nr_frames_padded, pageblocks_of, zones_of
+from pinlab.replay.layout_only import LayoutContents, blobs_of, sizes_of
 from pinlab.replay.owners import (
     CLASS_OF_OWNER,
     ZPOOL_OF_CLASS,
     check_movable,
+    check_release,
     hugetlb_pieces,
     opaque_classes,
     pool_class,
@@ -52,6 +55,7 @@ from pinlab.replay.owners import (
 from pinlab.replay.pools import MOST_OBJECTS_PER_PAGE, fill_pool
 from pinlab.replay.read_back import ExpectedContents
 from pinlab.replay.replayable import check_replayable, nr_swap_slots
+from pinlab.replay.take_over import OwnFrames, TakesOver, label_for
 from pinlab.replay.whole_pages import huge_pages, large_folios
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot, count_classes
@@ -88,12 +92,14 @@ class Replayed:
         hugetlb: frames of a huge page -> who has the pages of that pool.
         pool, zswap: the compressed pages, if zswap had a pool.
         pool_class: what the recording calls the pool's frames.
+        own: an owner from outside that has taken frames over, if there is one.
     """
 
     machine: Machine
     expected: ExpectedContents
     opaque: dict[str, OpaqueOwner] = field(factory=dict)
     hugetlb: dict[int, HugetlbPages] = field(factory=dict)
+    own: OwnFrames | None = None
     pool: Zpool | None = None
     zswap: Zswap | None = None
     pool_class: FrameClass = FrameClass.ZBUD
@@ -107,6 +113,8 @@ def replay(
     movable: AbstractSet[str] = frozenset(),
     zbud_coverage: Coverage = "migrate",
     seed: int = 0,
+    own: TakesOver | None = None,
+    release: AbstractSet[str] = frozenset(),
 ) -> Replayed:
     """Build the machine, with contents in all its frames.
 
@@ -117,23 +125,27 @@ def replay(
         movable: owners that have a callback, under a design that asks them.
         zbud_coverage: what zbud can do where it is movable: "migrate", or "unuse".
         seed: of the contents, and of which zbud page holds two objects.
+        own: an owner from outside, for the frames of a label.
+        release: owners that give their pages up where they are asked to move, such as caches.
 
     Raises:
-        PinpageError: unknown design, an owner that the recording does not have, or a
-            recording that no replay can be made of: see `check_replayable`.
+        PinpageError: unknown design, an owner that the recording does not have, one from
+            outside that does not take its frames, or a recording that no replay can be made
+            of: see `check_replayable`.
 
     Cost: about 1 s and 600 MB of touched memory for a full 1 GiB machine.
     """
     check_replayable(snapshot)
     check_movable(snapshot, movable)
+    check_release(snapshot, release, movable)
     pages = plan_pages(snapshot, corpus, seed=seed)
     contents = ArenaContents(nr_frames_padded(snapshot))
-    replayed = replay_over(
+    pages.write(contents, corpus)  # first: who takes frames over writes into them
+    return replay_over(
         contents, pages, snapshot, corpus,
-        design_name=design_name, movable=movable, zbud_coverage=zbud_coverage,
+        design_name=design_name, movable=movable, zbud_coverage=zbud_coverage, own=own,
+        release=release,
     )  # fmt: skip
-    pages.write(contents, corpus)
-    return replayed
 
 
 def replay_layout(
@@ -143,6 +155,8 @@ def replay_layout(
     design_name: str = "registry",
     movable: AbstractSet[str] = frozenset(),
     seed: int = 0,
+    own: TakesOver | None = None,
+    release: AbstractSet[str] = frozenset(),
 ) -> Replayed:
     """Build a machine of which only the layout counts: of any size, nothing to be read back.
 
@@ -150,12 +164,17 @@ def replay_layout(
     """
     check_replayable(snapshot)
     check_movable(snapshot, movable)
-    contents = TagContents(nr_frames_padded(snapshot))
+    check_release(snapshot, release, movable)
+    contents = LayoutContents(nr_frames_padded(snapshot))
     pages = plan_pages(snapshot, corpus, seed=seed)
-    return replay_over(contents, pages, snapshot, corpus, design_name=design_name, movable=movable)
+    pages.write(contents, corpus)
+    return replay_over(
+        contents, pages, snapshot, corpus,
+        design_name=design_name, movable=movable, own=own, release=release,
+    )  # fmt: skip
 
 
-def replay_over(
+def replay_over(  # noqa: PLR0913  (what a run may vary)
     contents: Contents,
     pages: PagePlan,
     snapshot: Snapshot,
@@ -164,6 +183,8 @@ def replay_over(
     design_name: str,
     movable: AbstractSet[str],
     zbud_coverage: Coverage = "migrate",
+    own: TakesOver | None = None,
+    release: AbstractSet[str] = frozenset(),
 ) -> Replayed:
     """Build the machine over contents that hold its whole pages already, or never will.
 
@@ -178,11 +199,13 @@ def replay_over(
         design_name: the design in force.
         movable: owners that have a callback; nobody asks whether there are any of that name.
         zbud_coverage: as in `replay`.
+        own: as in `replay`.
+        release: as in `replay`; nobody asks whether they can.
 
     Raises:
-        PinpageError: unknown design.
+        PinpageError: unknown design, or an owner from outside that does not take its frames.
     """
-    options = _Options(design(design_name), movable, zbud_coverage)
+    options = _Options(design(design_name), movable, zbud_coverage, own, release)
     return _Replay(snapshot, corpus, options, contents, pages).build()
 
 
@@ -198,7 +221,9 @@ def class_counts(replayed: Replayed) -> NDArray[np.int32]:
     klass[used[frames.has_flag(used, PageFlag.HUGE)]] = FrameClass.HUGETLB
     for name, owner in replayed.opaque.items():
         pfns = owner.pfn_of(np.arange(owner.nr_objects))
-        klass[pfns] = CLASS_OF_OWNER.get(name, FrameClass.LABELLED)
+        klass[pfns[pfns != GIVEN_UP]] = CLASS_OF_OWNER.get(name, FrameClass.LABELLED)
+    if replayed.own is not None:
+        klass[replayed.own.pfns()] = FrameClass.LABELLED
     return count_classes(klass)
 
 
@@ -209,6 +234,8 @@ class _Options:
     design: DesignEntry
     movable: AbstractSet[str]
     zbud_coverage: Coverage
+    own: TakesOver | None = None
+    release: AbstractSet[str] = frozenset()
 
 
 @define(slots=False)
@@ -230,7 +257,14 @@ class _Replay:
         pageblocks = pageblocks_of(snapshot, nr_frames)
         self._machine = Machine(self._frames, pageblocks, zones, self._contents)
         self._done = Replayed(self._machine, ExpectedContents(self._corpus))
+        self._has_bytes = not isinstance(self._contents, TagContents)
         self._pool_class = pool_class(snapshot)
+        own, movable = self._options.own, frozenset(self._options.movable)
+        self._taken_over = (
+            None
+            if own is None
+            else label_for(own, snapshot, movable | frozenset(self._options.release))
+        )
 
     def build(self) -> Replayed:
         machine = self._machine
@@ -247,6 +281,8 @@ class _Replay:
         self._adopt_opaque()
         if self._pool_class is not None:
             self._adopt_pool(self._pool_class)
+        if self._options.own is not None:
+            self._hand_over(self._options.own)
         if self._options.design.dispatch is Dispatch.PAGE_TYPE:
             pool = self._done.pool
             machine.design = ZbudReclaim(machine, [pool] if isinstance(pool, ZbudPool) else [])
@@ -304,7 +340,7 @@ class _Replay:
             if name == "hugetlb":
                 pieces = np.isin(pfns, hugetlb_pieces(self._snapshot))
                 pfns, serials = pfns[pieces], serials[pieces]
-            if len(pfns):
+            if len(pfns) and name != self._taken_over:
                 owner = self._adopt(name, pfns, 1)
                 self._done.expected.objects.append((owner, serials))
         pinned = np.flatnonzero(self._snapshot.klass == FrameClass.GUP)
@@ -312,12 +348,20 @@ class _Replay:
             self._machine.refs.get_many(pinned, GUP_PIN_COUNTING_BIAS)
             self._adopt("gup", pinned, GUP_PIN_COUNTING_BIAS)
 
+    def _hand_over(self, own: TakesOver) -> None:
+        """Frames that are somebody's of whom nothing is known are now those of `own`."""
+        assert self._taken_over is not None
+        pfns, seed = self._pages.pfns[self._taken_over], self._pages.seed
+        self._done.own = own.take_over(self._machine, self._registry, pfns, seed)
+        self._done.expected.own = self._done.own.read_back
+
     def _adopt(self, name: str, pfns: Pfns, references: int) -> OpaqueOwner:
         owner = OpaqueOwner(
             name,
             movable=name in self._options.movable,
             references=references,
             registry=self._registry,
+            put_page=self._machine.refs.put_page if name in self._options.release else None,
         )
         owner.adopt(pfns)
         self._done.opaque[name] = owner
@@ -335,12 +379,13 @@ class _Replay:
     def _adopt_pool(self, klass: FrameClass) -> None:
         asked = self._options.design.dispatch is Dispatch.REGISTRY
         machine, zpool = self._machine, ZPOOL_OF_CLASS[klass]
-        covered: Coverage = "none"
+        unused = zpool in self._options.release
+        covered: Coverage = "unuse" if unused else "none"
         if zpool in self._options.movable:
             covered = self._options.zbud_coverage if zpool == "zbud" else "migrate"
         zswap = Zswap(
             machine,
-            compressor("zlib"),
+            compressor("zlib") if self._has_bytes else sizes_of(self._corpus),
             host=machine.swap_core,
             registry=self._registry,
             handles="indirect" if asked or zpool != "zbud" else "address",
@@ -370,10 +415,8 @@ class _Replay:
         vpns = np.arange(start, start + len(serials))
         expected[vpns] = serials
         offsets = machine.swap.adopt(space, vpns, area) - swp_entry(area.type, 0)
-        if isinstance(self._contents, TagContents):
-            zswap.adopt(area.type, offsets, handles, corpus.blob_nr_bytes(serials))
-            return pool
+        blobs = corpus.blobs if self._has_bytes else partial(blobs_of, corpus)
         for at in range(0, len(serials), _OBJECTS_AT_ONCE):
             some = slice(at, at + _OBJECTS_AT_ONCE)
-            zswap.fill(area.type, offsets[some], handles[some], corpus.blobs(serials[some]))
+            zswap.fill(area.type, offsets[some], handles[some], blobs(serials[some]))
         return pool

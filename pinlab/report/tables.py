@@ -31,7 +31,8 @@ _Line = list[str]
 
 def _name_of(row: Row) -> _Line:
     asks = design(row.design).takes_coverage
-    return [row.design, "+".join(row.movable) or ("none" if asks else "-"), row.strategy]
+    callbacks = [*row.movable, *(f"{name}:release" for name in row.release)]
+    return [row.design, "+".join(callbacks) or ("none" if asks else "-"), row.strategy]
 
 
 def _cells(row: Row) -> _Line:

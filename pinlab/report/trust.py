@@ -21,10 +21,11 @@ from attrs import frozen
 
 from mm.state.frames import PageFlag
 from pinlab.report.cells import NOT_IN_USE
+from pinlab.report.plain import PlainTable, of_rows
 from pinlab.snapshot.classes import MOVABLE_CLASSES, NR_CLASSES, FrameClass
 from pinlab.snapshot.image import Snapshot, count_classes
 
-__all__ = ["Bound", "Trust", "TrustRow", "as_json", "as_text", "trust_of"]
+__all__ = ["Bound", "Trust", "TrustRow", "as_json", "as_text", "plain", "trust_of"]
 
 _OF_CLASS: Final[dict[str, tuple[FrameClass, tuple[str, ...]]]] = {
     "anonymous": (FrameClass.ANON, ("AnonPages",)),
@@ -189,6 +190,12 @@ def as_json(trust: Trust) -> dict[str, Any]:
     """Plain values, under the names of the attributes."""
     shown = attrs.asdict(trust)
     return shown | {name: list(shown[name]) for name in ("rows", "assumed", "bounds")}
+
+
+def plain(trust: Trust) -> tuple[PlainTable, ...]:
+    """Tables: frames by use beside the kernel's totals, and what can be emptied at most."""
+    shown = as_json(trust)
+    return of_rows("rows", shown["rows"]), of_rows("bounds", shown["bounds"])
 
 
 def as_text(trust: Trust) -> str:

@@ -17,6 +17,7 @@ was spent waiting.  So an attempt's steps sum to its time on the clock, exactly.
 from collections import Counter
 
 from mm.machine import Machine
+from mm.state.contents import TagContents
 from mm.state.costs import STEPS, Counters, Step
 from mm.state.errno import Errno
 from mm.state.reasons import Refusals
@@ -183,6 +184,7 @@ class Account:
             request=request,
             design=options.design,
             movable=options.movable,
+            release=options.release,
             strategy=options.strategy,
             wanted=wanted,
             obtained=obtained,
@@ -239,7 +241,7 @@ class Account:
 
     def _read_back(self) -> ReadBack:
         subject = self._subject
-        if not isinstance(subject, Replayed):
+        if not isinstance(subject, Replayed) or isinstance(self.machine.contents, TagContents):
             return ReadBack()
         machine = subject.machine
         return subject.expected.read_back(machine.contents, subject.zswap, machine.swap)

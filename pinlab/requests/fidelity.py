@@ -19,6 +19,7 @@ as a whole (see `mm.allocator.kswapd` and `mm.compaction.scan_hints`).
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -27,6 +28,7 @@ from attrs import frozen
 from pinlab.compare.fork import run_forked
 from pinlab.files.careful import one_line
 from pinlab.replay.owners import movable_owners
+from pinlab.report.plain import PlainTable, of_rows
 from pinlab.report.tables import lay_out
 from pinlab.requests import cma, huge1g, huge2m, offline
 from pinlab.requests.report import RequestName, RequestOptions
@@ -47,6 +49,7 @@ __all__ = [
     "find_cases",
     "measured_outcome",
     "options_of_kernel",
+    "plain",
     "replay_case",
     "replay_cases",
     "within_bar",
@@ -108,6 +111,34 @@ class Compared:
     def difference(self) -> int:
         """Predicted less measured."""
         return self.predicted - self.measured
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object."""
+        return {
+            "case": self.case,
+            "request": self.request,
+            "predicted": self.predicted,
+            "measured": self.measured,
+            "unit": self.unit,
+            "difference": self.difference,
+            "within": self.is_within,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Compared":
+        """A case from `to_json`; what is computed is computed again.
+
+        Raises:
+            PinpageError: a field is missing or unknown, or does not fit the others.
+        """
+        try:
+            names = ("case", "request", "unit", "predicted", "measured")
+            found = cls(**{name: data[name] for name in names})
+        except (TypeError, KeyError) as error:
+            raise PinpageError(f"fidelity: {error}") from None
+        if found.to_json() != data:
+            raise PinpageError(f"fidelity: {found.case}: unknown fields, or they do not fit")
+        return found
 
     @property
     def is_within(self) -> bool:
@@ -206,6 +237,7 @@ def replay_cases(
     *,
     nr_jobs: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
+    layout_only: bool = False,
 ) -> list[Compared]:
     """Replay each case in a process of its own.
 
@@ -213,6 +245,7 @@ def replay_cases(
         cases: recorded requests.
         nr_jobs: processes at a time.
         progress: told before each.
+        layout_only: move frames and no bytes in `huge`, too; the others do anyhow.
 
     Raises:
         SnapshotError: a recording that cannot be used.
@@ -221,15 +254,20 @@ def replay_cases(
     Cost: one to a few seconds per case; 100 to 300 MB for each under way, 1 GB for `huge`.
     """
     return run_forked(
-        replay_case,
+        partial(replay_case, layout_only=layout_only),
         cases,
         nr_jobs=nr_jobs,
         started=None if progress is None else lambda c, n: progress(c.name, n, len(cases)),
     )
 
 
-def replay_case(case: Case) -> Compared:
-    """Put the recorded request to the recorded state."""
+def replay_case(case: Case, *, layout_only: bool = False) -> Compared:
+    """Put the recorded request to the recorded state.
+
+    Args:
+        case: the recording.
+        layout_only: see `replay_cases`.
+    """
     snapshot = open_snapshot(case.path)
     measured = snapshot.measured
     if measured is None or measured.operation != case.request:
@@ -244,33 +282,29 @@ def replay_case(case: Case) -> Compared:
         case=case.name,
         request=case.request,
         unit=_OBTAINED_UNIT[case.request],
-        predicted=_predicted(case.request, snapshot),
+        predicted=_predicted(case.request, snapshot, layout_only=layout_only),
         measured=outcome,
     )
 
 
-def _predicted(request: Recorded, snapshot: Snapshot) -> int:
+def _predicted(request: Recorded, snapshot: Snapshot, *, layout_only: bool) -> int:
     name, serve = _SERVED_BY[request]
     # What is swapped out must be compressed, so it takes real bytes.
-    contents: Literal["bytes", "none"] = "bytes" if request == "huge" else "none"
+    contents: Literal["bytes", "none"] = "none"
+    if request == "huge" and not layout_only:
+        contents = "bytes"
     options = options_of_kernel(snapshot)
     return run_request(name, snapshot, options, contents=contents, servers={name: serve}).obtained
 
 
 def as_json(found: Sequence[Compared]) -> list[dict[str, Any]]:
     """One object per case."""
-    return [
-        {
-            "case": one.case,
-            "request": one.request,
-            "predicted": one.predicted,
-            "measured": one.measured,
-            "unit": one.unit,
-            "difference": one.difference,
-            "within": one.is_within,
-        }
-        for one in found
-    ]
+    return [one.to_json() for one in found]
+
+
+def plain(found: Sequence[Compared]) -> tuple[PlainTable, ...]:
+    """One table: a row per case."""
+    return (of_rows("cases", as_json(found)),)
 
 
 def as_text(found: Sequence[Compared], width: int | None = None) -> str:

@@ -25,6 +25,7 @@ from attrs import evolve
 from mm.machine import Machine
 from mm.move.obstacles import find_obstacles
 from mm.planning.execute import NR_PLAN_ROUNDS
+from mm.state.contents import TagContents
 from mm.state.errno import Errno
 from mm.state.frames import FrameState, PageFlag
 from mm.state.pageblock import MigrateType
@@ -32,6 +33,7 @@ from mm.state.reasons import Refusals
 from owners.compress import compressor
 from owners.zram.swap import ZramSwap
 from owners.zram.zram import Zram
+from pinlab.replay.layout_only import TagZramSwap, sizes_of
 from pinlab.replay.replay import Replayed
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.obeyed import require_obeyed
@@ -126,16 +128,17 @@ def swap_to_zram(subject: Subject) -> None:
     machine, old = subject.machine, subject.opaque.get("zram")
     if old is None or machine.swap.areas:
         return
+    has_tags = isinstance(machine.contents, TagContents)
     zram = Zram(
         machine,
-        compressor("zlib"),
+        sizes_of(subject.expected.corpus) if has_tags else compressor("zlib"),
         machine.frames.nr_frames,
         registry=machine.registry,
         coverage="migrate" if old.movable else "none",
         name="zram1",
     )
     area = machine.swap.swapon(machine.frames.nr_frames)
-    area.frontswap = ZramSwap(zram, area.type)
+    area.frontswap = (TagZramSwap if has_tags else ZramSwap)(zram, area.type)
 
 
 class _Work:

@@ -13,9 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.state.costs import STEPS
+from pinlab.report.plain import PlainTable
 from pinlab.requests.report import Attempt
 
-__all__ = ["PERCENTILES", "TOTAL", "Percentiles", "nearest_rank", "percentiles", "step_matrix"]
+__all__ = [
+    "PERCENTILES",
+    "TOTAL",
+    "Percentiles",
+    "nearest_rank",
+    "percentiles",
+    "plain",
+    "step_matrix",
+]
 
 PERCENTILES = (10, 50, 90, 99, 100)
 TOTAL = "total"
@@ -42,6 +51,12 @@ def percentiles(attempts: Sequence[Attempt]) -> Percentiles:
         name: {f"p{rank}": nearest_rank(np.sort(column), rank) for rank in PERCENTILES}
         for name, column in columns.items()
     }
+
+
+def plain(attempts: Sequence[Attempt]) -> PlainTable:
+    """The percentiles as a table, a row per step."""
+    rows = [(step, *ranks.values()) for step, ranks in percentiles(attempts).items()]
+    return PlainTable("cdf", ("step", *(f"p{rank}_ns" for rank in PERCENTILES)), tuple(rows))
 
 
 def nearest_rank(ascending: NDArray[np.int64], percent: int) -> int:

@@ -10,11 +10,22 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from pinlab.files.careful import awry, load_json
+from pinlab.report.plain import PlainTable
 from pinlab.report.tables import lay_out
 from pinpage.errors import PinpageError
 from pinpage.owner import Reason
 
-__all__ = ["ANYBODY", "REASONS", "ByOwner", "CountedRun", "as_json", "as_text", "chosen", "read"]
+__all__ = [
+    "ANYBODY",
+    "REASONS",
+    "ByOwner",
+    "CountedRun",
+    "as_json",
+    "as_text",
+    "chosen",
+    "plain",
+    "read",
+]
 
 ByOwner: TypeAlias = dict[str, dict[str, int]]
 """Holder -> reason -> frames."""
@@ -133,6 +144,17 @@ def as_json(counted: Sequence[CountedRun]) -> list[dict[str, Any]]:
     return [
         {"run": run.name, "refused_by_owner": run.by_owner, "total": run.total} for run in counted
     ]
+
+
+def plain(counted: Sequence[CountedRun]) -> tuple[PlainTable, ...]:
+    """One table: a row per run, holder and reason."""
+    rows = [
+        (run.name, owner, reason, nr_frames)
+        for run in counted
+        for owner, reasons in run.by_owner.items()
+        for reason, nr_frames in reasons.items()
+    ]
+    return (PlainTable("reasons", ("run", "owner", "reason", "frames"), tuple(rows)),)
 
 
 def as_text(by_owner: ByOwner, width: int | None = None) -> str:

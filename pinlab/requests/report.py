@@ -17,6 +17,7 @@ import attrs
 from attrs import field, frozen
 
 from mm.move.design import Strategy
+from pinlab.report.plain import PlainTable, of_rows
 from pinpage.errors import PinpageError, at_least, one_of
 from pinpage.owner import Mode
 
@@ -80,11 +81,17 @@ def _is_a(kind: type) -> Callable[[object, "attrs.Attribute[Any]", Any], None]:
     return check
 
 
-def _owners(names: Any) -> tuple[str, ...]:
+def _releasing(names: Any) -> tuple[str, ...]:
+    return _owners(names, "release")
+
+
+def _owners(names: Any, argument: str = "movable") -> tuple[str, ...]:
     is_several = isinstance(names, Iterable) and not isinstance(names, str)
     found = tuple(names) if is_several else (None,)
     if any(not isinstance(name, str) for name in found):
-        raise PinpageError(f"request: movable={names!r}: give names of owners, such as ('slab',)")
+        raise PinpageError(
+            f"request: {argument}={names!r}: give names of owners, such as ('slab',)"
+        )
     return found
 
 
@@ -104,7 +111,8 @@ class RequestOptions:
     Left out, each is as it is where `pinpage request` is called without the option.
 
     Attributes:
-        design, movable: what `run_request` puts the machine under; a consumer has it already.
+        design, movable, release: what `run_request` puts the machine under; a consumer has it
+            already.  `release` names owners that give pages up and cannot move them (a cache).
         strategy: "scan" or "plan".
         mode: how long to wait for one frame.
         count: units wanted (huge pages, allocations, memory blocks, regions); None: as many
@@ -135,6 +143,7 @@ class RequestOptions:
 
     design: str = field(default=DEFAULT_DESIGN, validator=_is_a(str))
     movable: tuple[str, ...] = field(default=(), converter=_owners)
+    release: tuple[str, ...] = field(default=(), converter=_releasing)
     strategy: Strategy = field(default="scan", validator=_is_a(str))
     mode: Mode = field(default=Mode.SYNC, validator=_is_a(Mode))
     count: int | None = field(default=None, validator=_positive_or_none)
@@ -272,6 +281,7 @@ class RequestReport:
     counted: str = ""
     details: dict[str, int] = field(factory=dict)
     in_the_way: tuple[InTheWay, ...] = field(default=(), converter=_in_the_way)
+    release: tuple[str, ...] = field(default=(), converter=_names)
 
     def __attrs_post_init__(self) -> None:
         """Refuse a report whose parts do not sum to its totals.
@@ -290,17 +300,17 @@ class RequestReport:
                 f"request: steps_ns={self.steps_ns} must sum to modelled_ns={self.modelled_ns}"
             )
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """One JSON object, attempts and all."""
         shown = attrs.asdict(self, recurse=True)
-        shown["movable"] = list(self.movable)
+        shown["movable"], shown["release"] = list(self.movable), list(self.release)
         shown["attempts"] = list(shown["attempts"])
         shown["in_the_way"] = list(shown["in_the_way"])
         return shown
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """A report from `as_json`.
+        """A report from `to_json`.
 
         Raises:
             PinpageError: a field is missing, unknown, or the sums do not hold.
@@ -311,3 +321,23 @@ class RequestReport:
             return cls(**(data | {"attempts": attempts, "in_the_way": in_the_way}))
         except (TypeError, KeyError, AttributeError) as error:
             raise PinpageError(f"request report: {error}") from None
+
+    def plain(self) -> tuple[PlainTable, ...]:
+        """Tables: the request in one row, attempts, why frames stayed and whose, which they are."""
+        shown = self.to_json()
+        several = ("attempts", "refused", "refused_by_owner", "in_the_way", "steps_ns", "details")
+        refused = [
+            (owner, reason, nr_frames)
+            for owner, reasons in self.refused_by_owner.items()
+            for reason, nr_frames in reasons.items()
+        ]
+        return (
+            of_rows("request", [shown], several),
+            PlainTable("details", ("figure", "value"), tuple(self.details.items())),
+            PlainTable("steps_ns", ("step", "ns"), tuple(self.steps_ns.items())),
+            of_rows("attempts", shown["attempts"], ("refused", "steps_ns")),
+            PlainTable("refused", ("owner", "reason", "frames"), tuple(refused)),
+            of_rows("in_the_way", shown["in_the_way"]),
+        )
+
+    as_json = to_json

@@ -21,6 +21,7 @@ from pinlab.compare.results import Run
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.host_memory import require_host_memory
 from pinlab.replay.replay import Replayed, replay, replay_layout
+from pinlab.replay.take_over import TakesOver, label_for
 from pinlab.requests import cma, huge1g, huge2m, offline, power
 from pinlab.requests.account import Subject
 from pinlab.requests.first import joined, serve_first
@@ -69,7 +70,11 @@ def open_memory(request: RequestName, named: str | None, *, seed: int = 0) -> Sn
 
 
 def prepare(
-    snapshot: Snapshot, options: RequestOptions, *, contents: Literal["bytes", "none"] = "bytes"
+    snapshot: Snapshot,
+    options: RequestOptions,
+    *,
+    contents: Literal["bytes", "none"] = "bytes",
+    own: TakesOver | None = None,
 ) -> Replayed:
     """The machine that will serve, as recorded, under the design that the options name.
 
@@ -78,13 +83,16 @@ def prepare(
         options: design, movable owners and seed are read.
         contents: "bytes", real ones, to be read back in the end; or "none": a machine of any
             size, of which only the layout counts.
+        own: an owner of one's own for the frames of a label (`pinlab.lab.own.OwnOwner`).
 
     Raises:
         PinpageError: an unknown design, strategy or owner, or owners given to a design that
-            asks nobody.
+            asks nobody; an own owner that has no frames here, or does not take them.
         HostMemoryError: too little memory here for the contents.
     """
-    check_run(Run(options.design, options.movable, options.strategy))
+    check_run(Run(options.design, options.movable, options.strategy, options.release))
+    if own is not None:
+        label_for(own, snapshot, frozenset((*options.movable, *options.release)))
     if contents == "bytes":
         require_host_memory(snapshot, 1)
     return (replay if contents == "bytes" else replay_layout)(
@@ -93,6 +101,8 @@ def prepare(
         design_name=options.design,
         movable=frozenset(options.movable),
         seed=options.seed,
+        own=own,
+        release=frozenset(options.release),
     )
 
 
@@ -103,6 +113,7 @@ def run_request(
     *,
     contents: Literal["bytes", "none"] = "bytes",
     servers: Mapping[RequestName, Serve] | None = None,
+    own: TakesOver | None = None,
 ) -> RequestReport:
     """Replay, serve, and say on what.
 
@@ -112,6 +123,7 @@ def run_request(
         options: how.
         contents: see `prepare`; with "none" nothing is read back.
         servers: consumers by name; None: those of this package.
+        own: see `prepare`; the report's details say how much it keeps in how many frames.
 
     Raises:
         PinpageError: what is asked cannot be asked of this memory.
@@ -130,12 +142,14 @@ def run_request(
     block = snapshot.geometry.memory_block_nr_pages
     if request == "offline" and options.block_nr_pages is None and block is not None:
         options = evolve(options, block_nr_pages=block)
-    replayed = prepare(snapshot, options, contents=contents)
-    subject: Subject = replayed if contents == "bytes" else replayed.machine
-    before = serve_first(subject, options, request) if options.first else None
-    report = serve(subject, evolve(options, first=()))
+    replayed = prepare(snapshot, options, contents=contents, own=own)
+    before = serve_first(replayed, options, request) if options.first else None
+    report = serve(replayed, evolve(options, first=()))
     if before is not None:
         report = joined(before, report)
+    if replayed.own is not None:
+        own_details = {"own_frames": replayed.own.nr_frames, "own_things": replayed.own.nr_things}
+        report = evolve(report, details=report.details | own_details)
     return evolve(report, recording=snapshot.name, seed=options.seed)
 
 

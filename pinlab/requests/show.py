@@ -71,7 +71,8 @@ def cdf_as_text(report: RequestReport, width: int | None = None) -> str:
 
 
 def _headline(report: RequestReport) -> str:
-    callbacks = f" ({'+'.join(report.movable)})" if report.movable else ""
+    names = [*report.movable, *(f"{name} gives up" for name in report.release)]
+    callbacks = f" ({'+'.join(names)})" if names else ""
     partial = "PARTIAL, interrupted: " if report.partial else ""
     asked = f"{report.request}, {report.design}{callbacks}, {report.strategy}"
     return f"{partial}{report.recording or 'machine'}: {asked}"

@@ -9,7 +9,7 @@ What comes out is a `Snapshot` like any recording's, so replay, designs and requ
 alike.  Pages are laid out the way that grouping by mobility leaves them:
 
     reserved                               at the bottom, as the kernel's image is
-    slab pagetable kernel zbud z3fold      in UNMOVABLE pageblocks from the bottom, filled by
+    slab pagetable kernel zbud z3fold own  in UNMOVABLE pageblocks from the bottom, filled by
                                            half; of every hundred frames `scatter` have fallen
                                            back into the others
     anon file zsmalloc zram                spread evenly over everything else, CMA included
@@ -50,12 +50,14 @@ __all__ = ["PREFIX", "Description", "describe_machine", "is_description"]
 PREFIX = "scenario:"
 """What a description on the command line begins with."""
 
-_UNMOVABLE = ("slab", "pagetable", "kernel", "zbud", "z3fold")
+_UNMOVABLE = ("slab", "pagetable", "kernel", "zbud", "z3fold", "own")
 _SPREAD = ("anon", "file", "zsmalloc", "zram")
 _CLASS = {
-    name: FrameClass[name.upper()] for name in (*_UNMOVABLE, *_SPREAD, "gup") if name != "kernel"
+    name: FrameClass[name.upper()]
+    for name in (*_UNMOVABLE, *_SPREAD, "gup")
+    if name not in ("kernel", "own")
 }
-_CLASS["kernel"] = FrameClass.OTHER
+_CLASS |= {"kernel": FrameClass.OTHER, "own": FrameClass.LABELLED}
 _AMOUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) *(%|KiB|MiB|GiB|TiB)")
 _UNIT = {"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
 _BORDER_NR_PAGES = 2 * PAGEBLOCK_NR_PAGES
@@ -76,6 +78,7 @@ class Description:
         nodes: NUMA nodes of equal size.
         reserved: at the bottom, never to move.
         anon, file, slab, pagetable, kernel, gup: who holds how much.
+        own: pages of a driver of one's own: frames labelled "own".
         zbud, z3fold, zsmalloc, zram: compressed pages; one kind of pool at a time.
         cma: a contiguous area at the top, in MOVABLE memory's place.
         movable: ZONE_MOVABLE, at the very top.
@@ -94,6 +97,7 @@ class Description:
     pagetable: str = "0%"
     kernel: str = "0%"
     gup: str = "0%"
+    own: str = "0%"
     zbud: str = "0%"
     z3fold: str = "0%"
     zsmalloc: str = "0%"
@@ -324,6 +328,7 @@ class _Layout:
             pinned_pfns=np.flatnonzero(klass == FrameClass.GUP),
             zones=zones,
             workload=self._workload,
+            labels=_labels(klass),
             provenance=Provenance(
                 source="made from a description", scenario=self._name, seed=self._seed
             ),
@@ -365,3 +370,10 @@ class _Layout:
             low=zone.low, high=zone.high, boost=0, nr_free=int(nr_free),
             lowmem_reserve=tuple(int(n) for n in zone.lowmem_reserve),
         )  # fmt: skip
+
+
+def _labels(klass: NDArray[np.uint8]) -> dict[str, tuple[Span, ...]]:
+    """Frames of one's own driver, if there are any, as runs."""
+    is_own = np.concatenate(([False], klass == FrameClass.LABELLED, [False]))
+    borders = np.flatnonzero(is_own[1:] != is_own[:-1]).reshape(-1, 2).tolist()
+    return {"own": tuple(Span(start, stop) for start, stop in borders)} if borders else {}

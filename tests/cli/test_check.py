@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pinlab.cli.check import load_factory
+from pinlab.lab.find import load_factory
 from pinpage.errors import PinpageError
 from pinpage.testing.conformance.promises import Promise
 

@@ -25,6 +25,7 @@ ROW_KEYS = [
     "design", "movable", "strategy", "bound", "huge_pages", "pageblocks_emptied", "pages_moved",
     "pages_unused", "pages_grown", "pages_scanned", "refused", "lock_acquisitions",
     "modelled_ns", "bytes_verified", "bytes_lost", "digest",
+    "release", "pages_released",
 ]  # fmt: skip
 
 

@@ -22,8 +22,8 @@ option, and fails on one that changes nothing and says nothing. `yes`: obeyed; `
 obeyed by that strategy alone; `script`: in `RequestOptions`, not on the command line; else
 refused, with the sentence below.
 
-`--design`, `--strategy`, `--seed` and `--first` are obeyed by everybody; `--movable` under a
-design that asks owners, and any other refuses it.
+`--design`, `--strategy`, `--seed` and `--first` are obeyed by everybody; `--movable` and
+`--release` under a design that asks owners, and any other refuses them.
 
 """
 

@@ -9,12 +9,12 @@ from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
 from owners.odirect.device import cost_since
 from owners.zbud.pool import ZbudPool
+from pinlab.lab.machine import MachineLab
 from pinlab.load import mixed
 from pinlab.load.run import LoadRun, make_world
 from pinpage.owner import Mode
 from pinpage.testing.conformance.lab import DATA_NR_BYTES
 from pinpage.units import Span
-from tests.kit.conformance.machine_lab import MachineLab
 from tests.kit.conformance.subjects import SUBJECTS
 from tests.kit.mm.machines import SIZE, Drawn
 

@@ -3,7 +3,9 @@
 An owner comes to the kit as a *factory*: a callable that gets a `Lab` and returns a
 `Subject`, the owner with a handful of hooks.  `WorldLab` is the lab that the kit brings: 16
 frames of 8 bytes that one can look at.  An owner that needs more of a machine brings a lab
-of its own (the factory's attribute `make_lab`).
+of its own (the factory's attribute `make_lab`), such as `pinlab.lab.machine.MachineLab`.
+
+An owner that is content with a `PageLab` runs in each of them, and in a recorded machine.
 """
 
 from collections.abc import Callable, Collection, Hashable, MutableMapping
@@ -15,7 +17,16 @@ from pinpage.registry import PinRegistry
 from pinpage.testing.world import World, WorldTargets
 from pinpage.topology import Topology
 
-__all__ = ["DATA_NR_BYTES", "Factory", "Lab", "Observer", "PageSubject", "Subject", "WorldLab"]
+__all__ = [
+    "DATA_NR_BYTES",
+    "Factory",
+    "Lab",
+    "Observer",
+    "PageLab",
+    "PageSubject",
+    "Subject",
+    "WorldLab",
+]
 
 DATA_NR_BYTES = 8
 """Bytes that a suite gives an owner to keep, every time."""
@@ -67,6 +78,24 @@ class Lab(Protocol):
 
     def check(self) -> None:
         """Raise an `InvariantError` if the memory contradicts itself."""
+
+
+class PageLab(Lab, Protocol):
+    """A lab that gives out single pages of which the first 8 bytes count, small or a machine."""
+
+    def alloc(self, data: bytes = bytes(DATA_NR_BYTES)) -> int:
+        """A frame with one reference that holds `data`; -1 when there is none."""
+
+    def read(self, pfn: int) -> bytes:
+        """The first 8 bytes of a frame."""
+
+    def write(self, pfn: int, data: bytes) -> None:
+        """Store 8 bytes.
+
+        Args:
+            pfn: a frame in use.
+            data: 8 bytes.
+        """
 
 
 class Subject(Protocol):
@@ -201,7 +230,7 @@ class PageSubject(Subject):
 
     def __init__(
         self,
-        lab: WorldLab,
+        lab: PageLab,
         owner: PinOwner,
         pfn_of: MutableMapping[int, int],
         quiet: Collection[int] = (),

@@ -17,11 +17,11 @@ from owners.zcache import CleanKey, Zcache
 from owners.zpool import make_zpool
 from owners.zram.zram import Zram
 from owners.zswap.zswap import Zswap
+from pinlab.lab.machine import MachineLab
 from pinpage.errors import ContextError
 from pinpage.owner import Verdict
 from pinpage.testing.conformance.lab import DATA_NR_BYTES, Subject
 from tests.kit import inside
-from tests.kit.conformance.machine_lab import MachineLab
 from tests.kit.conformance.subjects_io import Completions, DirectIo, Pinned, RealIo, WholePages
 from tests.kit.conformance.subjects_more import HugePages, Locked, Names, OneCallback, Trees
 

@@ -11,7 +11,7 @@ PLAN = "pinpage/testing/conformance/plan.py"
 SEARCH = "pinpage/testing/conformance/search.py"
 LAB = "pinpage/testing/conformance/lab.py"
 FRONT = "pinpage/testing/conformance/check.py"
-CHECK = "pinlab/cli/check.py"
+FIND = "pinlab/lab/find.py"
 COLUMNS = "pinpage/testing/conformance/columns.py"
 ESCAPE = "pinpage/testing/conformance/escape.py"
 ACCOUNTS = "pinpage/testing/conformance/accounts.py"
@@ -467,7 +467,7 @@ MUTANTS = [
     Mutant(
         "check-calls-what-cannot-be-called",
         "C1",
-        CHECK,
+        FIND,
         "    if not callable(factory):",
         "    if factory is None:",
         ("tests/cli/test_check.py",),

@@ -195,8 +195,8 @@ MUTANTS: list[Mutant] = [
         name="request-nobody-moves-by-default",
         guards="what Linux moves, moves",
         file="pinlab/cli/request.py",
-        old="return evolve(wanted, movable=options_of_kernel(snapshot).movable)",
-        new="return evolve(wanted, movable=options_of_kernel(snapshot).movable[:0])",
+        old="moved = options_of_kernel(snapshot).movable",
+        new="moved = options_of_kernel(snapshot).movable[:0]",
         tests=[f"{_INVENTED}::test_what_linux_moves_moves_without_being_told_to"],
     ),
     Mutant(

@@ -96,7 +96,7 @@ _REPLAYED = [
         "replay-map-forgets-where-owners-went",
         "maps",
         "pinlab/replay/replay.py",
-        "        klass[pfns] = CLASS_OF_OWNER.get(",
+        "        klass[pfns[pfns != GIVEN_UP]] = CLASS_OF_OWNER.get(",
         "        klass[pfns[:0]] = CLASS_OF_OWNER.get(",
         f"{_REPLAY}::test_a_map_of_the_machine_is_the_map_of_the_recording",
     ),

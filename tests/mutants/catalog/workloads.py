@@ -107,7 +107,7 @@ MUTANTS: list[Mutant] = [
         name="scenario-forgets-pins",
         guards="LR2",
         file=SCENARIO,
-        old="            np.add.at(pinned, where, owners[name].references(where, privates))\n",
+        old="            np.add.at(pinned, where, owner.references(where, privates))\n",
         new="            np.add.at(pinned, where, self._held(registered_only=True)[where])\n"
         "        pinned = self._held(registered_only=True)\n",
         tests=(UNIT_SCENARIO,),

@@ -75,6 +75,7 @@ MUTANTS: list[Mutant] = [
     ),
     _mutant(
         "recorded-pool-moves-undeclared", "coverage", REPLAY,
-        'covered: Coverage = "none"', 'covered: Coverage = "migrate"', POOLS_T,
+        'covered: Coverage = "unuse" if unused else "none"',
+        'covered: Coverage = "migrate"', POOLS_T,
     ),
 ]  # fmt: skip

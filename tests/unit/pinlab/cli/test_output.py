@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pinlab.cli import output
-from pinlab.cli.output import comparison_as_json, describe, file_progress, print_maps, run_progress
+from pinlab.cli.output import describe, file_progress, print_maps, run_progress
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
 from pinlab.snapshot.classes import FrameClass
@@ -21,7 +21,7 @@ class FakeTerminal(io.StringIO):
 
 
 def test_json_is_plain_values_and_null_where_nothing_was_measured():
-    shown = comparison_as_json(comparison(row("registry", ("slab", "zbud")), measured=False))
+    shown = comparison(row("registry", ("slab", "zbud")), measured=False).to_json()
     assert json.loads(json.dumps(shown)) == shown
     assert shown["measured"] is None
     assert shown["rows"][0]["movable"] == ["slab", "zbud"]
@@ -29,7 +29,7 @@ def test_json_is_plain_values_and_null_where_nothing_was_measured():
 
 
 def test_a_measured_row_is_there_by_name():
-    assert comparison_as_json(comparison(row()))["measured"] == {
+    assert comparison(row()).to_json()["measured"] == {
         "kernel": "Linux 6.1", "huge_pages": 12, "pageblocks_emptied": 6, "pages_moved": 33_373,
         "pages_scanned": 204_184,
     }  # fmt: skip
