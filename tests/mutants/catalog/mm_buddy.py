@@ -72,8 +72,8 @@ MUTANTS: list[Mutant] = [
         name="buddy-detach-loses-the-lower-half",
         guards="B2",
         file="mm/buddy/merge.py",
-        old="        if head >> shift != block:\n",
-        new="        if head >> shift == block:\n",
+        old="            area.link(head, order)\n            head = upper\n",
+        new="            head = upper\n",
         tests=MACHINE,
     ),
     Mutant(
@@ -98,11 +98,11 @@ MUTANTS: list[Mutant] = [
         file="mm/buddy/free_area.py",
         old="""        self.orders[pfn] = -1
         self._account(block, order, -1)
-        if not self._counts[block * NR_ORDERS + order]:
+        if not self._counts[block * self._nr_orders + order]:
 """,
         new="""        self.orders[pfn] = -1
         self._account(block, order, -1)
-        if self._counts[block * NR_ORDERS + order] < 0:
+        if self._counts[block * self._nr_orders + order] < 0:
 """,
         tests=MACHINE,
     ),
@@ -112,7 +112,7 @@ MUTANTS: list[Mutant] = [
         file="mm/buddy/free_area.py",
         old="""        self.frames.order[heads] = -1
         self._account(block, order, -len(heads))
-        if not self._counts[block * NR_ORDERS + order]:
+        if not self._counts[block * self._nr_orders + order]:
 """,
         new="""        self.frames.order[heads] = -1
         self._account(block, order, -len(heads))
@@ -390,7 +390,7 @@ MUTANTS: list[Mutant] = [
         name="decompose-all-ignores-types",
         guards="fast path equals plain loop",
         file="mm/buddy/decompose.py",
-        old="            merged &= may_merge\n",
+        old="            merged &= may_merge(order)\n",
         new="            pass\n",
         tests=DECOMPOSE,
     ),
