@@ -278,7 +278,9 @@ class FreeArea:
         (zones, types), firsts = np.divmod(keys, NR_MIGRATETYPES), slice(None, None, 2 * step)
         seconds = slice(step, None, 2 * step)
         both_pcp = (types[firsts] < NR_PCPTYPES) & (types[seconds] < NR_PCPTYPES)
-        return (zones[firsts] == zones[seconds]) & (both_pcp | (types[firsts] == types[seconds]))
+        alike: Mask = both_pcp | (types[firsts] == types[seconds])
+        alike &= zones[firsts] == zones[seconds]
+        return alike
 
     # One block on, one block off.
 

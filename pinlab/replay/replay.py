@@ -23,7 +23,7 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from mm.machine import Machine
-from mm.state.contents import ArenaContents, Contents, TagContents
+from mm.state.contents import Contents, TagContents
 from mm.state.frames import GUP_PIN_COUNTING_BIAS, FrameState, PageFlag
 from mm.state.nodes import place_frames
 from mm.swap.swapops import swp_entry
@@ -34,7 +34,7 @@ from owners.zbud.pool import ZbudPool
 from owners.zbud.reclaim import ZbudReclaim
 from owners.zpool import Zpool
 from owners.zswap.zswap import BLOB_HEADER_NR_BYTES, Zswap
-from pinlab.replay.contents import PagePlan, plan_pages
+from pinlab.replay.contents import PagePlan, contents_of, plan_pages
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import DesignEntry, Dispatch, design
 from pinlab.replay.frames import frames_of, nr_frames_padded, pageblocks_of, zones_of
@@ -120,7 +120,7 @@ def replay(
     check_replayable(snapshot)
     check_movable(snapshot, movable)
     pages = plan_pages(snapshot, corpus, seed=seed)
-    contents = ArenaContents(nr_frames_padded(snapshot))
+    contents = contents_of(snapshot, corpus)
     replayed = replay_over(
         contents, pages, snapshot, corpus,
         design_name=design_name, movable=movable, zbud_coverage=zbud_coverage,
@@ -143,7 +143,7 @@ def replay_layout(
     """
     check_replayable(snapshot)
     check_movable(snapshot, movable)
-    contents = TagContents(nr_frames_padded(snapshot))
+    contents = contents_of(snapshot, None)
     pages = plan_pages(snapshot, corpus, seed=seed)
     return replay_over(contents, pages, snapshot, corpus, design_name=design_name, movable=movable)
 
@@ -192,7 +192,7 @@ def class_counts(replayed: Replayed) -> NDArray[np.int32]:
     for name, owner in replayed.opaque.items():
         pfns = owner.pfn_of(np.arange(owner.nr_objects))
         klass[pfns] = CLASS_OF_OWNER.get(name, FrameClass.LABELLED)
-    return count_classes(klass)
+    return count_classes(klass, replayed.machine.pageblocks.nr_pages_per_block)
 
 
 @frozen
@@ -227,6 +227,9 @@ class _Replay:
 
     def build(self) -> Replayed:
         machine = self._machine
+        block_nr_pages = self._snapshot.geometry.memory_block_nr_pages
+        if block_nr_pages is not None:
+            machine.hotplug.blocks.nr_pages = block_nr_pages
         if self._snapshot.ram:
             machine.hotplug.blocks.ram = self._snapshot.ram
         if self._options.design.dispatch is Dispatch.REGISTRY:
