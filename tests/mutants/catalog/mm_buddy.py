@@ -124,8 +124,8 @@ MUTANTS: list[Mutant] = [
         name="buddy-order-10-counts-in-one-pageblock",
         guards="B4",
         file="mm/buddy/free_area.py",
-        old="            self._in_block[block + 1] += nr_pages\n",
-        new="            self._in_block[block] += nr_pages\n",
+        old="                self._in_block[other] += nr_pages\n",
+        new="                self._in_block[block] += nr_pages\n",
         tests=MACHINE,
     ),
     Mutant(
@@ -140,8 +140,8 @@ MUTANTS: list[Mutant] = [
         name="buddy-build-forgets-the-upper-half",
         guards="B4",
         file="mm/buddy/free_area.py",
-        old="            self.nr_free_in_block[1:] += inside[:-1].astype(np.int32)\n",
-        new="            pass\n",
+        old="        for after in range(min(1 << max(order - self._shift, 0), nr_blocks)):\n",
+        new="        for after in range(1):\n",
         tests=MACHINE,
     ),
     Mutant(
