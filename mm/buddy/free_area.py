@@ -27,7 +27,7 @@ from pinpage.units import Mask
 
 __all__ = ["FreeArea"]
 
-NR_ORDERS = USUAL_MAX_ORDER + 1
+_NR_ORDERS = USUAL_MAX_ORDER + 1
 """Orders that lists are kept for, where there are no larger blocks than usual."""
 _NR_KEPT_CHANGES = 16
 """Entries of the record of changes, for each pageblock."""
@@ -69,7 +69,7 @@ class FreeArea:
         self.pageblocks = pageblocks
         self.zones = tuple(zones)
         self.max_order = pageblocks.max_order
-        self.nr_orders = self._nr_orders = max(NR_ORDERS, self.max_order + 1)
+        self.nr_orders = self._nr_orders = max(_NR_ORDERS, self.max_order + 1)
         self.zone_of_block = self._place(zones)
         nr_blocks = pageblocks.nr_blocks
         self.nr_free_blocks: NDArray[np.int16] = np.zeros(

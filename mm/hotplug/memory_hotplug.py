@@ -68,6 +68,7 @@ class _Gone:
 class MemoryHotplug:
     """Takes memory blocks of one machine offline and online.
 
+    >>> from mm.hotplug.memory_block import MEMORY_BLOCK_NR_PAGES
     >>> from mm.machine import Machine
     >>> machine = Machine.build(nr_pages=4 * MEMORY_BLOCK_NR_PAGES, contents="tags")
     >>> machine.hotplug.offline(1, machine.design).errno.name
