@@ -44,7 +44,7 @@ from mm.state.frames import Frames, FrameState, PageFlag
 from mm.state.gfp import Gfp
 from mm.state.lru import Lru
 from mm.state.nodes import Zone, place_frames, zones_for
-from mm.state.pageblock import Pageblocks
+from mm.state.pageblock import MAX_PAGEBLOCK_ORDER, Pageblocks
 from mm.state.refs import Refs
 from mm.state.rmap import Rmap
 from mm.swap.swap import Swap
@@ -52,7 +52,7 @@ from pinpage.errors import PinpageError, at_least, one_of, within
 from pinpage.owner import Mode
 from pinpage.registry import DEFAULT_BATCH_NR_PINS, PinRegistry
 from pinpage.topology import Topology
-from pinpage.units import PAGEBLOCK_NR_PAGES, Span
+from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Span
 
 __all__ = ["Compacted", "Machine"]
 
@@ -113,13 +113,21 @@ class Machine:
             zones: the zones, by `Frames.zone`.
             contents: real bytes ("arena"), or a tag for each frame ("tags").
             nr_cpus: CPUs of the machine.
-            costs: what things cost in simulated time; None: the usual.
+            costs: what things cost in simulated time; None: the usual, for pages of this size.
+
+        Raises:
+            PinpageError: frames and contents differ in the size of a page.
         """
+        if frames.page_nr_bytes != contents.page_nr_bytes:
+            raise PinpageError(
+                f"machine: frames of {frames.page_nr_bytes} bytes with contents of "
+                f"{contents.page_nr_bytes}: make both of one size"
+            )
         self.frames = frames
         self.pageblocks = pageblocks
         self.zones = tuple(zones)
         self.contents = contents
-        self.costs = costs or CostModel()
+        self.costs = costs or CostModel().for_pages_of(frames.page_nr_bytes)
         self.counters = Counters()
         self.clock = SimClock()
         self._absorbed = Counters()
@@ -200,6 +208,9 @@ class Machine:
         nr_nodes: int = 1,
         contents: Literal["arena", "tags"] = "arena",
         nr_cpus: int = 2,
+        page_nr_bytes: int = PAGE_SIZE,
+        pageblock_order: int = PAGEBLOCK_ORDER,
+        max_order: int | None = None,
     ) -> Self:
         """A machine of `nr_pages` free frames, one Normal zone per node.
 
@@ -208,27 +219,38 @@ class Machine:
             nr_nodes: nodes, alike in size.
             contents: real bytes ("arena"), or a tag for each frame ("tags").
             nr_cpus: CPUs of the machine.
+            page_nr_bytes: bytes in a page.
+            pageblock_order: log2 of the pages in a pageblock.
+            max_order: order of the largest free block; None: the usual one.
 
         Raises:
             PinpageError: not a positive multiple of a pageblock, or less than one per node; no
-                such contents.
+                such contents; sizes of pages or blocks that no machine has.
 
         >>> Machine.build(nr_pages=1024, contents="tags").buddy.nr_free()
         1024
         """
         one_of(("arena", "tags"), "machine", contents=contents)
         at_least(1, "machine", nr_nodes=nr_nodes, nr_cpus=nr_cpus)
-        if nr_pages < 1 or nr_pages % PAGEBLOCK_NR_PAGES:
+        within(MAX_PAGEBLOCK_ORDER + 1, "machine", pageblock_order=pageblock_order)
+        size = 1 << pageblock_order
+        if nr_pages < 1 or nr_pages % size:
             raise PinpageError(
                 f"machine: nr_pages={nr_pages} is not a multiple of a pageblock: "
-                f"give a multiple of {PAGEBLOCK_NR_PAGES}"
+                f"give a multiple of {size}"
             )
-        frames = Frames(nr_pages)
+        frames = Frames(nr_pages, page_nr_bytes)
         frames.state[:] = FrameState.FREE
-        zones = zones_for(nr_pages, nr_nodes)
+        zones = zones_for(nr_pages, nr_nodes, nr_pages_per_block=size, page_nr_bytes=page_nr_bytes)
         place_frames(frames, zones)
-        holds = ArenaContents(nr_pages) if contents == "arena" else TagContents(nr_pages)
-        return cls(frames, Pageblocks(nr_pages), zones, holds, nr_cpus=nr_cpus)
+        make = ArenaContents if contents == "arena" else TagContents
+        return cls(
+            frames,
+            Pageblocks(nr_pages, size, max_order),
+            zones,
+            make(nr_pages, page_nr_bytes),
+            nr_cpus=nr_cpus,
+        )
 
     def use_registry(self, *, batch_nr_pins: int = DEFAULT_BATCH_NR_PINS) -> PinRegistry:
         """Put the registry design in force; returns its registry, in which owners register.
@@ -494,7 +516,13 @@ class Machine:
 
 
 def _node_spans(zones: Sequence[Zone], nr_frames: int) -> list[Span]:
-    """One span per node, without gaps, from the zones' nodes."""
-    starts = sorted({min(z.span.start for z in zones if z.node == zone.node) for zone in zones})
+    """One span per node, without gaps, from the zones' nodes.
+
+    The registry has a lock for every node, and leaves of a fixed size: one that two nodes share,
+    where pageblocks are smaller, goes to the later.
+    """
+    leaf = PAGEBLOCK_NR_PAGES
+    firsts = {min(z.span.start for z in zones if z.node == zone.node) for zone in zones}
+    starts = [first // leaf * leaf for first in sorted(firsts)]
     borders = [0, *starts[1:], nr_frames]
     return [Span(a, b) for a, b in itertools.pairwise(borders)]

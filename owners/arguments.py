@@ -12,9 +12,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from mm.state.frames import Frames
 from pinpage.errors import PinpageError
+from pinpage.units import PAGE_SIZE, in_words
 
-__all__ = ["instance", "integer", "octets", "seconds"]
+__all__ = ["instance", "integer", "octets", "require_usual_pages", "seconds"]
 
 _T = TypeVar("_T")
 
@@ -46,6 +48,23 @@ def integer(who: str, what: str, value: object, least: int | None = None) -> int
     if least is not None and number < least:
         raise PinpageError(f"{who}: {what}={number}: give {least} or more")
     return number
+
+
+def require_usual_pages(who: str, frames: Frames) -> None:
+    """Refuse a machine whose pages have another size than what goes into them is laid out for.
+
+    Args:
+        who: begins the message.
+        frames: of the machine.
+
+    Raises:
+        PinpageError: they have.
+    """
+    if frames.page_nr_bytes != PAGE_SIZE:
+        raise PinpageError(
+            f"{who}: pages of {in_words(frames.page_nr_bytes)}: "
+            f"its layout is for those of {in_words(PAGE_SIZE)}"
+        )
 
 
 def instance(who: str, what: str, value: object, kind: type[_T]) -> _T:

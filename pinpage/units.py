@@ -9,9 +9,10 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from pinpage.errors import PfnError
+from pinpage.errors import PfnError, PinpageError
 
 __all__ = [
+    "MAX_PAGE_SIZE",
     "PAGEBLOCK_NR_PAGES",
     "PAGEBLOCK_ORDER",
     "PAGE_SHIFT",
@@ -19,21 +20,54 @@ __all__ = [
     "Mask",
     "Pfns",
     "Span",
+    "in_words",
+    "require_page_size",
 ]
 
 PAGE_SHIFT = 12
-"""log2 of the bytes in a page (x86-64)."""
+"""log2 of the bytes in a page, where nothing says otherwise (x86-64)."""
 PAGE_SIZE = 1 << PAGE_SHIFT
-"""Bytes in a page."""
+"""Bytes in a page, where nothing says otherwise."""
 PAGEBLOCK_ORDER = 9
-"""log2 of the pages in a pageblock with hugetlb or THP configured (2 MiB)."""
+"""log2 of the pages in a pageblock, where nothing says otherwise (2 MiB; a leaf of the store)."""
 PAGEBLOCK_NR_PAGES = 1 << PAGEBLOCK_ORDER
-"""Pages in a pageblock."""
+"""Pages in a pageblock, where nothing says otherwise; and always those of a leaf of the store."""
+MAX_PAGE_SIZE = 1 << 18
+"""Bytes of the largest page that any architecture has."""
 
 Pfns: TypeAlias = NDArray[np.int64]
 """A column of pfns, shape (n,)."""
 Mask: TypeAlias = NDArray[np.bool_]
 """A column of yes and no, one per frame asked about."""
+
+
+def require_page_size(page_nr_bytes: int, whose: str) -> None:
+    """Refuse a page of a size that no machine has.
+
+    Args:
+        page_nr_bytes: bytes in a page.
+        whose: begins the message.
+
+    Raises:
+        PinpageError: not a power of two, or out of bounds.
+    """
+    if not PAGE_SIZE <= page_nr_bytes <= MAX_PAGE_SIZE or page_nr_bytes & (page_nr_bytes - 1):
+        raise PinpageError(
+            f"{whose}: page_nr_bytes={page_nr_bytes}: "
+            f"give a power of two, {PAGE_SIZE} to {MAX_PAGE_SIZE}"
+        )
+
+
+def in_words(nr_bytes: int) -> str:
+    """A size in the largest unit that divides it.
+
+    >>> in_words(2 << 20), in_words(1536 << 20), in_words(64 << 10)
+    ('2 MiB', '1536 MiB', '64 KiB')
+    """
+    for shift, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if nr_bytes and not nr_bytes % (1 << shift):
+            return f"{nr_bytes >> shift} {unit}"
+    return f"{nr_bytes} bytes"
 
 
 @frozen(order=True)

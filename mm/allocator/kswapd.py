@@ -19,7 +19,6 @@ from typing import Protocol
 from attrs import define, field
 
 from mm.buddy.buddy import Buddy
-from mm.buddy.free_area import NR_ORDERS
 from mm.compaction.compaction import Compaction
 from mm.compaction.kcompactd import Kcompactd
 from mm.compaction.suitable import compact_gap
@@ -95,7 +94,7 @@ class Kswapd:
         Raises:
             PinpageError: an order that there is none of.
         """
-        within(NR_ORDERS, "kswapd", order=order)
+        within(self._buddy.area.nr_orders, "kswapd", order=order)
         self._asked = max(self._asked, order)
         if self._run is not None or self.nr_failures >= MAX_FAILURES:
             return

@@ -18,7 +18,6 @@ from typing import Protocol, Self
 from attrs import define, frozen
 
 from mm.buddy.buddy import Buddy
-from mm.buddy.free_area import MAX_ORDER
 from mm.buddy.pcp import PerCpuPages
 from mm.compaction.compact_control import COSTLY_ORDER, CompactPriority, CompactResult
 from mm.compaction.compaction import Compaction
@@ -214,8 +213,9 @@ class PageAllocator:
         Context: may compact and reclaim if `gfp` has DIRECT_RECLAIM and no allocation of
             this allocator is doing so already (PF_MEMALLOC): the recursion ends there.
         """
-        if not 0 <= order <= MAX_ORDER:
-            raise PinpageError(f"alloc_pages: order={order}: give 0..{MAX_ORDER}")
+        if not 0 <= order < self._buddy.area.nr_orders:
+            most = self._buddy.area.nr_orders - 1
+            raise PinpageError(f"alloc_pages: order={order}: give 0..{most}")
         zones = self._zonelists[gfp_zone_kind(gfp)]
         if node is not None:
             one_of(self._nodes, "alloc_pages", node=node)

@@ -23,7 +23,7 @@ from mm.buddy.bulk import (
 )
 from mm.buddy.check import check_buddy
 from mm.buddy.decompose import decompose_all, decompose_block, free_bits
-from mm.buddy.free_area import MAX_ORDER, FreeArea
+from mm.buddy.free_area import FreeArea
 from mm.buddy.merge import detach, merge, rebuild, retype
 from mm.buddy.rmqueue import rmqueue, take_whole_blocks
 from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState
@@ -118,10 +118,7 @@ class Buddy:
                     f"buddy: free frames of pageblock {block} lie in no zone: extend a zone's span"
                 )
         strip(self.frames, free)
-        may_merge = np.zeros(-(-self.pageblocks.nr_blocks // 2), dtype=np.bool_)
-        for pair in range(self.pageblocks.nr_blocks // 2):
-            may_merge[pair] = self.area.may_merge(2 * pair, 2 * pair + 1)
-        self.area.link_all(decompose_all(free, self.max_order, may_merge, self._shift))
+        self.area.link_all(decompose_all(free, self.max_order, self.area.mergeable, self._shift))
 
     @property
     def pageblock_order(self) -> int:
@@ -146,7 +143,7 @@ class Buddy:
         return self.area.nr_pages(zone, migratetype)
 
     def nr_free_by_order(self, zone: int | None = None) -> NDArray[np.int64]:
-        """Free blocks by type and order, int64[6, 11] (/proc/pagetypeinfo); a copy."""
+        """Free blocks by type and order, int64[6, nr_orders] (/proc/pagetypeinfo); a copy."""
         on = self.area.nr_blocks_on
         by_order: NDArray[np.int64] = on.sum(axis=0) if zone is None else on[zone].copy()
         return by_order
@@ -191,7 +188,7 @@ class Buddy:
         Raises:
             PinpageError: an order or type that nobody may ask for, or no such zone.
         """
-        require_request(order, migratetype, zone, len(self.zones))
+        require_request(self.area, order, migratetype, zone)
         self.lock_acquisitions += 1
         pfn = rmqueue(self.area, order, migratetype, zone, alloc_flags)
         if pfn >= 0:
@@ -208,7 +205,8 @@ class Buddy:
         Raises:
             PinpageError: misaligned, or one of its frames is not allocated (a double free).
         """
-        if not 0 <= order <= MAX_ORDER or not 0 <= pfn <= self.frames.nr_frames - (1 << order):
+        most = self.area.nr_orders
+        if not 0 <= order < most or not 0 <= pfn <= self.frames.nr_frames - (1 << order):
             raise PfnError(f"free: pfn {pfn:#x} of order {order} is outside the machine")
         if order:
             self._free_block(pfn, order)
@@ -264,7 +262,7 @@ class Buddy:
         Costs about 0.1 us per frame where free blocks are many or large.
         """
         at_least(0, "alloc_many", count=count)
-        require_request(0, migratetype, zone, len(self.zones))
+        require_request(self.area, 0, migratetype, zone)
         self.lock_acquisitions += 1
         parts: list[Pfns] = []
         while count > 0:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.buddy.free_area import MAX_ORDER, FreeArea
+from mm.buddy.free_area import FreeArea
 from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState
 from mm.state.pageblock import NR_PCPTYPES
 from pinpage.errors import PfnError, PinpageError
@@ -142,23 +142,23 @@ def take_heads(area: FreeArea, heads: Pfns, order: int) -> Pfns:
     return pfns
 
 
-def require_request(order: int, migratetype: int, zone: int, nr_zones: int) -> None:
+def require_request(area: FreeArea, order: int, migratetype: int, zone: int) -> None:
     """Refuse what nobody may ask the free lists for.
 
     Args:
+        area: the free lists.
         order: of the block.
         migratetype: of the request.
         zone: where.
-        nr_zones: zones that there are.
 
     Raises:
         PinpageError: names the argument.
     """
-    if not 0 <= order <= MAX_ORDER:
-        raise PinpageError(f"alloc: order={order}: must be 0..{MAX_ORDER}")
+    if not 0 <= order < area.nr_orders:
+        raise PinpageError(f"alloc: order={order}: must be 0..{area.nr_orders - 1}")
     if not 0 <= migratetype < NR_PCPTYPES:
         raise PinpageError(
             f"alloc: migratetype={migratetype}: ask for UNMOVABLE, MOVABLE or RECLAIMABLE"
         )
-    if not 0 <= zone < nr_zones:
-        raise PinpageError(f"alloc: zone={zone}: must be 0..{nr_zones - 1}")
+    if not 0 <= zone < len(area.zones):
+        raise PinpageError(f"alloc: zone={zone}: must be 0..{len(area.zones) - 1}")

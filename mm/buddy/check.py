@@ -3,7 +3,7 @@
 import numpy as np
 
 from mm.buddy.decompose import decompose_all
-from mm.buddy.free_area import NR_ORDERS, FreeArea
+from mm.buddy.free_area import FreeArea
 from mm.state.frames import MAPCOUNT_NONE, FrameState
 from mm.state.pageblock import NR_MIGRATETYPES
 from pinpage.errors import require
@@ -51,12 +51,8 @@ def _check_cover(area: FreeArea) -> None:
 
 
 def _check_merged(area: FreeArea) -> None:
-    nr_blocks = area.pageblocks.nr_blocks
-    may_merge = np.zeros(-(-nr_blocks // 2), dtype=np.bool_)
-    for pair in range(nr_blocks // 2):
-        may_merge[pair] = area.may_merge(2 * pair, 2 * pair + 1)
     free = area.frames.state == FrameState.FREE
-    expected = decompose_all(free, area.max_order, may_merge, area.pageblocks.order)
+    expected = decompose_all(free, area.max_order, area.mergeable, area.pageblocks.order)
     differs = expected != area.frames.order
     require(
         not differs.any(),
@@ -69,7 +65,7 @@ def _check_counts(area: FreeArea) -> None:
     size, nr_blocks = area.pageblocks.nr_pages_per_block, area.pageblocks.nr_blocks
     padded = np.full(nr_blocks * size, -1, dtype=np.int8)
     padded[: area.frames.nr_frames] = area.frames.order
-    for order in range(NR_ORDERS):
+    for order in range(area.nr_orders):
         per_block = (padded == order).reshape(nr_blocks, size).sum(axis=1)
         wrong = per_block != area.nr_free_blocks[:, order]
         require(
@@ -82,7 +78,7 @@ def _check_counts(area: FreeArea) -> None:
 
 
 def _check_lists(area: FreeArea) -> None:
-    sizes = np.left_shift(1, np.arange(NR_ORDERS))
+    sizes = np.left_shift(1, np.arange(area.nr_orders))
     for zone in range(len(area.zones)):
         in_zone = area.zone_of_block == zone
         for migratetype in range(NR_MIGRATETYPES):
@@ -100,7 +96,7 @@ def _check_lists(area: FreeArea) -> None:
                 "B4 pages of a type miscounted",
                 **where,
             )
-            for order in range(NR_ORDERS):
+            for order in range(area.nr_orders):
                 holders = np.flatnonzero(mine & (area.nr_free_blocks[:, order] > 0)).tolist()
                 listed = sorted(area.blocks_on(zone, migratetype, order))
                 require(

@@ -7,7 +7,7 @@ columns (about 10 ns per frame).
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,15 +84,15 @@ def _set_bits(bits: int) -> Iterator[int]:
 
 
 def decompose_all(
-    free: Mask, max_order: int, may_merge: Mask, pageblock_order: int
+    free: Mask, max_order: int, may_merge: Callable[[int], Mask], pageblock_order: int
 ) -> NDArray[np.int8]:
     """The order column of a whole machine from its free frames.
 
     Args:
         free: which frames are free, shape (nr_frames,).
         max_order: the largest order there is.
-        may_merge: per pair of pageblocks, whether they may form one block of a higher
-            order, shape (ceil(nr_blocks / 2),).
+        may_merge: order -> per pair of blocks of that order, whether they may form one, with as
+            many pairs as make up blocks of `max_order`; asked from the pageblock's order up.
         pageblock_order: log2 of the frames in a pageblock.
 
     Returns:
@@ -106,7 +106,7 @@ def decompose_all(
         pairs = level.reshape(-1, 2)
         merged = pairs[:, 0] & pairs[:, 1]
         if order >= pageblock_order:
-            merged &= may_merge
+            merged &= may_merge(order)
         orders[:: 1 << order][level & ~np.repeat(merged, 2)] = order
         level = merged
     orders[:: 1 << max_order][level] = max_order

@@ -61,7 +61,7 @@ def extfrag_percent(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) ->
     """Percentage of free memory that blocks smaller than `order` hold; 0 if nothing is free.
 
     Args:
-        nr_blocks: int64 (NR_ORDERS,), free blocks of each order.
+        nr_blocks: int64 (nr_orders,), free blocks of each order.
         order: log2 of the pages wanted.
 
     >>> extfrag_percent([2048] + [0] * 8 + [4], 9)
@@ -75,7 +75,7 @@ def unusable_free(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> f
     """The same as a fraction 0..1, not rounded; does not decrease with the order.
 
     Args:
-        nr_blocks: int64 (NR_ORDERS,), free blocks of each order.
+        nr_blocks: int64 (nr_orders,), free blocks of each order.
         order: log2 of the pages wanted.
     """
     _, pages, suitable = _totals(nr_blocks, order)
@@ -86,7 +86,7 @@ def unusable_free_index(nr_blocks: Sequence[int] | NDArray[np.int64], order: int
     """The same in thousandths, as debugfs shows it; 1000 if nothing is free.
 
     Args:
-        nr_blocks: int64 (NR_ORDERS,), free blocks of each order.
+        nr_blocks: int64 (nr_orders,), free blocks of each order.
         order: log2 of the pages wanted.
 
     >>> unusable_free_index([2048] + [0] * 8 + [4], 9)
@@ -100,7 +100,7 @@ def fragmentation_score_zone(nr_blocks: Sequence[int] | NDArray[np.int64], huge_
     """How much of a zone's free memory is of no use to a huge page, in percent.
 
     Args:
-        nr_blocks: int64 (NR_ORDERS,), free blocks of each order.
+        nr_blocks: int64 (nr_orders,), free blocks of each order.
         huge_order: log2 of the pages in a huge page.
     """
     return extfrag_percent(nr_blocks, huge_order)

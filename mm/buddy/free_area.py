@@ -2,13 +2,13 @@
 
 A free block is its head's entry in the order column.  To find one, the index knows for each
 (zone, type, order) which pageblocks hold such a block, and for each pageblock how many.  The
-block itself is then found by searching 512 bytes of the order column.
+block itself is then found by searching the pageblock's part of the order column.
 
 The kernel's lists are last in, first out by *block*; these are so by *pageblock*: the
 pageblock that last got a block of the order is served first, and within it the lowest pfn.
 Where a free page stands therefore depends on its pageblock's type alone, while the kernel may
 leave pages on the list of a type that their pageblock does not have (after a steal that did
-not claim it).  An order-10 block covers two pageblocks and counts in that of its head.
+not claim it).  A block larger than a pageblock counts in that of its head.
 
 Kernel counterpart: struct free_area.
 """
@@ -21,16 +21,14 @@ from numpy.typing import NDArray
 from mm.buddy.decompose import scatter_orders
 from mm.state.frames import Frames
 from mm.state.nodes import Zone
-from mm.state.pageblock import NR_MIGRATETYPES, NR_PCPTYPES, Pageblocks
+from mm.state.pageblock import NR_MIGRATETYPES, NR_PCPTYPES, USUAL_MAX_ORDER, Pageblocks
 from pinpage.errors import PinpageError
 from pinpage.units import Mask
 
-__all__ = ["MAX_ORDER", "NR_ORDERS", "FreeArea"]
+__all__ = ["FreeArea"]
 
-MAX_ORDER = 10
-"""The largest order: 4 MiB (MAX_ORDER - 1 in kernels before 6.4)."""
-NR_ORDERS = MAX_ORDER + 1
-"""Orders 0..10."""
+_NR_ORDERS = USUAL_MAX_ORDER + 1
+"""Orders that lists are kept for, where there are no larger blocks than usual."""
 _NR_KEPT_CHANGES = 16
 """Entries of the record of changes, for each pageblock."""
 
@@ -41,12 +39,14 @@ class FreeArea:
     It moves blocks on and off lists; who owns a frame (state, references) is the buddy's.
 
     Attributes:
-        nr_free_blocks: int16[nr_blocks, 11], free blocks by order whose head is in the pageblock.
+        nr_orders: orders that can be asked for, 0 and up: 11, or more where blocks are larger.
+        nr_free_blocks: int16[nr_blocks, nr_orders], free blocks by order with their head in the
+            pageblock.
         nr_free_in_block: int32[nr_blocks], free frames that lie in the pageblock.
-        nr_blocks_on: int64[nr_zones, 6, 11], free blocks on each list.
+        nr_blocks_on: int64[nr_zones, 6, nr_orders], free blocks on each list.
         zone_of_block: int16[nr_blocks], -1 outside of every zone.
         orders: `frames.order` as a memoryview, for scalar access.
-        max_order: largest order that blocks merge to: at most one above the pageblock's.
+        max_order: largest order that blocks merge to, `Pageblocks.max_order`.
     """
 
     def __init__(self, frames: Frames, pageblocks: Pageblocks, zones: Sequence[Zone]) -> None:
@@ -68,13 +68,16 @@ class FreeArea:
         self.frames = frames
         self.pageblocks = pageblocks
         self.zones = tuple(zones)
-        self.max_order = min(MAX_ORDER, pageblocks.order + 1)
+        self.max_order = pageblocks.max_order
+        self.nr_orders = self._nr_orders = max(_NR_ORDERS, self.max_order + 1)
         self.zone_of_block = self._place(zones)
         nr_blocks = pageblocks.nr_blocks
-        self.nr_free_blocks: NDArray[np.int16] = np.zeros((nr_blocks, NR_ORDERS), dtype=np.int16)
+        self.nr_free_blocks: NDArray[np.int16] = np.zeros(
+            (nr_blocks, self.nr_orders), dtype=np.int16
+        )
         self.nr_free_in_block: NDArray[np.int32] = np.zeros(nr_blocks, dtype=np.int32)
         self.nr_blocks_on: NDArray[np.int64] = np.zeros(
-            (len(zones), NR_MIGRATETYPES, NR_ORDERS), dtype=np.int64
+            (len(zones), NR_MIGRATETYPES, self.nr_orders), dtype=np.int64
         )
         self._nr_forgotten = 0
         self._changed: list[int] = []
@@ -106,7 +109,7 @@ class FreeArea:
         self.nr_free_in_block[:] = 0
         self.nr_blocks_on[:] = 0
         nr_keys = len(self.zones) * NR_MIGRATETYPES
-        self._lists: list[dict[int, None]] = [{} for _ in range(nr_keys * NR_ORDERS)]
+        self._lists: list[dict[int, None]] = [{} for _ in range(nr_keys * self._nr_orders)]
         self._nr_pages = [0] * nr_keys
         # Scalar access through memoryviews costs a third of numpy's.
         self.orders = self.frames.order.data
@@ -143,7 +146,7 @@ class FreeArea:
             migratetype: a `MigrateType`.
             order: log2 of the block's pages.
         """
-        return bool(self._lists[(zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS + order])
+        return bool(self._lists[(zone * NR_MIGRATETYPES + migratetype) * self._nr_orders + order])
 
     def smallest_order(self, zone: int, migratetype: int, order: int) -> int:
         """The lowest order >= `order` with a free block of the type, or -1.
@@ -153,9 +156,9 @@ class FreeArea:
             migratetype: a `MigrateType`.
             order: log2 of the block's pages.
         """
-        base = (zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS
+        base = (zone * NR_MIGRATETYPES + migratetype) * self._nr_orders
         lists = self._lists
-        for current in range(order, NR_ORDERS):
+        for current in range(order, self._nr_orders):
             if lists[base + current]:
                 return current
         return -1
@@ -168,7 +171,7 @@ class FreeArea:
             migratetype: a `MigrateType`.
             order: log2 of the block's pages.
         """
-        blocks = self._lists[(zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS + order]
+        blocks = self._lists[(zone * NR_MIGRATETYPES + migratetype) * self._nr_orders + order]
         # popitem, not reversed(): it also trims what deletions left behind at the end.
         block, _ = blocks.popitem()
         blocks[block] = None
@@ -183,7 +186,7 @@ class FreeArea:
             order: log2 of the block's pages.
         """
         return list(
-            reversed(self._lists[(zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS + order])
+            reversed(self._lists[(zone * NR_MIGRATETYPES + migratetype) * self._nr_orders + order])
         )
 
     def are_on(self, blocks: NDArray[np.int64], zone: int, migratetype: int) -> Mask:
@@ -233,10 +236,12 @@ class FreeArea:
 
     def covering(self, block: int) -> int:
         """The head of the free block that covers this pageblock and its buddy, or -1."""
-        if self.max_order == self._shift:
-            return -1
-        head = (block & ~1) << self._shift
-        return head if self.orders[head] > self._shift else -1
+        shift, orders = self._shift, self.orders
+        for order in range(shift + 1, self.max_order + 1):
+            head = block >> order - shift << order
+            if orders[head] >= order:
+                return head
+        return -1
 
     def may_merge(self, block: int, other: int) -> bool:
         """Whether two pageblocks may form one free block.
@@ -257,6 +262,26 @@ class FreeArea:
             and its % NR_MIGRATETYPES < NR_PCPTYPES
         )
 
+    def mergeable(self, order: int) -> Mask:
+        """Which pairs of free blocks of an order may form one, by the pageblocks they begin in.
+
+        Args:
+            order: of the blocks, at least a pageblock's.
+
+        Returns:
+            A mask of the pairs, shape (nr_pairs,), as many as make up blocks of `max_order`.
+        """
+        nr_largest = -(-self.frames.nr_frames >> self.max_order)
+        step = 1 << order - self._shift
+        keys = np.full(nr_largest << self.max_order - self._shift, -1, dtype=np.int64)
+        keys[: len(self._key)] = self._key
+        (zones, types), firsts = np.divmod(keys, NR_MIGRATETYPES), slice(None, None, 2 * step)
+        seconds = slice(step, None, 2 * step)
+        both_pcp = (types[firsts] < NR_PCPTYPES) & (types[seconds] < NR_PCPTYPES)
+        alike: Mask = both_pcp | (types[firsts] == types[seconds])
+        alike &= zones[firsts] == zones[seconds]
+        return alike
+
     # One block on, one block off.
 
     def link(self, pfn: int, order: int) -> None:
@@ -270,7 +295,7 @@ class FreeArea:
         self.orders[pfn] = order
         self._account(block, order, 1)
         key = self._key[block]
-        blocks = self._lists[key * NR_ORDERS + order]
+        blocks = self._lists[key * self._nr_orders + order]
         if block in blocks:
             del blocks[block]
         blocks[block] = None
@@ -285,21 +310,22 @@ class FreeArea:
         block = pfn >> self._shift
         self.orders[pfn] = -1
         self._account(block, order, -1)
-        if not self._counts[block * NR_ORDERS + order]:
-            del self._lists[self._key[block] * NR_ORDERS + order][block]
+        if not self._counts[block * self._nr_orders + order]:
+            del self._lists[self._key[block] * self._nr_orders + order][block]
 
     def _account(self, block: int, order: int, count: int) -> None:
         """`count` more free blocks of the order with their head in the pageblock."""
         if self._changed[-1] != block:
             self._note_change(block)
-        self._counts[block * NR_ORDERS + order] += count
+        self._counts[block * self._nr_orders + order] += count
         key = self._key[block]
-        self._on[key * NR_ORDERS + order] += count
+        self._on[key * self._nr_orders + order] += count
         nr_pages = count << order
         self._nr_pages[key] += nr_pages
         if order > self._shift:
-            nr_pages >>= 1
-            self._in_block[block + 1] += nr_pages
+            nr_pages = count << self._shift
+            for other in range(block + 1, block + (1 << order - self._shift)):
+                self._in_block[other] += nr_pages
         self._in_block[block] += nr_pages
 
     def unlink_heads(self, block: int, order: int, heads: NDArray[np.int64]) -> None:
@@ -312,8 +338,8 @@ class FreeArea:
         """
         self.frames.order[heads] = -1
         self._account(block, order, -len(heads))
-        if not self._counts[block * NR_ORDERS + order]:
-            del self._lists[self._key[block] * NR_ORDERS + order][block]
+        if not self._counts[block * self._nr_orders + order]:
+            del self._lists[self._key[block] * self._nr_orders + order][block]
 
     # A whole pageblock at once; nothing may cross its border.
 
@@ -322,9 +348,9 @@ class FreeArea:
 
         The caller writes the column next, by `link_pageblock` or as a whole.
         """
-        at, key = block * NR_ORDERS, self._key[block]
-        base = key * NR_ORDERS
-        for order, count in enumerate(self._counts[at : at + NR_ORDERS]):
+        at, key = block * self._nr_orders, self._key[block]
+        base = key * self._nr_orders
+        for order, count in enumerate(self._counts[at : at + self._nr_orders]):
             if count:
                 self._account(block, order, -count)
                 del self._lists[base + order][block]
@@ -338,7 +364,7 @@ class FreeArea:
         """
         span = self.pageblocks.span(block)
         scatter_orders(heads, self.frames.order[span.start : span.stop])
-        base = self._key[block] * NR_ORDERS
+        base = self._key[block] * self._nr_orders
         for order, bits in enumerate(heads):
             if bits:
                 self._account(block, order, bits.bit_count())
@@ -361,22 +387,24 @@ class FreeArea:
             self.nr_free_blocks[:, order] = per_block
             holders = np.flatnonzero(per_block)[::-1]
             for block, key in zip(holders.tolist(), keys[holders].tolist(), strict=True):
-                self._lists[key * NR_ORDERS + order][block] = None
+                self._lists[key * self._nr_orders + order][block] = None
             self._count_order(order, per_block, keys)
 
     def _count_order(
         self, order: int, per_block: NDArray[np.int64], keys: NDArray[np.int64]
     ) -> None:
         inside = per_block << min(order, self._shift)
-        self.nr_free_in_block += inside.astype(np.int32)
-        if order > self._shift:
-            self.nr_free_in_block[1:] += inside[:-1].astype(np.int32)
+        nr_blocks = len(per_block)
+        for after in range(min(1 << max(order - self._shift, 0), nr_blocks)):
+            self.nr_free_in_block[after:] += inside[: nr_blocks - after].astype(np.int32)
         holding = per_block > 0
         np.add.at(
-            self.nr_blocks_on.reshape(-1), keys[holding] * NR_ORDERS + order, per_block[holding]
+            self.nr_blocks_on.reshape(-1),
+            keys[holding] * self._nr_orders + order,
+            per_block[holding],
         )
         for key in range(len(self._nr_pages)):
-            self._nr_pages[key] += int(self._on[key * NR_ORDERS + order]) << order
+            self._nr_pages[key] += int(self._on[key * self._nr_orders + order]) << order
 
     def set_type(self, block: int, migratetype: int) -> None:
         """Give a pageblock another type.  Nothing in it may stand on a list.
@@ -401,10 +429,10 @@ class FreeArea:
                 f"zones: {zone.name!r} has index {zone.index} but would be number {len(self.zones)}"
             )
         self.zones = (*self.zones, zone)
-        fresh = np.zeros((1, NR_MIGRATETYPES, NR_ORDERS), dtype=np.int64)
+        fresh = np.zeros((1, NR_MIGRATETYPES, self._nr_orders), dtype=np.int64)
         self.nr_blocks_on = np.concatenate((self.nr_blocks_on, fresh))
         self._on = self.nr_blocks_on.reshape(-1).data
-        self._lists += [{} for _ in range(NR_MIGRATETYPES * NR_ORDERS)]
+        self._lists += [{} for _ in range(NR_MIGRATETYPES * self._nr_orders)]
         self._nr_pages += [0] * NR_MIGRATETYPES
 
     def set_zone(self, blocks: range, zone: int) -> None:
@@ -438,8 +466,8 @@ class FreeArea:
             migratetype: a `MigrateType`.
         """
         for zone in np.unique(self.zone_of_block[blocks.start : blocks.stop]).tolist():
-            base = (zone * NR_MIGRATETYPES + migratetype) * NR_ORDERS
-            for at in range(base, base + NR_ORDERS):
+            base = (zone * NR_MIGRATETYPES + migratetype) * self._nr_orders
+            for at in range(base, base + self._nr_orders):
                 listed = self._lists[at]
                 last = {block: None for block in reversed(blocks) if block in listed}
                 self._lists[at] = last | {b: None for b in listed if b not in last}

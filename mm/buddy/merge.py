@@ -50,7 +50,7 @@ def expand(area: FreeArea, pfn: int, order: int, target: int) -> None:
 
 
 def detach(area: FreeArea, block: int) -> None:
-    """Take all blocks of a pageblock off the lists; what reaches into its buddy stays there.
+    """Take all blocks of a pageblock off the lists; what reaches into others stays there.
 
     The pageblock's part of the order column is stale afterwards: the caller writes it.
 
@@ -60,12 +60,23 @@ def detach(area: FreeArea, block: int) -> None:
     """
     head = area.covering(block)
     if head >= 0:
-        shift = area.pageblocks.order
-        expand(area, head, shift + 1, shift)
-        # Now the lower half is off the lists: put it back unless it is the one asked for.
-        if head >> shift != block:
-            area.link(head, shift)
+        _split_down_to(area, head, block)
     area.unlink_pageblock(block)
+
+
+def _split_down_to(area: FreeArea, head: int, block: int) -> None:
+    """Cut a large free block until one of its pieces is this very pageblock."""
+    order, shift = area.orders[head], area.pageblocks.order
+    area.unlink(head, order)
+    while order > shift:
+        order -= 1
+        upper = head + (1 << order)
+        if block << shift < upper:
+            area.link(upper, order)
+        else:
+            area.link(head, order)
+            head = upper
+    area.link(head, order)
 
 
 def rebuild(area: FreeArea, block: int) -> None:

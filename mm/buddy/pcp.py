@@ -23,18 +23,20 @@ from mm.state.gfp import AllocFlags
 from mm.state.nodes import KernelVersion, Zone
 from mm.state.pageblock import NR_PCPTYPES, MigrateType
 from pinpage.errors import PinpageError, require
-from pinpage.units import Pfns
+from pinpage.units import PAGE_SIZE, Pfns
 
 __all__ = ["PerCpuPages", "pcp_batch", "pcp_high"]
 
-_MAX_BATCH_PAGES = {"6.1": 256, "3.11": 128}
-"""Half a MiB of v3.11, one MiB of v6.1, before the division by four."""
+_MAX_BATCH_NR_BYTES = {"6.1": 1 << 20, "3.11": 512 << 10}
+"""Before the division by four."""
 _USE_CMA = int(AllocFlags.CMA)
 _MAX_FREE_FACTOR = 5
 """Freeing without allocating doubles the drain up to this often (CONFIG_PCP_BATCH_SCALE_MAX)."""
 
 
-def pcp_batch(managed_nr_pages: int, version: KernelVersion = "6.1") -> int:
+def pcp_batch(
+    managed_nr_pages: int, version: KernelVersion = "6.1", *, page_nr_bytes: int = PAGE_SIZE
+) -> int:
     """Pages moved between a CPU's list and the buddy lists under one lock.
 
     A 1024th of the zone, bounded, divided by four, and rounded so that it is one less than a
@@ -43,11 +45,12 @@ def pcp_batch(managed_nr_pages: int, version: KernelVersion = "6.1") -> int:
     Args:
         managed_nr_pages: pages that the allocator manages.
         version: of the kernel whose rule it is.
+        page_nr_bytes: bytes in a page.
 
-    >>> pcp_batch(262144), pcp_batch(262144, "3.11")
-    (63, 31)
+    >>> pcp_batch(262144), pcp_batch(262144, "3.11"), pcp_batch(262144, page_nr_bytes=65536)
+    (63, 31, 3)
     """
-    batch = min(managed_nr_pages // 1024, _MAX_BATCH_PAGES[version]) // 4
+    batch = min(managed_nr_pages // 1024, _MAX_BATCH_NR_BYTES[version] // page_nr_bytes) // 4
     batch = max(batch, 1)
     power_of_two = 1 << ((batch + batch // 2).bit_length() - 1)
     return max(power_of_two - 1, 1)
@@ -266,7 +269,8 @@ class PerCpuPages:
 
         A zone whose lists are disabled stays so; they come back with the new figures.
         """
-        batch = pcp_batch(zone.managed_nr_pages, self.version)
+        size = self.buddy.frames.page_nr_bytes
+        batch = pcp_batch(zone.managed_nr_pages, self.version, page_nr_bytes=size)
         high = pcp_high(zone, batch, self.nr_cpus, self.version)
         off = self._nr_disabled[zone.index] > 0
         self.batches[zone.index], self.highs[zone.index] = (1, 0) if off else (batch, high)

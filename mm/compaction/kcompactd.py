@@ -17,7 +17,6 @@ from attrs import define, field
 
 from mm.buddy.buddy import Buddy
 from mm.buddy.fragindex import fragmentation_score_node, fragmentation_score_zone
-from mm.buddy.free_area import NR_ORDERS
 from mm.buddy.pcp import PerCpuPages
 from mm.compaction.compact_control import CompactControl, CompactReport, CompactResult
 from mm.compaction.compaction import Compaction
@@ -87,7 +86,7 @@ class Kcompactd:
         Raises:
             PinpageError: an order that there is none of.
         """
-        within(NR_ORDERS, "kcompactd", order=order)
+        within(self._buddy.area.nr_orders, "kcompactd", order=order)
         self.nr_wakes += 1
         total = CompactReport(CompactResult.SKIPPED)
         for zone in self.zones:

@@ -13,10 +13,9 @@ from attrs import define
 
 from mm.buddy.buddy import Buddy
 from mm.buddy.fragindex import fragmentation_index
-from mm.buddy.free_area import NR_ORDERS
 from mm.compaction.compact_control import COSTLY_ORDER, WHOLE_ZONE, CompactResult
 from mm.state.nodes import Zone, ZoneKind, watermark_ok
-from mm.state.pageblock import MigrateType
+from mm.state.pageblock import MOST_NR_ORDERS, MigrateType
 
 __all__ = [
     "EXTFRAG_THRESHOLD",
@@ -102,7 +101,7 @@ class Deferral:
 
     shift: int = 0
     considered: int = 0
-    failed_order: int = NR_ORDERS
+    failed_order: int = MOST_NR_ORDERS
 
     def defers(self, order: int) -> bool:
         """Count an attempt; whether it is to be skipped."""

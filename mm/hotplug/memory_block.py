@@ -1,4 +1,4 @@
-"""Memory in the units in which it comes and goes: blocks of 128 MiB, and where RAM is at all.
+"""Memory in the units in which it comes and goes: memory blocks, and where RAM is at all.
 
 A block is a row in /sys/devices/system/memory.  It is absent until memory is added there,
 offline until it is brought online, and only while it is online do its frames have a zone and
@@ -18,12 +18,27 @@ from numpy.typing import NDArray
 from mm.state.frames import Frames, FrameState
 from mm.state.pageblock import Pageblocks
 from pinpage.errors import PfnError, PinpageError, require
-from pinpage.units import Mask, Span
+from pinpage.units import PAGE_SIZE, Mask, Span
 
-__all__ = ["MEMORY_BLOCK_NR_PAGES", "BlockState", "MemoryBlocks"]
+__all__ = ["MEMORY_BLOCK_NR_PAGES", "BlockState", "MemoryBlocks", "usual_block_nr_pages"]
 
 MEMORY_BLOCK_NR_PAGES = 32768
 """Pages in a memory block of x86-64 with up to 64 GiB: one section, 128 MiB."""
+
+
+def usual_block_nr_pages(page_nr_bytes: int, nr_pages_per_block: int) -> int:
+    """Pages in a memory block where nothing says how many: a section of 128 MiB.
+
+    A section holds a pageblock at least (arm64's with pages of 64 KiB has 512 MiB).
+
+    Args:
+        page_nr_bytes: bytes in a page.
+        nr_pages_per_block: pages in a pageblock.
+
+    >>> usual_block_nr_pages(4096, 512), usual_block_nr_pages(65536, 8192)
+    (32768, 8192)
+    """
+    return max(MEMORY_BLOCK_NR_PAGES * PAGE_SIZE // page_nr_bytes, nr_pages_per_block)
 
 
 class BlockState(enum.IntEnum):
@@ -49,15 +64,13 @@ class MemoryBlocks:
         MB2 RAM is known as spans that ascend and do not touch.
     """
 
-    def __init__(
-        self, frames: Frames, pageblocks: Pageblocks, nr_pages: int = MEMORY_BLOCK_NR_PAGES
-    ) -> None:
+    def __init__(self, frames: Frames, pageblocks: Pageblocks, nr_pages: int | None = None) -> None:
         """Blocks over frames as they are now: whatever is no hole is RAM.
 
         Args:
             frames: the columns, one row per frame.
             pageblocks: the types of the pageblocks.
-            nr_pages: pages in a memory block.
+            nr_pages: pages in a memory block; None: as many as usual.
 
         Raises:
             PinpageError: the size is not a positive multiple of a pageblock.
@@ -67,7 +80,8 @@ class MemoryBlocks:
         self._ram = _runs(frames.state != FrameState.HOLE)
         self._has_changed = False
         self._nr_pages: int = 0
-        self.nr_pages = nr_pages
+        usual = usual_block_nr_pages(frames.page_nr_bytes, pageblocks.nr_pages_per_block)
+        self.nr_pages = usual if nr_pages is None else nr_pages
 
     @property
     def nr_pages(self) -> int:

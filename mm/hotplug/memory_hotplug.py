@@ -26,7 +26,7 @@ from attrs import frozen
 from mm.contig.retry import EvacuationReport, RetryPolicy
 from mm.hotplug.forget import FrameForgetter
 from mm.hotplug.host import HotplugHost
-from mm.hotplug.memory_block import MEMORY_BLOCK_NR_PAGES, BlockState, MemoryBlocks
+from mm.hotplug.memory_block import BlockState, MemoryBlocks
 from mm.hotplug.notify import MemoryAction, MemoryNotifiers
 from mm.hotplug.offline_loop import OfflineLoop
 from mm.hotplug.verdict import (
@@ -68,6 +68,7 @@ class _Gone:
 class MemoryHotplug:
     """Takes memory blocks of one machine offline and online.
 
+    >>> from mm.hotplug.memory_block import MEMORY_BLOCK_NR_PAGES
     >>> from mm.machine import Machine
     >>> machine = Machine.build(nr_pages=4 * MEMORY_BLOCK_NR_PAGES, contents="tags")
     >>> machine.hotplug.offline(1, machine.design).errno.name
@@ -90,12 +91,13 @@ class MemoryHotplug:
         HP3 a pageblock of memory that is gone has no zone, and is not isolated.
     """
 
-    def __init__(self, host: HotplugHost, block_nr_pages: int = MEMORY_BLOCK_NR_PAGES) -> None:
+    def __init__(self, host: HotplugHost, block_nr_pages: int | None = None) -> None:
         """Serve `host`: what of its frames is no hole now is RAM.
 
         Args:
             host: the machine.
-            block_nr_pages: pages in a memory block; `blocks.nr_pages` may be set later.
+            block_nr_pages: pages in a memory block; None: as many as usual; `blocks.nr_pages`
+                may be set later.
         """
         self._host = host
         self.blocks = MemoryBlocks(host.frames, host.pageblocks, block_nr_pages)

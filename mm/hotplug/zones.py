@@ -81,7 +81,8 @@ class ZoneResizer:
             return
         self._has_looked = True
         marks = sum(zone.min for zone in self._zones)
-        by_formula = min_free_nr_pages(self._zones)
+        size = self._buddy.frames.page_nr_bytes
+        by_formula = min_free_nr_pages(self._zones, page_nr_bytes=size)
         if not by_formula - len(self._zones) < marks <= by_formula:  # (each share is rounded down)
             self._min_nr_pages = marks
 
@@ -97,7 +98,11 @@ class ZoneResizer:
             changed.span = Span(int(blocks[0]) * size, last)
         else:
             changed.span = Span(changed.span.start, changed.span.start)
-        setup_watermarks(self._zones, min_nr_pages=self._min_nr_pages)
+        setup_watermarks(
+            self._zones,
+            min_nr_pages=self._min_nr_pages,
+            page_nr_bytes=self._buddy.frames.page_nr_bytes,
+        )
         setup_lowmem_reserve(self._zones)
         for zone in self._zones:
             self._pcp.resize(zone)

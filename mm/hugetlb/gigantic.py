@@ -48,7 +48,7 @@ from pinpage.units import PAGE_SHIFT, Mask, Pfns, Span
 __all__ = ["NR_PAGES_1_GIB", "Candidate", "GiganticPages", "GiganticWalk", "Knowledge"]
 
 NR_PAGES_1_GIB = 1 << 30 - PAGE_SHIFT
-"""Frames of a 1 GiB page (PUD_SIZE on x86-64)."""
+"""Frames of a 1 GiB page (PUD_SIZE on x86-64), where pages are of 4 KiB."""
 
 Knowledge: TypeAlias = Literal["frames", "blocks"]
 """How a walk looks at a range."""
@@ -132,7 +132,7 @@ class GiganticPages:
         planned: PlannedCompaction,
         zones: Callable[[], Sequence[Zone]],
         design: Callable[[], Design],
-        nr_pages: int = NR_PAGES_1_GIB,
+        nr_pages: int | None = None,
     ) -> None:
         """Allocate through `contig`, from `zones`, asking `design`.
 
@@ -141,7 +141,7 @@ class GiganticPages:
             planned: compacts by plan.
             zones: gives the zones that there are now.
             design: gives the design in force.
-            nr_pages: frames of one page.
+            nr_pages: frames of one page; None: of 1 GiB.
 
         Raises:
             PinpageError: a page is not a power of two of pageblocks.
@@ -149,6 +149,8 @@ class GiganticPages:
         parts = contig.evacuator.parts
         self._buddy, self._counters = parts.buddy, parts.counters
         size = self._buddy.pageblocks.nr_pages_per_block
+        if nr_pages is None:
+            nr_pages = (1 << 30) // self._buddy.frames.page_nr_bytes
         if nr_pages < size or nr_pages & (nr_pages - 1):
             raise PinpageError(
                 f"hugepagesz: {nr_pages} pages: give a power of two, {size} (a pageblock) or more"

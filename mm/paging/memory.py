@@ -26,7 +26,6 @@ from mm.state.errno import Errno
 from mm.state.frames import PageFlag
 from pinpage.errors import PinpageError, require
 from pinpage.move.steps import run_out
-from pinpage.units import PAGE_SIZE
 
 __all__ = ["ProcessMemory", "mmput", "zap_page_range"]
 
@@ -205,9 +204,10 @@ class ProcessMemory:
         """
         if isinstance(self.paging.contents, TagContents):
             raise PinpageError("write: this machine keeps a tag per page, no bytes: set_tags")
-        if offset < 0 or offset + len(data) > PAGE_SIZE:
+        most = self.paging.contents.page_nr_bytes
+        if offset < 0 or offset + len(data) > most:
             raise PinpageError(f"write of {len(data)} bytes at {offset}: beyond the page")
-        pfn = self._touch(space, vpn, write=True, whole=len(data) == PAGE_SIZE)
+        pfn = self._touch(space, vpn, write=True, whole=len(data) == most)
         if pfn < 0:
             return Errno(pfn)
         for frame in self.paging.refs.copies_of(pfn):

@@ -35,7 +35,6 @@ from mm.state.refs import Refs
 from mm.state.rmap import Rmap
 from mm.swap.swap import Swap
 from pinpage.errors import require
-from pinpage.units import PAGE_SIZE
 
 __all__ = ["ANON_BITS", "SHMEM_BITS", "Paging", "bit", "no_wait"]
 
@@ -52,7 +51,6 @@ SHMEM_BITS = bit(PageFlag.SWAPBACKED, PageFlag.UPTODATE)
 
 _LOCKED, _WRITEBACK = bit(PageFlag.LOCKED), bit(PageFlag.WRITEBACK)
 _SWAPCACHE, _DIRTY = bit(PageFlag.SWAPCACHE), bit(PageFlag.DIRTY)
-_ZERO_PAGE = bytes(PAGE_SIZE)
 
 
 def no_wait(pfn: int, flag: PageFlag) -> None:
@@ -114,11 +112,14 @@ class Paging:
     nr_ptes_unused: int = field(default=0, init=False)
     frames: Frames = field(init=False, repr=False)
     contents: Contents = field(init=False, repr=False)
+    _zero_page: bytes = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """The source's columns and bytes, one attribute away."""
         self.frames = self.source.frames
         self.contents = self.source.contents
+        has_bytes = not isinstance(self.contents, TagContents)
+        self._zero_page = bytes(self.contents.page_nr_bytes if has_bytes else 8)
 
     # References.
 
@@ -207,7 +208,7 @@ class Paging:
     # Bytes.
 
     def save(self, pfn: int) -> bytes:
-        """A page as swap stores it: 4096 bytes, or the tag's 8 where that is all there is."""
+        """A page as swap stores it: its bytes, or the tag's 8 where that is all there is."""
         if isinstance(self.contents, TagContents):
             return self.contents.tags(np.array([pfn])).tobytes()
         return self.contents.read(pfn)
@@ -226,7 +227,7 @@ class Paging:
 
     def clear_page(self, pfn: int) -> None:
         """All zero."""
-        self.restore(pfn, bytes(8) if isinstance(self.contents, TagContents) else _ZERO_PAGE)
+        self.restore(pfn, self._zero_page)
 
     # The swap cache, as far as it frees things.
 

@@ -57,7 +57,7 @@ class SwapCore:
         Args:
             entry: names the slot.
             pfn: the frame.
-            page: the page's 4096 bytes.
+            page: the page's bytes.
         """
         self._paging.restore(pfn, page)
         self._paging.swap.area_of(entry).write_disk(swp_offset(entry), page)

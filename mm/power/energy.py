@@ -13,12 +13,10 @@ import attrs
 from attrs import define, field, frozen
 
 from pinpage.errors import PinpageError
-from pinpage.units import PAGE_SHIFT, PAGE_SIZE
 
 __all__ = ["EnergyAccount", "EnergyModel"]
 
-_GIB_SHIFT = 30 - PAGE_SHIFT
-"""log2 of the pages in a GiB."""
+_GIB_SHIFT = 30
 
 
 def _whole_and_not_negative(_model: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -63,21 +61,21 @@ class EnergyModel:
         metadata={"source": "assumed: power-down exit takes some ns, the controller the rest"},
     )
 
-    def saved_pj(self, nr_pages: int, off_ns: int) -> int:
-        """What `nr_pages` of memory save while they are off for `off_ns`."""
-        return (self.on_mw_per_gib - self.off_mw_per_gib) * nr_pages * off_ns >> _GIB_SHIFT
+    def saved_pj(self, nr_bytes: int, off_ns: int) -> int:
+        """What `nr_bytes` of memory save while they are off for `off_ns`."""
+        return (self.on_mw_per_gib - self.off_mw_per_gib) * nr_bytes * off_ns >> _GIB_SHIFT
 
-    def moving_pj(self, nr_pages: int, elapsed_ns: int) -> int:
-        """What copying `nr_pages` costs, on a core that is busy for `elapsed_ns` in all."""
-        return 2 * nr_pages * PAGE_SIZE * self.dram_pj_per_byte + self.core_mw * elapsed_ns
+    def moving_pj(self, nr_bytes: int, elapsed_ns: int) -> int:
+        """What copying `nr_bytes` costs, on a core that is busy for `elapsed_ns` in all."""
+        return 2 * nr_bytes * self.dram_pj_per_byte + self.core_mw * elapsed_ns
 
-    def break_even_ns(self, nr_pages: int, cost_pj: int) -> int:
-        """How long `nr_pages` have to stay off until `cost_pj` are won back, rounded up.
+    def break_even_ns(self, nr_bytes: int, cost_pj: int) -> int:
+        """How long `nr_bytes` have to stay off until `cost_pj` are won back, rounded up.
 
         Raises:
             PinpageError: off saves nothing under this model, so they never are.
         """
-        power = (self.on_mw_per_gib - self.off_mw_per_gib) * nr_pages
+        power = (self.on_mw_per_gib - self.off_mw_per_gib) * nr_bytes
         if power <= 0:
             raise PinpageError("energy model: on_mw_per_gib must be above off_mw_per_gib")
         return -(-(cost_pj << _GIB_SHIFT) // power)

@@ -154,8 +154,9 @@ class PowerManagement:
             setattr(total, name, getattr(self._account, name))
         for group in np.flatnonzero(self.is_off).tolist():
             self._add_time_off(total, group)
-        total.saved_pj = self.energy.saved_pj(1, total.page_ns_off)
-        total.spent_pj = self.energy.moving_pj(total.pages_moved, total.moving_ns)
+        size = self._parts.buddy.frames.page_nr_bytes
+        total.saved_pj = self.energy.saved_pj(size, total.page_ns_off)
+        total.spent_pj = self.energy.moving_pj(total.pages_moved * size, total.moving_ns)
         return total
 
     # Switching off.
@@ -260,8 +261,9 @@ class PowerManagement:
         """The cost and benefit rule."""
         if now.expected_idle_ns is None:
             return True
-        saved = self.energy.saved_pj(self._map.group_nr_pages, now.expected_idle_ns)
-        return saved > self.energy.moving_pj(nr_moves, moving_ns)
+        size = self._parts.buddy.frames.page_nr_bytes
+        saved = self.energy.saved_pj(self._map.group_nr_pages * size, now.expected_idle_ns)
+        return saved > self.energy.moving_pj(nr_moves * size, moving_ns)
 
     def _by_plan(self, now: _Round, candidates: Pfns, best: RangePlan) -> None:
         """Empty the chosen set; name what is in the way of the others; plan around what resists."""

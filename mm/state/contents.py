@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpage.errors import PfnError, PinpageError
-from pinpage.units import PAGE_SHIFT, PAGE_SIZE, Pfns
+from pinpage.units import PAGE_SIZE, Pfns, require_page_size
 
 __all__ = ["ArenaContents", "Contents", "TagContents"]
 
-_COPY_CHUNK = 64
-"""Pages per step of a batch copy: 256 KiB stays in cache, a third faster than all at once."""
+_COPY_NR_BYTES = 256 << 10
+"""Per step of a batch copy: so much stays in cache, a third faster than all at once."""
 
 
 class Contents(Protocol):
@@ -27,6 +27,10 @@ class Contents(Protocol):
     @property
     def nr_frames(self) -> int:
         """Frames covered; valid pfns are 0..nr_frames-1."""
+
+    @property
+    def page_nr_bytes(self) -> int:
+        """Bytes of a frame."""
 
     def copy(self, sources: Pfns, targets: Pfns) -> None:
         """Copy whole frames; no frame may be both source and target.
@@ -48,25 +52,25 @@ class Contents(Protocol):
             offset: byte in the frame at which they begin.
         """
 
-    def read(self, pfn: int, offset: int = 0, nr_bytes: int = PAGE_SIZE) -> bytes:
+    def read(self, pfn: int, offset: int = 0, nr_bytes: int | None = None) -> bytes:
         """Read bytes of one frame.
 
         Args:
             pfn: the frame.
             offset: byte in the frame at which they begin.
-            nr_bytes: how many bytes.
+            nr_bytes: how many; None: all up to the end of the frame.
         """
 
     def write_many(self, pfns: Pfns, pages: NDArray[np.uint8]) -> None:
-        """Write whole frames from uint8[n, 4096].
+        """Write whole frames from uint8[n, page_nr_bytes].
 
         Args:
             pfns: int64 (n,), the frames.
-            pages: uint8 (n, 4096), their bytes.
+            pages: uint8 (n, page_nr_bytes), their bytes.
         """
 
     def read_many(self, pfns: Pfns) -> NDArray[np.uint8]:
-        """Read whole frames into a new uint8[n, 4096]."""
+        """Read whole frames into a new uint8[n, page_nr_bytes]."""
 
     def tags(self, pfns: Pfns) -> NDArray[np.uint64]:
         """One 64-bit word per frame, shape (n,)."""
@@ -90,22 +94,30 @@ class ArenaContents:
 
     Attributes:
         nr_frames: frames covered.
-        pages: uint8[nr_frames, 4096], a view of the arena itself.
+        page_nr_bytes: bytes of a frame.
+        pages: uint8[nr_frames, page_nr_bytes], a view of the arena itself.
     """
 
-    def __init__(self, nr_frames: int) -> None:
+    def __init__(self, nr_frames: int, page_nr_bytes: int = PAGE_SIZE) -> None:
         """An anonymous private arena, all zero, nothing of it resident.
 
+        Args:
+            nr_frames: frames covered.
+            page_nr_bytes: bytes of a frame.
+
         Raises:
-            PinpageError: no frames.
+            PinpageError: no frames, or a size that no page has.
             OSError: the host refuses to reserve the address space.
         """
-        _require_frames(nr_frames)
+        _require_frames(nr_frames, page_nr_bytes)
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-        self._mapping = mmap.mmap(-1, nr_frames * PAGE_SIZE, flags=flags)
+        self._mapping = mmap.mmap(-1, nr_frames * page_nr_bytes, flags=flags)
         self.nr_frames = nr_frames
+        self.page_nr_bytes = page_nr_bytes
+        self._shift = page_nr_bytes.bit_length() - 1
+        self._copied_at_once = _COPY_NR_BYTES >> self._shift
         self.pages: NDArray[np.uint8] = np.frombuffer(self._mapping, dtype=np.uint8).reshape(
-            nr_frames, PAGE_SIZE
+            nr_frames, page_nr_bytes
         )
         # The first word of each frame: a strided view, not a column of its own.
         self._words: NDArray[np.uint64] = np.frombuffer(self._mapping, dtype="<u8").reshape(
@@ -123,8 +135,9 @@ class ArenaContents:
             PinpageError: the columns differ in length.
         """
         _require_parallel(sources, targets)
-        for at in range(0, len(sources), _COPY_CHUNK):
-            self.pages[targets[at : at + _COPY_CHUNK]] = self.pages[sources[at : at + _COPY_CHUNK]]
+        for at in range(0, len(sources), self._copied_at_once):
+            some = slice(at, at + self._copied_at_once)
+            self.pages[targets[some]] = self.pages[sources[some]]
 
     def forget(self, pfns: Pfns) -> None:
         """Give the host's memory back; costs about 1 us for each run of ascending frames."""
@@ -134,8 +147,8 @@ class ArenaContents:
         starts = pfns[np.concatenate(([0], ends + 1))]
         stops = pfns[np.concatenate((ends, [len(pfns) - 1]))] + 1
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-            length = (stop - start) * PAGE_SIZE
-            self._mapping.madvise(mmap.MADV_DONTNEED, start * PAGE_SIZE, length)
+            length = stop - start << self._shift
+            self._mapping.madvise(mmap.MADV_DONTNEED, start << self._shift, length)
 
     def write(self, pfn: int, data: bytes, offset: int = 0) -> None:
         """Write bytes into one frame.
@@ -149,27 +162,27 @@ class ArenaContents:
             PinpageError: they reach beyond the frame.
             PfnError: no such frame.
         """
-        _require_inside(offset, len(data))
+        _require_inside(offset, len(data), self.page_nr_bytes)
         self._require_frame(pfn)
-        at = (pfn << PAGE_SHIFT) + offset
+        at = (pfn << self._shift) + offset
         self._mapping[at : at + len(data)] = data
 
-    def read(self, pfn: int, offset: int = 0, nr_bytes: int = PAGE_SIZE) -> bytes:
-        """Read bytes of one frame; from `offset` to its end if `nr_bytes` is not said.
+    def read(self, pfn: int, offset: int = 0, nr_bytes: int | None = None) -> bytes:
+        """Read bytes of one frame.
 
         Args:
             pfn: the frame.
             offset: byte in the frame at which they begin.
-            nr_bytes: how many bytes.
+            nr_bytes: how many; None: all up to the end of the frame.
 
         Raises:
             PinpageError: they reach beyond the frame.
             PfnError: no such frame.
         """
-        nr_bytes = min(nr_bytes, PAGE_SIZE - offset) if nr_bytes == PAGE_SIZE else nr_bytes
-        _require_inside(offset, nr_bytes)
+        nr_bytes = self.page_nr_bytes - offset if nr_bytes is None else nr_bytes
+        _require_inside(offset, nr_bytes, self.page_nr_bytes)
         self._require_frame(pfn)
-        at = (pfn << PAGE_SHIFT) + offset
+        at = (pfn << self._shift) + offset
         return self._mapping[at : at + nr_bytes]
 
     def _require_frame(self, pfn: int) -> None:
@@ -177,16 +190,16 @@ class ArenaContents:
             raise PfnError(f"contents: pfn {pfn:#x} of {self.nr_frames} frames")
 
     def write_many(self, pfns: Pfns, pages: NDArray[np.uint8]) -> None:
-        """Write whole frames from uint8[n, 4096].
+        """Write whole frames from uint8[n, page_nr_bytes].
 
         Args:
             pfns: int64 (n,), the frames.
-            pages: uint8 (n, 4096), their bytes.
+            pages: uint8 (n, page_nr_bytes), their bytes.
         """
         self.pages[pfns] = pages
 
     def read_many(self, pfns: Pfns) -> NDArray[np.uint8]:
-        """Read whole frames into a new uint8[n, 4096]."""
+        """Read whole frames into a new uint8[n, page_nr_bytes]."""
         return self.pages[pfns]
 
     def tags(self, pfns: Pfns) -> NDArray[np.uint64]:
@@ -208,17 +221,23 @@ class TagContents:
 
     Attributes:
         nr_frames: frames covered.
+        page_nr_bytes: bytes of a frame, of which nothing is kept.
         words: uint64[nr_frames], the tags themselves.
     """
 
-    def __init__(self, nr_frames: int) -> None:
+    def __init__(self, nr_frames: int, page_nr_bytes: int = PAGE_SIZE) -> None:
         """All tags zero.
 
+        Args:
+            nr_frames: frames covered.
+            page_nr_bytes: bytes of a frame.
+
         Raises:
-            PinpageError: no frames.
+            PinpageError: no frames, or a size that no page has.
         """
-        _require_frames(nr_frames)
+        _require_frames(nr_frames, page_nr_bytes)
         self.nr_frames = nr_frames
+        self.page_nr_bytes = page_nr_bytes
         self.words: NDArray[np.uint64] = np.zeros(nr_frames, dtype=np.uint64)
 
     def copy(self, sources: Pfns, targets: Pfns) -> None:
@@ -264,13 +283,13 @@ class TagContents:
         """
         raise _no_bytes("write")
 
-    def read(self, pfn: int, offset: int = 0, nr_bytes: int = PAGE_SIZE) -> bytes:
+    def read(self, pfn: int, offset: int = 0, nr_bytes: int | None = None) -> bytes:
         """Not here.
 
         Args:
             pfn: the frame.
             offset: byte in the frame at which they begin.
-            nr_bytes: how many bytes.
+            nr_bytes: how many; None: all up to the end of the frame.
 
         Raises:
             PinpageError: always; there are no bytes.
@@ -282,7 +301,7 @@ class TagContents:
 
         Args:
             pfns: int64 (n,), the frames.
-            pages: uint8 (n, 4096), their bytes.
+            pages: uint8 (n, page_nr_bytes), their bytes.
 
         Raises:
             PinpageError: always; there are no bytes.
@@ -304,9 +323,10 @@ def _no_bytes(what: str) -> PinpageError:
     )
 
 
-def _require_frames(nr_frames: int) -> None:
+def _require_frames(nr_frames: int, page_nr_bytes: int) -> None:
     if nr_frames < 1:
         raise PinpageError(f"contents: nr_frames={nr_frames}: must be at least 1")
+    require_page_size(page_nr_bytes, "contents")
 
 
 def _require_parallel(sources: Pfns, targets: Pfns) -> None:
@@ -314,8 +334,8 @@ def _require_parallel(sources: Pfns, targets: Pfns) -> None:
         raise PinpageError(f"contents: {len(sources)} sources but {len(targets)} targets")
 
 
-def _require_inside(offset: int, nr_bytes: int) -> None:
-    if offset < 0 or nr_bytes < 0 or offset + nr_bytes > PAGE_SIZE:
+def _require_inside(offset: int, nr_bytes: int, most: int) -> None:
+    if offset < 0 or nr_bytes < 0 or offset + nr_bytes > most:
         raise PinpageError(
-            f"contents: bytes {offset}..{offset + nr_bytes} are not within a frame of {PAGE_SIZE}"
+            f"contents: bytes {offset}..{offset + nr_bytes} are not within a frame of {most}"
         )

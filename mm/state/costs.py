@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from mm.state.due import INTERRUPT, Due
 from pinpage.errors import PinpageError
+from pinpage.units import PAGE_SIZE
 
 __all__ = ["STEPS", "CostModel", "Counters", "HoldLaw", "Meter", "SimClock", "Step"]
 
@@ -134,6 +135,10 @@ def _whole_and_positive(_model: object, attribute: "Attribute[int]", value: int)
         raise PinpageError(f"cost model: {attribute.name}={value!r} must be whole pages, 1 or more")
 
 
+_COPY_4_KIB_NS = 600
+"""Of `CostModel.copy_ns`, what goes by the byte."""
+
+
 @frozen
 class CostModel:
     """Nanoseconds per thing done.  Each field's metadata holds its `source`.
@@ -221,6 +226,19 @@ class CostModel:
         validator=_whole_and_positive,
         metadata={"source": "COMPACT_CLUSTER_MAX: pages that compaction moves at a time"},
     )
+
+    def for_pages_of(self, page_nr_bytes: int) -> "CostModel":
+        """The same for larger pages: what goes by the byte takes as much longer.
+
+        Copying, the share of it that is no copy excepted; compressing and decompressing.
+        """
+        more = page_nr_bytes // PAGE_SIZE - 1
+        return attrs.evolve(
+            self,
+            copy_ns=self.copy_ns + more * min(_COPY_4_KIB_NS, self.copy_ns),
+            compress_ns=self.compress_ns * (more + 1),
+            decompress_ns=self.decompress_ns * (more + 1),
+        )
 
     def nr_flushes(self, nr_pages: int) -> int:
         """TLB flushes for moving `nr_pages` mapped pages in full batches."""

@@ -16,7 +16,7 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from pinpage.errors import PfnError, require
-from pinpage.units import Mask, Pfns
+from pinpage.units import PAGE_SIZE, Mask, Pfns, require_page_size
 
 __all__ = [
     "GUP_PIN_COUNTING_BIAS",
@@ -147,6 +147,7 @@ class Frames:
     """The columns, each of shape (nr_frames,).
 
     Attributes:
+        page_nr_bytes: bytes of each frame.
         state: uint8, a `FrameState`.
         order: int8, the order of a free buddy block on its head frame, else -1.
         flags: uint64, bits at the positions of /proc/kpageflags.
@@ -167,6 +168,7 @@ class Frames:
     """
 
     nr_frames: int
+    page_nr_bytes: int = PAGE_SIZE
     state: NDArray[np.uint8] = field(init=False, repr=False)
     order: NDArray[np.int8] = field(init=False, repr=False)
     flags: NDArray[np.uint64] = field(init=False, repr=False)
@@ -182,6 +184,7 @@ class Frames:
         n = self.nr_frames
         if n < 1:
             raise PfnError(f"a machine of {n} frames")
+        require_page_size(self.page_nr_bytes, "frames")
         self.state = np.zeros(n, dtype=np.uint8)
         self.order = np.full(n, -1, dtype=np.int8)
         self.flags = np.zeros(n, dtype=np.uint64)

@@ -15,7 +15,7 @@ from attrs import define, field
 from mm.state.frames import Frames
 from mm.state.pageblock import NR_PCPTYPES, MigrateType
 from pinpage.errors import PinpageError, require
-from pinpage.units import PAGE_SHIFT, Span
+from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, Span
 
 __all__ = [
     "FreeCounts",
@@ -34,7 +34,6 @@ __all__ = [
 KernelVersion: TypeAlias = Literal["6.1", "3.11"]
 """Whose formulas to use."""
 
-_KB_PER_PAGE_SHIFT = PAGE_SHIFT - 10
 _MAX_MIN_FREE_KBYTES = {"6.1": 262144, "3.11": 65536}
 _WATERMARK_SCALE_FACTOR = 10
 """Distance between watermarks, in units of 1/10000 of the zone."""
@@ -121,13 +120,20 @@ class Zone:
         )
 
 
-def zones_for(nr_frames: int, nr_nodes: int = 1, *, nr_pages_per_block: int = 512) -> list[Zone]:
+def zones_for(
+    nr_frames: int,
+    nr_nodes: int = 1,
+    *,
+    nr_pages_per_block: int = PAGEBLOCK_NR_PAGES,
+    page_nr_bytes: int = PAGE_SIZE,
+) -> list[Zone]:
     """One Normal zone per node, of equal size, with watermarks; the last takes the rest.
 
     Args:
         nr_frames: frames of the machine.
         nr_nodes: nodes.
         nr_pages_per_block: pages in a pageblock.
+        page_nr_bytes: bytes in a page.
 
     Raises:
         PinpageError: less than a pageblock for each node.
@@ -142,7 +148,7 @@ def zones_for(nr_frames: int, nr_nodes: int = 1, *, nr_pages_per_block: int = 51
         Zone(node, "Normal", node, Span(borders[node], borders[node + 1]))
         for node in range(nr_nodes)
     ]
-    setup_watermarks(zones)
+    setup_watermarks(zones, page_nr_bytes=page_nr_bytes)
     setup_lowmem_reserve(zones)
     return zones
 
@@ -176,19 +182,27 @@ def min_free_kbytes(lowmem_kb: int, version: KernelVersion = "6.1") -> int:
     return min(max(math.isqrt(lowmem_kb * 16), 128), _MAX_MIN_FREE_KBYTES[version])
 
 
-def min_free_nr_pages(zones: Sequence[Zone], version: KernelVersion = "6.1") -> int:
+def min_free_nr_pages(
+    zones: Sequence[Zone], version: KernelVersion = "6.1", *, page_nr_bytes: int = PAGE_SIZE
+) -> int:
     """What `min_free_kbytes` comes to for these zones, in pages; ZONE_MOVABLE does not count.
 
     Args:
         zones: the zones, by `Frames.zone`.
         version: of the kernel whose rule it is.
+        page_nr_bytes: bytes in a page.
     """
     buffer_pages = sum(zone.managed_nr_pages for zone in zones if zone.kind <= ZoneKind.NORMAL)
-    return min_free_kbytes(buffer_pages << _KB_PER_PAGE_SHIFT, version) >> _KB_PER_PAGE_SHIFT
+    page_kb = page_nr_bytes >> 10
+    return min_free_kbytes(buffer_pages * page_kb, version) // page_kb
 
 
 def setup_watermarks(
-    zones: Sequence[Zone], version: KernelVersion = "6.1", *, min_nr_pages: int | None = None
+    zones: Sequence[Zone],
+    version: KernelVersion = "6.1",
+    *,
+    min_nr_pages: int | None = None,
+    page_nr_bytes: int = PAGE_SIZE,
 ) -> None:
     """Set min, low, high and promo of each zone from its share of min_free_kbytes.
 
@@ -200,9 +214,12 @@ def setup_watermarks(
         version: whose formulas.
         min_nr_pages: what is to be kept free in all, in pages, where somebody set it (the
             administrator, khugepaged); None: `min_free_nr_pages`.
+        page_nr_bytes: bytes in a page.
     """
     total_pages = sum(zone.managed_nr_pages for zone in zones)
-    min_pages = min_free_nr_pages(zones, version) if min_nr_pages is None else min_nr_pages
+    min_pages = min_nr_pages
+    if min_pages is None:
+        min_pages = min_free_nr_pages(zones, version, page_nr_bytes=page_nr_bytes)
     for zone in zones:
         zone.min = min_pages * zone.managed_nr_pages // max(total_pages, 1)
         step = zone.min >> 2

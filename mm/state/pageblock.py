@@ -1,4 +1,4 @@
-"""Pageblocks: which kind of page each 2 MiB of memory is meant for.
+"""Pageblocks: which kind of page each of them, 2 MiB with pages of 4 KiB, is meant for.
 
 Grouping by mobility keeps unmovable pages together, so that other blocks can be emptied.
 The type of a pageblock decides on whose free lists its free pages stand; change it through
@@ -12,10 +12,28 @@ import enum
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpage.errors import PfnError, PinpageError, require
+from pinpage.errors import PfnError, PinpageError, at_least, require, within
 from pinpage.units import PAGEBLOCK_NR_PAGES, Mask, Pfns, Span
 
-__all__ = ["NR_MIGRATETYPES", "NR_PCPTYPES", "MigrateType", "Pageblocks"]
+__all__ = [
+    "MAX_PAGEBLOCK_ORDER",
+    "MOST_NR_ORDERS",
+    "NR_MIGRATETYPES",
+    "NR_PCPTYPES",
+    "USUAL_MAX_ORDER",
+    "MigrateType",
+    "Pageblocks",
+]
+
+MAX_PAGEBLOCK_ORDER = 13
+"""The largest pageblock: 512 MiB, arm64's with pages of 64 KiB."""
+USUAL_MAX_ORDER = 10
+"""The largest free block of most machines: 4 MiB with pages of 4 KiB.
+
+It is MAX_ORDER - 1 in kernels before 6.4; arm64 has 11 with pages of 16 KiB and 13 with 64.
+"""
+MOST_NR_ORDERS = 17
+"""Orders 0 to 16: more than any configuration of the kernel has."""
 
 
 class MigrateType(enum.IntEnum):
@@ -43,8 +61,9 @@ class Pageblocks:
 
     Attributes:
         nr_frames: frames covered; the last pageblock may be partial.
-        nr_pages_per_block: frames in a pageblock, a power of two (512; tests use 8).
+        nr_pages_per_block: frames in a pageblock, a power of two.
         order: log2 of `nr_pages_per_block`.
+        max_order: order of the largest free block that there can be.
         migratetype: uint8, a `MigrateType`.
         skip: bool, compaction's hint to pass over the block.
         saved_type: uint8, the type that a block had before it was isolated.
@@ -54,26 +73,40 @@ class Pageblocks:
         PB2 no block remembers ISOLATE as the type to go back to.
     """
 
-    def __init__(self, nr_frames: int, nr_pages_per_block: int = PAGEBLOCK_NR_PAGES) -> None:
+    def __init__(
+        self,
+        nr_frames: int,
+        nr_pages_per_block: int = PAGEBLOCK_NR_PAGES,
+        max_order: int | None = None,
+    ) -> None:
         """All blocks start MOVABLE, as at boot.
 
         Args:
             nr_frames: frames of the machine.
             nr_pages_per_block: pages in a pageblock.
+            max_order: order of the largest free block, at least a pageblock's; None: the usual
+                one, or that of two pageblocks where these are small.
 
         Raises:
-            PinpageError: no frames, or a block size that is not a power of two of at most 1024.
+            PinpageError: no frames, a block size that is not a power of two of at most 8192,
+                or free blocks smaller than a pageblock.
         """
         if nr_frames < 1:
             raise PinpageError(f"pageblocks: nr_frames={nr_frames}: must be at least 1")
-        if not 1 <= nr_pages_per_block <= 1024 or nr_pages_per_block & (nr_pages_per_block - 1):
+        most = 1 << MAX_PAGEBLOCK_ORDER
+        if not 1 <= nr_pages_per_block <= most or nr_pages_per_block & (nr_pages_per_block - 1):
             raise PinpageError(
                 f"pageblocks: nr_pages_per_block={nr_pages_per_block}: "
-                "must be a power of two of at most 1024"
+                f"must be a power of two of at most {most}"
             )
         self.nr_frames = nr_frames
         self.nr_pages_per_block = nr_pages_per_block
         self.order = nr_pages_per_block.bit_length() - 1
+        if max_order is None:
+            max_order = max(min(USUAL_MAX_ORDER, self.order + 1), self.order)
+        within(MOST_NR_ORDERS, "pageblocks", max_order=max_order)
+        at_least(self.order, "pageblocks", max_order=max_order)
+        self.max_order = max_order
         self.nr_blocks = -(-nr_frames // nr_pages_per_block)
         self.migratetype: NDArray[np.uint8] = np.full(
             self.nr_blocks, MigrateType.MOVABLE, dtype=np.uint8

@@ -279,7 +279,7 @@ class SwapArea:
 
         Args:
             offset: number of the slot.
-            page: the page's 4096 bytes.
+            page: the page's bytes.
 
         Returns:
             Whether frontswap took it, so that nothing was written to the disk.
@@ -301,7 +301,7 @@ class SwapArea:
 
         Args:
             offset: number of the slot.
-            page: the page's 4096 bytes.
+            page: the page's bytes.
         """
         self.disk[offset] = page
 

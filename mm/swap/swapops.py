@@ -89,7 +89,7 @@ class FrontSwap(Protocol):
         Args:
             swap_type: number of the area.
             offset: number of the slot.
-            page: the page's 4096 bytes.
+            page: the page's bytes.
         """
         ...
 

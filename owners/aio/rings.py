@@ -39,7 +39,7 @@ from owners.aio.ring_format import (
     nr_ring_events,
     nr_ring_pages,
 )
-from owners.arguments import instance, integer
+from owners.arguments import instance, integer, require_usual_pages
 from owners.forced_out import is_registered, require_registered, unpin
 from pinpage.errors import PinpageError, require
 from pinpage.move.steps import run_out
@@ -102,7 +102,11 @@ class AioRings(PinOwner):
         Args:
             source: where ring pages come from.
             registry: where they are pinned; None pins nothing.
+
+        Raises:
+            PinpageError: the machine's pages are not of 4 KiB.
         """
+        require_usual_pages("aio", source.frames)
         self._source = source
         self._registry = registry
         self._contexts: dict[int, AioContext] = {}

@@ -39,7 +39,7 @@ from typing import Self
 
 from mm.state.address_space import AddressSpace
 from mm.state.contents import ArenaContents
-from owners.arguments import instance, integer, seconds
+from owners.arguments import instance, integer, require_usual_pages, seconds
 from owners.forced_out import is_registered, require_registered
 from owners.gup.gup import Gup
 from owners.gup.pinner import Pinner
@@ -110,13 +110,15 @@ class RealDevice:
             wait_bound_s: the most that WAIT lets one question wait, in real seconds.
 
         Raises:
-            PinpageError: the machine has tags for contents; a policy that takes requests back;
-                no threads; no bound, or one in the past; a file that cannot be opened so.
+            PinpageError: the machine has tags for contents, or pages not of 4 KiB; a policy that
+                takes requests back; no threads; no bound, or one in the past; a file that cannot
+                be opened so.
         """
         contents = gup.host.contents
         if not isinstance(contents, ArenaContents):
             raise PinpageError(f'odirect {name!r}: needs bytes: build with contents="arena"')
         who = f"odirect {name!r}"
+        require_usual_pages(who, gup.host.frames)
         if instance(who, "policy", policy, Policy) not in (Policy.REFUSE, Policy.WAIT):
             raise PinpageError(
                 f"{who}: policy {policy.value}: a real disk takes no request back: "

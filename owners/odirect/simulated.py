@@ -88,13 +88,15 @@ class SimulatedDevice:
             policy: what to do when a page in flight is to move.
 
         Raises:
-            PinpageError: a disk of bytes for a machine of tags, or the other way round; a
-                policy that is none.
+            PinpageError: a disk of bytes for a machine of tags, or the other way round, or of
+                pages of another size; a policy that is none.
         """
         instance(f"odirect {name!r}", "policy", policy, Policy)
         instance(f"odirect {name!r}", "model", model, DeviceModel)
         if isinstance(disk, TagContents) != isinstance(gup.host.contents, TagContents):
             raise PinpageError(f"odirect {name!r}: disk: give it the machine's kind of contents")
+        if disk.page_nr_bytes != gup.host.contents.page_nr_bytes:
+            raise PinpageError(f"odirect {name!r}: disk: give it blocks of the machine's page size")
         self.name = name
         self.policy = policy
         self.disk = disk

@@ -20,6 +20,7 @@ from mm.state.api import PageSource
 from mm.state.errno import Errno
 from mm.state.frames import MAPCOUNT_NONE, FrameState
 from mm.state.gfp import Gfp
+from owners.arguments import require_usual_pages
 from owners.forced_out import is_registered
 from owners.pool.extents import Extents
 from owners.pool.handles import Handles, NoObjectError
@@ -66,7 +67,11 @@ class ObjectPool(ABC):
             owner: of the pages.
             lock: the pool's.
             registry: where pages are pinned; None pins nothing.
+
+        Raises:
+            PinpageError: the machine's pages are not of 4 KiB.
         """
+        require_usual_pages(owner.name, source.frames)
         self.source = source
         self.lock = lock
         self.owner = owner

@@ -19,6 +19,7 @@ from attrs import define, field
 
 from mm.state.api import PageSource
 from mm.state.gfp import Gfp
+from owners.arguments import require_usual_pages
 from pinpage.errors import PinpageError, require
 from pinpage.owner import Mode, Verdict
 from pinpage.units import PAGE_SHIFT, PAGE_SIZE, Mask
@@ -177,7 +178,11 @@ class SlabMemory:
             source: where frames come from.
             lock: of all caches that share it.
             is_flagged: whether frames carry the SLAB flag.
+
+        Raises:
+            PinpageError: the machine's pages are not of 4 KiB.
         """
+        require_usual_pages("slab", source.frames)
         self.source = source
         self.lock = lock
         self.is_flagged = is_flagged

@@ -111,8 +111,8 @@ ConsumerArgument: TypeAlias = Annotated[
     Consumer,
     typer.Argument(
         metavar="REQUEST",
-        help="Who needs memory: huge2m (2 MiB pages), huge1g (1 GiB pages), cma (contiguous "
-        "memory), offline (hot-remove), power (memory power management).",
+        help="Who needs memory: huge2m (huge pages of a pageblock, 2 MiB mostly), huge1g (1 GiB "
+        "pages), cma (contiguous memory), offline (hot-remove), power (memory power management).",
         show_default=False,
     ),
 ]

@@ -51,7 +51,15 @@ def print_maps(comparison: Comparison) -> None:
             )
         )
         movable = _MOVABLE_BY_MM | classes_of(row.movable)
-        print(heatmap.pair(maps.before, maps.after, movable=movable))
+        print(
+            heatmap.pair(
+                maps.before,
+                maps.after,
+                movable=movable,
+                nr_pages_per_block=comparison.nr_pages_per_block,
+                page_nr_bytes=comparison.page_nr_bytes,
+            )
+        )
 
 
 def print_result(

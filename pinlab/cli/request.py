@@ -20,6 +20,7 @@ from pinlab.cli.errors import (
     own_owner,
     usage_errors,
 )
+from pinpage.units import PAGE_SIZE
 
 if TYPE_CHECKING:
     from pinlab.lab.own import OwnOwner
@@ -44,7 +45,6 @@ CONCERNS = {
 
 _SIZE = re.compile(r"(\d+)(KiB|MiB|GiB)")
 _SHIFT = {"KiB": 10, "MiB": 20, "GiB": 30}
-_PAGE_SHIFT = 12
 _MOST_SECONDS = 86_400.0
 
 
@@ -108,6 +108,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     own = own_owner(owner)
     snapshot = _memory(consumer, memory, seed, label)
     wanted = wanted if design or movable else _as_linux_moves(snapshot, wanted)
+    wanted = _in_pages_of(snapshot, wanted, given)
     report = _serve(consumer, snapshot, wanted, own, layout_only=layout_only)
     _print_report(report, chosen, cdf=cdf)
 
@@ -135,8 +136,8 @@ def _options_of(
         align_order=given["--align"] or 0,
         area=given["--area"],
         block=given["--block"],
-        block_nr_pages=_nr_pages("--block-size", given["--block-size"]),
-        region_nr_pages=_nr_pages("--region", given["--region"]),
+        block_nr_pages=_nr_pages("--block-size", given["--block-size"], PAGE_SIZE),
+        region_nr_pages=_nr_pages("--region", given["--region"], PAGE_SIZE),
         nr_interleaved=given["--interleave"] or 1,
         expected_idle_ns=_whole_ns("--idle", given["--idle"]),
         node=given["--node"],
@@ -162,14 +163,28 @@ def _check_concern(consumer: options.Consumer, given: dict[str, Any]) -> None:
             end(f"{option} is for {whom}, not for {consumer}: leave it out", 2)
 
 
-def _nr_pages(option: str, text: str | None) -> int | None:
+def _in_pages_of(
+    snapshot: "Snapshot", wanted: "RequestOptions", given: dict[str, Any]
+) -> "RequestOptions":
+    """Sizes that were given, in pages as this machine has them."""
+    from attrs import evolve
+
+    size = snapshot.geometry.page_nr_bytes
+    return evolve(
+        wanted,
+        block_nr_pages=_nr_pages("--block-size", given["--block-size"], size),
+        region_nr_pages=_nr_pages("--region", given["--region"], size),
+    )
+
+
+def _nr_pages(option: str, text: str | None, page_nr_bytes: int) -> int | None:
     if text is None:
         return None
     found = _SIZE.fullmatch(text.strip())
     nr_bytes = int(found[1]) << _SHIFT[found[2]] if found else 0
-    if not nr_bytes or nr_bytes % (1 << _PAGE_SHIFT):
+    if not nr_bytes or nr_bytes % page_nr_bytes:
         end(f"{option} {text!r}: give whole pages as a size such as 64MiB", 2)
-    return nr_bytes >> _PAGE_SHIFT
+    return nr_bytes // page_nr_bytes
 
 
 def _whole_ns(option: str, seconds: float | None) -> int | None:

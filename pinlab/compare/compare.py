@@ -1,6 +1,6 @@
 """The same memory, the same owners, the same request, under one design after another.
 
-The request is the recordings' `cmphuge`: compact all memory, then take as many 2 MiB pages
+The request is the recordings' `cmphuge`: compact all memory, then take as many huge pages
 as there are.  Under `scan` they come from the page allocator, min watermark included, as a
 write to nr_hugepages gets them.  Under `plan` they are the blocks that the plan emptied.
 """
@@ -13,17 +13,15 @@ from attrs import evolve
 
 from mm.machine import Machine
 from mm.move.design import Strategy
-from mm.state.contents import ArenaContents, Contents
+from mm.state.contents import Contents
 from mm.state.frames import FrameState
 from pinlab.compare.fork import can_fork, run_forked
 from pinlab.compare.give_up import compact_giving_up
 from pinlab.compare.results import Comparison, Maps, MeasuredRow, Row, Run
-from pinlab.replay.contents import PagePlan, plan_pages
+from pinlab.replay.contents import PagePlan, contents_of, plan_pages
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import design
-from pinlab.replay.frames import nr_frames_padded
 from pinlab.replay.host_memory import require_host_memory
-from pinlab.replay.layout_only import LayoutContents
 from pinlab.replay.owners import check_movable, check_release, classes_of
 from pinlab.replay.read_back import ReadBack
 from pinlab.replay.replay import Replayed, class_counts, replay_over
@@ -239,7 +237,7 @@ def compare(  # noqa: PLR0913  (what the command can be asked)
     check_replayable(snapshot)
     if not layout_only:
         require_host_memory(snapshot, nr_jobs)
-    corpus = Corpus.build(seed=seed)
+    corpus = Corpus.build(seed=seed, page_nr_bytes=snapshot.geometry.page_nr_bytes)
     pages = plan_pages(snapshot, corpus, seed=seed)
     contents = _contents(snapshot, corpus, pages, layout_only=layout_only)
     found: dict[int, tuple[Row, Maps | None]] = {}
@@ -280,6 +278,8 @@ def compare(  # noqa: PLR0913  (what the command can be asked)
         rows=tuple(row for row, _ in done),
         partial=len(done) < len(runs),
         maps=tuple(maps for _, maps in done if maps is not None),
+        page_nr_bytes=snapshot.geometry.page_nr_bytes,
+        nr_pages_per_block=snapshot.nr_pages_per_block,
     )
 
 
@@ -292,8 +292,7 @@ def _contents(
     snapshot: Snapshot, corpus: Corpus, pages: PagePlan, *, layout_only: bool
 ) -> Contents:
     """The contents that every run starts from."""
-    nr_frames = nr_frames_padded(snapshot)
-    contents = LayoutContents(nr_frames) if layout_only else ArenaContents(nr_frames)
+    contents = contents_of(snapshot, corpus, layout_only=layout_only)
     pages.write(contents, corpus)
     return contents
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from pinlab.compare.results import Comparison, MeasuredRow, Row
 
-__all__ = ["LEGEND", "conclusions"]
+__all__ = ["conclusions", "legend"]
 
-LEGEND = """\
-2 MiB pages: obtained. bound: the most that any strategy could end with, given who has a callback.
+_LEGEND = """\
+{} pages: obtained. bound: the most that any strategy could end with, given who has a callback.
 emptied: pageblocks that compacting made wholly free. moved, scanned: frames; for Linux, vmstat's.
 unused, grown: compressed pages brought back to ordinary memory, and by how many pages it grew.
 locks: zone and registry locks taken. model ms: simulated time, for ratios between rows only.
@@ -20,6 +20,11 @@ Not modelled: background reclaim, memcg, TLBs, khugepaged, other tasks."""
 
 _LITTLE = 0.1
 """A gain below this share is next to nothing."""
+
+
+def legend(comparison: Comparison) -> str:
+    """What the columns of its table mean."""
+    return _LEGEND.format(comparison.huge_page)
 
 
 def conclusions(comparison: Comparison) -> list[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mm.move.design import Strategy
 from pinlab.report.plain import PlainTable, of_rows
 from pinpage.errors import PinpageError
+from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, in_words
 
 __all__ = ["Comparison", "Maps", "MeasuredRow", "Row", "Run"]
 
@@ -37,7 +38,7 @@ class Row:
 
     Attributes:
         bound: the most huge pages that any strategy can make with what this run can move.
-        huge_pages: 2 MiB pages obtained.
+        huge_pages: huge pages obtained, of one pageblock each.
         pageblocks_emptied: pageblocks wholly free after compaction that were not before.
         pages_moved: frames whose contents went elsewhere.
         pages_released: given up by their owners instead of moved, compressed ones among them.
@@ -108,6 +109,7 @@ class Comparison:
         rows: one per run, in order; where it was interrupted, of those that had ended.
         partial: whether it was interrupted.
         maps: per row, memory before and after; empty unless asked for.
+        page_nr_bytes, nr_pages_per_block: of the memory; a huge page is a pageblock.
     """
 
     recording: str
@@ -117,6 +119,13 @@ class Comparison:
     rows: tuple[Row, ...]
     partial: bool = False
     maps: tuple[Maps, ...] = ()
+    page_nr_bytes: int = PAGE_SIZE
+    nr_pages_per_block: int = PAGEBLOCK_NR_PAGES
+
+    @property
+    def huge_page(self) -> str:
+        """The size of a huge page, such as "2 MiB"."""
+        return in_words(self.page_nr_bytes * self.nr_pages_per_block)
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object; maps are left out."""

@@ -12,11 +12,13 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from mm.state.contents import Contents, TagContents
+from mm.state.contents import ArenaContents, Contents, TagContents
 from owners.pool.extents import write_runs
 from owners.pool.pages import CHUNK_NR_BYTES, CHUNK_SHIFT
 from owners.zbud.layout import MAX_NR_CHUNKS, NCHUNKS
 from pinlab.replay.corpus import Corpus
+from pinlab.replay.frames import nr_frames_padded
+from pinlab.replay.layout_only import LayoutContents
 from pinlab.replay.owners import opaque_classes
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot
@@ -27,6 +29,7 @@ __all__ = [
     "NO_OBJECT",
     "PagePlan",
     "Pairs",
+    "contents_of",
     "fill_arena",
     "fill_objects",
     "holds",
@@ -37,8 +40,8 @@ __all__ = [
 NO_OBJECT = -1
 """A serial that stands for an empty slot."""
 
-_PAGES_AT_ONCE = 64
-# 256 KiB of pages stay in the host's cache between gather and scatter.
+_NR_BYTES_AT_ONCE = 256 << 10
+# So much of pages stays in the host's cache between gather and scatter.
 _OBJECTS_AT_ONCE = 4096
 
 
@@ -71,6 +74,25 @@ class PagePlan:
         """
         for name, pfns in self.pfns.items():
             fill_arena(contents, corpus, pfns, self.serials[name])
+
+
+def contents_of(snapshot: Snapshot, corpus: Corpus, *, layout_only: bool = False) -> Contents:
+    """Contents for every frame of a machine made from a recording, empty as yet.
+
+    Args:
+        snapshot: the recording.
+        corpus: where the pages are to come from.
+        layout_only: a tag in place of each page.
+
+    Raises:
+        PinpageError: the corpus has pages of another size.
+    """
+    nr_frames, size = nr_frames_padded(snapshot), snapshot.geometry.page_nr_bytes
+    if corpus.page_nr_bytes != size:
+        raise PinpageError(
+            f"corpus: page_nr_bytes={corpus.page_nr_bytes}: those of {snapshot.name} have {size}"
+        )
+    return (LayoutContents if layout_only else ArenaContents)(nr_frames, size)
 
 
 def plan_pages(snapshot: Snapshot, corpus: Corpus, *, seed: int = 0) -> PagePlan:
@@ -202,8 +224,9 @@ def fill_arena(contents: Contents, corpus: Corpus, pfns: Pfns, serials: NDArray[
     if isinstance(contents, TagContents):
         contents.set_tags(pfns, serials.astype(np.uint64))
         return
-    for at in range(0, len(pfns), _PAGES_AT_ONCE):
-        some = slice(at, at + _PAGES_AT_ONCE)
+    step = _NR_BYTES_AT_ONCE // contents.page_nr_bytes
+    for at in range(0, len(pfns), step):
+        some = slice(at, at + step)
         contents.write_many(pfns[some], corpus.pages(serials[some]))
 
 
@@ -250,9 +273,10 @@ def holds(contents: Contents, corpus: Corpus, pfns: Pfns, serials: NDArray[np.in
     if isinstance(contents, TagContents):
         return np.equal(contents.tags(pfns), serials.astype(np.uint64))
     same = np.zeros(len(pfns), dtype=np.bool_)
-    for at in range(0, len(pfns), _PAGES_AT_ONCE):
-        some = slice(at, at + _PAGES_AT_ONCE)
-        # Eight bytes at a time: a page is 512 words.
+    step = _NR_BYTES_AT_ONCE // contents.page_nr_bytes
+    for at in range(0, len(pfns), step):
+        some = slice(at, at + step)
+        # Eight bytes at a time.
         kept = contents.read_many(pfns[some]).view(np.uint64)
         same[some] = (kept == corpus.pages(serials[some]).view(np.uint64)).all(axis=1)
     return same

@@ -36,7 +36,7 @@ from pinlab.replay.deflate import (
     stored,
 )
 from pinpage.errors import PinpageError
-from pinpage.units import PAGE_SIZE
+from pinpage.units import PAGE_SIZE, require_page_size
 
 __all__ = ["Container", "Corpus", "CorpusKind"]
 
@@ -49,6 +49,7 @@ Container = Literal["zlib", "raw"]
 _Serials = NDArray[np.int64]
 
 _STAMP_NR_BYTES = 8
+_USUAL_NR_BYTES = 8 << 20
 _FILLER = 0x5A
 _LOW_NR_BYTES, _HIGH_NR_BYTES = 400, 2400
 # The recorded workload: 400..2400 random bytes, uniform, and a constant rest.
@@ -61,7 +62,7 @@ class Corpus:
     Attributes:
         kind: where the pages come from.
         container: the format of the blobs.
-        templates: uint8 (nr_pages, 4096), the pages before they are stamped.
+        templates: uint8 (nr_pages, page_nr_bytes), the pages before they are stamped.
         nr_real_pages: how many were found on the machine; the rest are generated.
 
     Invariants, which the tests hold every corpus to:
@@ -83,9 +84,10 @@ class Corpus:
         cls,
         kind: CorpusKind = "generated",
         seed: int = 0,
-        nr_pages: int = 2048,
+        nr_pages: int | None = None,
         *,
         container: Container = "zlib",
+        page_nr_bytes: int = PAGE_SIZE,
     ) -> Self:
         """Make or find pages and compress them.
 
@@ -93,12 +95,15 @@ class Corpus:
             kind: "generated", or "real": pages of this Python's own library, sources and
                 binaries; filled up with generated ones where the machine has too few.
             seed: of everything that is drawn.
-            nr_pages: distinct pages.
+            nr_pages: distinct pages; None: 8 MiB of them.
             container: format of the blobs; "zlib" is what zlib.decompress expects.
+            page_nr_bytes: bytes in a page.
 
         Raises:
-            PinpageError: no pages, an unknown kind or container.
+            PinpageError: no pages, an unknown kind or container, a size that no page has.
         """
+        require_page_size(page_nr_bytes, "corpus")
+        nr_pages = _USUAL_NR_BYTES // page_nr_bytes if nr_pages is None else nr_pages
         if nr_pages < 1:
             raise PinpageError(f"corpus: nr_pages={nr_pages}; at least one page is needed")
         if kind not in ("generated", "real"):
@@ -106,10 +111,10 @@ class Corpus:
         if container not in ("zlib", "raw"):
             raise PinpageError(f"corpus: container={container!r} is neither 'zlib' nor 'raw'")
         rng = np.random.default_rng([seed, nr_pages])
-        templates, tails = _generate(rng, nr_pages)
+        templates, tails = _generate(rng, nr_pages, page_nr_bytes)
         nr_real = 0
         if kind == "real":
-            found = _found_pages(rng, nr_pages)
+            found = _found_pages(rng, nr_pages, page_nr_bytes)
             nr_real = len(found)
             templates[:nr_real] = found
             tails[:nr_real] = [_deflate(page[_STAMP_NR_BYTES:].tobytes()) for page in found]
@@ -123,6 +128,12 @@ class Corpus:
             tail_nr_bytes=np.array([len(tail) for tail in tails], dtype=np.int64),
             tail_adler32=np.array(adler32, dtype=np.int64),
         )
+
+    @property
+    def page_nr_bytes(self) -> int:
+        """Bytes in a page."""
+        nr_bytes: int = self.templates.shape[1]
+        return nr_bytes
 
     @property
     def nr_pages(self) -> int:
@@ -147,12 +158,12 @@ class Corpus:
         return (first + np.arange(len(pages), dtype=np.int64)) * self.nr_pages + pages
 
     def page(self, serial: int) -> bytes:
-        """The 4,096 bytes of one object.  About 1 us."""
+        """The bytes of one object.  About 1 us."""
         stamp = int(serial).to_bytes(_STAMP_NR_BYTES, "little", signed=True)
         return stamp + self.templates[serial % self.nr_pages, _STAMP_NR_BYTES:].tobytes()
 
     def pages(self, serials: _Serials) -> NDArray[np.uint8]:
-        """The pages of many, uint8 (n, 4096).  About 0.5 us each."""
+        """The pages of many, uint8 (n, page_nr_bytes).  About 0.5 us each with 4 KiB."""
         pages = self.templates[serials % self.nr_pages]
         pages[:, :_STAMP_NR_BYTES] = _stamps(serials)
         return pages
@@ -175,7 +186,9 @@ class Corpus:
             return [
                 head + self._tails[at] for head, at in zip(_rows(heads), page.tolist(), strict=True)
             ]
-        sums = adler32_of_parts(stamps, self._tail_adler32[page], PAGE_SIZE - _STAMP_NR_BYTES)
+        sums = adler32_of_parts(
+            stamps, self._tail_adler32[page], self.page_nr_bytes - _STAMP_NR_BYTES
+        )
         ends = _rows(sums.astype(">u4").view(np.uint8).reshape(-1, 4))
         return [
             b"".join((head, self._tails[at], end))
@@ -208,17 +221,19 @@ def _deflate(data: bytes) -> bytes:
     return compressor.compress(data) + compressor.flush()
 
 
-def _generate(rng: np.random.Generator, nr_pages: int) -> tuple[NDArray[np.uint8], list[bytes]]:
+def _generate(
+    rng: np.random.Generator, nr_pages: int, page_nr_bytes: int
+) -> tuple[NDArray[np.uint8], list[bytes]]:
     """Pages of 400 to 2,400 random bytes and a constant rest, and their deflated tails.
 
     Random bytes do not compress and go into a stored block; the rest is a run.  So the
     sizes are declared here, and no version of zlib changes them.
     """
     nr_random = rng.integers(_LOW_NR_BYTES, _HIGH_NR_BYTES + 1, size=nr_pages)
-    templates = rng.integers(256, size=(nr_pages, PAGE_SIZE), dtype=np.uint8)
-    templates[np.arange(PAGE_SIZE) >= nr_random[:, None]] = _FILLER
+    templates = rng.integers(256, size=(nr_pages, page_nr_bytes), dtype=np.uint8)
+    templates[np.arange(page_nr_bytes) >= nr_random[:, None]] = _FILLER
     tails = [
-        stored(page[_STAMP_NR_BYTES:length].tobytes()) + _filler(PAGE_SIZE - length)
+        stored(page[_STAMP_NR_BYTES:length].tobytes()) + _filler(page_nr_bytes - length)
         for page, length in zip(templates, nr_random.tolist(), strict=True)
     ]
     return templates, tails
@@ -230,8 +245,8 @@ def _filler(nr_bytes: int) -> bytes:
     return run(_FILLER, nr_bytes)
 
 
-def _found_pages(rng: np.random.Generator, nr_pages: int) -> NDArray[np.uint8]:
-    """Up to `nr_pages` different pages of files of this Python, (n, 4096).
+def _found_pages(rng: np.random.Generator, nr_pages: int, page_nr_bytes: int) -> NDArray[np.uint8]:
+    """Up to `nr_pages` different pages of files of this Python, (n, page_nr_bytes).
 
     Files are read in a random order, and of each at most its first 64 pages, so that no
     single large one makes up the whole.
@@ -242,14 +257,14 @@ def _found_pages(rng: np.random.Generator, nr_pages: int) -> NDArray[np.uint8]:
         if len(pages) >= nr_pages:
             break
         try:
-            data = files[at].read_bytes()[: 64 * PAGE_SIZE]
+            data = files[at].read_bytes()[: 64 * page_nr_bytes]
         except OSError:
             continue  # unreadable here; there are others
-        whole = len(data) - len(data) % PAGE_SIZE
-        for start in range(0, whole, PAGE_SIZE):
-            pages[data[start : start + PAGE_SIZE]] = None
+        whole = len(data) - len(data) % page_nr_bytes
+        for start in range(0, whole, page_nr_bytes):
+            pages[data[start : start + page_nr_bytes]] = None
     chosen = list(pages)[:nr_pages]
-    return np.frombuffer(b"".join(chosen), dtype=np.uint8).reshape(len(chosen), PAGE_SIZE)
+    return np.frombuffer(b"".join(chosen), dtype=np.uint8).reshape(len(chosen), page_nr_bytes)
 
 
 def _library_files() -> Iterator[Path]:

@@ -7,9 +7,9 @@ from mm.state.nodes import Zone
 from mm.state.pageblock import NR_MIGRATETYPES, Pageblocks
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
-from pinpage.units import PAGEBLOCK_NR_PAGES, Span
+from pinpage.units import Span
 
-__all__ = ["frames_of", "nr_frames_padded", "pageblocks_of", "zones_of"]
+__all__ = ["frames_of", "largest_order", "nr_frames_padded", "pageblocks_of", "zones_of"]
 
 _KEPT_FLAGS = np.bitwise_or.reduce(
     [
@@ -29,7 +29,13 @@ recording does not hold; the recorded PG_referenced alone keeps no anonymous pag
 
 def nr_frames_padded(snapshot: Snapshot) -> int:
     """Frames of the machine: whole pageblocks, the last one filled up with holes."""
-    return -(-snapshot.nr_frames // PAGEBLOCK_NR_PAGES) * PAGEBLOCK_NR_PAGES
+    size = snapshot.nr_pages_per_block
+    return -(-snapshot.nr_frames // size) * size
+
+
+def largest_order(snapshot: Snapshot) -> int:
+    """Order of the largest free block: a pageblock's at least, whatever buddyinfo said."""
+    return max(snapshot.geometry.max_order, snapshot.nr_pages_per_block.bit_length() - 1)
 
 
 def pageblocks_of(snapshot: Snapshot, nr_frames: int) -> Pageblocks:
@@ -39,7 +45,7 @@ def pageblocks_of(snapshot: Snapshot, nr_frames: int) -> Pageblocks:
         snapshot: the recording.
         nr_frames: frames in all, whole pageblocks.
     """
-    pageblocks = Pageblocks(nr_frames)
+    pageblocks = Pageblocks(nr_frames, snapshot.nr_pages_per_block, largest_order(snapshot))
     known = snapshot.block_migratetype < NR_MIGRATETYPES
     pageblocks.migratetype[: snapshot.nr_blocks][known] = snapshot.block_migratetype[known]
     return pageblocks
@@ -52,7 +58,7 @@ def frames_of(snapshot: Snapshot, nr_frames: int) -> Frames:
         snapshot: the recording.
         nr_frames: frames in all, whole pageblocks.
     """
-    frames = Frames(nr_frames)
+    frames = Frames(nr_frames, snapshot.geometry.page_nr_bytes)
     n = snapshot.nr_frames
     frames.state[:n] = snapshot.state
     frames.order[:n] = snapshot.order
@@ -71,11 +77,12 @@ def zones_of(snapshot: Snapshot, nr_frames: int) -> list[Zone]:
         nr_frames: frames in all, whole pageblocks.
     """
     zones: list[Zone] = []
+    size = snapshot.nr_pages_per_block
     for facts in snapshot.zones:
         if not facts.nr_pages_of_buddy:
             continue
-        start = facts.start_pfn // PAGEBLOCK_NR_PAGES * PAGEBLOCK_NR_PAGES
-        stop = -(-(facts.start_pfn + facts.spanned) // PAGEBLOCK_NR_PAGES) * PAGEBLOCK_NR_PAGES
+        start = facts.start_pfn // size * size
+        stop = -(-(facts.start_pfn + facts.spanned) // size) * size
         zone = Zone(
             len(zones),
             facts.name,

@@ -12,7 +12,6 @@ from mm.state.frames import FrameState
 from pinlab.files.available import MEMINFO, nr_bytes_available
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
-from pinpage.units import PAGE_SIZE
 
 __all__ = ["HostMemoryError", "require_host_memory"]
 
@@ -37,7 +36,7 @@ def require_host_memory(snapshot: Snapshot, nr_jobs: int, meminfo: Path = MEMINF
     """
     there = nr_bytes_available(meminfo)
     nr_used = int(np.count_nonzero(snapshot.state == FrameState.USED))
-    needed = nr_used * PAGE_SIZE * (1 + _RUN_SHARE * nr_jobs)
+    needed = nr_used * snapshot.geometry.page_nr_bytes * (1 + _RUN_SHARE * nr_jobs)
     if there is not None and needed > there:
         raise HostMemoryError(
             f"{snapshot.name}: its contents need {needed / 2**30:.1f} GiB here and "

@@ -26,9 +26,14 @@ _TAG_NR_BYTES = 8
 class LayoutContents(TagContents):
     """Tags, and for frames of compressed pools the few bytes of an object that say whose it is."""
 
-    def __init__(self, nr_frames: int) -> None:
-        """All tags zero, no objects."""
-        super().__init__(nr_frames)
+    def __init__(self, nr_frames: int, page_nr_bytes: int = PAGE_SIZE) -> None:
+        """All tags zero, no objects.
+
+        Args:
+            nr_frames: frames covered.
+            page_nr_bytes: bytes of a frame.
+        """
+        super().__init__(nr_frames, page_nr_bytes)
         self._objects: dict[int, dict[int, tuple[int, bytes]]] = {}
 
     def write(self, pfn: int, data: bytes, offset: int = 0) -> None:
@@ -43,18 +48,19 @@ class LayoutContents(TagContents):
         of_frame.pop(offset, None)  # what is written last covers what was there
         of_frame[offset] = len(data), bytes(data).rstrip(b"\0")
 
-    def read(self, pfn: int, offset: int = 0, nr_bytes: int = PAGE_SIZE) -> bytes:
+    def read(self, pfn: int, offset: int = 0, nr_bytes: int | None = None) -> bytes:
         """What objects of the frame have there; zeros elsewhere.
 
         Args:
             pfn: the frame.
             offset: byte in the frame at which they begin.
-            nr_bytes: how many bytes.
+            nr_bytes: how many bytes; None: all from there on.
         """
-        found = bytearray(PAGE_SIZE)
+        found = bytearray(self.page_nr_bytes)
         for start, (length, data) in self._objects.get(pfn, {}).items():
             found[start : start + length] = data.ljust(length, b"\0")
-        return bytes(found[offset : offset + nr_bytes])
+        stop = self.page_nr_bytes if nr_bytes is None else offset + nr_bytes
+        return bytes(found[offset:stop])
 
     def copy(self, sources: Pfns, targets: Pfns) -> None:
         """Copy tags, and objects where there are some.

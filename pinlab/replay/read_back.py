@@ -26,7 +26,7 @@ from owners.zram.swap import ZramSwap
 from owners.zswap.zswap import Zswap
 from pinlab.replay.contents import holds
 from pinlab.replay.corpus import Corpus
-from pinpage.units import PAGE_SIZE, Mask, Pfns
+from pinpage.units import Mask, Pfns
 
 __all__ = ["ExpectedContents", "ReadBack"]
 
@@ -110,7 +110,7 @@ class ExpectedContents:
             absent &= ~self.on_disk[space.mm_id][stored]
         missing = int(np.count_nonzero(absent))
         present = pte > 0
-        total = ReadBack(0, missing * PAGE_SIZE)
+        total = ReadBack(0, missing * places.contents.page_nr_bytes)
         total += self._compare_pages(pte[present] - 1, serials[stored[present]], places.contents)
         swapped = pte < 0
         if swapped.any():
@@ -121,7 +121,8 @@ class ExpectedContents:
         self, pfns: Pfns, serials: NDArray[np.int64], contents: Contents
     ) -> ReadBack:
         nr_kept = int(np.count_nonzero(holds(contents, self.corpus, pfns, serials)))
-        return ReadBack(nr_kept * PAGE_SIZE, (len(pfns) - nr_kept) * PAGE_SIZE)
+        size = contents.page_nr_bytes
+        return ReadBack(nr_kept * size, (len(pfns) - nr_kept) * size)
 
     def _compare_swapped(
         self, entries: NDArray[np.int64], serials: NDArray[np.int64], places: "_Places"
@@ -132,7 +133,8 @@ class ExpectedContents:
         for entry, serial in zip(entries.tolist(), serials.tolist(), strict=True):
             nr_overwritten += entry in serial_of
             serial_of[entry] = serial
-        total = ReadBack(0, nr_overwritten * PAGE_SIZE)
+        size = places.contents.page_nr_bytes
+        total = ReadBack(0, nr_overwritten * size)
         stored = iter(() if places.zswap is None else places.zswap.read_back())
         while some := list(itertools.islice(stored, _OBJECTS_AT_ONCE)):
             wanted = [serial_of.pop(swp_entry(kind, offset), -1) for kind, offset, _ in some]
@@ -140,7 +142,7 @@ class ExpectedContents:
             total += self._compare_blobs(blobs, [serial for serial in wanted if serial >= 0])
         for entry, serial in serial_of.items():
             kept = places.page_of(entry) == self._page(serial)
-            total += ReadBack(PAGE_SIZE * kept, PAGE_SIZE * (not kept))
+            total += ReadBack(size * kept, size * (not kept))
         return total
 
     def _compare_blobs(self, blobs: list[bytes], serials: list[int]) -> ReadBack:

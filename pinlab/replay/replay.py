@@ -26,7 +26,7 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from mm.machine import Machine
-from mm.state.contents import ArenaContents, Contents, TagContents
+from mm.state.contents import Contents, TagContents
 from mm.state.frames import GUP_PIN_COUNTING_BIAS, FrameState, PageFlag
 from mm.state.nodes import place_frames
 from mm.swap.swapops import swp_entry
@@ -38,11 +38,11 @@ from owners.zbud.pool import ZbudPool
 from owners.zbud.reclaim import ZbudReclaim
 from owners.zpool import Zpool
 from owners.zswap.zswap import BLOB_HEADER_NR_BYTES, Zswap
-from pinlab.replay.contents import PagePlan, plan_pages
+from pinlab.replay.contents import PagePlan, contents_of, plan_pages
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import DesignEntry, Dispatch, design
 from pinlab.replay.frames import frames_of, nr_frames_padded, pageblocks_of, zones_of
-from pinlab.replay.layout_only import LayoutContents, blobs_of, sizes_of
+from pinlab.replay.layout_only import blobs_of, sizes_of
 from pinlab.replay.owners import (
     CLASS_OF_OWNER,
     ZPOOL_OF_CLASS,
@@ -139,7 +139,7 @@ def replay(
     check_movable(snapshot, movable)
     check_release(snapshot, release, movable)
     pages = plan_pages(snapshot, corpus, seed=seed)
-    contents = ArenaContents(nr_frames_padded(snapshot))
+    contents = contents_of(snapshot, corpus)
     pages.write(contents, corpus)  # first: who takes frames over writes into them
     return replay_over(
         contents, pages, snapshot, corpus,
@@ -165,7 +165,7 @@ def replay_layout(
     check_replayable(snapshot)
     check_movable(snapshot, movable)
     check_release(snapshot, release, movable)
-    contents = LayoutContents(nr_frames_padded(snapshot))
+    contents = contents_of(snapshot, corpus, layout_only=True)
     pages = plan_pages(snapshot, corpus, seed=seed)
     pages.write(contents, corpus)
     return replay_over(
@@ -224,7 +224,7 @@ def class_counts(replayed: Replayed) -> NDArray[np.int32]:
         klass[pfns[pfns != GIVEN_UP]] = CLASS_OF_OWNER.get(name, FrameClass.LABELLED)
     if replayed.own is not None:
         klass[replayed.own.pfns()] = FrameClass.LABELLED
-    return count_classes(klass)
+    return count_classes(klass, replayed.machine.pageblocks.nr_pages_per_block)
 
 
 @frozen
@@ -268,6 +268,9 @@ class _Replay:
 
     def build(self) -> Replayed:
         machine = self._machine
+        block_nr_pages = self._snapshot.geometry.memory_block_nr_pages
+        if block_nr_pages is not None:
+            machine.hotplug.blocks.nr_pages = block_nr_pages
         if self._snapshot.ram:
             machine.hotplug.blocks.ram = self._snapshot.ram
         if self._options.design.dispatch is Dispatch.REGISTRY:

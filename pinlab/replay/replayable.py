@@ -1,8 +1,8 @@
 """What a replay can make of a recording, asked before anything of it is made.
 
-A recording that is consistent in itself may still ask for what no replay here has: pageblocks
-of another size, a million processes because one page is mapped a million times, a zone that
-ends in the middle of a free block.
+A recording that is consistent in itself may still ask for what no replay here has: a pool whose
+layout is not known for pages of that size, a million processes because one page is mapped a
+million times, a zone that ends in the middle of a free block.
 
 Owns: the bounds of what is built.
 Ignores: whether the contents fit into this machine; `pinlab.replay.host_memory` knows that.
@@ -13,13 +13,13 @@ from typing import Final
 
 import numpy as np
 
-from mm.buddy.free_area import MAX_ORDER
 from mm.state.frames import FrameState
+from mm.state.pageblock import MAX_PAGEBLOCK_ORDER
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.image import Snapshot
 from pinlab.sources.blank import require_frames_named
-from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES
+from pinpage.units import PAGE_SIZE, in_words
 
 __all__ = [
     "MAX_NR_FURTHER_MAPPINGS",
@@ -41,6 +41,8 @@ MAX_NR_NODES: Final = 256
 """Nodes of a replay: frames have a byte for theirs."""
 
 _SLOTS_PER_PAGE: Final = 4
+_PACKED: Final = (FrameClass.ZBUD, FrameClass.Z3FOLD, FrameClass.ZSMALLOC, FrameClass.ZRAM)
+"""Classes of frames that hold several compressed pages each."""
 _HIGH_MEMORY: Final = "HighMem"
 _REPORTS: Final = "`pinpage report` shows it for what it is; request and compare do not replay it"
 
@@ -52,7 +54,7 @@ def check_replayable(snapshot: Snapshot) -> None:
         SnapshotError: names what there is too much of, or what does not fit together.
     """
     require_frames_named(snapshot, snapshot.name)
-    _check_pageblocks(snapshot)
+    _check_sizes(snapshot)
     _check_zones(snapshot)
     _check_mappings(snapshot)
 
@@ -68,7 +70,8 @@ def nr_swap_slots(snapshot: Snapshot, nr_objects: int) -> int:
         snapshot: the recording.
         nr_objects: that are swapped out to begin with.
     """
-    recorded = snapshot.workload.get("swap_size_kb", 0) * 1024 // PAGE_SIZE
+    size = snapshot.geometry.page_nr_bytes
+    recorded = snapshot.workload.get("swap_size_kb", 0) * 1024 // size
     told_apart = _SLOTS_PER_PAGE * (snapshot.nr_frames + nr_objects)
     return max(min(recorded, told_apart), nr_objects + nr_objects // 4 + 1)
 
@@ -77,19 +80,19 @@ def _refuse(snapshot: Snapshot, field: str, problem: str, fix: str) -> None:
     raise SnapshotError(snapshot.name, field, problem, fix)
 
 
-def _check_pageblocks(snapshot: Snapshot) -> None:
-    """Replays know one size of page and of pageblock, and zones that kernel memory may lie in."""
-    geometry = snapshot.geometry
-    if snapshot.nr_pages_per_block != PAGEBLOCK_NR_PAGES:
-        problem = f"is {snapshot.nr_pages_per_block}, and only {PAGEBLOCK_NR_PAGES} are replayed"
+def _check_sizes(snapshot: Snapshot) -> None:
+    """Sizes that a replay has, and zones that kernel memory may lie in."""
+    most, page_nr_bytes = 1 << MAX_PAGEBLOCK_ORDER, snapshot.geometry.page_nr_bytes
+    if snapshot.nr_pages_per_block > most:
+        problem = f"is {snapshot.nr_pages_per_block}, and at most {most} are replayed"
         _refuse(snapshot, "nr_pages_per_block", problem, _REPORTS)
-    if geometry.page_nr_bytes != PAGE_SIZE:
-        size = geometry.page_nr_bytes >> 10
-        problem = f"are of {size} KiB, and only those of {PAGE_SIZE >> 10} KiB are replayed"
+    packed = [klass for klass in _PACKED if klass in snapshot.classes]
+    if packed and page_nr_bytes != PAGE_SIZE:
+        problem = (
+            f"are of {in_words(page_nr_bytes)}, and how {packed[0].name.lower()} packs its objects "
+            f"is known for those of {in_words(PAGE_SIZE)}"
+        )
         _refuse(snapshot, "pages", problem, _REPORTS)
-    if int(snapshot.order.max()) > MAX_ORDER:
-        problem = f"go up to order {int(snapshot.order.max())}, and only to {MAX_ORDER} in a replay"
-        _refuse(snapshot, "free blocks", problem, _REPORTS)
     for facts in snapshot.zones:
         if facts.name == _HIGH_MEMORY and facts.nr_pages_of_buddy:
             problem = "is no place for kernel memory, and a replay would put some of it there"
@@ -126,14 +129,15 @@ def _check_zones(snapshot: Snapshot) -> None:
 
 def _check_homes(snapshot: Snapshot) -> None:
     """Whatever can ever be free lies in a zone that has memory, rounded to whole pageblocks."""
-    home = np.zeros(-(-snapshot.nr_frames // PAGEBLOCK_NR_PAGES), dtype=np.bool_)
+    size = snapshot.nr_pages_per_block
+    home = np.zeros(-(-snapshot.nr_frames // size), dtype=np.bool_)
     for facts in snapshot.zones:
         if facts.nr_pages_of_buddy:
-            stop = -(-(facts.start_pfn + facts.spanned) // PAGEBLOCK_NR_PAGES)
-            home[facts.start_pfn // PAGEBLOCK_NR_PAGES : stop] = True
+            stop = -(-(facts.start_pfn + facts.spanned) // size)
+            home[facts.start_pfn // size : stop] = True
     may_be_free = np.isin(snapshot.state, (FrameState.FREE, FrameState.PCP, FrameState.USED))
     pfns = np.flatnonzero(may_be_free)
-    outside = pfns[~home[pfns // PAGEBLOCK_NR_PAGES]]
+    outside = pfns[~home[pfns // size]]
     if len(outside):
         problem = f"puts pfn {int(outside[0]):#x} outside of every zone that has memory"
         _refuse(snapshot, "zones", problem, "record it with zoneinfo")

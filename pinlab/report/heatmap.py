@@ -142,6 +142,7 @@ def pair(
     titles: tuple[str, str] = ("before", "after"),
     movable: AbstractSet[FrameClass] = MOVABLE_CLASSES,
     nr_pages_per_block: int = PAGEBLOCK_NR_PAGES,
+    page_nr_bytes: int = PAGE_SIZE,
 ) -> str:
     """Two maps of the same memory side by side, with one legend.
 
@@ -152,6 +153,7 @@ def pair(
         titles: of the two maps.
         movable: classes whose owners have a callback: their frames do not keep a block.
         nr_pages_per_block: pages in a pageblock.
+        page_nr_bytes: bytes in a page.
 
     Raises:
         PinpageError: tables of different shape, or too narrow.
@@ -163,7 +165,7 @@ def pair(
     per_row, per_cell = _layout(len(before), (width - _LABEL_WIDTH - 6) // 2)
     left, right = (_rows(counts, per_row, per_cell, movable) for counts in (before, after))
     body = [
-        f"{_address(i, per_row, per_cell * nr_pages_per_block * PAGE_SIZE)}|{a}|  |{b}|"
+        f"{_address(i, per_row, per_cell * nr_pages_per_block * page_nr_bytes)}|{a}|  |{b}|"
         for i, (a, b) in enumerate(zip(left, right, strict=True))
     ]
     head = (
@@ -173,7 +175,7 @@ def pair(
         + " " * 4
         + titles[1][: per_row + 1]
     )
-    unit = nr_pages_per_block * per_cell * PAGE_SIZE >> 10
+    unit = nr_pages_per_block * per_cell * page_nr_bytes >> 10
     gained = [_gain(before, after, movable)]
     return "\n".join([head.rstrip(), *body, *gained, *_legend("".join(left + right), unit, width)])
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from pinlab.compare.conclusions import LEGEND, conclusions
+from pinlab.compare.conclusions import conclusions, legend
 from pinlab.compare.results import Comparison, MeasuredRow, Row
 from pinlab.replay.designs import design
 
@@ -19,7 +19,7 @@ __all__ = ["as_markdown", "as_text", "lay_out", "print_comparison", "refusals"]
 
 _NAME_COLUMNS = ("design", "callbacks", "strategy")
 _COLUMNS = (
-    *_NAME_COLUMNS, "2 MiB pages", "bound", "emptied", "moved", "unused", "grown", "scanned",
+    *_NAME_COLUMNS, "{} pages", "bound", "emptied", "moved", "unused", "grown", "scanned",
     "locks", "model ms", "MB verified", "bytes lost",
 )  # fmt: skip
 _NR_NAMES = len(_NAME_COLUMNS)
@@ -62,6 +62,11 @@ def _count(value: int) -> str:
     return f"{value:,d}"
 
 
+def _columns(comparison: Comparison) -> _Line:
+    """What stands over the columns; huge pages by their size."""
+    return [name.format(comparison.huge_page) for name in _COLUMNS]
+
+
 def _lines(comparison: Comparison) -> list[_Line]:
     lines = [] if comparison.measured is None else [_measured_cells(comparison.measured)]
     return lines + [_cells(row) for row in comparison.rows]
@@ -69,7 +74,7 @@ def _lines(comparison: Comparison) -> list[_Line]:
 
 def as_markdown(comparison: Comparison) -> str:
     """The comparison as a markdown table: the recorded kernel first, then one line per run."""
-    lines = [list(_COLUMNS), *_lines(comparison)]
+    lines = [_columns(comparison), *_lines(comparison)]
     lines.insert(1, ["---" if i < _NR_NAMES else "---:" for i in range(len(_COLUMNS))])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
@@ -81,7 +86,7 @@ def as_text(comparison: Comparison, width: int | None = None) -> str:
         comparison: what was compared.
         width: columns; None: as wide as it comes.
     """
-    return lay_out(_COLUMNS, _lines(comparison), width)
+    return lay_out(_columns(comparison), _lines(comparison), width)
 
 
 def refusals(rows: Sequence[Row], width: int | None = None) -> str:
@@ -174,7 +179,8 @@ def print_comparison(comparison: Comparison, width: int | None = None) -> None:
     if width is None and sys.stdout is not None and sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
     partial = "PARTIAL, interrupted: " if comparison.partial else ""
-    title = f"{partial}{comparison.recording}: compact all memory, then take every 2 MiB page"
+    unit = comparison.huge_page
+    title = f"{partial}{comparison.recording}: compact all memory, then take every {unit} page"
     typer.secho(title, bold=True)
     typer.echo()
     typer.echo(as_text(comparison, width))
@@ -189,7 +195,9 @@ def print_comparison(comparison: Comparison, width: int | None = None) -> None:
         typer.echo(_wrapped(f"- {sentence}", width))
     if sentences:
         typer.echo()
-    typer.secho("\n".join(_wrapped(line, width) for line in LEGEND.splitlines()), dim=True)
+    typer.secho(
+        "\n".join(_wrapped(line, width) for line in legend(comparison).splitlines()), dim=True
+    )
 
 
 def _wrapped(text: str, width: int | None) -> str:

@@ -20,7 +20,6 @@ from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
-from pinpage.units import PAGE_SIZE
 
 __all__ = ["USUAL_SIZES", "require_area", "serve"]
 
@@ -101,9 +100,10 @@ def _area_of(machine: Machine, wanted: str | None) -> CmaArea:
     if not machine.cma.areas and not machine.cma.adopt():
         raise PinpageError(_NO_AREA)
     areas = machine.cma.areas
+    size = machine.frames.page_nr_bytes
     named = {area.name or f"area{nth}": area for nth, area in enumerate(areas)}
     there = ", ".join(
-        f"{name} ({area.span.nr_pages * PAGE_SIZE >> 10:,d} KiB at pfn {area.span.start:#x})"
+        f"{name} ({area.span.nr_pages * size >> 10:,d} KiB at pfn {area.span.start:#x})"
         for name, area in named.items()
     )
     if wanted is None and len(areas) > 1:

@@ -13,13 +13,16 @@ frames and one by pageblocks would look at in memory as it was at first.
 """
 
 from mm.contig.retry import NR_CONTIG_TRIES, RetryPolicy
-from mm.hugetlb.gigantic import NR_PAGES_1_GIB, GiganticPages, GiganticWalk, Knowledge
+from mm.hugetlb.gigantic import GiganticPages, GiganticWalk, Knowledge
 from mm.state.errno import Errno
 from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestOptions, RequestReport
+from pinpage.units import in_words
 
 __all__ = ["serve"]
+
+_PAGE_NR_BYTES = 1 << 30
 
 
 def serve(subject: Subject, options: RequestOptions) -> RequestReport:
@@ -37,7 +40,8 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     """
     require_obeyed("huge1g", options)
     machine = machine_of(subject)
-    nr_pages = options.nr_pages or NR_PAGES_1_GIB
+    page_nr_bytes = machine.frames.page_nr_bytes
+    nr_pages = options.nr_pages or _PAGE_NR_BYTES // page_nr_bytes
     pages, pool = machine.hugetlbs.gigantic_of(nr_pages), machine.hugetlbs.of(nr_pages)
     pool.nodes_for(options.node)
     knows = machine.registry is not None
@@ -47,7 +51,8 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     }
     made = pages.plan(None, options.node, mode=options.mode)
     bound = pages.bound(options.node, mode=options.mode)
-    account = Account(subject, options, request="huge1g", unit="1 GiB page", bound=bound)
+    unit = f"{in_words(nr_pages * page_nr_bytes)} page"
+    account = Account(subject, options, request="huge1g", unit=unit, bound=bound)
     wanted = options.count or machine.frames.nr_frames // nr_pages
     obtained, probes = 0, 0
     while obtained < wanted and not account.interrupted:

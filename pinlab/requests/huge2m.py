@@ -1,4 +1,7 @@
-"""2 MiB pages: what a write to nr_hugepages obtains, and how much of memory that sets moving.
+"""Huge pages: what a write to nr_hugepages obtains, and how much of memory that sets moving.
+
+They are of one pageblock: 2 MiB where pages are of 4 KiB and pageblocks of order 9, 32 MiB on
+arm64 with pages of 16 KiB, 512 MiB with 64; the report's `unit` says which.
 
     wanted      pages: as many as the machine could hold unless told otherwise
     obtained    pages that the pool has got
@@ -39,7 +42,7 @@ from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinpage.owner import Mode
-from pinpage.units import Span
+from pinpage.units import Span, in_words
 
 __all__ = ["serve", "serve_compacted", "swap_to_zram"]
 
@@ -93,7 +96,8 @@ def _serve(
     if presses:
         swap_to_zram(subject)
     bound = machine.bound(options.mode, node=options.node, with_reclaim=presses)
-    account = Account(subject, options, request="huge2m", unit="2 MiB page", bound=bound)
+    unit = f"{in_words(machine.frames.page_nr_bytes << machine.pageblocks.order)} page"
+    account = Account(subject, options, request="huge2m", unit=unit, bound=bound)
     before = _Work(machine)
     if options.strategy == "plan":
         most = min(_wanted(machine, options), bound)

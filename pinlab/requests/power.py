@@ -21,10 +21,10 @@ from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestOptions, RequestReport
 
-__all__ = ["IDLE_NS", "REGION_NR_PAGES", "serve"]
+__all__ = ["IDLE_NS", "REGION_NR_BYTES", "serve"]
 
-REGION_NR_PAGES = 32768
-"""128 MiB, or an eighth of a smaller machine."""
+REGION_NR_BYTES = 128 << 20
+"""Of a region; or an eighth of a smaller machine, and a pageblock at least."""
 IDLE_NS = 60_000_000_000
 """The idle time that energy is told for, unless another is expected."""
 _PJ_PER_UJ = _NS_PER_MS = 1_000_000
@@ -67,7 +67,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     report = account.finish(
         wanted=options.count or power.nr_regions,
         obtained=done.nr_regions_off,
-        details=_details(power, options, done.nr_not_worth_it),
+        details=_details(power, options, done.nr_not_worth_it, machine.frames.page_nr_bytes),
     )
     return evolve(report, bound=done.bound)
 
@@ -95,15 +95,17 @@ class _CountedByGroup(GroupWatch):
 def _usual_region(machine: Machine) -> int:
     size = machine.pageblocks.nr_pages_per_block
     eighth = machine.frames.nr_frames // 8 // size * size
-    return min(REGION_NR_PAGES, max(eighth, size))
+    usual = max(REGION_NR_BYTES // machine.frames.page_nr_bytes, size)
+    return min(usual, max(eighth, size))
 
 
 def _details(
-    power: PowerManagement, options: RequestOptions, nr_not_worth_it: int
+    power: PowerManagement, options: RequestOptions, nr_not_worth_it: int, page_nr_bytes: int
 ) -> dict[str, int]:
     """The map, and the account as it will stand after the idle time."""
     now, idle_ns = power.account(), options.expected_idle_ns or IDLE_NS
-    saved_pj = power.energy.saved_pj(power.nr_pages_off, idle_ns)
+    nr_bytes_off = power.nr_pages_off * page_nr_bytes
+    saved_pj = power.energy.saved_pj(nr_bytes_off, idle_ns)
     details = {
         "nr_regions": power.nr_regions,
         "region_nr_pages": power.map.region_nr_pages,
@@ -115,8 +117,8 @@ def _details(
         "spent_uj": now.spent_pj // _PJ_PER_UJ,
         "net_uj": saved_pj // _PJ_PER_UJ - now.spent_pj // _PJ_PER_UJ,
     }
-    if power.nr_pages_off:
+    if nr_bytes_off:
         details["break_even_ms"] = (
-            power.energy.break_even_ns(power.nr_pages_off, now.spent_pj) // _NS_PER_MS
+            power.energy.break_even_ns(nr_bytes_off, now.spent_pj) // _NS_PER_MS
         )
     return details

@@ -97,7 +97,7 @@ def prepare(
         require_host_memory(snapshot, 1)
     return (replay if contents == "bytes" else replay_layout)(
         snapshot,
-        Corpus.build(seed=options.seed),
+        Corpus.build(seed=options.seed, page_nr_bytes=snapshot.geometry.page_nr_bytes),
         design_name=options.design,
         movable=frozenset(options.movable),
         seed=options.seed,
@@ -139,9 +139,6 @@ def run_request(
     if serve is cma.serve:
         _refuse_areas_without_place(snapshot)
         cma.require_area(snapshot)
-    block = snapshot.geometry.memory_block_nr_pages
-    if request == "offline" and options.block_nr_pages is None and block is not None:
-        options = evolve(options, block_nr_pages=block)
     replayed = prepare(snapshot, options, contents=contents, own=own)
     before = serve_first(replayed, options, request) if options.first else None
     report = serve(replayed, evolve(options, first=()))

@@ -12,8 +12,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from mm.buddy.free_area import MAX_ORDER
 from mm.state.frames import FrameState
+from mm.state.pageblock import USUAL_MAX_ORDER
 from pinlab.snapshot.classes import NR_CLASSES, STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinpage.units import Mask
@@ -102,7 +102,7 @@ def block_heads(order: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def check_consistent(
-    column_of: _ColumnOf, nr_zones: int, path: Path | str, max_order: int = MAX_ORDER
+    column_of: _ColumnOf, nr_zones: int, path: Path | str, max_order: int = USUAL_MAX_ORDER
 ) -> None:
     """What `Snapshot` promises of the columns: SN1..SN8, by their numbers.
 

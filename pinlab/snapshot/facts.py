@@ -12,7 +12,7 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import deep_iterable, deep_mapping, instance_of, optional
 
-from mm.buddy.free_area import MAX_ORDER
+from mm.state.pageblock import USUAL_MAX_ORDER
 from pinlab.snapshot.errors import SnapshotError
 from pinpage.units import PAGE_SIZE, Span
 
@@ -113,7 +113,7 @@ class Geometry:
     """
 
     page_nr_bytes: int = field(validator=_int, default=PAGE_SIZE)
-    max_order: int = field(validator=_int, default=MAX_ORDER)
+    max_order: int = field(validator=_int, default=USUAL_MAX_ORDER)
     memory_block_nr_pages: int | None = field(validator=optional(_int), default=None)
     cma_areas: tuple[CmaFacts, ...] = field(
         converter=_areas, validator=deep_iterable(instance_of(CmaFacts)), default=()

@@ -8,8 +8,8 @@ guessed columns must never look alike.  Nothing is ever guessed to be free.
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.buddy.free_area import MAX_ORDER
 from mm.state.frames import FrameState, PageFlag
+from mm.state.pageblock import USUAL_MAX_ORDER
 from pinlab.snapshot.classes import MOVABLE_CLASSES, NR_CLASSES, STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN, block_heads
 from pinlab.snapshot.facts import ZoneFacts
@@ -29,7 +29,7 @@ _UNMOVABLE, _MOVABLE = 0, 1
 
 
 def maximal_orders(
-    free: Mask, zone: NDArray[np.uint8], max_order: int = MAX_ORDER
+    free: Mask, zone: NDArray[np.uint8], max_order: int = USUAL_MAX_ORDER
 ) -> NDArray[np.int8]:
     """Orders of the free blocks if every two free buddies of one zone were merged.
 
@@ -77,7 +77,7 @@ def settle_orders(
         free: bool (n,), which frames are free.
         zone: uint8 (n,), the zone of each frame.
     """
-    order = np.where(free & (order <= MAX_ORDER), order, np.int8(-1)).astype(np.int8)
+    order = np.where(free & (order <= USUAL_MAX_ORDER), order, np.int8(-1)).astype(np.int8)
     heads, nr_pages = block_heads(order)
     stops = np.minimum(heads + nr_pages, len(free))
     nr_free_before = np.concatenate(([0], np.cumsum(free, dtype=np.int64)))
@@ -158,7 +158,7 @@ def unmarked_tails(
     blank: Mask,
     zone: NDArray[np.uint8],
     zones: tuple[ZoneFacts, ...],
-    max_order: int = MAX_ORDER,
+    max_order: int = USUAL_MAX_ORDER,
 ) -> Mask:
     """Frames that are free although only the head of their block is marked so.
 

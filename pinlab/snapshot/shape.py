@@ -32,7 +32,12 @@ MOST = {"zbud": 2, "z3fold": 3, "zsmalloc": 4}
 _RUN_NR_PAGES = 32
 
 
-def in_shape(pfns: Pfns, shape: str, rng: np.random.Generator) -> Pfns:
+def in_shape(
+    pfns: Pfns,
+    shape: str,
+    rng: np.random.Generator,
+    nr_pages_per_block: int = PAGEBLOCK_NR_PAGES,
+) -> Pfns:
     """Free places in the order in which they are given out.
 
     Args:
@@ -49,19 +54,19 @@ def in_shape(pfns: Pfns, shape: str, rng: np.random.Generator) -> Pfns:
     one_of(get_args(Shape), "scenario", shape=shape)
     if not len(pfns) or shape == "even":
         return rng.permutation(pfns)
-    run_of = np.cumsum(rng.random(len(pfns)) < 1 / _run_nr_pages(pfns, shape))
+    run_of = np.cumsum(rng.random(len(pfns)) < 1 / _run_nr_pages(pfns, shape, nr_pages_per_block))
     _, place = np.unique(run_of, return_inverse=True)
     turn = rng.permutation(int(place.max()) + 1)
     ordered: Pfns = pfns[np.argsort(turn[place], kind="stable")]
     return ordered
 
 
-def _run_nr_pages(pfns: Pfns, shape: str) -> NDArray[np.float64]:
+def _run_nr_pages(pfns: Pfns, shape: str, nr_pages_per_block: int) -> NDArray[np.float64]:
     """How long a run is on average, by where it lies."""
     if shape == "clusters":
         return np.full(len(pfns), float(_RUN_NR_PAGES))
     height = (pfns - pfns[0]) / max(int(pfns[-1] - pfns[0]), 1)
-    longest: NDArray[np.float64] = PAGEBLOCK_NR_PAGES**height
+    longest: NDArray[np.float64] = nr_pages_per_block**height
     return longest
 
 

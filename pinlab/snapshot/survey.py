@@ -27,6 +27,7 @@ from typing import Final
 import numpy as np
 from attrs import frozen
 
+from mm.state.pageblock import USUAL_MAX_ORDER
 from pinlab.files.careful import MOST_TEXT_NR_BYTES, plain, read_bytes
 from pinlab.files.packed import PACKED_SUFFIXES, read_unpacked
 from pinlab.snapshot.errors import SnapshotError
@@ -180,9 +181,16 @@ def survey(folder: Folder, ram: Sequence[tuple[int, int]], zones: Sequence[ZoneF
     if _check_cma(folder, areas, zones):
         not_said.append("cma_areas")
     columns = [len(facts.nr_free_blocks) for facts in zones if facts.nr_free_blocks]
+    largest = max(columns) - 1 if columns else max(order, USUAL_MAX_ORDER)
+    if largest < order:
+        problem = (
+            f"are of order {largest} at most, less than a pageblock's {order} by "
+            f"{folder.place('pagetypeinfo')}"
+        )
+        raise SnapshotError(folder.place("buddyinfo"), "free blocks", problem, _OF_ONE)
     geometry = Geometry(
         page_nr_bytes=page_nr_bytes,
-        max_order=max(columns) - 1 if columns else Geometry().max_order,
+        max_order=largest,
         memory_block_nr_pages=memory_block,
         cma_areas=areas,
     )

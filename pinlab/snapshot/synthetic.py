@@ -32,18 +32,18 @@ from numpy.typing import NDArray
 
 from mm.state.frames import PageFlag
 from mm.state.nodes import Zone, setup_lowmem_reserve, setup_watermarks
-from mm.state.pageblock import MigrateType
+from mm.state.pageblock import MAX_PAGEBLOCK_ORDER, USUAL_MAX_ORDER, MigrateType
 from pinlab.files.careful import one_line, read_bytes
 from pinlab.files.npz import require_frames
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
-from pinlab.snapshot.facts import Provenance, ZoneFacts
+from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.infer import maximal_orders
 from pinlab.snapshot.limits import MAX_NR_ZONES
 from pinlab.snapshot.shape import MOST, Shape, draw_nr_objects, in_shape
 from pinpage.errors import PinpageError, one_of
-from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, Pfns, Span
+from pinpage.units import PAGE_SIZE, Pfns, Span, in_words
 
 __all__ = ["PREFIX", "Description", "describe_machine", "is_description"]
 
@@ -60,8 +60,9 @@ _CLASS = {
 _CLASS |= {"kernel": FrameClass.OTHER, "own": FrameClass.LABELLED}
 _AMOUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) *(%|KiB|MiB|GiB|TiB)")
 _UNIT = {"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
-_BORDER_NR_PAGES = 2 * PAGEBLOCK_NR_PAGES
-"""Areas begin and end where the largest free blocks do."""
+_COUNTS = {"nodes": (1, "1 or more"), "pageblock_order": (4, "4 to 13")}
+"""Fields that are whole numbers: the least one, and what to give."""
+_PAGE_SIZES = (4 << 10, 16 << 10, 64 << 10)
 _HALF = 2
 _MOST_FILE_NR_BYTES = 1 << 20
 _MOST_SHOWN = 100
@@ -74,8 +75,11 @@ class Description:
     """Memory in a few numbers: each share is a text such as "30%" or "300MiB".
 
     Attributes:
-        size: of all memory, a multiple of 4 MiB.
+        size: of all memory, a multiple of the largest free block (4 MiB, if nothing else is said).
         nodes: NUMA nodes of equal size.
+        page_size: such as "16KiB".
+        pageblock_order: log2 of the pages in a pageblock; None: that of a huge page of such pages,
+            9 for 4KiB, 11 for 16KiB and 13 for 64KiB.
         reserved: at the bottom, never to move.
         anon, file, slab, pagetable, kernel, gup: who holds how much.
         own: pages of a driver of one's own: frames labelled "own".
@@ -90,6 +94,8 @@ class Description:
 
     size: str
     nodes: int = field(default=1)
+    page_size: str = "4KiB"
+    pageblock_order: int | None = None
     reserved: str = "2%"
     anon: str = "0%"
     file: str = "0%"
@@ -148,7 +154,7 @@ def _from_text(text: str) -> dict[str, object]:
             raise PinpageError(f"scenario: {entry!r}: write field=value, such as anon=30%")
         if name in given:
             raise PinpageError(f"scenario: {name}: is given twice; leave one out")
-        is_count = name == "nodes" and value.isascii() and value.isdecimal() and len(value) < 9
+        is_count = name in _COUNTS and value.isascii() and value.isdecimal() and len(value) < 9
         given[name] = int(value) if is_count else value
     return given
 
@@ -173,9 +179,10 @@ def _checked(given: Mapping[str, object]) -> Description:
             raise PinpageError(
                 f"scenario: {one_line(name)[:_MOST_SHOWN]}: is unknown; fields are {fields}"
             )
-        if name == "nodes" and (type(value) is not int or value < 1):
-            raise PinpageError(f"scenario: {shown}: give a whole number, 1 or more")
-        if name != "nodes" and type(value) is not str:
+        least, such = _COUNTS.get(name, (0, ""))
+        if such and (type(value) is not int or value < least):
+            raise PinpageError(f"scenario: {shown}: give a whole number, {such}")
+        if not such and type(value) is not str:
             raise PinpageError(f'scenario: {shown}: give a text such as "30%" or "128MiB"')
     if "size" not in given:
         raise PinpageError(
@@ -184,7 +191,31 @@ def _checked(given: Mapping[str, object]) -> Description:
     return Description(**given)  # type: ignore[arg-type]  # (each was checked above)
 
 
-def _nr_pages(name: str, value: str, total: int) -> int:
+def _page_nr_bytes(text: str) -> int:
+    found = _AMOUNT.fullmatch(text.strip())
+    nr_bytes = float(found[1]) * (1 << _UNIT[found[2]]) if found and found[2] in _UNIT else 0
+    if nr_bytes not in _PAGE_SIZES:
+        sizes = ", ".join(in_words(size).replace(" ", "") for size in _PAGE_SIZES)
+        raise PinpageError(f"scenario: page_size={_shown(text)}: give one of {sizes}")
+    return int(nr_bytes)
+
+
+def _order(asked: Description, page_nr_bytes: int) -> int:
+    """Of a pageblock: what is said, or a huge page: a page of entries of eight bytes."""
+    order = asked.pageblock_order
+    if order is None:
+        order = page_nr_bytes.bit_length() - 4
+    if order > MAX_PAGEBLOCK_ORDER:
+        problem = f"give a whole number, {_COUNTS['pageblock_order'][1]}"
+        raise PinpageError(f"scenario: pageblock_order={order}: {problem}")
+    return order
+
+
+def _shown(text: str) -> str:
+    return one_line(repr(text))[:_MOST_SHOWN]
+
+
+def _nr_pages(name: str, value: str, total: int, page_nr_bytes: int = PAGE_SIZE) -> int:
     """Pages that an amount stands for; a share is of `total`, 0 where there is none to share."""
     found = _AMOUNT.fullmatch(value.strip())
     wrong_unit = found is not None and (
@@ -192,14 +223,13 @@ def _nr_pages(name: str, value: str, total: int) -> int:
     )
     if found is None or wrong_unit:
         such = {"size": "1GiB", "scatter": "5%"}.get(name, "30% or 128MiB")
-        shown = one_line(repr(value))[:_MOST_SHOWN]
-        raise PinpageError(f"scenario: {name}={shown}: give an amount such as {such}")
+        raise PinpageError(f"scenario: {name}={_shown(value)}: give an amount such as {such}")
     number, unit = float(found[1]), found[2]
     if unit == "%":
         if number > 100:
             raise PinpageError(f"scenario: {name}={value!r}: is more than all; give at most 100%")
         return int(total * number / 100)
-    return int(number * (1 << _UNIT[unit]) / PAGE_SIZE)
+    return int(number * (1 << _UNIT[unit]) / page_nr_bytes)
 
 
 class _Layout:
@@ -207,9 +237,14 @@ class _Layout:
 
     def __init__(self, name: str, asked: Description, rng: np.random.Generator, seed: int) -> None:
         self._name, self._rng, self._seed, self._nodes = name, rng, seed, asked.nodes
+        self._page_nr_bytes = _page_nr_bytes(asked.page_size)
+        order = _order(asked, self._page_nr_bytes)
+        self._block, self._max_order = 1 << order, max(order, USUAL_MAX_ORDER)
+        self._border = 1 << self._max_order  # areas begin and end where the largest free blocks do
         total = self._total(asked)
         self._nr = {
-            name: _nr_pages(name, getattr(asked, name), total) for name in (*_CLASS, "reserved")
+            name: self._nr_pages(name, getattr(asked, name), total)
+            for name in (*_CLASS, "reserved")
         }
         for share, nr_pages in self._nr.items():
             if nr_pages > total:
@@ -236,16 +271,18 @@ class _Layout:
             raise PinpageError(
                 "scenario: cma, movable: leave no room below; give them less of the last node"
             )
-        self._types = np.full(total // PAGEBLOCK_NR_PAGES, MigrateType.MOVABLE, dtype=np.uint8)
-        self._types[
-            self._cma.start // PAGEBLOCK_NR_PAGES : self._cma.stop // PAGEBLOCK_NR_PAGES
-        ] = MigrateType.CMA
+        self._types = np.full(total // self._block, MigrateType.MOVABLE, dtype=np.uint8)
+        self._types[self._cma.start // self._block : self._cma.stop // self._block] = (
+            MigrateType.CMA
+        )
 
     def _total(self, asked: Description) -> int:
-        total = _nr_pages("size", asked.size, 0)
-        if not total or total % _BORDER_NR_PAGES or total // _BORDER_NR_PAGES < asked.nodes:
+        total = self._nr_pages("size", asked.size, 0)
+        if not total or total % self._border or total // self._border < asked.nodes:
+            unit = self._border_in_words()
             raise PinpageError(
-                f"scenario: size={asked.size!r}: give a multiple of 4MiB, at least 4MiB per node"
+                f"scenario: size={asked.size!r}: give a multiple of {unit}, "
+                f"at least {unit} per node"
             )
         if asked.nodes > _MAX_NR_NODES:
             raise PinpageError(f"scenario: nodes={asked.nodes}: give {_MAX_NR_NODES} at most")
@@ -253,14 +290,21 @@ class _Layout:
         return total
 
     def _area(self, name: str, value: str, total: int) -> int:
-        nr_pages = _nr_pages(name, value, total)
-        if nr_pages % _BORDER_NR_PAGES and not value.endswith("%"):
-            raise PinpageError(f"scenario: {name}={value!r}: give a multiple of 4MiB")
-        return nr_pages // _BORDER_NR_PAGES * _BORDER_NR_PAGES
+        nr_pages = self._nr_pages(name, value, total)
+        if nr_pages % self._border and not value.endswith("%"):
+            unit = self._border_in_words()
+            raise PinpageError(f"scenario: {name}={value!r}: give a multiple of {unit}")
+        return nr_pages // self._border * self._border
+
+    def _nr_pages(self, name: str, value: str, total: int) -> int:
+        return _nr_pages(name, value, total, self._page_nr_bytes)
+
+    def _border_in_words(self) -> str:
+        return in_words(self._border * self._page_nr_bytes).replace(" ", "")
 
     def snapshot(self) -> Snapshot:
         self._klass[: self._nr["reserved"]] = FrameClass.RESERVED
-        self._types[: -(-self._nr["reserved"] // PAGEBLOCK_NR_PAGES)] = MigrateType.UNMOVABLE
+        self._types[: -(-self._nr["reserved"] // self._block)] = MigrateType.UNMOVABLE
         self._group()
         self._give(("gup",), self._free_below(self._cma.start))
         self._give(_SPREAD, self._free_below(len(self._klass)))
@@ -270,11 +314,11 @@ class _Layout:
         """Whoever cannot move: most in pageblocks of their own, the rest anywhere below CMA."""
         wanted = {name: self._nr[name] for name in _UNMOVABLE}
         grouped = {name: int(count * (1 - self._scatter)) for name, count in wanted.items()}
-        first = -(-self._nr["reserved"] // PAGEBLOCK_NR_PAGES)
-        nr_blocks = -(-_HALF * sum(grouped.values()) // PAGEBLOCK_NR_PAGES)
-        last = min(first + nr_blocks, self._cma.start // PAGEBLOCK_NR_PAGES)
+        first = -(-self._nr["reserved"] // self._block)
+        nr_blocks = -(-_HALF * sum(grouped.values()) // self._block)
+        last = min(first + nr_blocks, self._cma.start // self._block)
         self._types[first:last] = MigrateType.UNMOVABLE
-        own = np.arange(first * PAGEBLOCK_NR_PAGES, last * PAGEBLOCK_NR_PAGES)
+        own = np.arange(first * self._block, last * self._block)
         self._place(grouped, own)
         rest = {name: wanted[name] - grouped[name] for name in wanted}
         self._place(rest, self._free_below(self._cma.start))
@@ -298,7 +342,7 @@ class _Layout:
         if self._shape == "even":
             chosen = self._rng.choice(pfns, total, replace=False, shuffle=True)
         else:
-            chosen = in_shape(pfns, self._shape, self._rng)[:total]
+            chosen = in_shape(pfns, self._shape, self._rng, self._block)[:total]
         at = 0
         for name, count in wanted.items():
             self._klass[chosen[at : at + count]] = _CLASS[name]
@@ -316,7 +360,7 @@ class _Layout:
         return Snapshot(
             state=STATE_OF_CLASS[klass],
             klass=klass,
-            order=maximal_orders(klass == FrameClass.FREE, zone),
+            order=maximal_orders(klass == FrameClass.FREE, zone, self._max_order),
             flags=np.where(anon, np.uint64(PageFlag.ANON.mask), np.uint64(0)),
             refcount=in_use.astype(np.int32),
             mapcount=mapped.astype(np.int32),
@@ -327,6 +371,8 @@ class _Layout:
             block_skip=np.zeros(len(self._types), dtype=np.bool_),
             pinned_pfns=np.flatnonzero(klass == FrameClass.GUP),
             zones=zones,
+            nr_pages_per_block=self._block,
+            geometry=Geometry(page_nr_bytes=self._page_nr_bytes, max_order=self._max_order),
             workload=self._workload,
             labels=_labels(klass),
             provenance=Provenance(
@@ -340,13 +386,13 @@ class _Layout:
             Zone(index, name, node, span, self._managed(span))
             for index, (name, node, span) in enumerate(borders)
         ]
-        setup_watermarks(zones)
+        setup_watermarks(zones, page_nr_bytes=self._page_nr_bytes)
         setup_lowmem_reserve(zones)
         return tuple(self._facts(zone) for zone in zones)
 
     def _borders(self) -> list[tuple[str, int, Span]]:
         total, nodes = len(self._klass), self._nodes
-        step = total // nodes // _BORDER_NR_PAGES * _BORDER_NR_PAGES
+        step = total // nodes // self._border * self._border
         starts = [node * step for node in range(nodes)]
         stops = [*starts[1:], self._movable.start]
         borders = [

@@ -8,12 +8,10 @@ from pinlab.snapshot import image
 from tests.kit.command import check_one_line
 from tests.kit.pinlab.proc_folder import MACHINES, machine
 
-REPLAYED = ("device", "two areas", "boot alias")
+REPLAYED = ("order 8", "order 10", "16 KiB", "device", "two areas", "boot alias")
+BY_LAYOUT = {"64 KiB": "512 MiB page"}
+"""Too large for their bytes, in a test -> the huge page that is meant."""
 REFUSED = {
-    "order 8": "is 256, and only 512 are replayed",
-    "order 10": "is 1024, and only 512 are replayed",
-    "16 KiB": "is 2048, and only 512 are replayed",
-    "64 KiB": "is 8192, and only 512 are replayed",
     "HighMem": "is no place for kernel memory",
 }
 
@@ -33,7 +31,7 @@ def recorded(pinpage, tmp_path):
 
 
 def test_every_machine_is_asked_or_refused():
-    assert {*REPLAYED, *REFUSED} == set(MACHINES)
+    assert {*REPLAYED, *BY_LAYOUT, *REFUSED} == set(MACHINES)
 
 
 @pytest.mark.parametrize("name", MACHINES)
@@ -62,20 +60,31 @@ def test_what_no_replay_knows_is_refused_in_words_that_say_what_works(
     assert done.code in {1, 2}
 
 
-def test_a_large_page_over_usual_pageblocks_is_refused_too(pinpage, tmp_path):
-    directory = machine(page_nr_bytes=16 << 10).write(tmp_path / "proc")
-    pinpage("record", "-o", tmp_path / "a.npz", "--proc", directory)
-    done = pinpage("request", "huge2m", tmp_path / "a.npz")
-    check_one_line(done, 2, "pages: are of 16 KiB, and only those of 4 KiB are replayed")
+@pytest.mark.parametrize("name", BY_LAYOUT)
+def test_a_large_machine_is_asked_by_its_layout(pinpage, recorded, name):
+    asked = ("request", "huge2m", recorded(name), "--layout-only", "--strategy", "plan", "--json")
+    shown = json.loads(pinpage(*asked).out)
+    assert shown["unit"] == BY_LAYOUT[name]
+    assert shown["obtained"] == shown["bound"] == 6
 
 
-def test_free_blocks_larger_than_a_replay_has_are_refused(pinpage, tmp_path):
+def test_sizes_are_given_in_bytes_and_are_whole_pages(pinpage, recorded):
+    path = recorded("16 KiB")
+    asked = ("request", "offline", path, "--layout-only")
+    shown = json.loads(pinpage(*asked, "--block-size", "32MiB", "--json").out)
+    assert (shown["wanted"], shown["obtained"]) == (8, 6)
+    done = pinpage(*asked, "--block-size", "8KiB")
+    check_one_line(done, 2, "--block-size '8KiB': give whole pages")
+
+
+def test_free_blocks_of_four_pageblocks_are_merged(pinpage, tmp_path):
+    """As where the largest free block is far larger than a pageblock."""
     directory = machine(max_order=12, free=((16 * 512, 32 * 512),), anon=(), slab=()).write(
         tmp_path / "proc"
     )
     pinpage("record", "-o", tmp_path / "a.npz", "--proc", directory)
-    done = pinpage("request", "huge2m", tmp_path / "a.npz")
-    check_one_line(done, 2, "free blocks: go up to order 12, and only to 10 in a replay")
+    asked = ("request", "huge2m", tmp_path / "a.npz", "--layout-only", "--json")
+    assert json.loads(pinpage(*asked).out)["obtained"] == 15  # the watermarks take one
 
 
 @pytest.mark.parametrize("name", REPLAYED)

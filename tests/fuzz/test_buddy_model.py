@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from mm.buddy.buddy import Buddy
-from mm.buddy.free_area import MAX_ORDER
 from mm.state.frames import Frames, FrameState
 from mm.state.gfp import AllocFlags
 from mm.state.nodes import Zone, place_frames
-from mm.state.pageblock import MigrateType, Pageblocks
+from mm.state.pageblock import USUAL_MAX_ORDER, MigrateType, Pageblocks
 from pinpage.errors import PinpageError
 from pinpage.units import Span
 from tests.fuzz.budget import rounds
@@ -90,7 +89,7 @@ class World:
 
     def alloc(self):
         draw = self.draw
-        order = draw.choice([0, 0, 0, 1, 2, 3, draw.randrange(MAX_ORDER + 1)])
+        order = draw.choice([0, 0, 0, 1, 2, 3, draw.randrange(USUAL_MAX_ORDER + 1)])
         kind, zone, flags = draw.randrange(3), draw.randrange(len(self.zones)), draw.choice(FLAGS)
         before = self.blocks()
         pfn = self.buddy.alloc(order, kind, zone=zone, alloc_flags=flags)
@@ -190,7 +189,7 @@ class World:
         mistakes = [
             lambda: buddy.free(self.nr_frames),
             lambda: buddy.free(0, -1),
-            lambda: buddy.alloc(MAX_ORDER + 1, 0),
+            lambda: buddy.alloc(USUAL_MAX_ORDER + 1, 0),
             lambda: buddy.alloc(0, 3),
             lambda: buddy.alloc(0, 0, zone=-1),
             lambda: buddy.alloc_many(-1, 0),

@@ -35,6 +35,7 @@ class BuddyMachine(RuleBasedStateMachine):
 
     nr_pages_per_block = 8
     nr_blocks = 7
+    max_order = None
 
     @initialize(seed=SEEDS, used=st.sampled_from([0.0, 0.1, 0.5, 1.0]))
     def build(self, seed, used):
@@ -51,7 +52,7 @@ class BuddyMachine(RuleBasedStateMachine):
         is_used = self.rng.random(nr_frames) < used
         self.frames.state[:] = np.where(is_used, FrameState.USED, FrameState.FREE)
         self.frames.refcount[is_used] = 1
-        self.buddy = Buddy(self.frames, Pageblocks(nr_frames, size), zones)
+        self.buddy = Buddy(self.frames, Pageblocks(nr_frames, size, self.max_order), zones)
         self.buddy.build()
         self.free = ~is_used
         self.taken = np.zeros(nr_frames, dtype=bool)
@@ -193,7 +194,31 @@ class LargeBuddyMachine(BuddyMachine):
     nr_blocks = 5
 
 
+class ManyToABlockMachine(BuddyMachine):
+    """Free blocks of up to sixteen pageblocks, as where MAX_ORDER is far above the pageblock's."""
+
+    nr_pages_per_block = 2
+    nr_blocks = 37
+    max_order = 5
+
+
+class NoLargerThanAPageblockMachine(BuddyMachine):
+    """The largest free block is a pageblock, as with arm64's larger pages."""
+
+    nr_pages_per_block = 16
+    nr_blocks = 5
+    max_order = 4
+
+
 TestSmallPageblocks = BuddyMachine.TestCase
 TestSmallPageblocks.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestManyPageblocksToABlock = ManyToABlockMachine.TestCase
+TestManyPageblocksToABlock.settings = settings(
+    max_examples=25, stateful_step_count=20, deadline=None
+)
+TestNoLargerThanAPageblock = NoLargerThanAPageblockMachine.TestCase
+TestNoLargerThanAPageblock.settings = settings(
+    max_examples=10, stateful_step_count=20, deadline=None
+)
 TestRealPageblocks = LargeBuddyMachine.TestCase
 TestRealPageblocks.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)

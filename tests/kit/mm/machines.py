@@ -32,7 +32,15 @@ _ANON = PageFlag.ANON.mask | PageFlag.SWAPBACKED.mask | PageFlag.UPTODATE.mask
 
 
 def small_machine(
-    nr_blocks, *, nr_nodes=1, arena=False, marks=(0, 0, 0), size=SIZE, zones=None, holes=()
+    nr_blocks,
+    *,
+    nr_nodes=1,
+    arena=False,
+    marks=(0, 0, 0),
+    size=SIZE,
+    zones=None,
+    holes=(),
+    max_order=None,
 ):
     """All free but holes; every zone with the same watermarks (min, low, high), none by default."""
     nr_frames = nr_blocks * size
@@ -44,7 +52,7 @@ def small_machine(
         zone.min, zone.low, zone.high = marks
     place_frames(frames, zones)
     contents = ArenaContents(nr_frames) if arena else TagContents(nr_frames)
-    return Machine(frames, Pageblocks(nr_frames, size), zones, contents)
+    return Machine(frames, Pageblocks(nr_frames, size, max_order), zones, contents)
 
 
 def registry_of(machine):

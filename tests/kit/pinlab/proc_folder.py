@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from mm.state.frames import PageFlag
 
-__all__ = ["MACHINES", "Invented", "InventedZone", "machine"]
+__all__ = ["MACHINES", "Invented", "InventedZone", "blocks", "machine"]
 
 _TYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "CMA", "Isolate")
 _ANON = PageFlag.LRU.mask | PageFlag.MMAP.mask | PageFlag.ANON.mask | PageFlag.SWAPBACKED.mask
@@ -203,7 +203,7 @@ def machine(**changes: object) -> Invented:
     return Invented(**(figures | changes))
 
 
-def _blocks(order: int, **changes: object) -> Invented:
+def blocks(order: int, **changes: object) -> Invented:
     """A kernel's pageblock, one of slab, and others half in use."""
     block = 1 << order
     nr_blocks = 8
@@ -227,10 +227,10 @@ def _blocks(order: int, **changes: object) -> Invented:
 
 
 MACHINES: dict[str, Invented] = {
-    "order 8": _blocks(8),
-    "order 10": _blocks(10),
-    "16 KiB": _blocks(11, page_nr_bytes=16 << 10),
-    "64 KiB": _blocks(13, page_nr_bytes=64 << 10),
+    "order 8": blocks(8),
+    "order 10": blocks(10),
+    "16 KiB": blocks(11, page_nr_bytes=16 << 10),
+    "64 KiB": blocks(13, page_nr_bytes=64 << 10),
     "HighMem": machine(
         zones=(
             InventedZone("DMA", 0, 4 * 512),

@@ -75,7 +75,7 @@ MUTANTS: list[Mutant] = [
         name="corpus-real-pages-shorter-than-a-page",
         guards="CO1",
         file=CORPUS,
-        old="        whole = len(data) - len(data) % PAGE_SIZE\n",
+        old="        whole = len(data) - len(data) % page_nr_bytes\n",
         new="        whole = len(data)\n",
         tests=(UNIT_CORPUS,),
     ),

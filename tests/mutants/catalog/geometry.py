@@ -7,6 +7,7 @@ _SURVEY = "tests/unit/pinlab/snapshot/test_survey.py"
 _TRUST = "tests/unit/pinlab/report/test_trust.py"
 _LABELS = "tests/unit/pinlab/snapshot/test_labels.py"
 _INVENTED = "tests/cli/test_invented_machines.py"
+_ASKED = "tests/unit/pinlab/requests/test_geometry.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
@@ -176,12 +177,12 @@ MUTANTS: list[Mutant] = [
         tests=[f"{_INVENTED}::test_what_no_replay_knows_is_refused_in_words_that_say_what_works"],
     ),
     Mutant(
-        name="replayable-any-page-is-4-kib",
+        name="replayable-objects-packed-in-any-page",
         guards="refused, never a wrong answer",
         file="pinlab/replay/replayable.py",
-        old="if geometry.page_nr_bytes != PAGE_SIZE:",
-        new="if geometry.page_nr_bytes < PAGE_SIZE:",
-        tests=[f"{_INVENTED}::test_a_large_page_over_usual_pageblocks_is_refused_too"],
+        old="if packed and page_nr_bytes != PAGE_SIZE:",
+        new="if packed and page_nr_bytes < PAGE_SIZE:",
+        tests=[f"{_ASKED}::test_how_objects_are_packed_is_known_for_usual_pages_only"],
     ),
     Mutant(
         name="cma-any-area-will-do",
@@ -202,9 +203,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="offline-blocks-of-another-machine",
         guards="geometry",
-        file="pinlab/requests/run.py",
-        old="options = evolve(options, block_nr_pages=block)",
-        new="options = evolve(options)",
+        file="pinlab/replay/replay.py",
+        old="            machine.hotplug.blocks.nr_pages = block_nr_pages\n",
+        new="            pass\n",
         tests=[f"{_INVENTED}::test_memory_blocks_are_as_large_as_the_machine_has_them"],
     ),
     Mutant(

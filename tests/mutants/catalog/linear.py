@@ -149,7 +149,7 @@ MUTANTS += [
     ),
     planted(
         "ages-are-clusters", "shape", "pinlab/snapshot/shape.py",
-        "PAGEBLOCK_NR_PAGES**height", "PAGEBLOCK_NR_PAGES ** (0 * height + 0.5)", T_SHAPE,
+        "nr_pages_per_block**height", "nr_pages_per_block ** (0 * height + 0.5)", T_SHAPE,
     ),
     planted(
         "shape-changes-nothing", "shape", "pinlab/snapshot/synthetic.py",

@@ -175,7 +175,8 @@ MUTANTS: list[Mutant] = [
     # Zones.
     _hp(
         "zone-watermarks-do-not-follow", "watermarks follow the zone", RESIZE,
-        "        setup_watermarks(self._zones, min_nr_pages=self._min_nr_pages)\n", "",
+        "        setup_watermarks(\n            self._zones,\n",
+        "        setup_watermarks(\n            (),\n",
         f"{UNIT_RESIZE}::test_watermarks_reserves_and_lists_follow_the_size",
     ),
     _hp(

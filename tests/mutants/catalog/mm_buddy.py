@@ -72,8 +72,8 @@ MUTANTS: list[Mutant] = [
         name="buddy-detach-loses-the-lower-half",
         guards="B2",
         file="mm/buddy/merge.py",
-        old="        if head >> shift != block:\n",
-        new="        if head >> shift == block:\n",
+        old="            area.link(head, order)\n            head = upper\n",
+        new="            head = upper\n",
         tests=MACHINE,
     ),
     Mutant(
@@ -98,11 +98,11 @@ MUTANTS: list[Mutant] = [
         file="mm/buddy/free_area.py",
         old="""        self.orders[pfn] = -1
         self._account(block, order, -1)
-        if not self._counts[block * NR_ORDERS + order]:
+        if not self._counts[block * self._nr_orders + order]:
 """,
         new="""        self.orders[pfn] = -1
         self._account(block, order, -1)
-        if self._counts[block * NR_ORDERS + order] < 0:
+        if self._counts[block * self._nr_orders + order] < 0:
 """,
         tests=MACHINE,
     ),
@@ -112,7 +112,7 @@ MUTANTS: list[Mutant] = [
         file="mm/buddy/free_area.py",
         old="""        self.frames.order[heads] = -1
         self._account(block, order, -len(heads))
-        if not self._counts[block * NR_ORDERS + order]:
+        if not self._counts[block * self._nr_orders + order]:
 """,
         new="""        self.frames.order[heads] = -1
         self._account(block, order, -len(heads))
@@ -124,8 +124,8 @@ MUTANTS: list[Mutant] = [
         name="buddy-order-10-counts-in-one-pageblock",
         guards="B4",
         file="mm/buddy/free_area.py",
-        old="            self._in_block[block + 1] += nr_pages\n",
-        new="            self._in_block[block] += nr_pages\n",
+        old="                self._in_block[other] += nr_pages\n",
+        new="                self._in_block[block] += nr_pages\n",
         tests=MACHINE,
     ),
     Mutant(
@@ -140,8 +140,8 @@ MUTANTS: list[Mutant] = [
         name="buddy-build-forgets-the-upper-half",
         guards="B4",
         file="mm/buddy/free_area.py",
-        old="            self.nr_free_in_block[1:] += inside[:-1].astype(np.int32)\n",
-        new="            pass\n",
+        old="        for after in range(min(1 << max(order - self._shift, 0), nr_blocks)):\n",
+        new="        for after in range(1):\n",
         tests=MACHINE,
     ),
     Mutant(
@@ -390,7 +390,7 @@ MUTANTS: list[Mutant] = [
         name="decompose-all-ignores-types",
         guards="fast path equals plain loop",
         file="mm/buddy/decompose.py",
-        old="            merged &= may_merge\n",
+        old="            merged &= may_merge(order)\n",
         new="            pass\n",
         tests=DECOMPOSE,
     ),

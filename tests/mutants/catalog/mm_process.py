@@ -70,7 +70,7 @@ MUTANTS: list[Mutant] = [
         name="fresh-page-cleared-in-part",
         guards="contents",
         file="mm/paging/memory.py",
-        old="whole=len(data) == PAGE_SIZE)",
+        old="whole=len(data) == most)",
         new="whole=True)",
         tests=MEMORY,
     ),

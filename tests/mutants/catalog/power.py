@@ -58,7 +58,7 @@ MUTANTS: list[Mutant] = [
         name="power-rule-ignored",
         guards="cost and benefit",
         file=POWER,
-        old="        return saved > self.energy.moving_pj(nr_moves, moving_ns)\n",
+        old="        return saved > self.energy.moving_pj(nr_moves * size, moving_ns)\n",
         new="        return saved >= 0\n",
         tests=(UNIT,),
     ),

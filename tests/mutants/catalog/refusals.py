@@ -51,7 +51,7 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "refusals-last-zone-for-a-negative-one", _GUARDS, "mm/buddy/bulk.py",
-        "    if not 0 <= zone < nr_zones:\n", "    if zone >= nr_zones:\n", _MM,
+        "    if not 0 <= zone < len(area.zones):\n", "    if zone >= len(area.zones):\n", _MM,
     ),
     planted(
         "refusals-pins-are-forgotten-with-their-registry", _GUARDS, "mm/machine.py",

@@ -16,10 +16,8 @@ MUTANTS: list[Mutant] = [
         name="load-copy-loses-a-byte",
         guards="bytes lost",
         file="mm/state/contents.py",
-        old="            self.pages[targets[at : at + _COPY_CHUNK]] = "
-        "self.pages[sources[at : at + _COPY_CHUNK]]\n",
-        new="            self.pages[targets[at : at + _COPY_CHUNK], :-1] = "
-        "self.pages[sources[at : at + _COPY_CHUNK], :-1]\n",
+        old="            self.pages[targets[some]] = self.pages[sources[some]]\n",
+        new="            self.pages[targets[some], :-1] = self.pages[sources[some], :-1]\n",
         tests=(EVERYTHING,),
     ),
     Mutant(

@@ -9,15 +9,20 @@ from mm.buddy.decompose import decompose_all, decompose_block, free_bits, scatte
 
 
 def slow_orders(free, max_order, may_merge=None, pageblock_order=None):
-    """A free block of order k is maximal if its frames are free and its buddy's are not."""
+    """A free block of order k is maximal if its frames are free and its buddy's are not.
+
+    Beyond a pageblock, every pair of halves inside it must be allowed to form one.
+    """
     orders = np.full(len(free), -1, dtype=np.int8)
 
     def whole(start, order):
         size = 1 << order
         if start + size > len(free) or not free[start : start + size].all():
             return False
-        crosses = pageblock_order is not None and order > pageblock_order
-        return not crosses or bool(may_merge[start >> (pageblock_order + 1)])
+        if pageblock_order is None or order <= pageblock_order:
+            return True
+        may = may_merge(order - 1)[start >> order]
+        return bool(may) and whole(start, order - 1) and whole(start + size // 2, order - 1)
 
     for order in range(max_order + 1):
         for start in range(0, len(free), 1 << order):
@@ -53,13 +58,16 @@ def test_a_block_wholly_free_is_one():
     assert heads == [0] * 9 + [1]
 
 
+@pytest.mark.parametrize("max_order", [3, 4, 5, 6])
 @pytest.mark.parametrize("nr_frames", [64, 61])
 @given(data=st.data())
-def test_a_machine_against_the_definition(nr_frames, data):
+def test_a_machine_against_the_definition(nr_frames, max_order, data):
+    """Free blocks up to eight pageblocks."""
     seed = data.draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
     # Free by runs, so that large blocks occur.
     free = np.repeat(rng.random(16) < data.draw(st.floats(0, 1)), 4)[:nr_frames]
-    may_merge = rng.random(4) < 0.5
-    expected = slow_orders(free, 4, may_merge, pageblock_order=3)
-    assert decompose_all(free, 4, may_merge, 3).tolist() == expected.tolist()
+    allowed = {order: rng.random(64 >> order + 1) < 0.7 for order in range(3, max_order)}
+    expected = slow_orders(free, max_order, allowed.get, pageblock_order=3)
+    orders = decompose_all(free, max_order, allowed.__getitem__, 3)
+    assert orders.tolist() == expected.tolist()

@@ -5,6 +5,7 @@ import pytest
 from mm.compaction.compact_control import CompactReport, CompactResult
 from mm.compaction.kcompactd import CHECK_INTERVAL_NS, score_marks
 from mm.state.nodes import Zone
+from mm.state.pageblock import MOST_NR_ORDERS
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
 from pinpage.units import Span
@@ -37,7 +38,7 @@ def test_it_makes_the_block_that_was_asked_for():
     drawn, daemon = daemon_of(*[SPARSE] * 8)
     assert daemon.run(3).result is CompactResult.SUCCESS
     assert drawn.picture()[0] == "........"
-    assert drawn.machine.allocator.deferral(drawn.machine.zones[0]).failed_order == 11
+    assert drawn.machine.allocator.deferral(drawn.machine.zones[0]).failed_order == MOST_NR_ORDERS
     drawn.machine.check()
     drawn.check_contents()
 

@@ -302,13 +302,13 @@ def test_the_account_goes_on_with_the_clock():
     after = machine.power.account()
     assert after.region_ns_off - before.region_ns_off == 2_000
     assert after.page_ns_off - before.page_ns_off == 2_000 * REGION
-    assert after.saved_pj == model.saved_pj(1, after.page_ns_off)
+    assert after.saved_pj == model.saved_pj(4096, after.page_ns_off)
     assert (
         (after.pages_moved, after.moving_ns)
         == (done.pages_moved, done.elapsed_ns)
         == (1, after.moving_ns)
     )
-    assert after.spent_pj == model.moving_pj(1, done.elapsed_ns) == before.spent_pj
+    assert after.spent_pj == model.moving_pj(4096, done.elapsed_ns) == before.spent_pj
     machine.power.power_on(0)
     machine.clock.advance(1_000)
     assert machine.power.account().region_ns_off - after.region_ns_off == 1_000 + model.wake_ns
@@ -352,9 +352,9 @@ def test_a_map():
 
 def test_the_energy_model():
     model = EnergyModel(on_mw_per_gib=100, off_mw_per_gib=36, core_mw=2, dram_pj_per_byte=1)
-    assert model.saved_pj(1 << 18, 10) == 640
-    assert model.moving_pj(3, 50) == 3 * 8192 + 100
-    assert model.break_even_ns(1 << 18, 641) == 11
+    assert model.saved_pj(1 << 30, 10) == 640
+    assert model.moving_pj(3 * 4096, 50) == 3 * 8192 + 100
+    assert model.break_even_ns(1 << 30, 641) == 11
     assert EnergyAccount(region_ns_off=5 * 10**8, saved_pj=3, spent_pj=5).net_pj == -2
     assert EnergyAccount(region_ns_off=5 * 10**8).region_seconds_off == 0.5
     with pytest.raises(PinpageError, match="above off"):

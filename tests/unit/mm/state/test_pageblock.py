@@ -28,7 +28,7 @@ def test_types_of_frames_are_those_of_their_blocks():
     assert blocks.block_of(np.array([7, 8, 15, 16])).tolist() == [0, 1, 1, 2]
 
 
-@pytest.mark.parametrize(("nr_frames", "size"), [(0, 8), (8, 0), (8, 12), (8, 2048)])
+@pytest.mark.parametrize(("nr_frames", "size"), [(0, 8), (8, 0), (8, 12), (8, 16384)])
 def test_impossible_sizes_are_refused(nr_frames, size):
     with pytest.raises(PinpageError, match="pageblocks"):
         Pageblocks(nr_frames, size)
@@ -51,3 +51,17 @@ def test_pb2_isolate_is_no_type_to_go_back_to():
     blocks.saved_type[0] = MigrateType.ISOLATE
     with pytest.raises(InvariantError, match="PB2"):
         blocks.check()
+
+
+@pytest.mark.parametrize(
+    ("order", "largest"), [(3, 4), (8, 9), (9, 10), (10, 10), (11, 11), (13, 13)]
+)
+def test_the_largest_free_block_where_it_is_not_said(order, largest):
+    assert Pageblocks(8, 1 << order).max_order == largest
+
+
+@pytest.mark.parametrize("max_order", [2, 17])
+def test_a_largest_free_block_is_a_pageblock_at_least(max_order):
+    with pytest.raises(PinpageError, match="max_order"):
+        Pageblocks(32, 8, max_order)
+    assert Pageblocks(32, 8, 5).max_order == 5

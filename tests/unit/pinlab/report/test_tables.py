@@ -2,7 +2,7 @@
 
 import pytest
 
-from pinlab.report.tables import _COLUMNS, as_markdown, as_text, lay_out, print_comparison, refusals
+from pinlab.report.tables import _columns, as_markdown, as_text, lay_out, print_comparison, refusals
 from tests.kit.pinlab.rows import comparison, row
 
 WIDE = comparison(
@@ -55,7 +55,7 @@ def test_a_table_that_is_too_wide_is_stacked_not_wrapped(width):
             line[:12] for line in parts[0].splitlines()
         ]
     assert sum(part.count("52,489") for part in parts) == 1
-    for name in _COLUMNS[3:]:
+    for name in _columns(WIDE)[3:]:
         assert sum(f"  {name}" in part.splitlines()[0] for part in parts) == 1
 
 
