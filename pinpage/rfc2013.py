@@ -120,8 +120,9 @@ class Heap:
         """Take one object, if there is one."""
         if self.nr_left is None:
             return True
-        self.nr_left -= self.nr_left > 0 or -1
-        return self.nr_left >= 0
+        had_one = self.nr_left > 0
+        self.nr_left -= had_one
+        return had_one
 
     def written(self, nr_bytes: int, size: int) -> None:
         """Report a write behind the end.

@@ -17,7 +17,6 @@ machine would show.  What is kept is what the interface means:
 Kernel counterpart: mm/pin-page.c of the patch, and its intended call from mm/compaction.c.
 """
 
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,7 +37,7 @@ from pinpage.rfc2013 import RECORD_NR_BYTES, PinPageOwner, Rfc2013
 from pinpage.rfc2013_defects import Defect
 from pinpage.units import Mask, Pfns
 
-__all__ = ["SURVIVED", "Rfc2013Design"]
+__all__ = ["SURVIVED", "OwnPages", "Rfc2013Design"]
 
 SURVIVED = frozenset(
     {
@@ -53,19 +52,22 @@ SURVIVED = frozenset(
 """Defects that are present when a machine runs under this design."""
 
 
-class _OwnPages:
+class OwnPages:
     """Where an owner puts its data that was told of no destination: wherever there is memory."""
 
     def __init__(self, source: PageSource) -> None:
+        """Take pages of `source`, one by one and without waiting."""
         self._source = source
 
     def take(self, count: int) -> Pfns:
+        """Up to `count` pages; fewer where there is no memory."""
         found: list[int] = []
         while len(found) < count and (pfn := self._source.alloc_page(Gfp.NOWAIT | Gfp.NOWARN)) >= 0:
             found.append(pfn)
         return np.array(found, dtype=np.int64)
 
     def give_back(self, pfns: Pfns) -> None:
+        """Free what was not used."""
         for pfn in pfns.tolist():
             self._source.free_page(pfn)
 
@@ -106,7 +108,6 @@ class Rfc2013Design(NarrowDesign):
         self._source = source
         self._owners: dict[int, PinPageOwner] = {}
         self._known: dict[int, list[Pin]] = {}
-        self._mode = Mode.SYNC
 
     @property
     def lock_acquisitions(self) -> int:
@@ -137,10 +138,9 @@ class Rfc2013Design(NarrowDesign):
             pfns: int64 (n,), the frames.
             mode: how long to wait for one frame; no owner will know.
         """
-        self._mode = mode
+        self._vacate(pfns, mode)
         reasons = np.full(len(pfns), Reason.RELEASED, dtype=np.uint8)
         for row, pfn in enumerate(pfns.tolist()):
-            self._meet(pfn)
             self._nr_callbacks += len(self._known.get(pfn, ()))
             returned = self.core.migrate_pinned_page(pfn)
             if not self._is_free(pfn):
@@ -148,6 +148,19 @@ class Rfc2013Design(NarrowDesign):
                 reasons[row] = Reason.OWNER_BUSY
             self._meet(pfn)
         return reasons
+
+    def _vacate(self, pfns: Pfns, mode: Mode) -> None:
+        """What the owners' callbacks do to their pages, for all that are about to be called.
+
+        Where another's data is in the page too, there is no way to agree on a place.
+        """
+        can_move, can_release, nr_pins = self._registry.abilities(pfns)
+        alone = (nr_pins == 1) & ~self._memory.has_home(pfns)
+        goes = pfns[alone & can_move]
+        if len(goes):
+            move_many(self._registry, self._memory, goes, OwnPages(self._source), mode)
+        for pfn in pfns[alone & can_release & ~can_move].tolist():
+            release_many(self._registry, self._memory, np.array([pfn]), mode)
 
     def _is_flagged(self, pfns: Pfns) -> Mask:
         """Pages that were registered; whoever holds one now has registered by now."""
@@ -176,20 +189,12 @@ class Rfc2013Design(NarrowDesign):
     def _owner_of(self, owner: PinOwner) -> PinPageOwner:
         key = id(owner)
         if key not in self._owners:
-            self._owners[key] = PinPageOwner(owner.name, partial(self._callback, owner))
+            self._owners[key] = PinPageOwner(owner.name, self._callback)
         return self._owners[key]
 
-    def _callback(self, owner: PinOwner, pfn: int, private: Any) -> int:
-        """What a driver of 2013 would have written: 0 once it uses the page no more."""
-        page, is_shared = np.array([pfn]), len(self._registry.pins(pfn)) > 1
-        if owner.can_migrate and not is_shared and not self._memory.has_home(page)[0]:
-            own = _OwnPages(self._source)
-            report = move_many(self._registry, self._memory, page, own, self._mode)
-            return int(report.nr_moved + report.nr_freed == 0)
-        if owner.can_release and not is_shared:
-            release_many(self._registry, self._memory, page, self._mode)
-            return int(not self._is_free(pfn))
-        return 1  # another's data is in it too, and there is no way to agree on a place
+    def _callback(self, pfn: int, _private: Any) -> int:
+        """What a driver of 2013 would have returned: 0 once it uses the page no more."""
+        return int(not self._is_free(pfn))
 
     def _is_free(self, pfn: int) -> bool:
         return bool(self._source.frames.state[pfn] != FrameState.USED)

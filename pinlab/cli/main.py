@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinlab.cli import options, request
+from pinlab.cli import history, options, request
 from pinlab.cli.errors import (
     INTERRUPTED,
     drop_output,
@@ -85,6 +85,8 @@ def _report(context: typer.Context) -> None:
 
 app.command()(request.request)
 app.command()(request.fidelity)
+app.command()(history.designs)
+app.command()(history.defects)
 _report_app.command()(request.reasons)
 
 
@@ -102,7 +104,8 @@ _Designs = Annotated[
         "--design",
         metavar="NAME",
         help="How frames are treated that mm cannot move by itself: unmovable (v3.11), "
-        "zbud-reclaim (the RFC of 2013), registry (whoever pinned is asked). Repeatable.",
+        "zbud-reclaim (the RFC of 2013), registry (whoever pinned is asked), or one that "
+        "`pinpage designs` lists. Repeatable.",
     ),
 ]
 _Movable = Annotated[
@@ -127,6 +130,12 @@ _Jobs = Annotated[
         min=1, metavar="N", help="Runs at a time; two if left out. No figure depends on it."
     ),
 ]
+_All = Annotated[
+    bool,
+    typer.Option(
+        "--all", help="Run every design, and say what each cannot express on this memory."
+    ),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 _Map = Annotated[bool, typer.Option("--map", help="Draw memory before and after each run.")]
 
@@ -143,22 +152,26 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     with_map: _Map = False,
     label: options.Labels = None,
     layout_only: LayoutOnly = False,
+    every: _All = False,
 ) -> None:
     """What recorded memory gives under each design, beside what Linux did with it.
 
     Each run starts from the same frames, compacts them all and takes every 2 MiB page there is.
 
-    Without options: every design, with and without callbacks, by scan and by plan.
+    Without options: three designs, with and without callbacks, by scan and by plan.
     """
     from pinlab.cli.output import comparison_as_json, print_maps, run_progress
     from pinlab.compare.compare import compare as run_all
+    from pinlab.compare.every_design import every_run, limits
     from pinlab.report.tables import print_comparison
 
     if as_json and with_map:
         end("--map draws for people: leave it out with --json", 2)
+    if every and (design or movable or strategy):
+        end("--all runs every design, both ways: leave --design, --movable, --strategy out", 2)
     snapshot = open_recording(recording, label, seed)
     with usage_errors():
-        runs = _runs(snapshot, design, movable, strategy)
+        runs = every_run(snapshot) if every else _runs(snapshot, design, movable, strategy)
     with failures(), run_progress() as progress:
         comparison = run_all(
             snapshot,
@@ -170,10 +183,11 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             layout_only=layout_only,
             keeps_ended=True,
         )
+    unable = limits(snapshot) if every else ()
     if as_json:
-        typer.echo(json.dumps(comparison_as_json(comparison), indent=2))
+        typer.echo(json.dumps(comparison_as_json(comparison, unable), indent=2))
     else:
-        print_comparison(comparison)
+        print_comparison(comparison, limits=unable)
     if with_map:
         print_maps(comparison)
     if comparison.partial:

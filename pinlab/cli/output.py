@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pinlab.compare.compare import RunProgress
+from pinlab.compare.every_design import Limit
 from pinlab.compare.results import Comparison, Run
 from pinlab.replay.owners import classes_of
 from pinlab.report import heatmap
@@ -37,12 +38,19 @@ NamedProgress = Callable[[str, int, int], None]
 _MOVABLE_BY_MM = frozenset({FrameClass.ANON, FrameClass.FILE, FrameClass.HUGETLB})
 
 
-def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
-    """One JSON object; maps are left out."""
+def comparison_as_json(comparison: Comparison, limits: Sequence[Limit] = ()) -> dict[str, Any]:
+    """One JSON object; maps are left out.
+
+    Args:
+        comparison: what was compared.
+        limits: what designs cannot express, under `cannot_express` where there are any.
+    """
     shown = attrs.asdict(comparison, filter=lambda attribute, _: attribute.name != "maps")
     for row in shown["rows"]:
         row["movable"] = list(row["movable"])
     shown["rows"] = list(shown["rows"])
+    if limits:
+        shown["cannot_express"] = [attrs.asdict(limit) for limit in limits]
     return shown
 
 
