@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pinlab.cli import history, options, request
+from pinlab.cli.check_design import check_a_design
 from pinlab.cli.errors import (
     INTERRUPTED,
     drop_output,
@@ -197,27 +198,43 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
 @app.command()
 def check(
     target: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="MODULE:OWNER",
             help="A callable that gets a lab and returns a subject; MODULE is a dotted name or "
             "the path of a .py file.",
             show_default=False,
         ),
-    ],
+    ] = None,
     examples: Annotated[
         int, typer.Option(min=1, metavar="N", help="Random plans; half of the schedules.")
     ] = 100,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the random plans.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    design: Annotated[
+        str | None,
+        typer.Option(
+            "--design",
+            metavar="MODULE:DESIGN",
+            help="Check a design instead: a callable that gets a lab and returns one. One machine "
+            "for every ten plans.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Check that an owner keeps what the contract promises. Needs the extra `test`.
 
     Exit code 1: a promise was broken; the shortest trace that was found is printed.
     """
+    if (target is None) == (design is None):
+        end("name an owner as MODULE:OWNER, or a design with --design MODULE:DESIGN", 2)
+    if design is not None:
+        check_a_design(design, nr_machines=-(-examples // 10), seed=seed, as_json=as_json)
+        return
     with usage_errors():
         from pinlab.cli.check import check_owner, report_as_json
 
+        assert target is not None
         report = check_owner(target, nr_examples=examples, seed=seed)
     typer.echo(json.dumps(report_as_json(report), indent=2) if as_json else report)
     if not report.kept:

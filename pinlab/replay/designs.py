@@ -126,7 +126,12 @@ def _of(registry: PinRegistry | None) -> PinRegistry:
 DESIGNS: dict[str, DesignEntry] = {
     entry.name: entry
     for entry in (
-        DesignEntry("unmovable", "v3.11: only page tables are repointed", Dispatch.NOBODY),
+        DesignEntry(
+            "unmovable",
+            "v3.11: only page tables are repointed",
+            Dispatch.NOBODY,
+            make=lambda machine, registry, pools: Unmovable(),
+        ),
         DesignEntry(
             "zbud-reclaim",
             "RFC v2 of 2013: compaction knows zbud pages and has them unused",
