@@ -28,7 +28,10 @@ from pinpage.rfc2013_defects import AS_POSTED, Defect
 from pinpage.units import Pfns
 
 __all__ = [
+    "MOST_ROUNDS",
     "NOT_PINNED",
+    "POINTER_NR_BYTES",
+    "PPAGE_HASH_BITS",
     "RECORD_NR_BYTES",
     "Heap",
     "KernelOopsError",

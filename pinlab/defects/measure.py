@@ -158,9 +158,7 @@ class LockUse:
     records_left: int
 
 
-def lock_use(
-    *, nr_nodes: int = 4, nr_requests: int = 64, nr_pages: int = 64
-) -> Sequence[LockUse]:
+def lock_use(*, nr_nodes: int = 4, nr_requests: int = 64, nr_pages: int = 64) -> Sequence[LockUse]:
     """Requests of `nr_pages`, each by a CPU of the node where its buffer is.
 
     Args:
@@ -170,7 +168,7 @@ def lock_use(
     """
     size = nr_requests * nr_pages
     spans = tuple(Span(node * size, (node + 1) * size) for node in range(nr_nodes))
-    table, driver = Rfc2013(WITH_A_FLAG), PinPageOwner("dio", lambda pfn, private: 1)
+    table, driver = Rfc2013(WITH_A_FLAG), PinPageOwner("dio", lambda _pfn, _private: 1)
     registry, owner = PinRegistry(Topology(spans)), PinOwner()
     registry.register(owner)
     remote = 0

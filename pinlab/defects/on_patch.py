@@ -22,6 +22,10 @@ def _yes(_pfn: int, _private: Any) -> int:
     return 0
 
 
+def _no(_pfn: int, _private: Any) -> int:
+    return 1
+
+
 def _leaves(table: Rfc2013, calls: list[str], name: str = "owner") -> PinPageOwner:
     """An owner that takes its registration back when it is called, where it can."""
     owner = PinPageOwner(name, _yes)
@@ -33,6 +37,16 @@ def _leaves(table: Rfc2013, calls: list[str], name: str = "owner") -> PinPageOwn
 
     owner.migrate = migrate
     return owner
+
+
+def _counts_calls(name: str, calls: list[str]) -> PinPageOwner:
+    """An owner that says yes, notes it, and keeps its registration."""
+
+    def migrate(_pfn: int, _private: Any) -> int:
+        calls.append(name)
+        return 0
+
+    return PinPageOwner(name, migrate)
 
 
 def _reports(table: Rfc2013) -> str | None:
@@ -85,7 +99,7 @@ def _no_unregister(defects: Collection[Defect]) -> str | None:
 
 def _failure_is_zero(defects: Collection[Defect]) -> str | None:
     table = Rfc2013(defects)
-    table.set_pinned_page(PinPageOwner("driver", lambda pfn, private: 1), _PFN)
+    table.set_pinned_page(PinPageOwner("driver", _no), _PFN)
     code = table.migrate_pinned_page(_PFN)
     return None if code else "the owner refused, and 0 came back"
 
@@ -111,7 +125,7 @@ def _no_isolation(defects: Collection[Defect]) -> str | None:
     inside: list[int] = []
     deepest: list[int] = []
 
-    def migrate(pfn: int, private: Any) -> int:
+    def migrate(pfn: int, _private: Any) -> int:
         inside.append(pfn)
         deepest.append(len(inside))
         if len(inside) < 2:  # another CPU comes along
@@ -126,7 +140,7 @@ def _no_isolation(defects: Collection[Defect]) -> str | None:
 
 def _duplicates(defects: Collection[Defect]) -> str | None:
     table, calls = Rfc2013(defects), list[str]()
-    owner = PinPageOwner("driver", lambda pfn, private: bool(calls.append("driver")))
+    owner = _counts_calls("driver", calls)
     for _ in range(2):
         table.set_pinned_page(owner, _PFN, _PRIVATE)
     table.migrate_pinned_page(_PFN)
@@ -135,8 +149,8 @@ def _duplicates(defects: Collection[Defect]) -> str | None:
 
 def _no_rollback(defects: Collection[Defect]) -> str | None:
     table, moved = Rfc2013(defects), list[str]()
-    refuses = PinPageOwner("X", lambda pfn, private: 1, prepare=lambda pfn, private: 1)
-    agrees = PinPageOwner("Y", lambda pfn, private: bool(moved.append("Y")))
+    refuses = PinPageOwner("X", _no, prepare=_no)
+    agrees = _counts_calls("Y", moved)
     table.set_pinned_page(refuses, _PFN)
     table.set_pinned_page(agrees, _PFN)  # the newest is asked first
     table.migrate_pinned_page(_PFN)
@@ -166,7 +180,7 @@ def _one_table(defects: Collection[Defect]) -> str | None:
 def _no_destination(defects: Collection[Defect]) -> str | None:
     table, told = Rfc2013(defects), list[dict[str, int]]()
 
-    def migrate(pfn: int, private: Any, **where: int) -> int:
+    def migrate(_pfn: int, _private: Any, **where: int) -> int:
         told.append(where)
         return 0
 

@@ -167,11 +167,12 @@ def _no_page_reference() -> str | None:
 def _no_isolation() -> str | None:
     lab, driver = _Lab(), _Driver()
     pfn = lab.page_of(driver)
-    second: list[Reason] = []
     own = OwnPages(lab.machine)
-    for step in move_steps(lab.registry, lab.machine.mover, _one(pfn), own, Mode.SYNC):
-        if step is Step.ISOLATE:
-            second.append(Reason(lab.move(pfn).reasons.item(0)))
+    second = [
+        Reason(lab.move(pfn).reasons.item(0))
+        for step in move_steps(lab.registry, lab.machine.mover, _one(pfn), own, Mode.SYNC)
+        if step is Step.ISOLATE
+    ]
     asked = driver.calls.count("isolate")
     return None if asked == 1 and second == [Reason.ALREADY_ISOLATED] else f"{asked} migrators"
 
@@ -198,11 +199,12 @@ def _sleeps_in_atomic() -> str | None:
     lab, driver, late = _Lab(), _Driver(), _Driver("late")
     pfn = lab.page_of(driver)
     lab.registry.register(late)
-    answers: list[Verdict] = []
     own = OwnPages(lab.machine)
-    for step in move_steps(lab.registry, lab.machine.mover, _one(pfn), own, Mode.SYNC):
-        if step is Step.ISOLATE:
-            answers.append(lab.registry.pin(pfn, late, wait=False))
+    answers = [
+        lab.registry.pin(pfn, late, wait=False)
+        for step in move_steps(lab.registry, lab.machine.mover, _one(pfn), own, Mode.SYNC)
+        if step is Step.ISOLATE
+    ]
     return None if answers == [Verdict.AGAIN] else f"it answered {answers}"
 
 

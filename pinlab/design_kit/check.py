@@ -16,7 +16,7 @@ from mm.designs.rfc2013 import OwnPages
 from mm.move.design import Answer, Design
 from mm.state.frames import FrameState
 from pinlab.design_kit.lab import DesignLab
-from pinlab.design_kit.promises import Promise
+from pinlab.design_kit.promises import DesignPromise
 from pinpage.errors import InvariantError, PinpageError, at_least
 from pinpage.owner import Mode, Reason
 from pinpage.units import Pfns
@@ -39,7 +39,7 @@ class DesignFinding:
         seed: of the machine on which it was.
     """
 
-    promise: Promise
+    promise: DesignPromise
     detail: str
     seed: int
 
@@ -86,7 +86,7 @@ class DesignReport:
 
 
 class _BrokenError(Exception):
-    def __init__(self, promise: Promise, detail: str) -> None:
+    def __init__(self, promise: DesignPromise, detail: str) -> None:
         super().__init__(detail)
         self.promise = promise
 
@@ -134,9 +134,9 @@ def _try(lab: DesignLab, design: Design, mode: Mode, report: DesignReport) -> No
             _act(lab, design, chosen, mode, answer, report)
     for strategy in ("scan", "plan"):
         try:
-            lab.machine.compact(strategy, mode)  # type: ignore[arg-type]
+            lab.machine.compact(strategy, mode)
         except InvariantError as error:
-            raise _BrokenError(Promise.D4, f"compacting by {strategy}: {error}") from None
+            raise _BrokenError(DesignPromise.D4, f"compacting by {strategy}: {error}") from None
         _require_whole(lab)
 
 
@@ -147,12 +147,14 @@ def _asked(lab: DesignLab, design: Design, used: Pfns, mode: Mode) -> NDArray[np
     first, _ = design.ask(used, mode)
     design.holders(nr_frames)
     if lab.facts() != before:
-        raise _BrokenError(Promise.D1, f"claims, ask and holders about {len(used)} frames changed one")
+        raise _BrokenError(
+            DesignPromise.D1, f"claims, ask and holders about {len(used)} frames changed one"
+        )
     second, _ = design.ask(used, mode)
     differs = np.flatnonzero(np.asarray(first) != second)
     if len(first) != len(used) or len(differs):
         pfn = int(used[differs[0]]) if len(differs) else -1
-        raise _BrokenError(Promise.D6, f"asked twice about pfn {pfn:#x}, it said two things")
+        raise _BrokenError(DesignPromise.D6, f"asked twice about pfn {pfn:#x}, it said two things")
     return np.asarray(first)
 
 
@@ -172,14 +174,14 @@ def _act(
         else:
             reasons = design.release(chosen, mode)
     except InvariantError as error:
-        raise _BrokenError(Promise.D4, str(error)) from None
+        raise _BrokenError(DesignPromise.D4, str(error)) from None
     if missing := lab.missing():
-        raise _BrokenError(Promise.D2, missing)
+        raise _BrokenError(DesignPromise.D2, missing)
     _require_so(lab, chosen, np.asarray(reasons))
     stayed = chosen[reasons > Reason.RELEASED]
     for pfn in stayed.tolist():
         if lab.facts_of(pfn) != before[pfn]:
-            raise _BrokenError(Promise.D3, f"pfn {pfn:#x} stayed, and is not as it was")
+            raise _BrokenError(DesignPromise.D3, f"pfn {pfn:#x} stayed, and is not as it was")
     report.nr_refused += len(stayed)
     report.nr_moved += int(np.count_nonzero(reasons == Reason.MOVED))
     report.nr_released += int(np.count_nonzero(reasons == Reason.RELEASED))
@@ -189,20 +191,20 @@ def _act(
 def _require_so(lab: DesignLab, chosen: Pfns, reasons: NDArray[np.uint8]) -> None:
     """D4, frame by frame."""
     if len(reasons) != len(chosen):
-        raise _BrokenError(Promise.D4, f"{len(reasons)} reasons for {len(chosen)} frames")
+        raise _BrokenError(DesignPromise.D4, f"{len(reasons)} reasons for {len(chosen)} frames")
     is_free = lab.machine.frames.state[chosen] != FrameState.USED
     wrong = np.flatnonzero((reasons <= Reason.RELEASED) & ~is_free)
     if len(wrong):
         pfn, reason = int(chosen[wrong[0]]), Reason(int(reasons[wrong[0]]))
-        raise _BrokenError(Promise.D4, f"pfn {pfn:#x} is {reason.name}, and still in use")
+        raise _BrokenError(DesignPromise.D4, f"pfn {pfn:#x} is {reason.name}, and still in use")
 
 
 def _require_whole(lab: DesignLab) -> None:
     if missing := lab.missing():
-        raise _BrokenError(Promise.D2, missing)
+        raise _BrokenError(DesignPromise.D2, missing)
     if lost := lab.lost():
-        raise _BrokenError(Promise.D5, lost)
+        raise _BrokenError(DesignPromise.D5, lost)
     try:
         lab.machine.check()
     except InvariantError as error:
-        raise _BrokenError(Promise.D4, str(error)) from None
+        raise _BrokenError(DesignPromise.D4, str(error)) from None

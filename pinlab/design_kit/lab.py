@@ -1,15 +1,16 @@
 """A small real machine with every kind of holder on it, for trying designs.
 
-    process    pages that page tables hold
-    gup        pages of the process that are pinned as well
-    driver     one page each; agrees to every move
-    busy       one page each; has callbacks, and refuses
-    fixed      one page each; has no callback
-    partner    shares each of its pages with the driver, and refuses every other one
-    zbud, z3fold   pools of compressed pages, which move
-    (nobody)   pages with a reference that no one registered
+process    pages that page tables hold
+gup        pages of the process that are pinned as well
+driver     one page each; agrees to every move
+busy       one page each; has callbacks, and refuses
+fixed      one page each; has no callback
+partner    shares each of its pages with the driver, and refuses every other one
+zbud, z3fold   pools of compressed pages, which move
+(nobody)   pages with a reference that no one registered
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class _Refuses(OpaqueOwner):
         self.period = period
 
     def isolate_many(
-        self, pfns: Pfns, privates: list[Any] | NDArray[Any], mode: Mode
+        self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode
     ) -> Verdicts:
         ids = np.asarray(privates, dtype=np.int64)
         return np.where(ids % self.period == 0, Verdict.BUSY, Verdict.YES).astype(np.uint8)
@@ -138,6 +139,11 @@ class DesignLab:
         """Frames in use, ascending."""
         return np.flatnonzero(self.machine.frames.state == FrameState.USED)
 
+    def places_of(self, name: str) -> Pfns:
+        """Where the objects of an owner of single pages are now, shape (n,)."""
+        owner = self._objects[name]
+        return owner.pfn_of(np.arange(owner.nr_objects))
+
     def lost(self) -> str | None:
         """Whose bytes are not what was written, or None."""
         for (name, which), text in self._kept.items():
@@ -164,7 +170,10 @@ class DesignLab:
 
     def facts(self) -> tuple[object, ...]:
         """Everything that asking must not change, comparable."""
-        frames, pins = self.machine.frames, self.registry.pin_columns(0, self.machine.frames.nr_frames)
+        frames, pins = (
+            self.machine.frames,
+            self.registry.pin_columns(0, self.machine.frames.nr_frames),
+        )
         columns = (frames.state, frames.flags, frames.refcount, frames.mapcount, frames.isolated)
         return (
             *(column.tobytes() for column in columns),

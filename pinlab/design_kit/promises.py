@@ -2,10 +2,10 @@
 
 import enum
 
-__all__ = ["Promise"]
+__all__ = ["DesignPromise"]
 
 
-class Promise(enum.Enum):
+class DesignPromise(enum.Enum):
     """One promise.
 
     Attributes:

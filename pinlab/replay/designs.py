@@ -5,7 +5,7 @@ An explicit table: a design is added by adding a row.
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from attrs import field, frozen
 
@@ -14,17 +14,18 @@ from mm.designs.linux61 import MOVED_BY_LINUX_6_1, Linux61
 from mm.designs.movable_ops import SLAB_CACHES, MovableOps
 from mm.designs.rfc2013 import Rfc2013Design
 from mm.designs.type_keyed import TYPE_OF_OWNER, TypeKeyed
-from mm.machine import Machine
 from mm.move.capabilities import Capabilities
 from mm.move.design import Design, RegistryDesign, Unmovable
+from mm.state.api import PageSource
 from owners.gup.before_pin import MigrateBeforePin
 from owners.zbud.migrate import ZbudMigrate
 from owners.zbud.pool import ZbudPool
 from owners.zbud.reclaim import ZbudReclaim
 from pinpage.errors import PinpageError, require
+from pinpage.move.steps import Memory
 from pinpage.registry import PinRegistry
 
-__all__ = ["DESIGNS", "DesignEntry", "Dispatch", "design"]
+__all__ = ["DESIGNS", "DesignEntry", "DesignHost", "Dispatch", "Expresses", "Make", "design"]
 
 
 class Dispatch(enum.Enum):
@@ -41,14 +42,30 @@ class Dispatch(enum.Enum):
         return self in (Dispatch.REGISTRY, Dispatch.OWNERS)
 
 
+class DesignHost(PageSource, Protocol):
+    """A machine, as far as a design is made for one.
+
+    Attributes:
+        design: the design in force.
+        registry: what its owners say; None where they say nothing.
+    """
+
+    design: Design
+    registry: PinRegistry | None
+
+    @property
+    def mover(self) -> Memory:
+        """Moves frames."""
+
+
 class _Capable(Protocol):
     """The class of a design."""
 
-    capabilities: Capabilities
+    capabilities: ClassVar[Capabilities]
 
 
-Make = Callable[[Machine, PinRegistry | None, Sequence[ZbudPool]], Design]
-"""Makes a design of a machine, what its owners say, and its pools of zbud."""
+Make = Callable[[DesignHost, Sequence[ZbudPool]], Design]
+"""Makes a design of a machine and its pools of zbud."""
 Expresses = Callable[[str], str | None]
 """Whether an owner of that name can have a callback: None, or why not."""
 
@@ -106,7 +123,7 @@ class DesignEntry:
     note: str = ""
     plans: bool = True
 
-    def put_in_force(self, machine: Machine, pools: Sequence[ZbudPool]) -> None:
+    def put_in_force(self, machine: DesignHost, pools: Sequence[ZbudPool]) -> None:
         """Have a machine treat its frames by this design.
 
         Args:
@@ -114,13 +131,13 @@ class DesignEntry:
             pools: of zbud; read at every call.
         """
         if self.make is not None:
-            machine.design = self.make(machine, machine.registry, pools)
+            machine.design = self.make(machine, pools)
 
 
-def _of(registry: PinRegistry | None) -> PinRegistry:
-    require(registry is not None, "a design of owners on a machine without a registry")
-    assert registry is not None
-    return registry
+def _registry_of(machine: DesignHost) -> PinRegistry:
+    require(machine.registry is not None, "a design of owners on a machine without a registry")
+    assert machine.registry is not None
+    return machine.registry
 
 
 DESIGNS: dict[str, DesignEntry] = {
@@ -130,22 +147,22 @@ DESIGNS: dict[str, DesignEntry] = {
             "unmovable",
             "v3.11: only page tables are repointed",
             Dispatch.NOBODY,
-            make=lambda machine, registry, pools: Unmovable(),
+            make=lambda _machine, _pools: Unmovable(),
         ),
         DesignEntry(
             "zbud-reclaim",
             "RFC v2 of 2013: compaction knows zbud pages and has them unused",
             Dispatch.PAGE_TYPE,
             kind=ZbudReclaim,
-            make=lambda machine, _, pools: ZbudReclaim(machine, pools),
+            make=ZbudReclaim,
         ),
         DesignEntry(
             "zbud-migrate",
             "the later series of 2013: indirect handles, so that zbud pages move",
             Dispatch.OWNERS,
             kind=ZbudMigrate,
-            make=lambda machine, registry, _: ZbudMigrate(
-                _of(registry), machine.mover, machine.frames
+            make=lambda machine, _pools: ZbudMigrate(
+                _registry_of(machine), machine.mover, machine.frames
             ),
             moves=frozenset({"zbud"}),
         ),
@@ -155,7 +172,9 @@ DESIGNS: dict[str, DesignEntry] = {
             Dispatch.OWNERS,
             takes_coverage=True,
             kind=Rfc2013Design,
-            make=lambda machine, registry, _: Rfc2013Design(_of(registry), machine.mover, machine),
+            make=lambda machine, _pools: Rfc2013Design(
+                _registry_of(machine), machine.mover, machine
+            ),
             expresses=_one_callback,
             note="with the page flag that its to-do asks for, and owners that unregister: as "
             "posted it asks nobody; see `pinpage defects`",
@@ -166,7 +185,7 @@ DESIGNS: dict[str, DesignEntry] = {
             Dispatch.OWNERS,
             takes_coverage=True,
             kind=MovableOps,
-            make=lambda machine, registry, _: MovableOps(_of(registry), machine.mover),
+            make=lambda machine, _pools: MovableOps(_registry_of(machine), machine.mover),
             expresses=_drivers,
         ),
         DesignEntry(
@@ -175,8 +194,8 @@ DESIGNS: dict[str, DesignEntry] = {
             Dispatch.OWNERS,
             takes_coverage=True,
             kind=TypeKeyed,
-            make=lambda machine, registry, _: TypeKeyed(
-                _of(registry), machine.mover, machine.frames
+            make=lambda machine, _pools: TypeKeyed(
+                _registry_of(machine), machine.mover, machine.frames
             ),
             expresses=_types,
         ),
@@ -185,7 +204,7 @@ DESIGNS: dict[str, DesignEntry] = {
             "FOLL_LONGTERM: moved out of CMA and movable zones before a pin, never after",
             Dispatch.NOBODY,
             kind=MigrateBeforePin,
-            make=lambda machine, registry, pools: MigrateBeforePin(),
+            make=lambda _machine, _pools: MigrateBeforePin(),
             note="its effect is on pins that are taken: recorded ones in CMA areas and movable "
             "zones are taken again elsewhere, for the rest it is unmovable",
             plans=False,
@@ -195,7 +214,7 @@ DESIGNS: dict[str, DesignEntry] = {
             "what a 6.1 kernel moves: zsmalloc, z3fold, balloons, huge pages",
             Dispatch.OWNERS,
             kind=Linux61,
-            make=lambda machine, registry, _: Linux61(_of(registry), machine.mover),
+            make=lambda machine, _pools: Linux61(_registry_of(machine), machine.mover),
             moves=frozenset(MOVED_BY_LINUX_6_1 - {"hugetlb"}),  # those go as a whole
         ),
         DesignEntry(
@@ -203,7 +222,7 @@ DESIGNS: dict[str, DesignEntry] = {
             "unmovable allocations in a region of their own, which grows and shrinks",
             Dispatch.NOBODY,
             kind=Confinement,
-            make=lambda machine, registry, pools: Confinement(),
+            make=lambda _machine, _pools: Confinement(),
             note="its effect is on growth: on memory that was recorded without a region it is "
             "unmovable",
             plans=False,

@@ -1,4 +1,4 @@
-"""Executable history: a defect is shown on the patch, goes with its switch, is not in the registry."""
+"""Executable history: a defect is shown on the patch, goes when mended, is not in the registry."""
 
 import pytest
 

@@ -2,25 +2,27 @@
 
 import pytest
 
-from mm.designs.rfc2013 import Rfc2013Design
+from mm.designs.rfc2013 import OwnPages, Rfc2013Design
+from mm.move.design import Answer
 from pinlab.design_kit.check import check_design
 from pinlab.design_kit.lab import DesignLab
-from pinlab.design_kit.promises import Promise
+from pinlab.design_kit.promises import DesignPromise
 from pinlab.replay.designs import DESIGNS
 from pinpage.errors import PinpageError
+from pinpage.owner import Mode
 from tests.kit.pinlab.broken_designs import BROKEN
 
 DETAILS = {
-    Promise.D1: "claims, ask and holders about",
-    Promise.D2: "went, and nobody had registered it",
-    Promise.D3: "stayed, and is not as it was",
-    Promise.D4: "is MOVED, and still in use",
-    Promise.D5: "reads other bytes in its",
-    Promise.D6: "it said two things",
+    DesignPromise.D1: "claims, ask and holders about",
+    DesignPromise.D2: "went, and nobody had registered it",
+    DesignPromise.D3: "stayed, and is not as it was",
+    DesignPromise.D4: "is MOVED, and still in use",
+    DesignPromise.D5: "reads other bytes in its",
+    DesignPromise.D6: "it said two things",
 }
 
 
-@pytest.mark.parametrize(("make", "promise"), list(zip(BROKEN, Promise, strict=True)))
+@pytest.mark.parametrize(("make", "promise"), list(zip(BROKEN, DesignPromise, strict=True)))
 def test_a_broken_design_is_told_its_promise(make, promise):
     report = check_design(make, nr_examples=3)
     assert not report.kept
@@ -63,3 +65,18 @@ def test_the_patch_says_moved_of_what_was_not_and_the_design_looks_again():
     lab.machine.compact("scan")
     assert design.nr_false_successes > 0
     assert lab.lost() is None
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_a_design_can_do_what_its_row_says_and_no_more(name):
+    lab = DesignLab(1)
+    design = lab.machine.design = honest(name)(lab)
+    before = {kind: lab.places_of(kind) for kind in ("partner", "gup")}
+    used = lab.used
+    chosen = used[design.ask(used, Mode.SYNC)[0] == Answer.MOVE]
+    chosen = chosen[~lab.machine.mover.has_home(chosen) | (design.claims(0, 2048)[chosen])]
+    report = design.move(chosen, OwnPages(lab.machine), Mode.SYNC)
+    can = DESIGNS[name].kind.capabilities
+    assert (report.nr_moved > 0) == can.moves
+    assert (lab.places_of("partner") != before["partner"]).any() == can.several_owners
+    assert (lab.places_of("gup") != before["gup"]).any() == can.gup
