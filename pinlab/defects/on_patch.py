@@ -77,7 +77,7 @@ def _use_after_unlock(defects: Collection[Defect]) -> str | None:
     table.unset_pinned_page(owner, _PFN, _PRIVATE)
     for _ in steps:
         pass
-    return _reports(table)
+    return _reports(table) or ("called after it had unregistered" if calls else None)
 
 
 def _same_record_again(defects: Collection[Defect]) -> str | None:
