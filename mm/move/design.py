@@ -13,11 +13,12 @@ mm never imports an owner: the zbud-specific design lives beside zbud.
 """
 
 import enum
-from typing import Literal, Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mm.move.capabilities import Capabilities
 from pinpage.migrate import move_many
 from pinpage.move.release import release_many
 from pinpage.move.report import MoveReport
@@ -108,6 +109,18 @@ class Unmovable:
     """v3.11 and every kernel since, for holders that have no way to move: they stay."""
 
     name = "unmovable"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        moves=False,
+        several_owners=False,
+        second_owner="may hold it too; nobody is asked",
+        gup=False,
+        knows_target=False,
+        knows_mode=False,
+        undoes=True,
+        lookup="none",
+        pin_nr_bytes=0,
+        locks="none",
+    )
     lock_acquisitions = 0
     nr_callbacks = 0
 
@@ -175,6 +188,18 @@ class RegistryDesign:
     """
 
     name = "registry"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        moves=True,
+        several_owners=True,
+        second_owner="is asked too; all or none",
+        gup=True,
+        knows_target=True,
+        knows_mode=True,
+        undoes=True,
+        lookup="a node's table, without a lock",
+        pin_nr_bytes=64,
+        locks="the node's, once per 1023 pins",
+    )
 
     def __init__(self, registry: PinRegistry, memory: Memory) -> None:
         """Ask `registry`; moves go through `memory`."""

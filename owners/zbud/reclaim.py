@@ -24,10 +24,12 @@ Errors of unuse reach no caller, as posted; `ZbudPool.nr_callback_failures` coun
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mm.move.capabilities import Capabilities
 from mm.move.design import Answer, Answers
 from mm.state.api import PageSource
 from mm.state.frames import MAPCOUNT_ZBUD, FrameState
@@ -44,6 +46,18 @@ class ZbudReclaim:
     """Implements `mm.move.design.Design` for frames of zbud pools, and for no other."""
 
     name = "zbud-reclaim"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        moves=False,
+        several_owners=False,
+        second_owner="has no place: the mark names one",
+        gup=False,
+        knows_target=False,
+        knows_mode=False,
+        undoes=False,
+        lookup="none: the page's mark",
+        pin_nr_bytes=0,
+        locks="the pool's, per page",
+    )
 
     def __init__(self, source: PageSource, pools: Sequence[ZbudPool]) -> None:
         """`pools` is read at every call: a pool that joins the list later is known.

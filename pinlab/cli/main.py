@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinlab.cli import ask, look, options, request, sources
+from pinlab.cli import ask, history, look, options, request, sources
 from pinlab.cli import fleet as fleets
+from pinlab.cli.check_design import check_a_design
 from pinlab.cli.errors import (
     INTERRUPTED,
     blaming,
@@ -89,6 +90,8 @@ def _report(context: typer.Context) -> None:
 
 app.command()(request.request)
 app.command()(request.fidelity)
+app.command()(history.designs)
+app.command()(history.defects)
 _report_app.command()(request.reasons)
 app.command("what-if")(ask.what_if)
 app.command()(ask.diagnose)
@@ -113,7 +116,8 @@ _Designs = Annotated[
         "--design",
         metavar="NAME",
         help="How frames are treated that mm cannot move by itself: unmovable (v3.11), "
-        "zbud-reclaim (the RFC of 2013), registry (whoever pinned is asked). Repeatable.",
+        "zbud-reclaim (the RFC of 2013), registry (whoever pinned is asked), or one that "
+        "`pinpage designs` lists. Repeatable.",
     ),
 ]
 _Movable = Annotated[
@@ -138,6 +142,12 @@ _Jobs = Annotated[
         min=1, metavar="N", help="Runs at a time; two if left out. No figure depends on it."
     ),
 ]
+_All = Annotated[
+    bool,
+    typer.Option(
+        "--all", help="Run every design, and say what each cannot express on this memory."
+    ),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 _Map = Annotated[bool, typer.Option("--map", help="Draw memory before and after each run.")]
 
@@ -157,24 +167,34 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     owner: options.OwnerOption = None,
     release: options.Release = None,
     form: options.FormatOption = None,
+    every: _All = False,
 ) -> None:
     """What recorded memory gives under each design, beside what Linux did with it.
 
     Each run starts from the same frames, compacts them all and takes every 2 MiB page there is.
 
-    Without options: every design, with and without callbacks, by scan and by plan.
+    Without options: three designs, with and without callbacks, by scan and by plan.
     """
-    from pinlab.cli.output import print_maps, print_result, run_progress
+    from pinlab.cli.output import (
+        comparison_as_json,
+        print_maps,
+        print_result,
+        run_progress,
+    )
     from pinlab.compare.compare import compare as run_all
+    from pinlab.compare.every_design import every_run, limits
     from pinlab.report.tables import print_comparison
 
     chosen = format_of(form, as_json=as_json)
     if chosen != "table" and with_map:
         end(f"--map draws for people: leave it out with --{'json' if as_json else 'format'}", 2)
+    if every and (design or movable or strategy or release):
+        options_left = "--design, --movable, --release, --strategy"
+        end(f"--all runs every design, both ways: leave {options_left} out", 2)
     own = own_owner(owner)
     snapshot = open_recording(recording, label, seed)
     with usage_errors():
-        runs = _runs(snapshot, design, movable, strategy, release)
+        runs = every_run(snapshot) if every else _runs(snapshot, design, movable, strategy, release)
     with failures(), blaming(own), run_progress() as progress:
         comparison = run_all(
             snapshot,
@@ -187,7 +207,13 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             keeps_ended=True,
             own=own,
         )
-    print_result(chosen, comparison.to_json, comparison.plain, lambda: print_comparison(comparison))
+    unable = limits(snapshot) if every else ()
+    print_result(
+        chosen,
+        lambda: comparison_as_json(comparison, unable),
+        comparison.plain,
+        lambda: print_comparison(comparison, limits=unable),
+    )
     if with_map:
         print_maps(comparison)
     if comparison.partial:
@@ -197,27 +223,43 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
 @app.command()
 def check(
     target: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="MODULE:OWNER",
             help="A callable that gets a lab and returns a subject; MODULE is a dotted name or "
             "the path of a .py file.",
             show_default=False,
         ),
-    ],
+    ] = None,
     examples: Annotated[
         int, typer.Option(min=1, metavar="N", help="Random plans; half of the schedules.")
     ] = 100,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the random plans.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    design: Annotated[
+        str | None,
+        typer.Option(
+            "--design",
+            metavar="MODULE:DESIGN",
+            help="Check a design instead: a callable that gets a lab and returns one. One machine "
+            "for every ten plans.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Check that an owner keeps what the contract promises. Needs the extra `test`.
 
     Exit code 1: a promise was broken; the shortest trace that was found is printed.
     """
+    if (target is None) == (design is None):
+        end("name an owner as MODULE:OWNER, or a design with --design MODULE:DESIGN", 2)
+    if design is not None:
+        check_a_design(design, nr_machines=-(-examples // 10), seed=seed, as_json=as_json)
+        return
     with usage_errors():
         from pinlab.cli.check import check_owner, report_as_json
 
+        assert target is not None
         report = check_owner(target, nr_examples=examples, seed=seed)
     typer.echo(json.dumps(report_as_json(report), indent=2) if as_json else report)
     if not report.kept:

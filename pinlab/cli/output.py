@@ -5,12 +5,14 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+import attrs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pinlab.compare.compare import RunProgress
+from pinlab.compare.every_design import Limit
 from pinlab.compare.results import Comparison, Run
 from pinlab.replay.owners import classes_of
 from pinlab.report import heatmap
@@ -39,6 +41,19 @@ NamedProgress = Callable[[str, int, int], None]
 """Told before each piece of work: its name, how many are done, how many there are (0: unknown)."""
 
 _MOVABLE_BY_MM = frozenset({FrameClass.ANON, FrameClass.FILE, FrameClass.HUGETLB})
+
+
+def comparison_as_json(comparison: Comparison, limits: Sequence[Limit] = ()) -> dict[str, Any]:
+    """One JSON object.
+
+    Args:
+        comparison: what was compared.
+        limits: what designs cannot express, under `cannot_express` where there are any.
+    """
+    shown = comparison.to_json()
+    if limits:
+        shown["cannot_express"] = [attrs.asdict(limit) for limit in limits]
+    return shown
 
 
 def print_maps(comparison: Comparison) -> None:

@@ -48,7 +48,7 @@ def conclusions(comparison: Comparison) -> list[str]:
 def _one_callback(rows: tuple[Row, ...], base: Row) -> Iterator[str]:
     """One owner alone, by scan: what it buys, which is often nothing, and what it costs."""
     for row in rows:
-        if row.strategy != "scan" or len(row.movable) != 1:
+        if row.design != "registry" or row.strategy != "scan" or len(row.movable) != 1:
             continue
         gained = row.huge_pages - base.huge_pages
         if gained > base.huge_pages * _LITTLE:
@@ -82,7 +82,7 @@ def _together(rows: tuple[Row, ...], base: Row) -> Iterator[str]:
     for row in rows:
         parts = [alone.get((name,)) for name in row.movable]
         known = [part for part in parts if part is not None]
-        if row.strategy != "scan" or len(row.movable) < 2 or not known:
+        if not _is_scan_of(row, len(row.movable)) or len(row.movable) < 2 or not known:
             continue
         if row.huge_pages > max(known) and row.huge_pages > base.huge_pages * (1 + _LITTLE):
             yield (
@@ -92,7 +92,7 @@ def _together(rows: tuple[Row, ...], base: Row) -> Iterator[str]:
 
 
 def _is_scan_of(row: Row, nr_owners: int) -> bool:
-    return row.strategy == "scan" and len(row.movable) == nr_owners
+    return (row.design, row.strategy) == ("registry", "scan") and len(row.movable) == nr_owners
 
 
 def _knowledge(rows: tuple[Row, ...], base: Row) -> Iterator[str]:

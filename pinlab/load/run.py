@@ -25,10 +25,9 @@ from mm.state.frames import FrameState
 from owners.compress import compressor
 from owners.gup.gup import Gup
 from owners.odirect.events import EventQueue
-from owners.zbud.reclaim import ZbudReclaim
 from pinlab.load.workload import Action, LoadedMachine, Streams, Workload
 from pinlab.replay.corpus import Corpus
-from pinlab.replay.designs import Dispatch, design
+from pinlab.replay.designs import design
 from pinlab.replay.read_back import ReadBack
 from pinpage.errors import PinpageError, require
 from pinpage.owner import PinOwner
@@ -55,11 +54,11 @@ def make_world(
     Raises:
         PinpageError: unknown design or compressor, a seed below 0, or part of a pageblock.
     """
-    dispatch = design(design_name).dispatch
+    entry = design(design_name)
     if seed < 0:
         raise PinpageError(f"scenario: seed={seed}: give 0 or more")
     machine = Machine.build(nr_pages=nr_pages)
-    registry = machine.use_registry() if dispatch is Dispatch.REGISTRY else None
+    registry = machine.use_registry() if entry.dispatch.has_registry else None
     world = LoadedMachine(
         machine=machine,
         registry=registry,
@@ -69,8 +68,7 @@ def make_world(
         corpus=Corpus.build(seed=seed),
         compressor=compressor(compress_with),
     )
-    if dispatch is Dispatch.PAGE_TYPE:
-        machine.design = ZbudReclaim(machine, world.zbud_pools)
+    entry.put_in_force(machine, world.zbud_pools)
     return world
 
 

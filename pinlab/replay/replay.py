@@ -31,16 +31,16 @@ from mm.state.frames import GUP_PIN_COUNTING_BIAS, FrameState, PageFlag
 from mm.state.nodes import place_frames
 from mm.swap.swapops import swp_entry
 from owners.compress import compressor
+from owners.gup.before_pin import MigrateBeforePin, before_pin
 from owners.hugetlb_pages import HugetlbPages
 from owners.opaque import GIVEN_UP, OpaqueOwner
 from owners.pool.owner import Coverage
 from owners.zbud.pool import ZbudPool
-from owners.zbud.reclaim import ZbudReclaim
 from owners.zpool import Zpool
 from owners.zswap.zswap import BLOB_HEADER_NR_BYTES, Zswap
 from pinlab.replay.contents import PagePlan, contents_of, plan_pages
 from pinlab.replay.corpus import Corpus
-from pinlab.replay.designs import DesignEntry, Dispatch, design
+from pinlab.replay.designs import DesignEntry, design
 from pinlab.replay.frames import frames_of, nr_frames_padded, pageblocks_of, zones_of
 from pinlab.replay.layout_only import blobs_of, sizes_of
 from pinlab.replay.owners import (
@@ -205,7 +205,8 @@ def replay_over(  # noqa: PLR0913  (what a run may vary)
     Raises:
         PinpageError: unknown design, or an owner from outside that does not take its frames.
     """
-    options = _Options(design(design_name), movable, zbud_coverage, own, release)
+    entry = design(design_name)
+    options = _Options(entry, movable | entry.moves, zbud_coverage, own, release)
     return _Replay(snapshot, corpus, options, contents, pages).build()
 
 
@@ -273,7 +274,7 @@ class _Replay:
             machine.hotplug.blocks.nr_pages = block_nr_pages
         if self._snapshot.ram:
             machine.hotplug.blocks.ram = self._snapshot.ram
-        if self._options.design.dispatch is Dispatch.REGISTRY:
+        if self._options.design.dispatch.has_registry:
             self._registry = machine.use_registry()
         pcp = np.flatnonzero(self._frames.state == FrameState.PCP)
         machine.pcp.adopt(pcp, 0)
@@ -286,9 +287,8 @@ class _Replay:
             self._adopt_pool(self._pool_class)
         if self._options.own is not None:
             self._hand_over(self._options.own)
-        if self._options.design.dispatch is Dispatch.PAGE_TYPE:
-            pool = self._done.pool
-            machine.design = ZbudReclaim(machine, [pool] if isinstance(pool, ZbudPool) else [])
+        pool = self._done.pool
+        self._options.design.put_in_force(machine, [pool] if isinstance(pool, ZbudPool) else [])
         return self._done
 
     # Page tables and the page cache.
@@ -347,6 +347,8 @@ class _Replay:
                 owner = self._adopt(name, pfns, 1)
                 self._done.expected.objects.append((owner, serials))
         pinned = np.flatnonzero(self._snapshot.klass == FrameClass.GUP)
+        if self._options.design.kind is MigrateBeforePin:
+            _, pinned, _ = before_pin(self._machine, self._machine.rmap, pinned)
         if len(pinned):
             self._machine.refs.get_many(pinned, GUP_PIN_COUNTING_BIAS)
             self._adopt("gup", pinned, GUP_PIN_COUNTING_BIAS)
@@ -380,7 +382,7 @@ class _Replay:
         return min(max(stored, nr_pages), most)
 
     def _adopt_pool(self, klass: FrameClass) -> None:
-        asked = self._options.design.dispatch is Dispatch.REGISTRY
+        asked = self._options.design.dispatch.has_registry
         machine, zpool = self._machine, ZPOOL_OF_CLASS[klass]
         unused = zpool in self._options.release
         covered: Coverage = "unuse" if unused else "none"

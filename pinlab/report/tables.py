@@ -168,11 +168,14 @@ def _render(table: Sequence[_Line], nr_names: int = 1) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def print_comparison(comparison: Comparison, width: int | None = None) -> None:
+def print_comparison(
+    comparison: Comparison, width: int | None = None, limits: Sequence[object] = ()
+) -> None:
     """Table, refusals, what they say, and what the columns mean.
 
     Args:
         comparison: what to print.
+        limits: what designs cannot express here, a line each; nothing is said of none.
         width: columns to stay within; None: those of the terminal, or any number if there
             is none.
     """
@@ -189,6 +192,11 @@ def print_comparison(comparison: Comparison, width: int | None = None) -> None:
         typer.secho("\nFrames that stayed where they were, by reason", bold=True)
         typer.echo()
         typer.echo(stayed)
+    if limits:
+        typer.secho("\nWhat a design cannot express here", bold=True)
+        typer.echo()
+    for limit in limits:
+        typer.echo(_wrapped(f"- {limit}", width))
     typer.echo()
     sentences = conclusions(comparison)
     for sentence in sentences:

@@ -51,6 +51,7 @@ MM_LAYERS: dict[str, set[str]] = {
     "hugetlb": {"state", "buddy", "move", "allocator", "contig", "planning"},
     "hotplug": {"state", "buddy", "swap", "move", "allocator", "compaction", "contig", "planning"},
     "power": {"state", "buddy", "move", "contig", "planning"},
+    "designs": {"state", "buddy", "move", "contig"},
     "machine": {
         "state", "buddy", "swap", "move", "paging", "compaction", "planning", "allocator",
         "contig", "hugetlb", "hotplug", "power",
@@ -58,7 +59,10 @@ MM_LAYERS: dict[str, set[str]] = {
 }  # fmt: skip
 """Inside mm, lowest first: a folder, and those before it in this table that it may import."""
 
-OWNERS_SEE_OF_MM = ("mm.state", "mm.buddy", "mm.swap", "mm.move.design", "mm.paging.swapfile")
+OWNERS_SEE_OF_MM = (
+    "mm.state", "mm.buddy", "mm.swap", "mm.move.design", "mm.move.capabilities",
+    "mm.designs.narrow", "mm.paging.swapfile",
+)  # fmt: skip
 """What an owner may know of mm: state, how it is asked, and the swap it backs."""
 
 OWNERS_SHARE = {"arguments", "batch_owner", "compress", "forced_out", "pool"}

@@ -18,7 +18,7 @@ from pinlab.compare.conclusions import conclusions
 from pinlab.compare.results import Comparison, MeasuredRow, Row
 from pinlab.replay.designs import DESIGNS
 from pinlab.snapshot import image
-from tests.kit.command import PROGRAM, ROOT
+from tests.kit.command import PROGRAM, ROOT, check_one_line
 from tests.kit.pinlab.small import small_recording
 
 ROW_KEYS = [
@@ -180,7 +180,27 @@ def test_the_map_is_drawn_for_each_run(pinpage, small):
 def test_help_names_every_design(pinpage, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     text = pinpage("compare", "--help").out
-    assert all(f"{name} (" in text for name in DESIGNS)
+    assert all(f"{name} (" in text for name in ("unmovable", "zbud-reclaim", "registry"))
+    assert "pinpage designs" in text
+    listed = pinpage("designs").out
+    assert all(f"{name}: " in listed for name in DESIGNS)
+
+
+def test_every_design_runs_and_says_what_it_cannot_express(pinpage, small):
+    done = pinpage("compare", small, "--all", "--json")
+    shown = json.loads(done.out)
+    assert {row["design"] for row in shown["rows"]} == set(DESIGNS)
+    assert len({(r["design"], *r["movable"], r["strategy"]) for r in shown["rows"]}) == 22
+    assert all(row["bytes_lost"] == 0 for row in shown["rows"])
+    assert {limit["design"] for limit in shown["cannot_express"]} == set(DESIGNS) - {"registry"}
+    check_one_line(pinpage("compare", small, "--all", "--strategy", "plan"), 2, "--all", "leave")
+
+
+def test_what_designs_cannot_express_is_printed(pinpage, small):
+    out = pinpage("compare", small, "--all").out
+    assert "What a design cannot express here" in out
+    assert "movable-ops: slab: slab uses the words of the page" in out
+    assert "confinement: its effect is on growth" in out
 
 
 # On a terminal.

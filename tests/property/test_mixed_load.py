@@ -17,7 +17,12 @@ from pinpage.owner import Reason
 MIB = 256
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+WIDEST = ("unmovable", "zbud-reclaim", "registry")
+"""Designs between which all others lie; those are loaded for long in `slow`."""
+LONG = [n if n in WIDEST else pytest.param(n, marks=pytest.mark.slow) for n in DESIGNS]
+
+
+@pytest.mark.parametrize("design", LONG)
 def test_two_seconds_of_everything(design):
     result = run(nr_pages=64 * MIB, seconds=2, design=design)
     assert result.nr_compactions == 20

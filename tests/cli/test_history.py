@@ -1,0 +1,50 @@
+"""`pinpage designs`, `pinpage defects` and `pinpage check --design`, as a user types them."""
+
+import json
+
+import pytest
+
+from pinlab.replay.designs import DESIGNS
+from pinpage.rfc2013_defects import Defect
+from tests.kit.command import check_one_line
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch, pytestconfig):
+    monkeypatch.chdir(pytestconfig.rootpath)
+
+
+def test_designs_are_listed_with_what_they_can_do(pinpage):
+    shown = json.loads(pinpage("designs", "--json").out)["designs"]
+    assert [row["name"] for row in shown] == list(DESIGNS)
+    assert [row["name"] for row in shown if row["several_owners"]] == ["registry"]
+    text = pinpage("designs").out
+    assert "second owner" in text
+    assert "True" not in text
+
+
+def test_every_defect_is_shown_on_the_patch_and_none_on_the_registry(pinpage):
+    done = pinpage("defects", "--json")
+    shown = json.loads(done.out)
+    assert done.code == 0
+    assert [row["number"] for row in shown["defects"]] == [d.number for d in Defect]
+    assert all(row["rfc2013"] for row in shown["defects"])
+    assert not any(row["registry"] or row["mended"] for row in shown["defects"])
+    for row in shown["measured"]["probes"]:
+        assert abs(row["patch"] / row["expected"] - 1) < 0.01
+        assert row["registry"] < 2
+
+
+def test_a_broken_design_ends_with_its_promise_and_1(pinpage):
+    broken = "tests.kit.pinlab.broken_designs"
+    done = pinpage("check", "--design", f"{broken}:ReportsSuccess", "--examples", "20")
+    assert done.code == 1
+    assert done.out.startswith("D4 breaks a promise.\n\nD4: what it reports is so\n")
+    done = pinpage("check", "--design", f"{broken}:ChangesItsMind", "--json")
+    assert json.loads(done.out)["finding"]["promise"] == "D6"
+
+
+def test_an_owner_or_a_design_and_not_both(pinpage):
+    check_one_line(pinpage("check"), 2, "MODULE:OWNER", "--design")
+    check_one_line(pinpage("check", "a:b", "--design", "c:d"), 2, "MODULE:OWNER", "--design")
+    check_one_line(pinpage("check", "--design", "nowhere:x"), 2, "nowhere")

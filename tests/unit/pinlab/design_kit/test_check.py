@@ -1,0 +1,82 @@
+"""The design kit: broken designs fail with the right sentence, honest ones pass."""
+
+import pytest
+
+from mm.designs.rfc2013 import OwnPages, Rfc2013Design
+from mm.move.design import Answer
+from pinlab.design_kit.check import check_design
+from pinlab.design_kit.lab import DesignLab
+from pinlab.design_kit.promises import DesignPromise
+from pinlab.replay.designs import DESIGNS
+from pinpage.errors import PinpageError
+from pinpage.owner import Mode
+from tests.kit.pinlab.broken_designs import BROKEN
+
+DETAILS = {
+    DesignPromise.D1: "claims, ask and holders about",
+    DesignPromise.D2: "went, and nobody had registered it",
+    DesignPromise.D3: "stayed, and is not as it was",
+    DesignPromise.D4: "is MOVED, and still in use",
+    DesignPromise.D5: "reads other bytes in its",
+    DesignPromise.D6: "it said two things",
+}
+
+
+@pytest.mark.parametrize(("make", "promise"), list(zip(BROKEN, DesignPromise, strict=True)))
+def test_a_broken_design_is_told_its_promise(make, promise):
+    report = check_design(make, nr_examples=3)
+    assert not report.kept
+    assert report.finding.promise is promise
+    assert DETAILS[promise] in report.finding.detail
+    assert promise.title in str(report)
+    assert promise.meaning in str(report)
+
+
+def honest(name):
+    def make(lab):
+        DESIGNS[name].put_in_force(lab.machine, lab.pools)
+        return lab.machine.design
+
+    return make
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_design_of_the_table_keeps_every_promise(name):
+    report = check_design(honest(name), nr_examples=2, seed=1)
+    assert report.kept, str(report)
+    assert report.design == name
+    capable = DESIGNS[name].kind.capabilities
+    assert not capable.moves or report.nr_moved > 0
+    assert "keeps every promise" in str(report)
+
+
+def test_what_is_no_design_is_one_line():
+    with pytest.raises(PinpageError, match="that is no design: it has no claims, ask"):
+        check_design(lambda lab: object())
+    with pytest.raises(PinpageError, match="nr_examples=0"):
+        check_design(honest("registry"), nr_examples=0)
+
+
+def test_the_patch_says_moved_of_what_was_not_and_the_design_looks_again():
+    lab = DesignLab(1)
+    design = Rfc2013Design(lab.registry, lab.machine.mover, lab.machine)
+    check_design(lambda _: design, nr_examples=1)
+    lab.machine.design = design
+    lab.machine.compact("scan")
+    assert design.nr_false_successes > 0
+    assert lab.lost() is None
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_a_design_can_do_what_its_row_says_and_no_more(name):
+    lab = DesignLab(1)
+    design = lab.machine.design = honest(name)(lab)
+    before = {kind: lab.places_of(kind) for kind in ("partner", "gup")}
+    used = lab.used
+    chosen = used[design.ask(used, Mode.SYNC)[0] == Answer.MOVE]
+    chosen = chosen[~lab.machine.mover.has_home(chosen) | (design.claims(0, 2048)[chosen])]
+    report = design.move(chosen, OwnPages(lab.machine), Mode.SYNC)
+    can = DESIGNS[name].kind.capabilities
+    assert (report.nr_moved > 0) == can.moves
+    assert (lab.places_of("partner") != before["partner"]).any() == can.several_owners
+    assert (lab.places_of("gup") != before["gup"]).any() == can.gup
