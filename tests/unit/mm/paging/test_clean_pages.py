@@ -123,6 +123,7 @@ def _all_mapped_again(drawn):
     drawn.machine.rmap.map_many(drawn.cache, column(0, 1), column(0, 1))
 
 
+@pytest.mark.parametrize("nr_kept", [clean_pages._NR_TOUCHED, 0], ids=["asked", "at once"])
 @pytest.mark.parametrize(
     ("change", "undo"),
     [
@@ -132,7 +133,9 @@ def _all_mapped_again(drawn):
         (_unmapped, _mapped_again), (_all_unmapped, _all_mapped_again),
     ],
 )  # fmt: skip
-def test_whatever_makes_a_page_unclean_or_clean_is_noted(change, undo):
+def test_whatever_makes_a_page_unclean_or_clean_is_noted(monkeypatch, change, undo, nr_kept):
+    """Also where what was noted is looked at at once, maybe before the change is whole."""
+    monkeypatch.setattr(clean_pages, "_NR_TOUCHED", nr_kept)
     drawn = world("cccc....")
     counted = drawn.machine.reclaimer.clean
     for step in (change, undo):
@@ -140,6 +143,27 @@ def test_whatever_makes_a_page_unclean_or_clean_is_noted(change, undo):
         step(drawn)
         counted.check()
         assert counted.nr_pages(active=False) == len(clean(drawn.machine, False))
+
+
+@pytest.mark.parametrize("steps", [(_dirtied, _cleaned), (_all_dirtied, _all_cleaned)])
+def test_what_is_remembered_has_an_end(monkeypatch, steps):
+    monkeypatch.setattr(clean_pages, "_NR_TOUCHED", 3)
+    drawn = world("cccc....")
+    before = drawn.machine.reclaimer.clean.nr_looked_at
+    for step in steps * 2:
+        step(drawn)
+    assert drawn.machine.reclaimer.clean.nr_looked_at > before
+
+
+def test_places_that_are_numbered_anew_are_walked_anew():
+    drawn = world(*["cccccccc"] * 4)
+    machine, lru = drawn.machine, drawn.machine.lru
+    assert machine.reclaimer.clean.oldest(8, active=False).tolist() == list(range(8))
+    numbering = lru.numbering(active=False)
+    while lru.numbering(active=False) == numbering:
+        lru.del_many(column(0, 1))
+        lru.add_many(column(0, 1))
+    agree(machine)
 
 
 def test_the_count_can_be_read_without_being_changed():
