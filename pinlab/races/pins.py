@@ -97,7 +97,7 @@ def transfer_ends_during_the_move() -> Scenario:
     events = EventQueue(world.machine.clock)
     device = SimulatedDevice(
         "disk", world.gup, disk, events, model=DeviceModel(latency=Constant(1000)),
-        rng=np.random.default_rng(0), registry=world.registry, policy=Policy.CANCEL,
+        rng=np.random.default_rng(0), registry=world.registry, policy=Policy.REFUSE,
     )  # fmt: skip
     world.pinners.append(device.pinner)
     source = world.pfn(space)
@@ -305,10 +305,10 @@ RACES = (
         make=transfer_ends_during_the_move,
         max_preemptions=2,
         broken=Broken(
-            "a request that was called off ends nevertheless",
+            "the device says Yes while it transfers",
             SimulatedDevice._stop,
-            "            self._events.cancel(request.event)\n",
-            "",
+            "mode is not Mode.SYNC:\n            return False",
+            "mode is not Mode.SYNC:\n            return True",
         ),
     ),
     Race(
@@ -356,6 +356,7 @@ RACES = (
         actors={"mover": "moves the page", "device": "writes to where its driver says it is"},
         rule="V",
         make=address_that_was_kept,
+        max_preemptions=2,
         broken=Broken(
             "the owner says Yes and goes on with the old address",
             Pinner.migrate,
