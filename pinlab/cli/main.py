@@ -26,6 +26,7 @@ from pinlab.cli.errors import (
     usage_errors,
 )
 from pinlab.cli.options import LayoutOnly
+from pinlab.cli.races import races
 from pinlab.own import foreign_package
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def _report(context: typer.Context) -> None:
 
 app.command()(request.request)
 app.command()(request.fidelity)
+app.command()(races)
 _report_app.command()(request.reasons)
 
 

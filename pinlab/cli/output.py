@@ -26,6 +26,7 @@ __all__ = [
     "file_progress",
     "is_terminal",
     "print_maps",
+    "race_progress",
     "run_progress",
     "terminal_width",
 ]
@@ -117,6 +118,13 @@ def attempt_progress() -> Iterator[NamedProgress | None]:
 def case_progress() -> Iterator[NamedProgress | None]:
     """A bar over recordings that are replayed, on stderr; none where stderr is no terminal."""
     with _named_progress("replaying") as advance:
+        yield advance
+
+
+@contextmanager
+def race_progress() -> Iterator[NamedProgress | None]:
+    """A bar over the races that are explored, on stderr; none where stderr is no terminal."""
+    with _named_progress("exploring") as advance:
         yield advance
 
 
