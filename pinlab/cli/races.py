@@ -9,8 +9,7 @@ import typer
 from pinlab.cli.errors import INTERRUPTED, end, usage_errors
 
 if TYPE_CHECKING:
-    from pinlab.races.race import Outcome, Race
-    from pinpage.testing.explore import Violation
+    from pinlab.races.race import Race, RaceOutcome
 
 __all__ = ["races"]
 
@@ -44,19 +43,21 @@ def races(
         typer.echo(_table(done))
         for outcome in done:
             if outcome.sound.violation is not None:
-                typer.echo(f"\n{outcome.race.name}, the library as it is: {outcome.sound.violation}")
+                typer.echo(
+                    f"\n{outcome.race.name}, the library as it is: {outcome.sound.violation}"
+                )
     if was_interrupted:
         raise typer.Exit(INTERRUPTED)
     if not all(outcome.is_good for outcome in done):
         raise typer.Exit(1)
 
 
-def _run(chosen: "list[Race]") -> "tuple[list[Outcome], bool]":
+def _run(chosen: "list[Race]") -> "tuple[list[RaceOutcome], bool]":
     """What came of each, as far as nobody interrupted."""
     from pinlab.cli.output import race_progress
     from pinlab.races.race import run_race
 
-    done: list[Outcome] = []
+    done: list[RaceOutcome] = []
     try:
         with race_progress() as progress:
             for race in chosen:
@@ -71,7 +72,7 @@ def _run(chosen: "list[Race]") -> "tuple[list[Outcome], bool]":
 def _tell(chosen: "Iterable[Race]", as_json: bool) -> None:
     """The stories of their bugs."""
     from pinlab.races.race import run_broken
-    from pinlab.races.story import as_story
+    from pinlab.races.story import as_story, story_as_json
 
     told: list[Any] = []
     survived: list[str] = []
@@ -80,7 +81,7 @@ def _tell(chosen: "Iterable[Race]", as_json: bool) -> None:
         if found is None:
             survived.append(race.name)
         elif as_json:
-            told.append(_story_as_json(race, found))
+            told.append(story_as_json(race, found))
         else:
             typer.echo(("\n" if told else "") + as_story(race, found))
             told.append(race.name)
@@ -90,7 +91,7 @@ def _tell(chosen: "Iterable[Race]", as_json: bool) -> None:
         end(f"{', '.join(survived)}: the bug broke nothing", 1)
 
 
-def _table(done: "list[Outcome]") -> str:
+def _table(done: "list[RaceOutcome]") -> str:
     lines = [f"{'race':<5} {'rule':<5} {'bound':>5} {'schedules':>9}  {'all':<4} {'bug':>9}  title"]
     for outcome in done:
         race, sound = outcome.race, outcome.sound
@@ -105,13 +106,12 @@ def _table(done: "list[Outcome]") -> str:
     lines += [
         "",
         f"{len(done)} races, {nr_schedules:,} schedules; {nr_found} of {len(done)} bugs found.",
-        "bound: preemptions at most; all: every schedule within it was run; bug: schedules until it "
-        "was found.",
+        "bound: most preemptions; all: every such schedule was run; bug: schedules until found.",
     ]
     return "\n".join(lines)
 
 
-def _as_json(outcome: "Outcome") -> dict[str, Any]:
+def _as_json(outcome: "RaceOutcome") -> dict[str, Any]:
     race, sound = outcome.race, outcome.sound
     return {
         "race": race.name,
@@ -124,19 +124,4 @@ def _as_json(outcome: "Outcome") -> dict[str, Any]:
         "bug": race.broken.what,
         "bug_is_found": outcome.found is not None,
         "nr_schedules_until_found": outcome.nr_broken_schedules,
-    }
-
-
-def _story_as_json(race: "Race", found: "Violation") -> dict[str, Any]:
-    from pinlab.races.story import sentence
-
-    return {
-        "race": race.name,
-        "title": race.title,
-        "actors": race.actors,
-        "bug": race.broken.what,
-        "where": race.broken.where,
-        "story": [{"actor": piece.actor, "does": sentence(piece)} for piece in found.slices],
-        "nr_preemptions": found.nr_preemptions,
-        "error": str(found.error).partition("\n")[0],
     }

@@ -1,10 +1,11 @@
 """A registry over a memory of a few frames, with owners that follow a script.
 
-The registry and the move are the library's own.  The memory is `pinpage.testing.world.World`: strict where a real one would only pay later.
+The registry and the move are the library's own.  The memory is `pinpage.testing.world.World`:
+strict where a real one would only pay later.
 """
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from pinpage.errors import require
@@ -54,6 +55,16 @@ class Bench:
             name: of the owner.
             strict: it complains of calls about pages that it has let go.
             script: callback -> what each call of it does.
+        """
+        return self.scripted(name, script, strict=strict)
+
+    def scripted(
+        self, name: str, script: Mapping[str, list[Entry]], *, strict: bool = True
+    ) -> ScriptedOwner:
+        """`owner`, with the script as one value; arguments alike.
+
+        Args:
+            name, script, strict: see there.
         """
         owner = ScriptedOwner(name, self.world, self.registry, strict=strict, **script)
         self.owners.append(owner)

@@ -77,7 +77,9 @@ class Broken:
         """The function's code with the bug in it."""
         text = inspect.getsource(function)
         if text.count(self.old) != 1:
-            raise PinpageError(f"{self.where}: its text holds {text.count(self.old)} times {self.old!r}")
+            raise PinpageError(
+                f"{self.where}: its text holds {text.count(self.old)} times {self.old!r}"
+            )
         module = compile(textwrap.dedent(text.replace(self.old, self.new)), self.where, "exec")
         for code in module.co_consts:
             if isinstance(code, CodeType) and code.co_name == function.__name__:

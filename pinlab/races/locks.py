@@ -16,7 +16,7 @@ from pinpage.testing.explore import Scenario, Until
 from pinpage.testing.stepping import by_calls, in_steps, stop_here
 from pinpage.testing.world import column
 
-__all__ = ["RACES"]
+__all__ = ["OBJECT_NR_BYTES", "RACES", "owner_lock_and_page", "two_movers_two_pages"]
 
 OBJECT_NR_BYTES = 1000
 
@@ -78,6 +78,8 @@ def two_movers_two_pages() -> Scenario:
     )
 
 
+_PINS = "verdict = Verdict.YES if registry is None else registry.pin(pfn, self.owner, private)\n"
+
 RACES = (
     Race(
         number=30,
@@ -88,10 +90,8 @@ RACES = (
         broken=Broken(
             "the pool waits for a move to end while it holds its lock",
             BuddyPool._new_page,
-            "            verdict = Verdict.YES if registry is None else "
-            "registry.pin(pfn, self.owner, private)\n",
-            "            with self.lock:\n                verdict = Verdict.YES if registry is None "
-            "else registry.pin(pfn, self.owner, private)\n",
+            f"            {_PINS}",
+            f"            with self.lock:\n                {_PINS}",
         ),
     ),
     Race(
@@ -104,17 +104,17 @@ RACES = (
         broken=Broken(
             "a mover takes one page after the other, and sleeps for what another mover has",
             Marks.begin_move,
-            "        order = np.argsort(pfns, kind=\"stable\")\n",
+            '        order = np.argsort(pfns, kind="stable")\n',
             "        me = self._nodes.threads.current.ident\n"
             "        for at, pfn in enumerate(pfns.tolist()):\n"
             "            shard = self._nodes.shard_of(pfn)\n"
             "            while pfn in shard.moving:\n"
-            "                stop_here(Until(lambda s=shard, p=pfn: p not in s.moving, "
+            "                stop_here(Until(lambda: pfn not in shard.moving, "
             "f'page {pfn} is let go'))\n"
             "            marked[at] = self._nodes.run([shard], shard.begin_move, [pfn], me)[0]\n"
             "            stop_here(f'has page {pfn}')\n"
             "        return marked\n"
-            "        order = np.argsort(pfns, kind=\"stable\")\n",
+            '        order = np.argsort(pfns, kind="stable")\n',
             names={"stop_here": stop_here, "Until": Until},
         ),
     ),

@@ -1,4 +1,4 @@
-"""Small machines: a few frames, a registry, processes, drivers, pools and swap, all of them real."""
+"""Small machines: a few frames, a registry, processes, drivers, pools and swap, all real."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from pinpage.testing.stepping import stop_here
 from pinpage.testing.world import column
 from pinpage.units import Pfns, Span
 
-__all__ = ["PAGE", "AnyFree", "Small", "SwapMachine", "page"]
+__all__ = ["BLOCK_NR_PAGES", "PAGE", "AnyFree", "Small", "SwapMachine", "page", "tries_again"]
 
 PAGE = 4096
 BLOCK_NR_PAGES = 8
@@ -33,6 +33,11 @@ BLOCK_NR_PAGES = 8
 def page(number: int) -> bytes:
     """A page that begins with its number and compresses well."""
     return bytes([number]) * PAGE
+
+
+def tries_again() -> None:
+    """For a `RetryPolicy`: others go on between two tries."""
+    stop_here("tries again")
 
 
 class AnyFree:

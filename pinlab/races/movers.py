@@ -1,7 +1,5 @@
 """Owners and movers: R-1, R-2, R-7, R-8, R-9, R-11, R-20."""
 
-import pinpage.move.batch
-import pinpage.move.callbacks
 from pinlab.races.bench import NR_FRAMES, Bench
 from pinlab.races.broken import Broken
 from pinlab.races.race import Race
@@ -9,14 +7,25 @@ from pinpage.errors import require
 from pinpage.migrate import _freeze, move_many
 from pinpage.move.batch import Batch
 from pinpage.move.callbacks import Call
-from pinpage.move.pins import PinsOfBatch
 from pinpage.owner import Mode, Pin, Reason
 from pinpage.store.nodes import Nodes
 from pinpage.testing.explore import Actor, Scenario, Until
 from pinpage.testing.stepping import in_steps, stop_here
 from pinpage.testing.world import WorldTargets, column
 
-__all__ = ["RACES"]
+__all__ = [
+    "LOST_IT",
+    "NEVER_HAD_IT",
+    "RACES",
+    "SUCCESS",
+    "free_after_isolate",
+    "free_while_moving",
+    "gup_on_a_mapped_page",
+    "owner_comes_in_again",
+    "owner_goes_away",
+    "pin_in_a_batch",
+    "two_movers_one_frame",
+]
 
 SUCCESS = {Reason.MOVED, Reason.FREED}
 NEVER_HAD_IT = {Reason.RACED_FREE, Reason.NO_OWNER}
@@ -95,7 +104,7 @@ def gup_on_a_mapped_page() -> Scenario:
 
     def dma() -> None:
         while not world.get_page(where := mapped_at()):
-            stop_here(Until(lambda where=where: where not in world.frozen, "the page is thawed"))
+            stop_here(Until(lambda: mapped_at() not in world.frozen, "the page is thawed"))
         gup.place["io"] = where
         stop_here(f"references {where}")
         bench.registry.pin(where, gup, "io")
@@ -125,9 +134,7 @@ def owner_goes_away() -> Scenario:
     pages = column(zbud.keep("h", contents=7), gone.keep("g"))
 
     def moving() -> None:
-        report = move_many(
-            bench.registry, bench.world, pages, WorldTargets(bench.world), Mode.SYNC
-        )
+        report = move_many(bench.registry, bench.world, pages, WorldTargets(bench.world), Mode.SYNC)
         bench.reasons["mover"] = [Reason(int(reason)) for reason in report.reasons]
 
     def going() -> None:

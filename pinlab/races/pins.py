@@ -25,7 +25,7 @@ from owners.odirect.model import DeviceModel
 from owners.odirect.simulated import SimulatedDevice
 from pinlab.races.bench import Bench
 from pinlab.races.broken import Broken
-from pinlab.races.machines import BLOCK_NR_PAGES, PAGE, Small, page
+from pinlab.races.machines import BLOCK_NR_PAGES, PAGE, Small, page, tries_again
 from pinlab.races.race import Race
 from pinpage.errors import InvariantError, require
 from pinpage.owner import Reason
@@ -33,7 +33,17 @@ from pinpage.registry import PinRegistry
 from pinpage.testing.explore import Actor, Scenario, Until
 from pinpage.testing.stepping import in_steps, stop_here
 
-__all__ = ["RACES"]
+__all__ = [
+    "DMA",
+    "RACES",
+    "QuietCalls",
+    "address_that_was_kept",
+    "long_pin_in_memory_that_goes",
+    "pinned_while_it_is_copied",
+    "record_outlives_its_memory",
+    "transfer_ends_during_the_move",
+    "unpin_from_an_interrupt",
+]
 
 DMA = b"DMA"
 
@@ -75,7 +85,7 @@ def pinned_while_it_is_copied() -> Scenario:
                     yield over if step is GupStep.WAIT else step
             if pin_id >= 0:
                 got.append(pin_id)
-                yield Until(lambda pin=pin_id: pin not in handler.quiet, "the mover lets go")
+                yield Until(lambda: got[0] not in handler.quiet, "the mover lets go")
                 world.machine.contents.write(driver.pfn_of(pin_id), DMA)
                 yield "the device writes"
                 return
@@ -133,7 +143,7 @@ def unpin_from_an_interrupt() -> Scenario:
     bench = Bench()
     gup, late = bench.owner("gup"), bench.owner("late")
     gup.keep("first")
-    pfn = late.keep("h")
+    late.keep("h")
     is_raised = False
 
     def at_each_line(frame: FrameType, event: str, _argument: object) -> Any:
@@ -194,7 +204,7 @@ def long_pin_in_memory_that_goes() -> Scenario:
     hotplug.notifiers.add(notifier)
 
     def removing() -> None:
-        retry = RetryPolicy(3, between_tries=lambda: bool(stop_here("tries again")) and None)
+        retry = RetryPolicy(3, between_tries=tries_again)
         results.append(bool(hotplug.offline(block, world.machine.design, retry=retry)))
 
     def pinning() -> Actor:
@@ -292,8 +302,8 @@ RACES = (
         broken=Broken(
             "a frame whose references are frozen gives one nevertheless",
             Refs.get_page,
-            "        if count <= 0 or self._frames.state.item(pfn) != _USED or pfn in self._source_of:\n"
-            "            return False\n",
+            "        if count <= 0 or self._frames.state.item(pfn) != _USED or "
+            "pfn in self._source_of:\n            return False\n",
             "        if count < 0:\n            nr_references = -nr_references\n",
         ),
     ),

@@ -21,7 +21,21 @@ from pinpage.owner import Mode, Reason, Verdict
 from pinpage.testing.explore import Actor, Scenario
 from pinpage.testing.stepping import in_steps, stop_here
 
-__all__ = ["RACES"]
+__all__ = [
+    "NEVER_HAD_IT",
+    "OBJECT_NR_BYTES",
+    "RACES",
+    "STRADDLING_NR_BYTES",
+    "SUCCESS",
+    "ZbudBench",
+    "allocation_into_a_page_under_reclaim",
+    "cache_taken_down",
+    "freed_while_reclaimed",
+    "mapped_while_it_moves",
+    "slot_used_again",
+    "two_reclaimers",
+    "zspage_compacted_while_it_moves",
+]
 
 SUCCESS = {Reason.MOVED, Reason.FREED}
 NEVER_HAD_IT = {Reason.RACED_FREE, Reason.NO_OWNER}

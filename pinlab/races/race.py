@@ -20,7 +20,15 @@ from pinlab.races.broken import Broken
 from pinpage.testing.explore import Exploration, Scenario, Violation, explore
 from pinpage.testing.stepping import with_stepped_locks
 
-__all__ = ["LOCKING", "Outcome", "Race", "run_broken", "run_race", "run_sound"]
+__all__ = [
+    "LOCKING",
+    "MOST_SCHEDULES",
+    "Race",
+    "RaceOutcome",
+    "run_broken",
+    "run_race",
+    "run_sound",
+]
 
 LOCKING = (
     owners.pool.lock,
@@ -73,7 +81,7 @@ class Race:
 
 
 @frozen
-class Outcome:
+class RaceOutcome:
     """What the exploration of a race came to.
 
     Attributes:
@@ -109,14 +117,14 @@ def run_broken(race: Race) -> Exploration:
         return _explore(race)
 
 
-def run_race(race: Race) -> Outcome:
+def run_race(race: Race) -> RaceOutcome:
     """Explore a race as it stands, then with its bug.
 
     Raises:
         PinpageError: the bug cannot be planted.
     """
     sound, broken = run_sound(race), run_broken(race)
-    return Outcome(race, sound, broken.violation, broken.nr_schedules)
+    return RaceOutcome(race, sound, broken.violation, broken.nr_schedules)
 
 
 def _explore(race: Race) -> Exploration:

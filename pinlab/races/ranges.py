@@ -12,16 +12,25 @@ from mm.state.frames import PageFlag
 from mm.state.gfp import Gfp
 from owners.gup.flags import Foll
 from pinlab.races.broken import Broken
-from pinlab.races.machines import BLOCK_NR_PAGES, Small, page
+from pinlab.races.machines import BLOCK_NR_PAGES, Small, page, tries_again
 from pinlab.races.race import Race
 from pinpage.errors import require
 from pinpage.owner import Mode, Verdict
 from pinpage.testing.explore import Actor, Scenario
-from pinpage.testing.stepping import in_steps, stop_here
+from pinpage.testing.stepping import in_steps
 from pinpage.testing.world import column
 from pinpage.units import Span
 
-__all__ = ["RACES"]
+__all__ = [
+    "MOST_ASKED",
+    "RACES",
+    "RangeBench",
+    "SaysAgain",
+    "again_for_ever",
+    "allocated_from_the_range",
+    "freed_into_the_range",
+    "given_up_half_way",
+]
 
 MOST_ASKED = 5 * 10
 """Five tries of ten passes."""
@@ -91,9 +100,7 @@ def freed_into_the_range() -> Scenario:
 def allocated_from_the_range() -> Scenario:
     """R-23: somebody allocates while the range is emptied."""
     bench = RangeBench()
-    return Scenario(
-        {"emptier": bench.emptier(), "others": bench.allocating()}, finish=bench.finish
-    )
+    return Scenario({"emptier": bench.emptier(), "others": bench.allocating()}, finish=bench.finish)
 
 
 class SaysAgain:
@@ -120,7 +127,7 @@ def again_for_ever() -> Scenario:
     ends: list[Errno] = []
 
     def wanting() -> None:
-        retry = RetryPolicy(between_tries=lambda: bool(stop_here("tries again")) and None)
+        retry = RetryPolicy(between_tries=tries_again)
         machine = bench.machine
         found = machine.contig.alloc_contig_range(
             bench.span.start, bench.span.stop, machine.design, retry=retry
@@ -150,7 +157,7 @@ def given_up_half_way() -> Scenario:
     before = [machine.lru.nr_pages(active=active) for active in (False, True)]
 
     def wanting() -> None:
-        retry = RetryPolicy(2, between_tries=lambda: bool(stop_here("tries again")) and None)
+        retry = RetryPolicy(2, between_tries=tries_again)
         machine.contig.alloc_contig_range(
             bench.span.start, bench.span.stop, machine.design, retry=retry
         )

@@ -4,15 +4,21 @@ from pinlab.races.bench import Bench
 from pinlab.races.broken import Broken
 from pinlab.races.race import Race
 from pinpage.errors import require
-from pinpage.migrate import _free, _migrate
+from pinpage.migrate import _free
 from pinpage.move.undoing import _bring_back
-from pinpage.owner import Reason, Verdict
+from pinpage.owner import Reason
 from pinpage.store.shard import Shard
 from pinpage.testing.explore import Scenario
 from pinpage.testing.scripted import Entry
 from pinpage.testing.world import FrameIs
 
-__all__ = ["RACES", "a_liar_and_an_honest_partner", "several_owners", "somebody_joins"]
+__all__ = [
+    "RACES",
+    "a_liar_and_an_honest_partner",
+    "one_raises_half_way",
+    "several_owners",
+    "somebody_joins",
+]
 
 
 def a_liar_and_an_honest_partner(order: tuple[str, ...] = ("honest", "liar")) -> Scenario:
@@ -23,7 +29,7 @@ def a_liar_and_an_honest_partner(order: tuple[str, ...] = ("honest", "liar")) ->
     """
     bench = Bench()
     scripts: dict[str, dict[str, list[Entry]]] = {"honest": {}, "liar": {"migrate": ["lie"]}}
-    owners = {name: bench.owner(name, **scripts[name]) for name in order}
+    owners = {name: bench.scripted(name, scripts[name]) for name in order}
     honest, liar = owners["honest"], owners["liar"]
     source = honest.keep("h", contents=7)
     liar.share("l", source)
@@ -54,7 +60,7 @@ def several_owners(
         leaver: which of them lets go meanwhile, if any.
     """
     bench = Bench()
-    owners = [bench.owner(f"o{n}", **(script if n == 1 else {})) for n in range(nr_owners)]
+    owners = [bench.scripted(f"o{n}", script if n == 1 else {}) for n in range(nr_owners)]
     source = owners[0].keep(0, contents=1)
     for n, owner in enumerate(owners[1:], start=1):
         owner.share(n, source)

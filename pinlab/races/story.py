@@ -1,9 +1,11 @@
 """A schedule that breaks something, as numbered sentences."""
 
+from typing import Any
+
 from pinlab.races.race import Race
 from pinpage.testing.explore import Slice, Violation
 
-__all__ = ["as_story", "sentence"]
+__all__ = ["as_story", "sentence", "story_as_json"]
 
 _STEPS = {
     "look up": "marks the frames and looks up who pins them",
@@ -46,6 +48,25 @@ def as_story(race: Race, found: Violation) -> str:
     turns = "nobody was interrupted" if not nr else f"interrupted {nr} time{'s' * (nr > 1)}"
     what = str(found.error).partition("\n")[0]
     return "\n".join([*lines, "", f"So ({turns}): {what}"])
+
+
+def story_as_json(race: Race, found: Violation) -> dict[str, Any]:
+    """The same as plain values.
+
+    Args:
+        race: whose bug was planted.
+        found: the schedule that broke something.
+    """
+    return {
+        "race": race.name,
+        "title": race.title,
+        "actors": race.actors,
+        "bug": race.broken.what,
+        "where": race.broken.where,
+        "story": [{"actor": piece.actor, "does": sentence(piece)} for piece in found.slices],
+        "nr_preemptions": found.nr_preemptions,
+        "error": str(found.error).partition("\n")[0],
+    }
 
 
 def sentence(piece: Slice) -> str:

@@ -11,16 +11,26 @@ from mm.state.frames import PageFlag
 from mm.state.gfp import Gfp
 from owners.zswap.zswap import Zswap
 from pinlab.races.broken import Broken
-from pinlab.races.machines import PAGE, SwapMachine, page
+from pinlab.races.machines import SwapMachine, page
 from pinlab.races.race import Race
 from pinpage.errors import require
 from pinpage.move.release import release_many
 from pinpage.owner import Mode, Reason
-from pinpage.testing.explore import Actor, Scenario, Until
+from pinpage.testing.explore import Actor, Scenario
 from pinpage.testing.stepping import by_calls, in_steps, stop_here
 from pinpage.testing.world import column
 
-__all__ = ["RACES"]
+__all__ = [
+    "RACES",
+    "STOPS",
+    "fault_against_unuse",
+    "faulting",
+    "memory_to_free_memory",
+    "swapoff_against_unuse",
+    "three_let_go_of_one_entry",
+    "unusing",
+    "user_not_found",
+]
 
 STOPS = frozenset({"lock_page", "wait_on_page", "unlock_page", "put_page"})
 """Calls of the paging state before which others may come in."""
@@ -102,7 +112,8 @@ def user_not_found() -> Scenario:
         world.check()
         world.require_reads(space, 9)
 
-    return Scenario({"unuse": unusing(world, entry, answers), "fork": in_steps(forking)}, finish=finish)
+    unuse = unusing(world, entry, answers)
+    return Scenario({"unuse": unuse, "fork": in_steps(forking)}, finish=finish)
 
 
 def swapoff_against_unuse() -> Scenario:
@@ -207,6 +218,13 @@ def memory_to_free_memory() -> Scenario:
     return Scenario({"owner": releasing(), "others": allocating()}, finish=finish)
 
 
+_ALLOCATES = """\
+            new_pfn = paging.alloc_page()
+            if new_pfn < 0:
+                break
+"""
+"""Lines of `get_swap_cache_page`."""
+
 RACES = (
     Race(
         number=13,
@@ -272,10 +290,8 @@ RACES = (
         broken=Broken(
             "the slot is claimed before there is a page for it",
             get_swap_cache_page,
-            "            new_pfn = paging.alloc_page()\n            if new_pfn < 0:\n                break\n"
-            "        error = area.duplicate(offset, SWAP_HAS_CACHE)\n",
-            "            error = area.duplicate(offset, SWAP_HAS_CACHE)\n"
-            "            new_pfn = paging.alloc_page()\n            if new_pfn < 0:\n                break\n",
+            f"{_ALLOCATES}        error = area.duplicate(offset, SWAP_HAS_CACHE)\n",
+            f"            error = area.duplicate(offset, SWAP_HAS_CACHE)\n{_ALLOCATES}",
         ),
     ),
 )
