@@ -50,7 +50,7 @@ def test_both_as_json(run):
 
 
 def test_a_race_that_is_not_there_is_one_line(run):
-    done = run("R-99")
+    done = run("nonsense")
     assert done.exit_code == 2
     assert "R-1 to R-36" in done.stderr
 

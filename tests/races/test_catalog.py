@@ -73,7 +73,7 @@ def test_a_bug_that_cannot_be_planted_is_an_error():
 
 def test_a_race_that_is_not_there():
     with pytest.raises(PinpageError, match="R-1 to R-36"):
-        race_named("R-37")
+        race_named("37")
 
 
 def test_a_story_says_who_did_what_in_turn_and_what_came_of_it():
