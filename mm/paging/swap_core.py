@@ -31,9 +31,10 @@ class SwapCore:
         self._pending = pending
 
     def get_cache_page(self, entry: SwapEntry) -> int:
-        """A new swap-cache page for the slot, not filled yet.
+        """A new swap-cache page for the slot, locked, not filled yet.
 
-        Takes the slot's SWAP_HAS_CACHE, which is exclusive.
+        Takes the slot's SWAP_HAS_CACHE, which is exclusive.  Whoever frees the slot meanwhile
+        leaves a page that it cannot lock to us.
 
         Returns:
             Its pfn; ENOMEM without memory; EEXIST if the slot has one already.
@@ -49,6 +50,7 @@ class SwapCore:
             self._paging.source.free_page(pfn)
             return Errno.EEXIST if error == Errno.EEXIST else Errno.ENOMEM
         swap.cache.add(entry, pfn)
+        self._paging.lock_page(pfn)
         return pfn
 
     def write_page(self, entry: SwapEntry, pfn: int, page: bytes) -> None:
@@ -71,6 +73,7 @@ class SwapCore:
             pfn: the frame.
         """
         self._paging.swap.cache_delete(pfn)
+        self._paging.unlock_page(pfn)
         self._paging.put_page(pfn)
 
     def get_device(self, swap_type: int) -> bool:

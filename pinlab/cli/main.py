@@ -31,6 +31,7 @@ from pinlab.cli.errors import (
     usage_errors,
 )
 from pinlab.cli.options import LayoutOnly
+from pinlab.cli.races import races
 from pinlab.own import foreign_package
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ app.command()(request.request)
 app.command()(request.fidelity)
 app.command()(history.designs)
 app.command()(history.defects)
+app.command()(races)
 _report_app.command()(request.reasons)
 app.command("what-if")(ask.what_if)
 app.command()(ask.diagnose)

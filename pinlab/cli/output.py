@@ -32,6 +32,7 @@ __all__ = [
     "is_terminal",
     "print_maps",
     "print_result",
+    "race_progress",
     "run_progress",
     "terminal_width",
 ]
@@ -164,6 +165,13 @@ def attempt_progress() -> Iterator[NamedProgress | None]:
 def case_progress() -> Iterator[NamedProgress | None]:
     """A bar over recordings that are replayed, on stderr; none where stderr is no terminal."""
     with _named_progress("replaying") as advance:
+        yield advance
+
+
+@contextmanager
+def race_progress() -> Iterator[NamedProgress | None]:
+    """A bar over the races that are explored, on stderr; none where stderr is no terminal."""
+    with _named_progress("exploring") as advance:
         yield advance
 
 

@@ -8,16 +8,23 @@ the same schedule does the same again.
 
     by_calls(lambda registry, world: move_many(registry, world, ...), registry, world)
 
+`in_steps` does the same for a function that says itself where others may come in, by calling
+`stop_here` from however deep: from a callback, from a hook, from a `SteppedLock`, which is a
+lock that the explorer knows of.  So code that locks and waits is explored as it stands, and two
+who wait for each other are a violation, not a test that hangs.
+
 Cost: two switches of threads per call, about 20 us.
 """
 
+import contextlib
 import threading
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any, Self
 
-from pinpage.testing.explore import Actor
+from pinpage.testing.explore import Actor, Until
 
-__all__ = ["by_calls"]
+__all__ = ["SteppedLock", "by_calls", "in_steps", "stop_here", "with_stepped_locks"]
 
 
 class _Cancelled(BaseException):
@@ -29,7 +36,7 @@ class _Baton:
 
     def __init__(self) -> None:
         self.go_on, self.stopped = threading.Semaphore(0), threading.Semaphore(0)
-        self.next_call = ""
+        self.comes_to: object = ""
         self.is_cancelled = self.is_over = False
         self.error: BaseException | None = None
         self.result: Any = None
@@ -37,6 +44,7 @@ class _Baton:
     def run(self, function: Callable[[], Any]) -> None:
         """In the thread: all of it, from the first turn on."""
         self.go_on.acquire()
+        _here.baton = self
         try:
             if not self.is_cancelled:
                 self.result = function()
@@ -47,11 +55,11 @@ class _Baton:
         self.is_over = True
         self.stopped.release()
 
-    def stop_before(self, call: str) -> None:
-        """In the thread: the explorer's turn."""
+    def stop_at(self, place: object) -> None:
+        """In the thread: the explorer's turn; `place` is a name, or an `Until`."""
         if self.is_cancelled:  # it is being undone: let it
             return
-        self.next_call = call
+        self.comes_to = place
         self.stopped.release()
         self.go_on.acquire()
         if self.is_cancelled:
@@ -61,6 +69,15 @@ class _Baton:
         """In the explorer: the thread's turn, until it stops or is over."""
         self.go_on.release()
         self.stopped.acquire()
+
+
+class _Here(threading.local):
+    """Whose thread this is."""
+
+    baton: _Baton | None = None
+
+
+_here = _Here()
 
 
 class _Lent:
@@ -78,7 +95,7 @@ class _Lent:
             return value
 
         def announced(*args: Any, **kwargs: Any) -> Any:
-            self._baton.stop_before(name)
+            self._baton.stop_at(f"comes to {name}")
             return value(*args, **kwargs)
 
         return announced
@@ -100,12 +117,125 @@ def by_calls(function: Callable[..., Any], *things: object, names: Collection[st
     """
     baton = _Baton()
     lent = [_Lent(thing, baton, names) for thing in things]
-    thread = threading.Thread(target=baton.run, args=(lambda: function(*lent),), daemon=True)
+    return (yield from _turns(baton, lambda: function(*lent)))
+
+
+def in_steps(function: Callable[[], Any]) -> Actor:
+    """Run `function()`, stopping wherever it, or what it calls, comes to `stop_here`.
+
+    Yields:
+        What `stop_here` was given.
+
+    Returns:
+        What the function returned.
+    """
+    return (yield from _turns(_Baton(), function))
+
+
+def stop_here(place: object) -> bool:
+    """In a thread of `in_steps`: others may come in; elsewhere nothing happens.
+
+    Args:
+        place: the name of what is about to happen, or an `Until` to wait for.
+
+    Returns:
+        Whether this is such a thread, and not one that is being undone.
+    """
+    baton = _here.baton
+    if baton is None or baton.is_cancelled:
+        return False
+    baton.stop_at(place)
+    return True
+
+
+class SteppedLock:
+    """A lock, plain or re-entrant, that the explorer sees somebody wait for."""
+
+    def __init__(self, *, reentrant: bool = False, is_place: bool = False) -> None:
+        """Free.
+
+        Args:
+            reentrant: whoever has it may take it again.
+            is_place: others may come in before each time that it is taken.
+        """
+        self._reentrant, self._is_place = reentrant, is_place
+        self._owner: int | None = None
+        self._depth = 0
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take it, as soon as it is free.
+
+        Args:
+            blocking: whether to wait for it.
+            timeout: not looked at: here no time goes by.
+
+        Raises:
+            AssertionError: it is not free, and the caller is nobody who could wait.
+        """
+        me = threading.get_ident()
+        if self._is_place:
+            stop_here("comes to a lock")
+        while not (self._owner is None or (self._reentrant and self._owner == me)):
+            if not blocking:
+                return False
+            if not stop_here(Until(lambda: self._owner is None, "the lock is free")):
+                raise AssertionError("a lock that is taken, and nobody here who could wait for it")
+        self._owner, self._depth = me, self._depth + 1
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        self._depth -= 1
+        if not self._depth:
+            self._owner = None
+
+    def locked(self) -> bool:
+        """Whether somebody has it."""
+        return self._owner is not None
+
+    def __enter__(self) -> Self:
+        """Take it."""
+        self.acquire()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Give it back."""
+        self.release()
+
+
+@contextlib.contextmanager
+def with_stepped_locks(*modules: ModuleType, is_place: bool = False) -> Iterator[None]:
+    """While inside, whatever these modules lock with is a `SteppedLock`.
+
+    Args:
+        modules: that say `threading.Lock()` or `threading.RLock()`.
+        is_place: see `SteppedLock`.
+    """
+
+    def lock() -> SteppedLock:
+        return SteppedLock(is_place=is_place)
+
+    def rlock() -> SteppedLock:
+        return SteppedLock(reentrant=True, is_place=is_place)
+
+    before = [vars(module)["threading"] for module in modules]
+    for module, real in zip(modules, before, strict=True):
+        vars(module)["threading"] = SimpleNamespace(**{**vars(real), "Lock": lock, "RLock": rlock})
+    try:
+        yield
+    finally:
+        for module, real in zip(modules, before, strict=True):
+            vars(module)["threading"] = real
+
+
+def _turns(baton: _Baton, function: Callable[[], Any]) -> Actor:
+    """Let it run in a thread of its own, from one stop to the next."""
+    thread = threading.Thread(target=baton.run, args=(function,), daemon=True)
     thread.start()
     try:
         baton.take_turn()
         while not baton.is_over:
-            yield f"comes to {baton.next_call}"
+            yield baton.comes_to
             baton.take_turn()
     finally:
         if not baton.is_over:

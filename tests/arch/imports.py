@@ -98,7 +98,7 @@ def kit_stays_out(project: Project) -> Iterator[str]:
     for module in project.modules.values():
         if _within(module.name, table.TEST_KIT):
             continue
-        may_use_it = module.name in table.MAY_USE_THE_KIT
+        may_use_it = any(_within(module.name, user) for user in table.MAY_USE_THE_KIT)
         for found in module.imports:
             uses_it = _within(found.target, table.TEST_KIT) and not may_use_it
             if uses_it or found.top in table.TEST_TOOLS:

@@ -106,9 +106,11 @@ TEST_TOOLS = {"hypothesis", "pytest", "frontrun", "scipy"}
 TEST_KIT = "pinpage.testing"
 """The public test kit; shipped code never imports it."""
 MAY_USE_THE_KIT = (
-    "pinlab.cli.check", "pinlab.lab.find", "pinlab.lab.machine", "pinlab.lab.own", "pinlab.load.own"
+    "pinlab.cli.check", "pinlab.lab.find", "pinlab.lab.machine", "pinlab.lab.own",
+    "pinlab.load.own", "pinlab.races",
 )  # fmt: skip
-"""Except for those behind `pinpage check` and an owner of one's own (ADR 0005)."""
+"""Except for those behind `pinpage check` and an owner of one's own (ADR 0005), and for races,
+which are explored."""
 LAZY_OWN_IMPORTS = ("pinlab.cli",)
 """Modules (by prefix) that may import our own code inside a function: the command answers
 --help before it loads numpy."""

@@ -6,6 +6,8 @@ Bad:    the mover takes a reference of a page that has none (and frees it twice)
 Rule:   take is get-unless-zero and tells; every callback follows a fresh look at the pins.
 """
 
+from pinlab.races.catalog import race_named
+from pinlab.races.race import run_sound
 from pinpage.owner import Reason
 from pinpage.testing.explore import explore
 from tests.races.bench import Bench
@@ -31,25 +33,6 @@ def free_while_several_owners_are_asked():
     return bench.scenario(finish, mover=bench.mover(pfn), first=bench.letting_go(first, "f"))
 
 
-def the_frame_has_a_new_user():
-    """The frame is freed and allocated again between two steps of the mover (ABA)."""
-    bench = Bench()
-    zbud, slab = bench.owner("zbud"), bench.owner("slab")
-    pfn = zbud.keep("h", contents=7)
-
-    def free_and_reuse():
-        zbud.unpin("h")
-        yield "unpins"
-        zbud.drop("h")
-        yield "drops"
-        bench.world.alloc_page(contents=9)
-        slab.place["s"] = pfn if bench.world.contents[pfn] == 9 else bench.world.contents.index(9)
-        yield "allocates for slab"
-        bench.world.put_page(slab.place.pop("s"))
-
-    return bench.scenario(mover=bench.mover(pfn), owner=free_and_reuse())
-
-
 def test_nobody_is_called_about_a_page_that_is_gone():
     explore(free_while_moving).require_none()
 
@@ -59,7 +42,7 @@ def test_a_partner_that_lets_go_is_left_out_and_the_other_keeps_its_page():
 
 
 def test_a_frame_that_was_reused_is_not_moved_for_its_new_user():
-    explore(the_frame_has_a_new_user).require_none()
+    run_sound(race_named("R-1")).require_none()
 
 
 def test_a_page_freed_before_it_is_taken_was_raced():

@@ -7,6 +7,8 @@ Rule:   a frame that only the mover holds is a success; its target goes back.
 
 import pytest
 
+from pinlab.races.catalog import race_named
+from pinlab.races.race import run_sound
 from pinpage.move.steps import Step
 from pinpage.owner import Reason
 from pinpage.testing.explore import explore
@@ -14,23 +16,6 @@ from tests.races.bench import NR_FRAMES, Bench
 
 SUCCESS = {Reason.MOVED, Reason.FREED}
 NEVER_HAD_IT = {Reason.RACED_FREE, Reason.NO_OWNER}
-
-
-def free_in_one_go():
-    bench = Bench()
-    zbud = bench.owner("zbud")
-    pfn = zbud.keep("h", contents=7)
-
-    def letting_go():
-        zbud.let_go("h")
-        yield "lets go"
-
-    def finish():
-        (reason,) = bench.reasons["mover"]
-        assert reason in SUCCESS | NEVER_HAD_IT, f"a success reported as {reason.name}"
-        assert len(bench.world.free_pfns()) == NR_FRAMES, "a frame leaked"
-
-    return bench.scenario(finish, mover=bench.mover(pfn), owner=letting_go())
 
 
 def free_in_two_steps():
@@ -60,7 +45,7 @@ def test_letting_go_inside_a_callback_is_a_success(callback):
 
 
 def test_freed_in_one_go_is_a_success_at_every_step():
-    explore(free_in_one_go).require_none()
+    run_sound(race_named("R-2")).require_none()
 
 
 def test_freed_in_two_steps_never_leaks_and_never_moves_garbage():

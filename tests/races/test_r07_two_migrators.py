@@ -10,6 +10,8 @@ import threading
 
 import numpy as np
 
+from pinlab.races.catalog import race_named
+from pinlab.races.race import run_sound
 from pinpage.migrate import move_many
 from pinpage.owner import Mode, Reason
 from pinpage.registry import PinRegistry
@@ -18,24 +20,6 @@ from pinpage.testing.scripted import ScriptedOwner
 from pinpage.testing.world import World, WorldTargets, column
 from pinpage.topology import Topology
 from tests.races.bench import Bench
-
-LOST_IT = {Reason.ALREADY_ISOLATED, Reason.RACED_FREE, Reason.NO_OWNER}
-
-
-def two_movers_one_frame():
-    bench = Bench()
-    zbud = bench.owner("zbud")
-    pfn = zbud.keep("h", contents=7)
-
-    def finish():
-        first, second = bench.reasons["one"][0], bench.reasons["two"][0]
-        assert min((first, second)) is Reason.MOVED
-        assert {first, second} & LOST_IT, "both moved it"
-        assert bench.world.nr_copies == 1
-        assert zbud.read("h") == 7
-
-    movers = {name: bench.mover(pfn, name=name) for name in ("one", "two")}
-    return bench.scenario(finish, **movers)
 
 
 def two_movers_that_overlap():
@@ -70,7 +54,7 @@ def a_mover_that_asks_nobody():
 
 
 def test_one_of_two_movers_has_the_frame():
-    explore(two_movers_one_frame).require_none()
+    run_sound(race_named("R-7")).require_none()
 
 
 def test_movers_that_overlap_move_every_frame_once():

@@ -7,43 +7,12 @@ Bad:    the mover takes the frame for one that nobody else holds: the writes go 
 Rule:   a reference that no pin accounts for stops the move; a pin is waited for or parked.
 """
 
+from pinlab.races.catalog import race_named
+from pinlab.races.race import LOCKING, run_sound
 from pinpage.owner import Reason
-from pinpage.testing.explore import Until, explore
+from pinpage.testing.explore import explore
+from pinpage.testing.stepping import in_steps, stop_here, with_stepped_locks
 from tests.races.bench import Bench
-
-
-def gup_on_a_mapped_page():
-    bench = Bench()
-    gup = bench.owner("gup")
-    world = bench.world
-    source = world.alloc_page(contents=1)
-    world.map_page(source)
-    world.put_page(source)
-
-    def dma():
-        while True:
-            where = mapped_at()
-            if world.get_page(where):  # GUP-fast: reference, then see whether it is still there
-                break
-            yield Until(lambda where=where: where not in world.frozen, "the page is thawed")
-        yield f"references {where}"
-        gup.place["io"] = where
-        while bench.registry.pin(where, gup, "io", wait=False):
-            yield bench.until_unmarked(where)
-        yield "pins"
-        while "io" in gup.quiet:
-            yield Until(lambda: "io" not in gup.quiet, "the mover lets go")
-        world.write(gup.place["io"], 2)
-        yield "writes"
-        gup.let_go("io")
-
-    def mapped_at():
-        return next(world.in_flight.get(pfn, pfn) for pfn, nr in enumerate(world.home) if nr)
-
-    def finish():
-        assert world.read(mapped_at()) == 2, "the write went to a frame that nobody maps"
-
-    return bench.scenario(finish, mover=bench.mover(source), gup=dma())
 
 
 def allocated_and_not_pinned_yet():
@@ -53,10 +22,9 @@ def allocated_and_not_pinned_yet():
     zbud.place["h"] = pfn
 
     def registering():
-        yield "looks busy"
-        while bench.registry.pin(pfn, zbud, "h", wait=False):
-            yield bench.until_unmarked(pfn)
-        yield "pins"
+        stop_here("looks busy")
+        while bench.registry.pin(pfn, zbud, "h"):
+            stop_here("is told Again")
 
     def finish():
         (reason,) = bench.reasons["mover"]
@@ -65,12 +33,13 @@ def allocated_and_not_pinned_yet():
         assert moved == (zbud.place["h"] != pfn), "moved without asking"
         assert zbud.read("h") == 7
 
-    return bench.scenario(finish, mover=bench.mover(pfn), owner=registering())
+    return bench.scenario(finish, mover=bench.mover(pfn), owner=in_steps(registering))
 
 
 def test_no_write_through_a_reference_is_lost():
-    explore(gup_on_a_mapped_page, max_preemptions=3).require_none()
+    run_sound(race_named("R-8")).require_none()
 
 
 def test_a_frame_that_nobody_knows_is_never_moved():
-    explore(allocated_and_not_pinned_yet, max_preemptions=3).require_none()
+    with with_stepped_locks(*LOCKING):
+        explore(allocated_and_not_pinned_yet, max_preemptions=3).require_none()

@@ -6,44 +6,14 @@ Rule:   all or none: isolate all first; if one raises later, the others are migr
         in reverse, with what they have written meanwhile.
 """
 
+from functools import partial
+
 import pytest
 
+from pinlab.races.sharing import several_owners
 from pinpage.owner import Reason
-from pinpage.testing.explore import Until, explore
+from pinpage.testing.explore import explore
 from tests.races.bench import Bench
-
-
-def several_owners(script, nr_owners=3, leaver=None):
-    """`script` is what the second of the owners does; a user writes through the first."""
-
-    def make():
-        bench = Bench()
-        owners = [bench.owner(f"o{n}", **(script if n == 1 else {})) for n in range(nr_owners)]
-        source = owners[0].keep(0, contents=1)
-        for n, owner in enumerate(owners[1:], start=1):
-            owner.share(n, source)
-        written = [1]
-
-        def user():
-            while 0 in owners[0].quiet:
-                yield Until(lambda: 0 not in owners[0].quiet, "the mover lets go")
-            owners[0].write(0, 2)
-            written[0] = 2
-            yield "writes"
-
-        def finish():
-            places = {owner.place[n] for n, owner in enumerate(owners) if n in owner.place}
-            assert len(places) == 1, f"split brain: {places}"
-            (reason,) = bench.reasons["mover"]
-            assert (reason is Reason.MOVED) == (places != {source})
-            assert owners[0].read(0) == written[0], "a write was lost"
-
-        actors = {"mover": bench.mover(source), "user": user()}
-        if leaver is not None:
-            actors["leaver"] = bench.letting_go(owners[leaver], leaver)
-        return bench.scenario(finish, **actors)
-
-    return make
 
 
 @pytest.mark.parametrize(
@@ -55,10 +25,10 @@ class TestAllOrNone:
     """Every outcome of the second owner, under every schedule."""
 
     def test_nobody_is_left_behind(self, script):
-        explore(several_owners(script), max_preemptions=2).require_none()
+        explore(partial(several_owners, script), max_preemptions=2).require_none()
 
     def test_nor_when_a_partner_lets_go_meanwhile(self, script):
-        explore(several_owners(script, leaver=2), max_preemptions=2).require_none()
+        explore(partial(several_owners, script, leaver=2), max_preemptions=2).require_none()
 
     def test_nor_when_the_first_lets_go_at_either_name(self, script):
         """It is told of its new place, unpins there, and drops its reference when all is undone."""

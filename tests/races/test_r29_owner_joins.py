@@ -10,38 +10,17 @@ import threading
 
 import numpy as np
 
+from pinlab.races.catalog import race_named
+from pinlab.races.race import run_sound
 from pinpage.migrate import move_steps
 from pinpage.move.steps import Step
 from pinpage.owner import Mode, Reason, Verdict
-from pinpage.testing.explore import explore
 from pinpage.testing.world import WorldTargets, column
 from tests.races.bench import Bench
 
 
-def somebody_joins():
-    bench = Bench()
-    zbud, gup = bench.owner("zbud"), bench.owner("gup")
-    source = zbud.keep("h", contents=7)
-
-    def joining():
-        if not bench.world.get_page(source):
-            return  # the page has gone elsewhere; the newcomer looks it up again
-        yield "references"
-        gup.place["io"] = source
-        while bench.registry.pin(source, gup, "io", wait=False) is Verdict.AGAIN:
-            yield bench.until_unmarked(source)
-        yield "pins"
-
-    def finish():
-        if "io" in gup.place:
-            assert gup.place["io"] == zbud.place["h"], "the newcomer was left behind"
-        assert zbud.read("h") == 7
-
-    return bench.scenario(finish, mover=bench.mover(source), newcomer=joining())
-
-
 def test_whoever_joins_is_not_left_behind():
-    explore(somebody_joins).require_none()
+    run_sound(race_named("R-29")).require_none()
 
 
 def moving(bench, source, until):

@@ -6,6 +6,8 @@ __all__ = ["MUTANTS"]
 
 MIGRATE, BATCH = "pinpage/migrate.py", "pinpage/move/batch.py"
 PINS, UNDOING = "pinpage/move/pins.py", "pinpage/move/undoing.py"
+CATALOG = "tests/races/test_catalog.py"
+CLOSED = "tests/closed_forms/test_closed_forms.py"
 R01 = "tests/races/test_r01_free_vs_isolate.py"
 R02 = "tests/races/test_r02_free_after_isolate.py"
 R07 = "tests/races/test_r07_two_migrators.py"
@@ -176,5 +178,53 @@ MUTANTS: list[Mutant] = [
         old="            self.registry.marks.end_move(pfns[ours])\n",
         new="            pass\n",
         tests=(R29,),
+    ),
+    Mutant(
+        name="page-on-its-way-to-the-disk-is-not-locked",
+        guards="R-16",
+        file="mm/paging/swap_core.py",
+        old="        self._paging.lock_page(pfn)\n        return pfn\n",
+        new="        return pfn\n",
+        tests=(CATALOG,),
+    ),
+    Mutant(
+        name="planted-bug-stays",
+        guards="races",
+        file="pinlab/races/broken.py",
+        old="            function.__code__ = whole\n",
+        new="            pass\n",
+        tests=(CATALOG,),
+    ),
+    Mutant(
+        name="survivor-counts-as-found",
+        guards="races",
+        file="pinlab/races/race.py",
+        old="self.sound.is_exhausted and self.found is not None",
+        new="self.sound.is_exhausted",
+        tests=("tests/cli/test_races.py",),
+    ),
+    Mutant(
+        name="stepped-lock-lets-everybody-in",
+        guards="races",
+        file="pinpage/testing/stepping.py",
+        old="        while not (self._owner is None or (self._reentrant and self._owner == me)):\n",
+        new="        while False:\n",
+        tests=("tests/unit/pinpage/testing/test_stepping.py",),
+    ),
+    Mutant(
+        name="unusable-free-counts-what-is-just-large-enough",
+        guards="C13",
+        file="mm/buddy/fragindex.py",
+        old="for k, count in enumerate(blocks) if k >= order)",
+        new="for k, count in enumerate(blocks) if k > order)",
+        tests=(CLOSED,),
+    ),
+    Mutant(
+        name="isolation-that-fails-keeps-what-it-has",
+        guards="C9",
+        file="mm/contig/page_isolation.py",
+        old="            done.append(block)\n",
+        new="            pass\n",
+        tests=(CLOSED,),
     ),
 ]

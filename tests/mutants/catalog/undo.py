@@ -97,7 +97,7 @@ _GIVEN_BACK = [
      "    _hand_over(batch, lost[", "    _still_used(batch, lost[", T_UNDOING, MIDWAY),
     ("rekeys-what-was-dropped-at-this-moment", MIGRATE,
      "    batch.reasons[going[~batch.rekeyed[going]]] = Reason.UNACCOUNTED\n", "", GIVEN),
-    ("stepping-never-stops", STEPPING, "            self._baton.stop_before(name)\n",
+    ("stepping-never-stops", STEPPING, "            self._baton.stop_at(f\"comes to {name}\")\n",
      "            pass\n", f"{UNIT}/testing/test_stepping.py"),
 ]  # fmt: skip
 

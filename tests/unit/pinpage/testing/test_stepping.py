@@ -2,8 +2,15 @@
 
 import pytest
 
+from owners.pool import lock as module
 from pinpage.testing.explore import Scenario, explore
-from pinpage.testing.stepping import by_calls
+from pinpage.testing.stepping import (
+    SteppedLock,
+    by_calls,
+    in_steps,
+    stop_here,
+    with_stepped_locks,
+)
 
 
 class Counter:
@@ -86,3 +93,61 @@ def test_an_actor_that_is_closed_ends_its_thread():
     steps.close()
     assert ended
     assert counter.value == 7
+
+
+def test_a_function_stops_wherever_it_says_so():
+    def function():
+        assert stop_here("here")
+        return 7
+
+    steps = in_steps(function)
+    assert next(steps) == "here"
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    assert end.value.value == 7
+
+
+def test_outside_of_such_a_thread_nothing_stops():
+    assert not stop_here("nowhere")
+
+
+def takes_two(first, second):
+    with first:
+        stop_here("has one")
+        with second:
+            pass
+
+
+@pytest.mark.parametrize(("order", "breaks"), [("ab", False), ("ba", True)])
+def test_two_who_wait_for_each_other_are_found_and_do_not_hang(order, breaks):
+    def scenario():
+        locks = {"a": SteppedLock(), "b": SteppedLock()}
+        one = in_steps(lambda: takes_two(locks["a"], locks["b"]))
+        two = in_steps(lambda: takes_two(*(locks[name] for name in order)))
+        return Scenario({"one": one, "two": two})
+
+    found = explore(scenario)
+    assert (found.violation is not None) is breaks
+    assert not breaks or "deadlock" in str(found.violation)
+
+
+def test_a_lock_with_places_lets_others_in_before_it_is_taken():
+    lock = SteppedLock(is_place=True)
+    assert list(in_steps(lambda: lock.acquire() and lock.release())) == ["comes to a lock"]
+
+
+def test_a_plain_lock_is_not_taken_twice_and_a_reentrant_one_is():
+    plain, reentrant = SteppedLock(), SteppedLock(reentrant=True)
+    with plain, reentrant, reentrant:
+        assert plain.locked()
+        assert not plain.acquire(blocking=False)
+        with pytest.raises(AssertionError, match="nobody here who could wait"):
+            plain.acquire()
+    assert not plain.locked()
+    assert not reentrant.locked()
+
+
+def test_locks_of_a_module_are_stepped_only_inside():
+    with with_stepped_locks(module):
+        assert isinstance(module.threading.Lock(), SteppedLock)
+    assert not isinstance(module.threading.Lock(), SteppedLock)
