@@ -84,7 +84,7 @@ MUTANTS: list[Mutant] = [
         guards="every pair fits its page",
         file=FILL,
         old="    other = upto(np.minimum(NCHUNKS - 1 - chunks",
-        new="    other = upto(np.minimum(NCHUNKS - chunks",
+        new="    other = upto(np.minimum(NCHUNKS + 1 - chunks",
         tests=(UNIT_FILL,),
     ),
     Mutant(
