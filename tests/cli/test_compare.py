@@ -25,8 +25,9 @@ ROW_KEYS = [
     "design", "movable", "strategy", "bound", "huge_pages", "pageblocks_emptied", "pages_moved",
     "pages_unused", "pages_grown", "pages_scanned", "refused", "lock_acquisitions",
     "modelled_ns", "bytes_verified", "bytes_lost", "digest",
-    "release", "pages_released",
+    "large_pages_split", "release", "pages_released",
 ]  # fmt: skip
+SIZES = ["page_nr_bytes", "nr_pages_per_block"]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def row_of(shown, design, movable, strategy):
 
 
 def test_one_object_with_the_names_that_scripts_rely_on(bundled):
-    assert list(bundled) == ["recording", "request", "seed", "measured", "rows", "partial"]
+    assert list(bundled) == ["recording", "request", "seed", "measured", "rows", "partial", *SIZES]
     assert bundled["recording"] == "zbudfr-cmphuge-seed3"
     assert bundled["request"] == "cmphuge"
     for row in bundled["rows"]:

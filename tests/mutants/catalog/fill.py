@@ -59,7 +59,7 @@ MUTANTS: list[Mutant] = [
         name="corpus-generated-by-zlib",
         guards="CO3",
         file=CORPUS,
-        old="stored(page[_STAMP_NR_BYTES:length].tobytes()) + _filler(PAGE_SIZE - length)\n",
+        old="stored(page[_STAMP_NR_BYTES:length].tobytes()) + _filler(page_nr_bytes - length)\n",
         new="_deflate(page[_STAMP_NR_BYTES:].tobytes())\n",
         tests=(UNIT_CORPUS,),
     ),
