@@ -20,7 +20,7 @@ RACES: tuple[Race, ...] = tuple(
             locks.RACES,
         ),
         key=lambda race: race.number,
-    )  # fmt: skip
+    )
 )
 """R-1 to R-36."""
 
