@@ -18,7 +18,7 @@ from mm.state.pageblock import MigrateType
 from owners.gup.flags import Foll
 from owners.gup.gup import GupStep
 from owners.gup.longterm import is_longterm_pinnable
-from owners.gup.pinner import IgnoresMoves, Pinner
+from owners.gup.pin_references import IgnoresMoves, Pinner
 from owners.odirect.device import Op, Policy
 from owners.odirect.events import Constant, EventQueue
 from owners.odirect.model import DeviceModel

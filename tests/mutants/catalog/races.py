@@ -228,7 +228,8 @@ MUTANTS: list[Mutant] = [
         tests=(CLOSED,),
     ),
     planted(
-        "threads-batch-forgets-the-first-of-two-pins", "pins survive threads",
+        "threads-batch-forgets-the-first-of-two-pins",
+        "pins survive threads",
         "pinpage/store/at_once.py",
         "    if seq & 1 or shard.seq != seq or pfn in batch:\n",
         "    if seq & 1 or shard.seq != seq:\n",
