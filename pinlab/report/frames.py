@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from mm.state.frames import FrameState, PageFlag
 from mm.state.pageblock import MigrateType
+from pinlab.report.sizes import counted
 from pinlab.report.tables import lay_out
+from pinlab.report.taken import Taken, seconds, taken_in
+from pinlab.snapshot.allocations import Allocation
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.holdings import LINUX_MOVES, codes_of
 from pinlab.snapshot.image import Snapshot
@@ -27,7 +30,12 @@ __all__ = ["FrameRow", "FramesReport", "as_json", "as_text", "frames_of", "parse
 
 _WIDTH: Final = 79
 _MOST_LINES: Final = 64
+_COLUMNS: Final = (
+    "pfn", "frames", "owner", "moves", "refs", "maps", "order", "asked for", "flags",
+)  # fmt: skip
+_OF_TAKEN: Final = ("since, s", "taken by")
 _FLAGS_WIDTH: Final = 48
+_FUNCTION_WIDTH: Final = 30
 _MOST_FRAMES: Final = 1 << 20
 _FREE: Final = frozenset({"free", "pcp"})
 _RANGE = re.compile(r"(0x[0-9a-fA-F]{1,13}|[0-9]{1,15})(?:-(0x[0-9a-fA-F]{1,13}|[0-9]{1,15}))?")
@@ -48,6 +56,7 @@ class FrameRow:
         asked_for: the migratetype that the allocation asked for.
         pinned: whether it is known to be pinned.
         guessed: whether something of it was worked out, not read.
+        taken: when its allocations were made, and by which function; None where none is recorded.
     """
 
     first: int
@@ -62,6 +71,7 @@ class FrameRow:
     asked_for: str | None
     pinned: bool
     guessed: bool
+    taken: Taken | None
 
 
 @frozen
@@ -74,7 +84,8 @@ class FramesReport:
         zone: that the first one lies in.
         pageblocks: number -> migratetype of each pageblock that the range touches.
         owners: name -> its frames in the range, most first.
-        since: when they were taken, where anybody recorded that.
+        taken: when they were, and by which function; None where nobody recorded that.
+        allocation: that the frames are all part of, if there is one.
         rows: runs of like frames, by pfn.
     """
 
@@ -83,7 +94,8 @@ class FramesReport:
     zone: str
     pageblocks: dict[int, str]
     owners: dict[str, int]
-    since: str | None
+    taken: Taken | None
+    allocation: Allocation | None
     rows: tuple[FrameRow, ...]
 
 
@@ -154,7 +166,8 @@ def frames_of(snapshot: Snapshot, span: Span) -> FramesReport:
         zone=_zone_name(snapshot, zone),
         pageblocks={block: _type_name(int(snapshot.block_migratetype[block])) for block in blocks},
         owners={names[code]: int(counts[code]) for code in order.tolist() if counts[code]},
-        since=None,
+        taken=taken_in(snapshot.allocations, span),
+        allocation=_whole(snapshot, span),
         rows=tuple(found),
     )
 
@@ -164,6 +177,14 @@ def _zone_name(snapshot: Snapshot, zone: int) -> str:
         return "not known"
     facts = snapshot.zones[zone]
     return f"node {facts.node}, {facts.name}"
+
+
+def _whole(snapshot: Snapshot, span: Span) -> Allocation | None:
+    """The one allocation that all of the range is part of."""
+    if snapshot.allocations is None:
+        return None
+    found = snapshot.allocations.of(span.start)
+    return found if found and span.stop <= found.pfn + (1 << found.order) else None
 
 
 def _type_name(migratetype: int) -> str:
@@ -188,6 +209,7 @@ def _row(snapshot: Snapshot, first: int, last: int, owner: str, pinned: bool) ->
         asked_for=None if gfp == NOT_KNOWN else _type_name(gfp),
         pinned=pinned,
         guessed=bool(snapshot.guessed[first]),
+        taken=None if owner in _FREE else taken_in(snapshot.allocations, Span(first, last + 1)),
     )
 
 
@@ -206,22 +228,47 @@ def as_text(report: FramesReport) -> str:
     blocks = list(report.pageblocks.items())
     said = ", ".join(f"{block} ({name})" for block, name in blocks[:4])
     head = [
-        f"{report.recording}: pfn {span.start:#x} to {span.stop - 1:#x}, {span.nr_pages:,d} frames",
+        f"{report.recording}: pfn {span.start:#x} to {span.stop - 1:#x}, "
+        + counted(span.nr_pages, "frame"),
         f"zone       {report.zone}",
         f"pageblock  {said}" + (f" and {len(blocks) - 4} more" if len(blocks) > 4 else ""),
         f"owners     {owners}",
-        f"since      {report.since or 'nobody recorded when they were taken'}",
+        f"since      {_since(report)}",
+        *_asked(report.allocation),
     ]
     head = [textwrap.fill(line, _WIDTH, subsequent_indent=" " * 11) for line in head]
-    header = ("pfn", "frames", "owner", "moves", "refs", "maps", "order", "asked for", "flags")
-    lines = [_cells(row) for row in report.rows[:_MOST_LINES]]
+    has_taken = any(row.taken for row in report.rows)
+    header = [*_COLUMNS, *(_OF_TAKEN if has_taken else ())]
+    lines = [_cells(row, has_taken=has_taken) for row in report.rows[:_MOST_LINES]]
     left = len(report.rows) - _MOST_LINES
     table = lay_out(header, lines, _WIDTH, nr_names=1)
     more = f"\n({left:,d} more runs of like frames)" if left > 0 else ""
     return "\n".join(head) + "\n\n" + table + more
 
 
-def _cells(row: FrameRow) -> list[str]:
+def _since(report: FramesReport) -> str:
+    taken = report.taken
+    if taken is None:
+        return "nobody recorded when they were taken"
+    said = counted(taken.nr_allocations, "allocation")
+    if taken.first_ns is None:
+        return f"{said}, at times that are not said"
+    return f"{seconds(taken).replace('..', ' to ')} s after boot, {said}"
+
+
+def _asked(allocation: Allocation | None) -> list[str]:
+    """Who asked for the frames, where they are one allocation's."""
+    if allocation is None:
+        return []
+    who = allocation.command or "not said"
+    who += "" if allocation.pid is None else f", pid {allocation.pid}"
+    said = [f"asked by   {who}, order {allocation.order}"]
+    if allocation.stack:
+        said.append(f"stack      {' < '.join(allocation.stack)}")
+    return said
+
+
+def _cells(row: FrameRow, *, has_taken: bool) -> list[str]:
     more = [*(("pinned",) if row.pinned else ()), *(("guessed",) if row.guessed else ())]
     flags = " ".join([*row.flags, *more])
     return [
@@ -234,4 +281,9 @@ def _cells(row: FrameRow) -> list[str]:
         "" if row.order is None else str(row.order),
         row.asked_for or "?",
         flags if len(flags) <= _FLAGS_WIDTH else flags[: _FLAGS_WIDTH - 2] + "..",
-    ]
+    ] + ([seconds(row.taken), _cut((row.taken and row.taken.function) or "")] if has_taken else [])
+
+
+def _cut(function: str) -> str:
+    most = _FUNCTION_WIDTH
+    return function if len(function) <= most else function[: most - 2] + ".."
