@@ -13,6 +13,7 @@ Ignores: what a request would get; `pinlab.requests` replays it.
 Cost: a few passes over the frames.
 """
 
+import textwrap
 from typing import Any, Final
 
 import attrs
@@ -22,8 +23,10 @@ from attrs import frozen
 from mm.state.frames import PageFlag
 from pinlab.report.cells import NOT_IN_USE
 from pinlab.report.plain import PlainTable, of_rows
+from pinlab.report.sizes import counted, size_name
 from pinlab.snapshot.classes import MOVABLE_CLASSES, NR_CLASSES, FrameClass
 from pinlab.snapshot.image import Snapshot, count_classes
+from pinlab.sources.words import in_words
 
 __all__ = ["Bound", "Trust", "TrustRow", "as_json", "as_text", "plain", "trust_of"]
 
@@ -40,6 +43,26 @@ _OWN_ROWS: Final = frozenset(
     | {FrameClass.FREE, FrameClass.PCP, FrameClass.RESERVED, FrameClass.HOLE}
     | {FrameClass.UNKNOWN, FrameClass.UNMANAGED}
 )
+_WHY_APART: Final = {
+    "memory": "iomem and zoneinfo draw the borders of memory at different places",
+    "managed": "meminfo was read while memory was still being handed to the allocator",
+    "free": "memory was taken or freed between the files",
+    "anonymous": "AnonPages counts what is mapped; what waits in the swap cache has the same flag",
+    "page cache": "Cached counts neither the swap cache, nor pages of a file that was cut short",
+    "slab": "Slab is added up of what each CPU counts, and lags behind",
+    "page tables": "PageTables counts those of processes, the flag the kernel's own too",
+    "huge page pool": "the pool grew or shrank between the files",
+}
+"""Row -> why its frames may be another number than the kernel's, beyond the drift."""
+_WHY_THERE: Final = {
+    "on per-CPU lists": "free, but no flag says so",
+    "ballooned": "a driver gave them to the host",
+    "not managed": "present, and not the allocator's: not initialised or not accepted yet, or "
+    "carved out",
+    "unknown": "nothing recorded says whose: pages of drivers and of the kernel itself",
+}
+"""Row -> what such frames are, of rows that nothing in meminfo is the same as."""
+_WIDTH: Final = 79
 _NAME_WIDTH: Final = 18
 _NUMBER_WIDTH: Final = 13
 
@@ -135,7 +158,7 @@ def _rows(snapshot: Snapshot) -> tuple[TrustRow, ...]:
     if not listed:  # nothing says which they are; they are among those of which nothing is said
         listed = None if nr_listed is None else min(nr_listed, silent)
         silent -= listed or 0
-    free = sum(facts.nr_free for facts in zones)
+    free = sum(facts.nr_free for facts in zones) if zones else None
     of_class = (
         TrustRow(use, counts[klass], None, _frames(snapshot, *names))
         for use, (klass, names) in _OF_CLASS.items()
@@ -210,18 +233,60 @@ def as_text(trust: Trust) -> str:
         cells = ("" if number is None else f"{number:,d}" for number in numbers)
         cells_text = "".join(f"{cell:>{_NUMBER_WIDTH}}" for cell in cells)
         lines.append(f"{row.use:{_NAME_WIDTH}}{cells_text}".rstrip())
-    lines.append("")
-    if trust.changed_nr_frames is not None:
-        lines.append(f"{trust.changed_nr_frames:,d} frames changed their use while it was taken.")
-    lines.append(f"The files disagree about {trust.drift_nr_pages:,d} free frames.")
-    lines += [f"No file says {name}; the usual is assumed." for name in trust.assumed]
-    lines += [
-        f"At most {bound.unknown_stays:,d} {bound.unit}s of "
+    sentences = [*_drift(trust), *_apart(trust), *_there(trust)]
+    sentences += [f"No file says {in_words(name)}; the usual is assumed." for name in trust.assumed]
+    sentences += [
+        f"At most {counted(bound.unknown_stays, bound.unit)} of "
         f"{_size(bound.nr_pages * trust.page_nr_bytes)} can be emptied if what is unknown stays, "
         f"{bound.unknown_moves:,d} if it moves."
         for bound in trust.bounds
     ]
-    return "\n".join(lines)
+    filled = (textwrap.fill(text, _WIDTH, subsequent_indent="  ") for text in sentences)
+    return "\n".join([*lines, "", *filled])
+
+
+def _drift(trust: Trust) -> list[str]:
+    """What changed while the files were read."""
+    said = []
+    if trust.changed_nr_frames is not None:
+        changed = counted(trust.changed_nr_frames, "frame")
+        said.append(f"{changed} changed their use while it was taken.")
+    if any(row.use == "free" and row.zoneinfo is not None for row in trust.rows):
+        free = counted(trust.drift_nr_pages, "free frame")
+        said.append(f"The files disagree about {free}.")
+    return said
+
+
+def _apart(trust: Trust) -> list[str]:
+    """Which totals differ by more than that, and why they may; that none does, where it is so."""
+    drift = trust.drift_nr_pages + (trust.changed_nr_frames or 0)
+    said, nr_compared = [], 0
+    for row in trust.rows:
+        whole = row.zoneinfo if row.meminfo is None else row.meminfo
+        if row.recorded is None or whole is None or row.use in _WHY_THERE:
+            continue
+        nr_compared += 1
+        more = row.recorded - whole
+        if abs(more) > drift:
+            size = size_name(abs(more) * trust.page_nr_bytes)
+            how = "more" if more > 0 else "fewer"
+            said.append(
+                f"{row.use}: {abs(more):,d} {how} than the kernel counts ({size}); "
+                f"{_WHY_APART[row.use]}."
+            )
+    if nr_compared and not said:
+        said.append(f"All {nr_compared} totals agree with the kernel's within that.")
+    return said
+
+
+def _there(trust: Trust) -> list[str]:
+    """What the frames are that no total stands for."""
+    return [
+        f"{row.use}: {counted(row.recorded, 'frame')} "
+        f"({size_name(row.recorded * trust.page_nr_bytes)}), {_WHY_THERE[row.use]}."
+        for row in trust.rows
+        if row.recorded and row.use in _WHY_THERE
+    ]
 
 
 def _size(nr_bytes: int) -> str:

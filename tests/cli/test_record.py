@@ -38,7 +38,7 @@ def test_a_machine_becomes_a_file_and_a_line_that_says_what_is_in_it(pinpage, pr
     snapshot = image.load(tmp_path / "a.npz")
     assert done.out == (
         f"{tmp_path / 'a.npz'}: {snapshot.nr_frames:,d} frames in {snapshot.nr_blocks} pageblocks: "
-        f"{done.out.split(': ')[2]}"
+        f"{done.out.split(': ', 2)[2]}"
     )
     assert pinpage("report", "heatmap", tmp_path / "a.npz").code == 0
 

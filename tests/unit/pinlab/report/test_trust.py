@@ -4,8 +4,9 @@ import json
 import re
 
 import pytest
+from attrs import evolve
 
-from pinlab.report.trust import Bound, as_json, as_text, trust_of
+from pinlab.report.trust import Bound, TrustRow, as_json, as_text, trust_of
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.proc import capture
@@ -107,9 +108,9 @@ def test_the_unknown_makes_the_difference_where_all_else_has_slab_in_it(tmp_path
 def test_a_sentence_for_each_thing_that_limits_it(tmp_path):
     directory = uncertain().write(tmp_path)
     (directory / "pagetypeinfo").unlink()
-    text = as_text(trust_of(capture(directory, look_twice=True)))
+    text = " ".join(as_text(trust_of(capture(directory, look_twice=True))).split())
     assert "0 frames changed their use while it was taken." in text
-    assert "No file says nr_pages_per_block; the usual is assumed." in text
+    assert "No file says how large a pageblock is; the usual is assumed." in text
     assert "can be emptied if what is unknown stays" in text
     assert "changed" not in as_text(trust_of(capture(directory)))
 
@@ -132,3 +133,42 @@ def test_ballooned_frames_are_a_use_of_their_own(tmp_path):
     assert rows_of(snapshot)["ballooned"].recorded == 40
     assert snapshot.nr_frames_of(FrameClass.OTHER) == 40
     assert rows_of(snapshot)["other, of the kernel"].recorded == 0
+
+
+def lines_of(trust):
+    return as_text(trust).split("\n\n")[1]
+
+
+def test_no_sentence_is_wider_than_a_mail(tmp_path):
+    for snapshot in (capture(uncertain().write(tmp_path)), small_recording()):
+        assert max(map(len, as_text(trust_of(snapshot)).split("\n"))) < 80
+
+
+def test_totals_agree_within_the_drift_or_the_text_says_by_how_much_not_and_why(tmp_path):
+    directory = uncertain().write(tmp_path)
+    meminfo = (directory / "meminfo").read_text()
+    (directory / "meminfo").write_text(re.sub("Slab: *[0-9]+", "Slab: 0", meminfo))
+    trust = trust_of(capture(directory))
+    slab = next(row for row in trust.rows if row.use == "slab")
+    apart = lines_of(trust)
+    assert slab.recorded > trust.drift_nr_pages
+    assert f"slab: {slab.recorded:,d} more than the kernel counts" in " ".join(apart.split())
+    agreed = evolve(trust, drift_nr_pages=10**6)
+    assert re.search(r"All [0-9]+ totals agree with the kernel's within that", lines_of(agreed))
+    assert "more than the kernel counts" not in lines_of(agreed)
+
+
+def test_memory_that_is_not_the_allocators_is_said_to_be_so():
+    row = TrustRow("not managed", 262_144, 262_144)
+    trust = evolve(trust_of(small_recording()), rows=(row,))
+    words = " ".join(lines_of(trust).split())
+    assert "not managed: 262,144 frames (1 GiB), present, and not the allocator's" in words
+    none = evolve(trust, rows=(evolve(row, recorded=0),))
+    assert "not managed" not in lines_of(none)
+
+
+def test_without_zoneinfo_nothing_is_said_of_the_files_disagreeing():
+    trust = trust_of(evolve(small_recording(), zones=()))
+    free = next(row for row in trust.rows if row.use == "free")
+    assert free.zoneinfo is None
+    assert "disagree" not in lines_of(trust)
