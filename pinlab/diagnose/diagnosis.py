@@ -23,6 +23,7 @@ from mm.planning.range_plan import RangeOutcome, RangePlan
 from mm.planning.ranges import cheapest_ranges
 from pinlab.diagnose.again import Again, compare_again
 from pinlab.diagnose.census import areas_of, census_of
+from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.holdings import (
     LINUX_MOVES,
     MOST_ORDER,
@@ -77,7 +78,7 @@ class Diagnosis:
         request: what was asked for, in words.
         nr_pages: frames of it.
         verdict: "now", "after compaction", "after callbacks" or "never".
-        nr_candidates: places where it could lie.
+        nr_candidates: places where it could lie, with memory in them.
         nr_free: of these, wholly free.
         nr_clear: of these, nothing is stuck in them, the wholly free ones included.
         nr_short: of these, those that lack room elsewhere.
@@ -155,7 +156,7 @@ def diagnose(
         want=None if several else 1,
         across_zones=question.across_zones,
     )
-    nr_free_in = _sums(census.free, question)
+    nr_free_in = _sums(census.free, question.starts, question.nr_pages)
     nr_free = int(np.count_nonzero(nr_free_in == question.nr_pages))
     bound = max(plan.bound, min(nr_free, 1))
     choice = None if block is not None else _choice(snapshot, question, bound)
@@ -174,7 +175,7 @@ def diagnose(
         nr_moves=_fewest_moves(plan),
         by_scanners=_by_scanners(snapshot, question),
         choice=choice,
-        nearest=_nearest(plan, _sums(~_may_ever_move(census), question)),
+        nearest=_nearest(plan, _sums(~_may_ever_move(census), question.starts, question.nr_pages)),
         again=None if again is None else _again(snapshot, again, question, census, plan),
     )
 
@@ -192,6 +193,7 @@ def _question(
     nr_pages = 1 << order
     first = -(-span.start // nr_pages) * nr_pages
     starts = np.arange(first, span.stop - nr_pages + 1, nr_pages, dtype=np.int64)
+    starts = starts[_sums(snapshot.klass != FrameClass.HOLE, starts, nr_pages) > 0]
     if not len(starts):
         raise PinpageError(f"diagnose: order={order} is more than there is of {_place(area)}")
     beyond = order > snapshot.nr_pages_per_block.bit_length() - 1
@@ -228,7 +230,7 @@ def _block_question(snapshot: Snapshot, block: int) -> _Question:
     nr_blocks = snapshot.nr_frames // nr_pages
     if not 0 <= block < nr_blocks:
         raise PinpageError(
-            f"diagnose: block={block}: there are {nr_blocks} whole memory blocks, from 0 on"
+            f"diagnose: block={block} is not there: whole memory blocks, from 0 on: {nr_blocks}"
         )
     return _Question(
         words=f"memory block {block} offline",
@@ -241,10 +243,10 @@ def _block_question(snapshot: Snapshot, block: int) -> _Question:
     )
 
 
-def _sums(column: Mask, question: _Question) -> Pfns:
+def _sums(column: Mask, starts: Pfns, nr_pages: int) -> Pfns:
     """Frames of a column in each candidate."""
     running = np.concatenate([[0], np.cumsum(column)])
-    found: Pfns = running[question.starts + question.nr_pages] - running[question.starts]
+    found: Pfns = running[starts + nr_pages] - running[starts]
     return found
 
 

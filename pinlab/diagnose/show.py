@@ -5,7 +5,7 @@ from typing import Final
 
 from pinlab.diagnose.again import Again
 from pinlab.diagnose.diagnosis import Diagnosis, NearPlace
-from pinlab.report.sizes import size_name
+from pinlab.report.sizes import counted, listed, size_name
 from pinlab.report.tables import lay_out
 
 __all__ = ["as_text", "sentence"]
@@ -13,7 +13,7 @@ __all__ = ["as_text", "sentence"]
 _WIDTH: Final = 79
 _LABEL: Final = 18
 _MOSTLY: Final = 0.5
-_OWNERS_WIDTH: Final = 26
+_OWNERS_WIDTH: Final = 25
 _PFNS_WIDTH: Final = 20
 
 
@@ -53,16 +53,19 @@ def sentence(diagnosis: Diagnosis, page_nr_bytes: int) -> str:
     """
     size = size_name(diagnosis.nr_pages * page_nr_bytes)
     what = f"{diagnosis.recording}: {diagnosis.request} ({size})"
+    moving = counted(diagnosis.nr_moves or 0, "frame")
     said = {
         "now": f"{what} can be had now.",
-        "after compaction": f"{what} can be had after moving {diagnosis.nr_moves or 0:,d} frames.",
+        "after compaction": f"{what} can be had after moving {moving}.",
         "after callbacks": f"{what} cannot be had by moving what Linux moves.",
         "never": f"{what} cannot be had, whoever moves.",
     }[diagnosis.verdict]
+    if diagnosis.verdict == "never" and any("unknown" in p.owners for p in diagnosis.nearest):
+        said = f"{what} cannot be had, whoever moves, unless frames of unknown use do."
     nr_stuck = diagnosis.nr_candidates - diagnosis.nr_clear
-    said += f" Something is stuck in {nr_stuck:,d} of {diagnosis.nr_candidates:,d} places"
+    said += f" Something is stuck in {nr_stuck:,d} of {counted(diagnosis.nr_candidates, 'place')}"
     if diagnosis.choice is not None and diagnosis.choice.owners:
-        owners = " and ".join(diagnosis.choice.owners)
+        owners = listed(diagnosis.choice.owners)
         said += f"; if {owners} could move, {diagnosis.choice.obtained:,d} could be had"
     return said + "."
 
@@ -87,13 +90,9 @@ def _compacted(diagnosis: Diagnosis) -> str:
         if diagnosis.nr_clear:
             why = "there is no room elsewhere for what would have to move"
         return f"none: {why}"
-    text = (
-        f"{diagnosis.bound:,d} at most, or more"
-        if diagnosis.nr_pages < 512
-        else (f"{diagnosis.bound:,d} at most")
-    )
+    text = f"{diagnosis.bound:,d} at most"
     if diagnosis.nr_moves is not None:
-        text += f"; the cheapest to empty moves {diagnosis.nr_moves:,d} frames"
+        text += f"; the cheapest to empty moves {counted(diagnosis.nr_moves, 'frame')}"
     if diagnosis.by_scanners is not None:
         text += f"; the kernel's own compaction leaves about {diagnosis.by_scanners:,d} to be had"
     return text
@@ -152,7 +151,7 @@ def _again(again: Again | None) -> str:
         )
     lines = [
         _filled(
-            f"Asking again: of {again.nr_stuck:,d} places that something was stuck in, "
+            f"Asking again: of {counted(again.nr_stuck, 'place')} that something was stuck in, "
             f"{again.nr_clear:,d} are clear in the later recording ({again.recording})."
         )
     ]

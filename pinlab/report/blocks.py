@@ -179,8 +179,14 @@ def as_text(report: BlockReport) -> str:
     names = list(report.rows[0].of_owner)
     if names:
         header = ("blocks touched, order", *(str(row.order) for row in report.rows))
-        cells = [[name, *(f"{row.of_owner[name]:,d}" for row in report.rows)] for name in names]
+        touched = {name: [row.of_owner.get(name) for row in report.rows] for name in names}
+        cells = [
+            [name, *("-" if nr is None else f"{nr:,d}" for nr in numbers)]
+            for name, numbers in touched.items()
+        ]
         parts.append(lay_out(header, cells, _WIDTH, nr_names=1))
+        if any(None in numbers for numbers in touched.values()):
+            parts.append("-: Linux moves such pages out of blocks that are larger than they are.")
     if report.order is not None:
         parts.append(_blocks_as_text(report))
     return "\n\n".join(parts)

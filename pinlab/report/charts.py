@@ -128,9 +128,14 @@ def bars(
             hatch=_HATCHES[i % len(_HATCHES)],
             edgecolor="white",
         )
-        axes.bar_label(drawn, fmt="{:.4g}", fontsize=10, color=_INK)
+        axes.bar_label(drawn, fmt=_bar_label, fontsize=10, color=_INK)
     axes.set_xticks(range(len(names)), names)
     _finish(figure, axes, path, form)
+
+
+def _bar_label(value: float) -> str:
+    """As the tables print it: whole, or with one decimal."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
 def _axes(words: Words) -> tuple[Any, Any]:

@@ -261,6 +261,8 @@ def _draw_map(
     if nr_columns <= 128:
         axes.set_xticks(np.arange(-0.5, nr_columns), minor=True)
         axes.set_yticks(np.arange(-0.5, nr_rows), minor=True)
+        for axis in (axes.xaxis, axes.yaxis):  # (a label's place has a line between cells, too)
+            axis.remove_overlapping_locs = False
         axes.grid(which="minor", color=_PAPER, linewidth=1.1 * min(1.0, 32 / nr_columns))
     mib_per_cell = nr_bytes_per_cell / (1 << 20)
     ticks = np.arange(0, nr_rows, max(1, nr_rows // 8))

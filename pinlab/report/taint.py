@@ -22,7 +22,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from pinlab.report.sizes import block_name, titled
+from pinlab.report.sizes import block_name, counted, titled
 from pinlab.report.tables import lay_out
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.holdings import (
@@ -285,8 +285,8 @@ def show_owners(report: OwnersReport) -> str:
         ]
         for row in report.rows
     ]
-    nr_blocks = f"{report.nr_blocks:,d} blocks of order {UNIT_ORDER}"
-    title = titled(report.recording, f"{report.nr_pages:,d} frames, {nr_blocks}")
+    nr_blocks = f"{counted(report.nr_blocks, 'block')} of order {UNIT_ORDER}"
+    title = titled(report.recording, f"{counted(report.nr_pages, 'frame')}, {nr_blocks}")
     return f"{title}\n\n{lay_out(header, lines, _WIDTH, nr_names=1)}\n\n{_MEANING}"
 
 
@@ -321,10 +321,12 @@ def show_pins(report: PinsReport) -> str:
     if not report.counts:
         return titled(report.recording, "no block of order 9 has a frame that Linux does not move.")
     size = report.nr_pages_per_block
+    have = "has" if len(report.counts) == 1 else "have"
+    of_all = counted(report.nr_blocks, "block")
     lines = [
         titled(report.recording, "frames that Linux does not move, per block that has one"),
         "",
-        f"{len(report.counts):,d} of {report.nr_blocks:,d} blocks of order 9 have one or more.",
+        f"{len(report.counts):,d} of {of_all} of order 9 {have} one or more.",
         f"Of {size} frames:",
         "",
     ]
@@ -332,5 +334,5 @@ def show_pins(report: PinsReport) -> str:
         bar = "#" * max(round(44 * count / size), 1)
         lines.append(f"{percent:>3d} % of them have at most {count:>4d} {bar}")
     nr_single = sum(count == 1 for count in report.counts)
-    lines += ["", f"{nr_single:,d} blocks are spoilt by a single frame."]
+    lines += ["", f"Spoilt by a single frame: {counted(nr_single, 'block')}."]
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from pinlab.report import charts
-from pinlab.report.sizes import size_name
+from pinlab.report.sizes import counted, size_name
 from pinlab.report.tables import lay_out
 from pinlab.whatif.answer import AtOrder, WhatIf
 from pinlab.whatif.cheapest import OwnerSet
@@ -112,7 +112,7 @@ def _sentences(answer: WhatIf) -> str:
     together = row.after.clean_lo - row.before.clean_lo
     if len(answer.clean) > 1:
         said.append(
-            f"One at a time they clean {alone:,d} blocks of {size_name(row.nr_bytes)}, "
+            f"One at a time they clean {counted(alone, 'block')} of {size_name(row.nr_bytes)}, "
             f"all together {together:,d}."
         )
     if answer.compacted_before is not None:
@@ -128,12 +128,12 @@ def _sentences(answer: WhatIf) -> str:
 
 def _chosen(want: int, size: str, choice: OwnerSet | None) -> str:
     if choice is None:
-        return f"No set of owners is enough for {want:,d} blocks of {size}."
+        return f"No set of owners is enough for {counted(want, 'block')} of {size}."
     if not choice.owners:
-        return f"{want:,d} blocks of {size} need nobody: {choice.obtained:,d} can be had."
+        return f"{counted(want, 'block')} of {size} need nobody: {choice.obtained:,d} can be had."
     how = "cheapest" if choice.is_exact else "cheapest found"
     text = (
-        f"{want:,d} blocks of {size}: {how} set {'+'.join(choice.owners)}, cost "
+        f"{counted(want, 'block')} of {size}: {how} set {'+'.join(choice.owners)}, cost "
         f"{choice.cost:g}, gives {choice.obtained:,d}"
     )
     if not choice.is_exact:
@@ -167,7 +167,7 @@ def draw(answer: WhatIf, path: Path | str) -> None:
             title=f"{answer.recording}: clean blocks gained, by owner",
             across="owner",
             up=f"blocks of {size_name(row.nr_bytes)} (order {row.order})",
-            caption=f"Of {row.nr_blocks:,d} blocks {row.before.clean_lo:,d} are clean, "
+            caption=f"Of {counted(row.nr_blocks, 'block')} {row.before.clean_lo:,d} are clean, "
             f"{row.after.clean_lo:,d} with all of them; frames of unknown use stay.",
         ),
     )

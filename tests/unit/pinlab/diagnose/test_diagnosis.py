@@ -1,6 +1,7 @@
 """Verdicts and what is in the way: by hand, and against what recorded kernels then gave."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -55,6 +56,37 @@ def test_the_nearest_are_those_with_the_fewest_frames_in_the_way():
     assert found.nearest[0].pfns == (BLOCK,)
     assert found.nearest[1].owners == {"gup": 1, "slab": 1}
     assert found.choice.owners in {("zbud",), ("slab",)}
+
+
+def test_where_there_is_no_memory_there_is_no_place():
+    """Half of the address space of many machines is a hole, and nothing is stuck in it."""
+    found = diagnose(machine_of([[], ["hole"] * BLOCK, ["slab"]], nr_free=0), order=9)
+    assert (found.nr_candidates, found.nr_clear) == (2, 1)
+    assert [place.pfn for place in found.nearest] == [2 * BLOCK]
+
+
+def test_what_nobody_knows_is_not_said_to_stay_for_ever():
+    known, unknown = (
+        sentence(diagnose(machine_of([[name], [name]], nr_free=400), order=9), PAGE_SIZE)
+        for name in ("reserved", "unknown")
+    )
+    assert "cannot be had, whoever moves. Something" in known
+    assert "cannot be had, whoever moves, unless frames of unknown use do. Something" in unknown
+
+
+def test_numbers_and_names_are_said_as_people_say_them():
+    found = diagnose(machine_of([["slab", "zbud", "gup"]] * 2, nr_free=400), order=9)
+    text = sentence(found, PAGE_SIZE)
+    assert text.endswith("if zbud, gup and slab could move, 1 could be had.")
+    one = diagnose(machine_of([["slab"]], nr_free=400), order=9)
+    assert re.search(r"stuck in 1 of 1 place[;.]", sentence(one, PAGE_SIZE))
+
+
+def test_small_pages_have_a_bound_like_large_ones():
+    """Two sizes of them fit into what is free, and no more do."""
+    found = diagnose(machine_of([["slab"] * 5], nr_free=64), order=3)
+    assert "8 at most" in as_text(found, PAGE_SIZE)
+    assert "or more" not in as_text(found, PAGE_SIZE)
 
 
 def test_no_more_than_ten_are_shown():
@@ -144,7 +176,7 @@ def test_a_memory_block_to_go_offline():
         ({"order": 19}, "order=19 is not within 3 to 18"),
         ({"order": 18}, "order=18 is more than there is of memory"),
         ({"order": 9, "area": ""}, "no contiguous area"),
-        ({"block": 0}, "there are 0 whole memory blocks"),
+        ({"block": 0}, "is not there: whole memory blocks, from 0 on: 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(options, words):

@@ -54,6 +54,16 @@ def test_a_wholly_free_block_is_free_and_a_hole_is_none():
     assert (row.nr_blocks, row.free) == (1, 1)
 
 
+def test_pages_of_the_pool_stand_in_small_blocks_and_leave_larger_ones():
+    """Linux moves a page of the pool out of a block that is larger; no cell then."""
+    found = blocks_of(machine_of([["hugetlb"] * 512, [], ["slab"], []]))
+    assert [row.of_owner.get("hugetlb") for row in found.rows] == [1, None, None]
+    text = as_text(found)
+    assert "hugetlb 1 - -" in " ".join(text.split())
+    assert "Linux moves such pages out of blocks that are larger" in text
+    assert "Linux moves such" not in as_text(blocks_of(known()))
+
+
 @pytest.mark.parametrize("order", [8, 19])
 def test_an_order_that_is_not_told_is_refused(order):
     with pytest.raises(PinpageError, match=f"order={order} is not within 9 to 18"):

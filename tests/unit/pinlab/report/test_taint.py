@@ -87,7 +87,7 @@ def test_pins_per_block_by_hand():
     assert found.counts == (1, 2, 4, 100)
     assert found.percentiles == {10: 1, 25: 1, 50: 2, 75: 4, 90: 100, 99: 100}
     assert "4 of 5 blocks" in show_pins(found)
-    assert "1 blocks are spoilt by a single frame." in show_pins(found)
+    assert "Spoilt by a single frame: 1 block." in show_pins(found)
 
 
 def test_where_nothing_is_stuck_the_text_says_so():
