@@ -6,7 +6,8 @@ is turned.  Everything is in the file: no network, no library.
 
 Owns: what goes into the page, and the page's own counting, the same as `pinlab.whatif.game`'s.
 Ignores: shares and sets of owners; `pinlab.whatif.show` prints those.
-Cost: bytes in proportion to the runs of like frames.
+Cost: bytes in proportion to the runs of like frames, up to a bound; beyond it the frames of a
+block stand owner by owner, not in their order, and the page says so.
 """
 
 import base64
@@ -30,6 +31,9 @@ __all__ = ["facts_of", "write_page"]
 
 _MOST_OWNERS: Final = 30
 """Bits that the page's own arithmetic has."""
+_MOST_RUNS_NR_BYTES: Final = 6 << 20
+"""Of runs of frames; a machine whose owners alternate frame by frame has more."""
+_BLOCK: Final = 1 << UNIT_ORDER
 _QUIET: Final = {"free": "#f3efe4", "pcp": "#f3efe4", "hole": "#ffffff", "unknown": "#8a8f98"}
 _FOR_GOOD: Final = "#3d4250"
 _MOVES: Final = "#b9cfe4"
@@ -54,6 +58,8 @@ def facts_of(snapshot: Snapshot) -> dict[str, Any]:
         order for order in range(UNIT_ORDER, MOST_ORDER + 1)
         if order == UNIT_ORDER or 1 << order <= snapshot.nr_frames
     ]  # fmt: skip
+    runs = _runs(codes)
+    in_order = len(runs) <= _MOST_RUNS_NR_BYTES
     return {
         "name": snapshot.name,
         "owners": list(units.owner_names),
@@ -75,7 +81,8 @@ def facts_of(snapshot: Snapshot) -> dict[str, Any]:
         "cma": units.in_cma.astype(int).tolist(),
         "names": list(names),
         "colours": _colours(names, units.in_the_way()),
-        "runs": base64.b64encode(_runs(codes)).decode("ascii"),
+        "in_order": in_order,
+        "runs": base64.b64encode(runs if in_order else _runs(_by_owner(codes))).decode("ascii"),
     }
 
 
@@ -85,6 +92,13 @@ def _colours(names: tuple[str, ...], stuck: tuple[str, ...]) -> list[str]:
         palette.get(name, _QUIET.get(name, _MOVES if name in LINUX_MOVES else _FOR_GOOD))
         for name in names
     ]
+
+
+def _by_owner(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The codes of each block in ascending order: as many of each as there were."""
+    nr_whole = len(codes) // _BLOCK * _BLOCK
+    whole = np.sort(codes[:nr_whole].reshape(-1, _BLOCK), axis=1).ravel()
+    return np.concatenate([whole, np.sort(codes[nr_whole:])])
 
 
 def _runs(codes: NDArray[np.uint8]) -> bytes:

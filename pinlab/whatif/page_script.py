@@ -113,7 +113,8 @@ $('legend').textContent = 'A cell is 512 frames. Colour: the owner with the most
 $('map').onclick = event => {
   const block = Math.floor(event.offsetY / cell) * perRow + Math.floor(event.offsetX / cell);
   if (block >= facts.free.length) return;
-  $('where').textContent = 'Block ' + block + ', from pfn 0x' + (block * 512).toString(16);
+  $('where').textContent = 'Block ' + block + ', from pfn 0x' + (block * 512).toString(16)
+    + (facts.in_order ? '' : ', by owner: too many runs to keep the order of frames');
   const canvas = $('frames'), pen = canvas.getContext('2d');
   canvas.width = 32 * zoom; canvas.height = 16 * zoom;
   for (let i = 0; i < 512 && block * 512 + i < codes.length; i++) {
@@ -124,7 +125,8 @@ $('map').onclick = event => {
     const i = Math.floor(at.offsetY / zoom) * 32 + Math.floor(at.offsetX / zoom);
     const pfn = block * 512 + i;
     if (pfn < codes.length)
-      $('frame').textContent = 'pfn 0x' + pfn.toString(16) + ': ' + facts.names[codes[pfn]];
+      $('frame').textContent = (facts.in_order ? 'pfn 0x' + pfn.toString(16) : 'a frame')
+        + ': ' + facts.names[codes[pfn]];
   };
 };
 drawTable(); drawMap();

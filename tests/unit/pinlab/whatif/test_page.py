@@ -1,5 +1,6 @@
 """The page counts as the library does, shows every frame, and reaches for nothing outside."""
 
+import base64
 import json
 import re
 import shutil
@@ -8,12 +9,14 @@ import subprocess
 import numpy as np
 import pytest
 
+from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.holdings import codes_of
+from pinlab.whatif import page
 from pinlab.whatif.answer import what_if
 from pinlab.whatif.page import facts_of, write_page
 from pinlab.whatif.page_script import COUNTING, DRAWING
 from pinpage.errors import PinpageError
-from tests.kit.pinlab.blocks import machine_of
+from tests.kit.pinlab.blocks import machine_of, snapshot_of
 from tests.kit.pinlab.recordings import IN_TESTS
 from tests.kit.pinlab.small import small_recording
 
@@ -97,6 +100,44 @@ def test_the_page_is_the_same_bytes_and_reaches_for_nothing(tmp_path):
     text = (tmp_path / "a.html").read_text()
     assert text == (tmp_path / "b.html").read_text()
     assert not re.search(r"https?:|src=|href=|fetch\(|import ", text)
+
+
+def test_a_page_of_too_many_runs_keeps_the_counts_of_each_block_and_says_so(monkeypatch):
+    snapshot = small_recording()
+    whole = facts_of(snapshot)
+    monkeypatch.setattr(page, "_MOST_RUNS_NR_BYTES", 10)
+    short = facts_of(snapshot)
+    assert whole["in_order"]
+    assert not short["in_order"]
+    assert len(short["runs"]) < len(whole["runs"]) / 10
+    codes, found = codes_of(snapshot)[0], spread(short["runs"])
+    assert len(found) == len(codes)
+    for first in range(0, len(codes), 512):
+        mine = codes[first : first + 512]
+        assert np.array_equal(found[first : first + 512], np.sort(mine))
+
+
+def spread(runs):
+    """The frames of a page's runs."""
+    content, at, found = base64.b64decode(runs), 0, []
+    while at < len(content):
+        code, length, shift = content[at], 0, 0
+        at += 1
+        while True:
+            length |= (content[at] & 127) << shift
+            at, shift = at + 1, shift + 7
+            if not content[at - 1] & 128:
+                break
+        found.append(np.full(length, code))
+    return np.concatenate(found)
+
+
+@pytest.mark.slow
+def test_a_page_of_twenty_five_gigabytes_is_lighter_than_ten_megabytes(tmp_path):
+    """Even where no frame is its neighbour's like."""
+    klass = np.resize([FrameClass.ANON, FrameClass.SLAB, FrameClass.FREE], 25 << 18)
+    write_page(snapshot_of(klass), tmp_path / "a.html")
+    assert (tmp_path / "a.html").stat().st_size < 10 << 20
 
 
 def test_a_name_cannot_break_out_of_the_page(tmp_path):
