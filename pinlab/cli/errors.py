@@ -93,9 +93,11 @@ def _with_options(message: str) -> str:
 
     >>> _with_options("leave movable= out, or try nr_jobs=1")
     'leave --movable out, or try --jobs 1'
+    >>> _with_options("give order=, with or without area=, or block=")
+    'give --order, with or without --area, or --block'
     """
     for argument, option in OPTION_OF.items():
-        message = re.sub(rf"\b{argument}=(?=\S)", f"{option} ", message)
+        message = re.sub(rf"\b{argument}=(?=[^\s,;.:)])", f"{option} ", message)
         message = re.sub(rf"\b{argument}=", option, message)
     return message
 

@@ -134,8 +134,11 @@ def _draw_pins(found: "PinsReport", path: str) -> None:
 
 
 def fragmentation(memory: options.Recording = None, as_json: options.Json = False) -> None:
-    """Free memory by order, with the two indices that debugfs shows, zone by zone."""
-    snapshot = open_recording(memory)
+    """Free memory by order, with the two indices that debugfs shows, zone by zone.
+
+    The only view that buddyinfo or pagetypeinfo alone are enough for.
+    """
+    snapshot = open_recording(memory, needs_frames=False)
     from pinlab.report import fragmentation as view
 
     found = view.fragmentation_of(snapshot)

@@ -279,7 +279,10 @@ def record(
     proc: Annotated[
         str | None,
         typer.Option(
-            "--proc", metavar="DIR", help="A folder of copies of another machine's files."
+            "--proc",
+            metavar="DIR",
+            help="A folder of copies of another machine's files; `pinpage convert` takes a text "
+            "of page_owner in it, too.",
         ),
     ] = None,
     cmdline: Annotated[
@@ -303,6 +306,19 @@ def record(
         )
     typer.echo(f"{output}: {describe(snapshot)}")
     typer.echo("\n" + telling.as_text(telling.trust_of(snapshot)))
+    if proc is not None and (more := _not_taken(proc)):
+        typer.echo(f"\nNot taken: {more}. `pinpage convert` takes it, too.")
+
+
+def _not_taken(folder: str) -> str:
+    """What lies in a folder of copies and says more than /proc does, in words; "" for nothing."""
+    from pathlib import Path
+
+    from pinlab.sources.kinds import Kind, kinds_in
+
+    with failures():
+        found = kinds_in(Path(folder))
+    return " and ".join(kind for kind in (Kind.PAGE_OWNER, Kind.PAGE_TYPES) if kind in found)
 
 
 @_report_app.command()

@@ -101,7 +101,7 @@ def classify(flags: NDArray[np.uint64], in_ram: Mask) -> tuple[NDArray[np.uint8]
     Flags say free, slab, page table, hugetlb, reserved, anonymous, page cache; the rest is
     UNKNOWN: zbud pages, vmalloc areas and free pages on per-CPU lists look all alike, for
     they have no flag at all.  A compound's tail without a flag of its own takes the class of
-    its head, which is a guess.
+    its head, which is a guess; so does a huge page's tail that says no more than that.
 
     Later lines win: a slab page can carry bits that mean something else elsewhere.
 
@@ -132,7 +132,22 @@ def classify(flags: NDArray[np.uint64], in_ram: Mask) -> tuple[NDArray[np.uint8]
         tails, at = tails[at >= 0], at[at >= 0]
         klass[tails] = klass[heads[at]]
         guessed[tails] = klass[tails] != FrameClass.UNKNOWN
+    is_thp_tail = has(PageFlag.COMPOUND_TAIL) & has(PageFlag.THP) & (klass == FrameClass.FILE)
+    late = _behind_anonymous(np.flatnonzero(is_thp_tail), heads, klass)
+    klass[late], guessed[late] = FrameClass.ANON, True
     return klass, guessed
+
+
+def _behind_anonymous(
+    tails: NDArray[np.int64], heads: NDArray[np.int64], klass: NDArray[np.uint8]
+) -> NDArray[np.int64]:
+    """Those of the tails whose head is anonymous: old kernels say so on the head alone."""
+    if not len(tails) or not len(heads):
+        return tails[:0]
+    at = np.searchsorted(heads, tails) - 1
+    behind: Mask = (at >= 0) & (klass[heads[at]] == FrameClass.ANON)
+    found: NDArray[np.int64] = tails[behind]
+    return found
 
 
 def states(

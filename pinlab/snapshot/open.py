@@ -14,7 +14,7 @@ from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.proc import Progress
 from pinlab.snapshot.synthetic import describe_machine, is_description
-from pinlab.sources.source import is_source, open_source
+from pinlab.sources.source import is_source, open_source, require_known
 
 __all__ = ["open_snapshot"]
 
@@ -52,6 +52,7 @@ def open_snapshot(
     if is_source(path):
         table = None if owners_table is None else path_of(owners_table, "owners_table")
         return open_source(path, owners_table=table, progress=progress)
+    require_known(path)
     with npz.opened(path) as archive:
         names = archive.names
     if "header" in names:

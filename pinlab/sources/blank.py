@@ -57,7 +57,12 @@ def require_frames_named(snapshot: Snapshot, path: Path | str) -> None:
     """
     if NO_FRAMES in snapshot.unknown_fields:
         problem = "are not in this file, which only counts free blocks"
-        raise SnapshotError(path, "frames", problem, "use page_owner, page-types or a recording")
+        raise SnapshotError(
+            path,
+            "frames",
+            problem,
+            "use `pinpage report fragmentation`, or give page_owner, page-types or a recording",
+        )
 
 
 def blank_columns(nr_frames: int, nr_pages_per_block: int) -> Mapping[str, Any]:

@@ -38,8 +38,9 @@ _DUMPS: Final = (b"KDUMP   ", b"DISKDUMP", b"makedumpfile\x00")
 _ROW: Final = rb"^Node[ ]+[0-9]+, zone[ ]+\w+"
 _TEXTS: Final = (
     (Kind.PAGE_OWNER, rb"^Page allocated via order [0-9]|^PFN (?:0x)?[0-9a-f]+ .*Block [0-9]"),
-    (Kind.PAGE_TYPES, rb"^(?:\S+\t){0,3}offset\t(?:len\t)?flags|^ +flags\tpage-count"),
-    (Kind.PAGE_TYPES, rb"^(?:@?[0-9a-f]+\t){1,4}[0-9A-Za-z_]{22,64}$"),
+    (Kind.PAGE_TYPES, rb"^[ \t]*(?:\S+[ \t]+){0,3}offset[ \t]+(?:len[ \t]+)?flags"),
+    (Kind.PAGE_TYPES, rb"^[ \t]+flags[ \t]+page-count"),
+    (Kind.PAGE_TYPES, rb"^[ \t]*(?:@?[0-9a-f]+[ \t]+){1,4}(?=\S*_)[0-9A-Za-z_]{22,64}[ \t]*$"),
     (Kind.PAGETYPEINFO, rb"^Page block order:|^Number of blocks type"),
     (Kind.ZONEINFO, rb"^ +(?:per-node stats|pages free +[0-9])"),
     (Kind.BUDDYINFO, _ROW + rb"(?:[ ]+[0-9]+){2,}[ ]*$"),

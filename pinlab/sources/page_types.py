@@ -7,6 +7,8 @@ it names no frame, but says how many there are of each kind.
 Without `-r` the program hides what only kernel developers ask for: reserved pages, and the
 shape of compound pages that are no huge pages of the pool.
 
+In a mail or a terminal the tabs have become blanks, and lines are indented: that is read too.
+
 Owns: the grammar, and what the letters stand for in older and newer versions.
 Ignores: whose a page of these flags is (`pinlab.snapshot.infer`).
 Cost: one pass over the lines.
@@ -38,7 +40,7 @@ _LATER: Final = {
 }  # fmt: skip
 """Letters behind, wherever they stand."""
 _LETTERS = re.compile(rb"[0-9A-Za-z_]{23,64}")
-_SUMMARY = re.compile(rb"0x([0-9a-f]{16})\t[ ]*([0-9]{1,15})[ ]+[0-9]{1,12}[ ]+[0-9A-Za-z_]+\t")
+_SUMMARY = re.compile(rb"0x([0-9a-f]{6,16})\s+([0-9]{1,15})\s+[0-9]{1,12}\s+[0-9A-Za-z_]+(?:\s.*)?")
 _HEX = re.compile(rb"[0-9a-f]{1,15}")
 _COUNT = re.compile(rb"[0-9]{1,15}")
 _USUAL: Final = {
@@ -47,7 +49,7 @@ _USUAL: Final = {
     4: (b"map-cnt", b"offset", b"len", b"flags"),
 }
 """Cells of a row -> what they are, where no title says."""
-_OTHER = (b"             flags\t", b"             total\t")
+_OTHER = re.compile(rb"flags\s+page-count\s.*|total\s+[0-9]+\s+[0-9]+")
 _MOST_NR_BYTES: Final = 1 << 36
 _NR_LINES_BEFORE_DOUBT: Final = 1 << 16
 _MOST_SUMMARY: Final = 1 << 13
@@ -127,14 +129,17 @@ class _Rows:
 
     def line(self, line: bytes) -> None:
         """Take one line."""
-        cells = tuple(line.split(b"\t"))
-        if _LETTERS.fullmatch(cells[-1]) and len(cells) > 1:
-            self._take(cells)
-        elif (found := _SUMMARY.match(line)) and len(self.summary) < _MOST_SUMMARY:
+        line = line.strip()
+        cells = tuple(line.split())
+        if not cells:
+            return
+        if (found := _SUMMARY.fullmatch(line)) and len(self.summary) < _MOST_SUMMARY:
             self.summary[int(found[1], 16)] = int(found[2])
+        elif _LETTERS.fullmatch(cells[-1]) and len(cells) > 1:
+            self._take(cells)
         elif b"offset" in cells and cells[-1] == b"flags":
             self._title = cells
-        elif line.strip() and not line.startswith(_OTHER):
+        elif not _OTHER.fullmatch(line):
             self.reading.add("lines_not_read")
 
     def _take(self, cells: tuple[bytes, ...]) -> None:

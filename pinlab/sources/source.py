@@ -40,7 +40,7 @@ from pinlab.sources.page_types import TypesText, read_page_types
 from pinlab.sources.stacks import load_table
 from pinpage.units import PAGEBLOCK_NR_PAGES, Span
 
-__all__ = ["describe_kind", "is_source", "open_source"]
+__all__ = ["describe_kind", "is_source", "open_source", "require_known"]
 
 _READ: Final = frozenset(
     {Kind.PAGE_OWNER, Kind.PAGE_TYPES, Kind.PAGETYPEINFO, Kind.BUDDYINFO, Kind.ZONEINFO, Kind.DUMP}
@@ -57,6 +57,35 @@ def is_source(path: Path) -> bool:
         return path.is_dir() or kind_of(path) in _READ
     except OSError:
         return False
+
+
+def require_known(path: Path) -> None:
+    """Refuse a file that is neither a source nor arrays, in words that say what would help.
+
+    A file that cannot be looked at is left to whoever opens it.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        SnapshotError: it is empty, one file of /proc alone, or nothing that is read.
+    """
+    try:
+        kind, is_empty = kind_of(path), path.is_file() and not path.stat().st_size
+    except OSError:
+        return
+    if is_empty:
+        raise SnapshotError(path, "file", "is empty", "copy it again")
+    if kind in {Kind.IOMEM, Kind.MEMINFO}:
+        problem = f"is {kind} alone, which names no frame in use and no free block"
+        raise SnapshotError(path, "file", problem, "copy kpageflags beside it, in one folder")
+    if kind is None:
+        problem = (
+            "is no recording, no text of page_owner or page-types, no buddyinfo, no pagetypeinfo "
+            "and no crash dump"
+        )
+        fix = "kpageflags is read in a folder with the rest of /proc; see docs/reference/sources.md"
+        raise SnapshotError(path, "file", problem, fix)
 
 
 def describe_kind(path: Path) -> str:

@@ -99,8 +99,8 @@ def missing(path, small):
     [
         (missing, "does not exist"),
         (directory, "is not a regular file"),
-        (empty, "cut short"),
-        (text, "no .npz at all"),
+        (empty, "is empty"),
+        (text, "is no recording, no text of page_owner"),
         (truncated, "cut short"),
         (corrupted, "damaged"),
         (foreign, "neither a snapshot nor a recording"),

@@ -103,7 +103,9 @@ def test_what_is_no_source_is_one_line_and_leaves_nothing(pinpage, tmp_path):
     (tmp_path / "a").write_text("nothing\n")
     for command in (("convert",), ("redact",)):
         done = pinpage(*command, tmp_path / "a", "-o", tmp_path / "b.npz")
-        check_one_line(done, 1, str(tmp_path / "a"), "no .npz at all", "pinpage convert")
+        check_one_line(
+            done, 1, str(tmp_path / "a"), "is no recording, no text of page_owner", "sources.md"
+        )
     assert not (tmp_path / "b.npz").exists()
     check_one_line(pinpage("validate", tmp_path / "nowhere"), 1, "does not exist")
     done = pinpage("convert", tmp_path / "a", "-o", tmp_path / "no" / "b.npz")

@@ -41,7 +41,7 @@ def test_every_source_is_a_row_in_order_and_a_bad_one_has_its_reason(sources):
     rows = fleet.tabulate(sources, executor=_Here())
     assert [row["source"] for row in rows] == sources
     assert [bool(row["reason"]) for row in rows] == [False, True, False, True, False]
-    assert "no .npz at all" in rows[1]["reason"]
+    assert "is no recording, no text of page_owner" in rows[1]["reason"]
     assert "does not exist" in rows[3]["reason"]
     assert all(tuple(row) == fleet.COLUMNS for row in rows)
     assert rows[1]["nr_frames"] is None
