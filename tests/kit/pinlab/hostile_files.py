@@ -43,6 +43,7 @@ from pinlab.snapshot.synthetic import describe_machine
 from pinlab.sources.inspect import as_text, inspect
 from pinlab.sources.redact import redacted
 from pinpage.errors import PinpageError
+from tests.kit.pinlab.every_view import look
 from tests.kit.pinlab.in_guest import arrays_and_meta, recorded
 from tests.kit.pinlab.mutations import (
     change_array,
@@ -328,6 +329,7 @@ KINDS: dict[str, Callable[[random.Random, Path], None]] = {
 def _use(rng: random.Random, snapshot: Snapshot, folder: Path) -> None:
     """Whatever can be done with a file that opens."""
     heatmap.text(snapshot).encode()
+    look(rng, snapshot)
     image.save(snapshot, folder / "again.npz")
     assert image.load(folder / "again.npz").to_form()[0] == snapshot.to_form()[0]
     if snapshot.nr_frames > 1 << 16:
@@ -372,19 +374,24 @@ def _bounded() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE_NR_BYTES, _ADDRESS_SPACE_NR_BYTES))
 
 
+def _too_long(_number: int, _frame: object) -> None:
+    raise TimeoutError(f"a case took more than {_SECONDS_PER_CASE} s of CPU time")
+
+
 def main(kind: str, number: int, seconds: float) -> int:
     """Cases of a kind from a number on, until time is up; the number of the next one."""
     _bounded()
+    signal.signal(signal.SIGPROF, _too_long)  # (CPU time: the machine may be busy otherwise)
     stop = time.monotonic() + seconds
     while True:
-        signal.alarm(_SECONDS_PER_CASE)
+        signal.setitimer(signal.ITIMER_PROF, _SECONDS_PER_CASE)
         with tempfile.TemporaryDirectory() as folder:
             try:
                 run_case(kind, number, Path(folder))
             except BaseException:
                 print(f"PINPAGE_FUZZ_SEED={number}", file=sys.stderr)
                 raise
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         number += 1
         if time.monotonic() >= stop:
             return number
