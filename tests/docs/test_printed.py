@@ -14,6 +14,7 @@ SHOWN = re.findall(
     r"^```console\n\$ \.venv/bin/pinpage ([^\n]*)\n```\n\n```text\n(.*?)^```", PAGE,
     re.MULTILINE | re.DOTALL,
 )  # fmt: skip
+COPIES = ROOT.parent / "shared" / "data" / "raw-6.1"
 ALONE = re.findall(r"^\$ \.venv/bin/pinpage ([^\n]*)$", PAGE, re.MULTILINE)
 
 
@@ -43,3 +44,32 @@ def test_the_commands_on_the_built_in_recording_all_run(printed):
     assert len(SHOWN) >= 3
     for line in set(own) - {shown[0] for shown in SHOWN}:
         assert printed(line)
+
+
+@pytest.mark.skipif(not COPIES.is_dir(), reason="needs the folder of copies beside the checkout")
+def test_the_whole_hour_on_a_folder_of_copies(printed, tmp_path):
+    """From `convert` to the sentence, each command of the page, of the machine that is copied."""
+    (tmp_path / "copies").symlink_to(COPIES)
+    mine = [line for line in ALONE if not line.startswith("record ")]
+    mine.sort(key=lambda line: not line.startswith("convert "))
+    said = {}
+    for shown in mine:
+        line = shown.replace("later.npz", "here.npz").replace("0x32000-0x321ff", "0x3400-0x35ff")
+        line += "" if "here.npz" in line else " here.npz"
+        said[line] = printed(line)
+        assert max(map(len, said[line].split("\n"))) < 80, line
+    told = " ".join(said["convert copies/ -o here.npz"].split())
+    assert "34,590 allocations with their stacks" in told
+    assert "totals agree with the kernel's within that" in said["report trust here.npz"]
+    (order,) = (text for line, text in said.items() if line == "diagnose --order 9 here.npz")
+    sentence = " ".join(order.split("\n\n")[-1].split())
+    assert sentence.startswith("Linux: a page of order 9 (2 MiB) can be had after moving ")
+    assert "Asking again" in said["diagnose here.npz --order 9 --again here.npz"]
+    frame = said["report frames 0x3540 here.npz"]
+    assert "s after boot, 1 allocation" in frame
+    assert "allocate_slab" in frame
+    assert "stack      get_page_from_freelist < " in frame
+    assert "zbud" in said["report owners here.npz"]
+    assert (
+        "what if zbud, slab could move?" in said["what-if --movable zbud,slab --want 200 here.npz"]
+    )
