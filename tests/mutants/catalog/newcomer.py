@@ -1,0 +1,99 @@
+"""Bugs in what somebody meets who has pasted files and no manual."""
+
+from tests.mutants.mutant import Mutant, planted
+
+_TAKEN = "tests/unit/pinlab/report/test_taken.py"
+_TRUST = "tests/unit/pinlab/report/test_trust.py"
+_NEWER = "tests/unit/pinlab/sources/test_newer_kernels.py"
+_CLI = "tests/cli/test_newcomer.py"
+_DIAGNOSIS = "tests/unit/pinlab/diagnose/test_diagnosis.py"
+_BLOCKS = "tests/unit/pinlab/report/test_blocks.py"
+_PAGE = "tests/unit/pinlab/whatif/test_page.py"
+
+MUTANTS: list[Mutant] = [
+    planted(
+        "taken-allocation-before-the-range", "since when", "pinlab/report/taken.py",
+        "    first += ends <= span.start\n", "",
+        f"{_TAKEN}::test_a_range_has_the_allocations_that_have_a_frame_in_it",
+    ),
+    planted(
+        "taken-by-the-allocator", "the function that asked", "pinlab/report/taken.py",
+        "if not _OF_ALLOCATOR.fullmatch(function):", "if function:",
+        f"{_NEWER}::test_the_function_that_asked_is_none_of_the_allocators",
+    ),
+    planted(
+        "taken-of-free-frames", "since when", "pinlab/report/frames.py",
+        "taken=None if owner in _FREE else taken_in(", "taken=taken_in(",
+        f"{_NEWER}::test_a_frame_that_is_free_again_was_taken_by_nobody",
+    ),
+    planted(
+        "trust-any-difference-is-drift", "differences are explained", "pinlab/report/trust.py",
+        "if abs(more) > drift:", "if abs(more) > drift + (1 << 20):",
+        f"{_TRUST}::test_totals_agree_within_the_drift_or_the_text_says_by_how_much_not_and_why",
+    ),
+    planted(
+        "trust-drift-forgotten", "totals agree within the drift", "pinlab/report/trust.py",
+        "if abs(more) > drift:", "if abs(more) > 0:",
+        f"{_TRUST}::test_totals_agree_within_the_drift_or_the_text_says_by_how_much_not_and_why",
+    ),
+    planted(
+        "trust-lines-as-wide-as-they-come", "lines fit into a mail", "pinlab/report/trust.py",
+        "textwrap.fill(text, _WIDTH, subsequent_indent=\"  \") for text in sentences",
+        "text for text in sentences",
+        f"{_TRUST}::test_no_sentence_is_wider_than_a_mail",
+    ),
+    planted(
+        "diagnose-holes-are-places", "a place has memory in it", "pinlab/diagnose/diagnosis.py",
+        "    starts = starts[_sums(snapshot.klass != FrameClass.HOLE, starts, nr_pages) > 0]\n", "",
+        f"{_DIAGNOSIS}::test_where_there_is_no_memory_there_is_no_place",
+    ),
+    planted(
+        "diagnose-unknown-stays-for-ever", "unknown is not known to stay",
+        "pinlab/diagnose/show.py",
+        'any("unknown" in p.owners for p in diagnosis.nearest)', "False",
+        f"{_DIAGNOSIS}::test_what_nobody_knows_is_not_said_to_stay_for_ever",
+    ),
+    planted(
+        "blocks-every-order-has-every-owner", "pages of the pool leave larger blocks",
+        "pinlab/report/blocks.py",
+        "row.of_owner.get(name)", "row.of_owner[name]",
+        f"{_BLOCKS}::test_pages_of_the_pool_stand_in_small_blocks_and_leave_larger_ones",
+    ),
+    planted(
+        "page-weight-without-bound", "a page can be opened", "pinlab/whatif/page.py",
+        "runs if in_order else _runs(_by_owner(codes))", "runs",
+        f"{_PAGE}::test_a_page_of_too_many_runs_keeps_the_counts_of_each_block_and_says_so",
+    ),
+    planted(
+        "page-types-tabs-alone", "texts as mails have them", "pinlab/sources/page_types.py",
+        "cells = tuple(line.split())", 'cells = tuple(line.split(b"\\t"))',
+        f"{_NEWER}::test_page_types_as_a_mail_has_it",
+    ),
+    planted(
+        "thp-tails-are-files", "a compound page is one owner's", "pinlab/snapshot/infer.py",
+        "klass[late], guessed[late] = FrameClass.ANON, True", "guessed[late] = True",
+        f"{_NEWER}::test_page_types_as_a_mail_has_it",
+    ),
+    planted(
+        "option-names-before-a-comma", "errors name options as they are typed",
+        "pinlab/cli/errors.py",
+        r'rf"\b{argument}=(?=[^\s,;.:)])"', r'rf"\b{argument}=(?=\S)"',
+        f"{_CLI}::test_options_are_named_as_they_are_typed",
+    ),
+    planted(
+        "counts-have-no-indices", "what can be said is said", "pinlab/cli/look.py",
+        "open_recording(memory, needs_frames=False)", "open_recording(memory)",
+        f"{_CLI}::test_counts_alone_have_their_indices_and_no_other_view",
+    ),
+    planted(
+        "unknown-file-is-a-cut-npz", "a refusal says what the file is",
+        "pinlab/snapshot/open.py",
+        "    require_known(path)\n", "",
+        f"{_CLI}::test_a_file_that_is_no_source_is_told_what_it_is",
+    ),
+    planted(
+        "record-passes-over-page-owner", "what is not taken is said", "pinlab/cli/main.py",
+        "if proc is not None and (more := _not_taken(proc)):", "if (more := \"\"):",
+        f"{_CLI}::test_a_folder_with_more_than_proc_says_what_would_take_it",
+    ),
+]  # fmt: skip
