@@ -13,6 +13,7 @@ __all__ = ["as_text", "sentence"]
 _WIDTH: Final = 79
 _LABEL: Final = 18
 _MOSTLY: Final = 0.5
+_FOR_GOOD: Final = frozenset({"hole", "reserved", "unmanaged"})
 _OWNERS_WIDTH: Final = 25
 _PFNS_WIDTH: Final = 20
 
@@ -60,7 +61,7 @@ def sentence(diagnosis: Diagnosis, page_nr_bytes: int) -> str:
         "after callbacks": f"{what} cannot be had by moving what Linux moves.",
         "never": f"{what} cannot be had, whoever moves.",
     }[diagnosis.verdict]
-    if diagnosis.verdict == "never" and any("unknown" in p.owners for p in diagnosis.nearest):
+    if diagnosis.verdict == "never" and any(map(_may_be_had, diagnosis.nearest)):
         said = f"{what} cannot be had, whoever moves, unless frames of unknown use do."
     nr_stuck = diagnosis.nr_candidates - diagnosis.nr_clear
     said += f" Something is stuck in {nr_stuck:,d} of {counted(diagnosis.nr_candidates, 'place')}"
@@ -68,6 +69,11 @@ def sentence(diagnosis: Diagnosis, page_nr_bytes: int) -> str:
         owners = listed(diagnosis.choice.owners)
         said += f"; if {owners} could move, {diagnosis.choice.obtained:,d} could be had"
     return said + "."
+
+
+def _may_be_had(place: NearPlace) -> bool:
+    """Whether nothing but frames of unknown use keeps a place from being emptied for good."""
+    return "unknown" in place.owners and not _FOR_GOOD & {*place.owners}
 
 
 def _line(label: str, text: str) -> str:

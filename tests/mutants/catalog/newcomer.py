@@ -50,7 +50,7 @@ MUTANTS: list[Mutant] = [
     planted(
         "diagnose-unknown-stays-for-ever", "unknown is not known to stay",
         "pinlab/diagnose/show.py",
-        'any("unknown" in p.owners for p in diagnosis.nearest)', "False",
+        "any(map(_may_be_had, diagnosis.nearest))", "False",
         f"{_DIAGNOSIS}::test_what_nobody_knows_is_not_said_to_stay_for_ever",
     ),
     planted(

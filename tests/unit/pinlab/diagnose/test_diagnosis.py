@@ -71,6 +71,8 @@ def test_what_nobody_knows_is_not_said_to_stay_for_ever():
         for name in ("reserved", "unknown")
     )
     assert "cannot be had, whoever moves. Something" in known
+    both = diagnose(machine_of([["reserved", "unknown"]], nr_free=400), order=9)
+    assert "cannot be had, whoever moves. Something" in sentence(both, PAGE_SIZE)
     assert "cannot be had, whoever moves, unless frames of unknown use do. Something" in unknown
 
 
