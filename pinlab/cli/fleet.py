@@ -63,6 +63,11 @@ def fleet(
         raise typer.Exit(1)
 
 
-def add_to(app: typer.Typer) -> None:
-    """Make it a subcommand of the command."""
-    app.command()(fleet)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Make it a subcommand of the command.
+
+    Args:
+        app: the command.
+        panel: of its help, where it stands.
+    """
+    app.command(rich_help_panel=panel)(fleet)

@@ -38,7 +38,22 @@ if TYPE_CHECKING:
     from pinlab.compare.results import Run
     from pinlab.snapshot.image import Snapshot
 
-__all__ = ["app", "check", "compare", "describe", "heatmap", "main", "record", "trust"]
+__all__ = [
+    "LOOK",
+    "PROVE",
+    "TRY",
+    "app",
+    "check",
+    "compare",
+    "describe",
+    "heatmap",
+    "main",
+    "record",
+    "trust",
+]
+
+TRY, LOOK, PROVE = "Try it on memory", "Look at a machine", "Designs, owners, races"
+"""Panels of the help."""
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -46,7 +61,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _report_app = typer.Typer(invoke_without_command=True)
-app.add_typer(_report_app, name="report")
+app.add_typer(_report_app, name="report", rich_help_panel=LOOK)
 
 
 class _Strategy(enum.StrEnum):
@@ -89,19 +104,19 @@ def _report(context: typer.Context) -> None:
     help_if_alone(context)
 
 
-app.command()(request.request)
-app.command()(request.fidelity)
-app.command()(history.designs)
-app.command()(history.defects)
-app.command()(races)
+app.command(rich_help_panel=TRY)(request.request)
+app.command(rich_help_panel=TRY)(request.fidelity)
+app.command(rich_help_panel=PROVE)(history.designs)
+app.command(rich_help_panel=PROVE)(history.defects)
+app.command(rich_help_panel=PROVE)(races)
 _report_app.command()(request.reasons)
-app.command("what-if")(ask.what_if)
-app.command()(ask.diagnose)
+app.command("what-if", rich_help_panel=LOOK)(ask.what_if)
+app.command(rich_help_panel=LOOK)(ask.diagnose)
 for _view in (look.blocks, look.owners, look.taint, look.fragmentation, look.frames):
     _report_app.command()(_view)
 _report_app.command("pins-per-block")(look.pins_per_block)
-sources.add_to(app)
-fleets.add_to(app)
+sources.add_to(app, LOOK)
+fleets.add_to(app, LOOK)
 
 
 _Recording = Annotated[
@@ -154,7 +169,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object inste
 _Map = Annotated[bool, typer.Option("--map", help="Draw memory before and after each run.")]
 
 
-@app.command()
+@app.command(rich_help_panel=TRY)
 def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     recording: _Recording = None,
     design: _Designs = None,
@@ -222,7 +237,7 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
         raise typer.Exit(INTERRUPTED)
 
 
-@app.command()
+@app.command(rich_help_panel=PROVE)
 def check(
     target: Annotated[
         str | None,
@@ -268,7 +283,7 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def record(
     output: Annotated[
         str,
@@ -347,7 +362,7 @@ def trust(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def describe(
     scenario: Annotated[
         str,

@@ -123,7 +123,12 @@ def _kind_of(source: str) -> str:
     return describe_kind(Path(source))
 
 
-def add_to(app: typer.Typer) -> None:
-    """Make these subcommands of the command."""
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Make these subcommands of the command.
+
+    Args:
+        app: the command.
+        panel: of its help, where they stand.
+    """
     for command in (convert, validate, redact):
-        app.command()(command)
+        app.command(rich_help_panel=panel)(command)
