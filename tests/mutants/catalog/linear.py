@@ -11,7 +11,7 @@ AREA, FRAMES, LRU, RMAP = (
     "mm/state/lru.py",
     "mm/state/rmap.py",
 )
-PAGING, REFS, VMSCAN = "mm/paging/paging.py", "mm/state/refs.py", "mm/paging/vmscan.py"
+PAGING, REFS, VMSCAN = "mm/paging/paging.py", "mm/state/page_ref.py", "mm/paging/vmscan.py"
 T_WORK = "tests/unit/pinlab/test_work_is_linear.py"
 NOTED = f"{T_PAGES}::test_whatever_makes_a_page_unclean_or_clean_is_noted"
 NOTE = "        self.frames.note_page(pfn)\n"
@@ -92,10 +92,7 @@ _NOTES = [
     ("mappings", RMAP,
      "        self.frames.mapcount[pfns] = 0\n        self.frames.note_many(pfns)\n",
      "        self.frames.mapcount[pfns] = 0\n"),
-    ("further-mappings", RMAP, "            self.frames.note_many(pfns[mapped])\n", ""),
     ("mapping-of-one", RMAP, f"    {NOTE}            return\n", "            return\n"),
-    ("further-mapping", RMAP, f"        self.frames.mapcount[pfn] += 1\n{NOTE}",
-     "        self.frames.mapcount[pfn] += 1\n"),
     ("unmappings", RMAP, "MAPCOUNT_NONE\n        self.frames.note_many(pfns)\n", "MAPCOUNT_NONE\n"),
     ("unmapping-of-one", RMAP, f"    {NOTE}            return pfn, True\n",
      "            return pfn, True\n"),
