@@ -217,7 +217,8 @@ class MemoryHotplug:
         """Whether a memory block can go; nothing is isolated, nothing moves.
 
         A frame with references that nobody accounts for is in the way: whoever has them may
-        keep them for ever.
+        keep them for ever.  Where a huge page in use needs a fresh one, OK means that there can
+        be one: whether compaction makes it is known by trying alone.
 
         Args:
             block: number of the memory block.

@@ -23,7 +23,7 @@ _HUGE = [
     planted("verdict-free-huge-page-has-to-move", "a verdict is the outcome", _PLAN,
             "free = census.free | dissolves", "free = census.free", _FREE),
     planted("verdict-free-huge-page-is-room", "a verdict is the outcome", _PLAN,
-            "usable=census.usable & ~held,", "usable=census.usable,", _USED, _VERDICTS),
+            "usable=census.usable & ~held,", "usable=census.usable,", _CHEAPEST),
     planted("verdict-huge-page-needs-no-huge-page", "a verdict is the outcome", _EVICT,
             "        fewer[nr_fresh > nr_blocks_left] = _NO_SPACE\n", "", _USED),
     planted("verdict-forgets-free-huge-pages-elsewhere", "a verdict is the outcome", _EVICT,
