@@ -82,7 +82,7 @@ lowest:
 	@$(MAKE) --no-print-directory VENV=$(LOWEST) $(LOWEST)/bin/python
 	@$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/constraints.txt
 	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check \
-	    --constraint $(LOWEST)/constraints.txt --editable ".[test]"
+	    --constraint $(LOWEST)/constraints.txt --editable ".[test,drgn,fleet,mutation]"
 	@$(LOWEST)/bin/python -m pytest -q $(PARALLEL) --deselect tests/property/test_same_examples.py
 
 format: $(VENV)/.ready-dev
@@ -93,6 +93,7 @@ readme: $(VENV)/.ready-dev
 	@$(RUN) tests.docs.readme_table
 	@$(RUN) tests.docs.references
 	@$(RUN) tests.docs.options_page
+	@$(RUN) tests.docs.errno_page
 
 clean:
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -73,6 +73,18 @@ class EvictsHugePages(Protocol):
             keep: whether the pools keep their sizes.
         """
 
+    def dissolves(self) -> Mask:
+        """Frames of free huge pages, which `vacate` gives back where they are, (nr_frames,)."""
+
+    def space_for(self, starts: Pfns, nr_pages: int, nr_blocks_left: Pfns) -> Pfns:
+        """Free frames less than it has to move that each of these ranges needs, int64 (n,).
+
+        Args:
+            starts: first pfns of the ranges, ascending.
+            nr_pages: pages of each.
+            nr_blocks_left: pageblocks outside of each that a fresh huge page could have.
+        """
+
     def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool) -> Errno:
         """Make huge pages of the range go, and `keep` their number; OK, EBUSY or ENOMEM.
 

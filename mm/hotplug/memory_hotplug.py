@@ -34,6 +34,7 @@ from mm.hotplug.verdict import (
     OfflineVerdict,
     has_space,
     look_at_block,
+    nr_short,
     plan_blocks,
 )
 from mm.hotplug.zones import ZoneResizer, zone_for
@@ -144,6 +145,7 @@ class MemoryHotplug:
             if not no:
                 report = EvacuationReport(no.errno, refusals=no.obstacles.refusals())
                 return OfflineResult(no.errno, block, span, report, no.obstacles, 0, zone.kind)
+            self._make_space(span, design, mode)
         loop = OfflineLoop(self._host, span, design, retry, mode)
         with self._host.pcp.disabled(zone):
             errno, obstacles = self._leave(block, zone, loop)
@@ -153,6 +155,12 @@ class MemoryHotplug:
         elapsed_ns = self._host.clock.now_ns - started_ns
         loop.report.errno, loop.report.elapsed_ns = errno, elapsed_ns
         return OfflineResult(errno, block, span, loop.report, obstacles, loop.nr_rounds, zone.kind)
+
+    def _make_space(self, span: Span, design: Design, mode: Mode) -> None:
+        """Reclaim what is short beforehand: what is isolated to move is out of reclaim's reach."""
+        look = look_at_block(self._host, span, design, mode)
+        if look is not None and (short := nr_short(self._host, span, look.nr_moves)) > 0:
+            self._host.planned.reclaim(short)
 
     def _leave(self, block: int, zone: Zone, loop: OfflineLoop) -> tuple[Errno, Obstacles]:
         """Isolate, ask, empty, forget; if it comes to nothing, let allocations in again."""
@@ -209,7 +217,8 @@ class MemoryHotplug:
         """Whether a memory block can go; nothing is isolated, nothing moves.
 
         A frame with references that nobody accounts for is in the way: whoever has them may
-        keep them for ever.
+        keep them for ever.  Where a huge page in use needs a fresh one, OK means that there can
+        be one: whether compaction makes it is known by trying alone.
 
         Args:
             block: number of the memory block.

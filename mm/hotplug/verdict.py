@@ -20,15 +20,16 @@ from mm.contig.retry import EvacuationReport
 from mm.hotplug.host import HotplugHost
 from mm.move.design import Answer, Design
 from mm.move.obstacles import NO_OBSTACLES, Obstacles
+from mm.planning.census import Census
 from mm.planning.range_plan import RangePlan
-from mm.planning.ranges import cheapest_ranges
+from mm.planning.ranges import Ranked, cheapest_ranges
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.nodes import Zone, ZoneKind
 from mm.state.pageblock import MigrateType
 from pinpage.errors import at_least
 from pinpage.owner import Mode
-from pinpage.units import Pfns, Span
+from pinpage.units import Mask, Pfns, Span
 
 __all__ = [
     "BlockLook",
@@ -36,6 +37,7 @@ __all__ = [
     "OfflineVerdict",
     "has_space",
     "look_at_block",
+    "nr_short",
     "plan_blocks",
 ]
 
@@ -153,6 +155,17 @@ def has_space(host: HotplugHost, span: Span, nr_moves: int) -> bool:
 
     Cost: O(zones) and the block's pageblocks.
     """
+    return nr_short(host, span, nr_moves) <= 0
+
+
+def nr_short(host: HotplugHost, span: Span, nr_moves: int) -> int:
+    """How many free frames elsewhere are missing; 0 or less: `has_space`.
+
+    Args:
+        host: the machine.
+        span: the block, of one zone.
+        nr_moves: frames that would leave it.
+    """
     buddy, of_block = host.buddy, int(host.frames.zone[span.start])
     concerned = [host.zones[of_block]]
     zones, across, highest = _pool(host, concerned)
@@ -168,7 +181,7 @@ def has_space(host: HotplugHost, span: Span, nr_moves: int) -> bool:
     types = host.pageblocks.migratetype[blocks.start : blocks.stop]
     shut = (types == MigrateType.HIGHATOMIC) | (types == MigrateType.ISOLATE)
     reserve = sum(marks) if across else max(marks, default=0)
-    return nr_moves <= max(sum(usable) - reserve, 0) - int(own[~shut].sum())
+    return nr_moves - max(sum(usable) - reserve, 0) + int(own[~shut].sum())
 
 
 def _pool(host: HotplugHost, concerned: list[Zone]) -> tuple[list[Zone], bool, ZoneKind]:
@@ -199,8 +212,8 @@ def plan_blocks(
 ) -> RangePlan:
     """Plan to empty memory blocks; isolates nothing and moves nothing.
 
-    Frames that can only be released count as able to leave, and so do those of huge pages,
-    though a huge page in use needs one to go to; one that somebody holds stays.  What the
+    Frames that can only be released count as able to leave.  A free huge page dissolves where it
+    is; one in use needs one to go to, free or fresh; one that somebody holds stays.  What the
     allocator gives to nobody who moves a page is no room: HIGHATOMIC pageblocks, and each zone's
     min watermark and lowmem reserve.
 
@@ -226,12 +239,15 @@ def plan_blocks(
         design, mode, with_released=True, for_ranges=True, as_reclaimed=as_reclaimed
     )
     host.counters.pages_scanned_migrate += host.frames.nr_frames
+    fewer = leaves = None
     if huge := host.evacuator.parts.hugetlb:
-        leaves = huge.could_leave(mode, keep=False)
-        census = evolve(census, movable=census.movable | leaves)
+        leaves, stays_free = huge.could_leave(mode, keep=False), huge.dissolves()
+        left = _blocks_left(host, census, starts, nr_pages)
+        census = _with_huge(census, leaves, stays_free)
+        fewer = huge.space_for(starts, nr_pages, left)
     concerned = [host.zones[zone] for zone in np.unique(host.frames.zone[starts]).tolist()]
     zones, across, highest = _pool(host, concerned)
-    usable = host.pageblocks.migratetype != MigrateType.HIGHATOMIC
+    usable = census.usable & (host.pageblocks.migratetype != MigrateType.HIGHATOMIC)
     usable &= np.isin(census.zone, [zone.index for zone in zones])
     census = evolve(census, usable=usable)
     nr_usable = np.bincount(census.zone, census.nr_free * census.usable, len(host.zones))
@@ -240,9 +256,30 @@ def plan_blocks(
         census,
         nr_pages,
         nr_pages,
-        candidates=starts,
+        candidates=Ranked(starts, fewer=fewer, whole=leaves),
         want=want,
         reserve=sum(marks) if across else max(marks, default=0),
         across_zones=across,
         costs=host.costs,
     )
+
+
+def _with_huge(census: Census, leaves: Mask, dissolves: Mask) -> Census:
+    """Huge pages that are free as frames that are, but which nobody can be given."""
+    free = census.free | dissolves
+    held = census.by_block(dissolves).any(axis=1)
+    return evolve(
+        census,
+        free=free,
+        movable=(census.movable | leaves) & ~free,
+        usable=census.usable & ~held,
+    )
+
+
+def _blocks_left(host: HotplugHost, census: Census, starts: Pfns, nr_pages: int) -> Pfns:
+    """Pageblocks outside of each memory block that could become free, by their own frames."""
+    before = np.concatenate(([0], np.cumsum(census.clearable)))
+    size = host.pageblocks.nr_pages_per_block
+    inside = before[(starts + nr_pages) // size] - before[starts // size]
+    left: Pfns = before[-1] - inside
+    return left

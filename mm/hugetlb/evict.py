@@ -32,6 +32,9 @@ from pinpage.units import Mask, Pfns, Span
 
 __all__ = ["HugeEvictor"]
 
+_NO_SPACE = -(1 << 50)
+"""Frames that no machine has."""
+
 
 class HugeEvictor:
     """Takes the pages of all pools out of a range (a `mm.contig.range_walk.EvictsHugePages`).
@@ -84,6 +87,44 @@ class HugeEvictor:
                 waits = mode == Mode.ASYNC and not pool.is_free(head)
                 found[pool.frames_of(head)] = not pool.nr_foreign(head) and not waits
         return found
+
+    def dissolves(self) -> Mask:
+        """Frames of free huge pages: hot-remove gives them back where they are, (nr_frames,)."""
+        found = np.zeros(self._frames.nr_frames, dtype=np.bool_)
+        for pool in self.pools:
+            for head in filter(pool.is_free, pool.heads):
+                found[pool.frames_of(head)] = not pool.nr_foreign(head)
+        return found
+
+    def space_for(self, starts: Pfns, nr_pages: int, nr_blocks_left: Pfns) -> Pfns:
+        """Free frames less than it has to move that each of these ranges needs, int64 (n,).
+
+        What is in use goes to a free page elsewhere, of any node, while there are some; then to
+        a fresh one, which takes a pageblock, unless it is gigantic.
+
+        Args:
+            starts: first pfns of the ranges, ascending.
+            nr_pages: pages of each.
+            nr_blocks_left: pageblocks outside of each that a fresh page could have.
+
+        Returns:
+            How many less; negative beyond measure where there is no page for one of theirs.
+        """
+        fewer = np.zeros(len(starts), dtype=np.int64)
+        nr_fresh = np.zeros(len(starts), dtype=np.int64)
+        for pool in self.pools:
+            free = [head for head in pool.heads if pool.is_free(head)]
+            used = [head for head in pool.heads if not pool.is_free(head)]
+            nr_used = _nr_within(used, pool.nr_pages, starts, nr_pages)
+            nr_elsewhere = len(free) - _nr_within(free, pool.nr_pages, starts, nr_pages)
+            nr_taken_in = np.minimum(nr_used, nr_elsewhere)
+            fewer += nr_taken_in * min(pool.nr_pages, nr_pages)
+            if self._is_gigantic(pool):
+                fewer[nr_used > nr_taken_in] = _NO_SPACE
+            else:
+                nr_fresh += nr_used - nr_taken_in
+        fewer[nr_fresh > nr_blocks_left] = _NO_SPACE
+        return fewer
 
     def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool = True) -> Errno:
         """Make every huge page with a frame in the span go.
@@ -175,3 +216,11 @@ class HugeEvictor:
 def _may_move(pool: HugePool, head: int) -> bool:
     """Whether the page has users, and nobody else holds it."""
     return pool.nr_users(head) > 0 and not pool.nr_foreign(head)
+
+
+def _nr_within(heads: Sequence[int], size: int, starts: Pfns, nr_pages: int) -> Pfns:
+    """How many pages of `size` frames have one in each of [start, start + nr_pages)."""
+    ascending = np.sort(np.array(heads, dtype=np.int64))
+    until = np.searchsorted(ascending, starts + nr_pages)
+    found: Pfns = until - np.searchsorted(ascending, starts - size, side="right")
+    return found

@@ -49,11 +49,18 @@ class Ranked:
     Attributes:
         starts: int64 (n,), first pfns, ascending.
         waste: int64 (n,), what is lost with each: less goes first, whatever the moves.
+        fewer: int64 (n,), free frames less than it has to move that each needs, for what goes
+            where it takes none; None: it needs one for each.
+        whole: bool, frames of the census for which no targets are planned: they go otherwise.
     """
 
     starts: Pfns
-    waste: NDArray[np.int64]
+    waste: NDArray[np.int64] | None = None
+    fewer: NDArray[np.int64] | None = None
+    whole: Mask | None = None
 
+
+_UNRANKED = Ranked(np.empty(0, dtype=np.int64))
 
 Candidates = Span | Pfns | Ranked | None
 """Ranges inside a span, ranges that start at these pfns (ascending, or ranked), or any range."""
@@ -91,17 +98,16 @@ def cheapest_ranges(
             census; several ranges wanted of candidates that share a pageblock.
     """
     _refuse_nonsense(nr_pages, align, want, reserve)
-    waste = candidates.waste if isinstance(candidates, Ranked) else None
+    ranked = candidates if isinstance(candidates, Ranked) else _UNRANKED
     starts = _starts(census, nr_pages, align, candidates)
     if want != 1:
         _refuse_shared_pageblocks(census, starts, nr_pages)
-    found = _look(census, starts, nr_pages, across_zones=across_zones)
+    found = _look(census, starts, nr_pages, ranked.fewer, across_zones=across_zones)
     capacity = np.maximum(found.free_in_pool - reserve, 0)
-    fits = found.clear & (found.nr_movable <= capacity[found.pool] - found.free_isolated)
-    order = _cheapest_first(found, fits, waste, just_one=want == 1)
+    fits = found.clear & (found.nr_needed <= capacity[found.pool] - found.free_isolated)
+    order = _cheapest_first(found, fits, ranked.waste, just_one=want == 1)
     if want != 1:
-        rank = _rank_in(found.pool[order], len(capacity))
-        order = order[rank < capacity[found.pool[order]] // nr_pages]
+        order = order[_taken_up_to(found, order) <= capacity[found.pool[order]]]
     chosen = order if want is None else order[:want]
 
     outcome = np.full(len(starts), RangeOutcome.NO_FREE_FRAMES, dtype=np.uint8)
@@ -109,7 +115,8 @@ def cheapest_ranges(
     outcome[chosen] = RangeOutcome.CHOSEN
     outcome[~found.clear] = RangeOutcome.TWO_ZONES
     outcome[found.nr_stuck > 0] = RangeOutcome.STUCK
-    sources, targets = _moves(census, starts, chosen, found, across_zones=across_zones)
+    goes_alone = census.movable if ranked.whole is None else census.movable & ~ranked.whole
+    sources, targets = _moves(census, goes_alone, starts[chosen], found, across_zones=across_zones)
     costs_ns = evacuation_ns(costs or CostModel(), found.nr_movable, found.nr_callbacks)
     return RangePlan(
         spans=tuple(Span(start, start + nr_pages) for start in starts[chosen].tolist()),
@@ -134,17 +141,21 @@ class _Found:
 
     nr_pages: int
     nr_movable: _Rows
+    nr_needed: _Rows
     nr_callbacks: _Rows
     nr_stuck: _Rows
     clear: Mask
     pool: _Rows
     free_isolated: _Rows
+    taken: _Rows
     free_in_pool: _Rows
     first_block: _Rows
     stop_block: _Rows
 
 
-def _look(census: Census, starts: Pfns, nr_pages: int, *, across_zones: bool) -> _Found:
+def _look(
+    census: Census, starts: Pfns, nr_pages: int, fewer: _Rows | None, *, across_zones: bool
+) -> _Found:
     """Count what is in each candidate."""
     size = census.nr_pages_per_block
     first = starts - census.start
@@ -160,14 +171,19 @@ def _look(census: Census, starts: Pfns, nr_pages: int, *, across_zones: bool) ->
     zone_rows: _Rows = np.unique(census.zone, return_inverse=True)[1]
     pool_of_block = np.zeros(census.nr_blocks, dtype=np.int64) if across_zones else zone_rows
     one_zone = np.equal(_changes(zone_rows, first_block), _changes(zone_rows, stop_block - 1))
+    free_isolated = _between(nr_usable, first_block, stop_block)
+    is_shut = census.nr_free * ~census.usable
+    spared = np.zeros(len(starts), dtype=np.int64) if fewer is None else fewer
     return _Found(
         nr_pages=nr_pages,
         nr_movable=nr_movable,
+        nr_needed=nr_movable - spared,
         nr_callbacks=_count(census, callbacks, callbacks_in_block, first, stop),
         nr_stuck=nr_stuck,
         clear=np.equal(nr_stuck, 0) & one_zone,
         pool=pool_of_block[first_block],
-        free_isolated=_between(nr_usable, first_block, stop_block),
+        free_isolated=free_isolated,
+        taken=nr_pages - _between(is_shut, first_block, stop_block) - np.maximum(spared, 0),
         free_in_pool=_sum_by(pool_of_block, nr_usable),
         first_block=first_block,
         stop_block=stop_block,
@@ -205,23 +221,24 @@ def _count(census: Census, column: Mask, per_block: _Rows, first: _Rows, stop: _
 
 
 def _cheapest_first(found: _Found, fits: Mask, waste: _Rows | None, *, just_one: bool) -> _Rows:
-    """Candidates by moves, callbacks, pfn; where one is enough, the first alone, unsorted."""
+    """Candidates by what they take for good, moves, callbacks, pfn; of one, the first alone."""
     rows = np.flatnonzero(fits)
     if just_one and len(rows):
         first = () if waste is None else (waste,)
         for column in (*first, found.nr_movable, found.nr_callbacks):
             rows = rows[column[rows] == column[rows].min()]
         return rows[:1]
-    return rows[np.lexsort((found.nr_callbacks[rows], found.nr_movable[rows]))]
+    by = (found.nr_callbacks[rows], found.nr_movable[rows], found.taken[rows])
+    return rows[np.lexsort(by)]
 
 
-def _rank_in(group: _Rows, nr_groups: int) -> _Rows:
-    """How many of the same group come before each row."""
-    rank = np.empty(len(group), dtype=np.int64)
-    by_group = np.argsort(group, kind="stable")
-    sizes = np.bincount(group, minlength=nr_groups)
-    rank[by_group] = np.arange(len(group)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return rank
+def _taken_up_to(found: _Found, order: _Rows) -> _Rows:
+    """Free frames that each range and those of its pool before it take for good."""
+    taken = np.empty(len(order), dtype=np.int64)
+    for pool in np.unique(found.pool[order]).tolist():
+        rows = found.pool[order] == pool
+        taken[rows] = np.cumsum(found.taken[order[rows]])
+    return taken
 
 
 def _bound(starts: Pfns, nr_pages: int, found: _Found, capacity: _Rows, fits: Mask) -> int:
@@ -230,8 +247,10 @@ def _bound(starts: Pfns, nr_pages: int, found: _Found, capacity: _Rows, fits: Ma
         return 0
     most = 0
     for pool in range(len(capacity)):
-        clear = starts[found.clear & (found.pool == pool)]
-        most += min(_nr_disjoint(clear, nr_pages), int(capacity[pool]) // nr_pages)
+        clear = found.clear & (found.pool == pool)
+        least_first = np.cumsum(np.sort(found.taken[clear]))
+        nr_paid = int(np.count_nonzero(least_first <= capacity[pool]))
+        most += min(_nr_disjoint(starts[clear], nr_pages), nr_paid)
     return max(most, 1)
 
 
@@ -247,15 +266,15 @@ def _nr_disjoint(starts: Pfns, nr_pages: int) -> int:
 
 
 def _moves(
-    census: Census, starts: Pfns, chosen: _Rows, found: _Found, *, across_zones: bool
+    census: Census, movable: Mask, chosen: Pfns, found: _Found, *, across_zones: bool
 ) -> tuple[Pfns, Pfns]:
     """Every movable frame of the chosen ranges, and a free frame elsewhere for each."""
     isolated = np.zeros(census.nr_blocks, dtype=np.bool_)
     pieces = []
-    for start in (starts[chosen] - census.start).tolist():
+    for start in (chosen - census.start).tolist():
         stop = start + found.nr_pages
         isolated[blocks_of(census, start, stop)] = True
-        pieces.append(start + np.flatnonzero(census.movable[start:stop]))
+        pieces.append(start + np.flatnonzero(movable[start:stop]))
     sources = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
     spare = _covered(
         census.nr_blocks, found.first_block[found.clear], found.stop_block[found.clear]

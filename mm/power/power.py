@@ -303,8 +303,9 @@ class PowerManagement:
         try:
             isolated.extend(span for span in made.spans if self._isolate(now, span))
             with planned_targets(self._parts.buddy, made.targets) as targets:
-                while isolated:
-                    self._empty(now, isolated[0], targets)
+                errno = Errno.OK
+                while isolated and errno is not Errno.EINTR:
+                    errno = self._empty(now, isolated[0], targets)
                     del isolated[0]
         finally:
             for span in isolated:

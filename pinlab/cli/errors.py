@@ -159,6 +159,7 @@ def open_recording(
     owners_table: str | None = None,
     needs_frames: bool = True,
     shows_progress: bool = False,
+    nr_jobs: int = 0,
 ) -> "Snapshot":
     """Memory by a recording's path, a source or a description; None: what is built in.
 
@@ -169,6 +170,8 @@ def open_recording(
         owners_table: a table of the user's own, of whose stacks are.
         needs_frames: whether a source that only counts is of no use.
         shows_progress: whether to draw how far reading is.
+        nr_jobs: replays at a time, bytes and all, that follow: memory that is described is not
+            laid out where they do not fit.
     """
     from pinlab.snapshot.synthetic import is_description
 
@@ -176,6 +179,10 @@ def open_recording(
     with usage_errors() if is_described else failures(), _progress(wanted=shows_progress) as told:
         from pinlab.snapshot.open import open_snapshot
 
+        if is_described and nr_jobs:
+            from pinlab.replay.host_memory import require_memory_described
+
+            require_memory_described(str(recording), nr_jobs)
         snapshot = open_snapshot(recording, seed=seed, owners_table=owners_table, progress=told)
         if needs_frames:
             from pinlab.sources.blank import require_frames_named

@@ -209,7 +209,8 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
         options_left = "--design, --movable, --release, --strategy"
         end(f"--all runs every design, both ways: leave {options_left} out", 2)
     own = own_owner(owner)
-    snapshot = open_recording(recording, label, seed)
+    nr_jobs = jobs or min(2, os.cpu_count() or 1)
+    snapshot = open_recording(recording, label, seed, nr_jobs=0 if layout_only else nr_jobs)
     with usage_errors():
         runs = every_run(snapshot) if every else _runs(snapshot, design, movable, strategy, release)
     with failures(), blaming(own), run_progress() as progress:
@@ -218,7 +219,7 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
             runs,
             seed=seed,
             with_maps=with_map,
-            nr_jobs=jobs or min(2, os.cpu_count() or 1),
+            nr_jobs=nr_jobs,
             progress=progress,
             layout_only=layout_only,
             keeps_ended=True,

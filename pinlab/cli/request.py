@@ -105,7 +105,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
         }
         wanted = _options_of(consumer, given, how)
     own = own_owner(owner)
-    snapshot = _memory(consumer, memory, seed, label)
+    snapshot = _memory(consumer, memory, seed, label, nr_jobs=0 if layout_only else 1)
     wanted = wanted if design or movable else _as_linux_moves(snapshot, wanted)
     wanted = _in_pages_of(snapshot, wanted, given)
     report = _serve(consumer, snapshot, wanted, own, layout_only=layout_only)
@@ -196,11 +196,17 @@ def _whole_ns(option: str, seconds: float | None) -> int | None:
 
 
 def _memory(
-    consumer: options.Consumer, named: str | None, seed: int, labels: list[str] | None
+    consumer: options.Consumer,
+    named: str | None,
+    seed: int,
+    labels: list[str] | None,
+    *,
+    nr_jobs: int,
 ) -> "Snapshot":
     from pinlab.requests.run import DEFAULT_MEMORY
 
-    return open_recording(DEFAULT_MEMORY[consumer.value] if named is None else named, labels, seed)
+    wanted = DEFAULT_MEMORY[consumer.value] if named is None else named
+    return open_recording(wanted, labels, seed, nr_jobs=nr_jobs)
 
 
 def _as_linux_moves(snapshot: "Snapshot", wanted: "RequestOptions") -> "RequestOptions":

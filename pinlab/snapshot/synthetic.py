@@ -45,7 +45,13 @@ from pinlab.snapshot.shape import MOST, Shape, draw_nr_objects, in_shape
 from pinpage.errors import PinpageError, one_of
 from pinpage.units import PAGE_SIZE, Pfns, Span, in_words
 
-__all__ = ["PREFIX", "Description", "describe_machine", "is_description"]
+__all__ = [
+    "PREFIX",
+    "Description",
+    "describe_machine",
+    "is_description",
+    "nr_bytes_described",
+]
 
 PREFIX = "scenario:"
 """What a description on the command line begins with."""
@@ -132,6 +138,20 @@ def describe_machine(text: str, *, seed: int = 0) -> Snapshot:
 
     Cost: about 0.15 us per frame.
     """
+    return _layout_of(text, seed).snapshot()
+
+
+def nr_bytes_described(text: str) -> int:
+    """Bytes in the pages that somebody holds, of memory that is not laid out yet.
+
+    Args:
+        text: as for `describe_machine`, whose errors it raises, but those of shares that only
+            together come to too much.
+    """
+    return _layout_of(text, 0).nr_bytes_held
+
+
+def _layout_of(text: str, seed: int) -> "_Layout":
     if not is_description(text):
         raise PinpageError(
             one_line(f"scenario: {text!r}: begin with {PREFIX}, or name a .toml file")
@@ -140,7 +160,7 @@ def describe_machine(text: str, *, seed: int = 0) -> Snapshot:
         name, given = text.removeprefix(PREFIX), _from_text(text.removeprefix(PREFIX))
     else:
         name, given = Path(text).stem, _from_file(Path(text))
-    return _Layout(name, _checked(given), np.random.default_rng(seed), seed).snapshot()
+    return _Layout(name, _checked(given), np.random.default_rng(seed), seed)
 
 
 def _from_text(text: str) -> dict[str, object]:
@@ -263,7 +283,7 @@ class _Layout:
             self._workload["zswap_stored_pages"] = draw_nr_objects(
                 pool, self._nr[pool], asked.objects, np.random.default_rng([seed, 1])
             )
-        self._klass = np.full(total, FrameClass.FREE, dtype=np.uint8)
+        self._total_nr_pages = total
         areas = [self._area(name, getattr(asked, name), total) for name in ("movable", "cma")]
         self._movable = Span(total - areas[0], total)
         self._cma = Span(self._movable.start - areas[1], self._movable.start)
@@ -271,10 +291,11 @@ class _Layout:
             raise PinpageError(
                 "scenario: cma, movable: leave no room below; give them less of the last node"
             )
-        self._types = np.full(total // self._block, MigrateType.MOVABLE, dtype=np.uint8)
-        self._types[self._cma.start // self._block : self._cma.stop // self._block] = (
-            MigrateType.CMA
-        )
+
+    @property
+    def nr_bytes_held(self) -> int:
+        """Bytes in pages that somebody holds; reserved ones have no contents."""
+        return (sum(self._nr.values()) - self._nr["reserved"]) * self._page_nr_bytes
 
     def _total(self, asked: Description) -> int:
         total = self._nr_pages("size", asked.size, 0)
@@ -303,6 +324,12 @@ class _Layout:
         return in_words(self._border * self._page_nr_bytes).replace(" ", "")
 
     def snapshot(self) -> Snapshot:
+        total = self._total_nr_pages
+        self._klass = np.full(total, FrameClass.FREE, dtype=np.uint8)
+        self._types = np.full(total // self._block, MigrateType.MOVABLE, dtype=np.uint8)
+        self._types[self._cma.start // self._block : self._cma.stop // self._block] = (
+            MigrateType.CMA
+        )
         self._klass[: self._nr["reserved"]] = FrameClass.RESERVED
         self._types[: -(-self._nr["reserved"] // self._block)] = MigrateType.UNMOVABLE
         self._group()

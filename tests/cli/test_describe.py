@@ -1,9 +1,11 @@
 """`pinpage describe`, and memory that is described wherever a recording may be named."""
 
 import json
+from typing import get_args
 
 import pytest
 
+from pinlab.requests.report import RequestName
 from pinlab.snapshot import image
 from pinlab.snapshot.synthetic import describe_machine
 from tests.kit.command import check_one_line
@@ -36,3 +38,21 @@ def test_every_command_takes_every_form(pinpage, tmp_path, command):
 def test_what_cannot_be_described_or_written_is_one_line(pinpage, tmp_path):
     check_one_line(pinpage("describe", "1GiB", "-o", tmp_path / "a"), 2, "begin with scenario:")
     check_one_line(pinpage("describe", SCENARIO, "-o", tmp_path), 1, "is a directory")
+
+
+@pytest.mark.parametrize(
+    "command", [["compare"], *(["request", name] for name in get_args(RequestName))]
+)
+def test_contents_that_do_not_fit_are_refused_before_anything_is_laid_out(
+    pinpage, monkeypatch, command
+):
+    laid_out = []
+    monkeypatch.setattr("pinlab.replay.host_memory.nr_bytes_available", lambda *_: 1 << 20)
+    monkeypatch.setattr("pinlab.snapshot.synthetic._Layout.snapshot", laid_out.append)
+    done = pinpage(*command, SCENARIO)
+    check_one_line(done, 1, SCENARIO, "its contents need", "0.0 GiB are available")
+    assert laid_out == []
+    monkeypatch.undo()
+    monkeypatch.setattr("pinlab.replay.host_memory.nr_bytes_available", lambda *_: 1 << 20)
+    without = pinpage(*command, SCENARIO, "--layout-only")
+    assert "its contents need" not in without.err

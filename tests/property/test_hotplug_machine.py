@@ -14,6 +14,7 @@ from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from owners.opaque import OpaqueOwner
 from pinpage.owner import Verdict
+from tests.kit.mm.whole_machines import Layout, layouts
 from tests.property.monotone import SIZE, UNIT, World
 
 PAGEBLOCKS = st.text(alphabet="...aaxyX#", min_size=SIZE, max_size=SIZE)
@@ -75,6 +76,113 @@ def test_by_plan_a_refusal_changes_nothing_and_names_who_is_in_the_way(picture, 
     expected = [block * UNIT + at for at, sign in enumerate(signs) if sign in stuck]
     assert result.obstacles.pfns.tolist() == expected
     assert (result.errno is Errno.ENOMEM) == (not expected)
+
+
+# On machines of several nodes and zones, with page cache, holes, pins and huge pages.
+
+FOUR_ROUNDS = RetryPolicy(nr_tries=4)
+
+
+def whole_of(layout, size):
+    machine = layout.build().machine
+    machine.hotplug.blocks.nr_pages = size * SIZE
+    return machine
+
+
+def memory_blocks(layout, size):
+    """The pictures of each memory block."""
+    return [layout.blocks[at : at + size] for at in range(0, len(layout.blocks), size)]
+
+
+def nr_pages_of(sign, blocks):
+    return sum(block[0] == sign for block in blocks)
+
+
+@st.composite
+def asked_blocks(draw):
+    """A layout of whole memory blocks, their pageblocks, and one that is asked for."""
+    size = draw(st.integers(1, 2))
+    layout = draw(layouts().filter(lambda made: len(made.blocks) % size == 0))
+    return layout, size, draw(st.integers(0, len(layout.blocks) // size - 1))
+
+
+@settings(max_examples=80, deadline=None)
+@given(asked_blocks())
+def test_the_verdict_is_the_outcome_whatever_is_in_memory(asked):
+    """By plan the errno is the same.  Two things are known by trying alone: whether compaction
+    can make a huge page for one that has to go, and whether reclaim frees what scan isolated.
+    """
+    layout, size, block = asked
+    machine, scanned, planned = (whole_of(layout, size) for _ in range(3))
+    verdict = machine.hotplug.verdict(block, machine.design)
+    assert (block in machine.hotplug.removable(machine.design)) == bool(verdict)
+    by_scan = scanned.hotplug.offline(block, scanned.design, retry=FOUR_ROUNDS)
+    by_plan = planned.hotplug.offline(block, planned.design, retry=FOUR_ROUNDS, strategy="plan")
+    for each in (machine, scanned, planned):
+        each.check()
+    pictures = memory_blocks(layout, size)
+    mine = pictures.pop(block)
+    others = [picture for picked in pictures for picture in picked]
+    if not verdict:
+        assert by_plan.errno is verdict.errno
+        assert not by_scan
+        assert (by_scan.errno is Errno.EINVAL) == (verdict.errno is Errno.EINVAL)
+    elif nr_pages_of("H", mine) <= nr_pages_of("F", others):
+        assert by_plan
+        assert by_scan or "c" in "".join(mine)
+
+
+@settings(max_examples=80, deadline=None)
+@given(asked_blocks())
+def test_the_cheapest_blocks_go_together_and_no_more_could(asked):
+    """Huge pages in use that would need the same free one are counted for each block."""
+    layout, size, _ = asked
+    machine = whole_of(layout, size)
+    plan = machine.hotplug.cheapest(machine.design, want=None)
+    blocks = [machine.hotplug.blocks.block_of(span.start) for span in plan.spans]
+    gone = [
+        block
+        for block in blocks
+        if machine.hotplug.offline(block, machine.design, retry=FOUR_ROUNDS, strategy="plan")
+    ]
+    machine.check()
+    assert len(gone) <= plan.bound
+    if "H" not in layout.text:
+        assert gone == blocks
+        assert len(gone) == plan.bound
+
+
+def test_a_free_huge_page_dissolves_where_it_is():
+    machine = whole_of(Layout(("FFFFFFFF", "PPPPPPPP"), (0, 0), (("Normal", 0),)), 1)
+    assert machine.hotplug.verdict(0, machine.design).nr_moves == 0
+    assert machine.hotplug.offline(0, machine.design, strategy="plan")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "errno"),
+    [
+        (("HHHHHHHH", "FFFFFFFF"), Errno.OK),  # no frame is free, and none is needed
+        (("HHHHHHHH", "....oooo", "....oooo"), Errno.ENOMEM),  # nor do free frames help
+        (("HHHHHHHH", "HHHHHHHH", "FFFFFFFF"), Errno.ENOMEM),
+        (("HHHHHHHH", "........"), Errno.OK),
+    ],
+)
+def test_a_huge_page_in_use_needs_one_to_go_to(blocks, errno):
+    size = 2 if blocks[1:2] == ("HHHHHHHH",) else 1
+    layout = Layout(blocks, (0,) * len(blocks), (("Normal", 0),))
+    for strategy in ("scan", "plan"):
+        machine = whole_of(layout, size)
+        assert machine.hotplug.verdict(0, machine.design).errno is errno
+        done = machine.hotplug.offline(0, machine.design, retry=FOUR_ROUNDS, strategy=strategy)
+        assert bool(done) == (errno is Errno.OK)
+
+
+def test_by_plan_cache_of_the_block_itself_makes_the_room_that_is_short():
+    layout = Layout(("PPPPPPPP", "PPPPPPPP", ".......c"), (0, 0, 0), (("Normal", 0),))
+    machine = whole_of(layout, 1)
+    assert machine.hotplug.verdict(2, machine.design)
+    assert machine.hotplug.offline(2, machine.design, retry=FOUR_ROUNDS, strategy="plan")
+    machine.check()
 
 
 # Faults at every point, one after the other.

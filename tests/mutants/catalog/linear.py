@@ -119,11 +119,11 @@ MUTANTS += [
     ),
     planted(
         "verdict-forgets-the-watermarks", "room keeps its marks", VERDICT,
-        "max(sum(usable) - reserve, 0) - int", "max(sum(usable), 0) - int", T_VERDICTS,
+        "max(sum(usable) - reserve, 0) + int", "max(sum(usable), 0) + int", T_VERDICTS,
     ),
     planted(
         "verdict-counts-room-inside-the-block", "room is elsewhere", VERDICT,
-        " - int(own[~shut].sum())", "", T_VERDICTS,
+        " + int(own[~shut].sum())", "", T_VERDICTS,
     ),
     planted(
         "verdict-lets-a-cma-pageblock-go", "CMA is isolated by CMA alone", VERDICT,

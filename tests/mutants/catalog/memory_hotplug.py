@@ -270,7 +270,8 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "plan-forgets-huge-pages", "plan: huge pages can leave", PLAN,
-        "leaves = huge.could_leave(mode, keep=False)\n", "leaves = census.movable\n",
+        "leaves, stays_free = huge.could_leave(mode, keep=False), huge.dissolves()\n",
+        "leaves, stays_free = census.movable, census.free\n",
         f"{UNIT}::test_a_free_huge_page_is_dissolved",
     ),
     _hp(

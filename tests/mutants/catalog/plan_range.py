@@ -49,8 +49,8 @@ MUTANTS: list[Mutant] = [
         name="range-dearest-first",
         guards="fewest moves",
         file=RANGE,
-        old="np.lexsort((found.nr_callbacks[rows], found.nr_movable[rows]))",
-        new="np.lexsort((found.nr_callbacks[rows], -found.nr_movable[rows]))",
+        old="by = (found.nr_callbacks[rows], found.nr_movable[rows], found.taken[rows])",
+        new="by = (found.nr_callbacks[rows], -found.nr_movable[rows], found.taken[rows])",
         tests=(PROGRAM,),
     ),
     Mutant(
@@ -65,8 +65,8 @@ MUTANTS: list[Mutant] = [
         name="range-one-too-many",
         guards="planner optimality (point 1: the bound)",
         file=RANGE,
-        old="rank < capacity[found.pool[order]] // nr_pages]",
-        new="rank <= capacity[found.pool[order]] // nr_pages]",
+        old="_taken_up_to(found, order) <= capacity[found.pool[order]]]",
+        new="_taken_up_to(found, order) < capacity[found.pool[order]] + nr_pages]",
         tests=(PROGRAM,),
     ),
     Mutant(
@@ -185,8 +185,8 @@ MUTANTS: list[Mutant] = [
         name="offline-plan-counts-on-highatomic",
         guards="a verdict is what the allocator can do",
         file="mm/hotplug/verdict.py",
-        old="usable = host.pageblocks.migratetype != MigrateType.HIGHATOMIC",
-        new="usable = host.pageblocks.migratetype != MigrateType.ISOLATE",
+        old="(host.pageblocks.migratetype != MigrateType.HIGHATOMIC)",
+        new="(host.pageblocks.migratetype != MigrateType.ISOLATE)",
         tests=(HOTPLUG,),
     ),
     Mutant(
