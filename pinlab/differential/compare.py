@@ -19,6 +19,7 @@ from owners.pool.owner import Coverage
 from pinlab.differential.laws import Law
 from pinlab.differential.recipe import Recipe
 from pinlab.differential.requests import REQUESTS
+from pinlab.differential.watched import Watched
 from pinlab.differential.world import OWNERS, DesignWorld, MakeDesign
 from pinpage.errors import InvariantError, PinpageError, at_least
 from pinpage.owner import Mode
@@ -113,7 +114,8 @@ class DifferenceReport:
         narrow, wide = self.names
         if self.finding is not None:
             return f"{narrow} and {wide} break a law.\n\n{self.finding}"
-        lines = [f"{narrow} and {wide}: every law holds on {self.nr_worlds} worlds.", ""]
+        worlds = "one world" if self.nr_worlds == 1 else f"{self.nr_worlds} worlds"
+        lines = [f"{narrow} and {wide}: every law holds on {worlds}.", ""]
         width = max(len(narrow), 6)
         lines.append(f"{'obtained':<16} {narrow:>{width}}  {wide}")
         lines += [
@@ -188,6 +190,9 @@ def compare_designs(
         except _BrokenError as broken:
             report.finding = Difference(broken.law, str(broken), recipe)
             break
+        except InvariantError as error:
+            report.finding = Difference(Law.F4, str(error), recipe)
+            break
     return report
 
 
@@ -213,13 +218,9 @@ def _try(pair: _Pair, recipe: Recipe, report: DifferenceReport) -> None:
 
 def _require_whole(world: DesignWorld) -> None:
     """F2 and F4; what a request has is neither free nor in use, so frames are counted elsewhere."""
-    name = world.machine.design.name
     if lost := world.lost():
-        raise _BrokenError(Law.F2, f"under {name}: {lost}")
-    try:
-        world.check()
-    except InvariantError as error:
-        raise _BrokenError(Law.F4, f"under {name}: {error}") from None
+        raise _BrokenError(Law.F2, f"under {world.machine.design.name}: {lost}")
+    world.check()
 
 
 def _require_no_frame_lost(world: DesignWorld) -> None:
@@ -255,6 +256,7 @@ def _require_same_again(contender: Contender, recipe: Recipe) -> None:
 
 def _loaded(contender: Contender, recipe: Recipe) -> str:
     world = contender.world(recipe, reclaims=True)
+    world.machine.design = Watched(world.machine.design, world.machine.frames)
     for turn in range(_NR_TURNS):
         world.load(turn)
         mode = tuple(Mode)[turn % len(Mode)]
@@ -265,7 +267,7 @@ def _loaded(contender: Contender, recipe: Recipe) -> str:
     if nr_left := world.let_go():
         name = world.machine.design.name
         raise _BrokenError(Law.F3, f"under {name}: {nr_left} frames are in use, and nobody is left")
-    world.check()
+    world.machine.check()
     return digest
 
 

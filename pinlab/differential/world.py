@@ -16,9 +16,10 @@ Kernel counterpart: none.
 import hashlib
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mm.machine import Machine
 from mm.move.design import Design
@@ -33,7 +34,8 @@ from owners.pool.owner import Coverage
 from owners.zbud.pool import ZbudPool
 from owners.zswap.zswap import Zswap
 from pinlab.differential.recipe import Recipe
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, require
+from pinpage.owner import Mode, Verdict, Verdicts
 from pinpage.registry import PinRegistry
 from pinpage.topology import Topology
 from pinpage.units import PAGE_SIZE, Pfns, Span
@@ -48,6 +50,20 @@ _BLOCK_ORDER: Final = 3
 _FIRST_TAG: Final = {name: 1000 * nth + 500 for nth, name in enumerate(OWNERS)}
 _STRANGERS_TAG: Final = 9000
 _NR_LOADS: Final = 12
+
+
+class _Moody(OpaqueOwner):
+    """Has callbacks; while it is busy it refuses every other object."""
+
+    is_busy = False
+
+    def isolate_many(
+        self, pfns: Pfns, privates: Sequence[Any] | NDArray[Any], mode: Mode
+    ) -> Verdicts:
+        verdicts = super().isolate_many(pfns, privates, mode)
+        if self.is_busy:
+            verdicts[np.asarray(privates, dtype=np.int64) % 2 == 0] = Verdict.BUSY
+        return verdicts
 
 
 class DesignWorld:
@@ -107,7 +123,7 @@ class DesignWorld:
         self.zswap.init(0)
         self.machine.swap.swapon(_NR_SLOTS, self.zswap)
         self.owners = {
-            name: OpaqueOwner(name, movable=name in movable, registry=told) for name in OWNERS
+            name: _Moody(name, movable=name in movable, registry=told) for name in OWNERS
         }
         self.space = self.machine.memory.mmap("process", recipe.nr_pages)
         self.pages: dict[int, bytes] = {}
@@ -210,10 +226,14 @@ class DesignWorld:
     def load(self, turn: int) -> None:
         """The process goes on: writes, reads, drops, and is pushed out now and then.
 
+        In every other turn all owners are busy: they have callbacks, and refuse.
+
         Args:
             turn: names the draw; the same turn does the same, whatever was refused before.
         """
         rng = random.Random(f"{self._recipe.seed} load {turn}")
+        for owner in self.owners.values():
+            owner.is_busy = turn % 2 == 0
         pinned = set(self.owners["gup"].pfn_of(np.arange(self.owners["gup"].nr_objects)).tolist())
         for _ in range(_NR_LOADS):
             vpn, kind = rng.randrange(self._recipe.nr_pages), rng.randrange(6)
@@ -300,13 +320,26 @@ class DesignWorld:
         return f"{nr_lost} frames are neither free nor in use" if nr_lost else None
 
     def check(self) -> None:
-        """Every invariant of the machine, the registry and zswap.
+        """Every invariant of the machine, the registry and zswap; and DW1.
+
+        DW1 every holder of a single page has its pin on it, and a reference.
 
         Raises:
             InvariantError: one does not hold.
         """
         self.machine.check()
         self.zswap.check()
+        for name, owner in self.owners.items():
+            for which, pfn in enumerate(owner.pfn_of(np.arange(owner.nr_objects)).tolist()):
+                pins = [(pin.owner, pin.private) for pin in self.registry.pins(pfn)]
+                has_pin = (owner, which) in pins or self.machine.registry is None
+                has_page = self.machine.frames.refcount.item(pfn) >= max(len(pins), 1)
+                require(
+                    has_pin and has_page,
+                    "DW1 a holder's pin or its reference is gone",
+                    holder=name,
+                    pfn=pfn,
+                )
 
     def columns(self) -> Iterator[tuple[str, Sequence[object]]]:
         """Everything that a design could have left different, by name."""
