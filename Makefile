@@ -63,7 +63,7 @@ mutants: $(VENV)/.ready-dev
 
 mutation: $(VENV)/.ready-dev
 	@$(PIP) ".[mutation]"
-	@$(RUN) tests.mutation.run --sample $(SAMPLE) $(if $(SEED),--seed $(SEED))
+	@$(RUN) tests.mutants.random_changes --sample $(SAMPLE) $(if $(SEED),--seed $(SEED))
 
 coverage: $(VENV)/.ready-dev
 	@$(PIP) ".[coverage]"
@@ -81,7 +81,7 @@ fuzz: $(VENV)/.ready-dev
 	@$(RUN) tests.fuzz.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 soak: $(VENV)/.ready-dev
-	@$(RUN) tests.soak.run --steps $(STEPS) $(if $(SEED),--seed $(SEED))
+	@$(RUN) tests.fuzz.soak --steps $(STEPS) $(if $(SEED),--seed $(SEED))
 
 # In a venv of its own; hypothesis draws other examples there, so files of examples are left out.
 lowest:

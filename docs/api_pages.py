@@ -129,10 +129,10 @@ def uses() -> dict[str, str]:
 def _imported(text: str) -> Iterator[str]:
     """Dotted names that a text imports, and those that it takes from a module it imports."""
     for module, names in _IMPORT.findall(text):
-        for name in re.findall(r"\w+", names):
+        for name, alias in re.findall(r"(\w+)(?: as (\w+))?", names):
             yield f"{module}.{name}"
             if (ROOT / module.replace(".", "/") / f"{name}.py").is_file():
-                for part in re.findall(rf"\b{name}\.(\w+)", text):
+                for part in re.findall(rf"\b{alias or name}\.(\w+)", text):
                     yield f"{module}.{name}.{part}"
 
 

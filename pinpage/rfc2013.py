@@ -119,7 +119,7 @@ class Heap:
     nr_left: int | None = None
     reports: list[str] = field(factory=list)
 
-    def has_memory(self) -> bool:
+    def take(self) -> bool:
         """Take one object, if there is one."""
         if self.nr_left is None:
             return True
@@ -225,7 +225,7 @@ class Rfc2013:
         if self.is_atomic and self.has(Defect.SLEEPS_IN_ATOMIC):
             self.heap.reports.append("sleeping function called from atomic context")
         size = POINTER_NR_BYTES if self.has(Defect.SIZEOF_POINTER) else RECORD_NR_BYTES
-        if not self.heap.has_memory():
+        if not self.heap.take():
             if self.has(Defect.UNCHECKED_ALLOCATION):
                 raise KernelOopsError("NULL pointer dereference in set_pinned_page")
             return _ENOMEM

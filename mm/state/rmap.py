@@ -153,7 +153,6 @@ class Rmap:
             self._shared[pfns[mapped]] = True
             self.frames.add_references(pfns[mapped], 1)
             self.frames.mapcount[pfns[mapped]] += 1
-            self.frames.note_many(pfns[mapped])
             vpns, pfns = vpns[~mapped], pfns[~mapped]
         self.first_mm[pfns] = space.mm_id
         self.first_vpn[pfns] = vpns
@@ -179,7 +178,6 @@ class Rmap:
         self._shared[pfn] = True
         self.frames.add_reference(pfn, 1)
         self.frames.mapcount[pfn] += 1
-        self.frames.note_page(pfn)
 
     def unmap_many(self, pfns: Pfns, ptes: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Remove every mapping of each frame; its last reference becomes the caller's.

@@ -27,6 +27,7 @@ __all__ = [
     "NamedProgress",
     "attempt_progress",
     "case_progress",
+    "comparison_as_json",
     "describe",
     "file_progress",
     "is_terminal",

@@ -20,7 +20,6 @@ from pinlab.cli.errors import (
     own_owner,
     usage_errors,
 )
-from pinpage.units import PAGE_SIZE
 
 if TYPE_CHECKING:
     from pinlab.lab.own import OwnOwner
@@ -121,6 +120,7 @@ def _options_of(
     from pinlab.requests.obeyed import require_obeyed
     from pinlab.requests.report import RequestOptions
     from pinpage.owner import Mode
+    from pinpage.units import PAGE_SIZE
 
     owners = {
         name: () if how[name] is None else coverage_named(how[name], name)

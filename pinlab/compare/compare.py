@@ -269,14 +269,19 @@ def compare(  # noqa: PLR0913  (what the command can be asked)
     except KeyboardInterrupt:
         if not keeps_ended or not found:
             raise
-    done = [found[at] for at in sorted(found)]
+    return _comparison(snapshot, [found[at] for at in sorted(found)], len(runs), seed)
+
+
+def _comparison(
+    snapshot: Snapshot, done: Sequence[tuple[Row, Maps | None]], nr_runs: int, seed: int
+) -> Comparison:
     return Comparison(
         recording=snapshot.name,
         request="cmphuge",
         seed=seed,
         measured=measured_row(snapshot),
         rows=tuple(row for row, _ in done),
-        partial=len(done) < len(runs),
+        partial=len(done) < nr_runs,
         maps=tuple(maps for _, maps in done if maps is not None),
         page_nr_bytes=snapshot.geometry.page_nr_bytes,
         nr_pages_per_block=snapshot.nr_pages_per_block,

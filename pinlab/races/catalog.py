@@ -8,10 +8,19 @@ from pinpage.errors import PinpageError
 
 __all__ = ["RACES", "race_named"]
 
-_THEMES = (movers, sharing, pools, swapping, pins, ranges, locks)
-
 RACES: tuple[Race, ...] = tuple(
-    sorted(chain.from_iterable(theme.RACES for theme in _THEMES), key=lambda race: race.number)
+    sorted(
+        chain(
+            movers.RACES,
+            sharing.RACES,
+            pools.RACES,
+            swapping.RACES,
+            pins.RACES,
+            ranges.RACES,
+            locks.RACES,
+        ),
+        key=lambda race: race.number,
+    )
 )
 """R-1 to R-36."""
 

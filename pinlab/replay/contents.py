@@ -88,11 +88,13 @@ def contents_of(snapshot: Snapshot, corpus: Corpus, *, layout_only: bool = False
         PinpageError: the corpus has pages of another size.
     """
     nr_frames, size = nr_frames_padded(snapshot), snapshot.geometry.page_nr_bytes
+    if layout_only:
+        return LayoutContents(nr_frames, size)
     if corpus.page_nr_bytes != size:
         raise PinpageError(
             f"corpus: page_nr_bytes={corpus.page_nr_bytes}: those of {snapshot.name} have {size}"
         )
-    return (LayoutContents if layout_only else ArenaContents)(nr_frames, size)
+    return ArenaContents(nr_frames, size)
 
 
 def plan_pages(snapshot: Snapshot, corpus: Corpus, *, seed: int = 0) -> PagePlan:

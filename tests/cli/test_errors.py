@@ -18,7 +18,7 @@ from tests.kit.command import PROGRAM, ROOT, check_one_line
     [
         (["frobnicate"], ["'frobnicate'", "pinpage --help"]),
         (["--frobnicate"], ["--frobnicate"]),
-        (["compare", "--design", "rfc9"], ["'rfc9'", "unmovable, zbud-reclaim, registry"]),
+        (["compare", "--design", "rfc9"], ["'rfc9'", "unmovable, zbud-reclaim", "registry"]),
         (["compare", "--movable", "gpu"], ["'gpu'", "kernel, pagetable, slab, zbud"]),
         (["compare", "--movable", "zbud,gpu"], ["'gpu'"]),
         (["compare", "--movable", ","], ["name owners"]),

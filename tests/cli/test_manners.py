@@ -30,7 +30,7 @@ def test_the_shell_can_complete():
     asked = {"_PINPAGE_COMPLETE": "complete_bash", "COMP_WORDS": "pinpage re", "COMP_CWORD": "1"}
     code, out, err = run(*PROGRAM, **asked)
     assert (code, err) == (0, "")
-    assert sorted(out.split()) == ["record", "report", "request"]
+    assert sorted(out.split()) == ["record", "redact", "report", "request"]
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_memory_can_be_described(pinpage, serves):
     [
         ([], ["request --help"]),
         (["huge4m"], ["'huge4m'", "'huge2m', 'huge1g', 'cma', 'offline', 'power'"]),
-        (["huge2m", "--design", "rfc9"], ["'rfc9'", "unmovable, zbud-reclaim, registry"]),
+        (["huge2m", "--design", "rfc9"], ["'rfc9'", "unmovable, zbud-reclaim", "registry"]),
         (["huge2m", "--movable", "gpu"], ["'gpu'", "kernel, pagetable, slab, zbud"]),
         (["huge2m", "--movable", "none,slab"], ["none alone"]),
         (["huge2m", "--design", "unmovable", "--movable", "slab"], ["asks no owner"]),

@@ -1,33 +1,17 @@
 """The demo's table in the README, refreshed: python -m tests.docs.readme_table."""
 
-from pathlib import Path
-
 from pinlab.compare.compare import compare, default_runs
 from pinlab.report.tables import as_markdown
 from pinlab.snapshot.bundled import bundled
+from tests.kit.readme import BEGIN, END, README
 
-__all__ = ["README", "between_marks", "demo_table", "main"]
-
-README = Path(__file__).resolve().parents[2] / "README.md"
-BEGIN = "<!-- demo table: begin (make readme) -->\n"
-END = "<!-- demo table: end -->\n"
+__all__ = ["demo_table", "main"]
 
 
-def demo_table(*, layout_only: bool = False) -> str:
-    """What `make demo` measures, as a markdown table; takes as long as the demo.
-
-    Args:
-        layout_only: without contents, in a fifth of the time: what is obtained is the same.
-    """
+def demo_table() -> str:
+    """What `make demo` measures, as a markdown table; takes as long as the demo."""
     snapshot = bundled()
-    runs = default_runs(snapshot)
-    found = compare(snapshot, runs, seed=0, nr_jobs=2, layout_only=layout_only)
-    return as_markdown(found) + "\n"
-
-
-def between_marks(text: str) -> str:
-    """The table that a README holds now."""
-    return text.partition(BEGIN)[2].partition(END)[0]
+    return as_markdown(compare(snapshot, default_runs(snapshot), seed=0, nr_jobs=2)) + "\n"
 
 
 def main() -> None:

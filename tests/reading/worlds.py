@@ -4,6 +4,7 @@ import numpy as np
 
 from mm.compaction.compact_control import CompactPriority
 from mm.contig.retry import RetryPolicy
+from mm.designs.confinement import ConfinedPages
 from mm.paging.shmem import shmem_create, shmem_getpage
 from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
@@ -12,6 +13,7 @@ from owners.zbud.pool import ZbudPool
 from pinlab.lab.machine import MachineLab
 from pinlab.load import mixed
 from pinlab.load.run import LoadRun, make_world
+from pinlab.replay.designs import DESIGNS
 from pinpage.owner import Mode
 from pinpage.testing.conformance.lab import DATA_NR_BYTES
 from pinpage.units import Span
@@ -93,16 +95,19 @@ def each_owner_by_itself():
         came += [lab.machine.compact(strategy) for strategy in ("scan", "plan")]
     registry = lab.registry
     cost = cost_since(registry, registry.statistics(), 1)
-    return [*came, *by_page_type(), cost]
+    return [*came, *under_each_design(), cost]
 
 
-def by_page_type():
-    """zbud as the patches of 2013 move it, without a registry."""
-    world = make_world(nr_pages=512, design_name="zbud-reclaim", seed=0)
-    pool = ZbudPool(world.machine)
-    world.zbud_pools.append(pool)
-    pool.alloc(100)
-    return [world, pool, world.machine.compact("scan")]
+def under_each_design():
+    """A page of zbud under each design; and pages that cannot move, kept together."""
+    came = []
+    for name in DESIGNS:
+        world = make_world(nr_pages=512, design_name=name, seed=0)
+        pool = ZbudPool(world.machine)
+        world.zbud_pools.append(pool)
+        pool.alloc(100)
+        came += [world, pool, world.machine.compact("scan"), ConfinedPages(world.machine, 0)]
+    return came
 
 
 WORLDS = (everybody_at_work, asked_for_all, each_owner_by_itself)

@@ -122,8 +122,8 @@ _DESIGNS = [
         "design-has-no-callback-of-its-own",
         "zbud-migrate moves zbud",
         "pinlab/replay/replay.py",
-        "_Options(entry, movable | entry.moves, zbud_coverage)",
-        "_Options(entry, movable, zbud_coverage)",
+        "_Options(entry, movable | entry.moves, zbud_coverage, own, release)",
+        "_Options(entry, movable, zbud_coverage, own, release)",
         _TABLE,
     ),
 ]

@@ -59,7 +59,7 @@ MUTANTS: list[Mutant] = [
         name="corpus-generated-by-zlib",
         guards="CO3",
         file=CORPUS,
-        old="stored(page[_STAMP_NR_BYTES:length].tobytes()) + _filler(PAGE_SIZE - length)\n",
+        old="stored(page[_STAMP_NR_BYTES:length].tobytes()) + _filler(page_nr_bytes - length)\n",
         new="_deflate(page[_STAMP_NR_BYTES:].tobytes())\n",
         tests=(UNIT_CORPUS,),
     ),
@@ -84,7 +84,7 @@ MUTANTS: list[Mutant] = [
         guards="every pair fits its page",
         file=FILL,
         old="    other = upto(np.minimum(NCHUNKS - 1 - chunks",
-        new="    other = upto(np.minimum(NCHUNKS - chunks",
+        new="    other = upto(np.minimum(NCHUNKS + 1 - chunks",
         tests=(UNIT_FILL,),
     ),
     Mutant(

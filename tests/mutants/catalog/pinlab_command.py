@@ -159,7 +159,7 @@ _BEHAVED = [
         "compare-partial-looks-whole",
         "Ctrl-C prints what is done",
         "pinlab/compare/compare.py",
-        "partial=len(done) < len(runs),",
+        "partial=len(done) < nr_runs,",
         "partial=False,",
         f"{_KEPT}::test_rows_that_had_ended_are_kept",
     ),

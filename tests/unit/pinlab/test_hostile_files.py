@@ -337,16 +337,20 @@ def test_zones_that_do_not_fit_the_frames_are_not_replayed(snapshot, words):
         replayed(snapshot)
 
 
-def test_pageblocks_of_another_size_are_drawn_but_not_replayed(tmp_path):
-    snapshot = small_recording()
+@pytest.mark.parametrize("nr_pages", [16, 1 << 14])
+def test_pageblocks_of_another_size_are_replayed_up_to_what_any_kernel_has(nr_pages):
+    nr_blocks = -(-NR_FRAMES // nr_pages)
     blocks = {
-        "block_migratetype": np.ones(-(-NR_FRAMES // 16), dtype=np.uint8),
-        "block_skip": np.zeros(-(-NR_FRAMES // 16), dtype=np.bool_),
+        "block_migratetype": np.ones(nr_blocks, dtype=np.uint8),
+        "block_skip": np.zeros(nr_blocks, dtype=np.bool_),
     }
-    other = evolve(snapshot, nr_pages_per_block=16, **blocks)
+    other = evolve(small_recording(), nr_pages_per_block=nr_pages, **blocks)
     other.check()
-    with pytest.raises(SnapshotError, match="is 16, and only 512 are replayed"):
-        replayed(other)
+    if nr_pages == 16:
+        assert replayed(other)
+    else:
+        with pytest.raises(SnapshotError, match="is 16384, and at most 8192 are replayed"):
+            replayed(other)
 
 
 # Texts.

@@ -90,6 +90,26 @@ def test_it_shows_what_is_there_when_it_is_looked_at(monkeypatch, order, nr_kept
                 assert picture.before(at, count).tolist() == before(heads, busy.is_near, at, count)
 
 
+def test_it_goes_once_round_from_every_place():
+    busy, nr_near = Busy(5), 0
+    buddy = busy.machine.buddy
+    singles = [buddy.alloc(0, MOVABLE, zone=0) for _ in range(200)]
+    for pfn in singles[::2]:
+        buddy.free(pfn, 0)
+    for order in range(3):
+        picture = ListedHeads(0, order, busy.is_near)
+        picture.look(buddy)
+        heads = listed(busy.machine, 0, order)
+        for at in place(heads, busy.is_near).tolist():
+            for mark in (at - 1, at, at + 1):
+                assert picture.after(mark, 1000).tolist() == after(heads, busy.is_near, mark, 1000)
+                assert picture.before(mark, 1000).tolist() == before(
+                    heads, busy.is_near, mark, 1000
+                )
+        nr_near += int(busy.is_near[heads].sum())
+    assert nr_near
+
+
 def test_between_two_looks_it_stays_as_it_is():
     busy = Busy(1)
     picture = ListedHeads(0, 0, busy.is_near)

@@ -111,6 +111,11 @@ def _one_back(drawn):
     drawn.machine.lru.add_page(0)
 
 
+def _only_a_process_maps_it(drawn):
+    _second_mapping(drawn)
+    _unmapped(drawn)
+
+
 def _one_mapping_less(drawn):
     drawn.machine.rmap.unmap_page(drawn.space, 0)
 
@@ -130,7 +135,8 @@ def _all_mapped_again(drawn):
         (_second_mapping, _one_mapping_less), (_second_mappings, _one_mapping_less),
         (_reference, _put), (_held, _no_more_held), (_locked, _unlocked), (_dirtied, _cleaned),
         (_all_dirtied, _all_cleaned), (_isolated, _back), (_one_isolated, _one_back),
-        (_unmapped, _mapped_again), (_all_unmapped, _all_mapped_again),
+        (_only_a_process_maps_it, _mapped_again), (_unmapped, _mapped_again),
+        (_all_unmapped, _all_mapped_again),
     ],
 )  # fmt: skip
 def test_whatever_makes_a_page_unclean_or_clean_is_noted(monkeypatch, change, undo, nr_kept):

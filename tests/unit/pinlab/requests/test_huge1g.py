@@ -28,7 +28,7 @@ def test_pages_are_got_until_one_fails():
         ("page 2", "ENOMEM", 32),
     ]
     assert (report.pages_moved, report.refused) == (1, {"no_owner": 1})
-    assert report.unit == "1 GiB page"
+    assert report.unit == "64 KiB page"
     drawn.machine.check()
 
 

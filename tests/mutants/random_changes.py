@@ -1,7 +1,7 @@
 """Change the core at random places, and count what the tests notice.
 
     make mutation            SAMPLE=120 changes, drawn with SEED=2013
-    python -m tests.mutation.run --sample N --seed N --jobs N
+    python -m tests.mutants.random_changes --sample N --seed N --jobs N
 
 The catalogue in `tests/mutants` has the bugs that somebody thought of.  Here cosmic-ray proposes
 every change of an operator, a comparison, a number or a branch in `pinpage` without its test kit;

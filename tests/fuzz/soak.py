@@ -1,7 +1,7 @@
 """Run the stateful machines until they have taken so many steps together, and lost nothing.
 
     make soak                STEPS=1000000
-    python -m tests.soak.run --steps N [--seed N]
+    python -m tests.fuzz.soak --steps N [--seed N]
 
 A machine here is a world, rules that change it and a slow, obvious model beside it; after each
 step every invariant is checked and every byte is read back.  All files with machines run, each
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(files: Sequence[str], seed: int, folder: str) -> int:
     gained = {"HYPOTHESIS_PROFILE": "fuzz", "PINPAGE_SOAK": folder}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.soak.steps", *PARALLEL]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.fuzz.soak_steps", *PARALLEL]
     command += ["-m", "hypothesis and not slow", f"--hypothesis-seed={seed}", *files]
     return subprocess.run(command, cwd=ROOT, env=os.environ | gained, check=False).returncode
 

@@ -1,1 +1,0 @@
-"""Mutants that a machine makes, beside those that `tests/mutants` keeps."""

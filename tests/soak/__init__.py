@@ -1,1 +1,0 @@
-"""The stateful machines, for as many steps as one likes."""
