@@ -76,6 +76,9 @@ class DesignWorld:
         owners: those of `OWNERS`, by name.
         strangers: frames that nobody knows.
         nr_refused: writes for which there was no memory.
+
+    Invariants, run by `check`:
+        DW1 every holder of a single page has its pin on it, and a reference.
     """
 
     def __init__(
@@ -320,9 +323,7 @@ class DesignWorld:
         return f"{nr_lost} frames are neither free nor in use" if nr_lost else None
 
     def check(self) -> None:
-        """Every invariant of the machine, the registry and zswap; and DW1.
-
-        DW1 every holder of a single page has its pin on it, and a reference.
+        """Every invariant of the machine, the registry, zswap, and DW1.
 
         Raises:
             InvariantError: one does not hold.

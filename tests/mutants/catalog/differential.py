@@ -42,7 +42,7 @@ MUTANTS: list[Mutant] = [
     planted(
         "laws-let-the-wider-have-less", "F5", _COMPARE,
         'if strategy == "plan":', 'if strategy == "by plan":',
-        _LAWS,
+        f"{_LAWS}::test_a_wider_design_that_does_less_is_told_so",
     ),
     planted(
         "laws-forbid-less-by-scan", "F5", _COMPARE,

@@ -17,6 +17,7 @@ BLOCK = 512
 def test_c10_a_region_of_their_own_costs_the_fewest_pageblocks():
     spread, kept = (growth(confined=confined) for confined in (False, True))
     assert (spread.bytes_lost, kept.bytes_lost, kept.nr_outside) == (0, 0, 0)
+    assert (spread.frames_leaked, kept.frames_leaked) == (0, 0)
     assert kept.nr_unmovable == pytest.approx(spread.nr_unmovable, rel=0.05)
     assert kept.tainted == kept.fewest
     assert kept.excess == 1
