@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pinlab.defects import history
 from pinlab.replay.designs import DESIGNS
 from pinpage.rfc2013_defects import Defect
 from tests.kit.command import check_one_line
