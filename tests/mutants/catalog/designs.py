@@ -67,7 +67,7 @@ _DESIGNS = [
         "mm/designs/confinement.py",
         "pfn: int = self._free.pop(0)",
         "pfn: int = self._free.pop()",
-        _GROWTH,
+        _REGION,
     ),
     planted(
         "growth-counts-pages-for-pageblocks",
@@ -84,6 +84,14 @@ _DESIGNS = [
         "        if self.region is not None:\n            size =",
         "        if self.region is None:\n            size =",
         _GROWTH,
+    ),
+    planted(
+        "type-without-owner-says-it-would-move",
+        "T11",
+        "mm/designs/type_keyed.py",
+        "answers[let_go], reasons[let_go] = Answer.NO, Reason.OWNER_BUSY",
+        "answers[let_go], reasons[let_go] = Answer.MOVE, Reason.MOVED",
+        _NARROW,
     ),
     planted(
         "region-takes-movable-pages",
