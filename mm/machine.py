@@ -44,8 +44,8 @@ from mm.state.frames import Frames, FrameState, PageFlag
 from mm.state.gfp import Gfp
 from mm.state.lru import Lru
 from mm.state.nodes import Zone, place_frames, zones_for
+from mm.state.page_ref import Refs
 from mm.state.pageblock import MAX_PAGEBLOCK_ORDER, Pageblocks
-from mm.state.refs import Refs
 from mm.state.rmap import Rmap
 from mm.swap.swap import Swap
 from pinpage.errors import PinpageError, at_least, one_of, within

@@ -27,7 +27,7 @@ from mm.state.contents import Contents
 from mm.state.costs import Counters
 from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
 from mm.state.lru import Lru
-from mm.state.refs import Refs
+from mm.state.page_ref import Refs
 from mm.state.rmap import Rmap
 from mm.swap.swap_cache import SwapCache
 from pinpage.errors import require

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from mm.state.frames import Frames, PageFlag, Touched
 from mm.state.lru import Lru
-from mm.state.refs import Refs
+from mm.state.page_ref import Refs
 from mm.state.rmap import Rmap
 from pinpage.errors import require
 from pinpage.units import Mask, Pfns

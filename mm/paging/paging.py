@@ -31,7 +31,7 @@ from mm.state.errno import Errno
 from mm.state.frames import Frames, FrameState, PageFlag
 from mm.state.gfp import Gfp
 from mm.state.lru import Lru
-from mm.state.refs import Refs
+from mm.state.page_ref import Refs
 from mm.state.rmap import Rmap
 from mm.swap.swap import Swap
 from pinpage.errors import require

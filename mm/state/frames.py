@@ -152,7 +152,7 @@ class Frames:
         order: int8, the order of a free buddy block on its head frame, else -1.
         flags: uint64, bits at the positions of /proc/kpageflags.
         refcount: int32, references (0 when free); negated while a mover has them frozen, so
-            that nobody but `mm.state.refs` and `add_references` changes it.
+            that nobody but `mm.state.page_ref` and `add_references` changes it.
         mapcount: int32, page tables that map it minus one (-1 none), or a marker.
         isolated: bool, the exclusive mark of a mover; at most one mover has a frame.
         node: uint8, NUMA node.

@@ -4,7 +4,7 @@
     gup       get_user_pages: hold pages of a process so that a device may use them
     host      What get_user_pages asks of the machine
     longterm  Pins for as long as user space likes: only where memory need not stay movable
-    pinner    A holder of pages that get_user_pages gave it: a driver, a device, a ring
+    pin_references  A holder of pages that get_user_pages gave it, and what each pin stands for
 
 Kernel counterpart: mm/gup.c (v6.1).
 May be imported by: odirect, pinlab.

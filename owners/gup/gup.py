@@ -35,7 +35,7 @@ from owners.arguments import instance, integer
 from owners.gup.flags import Foll, Wanted, wanted
 from owners.gup.host import GupHost
 from owners.gup.longterm import is_longterm_pinnable, migrate_away
-from owners.gup.pinner import PinIds, Pinner
+from owners.gup.pin_references import PinIds, Pinner
 from pinpage.errors import PinpageError, require
 from pinpage.move.steps import run_out
 from pinpage.units import Pfns

@@ -17,8 +17,8 @@ from mm.state.contents import Contents
 from mm.state.frames import Frames
 from mm.state.gfp import Gfp
 from mm.state.nodes import Zone
+from mm.state.page_ref import Refs
 from mm.state.pageblock import Pageblocks
-from mm.state.refs import Refs
 from pinpage.move.report import MoveReport
 from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode

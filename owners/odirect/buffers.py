@@ -8,7 +8,7 @@ from mm.state.errno import Errno
 from owners.arguments import instance, integer
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import PinIds, Pinner
+from owners.gup.pin_references import PinIds, Pinner
 from pinpage.errors import PinpageError
 
 __all__ = ["Buffers"]

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from mm.state.address_space import AddressSpace
 from mm.state.contents import Contents, TagContents
-from owners.gup.pinner import PinIds
+from owners.gup.pin_references import PinIds
 from owners.odirect.device import Op
 
 __all__ = ["SimulatedRequest", "WaitingRequests"]

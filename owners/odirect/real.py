@@ -42,7 +42,7 @@ from mm.state.contents import ArenaContents
 from owners.arguments import instance, integer, require_usual_pages, seconds
 from owners.forced_out import is_registered, require_registered
 from owners.gup.gup import Gup
-from owners.gup.pinner import Pinner
+from owners.gup.pin_references import Pinner
 from owners.odirect.buffers import Buffers
 from owners.odirect.device import Completion, Op, Policy, check_request
 from owners.odirect.file import DirectFile

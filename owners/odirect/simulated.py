@@ -28,7 +28,7 @@ from mm.state.errno import Errno
 from owners.arguments import instance
 from owners.gup.flags import Foll
 from owners.gup.gup import Got, Gup
-from owners.gup.pinner import PinIds, Pinner
+from owners.gup.pin_references import PinIds, Pinner
 from owners.odirect.buffers import Buffers
 from owners.odirect.device import Completion, Op, Policy, check_request
 from owners.odirect.events import EventQueue
@@ -323,7 +323,7 @@ class SimulatedDevice:
         self._nr_started = sum(r.frames is not None for r in self._in_flight.values())
         self._start_queued()
 
-    # What it answers for a page (owners.gup.pinner.MoveHandler).
+    # What it answers for a page (owners.gup.pin_references.MoveHandler).
 
     def quiesce(self, pin_id: int, mode: Mode) -> Verdict:
         """By policy, where the device works on the page; Yes where it does not.

@@ -22,7 +22,7 @@ import time
 from attrs import define, field
 
 from owners.forced_out import unpin
-from owners.gup.pinner import PinIds, Pinner
+from owners.gup.pin_references import PinIds, Pinner
 from owners.odirect.device import Completion, Op
 from owners.odirect.file import DirectFile
 from owners.odirect.in_flight import InFlight

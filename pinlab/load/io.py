@@ -13,7 +13,7 @@ import numpy as np
 from mm.state.contents import ArenaContents
 from mm.state.errno import Errno
 from owners.gup.flags import Foll
-from owners.gup.pinner import IgnoresMoves, PinIds, Pinner
+from owners.gup.pin_references import IgnoresMoves, PinIds, Pinner
 from owners.odirect.device import Completion, Op, Policy
 from owners.odirect.events import Lognormal
 from owners.odirect.model import DeviceModel

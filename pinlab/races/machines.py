@@ -13,7 +13,7 @@ from mm.state.pageblock import Pageblocks
 from mm.swap.swap_area import SwapArea
 from owners.compress import compressor
 from owners.gup.gup import Gup
-from owners.gup.pinner import MoveHandler, Pinner
+from owners.gup.pin_references import MoveHandler, Pinner
 from owners.pool.owner import Coverage
 from owners.zswap.zswap import Zswap
 from pinpage.errors import require

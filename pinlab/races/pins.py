@@ -13,12 +13,12 @@ from mm.state.address_space import AddressSpace
 from mm.state.contents import ArenaContents
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
+from mm.state.page_ref import Refs
 from mm.state.pageblock import MigrateType
-from mm.state.refs import Refs
 from owners.gup.flags import Foll
 from owners.gup.gup import GupStep
 from owners.gup.longterm import is_longterm_pinnable
-from owners.gup.pinner import IgnoresMoves, Pinner
+from owners.gup.pin_references import IgnoresMoves, Pinner
 from owners.odirect.device import Op, Policy
 from owners.odirect.events import Constant, EventQueue
 from owners.odirect.model import DeviceModel

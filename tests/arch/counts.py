@@ -10,7 +10,7 @@ __all__ = ["references_have_one_place"]
 
 
 def references_have_one_place(project: Project) -> Iterator[str]:
-    """A count of references changes in `mm.state.refs`; others may set 0 or 1: birth and death."""
+    """Counts of references change in `mm.state.page_ref`; others set 0 or 1: birth and death."""
     for module in project.modules.values():
         if module.name in table.MAY_COUNT:
             continue

@@ -12,7 +12,7 @@ import pytest
 from mm.machine import Machine
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import Pinner
+from owners.gup.pin_references import Pinner
 from owners.odirect.device import Op, cost_since
 from owners.odirect.events import EventQueue, Lognormal
 from owners.odirect.model import DeviceModel

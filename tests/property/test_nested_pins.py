@@ -13,7 +13,7 @@ import pytest
 
 from mm.state.frames import FrameState
 from owners.gup.flags import Foll
-from owners.gup.pinner import IgnoresMoves
+from owners.gup.pin_references import IgnoresMoves
 from owners.odirect.device import Op, Policy
 from pinpage.migrate import move_steps
 from pinpage.move.steps import Step

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mm.state.errno import Errno
 from owners.gup.flags import Foll
-from owners.gup.pinner import IgnoresMoves
+from owners.gup.pin_references import IgnoresMoves
 from owners.odirect.device import Op, Policy
 from pinpage.owner import Mode, Reason
 from tests.kit.owners.io_world import IoWorld, block_bytes

@@ -12,7 +12,7 @@ from mm.state.frames import FrameState, PageFlag
 from mm.state.gfp import Gfp
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import Pinner
+from owners.gup.pin_references import Pinner
 from pinpage.move.steps import GivenTargets
 from pinpage.owner import Mode, PinOwner, Verdict
 

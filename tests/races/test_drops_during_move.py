@@ -4,7 +4,7 @@ Actors: an owner's or a device's callback; the process that maps the page.
 Bad:    a page that is still held loses its flags, its place on the LRU or its bytes, or is
         freed; one that nobody holds stays.
 Rule:   one pair takes and drops references for everybody, and knows frozen counts and the two
-        names of a frame (`mm.state.refs`).
+        names of a frame (`mm.state.page_ref`).
 """
 
 import pytest

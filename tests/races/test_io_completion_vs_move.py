@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from owners.gup.flags import Foll
-from owners.gup.pinner import IgnoresMoves
+from owners.gup.pin_references import IgnoresMoves
 from owners.odirect.device import Op, Policy
 from pinpage.migrate import move_steps
 from pinpage.owner import Mode, Reason

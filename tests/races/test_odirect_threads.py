@@ -11,7 +11,7 @@ import pytest
 from mm.machine import Machine
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import IgnoresMoves, Pinner
+from owners.gup.pin_references import IgnoresMoves, Pinner
 from owners.odirect.device import Op, Policy
 from owners.odirect.in_flight import InFlight
 from owners.odirect.real import RealDevice

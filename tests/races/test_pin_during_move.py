@@ -14,7 +14,7 @@ import pytest
 
 from owners.gup.flags import Foll
 from owners.gup.gup import GupStep
-from owners.gup.pinner import IgnoresMoves
+from owners.gup.pin_references import IgnoresMoves
 from pinpage.migrate import move_steps
 from pinpage.move.steps import Step
 from pinpage.owner import Mode

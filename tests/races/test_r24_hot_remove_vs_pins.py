@@ -14,7 +14,7 @@ from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.gfp import Gfp
 from owners.gup.flags import Foll
-from owners.gup.pinner import IgnoresMoves
+from owners.gup.pin_references import IgnoresMoves
 from pinpage.errors import InvariantError
 from pinpage.owner import PinOwner, Reason, Verdict
 from tests.kit.owners.gup_world import GupWorld

@@ -24,7 +24,7 @@ from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import IgnoresMoves, Pinner
+from owners.gup.pin_references import IgnoresMoves, Pinner
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
 
 NR_PAGES = 512

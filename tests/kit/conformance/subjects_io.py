@@ -11,7 +11,7 @@ from owners.aio.ring_format import IoEvent
 from owners.aio.rings import AioRings
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import IgnoresMoves, Pinner
+from owners.gup.pin_references import IgnoresMoves, Pinner
 from owners.odirect.device import Op
 from owners.odirect.events import Constant, EventQueue
 from owners.odirect.model import DeviceModel

@@ -8,7 +8,7 @@ from mm.state.frames import Frames, FrameState
 from mm.state.nodes import Zone, place_frames
 from mm.state.pageblock import Pageblocks
 from owners.gup.gup import Gup
-from owners.gup.pinner import Pinner
+from owners.gup.pin_references import Pinner
 from pinpage.owner import Mode, Verdict
 from pinpage.units import Span
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mm.state.contents import ArenaContents
-from owners.gup.pinner import IgnoresMoves
+from owners.gup.pin_references import IgnoresMoves
 from owners.odirect.device import Policy
 from owners.odirect.events import Constant, EventQueue
 from owners.odirect.model import DeviceModel

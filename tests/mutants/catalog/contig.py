@@ -197,7 +197,7 @@ _CACHE = [
      "        clean &= np.isin(rmap.first_mm[pfns], spaces)\n", "        pass\n", (T_CLEAN,)),
     ("cache-still-maps-it", "the cache forgets it", CLEAN,
      "        rmap.unmap_many(dropped)\n", "", (T_CLEAN,)),
-    ("dropped-page-stays-on-lru", "L1", "mm/state/refs.py",
+    ("dropped-page-stays-on-lru", "L1", "mm/state/page_ref.py",
      "        self._lru.del_many(pfns if on_lru.all() else pfns[on_lru])\n", "", (T_CLEAN,)),
     ("clean-page-counts-as-lost", "it is on disk", "pinlab/replay/read_back.py",
      "            absent &= ~self.on_disk[space.mm_id][stored]\n", "            pass\n",

@@ -4,9 +4,9 @@ from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
-GUP, FLAGS, PINNER = "owners/gup/gup.py", "owners/gup/flags.py", "owners/gup/pinner.py"
-MEMORY, FRAMES, REFS = "mm/paging/memory.py", "mm/state/frames.py", "mm/state/refs.py"
-REFS_T = "tests/unit/mm/state/test_refs.py"
+GUP, FLAGS, PINNER = "owners/gup/gup.py", "owners/gup/flags.py", "owners/gup/pin_references.py"
+MEMORY, FRAMES, REFS = "mm/paging/memory.py", "mm/state/frames.py", "mm/state/page_ref.py"
+REFS_T = "tests/unit/mm/state/test_page_ref.py"
 LONGTERM, MOVING = "owners/gup/longterm.py", "pinpage/move/batch.py"
 
 GUP_T, LONG_T = "tests/unit/owners/gup/test_gup.py", "tests/unit/owners/gup/test_longterm.py"

@@ -245,7 +245,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="huge-put-is-not-told",
         guards="a pool settles in one moment",
-        file="mm/state/refs.py",
+        file="mm/state/page_ref.py",
         old="                self.on_huge_put(pfn)\n                return frames",
         new="                return frames",
         tests=(T_LINGER,),

@@ -31,7 +31,7 @@ MUTANTS: list[Mutant] = [
             "if len(rows) == 1 << self.order_of(head):", "if False:", T_FOLIOS),
     planted("folios-do-not-follow-a-move", "a large page is one", MOVER,
             "        self.refs.folios.on_moved(sources, targets)\n", "", T_MOVE),
-    planted("freed-frame-stays-in-its-page", "a large page is one", "mm/state/refs.py",
+    planted("freed-frame-stays-in-its-page", "a large page is one", "mm/state/page_ref.py",
             "            self.folios.on_gone(np.array([pfn]))\n", "            pass\n", T_MOVE),
     planted("held-frame-is-left-behind", "a large page is one", MOVER,
             "            self._as_one(pfns, np.flatnonzero(large), found, design, mode)\n",

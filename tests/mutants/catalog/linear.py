@@ -11,7 +11,7 @@ AREA, FRAMES, LRU, RMAP = (
     "mm/state/lru.py",
     "mm/state/rmap.py",
 )
-PAGING, REFS, VMSCAN = "mm/paging/paging.py", "mm/state/refs.py", "mm/paging/vmscan.py"
+PAGING, REFS, VMSCAN = "mm/paging/paging.py", "mm/state/page_ref.py", "mm/paging/vmscan.py"
 T_WORK = "tests/unit/pinlab/test_work_is_linear.py"
 NOTED = f"{T_PAGES}::test_whatever_makes_a_page_unclean_or_clean_is_noted"
 NOTE = "        self.frames.note_page(pfn)\n"

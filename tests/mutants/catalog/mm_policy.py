@@ -6,7 +6,7 @@ __all__ = ["MUTANTS"]
 
 UNIT = "tests/unit/mm"
 MOVE, T_MOVE = "mm/move/move.py", f"{UNIT}/move/test_move.py"
-REFS = "mm/state/refs.py"
+REFS = "mm/state/page_ref.py"
 FREESCAN, T_FREESCAN = "mm/compaction/free_scanner.py", f"{UNIT}/compaction/test_free_scanner.py"
 COMPACTION, T_COMPACTION = "mm/compaction/compaction.py", f"{UNIT}/compaction/test_compaction.py"
 PLANNED, T_PLANNED = "mm/planning/execute.py", f"{UNIT}/planning/test_execute.py"

@@ -117,7 +117,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="freed-page-stays-on-the-lru",
         guards="L2",
-        file="mm/state/refs.py",
+        file="mm/state/page_ref.py",
         old="        if frames.flags.item(pfn) & _LRU:\n            self._lru.del_page(pfn)\n",
         new="",
         tests=MEMORY,

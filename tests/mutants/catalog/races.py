@@ -1,6 +1,6 @@
 """Bugs planted where the races of the catalogue would bite; each is caught by its own file."""
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
@@ -226,5 +226,13 @@ MUTANTS: list[Mutant] = [
         old="            done.append(block)\n",
         new="            pass\n",
         tests=(CLOSED,),
+    ),
+    planted(
+        "threads-batch-forgets-the-first-of-two-pins",
+        "pins survive threads",
+        "pinpage/store/at_once.py",
+        "    if seq & 1 or shard.seq != seq or pfn in batch:\n",
+        "    if seq & 1 or shard.seq != seq:\n",
+        "tests/races/test_registry_stress.py",
     ),
 ]

@@ -4,7 +4,7 @@ from tests.mutants.mutant import Mutant, planted
 
 __all__ = ["MUTANTS"]
 
-REFS, FRAMES, HOME = "mm/state/refs.py", "mm/state/frames.py", "mm/move/home_move.py"
+REFS, FRAMES, HOME = "mm/state/page_ref.py", "mm/state/frames.py", "mm/move/home_move.py"
 RMAP, CACHE, GUP, MEMORY = (
     "mm/state/rmap.py",
     "mm/swap/swap_cache.py",
@@ -14,7 +14,7 @@ RMAP, CACHE, GUP, MEMORY = (
 T_RMAP = "tests/unit/mm/state/test_rmap.py"
 MOVE, THREE = "mm/move/move.py", "tests/races/test_three_movers.py"
 DROPS = "tests/races/test_drops_during_move.py"
-T_REFS, T_MOVE = "tests/unit/mm/state/test_refs.py", "tests/unit/mm/move/test_move.py"
+T_REFS, T_MOVE = "tests/unit/mm/state/test_page_ref.py", "tests/unit/mm/move/test_move.py"
 
 MUTANTS: list[Mutant] = [
     # at every callback

@@ -11,7 +11,7 @@ CALLBACKS, PINS, INTERRUPTS = (
 )
 LIFETIMES, MARKS = "pinpage/store/owner_table.py", "pinpage/store/marks.py"
 BATCH, UNDOING, MIGRATE = "pinpage/move/batch.py", "pinpage/move/undoing.py", "pinpage/migrate.py"
-MOVE, REFS, STEPPING = "mm/move/move.py", "mm/state/refs.py", "pinpage/testing/stepping.py"
+MOVE, REFS, STEPPING = "mm/move/move.py", "mm/state/page_ref.py", "pinpage/testing/stepping.py"
 
 UNIT = "tests/unit/pinpage"
 T_CALLBACKS, T_PINS = f"{UNIT}/move/test_callbacks.py", f"{UNIT}/move/test_pins.py"

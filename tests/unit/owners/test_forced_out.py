@@ -13,7 +13,7 @@ from owners.aio.rings import AioRings
 from owners.balloon import Balloon
 from owners.forced_out import is_registered, require_registered, unpin, unpin_many, unpin_range
 from owners.gup.flags import Foll
-from owners.gup.pinner import IgnoresMoves
+from owners.gup.pin_references import IgnoresMoves
 from owners.hugetlb_pages import HugetlbPages
 from owners.mlock import Mlock
 from owners.odirect.device import Op, Policy

@@ -12,7 +12,7 @@ from owners.aio.rings import AioRings
 from owners.compress import compressor
 from owners.gup.flags import Foll
 from owners.gup.gup import Gup
-from owners.gup.pinner import IgnoresMoves, Pinner
+from owners.gup.pin_references import IgnoresMoves, Pinner
 from owners.odirect.device import Op, Policy
 from owners.odirect.events import Constant
 from owners.odirect.model import DeviceModel

@@ -5,7 +5,7 @@ import pytest
 from mm.state.errno import Errno
 from mm.state.pageblock import MigrateType
 from owners.gup.flags import Foll
-from owners.gup.pinner import IgnoresMoves
+from owners.gup.pin_references import IgnoresMoves
 from pinpage.owner import Reason
 from pinpage.units import Span
 from tests.kit.owners.gup_world import GupWorld

@@ -8,7 +8,7 @@ from mm.state.errno import Errno
 from mm.state.frames import GUP_PIN_COUNTING_BIAS, PageFlag
 from owners.gup.flags import Foll, maybe_dma_pinned
 from owners.gup.gup import Gup, GupStep
-from owners.gup.pinner import IgnoresMoves, Pinner
+from owners.gup.pin_references import IgnoresMoves, Pinner
 from pinpage.errors import InvariantError, PinpageError
 from pinpage.owner import Mode, Reason, Verdict
 from tests.kit.owners.gup_world import GupWorld, Stubborn

@@ -7,7 +7,7 @@ from mm.state.errno import Errno
 from mm.state.pageblock import MigrateType
 from owners.gup.flags import Foll
 from owners.gup.longterm import is_longterm_pinnable, migrate_away
-from owners.gup.pinner import IgnoresMoves
+from owners.gup.pin_references import IgnoresMoves
 from pinpage.owner import Reason
 from tests.kit.owners.gup_world import GupWorld
 

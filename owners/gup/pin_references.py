@@ -1,4 +1,6 @@
-"""A holder of pages that get_user_pages gave it: a driver, a device, a ring.
+"""Who holds pages that get_user_pages gave out, and how many references each pin stands for.
+
+A driver, a device, a ring.
 
 Three kinds, and what a move makes of each:
 
