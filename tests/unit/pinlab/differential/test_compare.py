@@ -1,6 +1,5 @@
 """Two designs on the same memory: honest ones keep every law, broken ones are told which."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +27,12 @@ def honest(name):
     return make
 
 
-def two_of(nth):
-    """Two requests; over three designs every one is among them."""
-    return tuple(itertools.islice(itertools.cycle(REQUESTS), 2 * nth, 2 * nth + 2))
-
-
 @pytest.mark.parametrize("name", NARROW)
 def test_the_registry_is_wider_than_every_design(name):
     nth = NARROW.index(name)
+    asked = tuple(REQUESTS)[nth % len(REQUESTS)]  # over the designs every one is made
     report = compare_designs(
-        honest(name), honest("registry"), nr_examples=1, seed=nth, requests=two_of(nth)
+        honest(name), honest("registry"), nr_examples=1, seed=nth, requests=(asked,)
     )
     assert report.holds, str(report)
     assert report.names == (name, "registry")
