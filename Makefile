@@ -8,7 +8,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-browser lint docs mutants mutation bench slow fuzz soak lowest format readme clean
+.PHONY: help demo test test-browser lint docs mutants mutation coverage bench slow fuzz soak lowest format readme clean
 
 VENV ?= .venv
 CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14
@@ -30,6 +30,7 @@ help:
 	@echo "make docs     the site: these pages and an API reference, in build/docs"
 	@echo "make mutants  plant every known bug and see a test fail"
 	@echo "make mutation SAMPLE=120 random changes of the core, and how many a test notices"
+	@echo "make coverage the default suite, and how much of the core it runs, branch by branch"
 	@echo "make bench    benchmarks: work counted, time reported"
 	@echo "make slow     the long tests"
 	@echo "make fuzz     draw new examples for SECONDS=60, from SEED= or the clock"
@@ -64,6 +65,11 @@ mutation: $(VENV)/.ready-dev
 	@$(PIP) ".[mutation]"
 	@$(RUN) tests.mutants.random_changes --sample $(SAMPLE) $(if $(SEED),--seed $(SEED))
 
+coverage: $(VENV)/.ready-dev
+	@$(PIP) ".[coverage]"
+	@$(RUN) pytest -q $(PARALLEL) --cov --cov-report=
+	@$(RUN) tests.coverage.floors $(if $(MISSING),--missing)
+
 bench: $(VENV)/.ready-dev
 	@$(RUN) pytest -q -m benchmark tests
 
@@ -96,7 +102,7 @@ readme: $(VENV)/.ready-dev
 	@$(RUN) tests.docs.errno_page
 
 clean:
-	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@rm -rf $(VENV) .coverage build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rm -rf *.egg-info
 

@@ -6,9 +6,9 @@ machine what each of them claims.
 Kernel counterpart: none; the 2013 thread argued about exactly these columns.
 """
 
-from attrs import fields, frozen
+from attrs import frozen
 
-__all__ = ["Capabilities", "columns"]
+__all__ = ["Capabilities"]
 
 
 @frozen(kw_only=True)
@@ -39,8 +39,3 @@ class Capabilities:
     lookup: str
     pin_nr_bytes: int
     locks: str
-
-
-def columns() -> tuple[str, ...]:
-    """The names of the columns, in order."""
-    return tuple(attribute.name for attribute in fields(Capabilities))

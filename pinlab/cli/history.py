@@ -1,6 +1,7 @@
 """`pinpage designs` and `pinpage defects`: parse, call, print."""
 
 import json
+import textwrap
 from typing import Annotated, Any
 
 import typer
@@ -11,16 +12,36 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object inste
 _LOCK_NS, _THINK_NS = 100, 900
 _CPUS = (1, 4, 16, 64, 256)
 _PINS = (10_000, 100_000, 1_000_000)
+_WIDTH = 79
+_UNDER_TITLE = "     "
+_SHORT = {
+    "moves": "moves",
+    "several_owners": "several",
+    "gup": "gup",
+    "knows_target": "target",
+    "knows_mode": "mode",
+    "undoes": "undoes",
+    "pin_nr_bytes": "bytes",
+}
+"""Column of the capabilities -> what stands over it."""
+_LEGEND = """\
+moves: pages go elsewhere, and are not only given up.  several: those of
+several owners, too.  gup: those that a device has pinned, too.  target, mode:
+an owner is told where to, and how long it may take.  undoes: a refusal leaves
+everybody as before.  bytes: that one pin takes."""
+_DEFECTS = """\
+The pin-page patch (RFC, 2013) with one defect at a time, and the registry in
+the same situation: what went wrong."""
 
 
 def designs(as_json: _Json = False) -> None:
     """Every design that `compare` and `request` know, and what each can do.
 
-    The table is made from the designs themselves.
+    A design decides what becomes of a page that page tables alone do not hold. What is printed is
+    made from the designs themselves.
     """
     import attrs
 
-    from mm.move.capabilities import columns
     from pinlab.cli.output import terminal_width
     from pinlab.replay.designs import DESIGNS
     from pinlab.report.tables import lay_out
@@ -33,18 +54,30 @@ def designs(as_json: _Json = False) -> None:
         ]
         typer.echo(json.dumps({"designs": found}, indent=2))
         return
-    for entry in DESIGNS.values():
-        typer.echo(f"{entry.name}: {entry.summary}")
-    typer.echo()
-    lines = [[name, *map(_cell, row.values())] for name, row in rows.items()]
-    header = ("design", *(column.replace("_", " ") for column in columns()))
+    header = ["design", *_SHORT.values()]
+    lines = [[name, *(_cell(row[column]) for column in _SHORT)] for name, row in rows.items()]
     typer.echo(lay_out(header, lines, terminal_width(), nr_names=1))
+    typer.echo(f"\n{_LEGEND}")
+    for entry in DESIGNS.values():
+        row = rows[entry.name]
+        typer.echo(f"\n{entry.name}\n  {entry.summary}")
+        typer.echo(_below("a second owner", row["second_owner"]))
+        typer.echo(_below("look-up", row["lookup"]))
+        typer.echo(_below("locks", row["locks"]))
+        if entry.note:
+            typer.echo(_below("on recordings", entry.note))
 
 
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
+
+
+def _below(name: str, text: str, indent: str = "  ") -> str:
+    """One named fact of what stands above, within the width of a page."""
+    first = f"{indent}{name}: "
+    return textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=f"{indent}  ")
 
 
 def defects(as_json: _Json = False) -> None:
@@ -72,15 +105,16 @@ def defects(as_json: _Json = False) -> None:
         ]
         typer.echo(json.dumps({"defects": told, "measured": measured}, indent=2))
     else:
+        typer.echo(f"{_DEFECTS}\n")
         for exhibit in found:
             typer.echo(f"{exhibit.defect.number:2d} {exhibit.defect.title}")
-            typer.echo(f"     rfc2013: {exhibit.on_patch or 'NOT SHOWN'}")
+            typer.echo(_below("rfc2013", exhibit.on_patch or "NOT SHOWN", _UNDER_TITLE))
             if exhibit.mended is not None:
-                typer.echo(f"     mended:  {exhibit.mended}")
-            typer.echo(f"     registry: {exhibit.on_registry or '-'}")
+                typer.echo(_below("rfc2013, mended", exhibit.mended, _UNDER_TITLE))
+            typer.echo(_below("registry", exhibit.on_registry or "does not happen", _UNDER_TITLE))
         shown = sum(exhibit.on_patch is not None for exhibit in found)
         there = sum(exhibit.on_registry is not None for exhibit in found)
-        typer.echo(f"\n{shown} of {len(found)} shown on rfc2013, {there} on registry\n")
+        typer.echo(f"\n{shown} of {len(found)} shown on rfc2013, {there} on registry.\n")
         _print_measured(measured)
     if not all(exhibit.is_history for exhibit in found):
         raise typer.Exit(1)

@@ -1,6 +1,7 @@
 """`pinpage races`: explore the races of the catalogue, and tell how each of their bugs bites."""
 
 import json
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from pinlab.races.race import Race, RaceOutcome
 
 __all__ = ["races"]
+
+_WIDTH = 79
 
 
 def races(
@@ -92,21 +95,27 @@ def _tell(chosen: "Iterable[Race]", as_json: bool) -> None:
 
 
 def _table(done: "list[RaceOutcome]") -> str:
-    lines = [f"{'race':<5} {'rule':<5} {'bound':>5} {'schedules':>9}  {'all':<4} {'bug':>9}  title"]
+    lines = [
+        f"{'race':<5} {'rule':<5} {'bound':>5} {'schedules':>9}  {'all':<3} {'found':>5}  title"
+    ]
     for outcome in done:
         race, sound = outcome.race, outcome.sound
-        found = f"after {outcome.nr_broken_schedules}" if outcome.found else "NOT FOUND"
+        found = str(outcome.nr_broken_schedules) if outcome.found else "NOT FOUND"
         every = "BROKEN" if sound.violation else "yes" if sound.is_exhausted else "no"
-        lines.append(
-            f"{race.name:<5} {race.rule:<5} {race.bound:>5} {sound.nr_schedules:>9,}  {every:<4} "
-            f"{found:>9}  {race.title}"
+        figures = (
+            f"{race.name:<5} {race.rule:<5} {race.bound:>5} {sound.nr_schedules:>9,}  {every:<3} "
+            f"{found:>5}  "
         )
+        indent = " " * len(figures)
+        lines += textwrap.wrap(race.title, _WIDTH, initial_indent=figures, subsequent_indent=indent)
     nr_found = sum(outcome.found is not None for outcome in done)
     nr_schedules = sum(outcome.sound.nr_schedules for outcome in done)
     lines += [
         "",
         f"{len(done)} races, {nr_schedules:,} schedules; {nr_found} of {len(done)} bugs found.",
-        "bound: most preemptions; all: every such schedule was run; bug: schedules until found.",
+        "rule: its letter in docs/reference/races.md.  bound: most preemptions.  all:",
+        "every such schedule was run, and broke nothing.  found: the bug that the rule",
+        "keeps away was planted, and so many schedules ran until something broke.",
     ]
     return "\n".join(lines)
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pinlab.defects import history
 from pinlab.replay.designs import DESIGNS
 from pinpage.rfc2013_defects import Defect
 from tests.kit.command import check_one_line
@@ -21,6 +22,31 @@ def test_designs_are_listed_with_what_they_can_do(pinpage):
     text = pinpage("designs").out
     assert "second owner" in text
     assert "True" not in text
+    for entry in DESIGNS.values():
+        assert f"\n{entry.name}\n  {entry.summary}\n" in text
+        assert entry.note.split(";")[0].split(":")[0] in text.replace("\n    ", " ")
+    assert max(map(len, text.splitlines())) < 80
+
+
+def test_nothing_that_a_design_says_of_itself_is_left_out(pinpage):
+    text = pinpage("designs").out.replace("\n    ", " ")
+    for row in json.loads(pinpage("designs", "--json").out)["designs"]:
+        said = [value for value in row.values() if isinstance(value, str) and value]
+        assert all(value in text for value in said)
+        numbers = [value for value in row.values() if not isinstance(value, str)]
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{row['name']}  ")]
+        words = ["yes" if n is True else "no" if n is False else str(n) for n in numbers]
+        assert line.split()[1:] == words
+
+
+def test_defects_are_told_within_the_width_of_a_page(pinpage, monkeypatch):
+    long = "said in more words than a page is wide, " * 3
+    told = [history.Exhibit(defect, long, None, None) for defect in Defect]
+    monkeypatch.setattr(history, "exhibits", lambda: told)
+    done = pinpage("defects")
+    assert done.out.startswith("The pin-page patch (RFC, 2013) with one defect at a time")
+    assert done.out.count("registry: does not happen") == len(Defect)
+    assert max(map(len, done.out.splitlines())) < 80
 
 
 def test_every_defect_is_shown_on_the_patch_and_none_on_the_registry(pinpage):

@@ -25,6 +25,15 @@ def test_some_races_as_a_table(run):
     assert "2 races, 12 schedules; 2 of 2 bugs found." in done.out
 
 
+def test_a_long_title_goes_on_below_itself(run):
+    done = run("R-29")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) < 80
+    assert lines[1].endswith("an owner that joins between the")
+    assert lines[2].strip() == "question and the move"
+    assert lines[2].index("question") == lines[1].index("an owner") == lines[0].index("title")
+
+
 def test_the_story_of_a_bug(run):
     done = run("R-6", "--broken")
     assert done.code == 0

@@ -2,6 +2,9 @@
 
 Each says how much memory or how many trials it takes, and how far the two may be apart: four
 standard deviations of what is counted, unless the two must be equal.  Every draw is seeded.
+C7, the probes of a hash of 1024 buckets, stands beside the registry's probes and with the other
+objections of 2013 in tests/unit/pinlab/defects/test_measure.py; C10 as a machine grows, in
+tests/unit/pinlab/load/test_growth.py.
 """
 
 import numpy as np

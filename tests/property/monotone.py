@@ -8,20 +8,17 @@ A world is a list of pageblocks of eight frames, drawn as in tests/unit/mm/machi
 Every frame in use carries a tag, and every holder can be asked where its frames are now.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from attrs import frozen
 from hypothesis import strategies as st
 
-from mm.hugetlb.gigantic import GiganticPages
 from mm.state.frames import PageFlag
 from mm.state.pageblock import MigrateType
 from owners.opaque import OpaqueOwner
-from pinpage.units import Span
+from pinlab.differential.requests import REQUESTS
 from tests.kit.mm.machines import small_machine
 
-__all__ = ["CONSUMERS", "OWNERS", "UNIT", "World", "coverages", "gigantic", "worlds"]
+__all__ = ["CONSUMERS", "OWNERS", "UNIT", "World", "coverages", "worlds"]
 
 SIZE = 8
 UNIT = 2 * SIZE
@@ -76,68 +73,7 @@ class World:
         assert self.machine.contents.tags(pfns).tolist() == (1000 + born).tolist()
 
 
-def huge2m(world, strategy):
-    """Wholly free pageblocks after compaction."""
-    world.machine.compact(strategy)
-    return int(world.machine.buddy.wholly_free().sum())
-
-
-def cma(world, strategy):
-    """Allocations of a pageblock from the area until one fails."""
-    if not world.cma_blocks:
-        return 0
-    area = world.machine.cma.create(Span(0, world.cma_blocks * SIZE))
-    obtained = 0
-    while world.machine.cma.request(SIZE, 3, area=area, strategy=strategy).pfn >= 0:
-        obtained += 1
-    return obtained
-
-
-def offline(world, strategy):
-    """Each memory block in turn."""
-    hotplug = world.machine.hotplug
-    hotplug.blocks.nr_pages = UNIT
-    nr_blocks = world.machine.frames.nr_frames // UNIT
-    results = [
-        hotplug.offline(block, world.machine.design, strategy=strategy)
-        for block in range(nr_blocks)
-    ]
-    return sum(result.errno == 0 for result in results)
-
-
-def gigantic(world):
-    """Pages of two pageblocks, as the machine would give those of 1 GiB."""
-    machine = world.machine
-    return GiganticPages(
-        machine.contig, machine.planned, lambda: machine.zones, lambda: machine.design, UNIT
-    )
-
-
-def huge1g(world, strategy):
-    """Gigantic pages of two pageblocks, one after the other."""
-    pages, obtained = gigantic(world), 0
-    while True:
-        got = pages.alloc_planned()[0] if strategy == "plan" else pages.walk()
-        if got.head < 0:
-            return obtained
-        obtained += 1
-
-
-def power(world, strategy):
-    """Regions off after one consolidation."""
-    world.machine.power.configure(UNIT)
-    return world.machine.power.consolidate(world.machine.design, strategy=strategy).nr_regions_off
-
-
-Consumer = Callable[[World, str], int]
-CONSUMERS: dict[str, Consumer] = {
-    "huge2m": huge2m,
-    "cma": cma,
-    "offline": offline,
-    "huge1g": huge1g,
-    "power": power,
-}
-"""Name -> (world, strategy) -> how many it obtained."""
+CONSUMERS = tuple(REQUESTS)
 
 
 @frozen
@@ -161,7 +97,7 @@ class Case:
 def obtained(case, coverage, consumer, strategy):
     """What a consumer gets on a fresh machine under a coverage."""
     world = World(case.blocks, coverage, cma_blocks=case.cma_blocks, marks=case.marks)
-    found = CONSUMERS[consumer](world, strategy)
+    found = REQUESTS[consumer](world.machine, strategy)
     world.check()
     return found
 

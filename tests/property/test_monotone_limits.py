@@ -13,6 +13,7 @@ from mm.state.gfp import Gfp
 from owners.opaque import OpaqueOwner
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
+from pinlab.differential.requests import REQUESTS
 from pinpage.owner import PinOwner, Verdict
 from pinpage.testing.world import column
 from pinpage.units import Span
@@ -116,8 +117,7 @@ def test_an_owner_that_can_only_release(consumer):
             Expander(drawn, pfns)
         else:
             drawn.owner.adopt(pfns)
-        drawn.cma_blocks = 0
-        obtained.append(CONSUMERS[consumer](drawn, "plan"))
+        obtained.append(REQUESTS[consumer](drawn.machine, "plan"))
         drawn.machine.check()
     if consumer == "offline":
         assert obtained[1] < obtained[0]
@@ -151,5 +151,5 @@ def test_an_owner_that_says_yes_and_then_no(consumer, blocks, obtained):
     for movable, expected in zip(((), ("x",)), obtained, strict=True):
         cma_blocks = len(blocks) - 1 if consumer == "cma" else 0
         world = World(blocks, movable, cma_blocks=cma_blocks, owner=Liar)
-        assert CONSUMERS[consumer](world, "plan") == expected
+        assert REQUESTS[consumer](world.machine, "plan") == expected
         world.check()

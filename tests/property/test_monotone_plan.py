@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mm.state.pageblock import MigrateType
-from tests.property.monotone import CONSUMERS, UNIT, Case, World, coverages, gigantic
+from pinlab.differential.requests import gigantic
+from tests.property.monotone import CONSUMERS, UNIT, Case, World, coverages
 
 LENT = Case(
     (
@@ -65,7 +66,7 @@ def test_as_many_regions_go_off_as_were_promised(case):
 @given(case=coverages())
 def test_as_many_gigantic_pages_as_were_promised(case):
     world = drawn_of(case)
-    pages = gigantic(world)
+    pages = gigantic(world.machine)
     bound = pages.plan(None).bound
     walks = [pages.alloc_planned()[0] for _ in range(bound + 1)]
     assert [walk.head >= 0 for walk in walks] == [True] * bound + [False]

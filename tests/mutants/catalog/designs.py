@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant, planted
 
 _NARROW = "tests/unit/mm/designs/test_narrow.py"
 _REGION = "tests/unit/mm/designs/test_confinement.py"
+_GROWTH = "tests/unit/pinlab/load/test_growth.py"
 _BEFORE = "tests/unit/owners/gup/test_before_pin.py"
 _TABLE = "tests/unit/pinlab/replay/test_designs.py"
 _HISTORY = "tests/unit/pinlab/defects/test_history.py"
@@ -59,6 +60,38 @@ _DESIGNS = [
         "        self._free.add(pfn)\n        self._shrink()\n",
         "        self._free.add(pfn)\n",
         _REGION,
+    ),
+    planted(
+        "region-takes-the-highest-page",
+        "so that the end empties",
+        "mm/designs/confinement.py",
+        "pfn: int = self._free.pop(0)",
+        "pfn: int = self._free.pop()",
+        _REGION,
+    ),
+    planted(
+        "growth-counts-pages-for-pageblocks",
+        "C10",
+        "pinlab/load/growth.py",
+        "len(np.unique(pfns // size))",
+        "len(np.unique(pfns))",
+        _GROWTH,
+    ),
+    planted(
+        "growth-forgets-what-a-region-keeps-free",
+        "LR1",
+        "pinlab/load/growth.py",
+        "        if self.region is not None:\n            size =",
+        "        if self.region is None:\n            size =",
+        _GROWTH,
+    ),
+    planted(
+        "type-without-owner-says-it-would-move",
+        "T11",
+        "mm/designs/type_keyed.py",
+        "answers[let_go], reasons[let_go] = Answer.NO, Reason.OWNER_BUSY",
+        "answers[let_go], reasons[let_go] = Answer.MOVE, Reason.MOVED",
+        _NARROW,
     ),
     planted(
         "region-takes-movable-pages",

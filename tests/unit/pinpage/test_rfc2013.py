@@ -15,7 +15,7 @@ def owner(name, calls, code=0):
     return PinPageOwner(name, migrate)
 
 
-def test_as_posted_the_flag_is_clear_and_1_comes_back():
+def test_t8_as_posted_the_flag_is_clear_and_1_comes_back():
     table, calls = Rfc2013(), []
     assert table.set_pinned_page(owner("X", calls), 5, 9) == 0
     assert not table.pinned_page(5)
@@ -24,7 +24,7 @@ def test_as_posted_the_flag_is_clear_and_1_comes_back():
     assert table.unset_pinned_page(owner("X", calls), 5, 9) == -38
 
 
-def test_an_owner_that_says_yes_and_stays_is_asked_without_end():
+def test_t8_an_owner_that_says_yes_and_stays_is_asked_without_end():
     table, calls = Rfc2013(WITH_A_FLAG), []
     table.set_pinned_page(owner("X", calls), 5, 9)
     with pytest.raises(SoftLockupError, match="0x5"):
@@ -32,7 +32,7 @@ def test_an_owner_that_says_yes_and_stays_is_asked_without_end():
     assert set(calls) == {("X", 5, 9)}
 
 
-def test_an_owner_that_refuses_ends_the_loop_and_looks_like_success():
+def test_t8_an_owner_that_refuses_ends_the_loop_and_looks_like_success():
     table, calls = Rfc2013(WITH_A_FLAG), []
     table.set_pinned_page(owner("X", calls, code=1), 5)
     assert table.migrate_pinned_page(5) == 0
@@ -48,7 +48,24 @@ def test_a_flag_without_a_record_is_0():
     assert table.migrate_pinned_page(5) == 1  # the flag went with the record
 
 
-def test_the_newest_is_asked_first_and_a_bucket_may_hold_other_pages():
+def test_t8_a_flag_whose_record_went_meanwhile_is_0():
+    """The flag was seen, then the record went: nobody is asked, and it looks like success."""
+    table, calls = Rfc2013(WITH_A_FLAG - {Defect.NO_UNREGISTER}), []
+    x = owner("X", calls)
+    table.set_pinned_page(x, 5)
+    looks_at = table.pinned_page
+
+    def seen(pfn):
+        found = looks_at(pfn)
+        table.unset_pinned_page(x, pfn)
+        return found
+
+    table.pinned_page = seen
+    assert table.migrate_pinned_page(5) == 0
+    assert not calls
+
+
+def test_t9_the_newest_is_asked_first_and_a_bucket_may_hold_other_pages():
     table, calls = Rfc2013(WITH_A_FLAG), []
     x, y = owner("X", calls, code=1), owner("Y", calls, code=1)
     table.set_pinned_page(x, 5)
@@ -62,7 +79,7 @@ def test_the_newest_is_asked_first_and_a_bucket_may_hold_other_pages():
     assert [name for name, _, _ in calls] == ["Y"]
 
 
-def test_the_second_refuses_and_the_first_stays_moved():
+def test_t10_the_second_refuses_and_the_first_stays_moved():
     defects = WITH_A_FLAG - {Defect.SAME_RECORD_AGAIN}
     table, calls = Rfc2013(defects), []
     table.set_pinned_page(owner("X", calls, code=1), 5)

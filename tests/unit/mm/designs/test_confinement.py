@@ -49,6 +49,15 @@ def test_it_grows_over_movable_pages_and_shrinks_when_its_end_is_free(machine, p
     machine.check()
 
 
+def test_the_lowest_free_page_goes_first_so_that_the_end_empties(machine, pages):
+    got = [pages.alloc_page(Gfp.KERNEL) for _ in range(BLOCK + 1)]
+    pages.free_page(got[3])
+    assert pages.alloc_page(Gfp.KERNEL) == got[3]
+    pages.free_page(got[BLOCK])
+    assert pages.nr_blocks == 1
+    machine.check()
+
+
 def test_movable_pages_come_from_elsewhere(machine, pages):
     assert machine.frames.state[pages.alloc_page(Gfp.HIGHUSER_MOVABLE)] == FrameState.USED
     assert pages.nr_blocks == 0

@@ -75,6 +75,41 @@ def test_a_type_outlives_its_pin_until_the_page_is_free(machine):
     assert not design.claims(pfn, pfn + 1)[0]
 
 
+def test_t11_a_second_owner_is_no_assertion_but_a_vote(machine):
+    """The series of August 2013 forbade nesting; here both owners of a page are asked, and go."""
+    pfn = held_by(machine, "x", "y")
+    one = np.array([pfn])
+    report = machine.design.move(one, OwnPages(machine), Mode.SYNC)
+    (target,) = report.targets.tolist()
+    assert report.reasons.tolist() == [Reason.MOVED]
+    for owner in machine.registry.owners:
+        assert owner.pfn_of(np.array([0])).tolist() == [target]
+    assert machine.frames.refcount[target] == 2
+
+
+@pytest.mark.parametrize("kind", [MovableOps, Linux61, TypeKeyed, None])
+def test_t11_a_page_whose_owner_is_unknown_never_counts_as_moved(machine, kind):
+    """There, 0 came back for it: its caller believed that it had moved, and dropped its reference.
+
+    An owner that has left is unknown, and so is a page that never had one.
+    """
+    more = () if kind is not TypeKeyed else (machine.frames,)
+    design = kind(machine.registry, machine.mover, *more) if kind else machine.design
+    left, never = held_by(machine, "zram"), machine.alloc_page(Gfp.KERNEL)
+    (owner,) = machine.registry.owners
+    assert answer(design, left)[0] is Answer.MOVE
+    machine.registry.unpin(left, owner, 0)
+    machine.registry.unregister(owner)
+    pfns = np.sort([left, never])
+    for reasons in (
+        design.move(pfns, OwnPages(machine), Mode.SYNC).reasons,
+        design.release(pfns, Mode.SYNC),
+    ):
+        assert (reasons > Reason.RELEASED).all()
+    assert machine.frames.refcount[pfns].tolist() == [1, 1]
+    assert [answer(design, pfn)[0] for pfn in pfns.tolist()] == [Answer.NO, Answer.NO]
+
+
 def test_a_page_is_locked_to_isolate_it_and_to_migrate_it(machine):
     design = MovableOps(machine.registry, machine.mover)
     pfns = np.sort([held_by(machine, "gpu") for _ in range(3)])

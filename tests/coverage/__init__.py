@@ -1,0 +1,1 @@
+"""What the default suite runs of the core, and what it must."""
