@@ -163,11 +163,12 @@ def unpin_from_an_interrupt() -> Scenario:
 
     def pinning() -> None:
         nonlocal is_raised
+        before = sys.gettrace()
         sys.settrace(trace)
         try:
             gup.share("second", pfn=gup.place["first"])
         finally:
-            sys.settrace(None)
+            sys.settrace(before)
         if is_raised:
             is_raised = False
             late.let_go("h")

@@ -168,13 +168,14 @@ class Worker:
             self._start.clear()
             if self._todo is None:
                 return
+            before = sys.gettrace()
             if self.stop_at:
                 sys.settrace(self._trace)
             try:
                 self.result = self._todo(self.world)
             except PinpageError as error:
                 self.result = type(error)
-            sys.settrace(None)
+            sys.settrace(before)
             self.done.set()
             self.stopped.set()
 

@@ -30,12 +30,13 @@ class Interrupts:
 
     def __enter__(self):
         gc.disable()  # what a finalizer is interrupted in is swallowed
+        self._before = sys.gettrace()  # who measures coverage goes on afterwards
         sys.setprofile(self._profile)
         return self
 
     def __exit__(self, *exc):
         sys.setprofile(None)
-        sys.settrace(None)
+        sys.settrace(self._before)
         gc.enable()
 
     def _is_ours(self, frame):
@@ -71,7 +72,7 @@ class Interrupts:
         sys.settrace(self._resume)
 
     def _resume(self, frame, event, arg):
-        sys.settrace(None)
+        sys.settrace(self._before)
         sys.setprofile(self._profile)
 
 

@@ -204,11 +204,12 @@ def nr_lines_of_release(nr_frames, nr_owners):
         nr_lines += event == "line" and "testing" not in frame.f_code.co_filename
         return count
 
+    before = sys.gettrace()
     sys.settrace(count)
     try:
         reasons = release_many(registry, world, np.arange(nr_frames), Mode.SYNC)
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
     assert len(reasons) == nr_frames
     return nr_lines
 
