@@ -122,7 +122,8 @@ def uses() -> dict[str, str]:
         for name in _imported(text):
             found.setdefault(name, shown)
         for command in re.findall(r"\bpinpage (?:report )?(\w+)", text):
-            found.setdefault(f"pinlab.cli.main.{command}", shown)
+            for module in ("main", "sources"):
+                found.setdefault(f"pinlab.cli.{module}.{command}", shown)
     return found
 
 

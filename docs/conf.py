@@ -6,11 +6,13 @@ The pages are Markdown that reads as well without the site.  The API pages are m
 docstrings at each build (`api_pages.py`) and not kept.
 """
 
+import gc
 import sys
 from pathlib import Path
 
 from sphinx.domains.python import PythonDomain
 
+gc.disable()  # millions of nodes that live to the end; looking for garbage takes a fifth
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 

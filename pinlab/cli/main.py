@@ -45,7 +45,6 @@ __all__ = [
     "app",
     "check",
     "compare",
-    "describe",
     "heatmap",
     "main",
     "record",
@@ -361,39 +360,6 @@ def trust(
         lambda: telling.plain(told),
         lambda: typer.echo(telling.as_text(told)),
     )
-
-
-@app.command(rich_help_panel=LOOK)
-def describe(
-    scenario: Annotated[
-        str,
-        typer.Argument(
-            metavar="SCENARIO",
-            help="Memory as scenario:1GiB,anon=30%,slab=2%, or a .toml file.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="The recording to write.", show_default=False
-        ),
-    ],
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the layout.")] = 0,
-) -> None:
-    """Make a recording of memory that is described, to look at or to hand on."""
-    from pinlab.cli.output import describe as in_a_line
-    from pinlab.files.output import require_place
-    from pinlab.snapshot.image import save
-    from pinlab.snapshot.synthetic import describe_machine
-
-    with failures():
-        place = require_place(output)
-    with usage_errors():
-        snapshot = describe_machine(scenario, seed=seed)
-    with failures():
-        save(snapshot, place)
-    typer.echo(f"{output}: {in_a_line(snapshot)}")
 
 
 @_report_app.command()

@@ -1,4 +1,4 @@
-"""`pinpage convert`, `validate`, `redact`: what people have of a machine, and its one form."""
+"""`pinpage describe`, `convert`, `validate`, `redact`: what people have, in its one form."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -11,7 +11,7 @@ from pinlab.cli.errors import failures, open_recording, usage_errors
 if TYPE_CHECKING:
     from pinlab.snapshot.image import Snapshot
 
-__all__ = ["Output", "OwnersTable", "Source", "add_to", "convert", "redact", "validate"]
+__all__ = ["Output", "OwnersTable", "Source", "add_to", "convert", "describe", "redact", "validate"]
 
 Source: TypeAlias = Annotated[
     str,
@@ -123,6 +123,33 @@ def _kind_of(source: str) -> str:
     return describe_kind(Path(source))
 
 
+def describe(
+    scenario: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCENARIO",
+            help="Memory as scenario:1GiB,anon=30%,slab=2%, or a .toml file.",
+            show_default=False,
+        ),
+    ],
+    output: Output,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the layout.")] = 0,
+) -> None:
+    """Make a recording of memory that is described, to look at or to hand on."""
+    from pinlab.cli.output import describe as in_a_line
+    from pinlab.files.output import require_place
+    from pinlab.snapshot.image import save
+    from pinlab.snapshot.synthetic import describe_machine
+
+    with failures():
+        place = require_place(output)
+    with usage_errors():
+        snapshot = describe_machine(scenario, seed=seed)
+    with failures():
+        save(snapshot, place)
+    typer.echo(f"{output}: {in_a_line(snapshot)}")
+
+
 def add_to(app: typer.Typer, panel: str) -> None:
     """Make these subcommands of the command.
 
@@ -130,5 +157,5 @@ def add_to(app: typer.Typer, panel: str) -> None:
         app: the command.
         panel: of its help, where they stand.
     """
-    for command in (convert, validate, redact):
+    for command in (describe, convert, validate, redact):
         app.command(rich_help_panel=panel)(command)

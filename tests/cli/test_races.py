@@ -27,7 +27,7 @@ def test_some_races_as_a_table(run):
 
 def test_a_long_title_goes_on_below_itself(run):
     done = run("R-29")
-    lines = done.stdout.splitlines()
+    lines = done.out.splitlines()
     assert max(map(len, lines)) < 80
     assert lines[1].endswith("an owner that joins between the")
     assert lines[2].strip() == "question and the move"

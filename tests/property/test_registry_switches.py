@@ -256,7 +256,7 @@ def switch_everywhere(start, first, second, events):
     return 0
 
 
-@pytest.mark.parametrize("first", ["pin", "unpin", "ask"])
+@pytest.mark.parametrize("first", ["pin", "unpin"])
 @pytest.mark.parametrize("start", STARTS)
 def test_every_line(start, first):
     run = partial(switch_everywhere, start, first, events="line")
@@ -264,7 +264,7 @@ def test_every_line(start, first):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", sorted(OPERATIONS.keys() - {"pin", "unpin", "ask"}))
+@pytest.mark.parametrize("first", sorted(OPERATIONS.keys() - {"pin", "unpin"}))
 @pytest.mark.parametrize("start", STARTS)
 def test_every_line_of_the_rest(start, first):
     test_every_line(start, first)

@@ -313,4 +313,4 @@ class Z3foldAgainstRows(RuleBasedStateMachine):
 
 
 TestZ3fold = Z3foldAgainstRows.TestCase
-TestZ3fold.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestZ3fold.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

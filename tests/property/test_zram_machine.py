@@ -150,4 +150,4 @@ class ZramAgainstDict(RuleBasedStateMachine):
 
 
 TestZram = ZramAgainstDict.TestCase
-TestZram.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestZram.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

@@ -206,4 +206,4 @@ class ZsmallocAgainstDict(RuleBasedStateMachine):
 
 
 TestZsmalloc = ZsmallocAgainstDict.TestCase
-TestZsmalloc.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestZsmalloc.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
