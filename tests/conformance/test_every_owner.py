@@ -15,7 +15,8 @@ TARGETS = re.findall(r"^\|.*\| `pinpage check (\S+)` \|$", HOW_TO.read_text(), r
 
 VARIANTS = {
     "zswap_on_zsmalloc", "zcache_moves", "odirect_refuse", "odirect_wait", "odirect_restart",
-    "slab_xarray", "slab_dentry", "one_callback", "mlock",
+    "slab_xarray", "slab_dentry", "one_callback", "mlock", "odirect_cancel", "opaque",
+    "zcache_drops",
 }  # fmt: skip
 """Of an owner that is tried by default in another way; tried in `slow`, in many examples."""
 USUAL = [target for target in TARGETS if target.partition(":")[2] not in VARIANTS]

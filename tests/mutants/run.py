@@ -242,6 +242,7 @@ def _pytest(tests: Sequence[str], copy: Path, timeout_s: float) -> tuple[int, st
     command += ["-p", "no:xdist"]
     environment = os.environ | {
         "HYPOTHESIS_PROFILE": "mutant",
+        "PINPAGE_NR_MACHINES": "300",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": str(copy),
         "COLUMNS": "200",

@@ -132,6 +132,7 @@ def test_a_test_that_fails_anyway_is_found_out(project):
 
 
 @pytest.mark.mutant
+@pytest.mark.slow
 def test_a_change_of_the_same_length_is_not_hidden_by_stale_bytecode(project):
     """Two mutants in one copy, back to back: each must meet its own source, then the original."""
     with project_copy(project) as copy:

@@ -31,6 +31,7 @@ def test_scan_spends_its_targets_on_a_block_that_stays():
     assert case.obtained("huge2m", "plan") == (1, 1)
 
 
+@pytest.mark.slow
 def test_scan_on_the_recording_where_zbud_alone_can_move():
     snapshot = opened("zbud-cmphuge-seed1")
     runs = [

@@ -27,7 +27,7 @@ LENT = Case(
 
 
 @pytest.mark.parametrize("consumer", CONSUMERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @example(case=LENT)
 @given(case=coverages())
 def test_one_callback_more_never_costs_anything(consumer, case):
@@ -49,7 +49,7 @@ def drawn_of(case):
     return World(case.blocks, case.movable, cma_blocks=case.cma_blocks, marks=case.marks)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @example(case=LENT)
 @given(case=coverages())
 def test_as_many_regions_go_off_as_were_promised(case):
@@ -61,7 +61,7 @@ def test_as_many_regions_go_off_as_were_promised(case):
     world.check()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @example(case=LENT)
 @given(case=coverages())
 def test_as_many_gigantic_pages_as_were_promised(case):
@@ -74,7 +74,7 @@ def test_as_many_gigantic_pages_as_were_promised(case):
     world.check()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @example(case=LENT, atomic={4})
 @given(case=coverages(), atomic=st.sets(st.integers(0, 9), max_size=3))
 def test_a_memory_block_goes_if_and_only_if_the_verdict_says_so(case, atomic):

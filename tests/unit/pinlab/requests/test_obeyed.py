@@ -33,6 +33,9 @@ OF_ONE = {("power", "nr_tries"): {"nr_tries": 3}}
 """Where that is the usual value."""
 
 
+LONG, _LONG = {("huge1g", "scan"), ("cma", "scan")}, pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def memory():
     return describe_machine(MEMORY, seed=1)
@@ -62,8 +65,14 @@ def test_every_option_has_a_value_that_is_not_the_usual_one():
     ]
 
 
-@pytest.mark.parametrize("strategy", ["scan", "plan"])
-@pytest.mark.parametrize("consumer", SERVERS)
+@pytest.mark.parametrize(
+    ("consumer", "strategy"),
+    [
+        pytest.param(consumer, strategy, marks=_LONG if (consumer, strategy) in LONG else ())
+        for consumer in SERVERS
+        for strategy in ("scan", "plan")
+    ],
+)
 def test_an_option_is_obeyed_or_refused_on_every_path(memory, consumer, strategy):
     try_every_option(memory, consumer, strategy, "registry")
 
