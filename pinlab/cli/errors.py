@@ -173,7 +173,7 @@ def open_recording(
         nr_jobs: replays at a time, bytes and all, that follow: memory that is described is not
             laid out where they do not fit.
     """
-    from pinlab.snapshot.synthetic import is_description
+    from pinlab.described.synthetic import is_description
 
     is_described = recording is not None and is_description(recording)
     with usage_errors() if is_described else failures(), _progress(wanted=shows_progress) as told:

@@ -311,8 +311,8 @@ def record(
     A table says how far FILE can be trusted. Nobody but its owner can read FILE.
     """
     from pinlab.cli.output import describe, file_progress
+    from pinlab.procfs.proc import record as capture
     from pinlab.report import trust as telling
-    from pinlab.snapshot.proc import record as capture
 
     folder: dict[str, Any] = {} if proc is None else {"proc_directory": proc}
     with failures(), file_progress() as progress:

@@ -114,7 +114,7 @@ def _in_a_line(output: str, snapshot: "Snapshot") -> str:
 def _kind_of(source: str) -> str:
     from pathlib import Path
 
-    from pinlab.snapshot.synthetic import is_description
+    from pinlab.described.synthetic import is_description
     from pinlab.sources.source import describe_kind
 
     with usage_errors():
@@ -137,9 +137,9 @@ def describe(
 ) -> None:
     """Make a recording of memory that is described, to look at or to hand on."""
     from pinlab.cli.output import describe as in_a_line
+    from pinlab.described.synthetic import describe_machine
     from pinlab.files.output import require_place
     from pinlab.snapshot.image import save
-    from pinlab.snapshot.synthetic import describe_machine
 
     with failures():
         place = require_place(output)

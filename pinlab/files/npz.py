@@ -8,7 +8,7 @@ unpickled, and nothing but numbers, yes and no, and text has a dtype here.
     opened(path) -> Archive     names, `header(name)`, `read(name)`
 
 Owns: the bounds of the file form.
-Ignores: what the arrays mean; `pinlab.snapshot.form` and `pinlab.snapshot.linux61` know that.
+Ignores: what the arrays mean; `pinlab.snapshot.form` and `pinlab.procfs.linux61` know that.
 Cost: as numpy's own reader, and a few us per member for the headers.
 """
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from mm.state.frames import FrameState
+from pinlab.described.synthetic import nr_bytes_described
 from pinlab.files.available import MEMINFO, nr_bytes_available
 from pinlab.snapshot.image import Snapshot
-from pinlab.snapshot.synthetic import nr_bytes_described
 from pinpage.errors import PinpageError
 
 __all__ = ["HostMemoryError", "require_host_memory", "require_memory_described"]

@@ -6,14 +6,15 @@ of page_owner, what page-types printed, a crash dump (`pinlab.sources`).
 
 from pathlib import Path
 
+from pinlab.described.synthetic import describe_machine, is_description
 from pinlab.files import npz
 from pinlab.files.output import path_of
-from pinlab.snapshot import image, linux61
+from pinlab.procfs import linux61
+from pinlab.procfs.proc import Progress
+from pinlab.snapshot import image
 from pinlab.snapshot.bundled import BUNDLED_NAME, bundled
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.image import Snapshot
-from pinlab.snapshot.proc import Progress
-from pinlab.snapshot.synthetic import describe_machine, is_description
 from pinlab.sources.source import is_source, open_source, require_known
 
 __all__ = ["open_snapshot"]

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pinlab.procfs.lines import Place
+from pinlab.procfs.text import parse_pageblock_order
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
-from pinlab.snapshot.lines import Place
-from pinlab.snapshot.text import parse_pageblock_order
 from pinlab.sources.blank import NO_FRAMES, blank_columns
 from pinlab.sources.counts import Reading
 from pinpage.units import PAGEBLOCK_NR_PAGES

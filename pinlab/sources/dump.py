@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from mm.state.frames import PageFlag
 from pinlab.files.npz import require_frames
+from pinlab.procfs.proc import columns_of
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
-from pinlab.snapshot.proc import columns_of
 from pinlab.sources.counts import Reading
 from pinpage.extras import missing_extra
 from pinpage.units import Span

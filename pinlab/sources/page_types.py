@@ -10,7 +10,7 @@ shape of compound pages that are no huge pages of the pool.
 In a mail or a terminal the tabs have become blanks, and lines are indented: that is read too.
 
 Owns: the grammar, and what the letters stand for in older and newer versions.
-Ignores: whose a page of these flags is (`pinlab.snapshot.infer`).
+Ignores: whose a page of these flags is (`pinlab.procfs.infer`).
 Cost: one pass over the lines.
 """
 

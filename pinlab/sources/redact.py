@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from pinlab.procfs.proc import KEPT_COUNTERS
 from pinlab.snapshot.facts import CmaFacts, Measured, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
-from pinlab.snapshot.proc import KEPT_COUNTERS
 from pinlab.sources.counts import MEANINGS
 from pinlab.sources.page_owner import MIGRATETYPES
 from pinlab.sources.words import FIELDS

@@ -22,14 +22,14 @@ from attrs import evolve, field, frozen
 from mm.state.frames import FrameState
 from pinlab.files.careful import MOST_TEXT_NR_BYTES
 from pinlab.files.packed import read_unpacked
-from pinlab.snapshot import proc
+from pinlab.procfs import proc
+from pinlab.procfs.iomem import ram_addresses, spans_of
+from pinlab.procfs.survey import Folder, Survey, survey
+from pinlab.procfs.text import kernel_release, parse_zones
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
-from pinlab.snapshot.iomem import ram_addresses, spans_of
-from pinlab.snapshot.survey import Folder, Survey, survey
-from pinlab.snapshot.text import kernel_release, parse_zones
 from pinlab.sources.blank import blank_columns, require_justified
 from pinlab.sources.coarse import coarse_snapshot
 from pinlab.sources.dump import open_dump

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
+from pinlab.described.synthetic import describe_machine
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import SERVERS, prepare
-from pinlab.snapshot.synthetic import describe_machine
 
 MOST_GROWTH = 1.2
 REQUESTS = [

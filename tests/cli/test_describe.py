@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
+from pinlab.described.synthetic import describe_machine
 from pinlab.requests.report import RequestName
 from pinlab.snapshot import image
-from pinlab.snapshot.synthetic import describe_machine
 from tests.kit.command import check_one_line
 
 SCENARIO = "scenario:16MiB,anon=30%,slab=2%,cma=4MiB"
@@ -48,7 +48,7 @@ def test_contents_that_do_not_fit_are_refused_before_anything_is_laid_out(
 ):
     laid_out = []
     monkeypatch.setattr("pinlab.replay.host_memory.nr_bytes_available", lambda *_: 1 << 20)
-    monkeypatch.setattr("pinlab.snapshot.synthetic._Layout.snapshot", laid_out.append)
+    monkeypatch.setattr("pinlab.described.synthetic._Layout.snapshot", laid_out.append)
     done = pinpage(*command, SCENARIO)
     check_one_line(done, 1, SCENARIO, "its contents need", "0.0 GiB are available")
     assert laid_out == []

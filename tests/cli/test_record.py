@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pinlab.procfs.proc import record
+from pinlab.procfs.survey import PROC
 from pinlab.snapshot import image
-from pinlab.snapshot.proc import record
-from pinlab.snapshot.survey import PROC
 from tests.kit.command import check_one_line
 
 RAW = Path(__file__).resolve().parents[1] / "data" / "proc-6.1"
@@ -27,7 +27,7 @@ def proc(tmp_path, monkeypatch):
         else:
             shutil.copyfile(path, directory / path.name)
     monkeypatch.setattr(
-        "pinlab.snapshot.proc.record", functools.partial(record, proc_directory=directory)
+        "pinlab.procfs.proc.record", functools.partial(record, proc_directory=directory)
     )
     return directory
 
@@ -107,7 +107,7 @@ def test_a_place_is_looked_at_before_memory_is(pinpage, tmp_path, monkeypatch):
     def reads(*args, **kwargs):
         raise AssertionError("memory was read for nothing")
 
-    monkeypatch.setattr("pinlab.snapshot.proc.capture", reads)
+    monkeypatch.setattr("pinlab.procfs.proc.capture", reads)
     check_one_line(pinpage("record", "-o", tmp_path), 1, "is a directory")
 
 

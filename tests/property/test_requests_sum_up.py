@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from mm.state.frames import FrameState
 from mm.state.reasons import HOME, Refusals
+from pinlab.described.synthetic import describe_machine
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.replay import replay
 from pinlab.requests.account import Account
 from pinlab.requests.reasons import REASONS
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import SERVERS
-from pinlab.snapshot.synthetic import describe_machine
 
 CORPUS = Corpus.build(seed=0)
 OWNERS = ("gup", "kernel", "slab", "zbud")

@@ -3,11 +3,11 @@
 import numpy as np
 
 from mm.state.pageblock import MigrateType
+from pinlab.procfs.infer import maximal_orders
 from pinlab.snapshot.classes import NR_CLASSES, STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
-from pinlab.snapshot.infer import maximal_orders
 from pinpage.units import Span
 
 __all__ = ["BLOCK", "machine_of", "snapshot_of"]

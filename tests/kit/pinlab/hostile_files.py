@@ -29,17 +29,18 @@ from typing import Any
 import numpy as np
 
 from mm.state.frames import FrameState, PageFlag
+from pinlab.described.synthetic import describe_machine
+from pinlab.procfs import infer, proc
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.replay import replay_layout
 from pinlab.report import heatmap
 from pinlab.requests import reasons
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import SERVERS, run_request
-from pinlab.snapshot import form, image, infer, proc
+from pinlab.snapshot import form, image
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
-from pinlab.snapshot.synthetic import describe_machine
 from pinlab.sources.inspect import as_text, inspect
 from pinlab.sources.redact import redacted
 from pinpage.errors import PinpageError

@@ -3,8 +3,8 @@
 import functools
 from pathlib import Path
 
+from pinlab.procfs.linux61 import load_recording
 from pinlab.snapshot.image import load
-from pinlab.snapshot.linux61 import load_recording
 
 __all__ = ["BESIDE", "IN_TESTS", "TESTS_DATA", "opened"]
 

@@ -4,11 +4,11 @@ import numpy as np
 
 from mm.state.frames import PageFlag
 from mm.state.pageblock import MigrateType
+from pinlab.procfs.infer import maximal_orders
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.facts import Measured, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
-from pinlab.snapshot.infer import maximal_orders
 
 __all__ = ["BLOCK", "NR_FRAMES", "NR_OBJECTS", "NR_ZBUD_PAGES", "small_recording"]
 

@@ -54,7 +54,7 @@ _FITS = [
             "pinlab/cli/main.py", "nr_jobs=0 if layout_only else nr_jobs)", "nr_jobs=0)",
             _COMMANDS),
     planted("reserved-frames-have-contents", "what is described holds as much as it will",
-            "pinlab/snapshot/synthetic.py", ' - self._nr["reserved"])', ")", _HELD),
+            "pinlab/described/synthetic.py", ' - self._nr["reserved"])', ")", _HELD),
 ]  # fmt: skip
 
 MUTANTS: list[Mutant] = [*_HUGE, *_CODES, *_FITS]

@@ -2,8 +2,8 @@
 
 from tests.mutants.mutant import Mutant
 
-_PROC = "tests/unit/pinlab/snapshot/test_proc.py"
-_SURVEY = "tests/unit/pinlab/snapshot/test_survey.py"
+_PROC = "tests/unit/pinlab/procfs/test_proc.py"
+_SURVEY = "tests/unit/pinlab/procfs/test_survey.py"
 _TRUST = "tests/unit/pinlab/report/test_trust.py"
 _LABELS = "tests/unit/pinlab/snapshot/test_labels.py"
 _INVENTED = "tests/cli/test_invented_machines.py"
@@ -13,7 +13,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-absent-managed-is-zero",
         guards="absent is not zero",
-        file="pinlab/snapshot/text.py",
+        file="pinlab/procfs/text.py",
         old='managed=said("managed"),',
         new='managed=said("managed") or 0,',
         tests=[f"{_PROC}::test_what_an_old_kernel_does_not_print_is_not_zero"],
@@ -21,7 +21,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-one-cpu-s-list-for-all",
         guards="per-CPU lists",
-        file="pinlab/snapshot/text.py",
+        file="pinlab/procfs/text.py",
         old="pcp_count=sum(body.on_lists) if body.on_lists else None,",
         new="pcp_count=body.on_lists[0] if body.on_lists else None,",
         tests=[f"{_PROC}::test_what_an_old_kernel_does_not_print_is_not_zero"],
@@ -29,7 +29,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-pageblock-lines-not-compared",
         guards="contradictions are named",
-        file="pinlab/snapshot/text.py",
+        file="pinlab/procfs/text.py",
         old="(nr_pages is not None and nr_pages != 1 << order)",
         new="(nr_pages is not None and nr_pages < 1 << order)",
         tests=[f"{_SURVEY}::test_two_lines_about_pageblocks"],
@@ -37,7 +37,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-short-rows-fit-anyway",
         guards="grammar of pagetypeinfo",
-        file="pinlab/snapshot/text.py",
+        file="pinlab/procfs/text.py",
         old="if len(counts) != len(types):",
         new="if len(counts) > len(types):",
         tests=[f"{_SURVEY}::test_a_row_of_pagetypeinfo_that_ends_early"],
@@ -45,7 +45,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-old-kpageflags-read-as-new",
         guards="old kernels",
-        file="pinlab/snapshot/text.py",
+        file="pinlab/procfs/text.py",
         old="_FIRST_RELEASE: Final = (2, 6, 31)",
         new="_FIRST_RELEASE: Final = (2, 6, 30)",
         tests=[f"{_SURVEY}::test_a_kernel_whose_kpageflags_say_too_little"],
@@ -53,7 +53,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="iomem-boot-alias-is-memory",
         guards="RAM counts once",
-        file="pinlab/snapshot/iomem.py",
+        file="pinlab/procfs/iomem.py",
         old="if ram and ram[1] != _ALIAS:",
         new="if ram:",
         tests=[f"{_SURVEY}::test_ram_counts_once_whatever_it_is_called"],
@@ -61,7 +61,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="iomem-nested-ram-counts-twice",
         guards="RAM counts once",
-        file="pinlab/snapshot/iomem.py",
+        file="pinlab/procfs/iomem.py",
         old="if spans and span.start < spans[-1].stop:",
         new="if spans and span.start < spans[-1].start:",
         tests=[f"{_SURVEY}::test_ram_counts_once_whatever_it_is_called"],
@@ -69,7 +69,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="survey-first-source-of-the-page-size-wins",
         guards="contradictions are named",
-        file="pinlab/snapshot/survey.py",
+        file="pinlab/procfs/survey.py",
         old="if size != another:",
         new="if size < 0:",
         tests=[f"{_SURVEY}::test_whatever_says_the_page_size_must_agree"],
@@ -77,7 +77,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="survey-pageblocks-beyond-the-zone",
         guards="contradictions are named",
-        file="pinlab/snapshot/survey.py",
+        file="pinlab/procfs/survey.py",
         old="if counted > stop - first:",
         new="if counted > 3 * (stop - first):",
         tests=[f"{_SURVEY}::test_more_pageblocks_than_the_zone_spans"],
@@ -85,7 +85,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="survey-assumed-pageblock-not-said",
         guards="what no file says is unknown",
-        file="pinlab/snapshot/survey.py",
+        file="pinlab/procfs/survey.py",
         old='not_said.append("nr_pages_per_block")',
         new="not_said.clear()",
         tests=[
@@ -95,7 +95,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="survey-areas-beyond-the-zones-count",
         guards="contradictions are named",
-        file="pinlab/snapshot/survey.py",
+        file="pinlab/procfs/survey.py",
         old="if nr_pages > sum(counted):",
         new="if nr_pages > 2 * sum(counted):",
         tests=[f"{_SURVEY}::test_areas_of_more_pages_than_the_zones_count"],
@@ -103,7 +103,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="survey-missing-areas-not-said",
         guards="what no file says is unknown",
-        file="pinlab/snapshot/survey.py",
+        file="pinlab/procfs/survey.py",
         old="return nr_pages < sum(counted)",
         new="return False",
         tests=[f"{_SURVEY}::test_areas_of_which_no_file_says_where_they_lie"],
@@ -111,7 +111,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="proc-free-blocks-of-a-usual-machine",
         guards="geometry",
-        file="pinlab/snapshot/proc.py",
+        file="pinlab/procfs/proc.py",
         old="order = infer.maximal_orders(free, zone, max_order)",
         new="order = infer.maximal_orders(free, zone)",
         tests=[f"{_SURVEY}::test_free_blocks_are_as_large_as_the_machine_has_them"],
@@ -119,7 +119,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="proc-interleaved-nodes-last-one-wins",
         guards="what no file says is unknown",
-        file="pinlab/snapshot/proc.py",
+        file="pinlab/procfs/proc.py",
         old="column[nr_claims > 1] = NOT_KNOWN",
         new="column[nr_claims > 2] = NOT_KNOWN",
         tests=[
@@ -129,7 +129,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="proc-keeps-the-command-line",
         guards="secrets",
-        file="pinlab/snapshot/proc.py",
+        file="pinlab/procfs/proc.py",
         old='command_line=plain(folder.text("cmdline", "").strip()) if command_line else "",',
         new='command_line=plain(folder.text("cmdline", "").strip()),',
         tests=[f"{_SURVEY}::test_a_recording_is_its_owner_s_alone_and_holds_no_command_line"],
@@ -145,7 +145,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="infer-unmanaged-without-proof",
         guards="only counts prove it",
-        file="pinlab/snapshot/infer.py",
+        file="pinlab/procfs/infer.py",
         old="int(total[at]) == missing:",
         new="int(total[at]) >= missing:",
         tests=[f"{_SURVEY}::test_a_count_that_no_run_adds_up_to_proves_nothing"],

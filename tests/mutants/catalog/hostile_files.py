@@ -75,7 +75,7 @@ MUTANTS: list[Mutant] = [
         file="pinlab/files/careful.py",
         old="if not pipes and not stat.S_ISREG(path.stat().st_mode):",
         new="if not pipes and path.is_dir():",
-        tests=["tests/unit/pinlab/snapshot/test_proc.py::test_a_pipe_in_place_of_a_text"],
+        tests=["tests/unit/pinlab/procfs/test_proc.py::test_a_pipe_in_place_of_a_text"],
     ),
     Mutant(
         name="zone-watermarks-unordered",
@@ -112,7 +112,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="proc-number-of-any-length",
         guards="a number of five thousand digits is one line",
-        file="pinlab/snapshot/lines.py",
+        file="pinlab/procfs/lines.py",
         old="text.isdecimal() and len(text) <= _MOST_DIGITS)",
         new="text.isdecimal())",
         tests=[_LINES],
@@ -152,15 +152,15 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="recording-values-wrap",
         guards="a value that does not fit its column is named, not wrapped",
-        file="pinlab/snapshot/linux61.py",
+        file="pinlab/procfs/linux61.py",
         old="            elif not lowest <= value <= highest:",
         new="            elif value > highest << 64:",
-        tests=["tests/unit/pinlab/snapshot/test_linux61.py::test_a_value_that_would_wrap_is_named"],
+        tests=["tests/unit/pinlab/procfs/test_linux61.py::test_a_value_that_would_wrap_is_named"],
     ),
     Mutant(
         name="described-scatter-of-an-amount",
         guards="a description is refused before anything is made",
-        file="pinlab/snapshot/synthetic.py",
+        file="pinlab/described/synthetic.py",
         old='(found[2] != "%" and name == "scatter")',
         new='(found[2] != "%" and name == "scattered")',
         tests=[f"{_HOSTILE}::test_a_description_beyond_bounds_is_refused_before_anything_is_made"],

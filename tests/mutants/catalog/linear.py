@@ -137,19 +137,19 @@ MUTANTS += [
     ),
 ]  # fmt: skip
 
-T_SHAPE = "tests/unit/pinlab/snapshot/test_shape.py"
+T_SHAPE = "tests/unit/pinlab/described/test_shape.py"
 
 MUTANTS += [
     planted(
-        "described-pools-hold-one-object-a-page", "as recorded pools", "pinlab/snapshot/shape.py",
+        "described-pools-hold-one-object-a-page", "as recorded pools", "pinlab/described/shape.py",
         "(mean - 1) / (most - 1)", "0 * mean", T_SHAPE,
     ),
     planted(
-        "ages-are-clusters", "shape", "pinlab/snapshot/shape.py",
+        "ages-are-clusters", "shape", "pinlab/described/shape.py",
         "nr_pages_per_block**height", "nr_pages_per_block ** (0 * height + 0.5)", T_SHAPE,
     ),
     planted(
-        "shape-changes-nothing", "shape", "pinlab/snapshot/synthetic.py",
+        "shape-changes-nothing", "shape", "pinlab/described/synthetic.py",
         '        if self._shape == "even":\n', "        if self._shape:\n", T_SHAPE,
     ),
 ]  # fmt: skip

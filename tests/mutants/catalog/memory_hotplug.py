@@ -303,7 +303,7 @@ MUTANTS: list[Mutant] = [
     _hp(
         "snapshot-forgets-where-ram-is", "holes of a recording are known", SNAPSHOT,
         '            "ram": [[span.start, span.stop] for span in self.ram],\n', "",
-        "tests/unit/pinlab/snapshot/test_linux61.py"
+        "tests/unit/pinlab/procfs/test_linux61.py"
         "::test_where_ram_is_comes_from_iomem_if_that_was_recorded",
     ),
     _hp(

@@ -70,7 +70,7 @@ MUTANTS: list[Mutant] = [
         f"{_NEWER}::test_page_types_as_a_mail_has_it",
     ),
     planted(
-        "thp-tails-are-files", "a compound page is one owner's", "pinlab/snapshot/infer.py",
+        "thp-tails-are-files", "a compound page is one owner's", "pinlab/procfs/infer.py",
         "klass[late], guessed[late] = FrameClass.ANON, True", "guessed[late] = True",
         f"{_NEWER}::test_page_types_as_a_mail_has_it",
     ),

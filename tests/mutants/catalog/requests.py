@@ -270,7 +270,7 @@ _MEMORY = [
     planted(
         "described-pins-in-cma",
         "long-term pins leave CMA",
-        "pinlab/snapshot/synthetic.py",
+        "pinlab/described/synthetic.py",
         'self._give(("gup",), self._free_below(self._cma.start))',
         'self._give(("gup",), self._free_below(self._cma.stop))',
         _DESCRIBED,
@@ -278,7 +278,7 @@ _MEMORY = [
     planted(
         "described-scatters-everything",
         "grouping by mobility",
-        "pinlab/snapshot/synthetic.py",
+        "pinlab/described/synthetic.py",
         "int(count * (1 - self._scatter))",
         "int(count * self._scatter)",
         _DESCRIBED,
@@ -286,7 +286,7 @@ _MEMORY = [
     planted(
         "described-ignores-the-seed",
         "determinism",
-        "pinlab/snapshot/synthetic.py",
+        "pinlab/described/synthetic.py",
         "np.random.default_rng(seed), seed)",
         "np.random.default_rng(), seed)",
         _DESCRIBED,

@@ -3,8 +3,8 @@
 from tests.mutants.mutant import Mutant
 
 _SNAPSHOT = "tests/unit/pinlab/snapshot/test_snapshot.py"
-_PROC = "tests/unit/pinlab/snapshot/test_proc.py"
-_LINUX61 = "tests/unit/pinlab/snapshot/test_linux61.py"
+_PROC = "tests/unit/pinlab/procfs/test_proc.py"
+_LINUX61 = "tests/unit/pinlab/procfs/test_linux61.py"
 _HEATMAP = "tests/unit/pinlab/report/test_heatmap.py"
 _BROKEN = f"{_SNAPSHOT}::test_a_broken_promise_is_named"
 
@@ -126,7 +126,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="infer-merges-across-zones",
         guards="SN3",
-        file="pinlab/snapshot/infer.py",
+        file="pinlab/procfs/infer.py",
         old="whole = whole[0::2] & whole[1::2] & (zones[0::2] == zones[1::2])",
         new="whole = whole[0::2] & whole[1::2]",
         tests=[f"{_SNAPSHOT}::test_merging_equals_merging_one_pair_at_a_time"],
@@ -134,7 +134,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="infer-keeps-nested-heads",
         guards="SN3",
-        file="pinlab/snapshot/infer.py",
+        file="pinlab/procfs/infer.py",
         old="order[heads[heads < reach]] = -1",
         new="order[heads[heads < 0]] = -1",
         tests=[
@@ -145,7 +145,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="infer-trusts-an-order-over-used-frames",
         guards="SN3",
-        file="pinlab/snapshot/infer.py",
+        file="pinlab/procfs/infer.py",
         old="(nr_free_before[stops] - nr_free_before[heads] == nr_pages)",
         new="(nr_free_before[stops] - nr_free_before[heads] > 0)",
         tests=[f"{_SNAPSHOT}::test_settled_orders_always_keep_sn3"],
@@ -153,7 +153,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="infer-claims-tails-without-proof",
         guards="never guessed free",
-        file="pinlab/snapshot/infer.py",
+        file="pinlab/procfs/infer.py",
         old="if counts.tolist() == list(facts.nr_free_blocks):",
         new="if facts.nr_free_blocks:",
         tests=[f"{_PROC}::test_a_kernel_that_marks_only_heads_and_counts_that_prove_nothing"],
@@ -161,7 +161,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="infer-silent-frames-are-free",
         guards="never guessed free",
-        file="pinlab/snapshot/infer.py",
+        file="pinlab/procfs/infer.py",
         old="klass[has(PageFlag.BUDDY)] = FrameClass.FREE",
         new="klass[has(PageFlag.BUDDY) | (flags == 0)] = FrameClass.FREE",
         tests=[f"{_PROC}::test_nothing_unmarked_is_free"],
@@ -169,7 +169,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="infer-slab-that-looks-anonymous",
         guards="class from flags",
-        file="pinlab/snapshot/infer.py",
+        file="pinlab/procfs/infer.py",
         old="klass[has(PageFlag.SLAB)] = FrameClass.SLAB",
         new="klass[has(PageFlag.SLAB) & ~has(PageFlag.ANON)] = FrameClass.SLAB",
         tests=[f"{_PROC}::test_classes_from_flags"],
@@ -177,7 +177,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="proc-holes-are-memory",
         guards="holes never called free",
-        file="pinlab/snapshot/infer.py",
+        file="pinlab/procfs/infer.py",
         old="klass[~in_ram | has(PageFlag.NOPAGE)] = FrameClass.HOLE",
         new="klass[has(PageFlag.NOPAGE)] = FrameClass.HOLE",
         tests=[f"{_PROC}::test_holes_come_from_iomem"],
@@ -185,7 +185,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="proc-short-read-passes",
         guards="bad input",
-        file="pinlab/snapshot/proc.py",
+        file="pinlab/procfs/proc.py",
         old="    if done < nr_pfns:",
         new="    if done < 0:",
         tests=[f"{_PROC}::test_a_short_read"],
@@ -193,7 +193,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-watermarks-keep-the-boost",
         guards="watermarks",
-        file="pinlab/snapshot/text.py",
+        file="pinlab/procfs/text.py",
         old='low=number("low") - boost',
         new='low=number("low")',
         tests=[f"{_LINUX61}::test_watermarks_come_without_the_boost"],
@@ -201,7 +201,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-iomem-rounds-outwards",
         guards="holes never called free",
-        file="pinlab/snapshot/iomem.py",
+        file="pinlab/procfs/iomem.py",
         old="Span(-(-first // size), max(",
         new="Span(first // size, max(",
         tests=[f"{_PROC}::test_iomem_rounds_inwards_and_knows_hotplugged_memory"],
@@ -209,7 +209,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="linux61-unmovable-page-cache-stays-file",
         guards="import",
-        file="pinlab/snapshot/linux61.py",
+        file="pinlab/procfs/linux61.py",
         old="klass[fixed] = FrameClass.OTHER",
         new="klass[fixed] = FrameClass.FILE",
         tests=[f"{_LINUX61}::test_page_cache_that_the_kernel_cannot_move_is_other"],

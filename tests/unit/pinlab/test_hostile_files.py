@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 from attrs import evolve
 
+from pinlab.described.synthetic import describe_machine
 from pinlab.files import npz
 from pinlab.files.available import nr_bytes_available
 from pinlab.files.careful import awry, load_json, one_line, read_bytes
+from pinlab.procfs.iomem import parse_iomem
+from pinlab.procfs.text import parse_pagetypeinfo, parse_zones
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.replay import replay_layout
 from pinlab.replay.replayable import (
@@ -31,10 +34,7 @@ from pinlab.requests.fidelity import find_cases
 from pinlab.snapshot import form, image
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
-from pinlab.snapshot.iomem import parse_iomem
 from pinlab.snapshot.open import open_snapshot
-from pinlab.snapshot.synthetic import describe_machine
-from pinlab.snapshot.text import parse_pagetypeinfo, parse_zones
 from pinpage.errors import PinpageError
 from pinpage.units import Span
 from tests.kit.pinlab.hostile_files import KINDS, run_case

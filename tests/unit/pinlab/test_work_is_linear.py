@@ -2,9 +2,9 @@
 
 import pytest
 
+from pinlab.described.synthetic import describe_machine
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import SERVERS, prepare
-from pinlab.snapshot.synthetic import describe_machine
 
 SMALL_MIB, LARGE_MIB = 64, 512
 MOST_GROWTH = 2

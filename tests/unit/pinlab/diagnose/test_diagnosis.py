@@ -11,11 +11,11 @@ from mm.state.pageblock import MigrateType
 from pinlab.diagnose.census import areas_of, census_of
 from pinlab.diagnose.diagnosis import as_json, diagnose
 from pinlab.diagnose.show import as_text, sentence
+from pinlab.procfs.linux61 import load_recording
 from pinlab.requests.fidelity import within_bar
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.facts import CmaFacts, Geometry
 from pinlab.snapshot.holdings import LINUX_MOVES
-from pinlab.snapshot.linux61 import load_recording
 from pinpage.errors import PinpageError
 from pinpage.units import PAGE_SIZE, Span
 from tests.kit.pinlab.blocks import BLOCK, machine_of, snapshot_of

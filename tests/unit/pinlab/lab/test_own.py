@@ -9,6 +9,7 @@ import pytest
 from mm.state.contents import TagContents
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
+from pinlab.described.synthetic import describe_machine
 from pinlab.lab.machine import MachineLab
 from pinlab.lab.own import OwnOwner
 from pinlab.load.mixed import run as run_mixed
@@ -17,7 +18,6 @@ from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import prepare, run_request
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.labels import labelled
-from pinlab.snapshot.synthetic import describe_machine
 from pinpage.errors import PinpageError
 from pinpage.migrate import move_many
 from pinpage.owner import Mode, PinOwner, Verdict

@@ -4,8 +4,8 @@ import pytest
 
 from mm.state.contents import ArenaContents
 from mm.state.frames import FrameState
+from pinlab.described.synthetic import describe_machine, nr_bytes_described
 from pinlab.replay.host_memory import require_host_memory, require_memory_described
-from pinlab.snapshot.synthetic import describe_machine, nr_bytes_described
 from pinpage.errors import PinpageError
 from tests.kit.pinlab.small import small_recording
 
@@ -53,7 +53,7 @@ def test_what_is_described_holds_as_much_as_it_will(text):
 
 
 def test_what_is_described_is_refused_before_it_is_laid_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("pinlab.snapshot.synthetic._Layout.snapshot", None)
+    monkeypatch.setattr("pinlab.described.synthetic._Layout.snapshot", None)
     path = tmp_path / "large.toml"
     path.write_text('size = "1TiB"\nanon = "50%"\n')
     for text in ("scenario:1TiB,anon=50%", str(path)):

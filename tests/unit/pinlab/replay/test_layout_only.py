@@ -9,12 +9,12 @@ from attrs import evolve
 from mm.state.frames import PageFlag
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
+from pinlab.described.synthetic import describe_machine
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.layout_only import LayoutContents, blobs_of, sizes_of
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import run_request
 from pinlab.snapshot.classes import FrameClass
-from pinlab.snapshot.synthetic import describe_machine
 
 SLOW = pytest.mark.slow
 POOLS = ["zbud", "zram", *(pytest.param(name, marks=SLOW) for name in ("z3fold", "zsmalloc"))]

@@ -7,6 +7,7 @@ from attrs import evolve
 from mm.state.frames import PageFlag
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
+from pinlab.procfs.infer import maximal_orders
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.owners import check_movable, movable_owners
 from pinlab.replay.replay import class_counts, replay
@@ -14,7 +15,6 @@ from pinlab.replay.whole_pages import huge_pages, large_folios
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import run_request
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
-from pinlab.snapshot.infer import maximal_orders
 from pinpage.errors import PinpageError
 from tests.kit.pinlab.small import BLOCK, small_recording
 

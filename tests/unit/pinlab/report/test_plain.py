@@ -7,6 +7,7 @@ import pytest
 
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Comparison, Run
+from pinlab.described.synthetic import describe_machine
 from pinlab.report import trust
 from pinlab.report.plain import PlainTable, as_plain, of_rows
 from pinlab.requests import fidelity, latency, reasons
@@ -14,7 +15,6 @@ from pinlab.requests.fidelity import Compared
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinlab.requests.run import run_request
 from pinlab.snapshot.bundled import bundled
-from pinlab.snapshot.synthetic import describe_machine
 from pinpage.errors import PinpageError
 
 MEMORY = "scenario:16MiB,anon=30%,slab=2%"

@@ -6,10 +6,10 @@ import re
 import pytest
 from attrs import evolve
 
+from pinlab.procfs.proc import capture
 from pinlab.report.trust import Bound, TrustRow, as_json, as_text, trust_of
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import FrameClass
-from pinlab.snapshot.proc import capture
 from tests.kit.pinlab.proc_folder import MACHINES, InventedZone, machine
 from tests.kit.pinlab.small import small_recording
 

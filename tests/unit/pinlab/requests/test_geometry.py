@@ -12,14 +12,14 @@ from mm.power.energy import EnergyModel
 from mm.state.costs import CostModel
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
+from pinlab.described.synthetic import describe_machine
+from pinlab.procfs.proc import capture
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.replay import replay_layout
 from pinlab.report.tables import as_markdown
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import SERVERS, run_request
 from pinlab.snapshot.errors import SnapshotError
-from pinlab.snapshot.proc import capture
-from pinlab.snapshot.synthetic import describe_machine
 from pinpage.errors import PinpageError
 from tests.kit.pinlab.proc_folder import blocks
 

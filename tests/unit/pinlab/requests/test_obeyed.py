@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from mm.state.frames import PageFlag
+from pinlab.described.synthetic import describe_machine
 from pinlab.replay.designs import DESIGNS
 from pinlab.requests.obeyed import OPTIONS, given, refusal, require_obeyed
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import SERVERS, prepare, run_request
 from pinlab.snapshot.classes import FrameClass
-from pinlab.snapshot.synthetic import describe_machine
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
 

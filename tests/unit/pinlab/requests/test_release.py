@@ -8,11 +8,11 @@ from mm.state.frames import FrameState
 from owners.opaque import GIVEN_UP, OpaqueOwner
 from pinlab.compare.compare import compare, with_release
 from pinlab.compare.results import Run
+from pinlab.described.synthetic import describe_machine
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import SERVERS, prepare, run_request
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.labels import labelled
-from pinlab.snapshot.synthetic import describe_machine
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode, Pin, Verdict
 from pinpage.units import Span

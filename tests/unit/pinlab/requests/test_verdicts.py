@@ -5,9 +5,9 @@ import pytest
 
 from mm.hotplug import memory_hotplug
 from mm.state.errno import Errno
+from pinlab.described.synthetic import describe_machine
 from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import prepare
-from pinlab.snapshot.synthetic import describe_machine
 
 
 def verdicts(machine):

@@ -7,6 +7,7 @@ from attrs import evolve
 from mm.state.frames import FrameState
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
+from pinlab.procfs.proc import capture
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.owners import movable_owners
 from pinlab.replay.replay import class_counts, replay
@@ -14,7 +15,6 @@ from pinlab.snapshot import image
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.labels import labelled, labelled_as, parse_label
-from pinlab.snapshot.proc import capture
 from pinpage.errors import PinpageError
 from pinpage.units import Span
 from tests.kit.pinlab.proc_folder import machine

@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mm.state.frames import FrameState
-from pinlab.snapshot import form, image, infer
+from pinlab.procfs import infer
+from pinlab.snapshot import form, image
 from pinlab.snapshot.bundled import BUNDLED_NAME, bundled
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import COLUMNS, NOT_KNOWN

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mm.state.frames import FrameState, PageFlag
+from pinlab.procfs.proc import capture
 from pinlab.snapshot import image
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.open import open_snapshot
-from pinlab.snapshot.proc import capture
 from pinlab.sources.blank import NO_FRAMES
 from tests.kit.pinlab.proc_folder import MACHINES, machine
 from tests.kit.pinlab.recordings import BESIDE, TESTS_DATA

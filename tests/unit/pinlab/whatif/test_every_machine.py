@@ -8,10 +8,10 @@ from attrs import evolve
 
 from pinlab.diagnose import diagnosis
 from pinlab.diagnose.show import as_text as diagnosis_text
+from pinlab.procfs.proc import capture
 from pinlab.report import blocks, fragmentation, frames, taint
 from pinlab.snapshot.facts import Provenance
 from pinlab.snapshot.holdings import holdings_of
-from pinlab.snapshot.proc import capture
 from pinlab.whatif import answer, show
 from pinpage.units import Span
 from tests.kit.pinlab.blocks import machine_of

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from mm.state.pageblock import MigrateType
+from pinlab.procfs.linux61 import load_recording
 from pinlab.requests.fidelity import within_bar
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.holdings import holdings_of
-from pinlab.snapshot.linux61 import load_recording
 from pinlab.whatif.scanners import sweep
 from tests.kit.pinlab.blocks import BLOCK, machine_of, snapshot_of
 from tests.kit.pinlab.recordings import BESIDE, IN_TESTS

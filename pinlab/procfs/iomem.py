@@ -1,7 +1,7 @@
 """/proc/iomem: where there is RAM, in addresses and in pages of the machine's size.
 
 Owns: which rows are RAM, each page of it once.
-Ignores: how large a page is; `pinlab.snapshot.survey` finds that out.
+Ignores: how large a page is; `pinlab.procfs.survey` finds that out.
 Cost: one pass over the lines.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from pinlab.procfs.lines import Place
 from pinlab.snapshot.errors import SnapshotError
-from pinlab.snapshot.lines import Place
 from pinpage.units import PAGE_SIZE, Span
 
 __all__ = ["parse_iomem", "ram_addresses", "spans_of"]

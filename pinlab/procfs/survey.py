@@ -30,11 +30,11 @@ from attrs import frozen
 from mm.state.pageblock import USUAL_MAX_ORDER
 from pinlab.files.careful import MOST_TEXT_NR_BYTES, plain, read_bytes
 from pinlab.files.packed import PACKED_SUFFIXES, read_unpacked
+from pinlab.procfs.iomem import spans_of
+from pinlab.procfs.lines import Place
+from pinlab.procfs.text import parse_meminfo, parse_pageblock_order
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import CmaFacts, Geometry, ZoneFacts
-from pinlab.snapshot.iomem import spans_of
-from pinlab.snapshot.lines import Place
-from pinlab.snapshot.text import parse_meminfo, parse_pageblock_order
 from pinlab.sources.kinds import Kind, kinds_in
 from pinpage.units import PAGE_SHIFT, PAGE_SIZE, PAGEBLOCK_ORDER
 

@@ -5,10 +5,10 @@ import pytest
 
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
+from pinlab.described.synthetic import describe_machine, is_description
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.replay import replay
 from pinlab.snapshot.classes import FrameClass
-from pinlab.snapshot.synthetic import describe_machine, is_description
 from pinpage.errors import PinpageError
 from pinpage.units import PAGEBLOCK_NR_PAGES
 

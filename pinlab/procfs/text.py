@@ -16,10 +16,10 @@ from typing import Final
 from attrs import field, frozen
 
 from pinlab.files.careful import plain
+from pinlab.procfs.lines import Place
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import ZoneFacts
 from pinlab.snapshot.limits import MAX_NR_ZONES, check_zones
-from pinlab.snapshot.lines import Place
 
 __all__ = [
     "check_release",

@@ -6,7 +6,7 @@ are not read at one instant: what they disagree about is told as `drift_nr_pages
 changed while they were read as `changed_nr_frames`.
 
 Not exported by any kernel: references, orders, owners of pages without a flag, migratetypes
-of single pageblocks, skip hints.  `pinlab.snapshot.infer` works out what can be worked out.
+of single pageblocks, skip hints.  `pinlab.procfs.infer` works out what can be worked out.
 """
 
 import stat
@@ -25,16 +25,17 @@ from pinlab.files.careful import plain
 from pinlab.files.npz import require_frames
 from pinlab.files.output import path_of, require_place
 from pinlab.files.packed import DAMAGE, unpacked
-from pinlab.snapshot import image, infer
+from pinlab.procfs import infer
+from pinlab.procfs.iomem import ram_addresses, spans_of
+from pinlab.procfs.survey import PROC, Folder, Survey, survey
+from pinlab.procfs.text import check_release, kernel_release, parse_zones
+from pinlab.snapshot import image
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot, count_classes
-from pinlab.snapshot.iomem import ram_addresses, spans_of
 from pinlab.snapshot.labels import labelled_as
-from pinlab.snapshot.survey import PROC, Folder, Survey, survey
-from pinlab.snapshot.text import check_release, kernel_release, parse_zones
 from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, Mask, Span
 
 __all__ = ["KEPT_COUNTERS", "Progress", "capture", "columns_of", "record", "zone_column"]

@@ -5,9 +5,9 @@ import pytest
 
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
+from pinlab.described.shape import MOST, USUAL, draw_nr_objects, in_shape
+from pinlab.described.synthetic import describe_machine
 from pinlab.snapshot.classes import FrameClass
-from pinlab.snapshot.shape import MOST, USUAL, draw_nr_objects, in_shape
-from pinlab.snapshot.synthetic import describe_machine
 from pinpage.errors import PinpageError
 
 

@@ -8,14 +8,14 @@ from attrs import evolve
 
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
+from pinlab.procfs.iomem import parse_iomem
+from pinlab.procfs.proc import capture, record
+from pinlab.procfs.text import parse_zones
 from pinlab.snapshot import image
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import CmaFacts
-from pinlab.snapshot.iomem import parse_iomem
-from pinlab.snapshot.proc import capture, record
-from pinlab.snapshot.text import parse_zones
 from pinpage.units import Span
 from tests.kit.pinlab.proc_folder import MACHINES, InventedZone, machine
 

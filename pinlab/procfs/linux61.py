@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from pinlab.files import npz
 from pinlab.files.careful import awry, load_json, plain
 from pinlab.files.npz import Archive, ArrayHeader
+from pinlab.procfs.infer import settle_orders
+from pinlab.procfs.iomem import parse_iomem
+from pinlab.procfs.text import kernel_release, parse_zones
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Measured, Provenance, ZoneFacts
 from pinlab.snapshot.image import AfterState, Snapshot, count_classes
-from pinlab.snapshot.infer import settle_orders
-from pinlab.snapshot.iomem import parse_iomem
-from pinlab.snapshot.text import kernel_release, parse_zones
 from pinpage.units import PAGEBLOCK_NR_PAGES
 
 __all__ = ["load_recording"]

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from mm.state.frames import FrameState
+from pinlab.procfs.linux61 import load_recording
 from pinlab.snapshot import image
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
-from pinlab.snapshot.linux61 import load_recording
 from pinlab.snapshot.open import open_snapshot
 from pinpage.units import Span
 from tests.kit.pinlab.in_guest import NR_FRAMES, PAGETYPEINFO, arrays_and_meta, recorded

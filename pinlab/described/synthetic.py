@@ -15,7 +15,7 @@ alike.  Pages are laid out the way that grouping by mobility leaves them:
     anon file zsmalloc zram                spread evenly over everything else, CMA included
     gup                                    likewise, but neither in CMA nor in ZONE_MOVABLE
 
-Evenly, or in runs as `shape` says, which `pinlab.snapshot.shape` draws.
+Evenly, or in runs as `shape` says, which `pinlab.described.shape` draws.
 
 A description is no measurement: it says what *would* be if memory looked like this.
 """
@@ -33,15 +33,15 @@ from numpy.typing import NDArray
 from mm.state.frames import PageFlag
 from mm.state.nodes import Zone, setup_lowmem_reserve, setup_watermarks
 from mm.state.pageblock import MAX_PAGEBLOCK_ORDER, USUAL_MAX_ORDER, MigrateType
+from pinlab.described.shape import MOST, Shape, draw_nr_objects, in_shape
 from pinlab.files.careful import one_line, read_bytes
 from pinlab.files.npz import require_frames
+from pinlab.procfs.infer import maximal_orders
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
-from pinlab.snapshot.infer import maximal_orders
 from pinlab.snapshot.limits import MAX_NR_ZONES
-from pinlab.snapshot.shape import MOST, Shape, draw_nr_objects, in_shape
 from pinpage.errors import PinpageError, one_of
 from pinpage.units import PAGE_SIZE, Pfns, Span, in_words
 
@@ -93,7 +93,7 @@ class Description:
         cma: a contiguous area at the top, in MOVABLE memory's place.
         movable: ZONE_MOVABLE, at the very top.
         scatter: share of the unmovable pages that sit among movable ones.
-        shape: how free places are given out: even, clusters or ages (`pinlab.snapshot.shape`).
+        shape: how free places are given out: even, clusters or ages (`pinlab.described.shape`).
         objects: of a compressed pool, per page on average, such as "1.5"; "usual": as recorded
             pools of its kind.
     """

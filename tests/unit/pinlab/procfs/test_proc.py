@@ -14,15 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mm.state.frames import FrameState, PageFlag
-from pinlab.snapshot import image, infer, proc
+from pinlab.procfs import infer, proc
+from pinlab.procfs.iomem import parse_iomem
+from pinlab.procfs.proc import record
+from pinlab.procfs.text import parse_buddyinfo, parse_pagetypeinfo, parse_zones
+from pinlab.snapshot import image
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Provenance, ZoneFacts
-from pinlab.snapshot.iomem import parse_iomem
-from pinlab.snapshot.proc import record
-from pinlab.snapshot.text import parse_buddyinfo, parse_pagetypeinfo, parse_zones
 from pinpage.units import Span
 
 RAW = Path(__file__).parents[3] / "data" / "proc-6.1"

@@ -1,0 +1,13 @@
+"""What a kernel says of its memory in text files and tables, read by each one's grammar.
+
+    lines     where in which file something stands
+    text      /proc's text files
+    iomem     which addresses are RAM, nested or not
+    survey    what a folder has, and the sizes that it says
+    infer     what the kernel does not export, worked out and marked as guessed
+    proc      capture of a live machine, or of a folder of copies
+    linux61   recordings of Linux 6.1 guests, made inside the kernel
+
+Kernel counterpart: fs/proc/page.c, mm/vmstat.c, kernel/resource.c (v6.1), from the other side.
+May be imported by: sources, described, report, replay, the command.
+"""
