@@ -81,6 +81,7 @@ def project_copy(root: Path) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder)
+        copy.chmod(0o755)  # some tests go on as somebody else, who has to find the modules
         ignore = shutil.ignore_patterns("__pycache__", ".*")
         for name in COPIED:
             if (root / name).is_dir():
