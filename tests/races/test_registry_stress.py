@@ -4,10 +4,7 @@ Two pin and unpin single pages, two ranges, one columns; one moves pins to other
 scans and looks up, one registers owners, pins by them and lets them leave.
 """
 
-import random
-import sys
-import threading
-import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +13,7 @@ from pinpage.errors import AlreadyPinnedError
 from pinpage.owner import PinOwner, Verdict
 from pinpage.registry import PinRegistry
 from pinpage.topology import Topology
+from tests.kit.together import run_together
 
 NR_FRAMES = 4096
 SLICE = NR_FRAMES // 8
@@ -32,8 +30,7 @@ class Stress:
         for owner in self.owners:
             self.registry.register(owner)
         self.held = [set() for _ in range(8)]
-        self.errors, self.nr_steps = [], [0] * 8
-        self.is_over, self.seed = False, seed
+        self.nr_steps, self.seed = [0] * 8, seed
 
     def single(self, n, rng):
         pfn, key = n * SLICE + rng.randrange(SLICE), rng.choice([None, 1, "object"])
@@ -96,39 +93,17 @@ class Stress:
             self.registry.pin(pfn, guest, "own")
         self.registry.unregister(guest, force=True)
 
-    def work(self, n, step):
-        rng = random.Random(self.seed * 8 + n)
-        try:
-            while not self.is_over:
-                step(n, rng)
-                self.nr_steps[n] += 1
-        except BaseException as error:  # noqa: BLE001 - a thread's failure is the test's
-            self.errors.append(error)
-
     def run(self, seconds):
         steps = [self.single] * 2 + [self.ranges] * 2
         steps += [self.columns, self.moves, self.looks, self.comes_and_goes]
-        threads = [
-            threading.Thread(target=self.work, args=(n, step), daemon=True)
-            for n, step in enumerate(steps)
-        ]
-        interval, until = sys.getswitchinterval(), time.monotonic() + seconds
-        sys.setswitchinterval(1e-5)
-        try:
-            for thread in threads:
-                thread.start()
-            while time.monotonic() < until and not self.errors:
-                time.sleep(0.05)
-        finally:
-            self.is_over = True
-            for thread in threads:
-                thread.join(timeout=30)
-            sys.setswitchinterval(interval)
-        assert not any(thread.is_alive() for thread in threads), "somebody hangs"
+        self.nr_steps = run_together(
+            [partial(step, n) for n, step in enumerate(steps)],
+            [self.seed * 8 + n for n in range(8)],
+            seconds,
+            switch_interval_s=1e-5,
+        )
 
     def finish(self):
-        if self.errors:
-            raise self.errors[0]
         self.registry.check()
         assert len(self.registry) == sum(map(len, self.held))
         for n, held in enumerate(self.held):

@@ -9,10 +9,7 @@ mm belongs to one thread at a time, as under the kernel's page table and zone lo
 lock around each thing that is asked of it.  Between two of them anything may happen.
 """
 
-import random
-import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -26,6 +23,7 @@ from owners.gup.flags import Foll
 from owners.gup.gup import Gup
 from owners.gup.pin_references import IgnoresMoves, Pinner
 from pinpage.owner import Mode, PinOwner, Reason, Verdict
+from tests.kit.together import run_together
 
 NR_PAGES = 512
 MOST_OBJECTS = 24
@@ -190,8 +188,7 @@ class Bench:
         self.design = RegistryDesign(self.registry, self.mover)
         self.tables = [Table(self, name) for name in ("zbud", "slab", "ring")]
         self.process = Process(self)
-        self.errors, self.nr_moved, self.nr_steps = [], 0, 0
-        self.is_over = False
+        self.nr_moved = 0
 
     def put(self, pfn):
         with self.lock:
@@ -216,38 +213,12 @@ class Bench:
 
     def run(self, seconds):
         """Everybody at once, for so long."""
-        work = [self.move] * 3 + [table.step for table in self.tables] + [self.process.step]
-        threads = [
-            threading.Thread(target=self._work, args=(number, step), daemon=True)
-            for number, step in enumerate(work)
-        ]
-        interval, until = sys.getswitchinterval(), time.monotonic() + seconds
-        sys.setswitchinterval(1e-6)
-        try:
-            for thread in threads:
-                thread.start()
-            while time.monotonic() < until and not self.errors:
-                time.sleep(0.05)
-        finally:
-            self.is_over = True
-            for thread in threads:
-                thread.join(timeout=30)
-            sys.setswitchinterval(interval)
-        assert not any(thread.is_alive() for thread in threads), "somebody hangs"
-
-    def _work(self, number, step):
-        rng = random.Random(self.seed * 100 + number)
-        try:
-            while not self.is_over:
-                step(rng)
-                self.nr_steps += 1
-        except BaseException as error:  # noqa: BLE001 - a thread's failure is the test's
-            self.errors.append(error)
+        steps = [self.move] * 3 + [table.step for table in self.tables] + [self.process.step]
+        seeds = [self.seed * 100 + number for number in range(len(steps))]
+        run_together(steps, seeds, seconds, switch_interval_s=1e-6)
 
     def finish(self):
         """Everything is where its holder believes; and when all let go, all is free."""
-        if self.errors:
-            raise self.errors[0]
         assert not any(self.registry.is_faulty(owner) for owner in self.registry.owners)
         self.machine.check()
         for table in self.tables:
