@@ -15,14 +15,13 @@ Kernel counterpart: the two regions of Contiguitas (ISCA 2023, software part), a
 proposals of superpageblocks on linux-mm; neither is merged.
 """
 
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from sortedcontainers import SortedList
 
 from mm.buddy.buddy import Buddy
 from mm.contig.contig import Contig
-from mm.move.capabilities import Capabilities
 from mm.move.design import Design, Unmovable
 from mm.state.api import PageSource
 from mm.state.contents import Contents
@@ -39,18 +38,6 @@ class Confinement(Unmovable):
     """Implements `mm.move.design.Design`; what it does it does when pages are allocated."""
 
     name = "confinement"
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        moves=False,
-        several_owners=False,
-        second_owner="may hold it too; nobody is asked",
-        gup=False,
-        knows_target=False,
-        knows_mode=False,
-        undoes=True,
-        lookup="none",
-        pin_nr_bytes=0,
-        locks="none",
-    )
 
 
 class ConfinementHost(PageSource, Protocol):

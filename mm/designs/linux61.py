@@ -8,10 +8,9 @@ page, and it is found through the page.
 Kernel counterpart: PageMovable() and isolate_movable_page() of mm/migrate.c, v6.1.
 """
 
-from typing import ClassVar, Final
+from typing import Final
 
 from mm.designs.narrow import NarrowDesign
-from mm.move.capabilities import Capabilities
 from pinpage.owner import PinOwner
 
 __all__ = ["MOVED_BY_LINUX_6_1", "Linux61"]
@@ -24,18 +23,6 @@ class Linux61(NarrowDesign):
     """The kernel that the recordings come from."""
 
     name = "linux-6.1"
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        moves=True,
-        several_owners=False,
-        second_owner="has no place: the page names one",
-        gup=False,
-        knows_target=True,
-        knows_mode=True,
-        undoes=True,
-        lookup="none: through the page",
-        pin_nr_bytes=0,
-        locks="the page's own, by trylock",
-    )
 
     def can_find(self, owner: PinOwner) -> bool:
         """Whether the kernel has operations for it."""

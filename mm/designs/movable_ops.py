@@ -14,10 +14,9 @@ slab keeps words of its own there, and the kernel looks away before it takes the
 Kernel counterpart: commit bda807d44454 (v4.8), and struct movable_operations since v6.0.
 """
 
-from typing import ClassVar, Final
+from typing import Final
 
 from mm.designs.narrow import NarrowDesign
-from mm.move.capabilities import Capabilities
 from pinpage.owner import PinOwner
 
 __all__ = ["SLAB_CACHES", "MovableOps"]
@@ -30,18 +29,6 @@ class MovableOps(NarrowDesign):
     """Any driver that has callbacks, one per page."""
 
     name = "movable-ops"
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        moves=True,
-        several_owners=False,
-        second_owner="has no place: the page names one",
-        gup=False,
-        knows_target=True,
-        knows_mode=True,
-        undoes=True,
-        lookup="none: through the page",
-        pin_nr_bytes=0,
-        locks="the page's own, by trylock",
-    )
 
     def can_find(self, owner: PinOwner) -> bool:
         """Every driver but slab."""

@@ -9,9 +9,12 @@ know and never in how carefully they move.
 Kernel counterpart: none.
 """
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
+from mm.move.capabilities import Capabilities
 from mm.move.design import Answer, Answers, RegistryDesign
 from pinpage.move.report import MoveReport
 from pinpage.move.steps import Memory, TargetSource
@@ -28,6 +31,19 @@ class NarrowDesign(RegistryDesign):
     A page that page tables hold as well is not found: what leads to its mapping cannot lead to
     an owner besides.  One that is pinned without a reference of its own (mlock) moves as ever.
     """
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        moves=True,
+        several_owners=False,
+        second_owner="has no place: the page names one",
+        gup=False,
+        knows_target=True,
+        knows_mode=True,
+        undoes=True,
+        lookup="none: through the page",
+        pin_nr_bytes=0,
+        locks="the page's own, by trylock",
+    )
 
     def __init__(self, registry: PinRegistry, memory: Memory) -> None:
         """See a part of `registry`; moves go through `memory`.

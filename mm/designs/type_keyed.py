@@ -15,6 +15,7 @@ Kernel counterpart: the series around commit 84caf98838a3 (v6.17), and set_movab
 from typing import ClassVar, Final
 
 import numpy as np
+from attrs import evolve
 from numpy.typing import NDArray
 
 from mm.designs.narrow import NarrowDesign
@@ -51,17 +52,10 @@ class TypeKeyed(NarrowDesign):
     """Finds whoever came first of a type, through the type."""
 
     name = "type-keyed"
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        moves=True,
-        several_owners=False,
+    capabilities: ClassVar[Capabilities] = evolve(
+        NarrowDesign.capabilities,
         second_owner="-EBUSY: the type is taken",
-        gup=False,
-        knows_target=True,
-        knows_mode=True,
-        undoes=True,
         lookup="none: the page's type",
-        pin_nr_bytes=0,
-        locks="the page's own, by trylock",
     )
 
     def __init__(self, registry: PinRegistry, memory: Memory, frames: Frames) -> None:

@@ -17,6 +17,8 @@ Kernel counterpart: "mm: migrate zbud pages", August to October 2013; never merg
 
 from typing import ClassVar
 
+from attrs import evolve
+
 from mm.designs.narrow import NarrowDesign
 from mm.move.capabilities import Capabilities
 from mm.state.frames import MAPCOUNT_ZBUD, Frames
@@ -32,17 +34,8 @@ class ZbudMigrate(NarrowDesign):
     """Implements `mm.move.design.Design` for frames of zbud pools, and for no other."""
 
     name = "zbud-migrate"
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        moves=True,
-        several_owners=False,
-        second_owner="has no place: the page names one",
-        gup=False,
-        knows_target=True,
-        knows_mode=True,
-        undoes=True,
-        lookup="none: through the page",
-        pin_nr_bytes=0,
-        locks="the page's own, and the pool's",
+    capabilities: ClassVar[Capabilities] = evolve(
+        NarrowDesign.capabilities, locks="the page's own, and the pool's"
     )
 
     def __init__(self, registry: PinRegistry, memory: Memory, frames: Frames) -> None:
