@@ -5,7 +5,7 @@ Each view prints a table of fewer than 80 columns, or JSON; some draw a picture 
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -14,9 +14,11 @@ from pinlab.cli.errors import failures, open_recording, usage_errors
 
 if TYPE_CHECKING:
     from pinlab.report.taint import PinsReport, TaintReport
+    from pinlab.snapshot.image import Snapshot
 
 __all__ = ["blocks", "fragmentation", "frames", "owners", "pins_per_block", "taint"]
 
+_Found = TypeVar("_Found")
 _Order = Annotated[
     int | None,
     typer.Option(metavar="N", help="List the blocks of 2^N frames one by one, too: 9 to 18."),
@@ -25,6 +27,22 @@ _Order = Annotated[
 
 def _print(plain: Callable[[], dict[str, Any]], text: Callable[[], str], as_json: bool) -> None:
     typer.echo(json.dumps(plain(), indent=2) if as_json else text())
+
+
+def _counted(
+    count: "Callable[[Snapshot], _Found]", memory: str | None, label: list[str] | None
+) -> _Found:
+    """What a view counts in the memory that is named."""
+    snapshot = open_recording(memory, label)
+    with usage_errors():
+        return count(snapshot)
+
+
+def _drawn(draw: Callable[[_Found, str], None], found: _Found, path: str | None) -> None:
+    """Draw what was found, if that was asked for."""
+    if path is not None:
+        with failures():
+            draw(found, path)
 
 
 def blocks(
@@ -48,11 +66,9 @@ def owners(
     label: options.Labels = None,
 ) -> None:
     """Owners: their frames, the blocks they taint, how dense and how clustered they lie."""
-    snapshot = open_recording(memory, label)
-    with usage_errors():
-        from pinlab.report import taint as view
+    from pinlab.report import taint as view
 
-        found = view.owners_of(snapshot)
+    found = _counted(view.owners_of, memory, label)
     _print(lambda: view.plain(found), lambda: view.show_owners(found), as_json)
 
 
@@ -63,14 +79,10 @@ def taint(
     label: options.Labels = None,
 ) -> None:
     """The share of blocks that frames which cannot move taint, by order of the block."""
-    snapshot = open_recording(memory, label)
-    with usage_errors():
-        from pinlab.report import taint as view
+    from pinlab.report import taint as view
 
-        found = view.taint_of(snapshot)
-    if png is not None:
-        with failures():
-            _draw_taint(found, png)
+    found = _counted(view.taint_of, memory, label)
+    _drawn(_draw_taint, found, png)
     _print(lambda: view.plain(found), lambda: view.show_taint(found), as_json)
 
 
@@ -103,14 +115,10 @@ def pins_per_block(
     label: options.Labels = None,
 ) -> None:
     """How many frames that cannot move a tainted block has: one, or is it full of them?"""
-    snapshot = open_recording(memory, label)
-    with usage_errors():
-        from pinlab.report import taint as view
+    from pinlab.report import taint as view
 
-        found = view.pins_of(snapshot)
-    if png is not None:
-        with failures():
-            _draw_pins(found, png)
+    found = _counted(view.pins_of, memory, label)
+    _drawn(_draw_pins, found, png)
     _print(lambda: view.plain(found), lambda: view.show_pins(found), as_json)
 
 

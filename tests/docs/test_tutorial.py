@@ -1,13 +1,10 @@
 """The tutorial shows the file that it talks about, and what the command prints about it."""
 
-import os
 import re
-import subprocess
-import sys
 from importlib.metadata import version
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.kit.command import ROOT, printed_by
+
 TUTORIAL = (ROOT / "docs" / "tutorial" / "write-an-owner.md").read_text()
 OWNER = (ROOT / "docs" / "tutorial" / "ring.py").read_text()
 CONSOLE = re.search(r"```console\n\$ pinpage (.*?)\n(.*?)```", TUTORIAL, re.DOTALL)
@@ -21,19 +18,10 @@ def test_the_first_block_is_the_file():
 
 
 def test_the_command_prints_what_is_shown():
-    done = subprocess.run(
-        [sys.executable, "-c", "from pinlab.cli.main import main; main()", *CONSOLE[1].split()],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert without_numbers(done.stdout) == without_numbers(CONSOLE[2])
+    shown = printed_by(CONSOLE[1])
+    assert without_numbers(shown) == without_numbers(CONSOLE[2])
     if version("hypothesis") == PINNED:
-        assert done.stdout == CONSOLE[2]
+        assert shown == CONSOLE[2]
 
 
 def without_numbers(text):

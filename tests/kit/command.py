@@ -1,11 +1,13 @@
 """The `pinpage` command in a process of its own, how it ended, and what a user's mistake gives."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 from attrs import frozen
 
-__all__ = ["PROGRAM", "ROOT", "Ended", "check_one_line"]
+__all__ = ["PROGRAM", "ROOT", "Ended", "check_one_line", "printed_by"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = (sys.executable, "-c", "from pinlab.cli.main import main; main()")
@@ -18,6 +20,21 @@ class Ended:
     code: int
     out: str
     err: str
+
+
+def printed_by(typed):
+    """What `pinpage TYPED` prints in the folder of the project, as a tutorial shows it."""
+    done = subprocess.run(
+        [*PROGRAM, *typed.split()],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def check_one_line(done, code, *words):
