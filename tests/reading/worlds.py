@@ -95,7 +95,15 @@ def each_owner_by_itself():
         came += [lab.machine.compact(strategy) for strategy in ("scan", "plan")]
     registry = lab.registry
     cost = cost_since(registry, registry.statistics(), 1)
-    return [*came, *under_each_design(), cost]
+    return [*came, *under_each_design(), list_with_a_stale_place(), cost]
+
+
+def list_with_a_stale_place():
+    """Memory without swap, whose oldest page has become the youngest: its place is left behind."""
+    drawn = Drawn("aaaa....")
+    drawn.machine.lru.del_many(np.array([0]))
+    drawn.machine.lru.add_many(np.array([0]))
+    return drawn
 
 
 def under_each_design():
