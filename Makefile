@@ -22,6 +22,9 @@ SAMPLE ?= 120
 STEPS ?= 1000000
 LOWEST ?= .venv-lowest
 
+# Some hundred tests start the command anew; what is compiled once stays compiled for them.
+export PYTHONDONTWRITEBYTECODE :=
+
 help:
 	@echo "make demo     replay a recorded machine under each design and print the table"
 	@echo "make test     lint, then the default suite"

@@ -272,7 +272,7 @@ class Machine:
         self.pcp.add_zone(zone)
         self.allocator.add_zone(zone)
 
-    # mm.state.api.PageSource
+    # mm.buddy.page_source.PageSource
 
     def alloc_page(self, gfp: Gfp) -> int:
         """One frame with one reference, or -1."""

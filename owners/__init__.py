@@ -7,4 +7,6 @@ zbud  z3fold  zsmalloc  zpool       pools of compressed objects, and their commo
 zswap  zcache  zram  compress       who stores in them
 gup  odirect                        pages that devices use
 aio  slab                           rings of completions, caches of objects
+arguments  batch_owner  forced_out  for all of them: what a caller gave, an owner that answers for
+                                    many pages at once, an owner forced out while it holds pages
 """

@@ -15,7 +15,7 @@ Kernel counterpart: mm/balloon_compaction.c and virtballoon_migratepage(), v6.1.
 import itertools
 import threading
 
-from mm.state.api import PageSource
+from mm.buddy.page_source import PageSource
 from mm.state.gfp import Gfp
 from owners.forced_out import is_registered, unpin
 from pinpage.errors import at_least, require

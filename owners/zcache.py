@@ -32,7 +32,7 @@ import numpy as np
 from attrs import define, frozen
 from numpy.typing import NDArray
 
-from mm.state.api import PageSource
+from mm.buddy.page_source import PageSource
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
 from owners.compress import Compressor

@@ -19,7 +19,7 @@ use movable memory.  zpool went away in v6.18.
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeAlias
 
-from mm.state.api import PageSource
+from mm.buddy.page_source import PageSource
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
 from owners.pool.extents import Extents

@@ -10,5 +10,20 @@
     diagnose    why a request could not be served, from a recording alone
     cli         the command `pinpage`
 
-Each can be used without those below it in this list.
+Each of these can be used without those below it in the list.  Where snapshots come from:
+
+    files      bounded before they are read, never lost by writing
+    procfs     what a kernel says of its memory, read by each file's grammar
+    sources    what people have of a machine, made into one snapshot
+    described  memory that nobody recorded: a line or a file says how much of what
+
+What shows that owners and designs keep their promises:
+
+    lab           somebody's own owner, tried on a whole machine
+    design_kit    what every design promises, tried on anybody's
+    differential  two designs on the same memory: what must be equal, and what not worse
+    races         the races of the catalogue, each explored with the bug it is there for
+    defects       those of the patch of 2013, shown on it and looked for in the registry
+
+`own` says whether the packages that Python found are ours.
 """

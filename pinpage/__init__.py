@@ -2,6 +2,18 @@
 
 The public names of the package; each module's docstring says what it owns and what it
 costs.  Start with `PinRegistry` and `PinOwner`.
+
+    owner     the contract between the VM and whoever holds pages
+    registry  who holds which frame, and nothing else
+    migrate   frames whose owners agree are moved: one protocol for one and for hundreds
+    errors  units  topology  extras
+              what goes wrong, what is counted in, whose node a frame is, what can be installed
+    store     what the registry is made of: one shard per node, two forms per pageblock
+    move      what a move is made of: batches, undo, callbacks in flight
+    testing   for tests of owners, movers and this package: a model, an explorer, the owner kit
+    rfc2013  rfc2013_defects
+              the patch of 2013 as posted, and what was wrong with it
+    __main__  `python -m pinpage` is the command
 """
 
 from pinpage.errors import (

@@ -21,9 +21,9 @@ import numpy as np
 from sortedcontainers import SortedList
 
 from mm.buddy.buddy import Buddy
+from mm.buddy.page_source import PageSource
 from mm.contig.contig import Contig
 from mm.move.design import Design, Unmovable
-from mm.state.api import PageSource
 from mm.state.contents import Contents
 from mm.state.errno import Errno
 from mm.state.frames import Frames

@@ -22,10 +22,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mm.buddy.page_source import PageSource
 from mm.designs.narrow import NarrowDesign
 from mm.move.capabilities import Capabilities
 from mm.move.design import Answer, Answers
-from mm.state.api import PageSource
 from mm.state.frames import FrameState
 from mm.state.gfp import Gfp
 from pinpage.migrate import move_many

@@ -24,8 +24,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from attrs import define, field
 
+from mm.buddy.page_source import PageSource
 from mm.state.address_space import AddressSpace
-from mm.state.api import PageSource
 from mm.state.contents import Contents, TagContents
 from mm.state.errno import Errno
 from mm.state.frames import Frames, FrameState, PageFlag

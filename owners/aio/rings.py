@@ -26,7 +26,7 @@ from collections.abc import Generator
 
 from attrs import define, field
 
-from mm.state.api import PageSource
+from mm.buddy.page_source import PageSource
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
 from owners.aio.ring_format import (

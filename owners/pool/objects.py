@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.state.api import PageSource
+from mm.buddy.page_source import PageSource
 from mm.state.errno import Errno
 from mm.state.frames import MAPCOUNT_NONE, FrameState
 from mm.state.gfp import Gfp

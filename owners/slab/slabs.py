@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from attrs import define, field
 
-from mm.state.api import PageSource
+from mm.buddy.page_source import PageSource
 from mm.state.gfp import Gfp
 from owners.arguments import require_usual_pages
 from pinpage.errors import PinpageError, require

@@ -28,7 +28,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from mm.state.api import PageSource
+from mm.buddy.page_source import PageSource
 from mm.state.errno import Errno
 from mm.state.frames import MAPCOUNT_NONE, FrameState
 from owners.forced_out import require_registered, unpin

@@ -6,6 +6,7 @@
     owner    What zbud adds as an owner of pages: its objects can be unused
     pool     The pool: alloc, free, reclaim, adoption
     reclaim  The 2013 series as a design: zbud pages are not moved, their contents are unused
+    migrate  The later series of 2013 as a design: zbud pages are moved, and nobody notices
 
 Kernel counterpart: mm/zbud.c (v3.11).
 May be imported by: zswap, zcache, `owners.zpool`, pinlab.

@@ -29,9 +29,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mm.buddy.page_source import PageSource
 from mm.move.capabilities import Capabilities
 from mm.move.design import Answer, Answers
-from mm.state.api import PageSource
 from mm.state.frames import MAPCOUNT_ZBUD, FrameState
 from owners.zbud.pool import ZbudPool
 from pinpage.move.report import MoveReport

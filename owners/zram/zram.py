@@ -26,7 +26,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from mm.state.api import PageSource
+from mm.buddy.page_source import PageSource
 from mm.state.errno import Errno
 from mm.state.gfp import Gfp
 from owners.arguments import integer, octets

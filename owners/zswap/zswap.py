@@ -30,7 +30,7 @@ import numpy as np
 from attrs import asdict, define
 from numpy.typing import NDArray
 
-from mm.state.api import PageSource
+from mm.buddy.page_source import PageSource
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.gfp import Gfp

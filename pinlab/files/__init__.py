@@ -6,6 +6,8 @@
     npz        An .npz of which nothing is inflated before its size is known and justified
     output     Where every file is written: nothing that was there is lost, and nothing is half
                there
+    packed     Files that may be packed by gzip or xz, told apart by their first bytes, read piece
+               by piece
 
 Kernel counterpart: none.
 May be imported by: everything in `pinlab`; it imports `pinlab.snapshot.errors` alone.

@@ -6,7 +6,7 @@ write), so an owner tried there is tried here by one line:
     ring.make_lab = MachineLab          # a factory's attribute, for `pinpage check`
 
 An owner that knows more of mm than single pages gets `lab.pages`, which is what drivers see of
-a machine (`mm.state.api.PageSource`), watched; users of memory have all of `lab.machine`.
+a machine (`mm.buddy.page_source.PageSource`), watched; users of memory have all of `lab.machine`.
 
 Ignores: which frames an owner gets (`pinlab.lab.own` hands out those of a recording).
 Cost: a machine of 32 frames is made in 1 ms.

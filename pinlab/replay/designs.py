@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 
 from attrs import field, frozen
 
+from mm.buddy.page_source import PageSource
 from mm.designs.confinement import Confinement
 from mm.designs.linux61 import MOVED_BY_LINUX_6_1, Linux61
 from mm.designs.movable_ops import SLAB_CACHES, MovableOps
@@ -16,7 +17,6 @@ from mm.designs.rfc2013 import Rfc2013Design
 from mm.designs.type_keyed import TYPE_OF_OWNER, TypeKeyed
 from mm.move.capabilities import Capabilities
 from mm.move.design import Design, RegistryDesign, Unmovable
-from mm.state.api import PageSource
 from owners.gup.before_pin import MigrateBeforePin
 from owners.zbud.migrate import ZbudMigrate
 from owners.zbud.pool import ZbudPool

@@ -25,6 +25,8 @@ RULES = [
     names.errors_name_no_options,
     parameters.parameters_are_explained,
     tidy.files_are_short,
+    tidy.folders_are_small,
     tidy.functions_are_short,
+    tidy.maps_name_their_modules,
     words.private_words_stay_out,
 ]

@@ -18,6 +18,7 @@ __all__ = [
     "MAY_IMPORT",
     "MM_LAYERS",
     "MOST_CODE_LINES_PER_FILE",
+    "MOST_FILES_PER_FOLDER",
     "MOST_INSIDE_LOOKS",
     "MOST_LINES_PER_FUNCTION",
     "OWNERS_BUILD_ON",
@@ -132,6 +133,7 @@ MAY_COUNT = {"mm.state.page_ref", "mm.state.frames"}
 """Who changes counts of references: the one place, and the column it rests on."""
 
 MOST_CODE_LINES_PER_FILE = 400
+MOST_FILES_PER_FOLDER = 15
 MOST_LINES_PER_FUNCTION = 60
 """Without the docstring."""
 

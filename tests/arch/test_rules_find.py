@@ -8,9 +8,9 @@ from tests.arch.rules import RULES
 from tests.kit.project import Project
 
 CLEAN = {
-    "pinpage/__init__.py": '"""D."""\n\nfrom pinpage.units import Span\n\n__all__ = ["Span"]\n',
+    "pinpage/__init__.py": '"""units."""\n\nfrom pinpage.units import Span\n\n__all__ = ["Span"]\n',
     "pinpage/units.py": '"""D."""\n\n__all__ = ["Span"]\n\n\nclass Span:\n    """D."""\n',
-    "mm/__init__.py": '"""D."""\n',
+    "mm/__init__.py": '"""D: machine."""\n',
     "mm/state/frames.py": '"""D."""\n\nimport numpy\n\n__all__ = []\n',
     "mm/compaction/compaction.py": '"""D."""\n\nfrom mm.state import frames\n\n__all__ = []\n',
     "mm/allocator/page_alloc.py": '"""D."""\n\nimport mm.compaction.compaction\n\n__all__ = []\n',
@@ -240,6 +240,9 @@ PLANTED = [
     ),
     (tidy.files_are_short, "mm/state/frames.py", "x = 1\n" * 401, "lines"),
     (tidy.functions_are_short, "mm/state/frames.py", lines(62), "_long has 62 lines"),
+    (tidy.maps_name_their_modules, "mm/late.py", '"""D."""', "late is not in the map"),
+    (tidy.maps_name_their_modules, "owners/zbud/__init__.py", '"""D."""', "pool is not in the map"),
+    (tidy.maps_name_their_modules, "mm/swap/__init__.py", '"""D.\n\n    sl  x\n\nE.\n"""', "no sl"),
     (kernel_map, "mm/state/lru.py", '"""D."""', "mm/state/lru.py is missing"),
     (kernel_map, "docs/kernel-map.md", "`mm/ghost.py`", "there is no mm/ghost.py"),
     (vocabulary.private_words_stay_out, "mm/machine.py", "_nr_ousted = 1", "says ousted"),
@@ -316,9 +319,17 @@ def test_frames_are_born_and_die_anywhere_and_other_columns_are_their_owners(tmp
     assert not list(counts.references_have_one_place(plant(tmp_path, "owners/zbud/pool.py", text)))
 
 
+def test_a_folder_is_full_with_fifteen_files(tmp_path):
+    for number in range(15):
+        plant(tmp_path, f"mm/swap/s{number}.py", '"""D."""')
+    assert not list(tidy.folders_are_small(Project(tmp_path)))
+    plant(tmp_path, "mm/swap/one_more.py", '"""D."""')
+    assert list(tidy.folders_are_small(Project(tmp_path))) == ["mm/swap: 16 files"]
+
+
 def test_a_function_is_measured_without_its_docstring(tmp_path):
     assert not list(tidy.functions_are_short(plant(tmp_path, "mm/state/frames.py", lines(60))))
 
 
 def test_every_rule_of_the_project_has_its_planted_violation():
-    assert set(RULES) <= {rule for rule, *_ in PLANTED}
+    assert set(RULES) <= {rule for rule, *_ in PLANTED} | {tidy.folders_are_small}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from tests.kit.project import Project
 
 __all__ = [
     "files_are_short",
+    "folders_are_small",
     "functions_are_short",
     "map_names_every_file",
+    "maps_name_their_modules",
     "nr_code_lines",
     "words_stay_out",
 ]
@@ -55,6 +58,31 @@ def nr_code_lines(text: str, tree: ast.Module) -> int:
     lines = enumerate(text.splitlines(), 1)
     code = [line for number, line in lines if number not in words and line.strip()]
     return sum(not line.lstrip().startswith("#") for line in code)
+
+
+def folders_are_small(project: Project) -> Iterator[str]:
+    """No shipped folder has more files than a newcomer takes in at a glance."""
+    counts = Counter(module.path.parent for module in project.modules.values())
+    for folder, count in sorted(counts.items()):
+        if count > table.MOST_FILES_PER_FOLDER:
+            yield f"{folder.relative_to(project.root).as_posix()}: {count} files"
+
+
+def maps_name_their_modules(project: Project) -> Iterator[str]:
+    """The docstring of a package is its map: every module has its place there, no ghost has."""
+    inside: dict[str, set[str]] = {}
+    for name in project.modules:
+        package, _, own = name.rpartition(".")
+        inside.setdefault(package, set()).add(own)
+    for module in project.modules.values():
+        if not module.is_package:
+            continue
+        where, names = project.where(module), inside.get(module.name, set())
+        text = ast.get_docstring(module.tree) or ""
+        for name in sorted(names - set(re.findall(r"\w+", text))):
+            yield f"{where}: {name} is not in the map"
+        for ghost in sorted(set(re.findall(r"^    ([a-z]\w*)  ", text, re.MULTILINE)) - names):
+            yield f"{where}: there is no {ghost}"
 
 
 def functions_are_short(project: Project) -> Iterator[str]:

@@ -15,7 +15,7 @@ PAGE = 4096
 
 
 class FewFrames:
-    """`mm.state.api.PageSource` over a free list; the lowest pfn goes first, 0 is never used."""
+    """A `PageSource` over a free list; the lowest pfn goes first, 0 is never used."""
 
     def __init__(self, nr_frames):
         self.frames = Frames(nr_frames)

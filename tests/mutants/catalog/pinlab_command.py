@@ -236,7 +236,7 @@ _COMMAND = [
         "pinlab/files/npz.py",
         "        if not path.exists():\n",
         "        if not path.is_file():\n",
-        f"{_ERRORS}::test_a_file_that_cannot_be_used_is_named_with_what_is_wrong",
+        f"{_UNIT}/files/test_npz.py::test_what_is_no_file_is_refused_for_what_it_is",
     ),
 ]
 
