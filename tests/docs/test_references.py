@@ -10,7 +10,6 @@ from tests.docs import references
 from tests.kit.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
-PROJECT = Project(ROOT)
 TEXTS = sorted(
     path
     for folder in ("pinpage", "mm", "owners", "pinlab", "docs", "tests")
@@ -18,6 +17,11 @@ TEXTS = sorted(
     if path.suffix in (".py", ".md") and path.name != Path(__file__).name
 )
 ENTRIES = references.told((ROOT / references.RACES).read_text())
+
+
+@pytest.fixture(scope="module", name="project")
+def _project():
+    return Project(ROOT)  # as long as these tests run: its trees are half a million objects
 
 
 def test_every_race_and_every_rule_is_told():
@@ -33,28 +37,28 @@ def test_every_race_and_rule_that_is_named_has_its_entry():
     assert not found
 
 
-def test_each_label_is_declared_once():
-    labels = Counter(one.label for one in references.declared(PROJECT))
+def test_each_label_is_declared_once(project):
+    labels = Counter(one.label for one in references.declared(project))
     assert not {label for label, count in labels.items() if count > 1}
     assert not labels.keys() & {promise.name for promise in Promise}
 
 
-def test_each_label_in_a_message_is_declared():
-    labels = {one.label for one in references.declared(PROJECT)}
-    found = references.checked_in(PROJECT)
+def test_each_label_in_a_message_is_declared(project):
+    labels = {one.label for one in references.declared(project)}
+    found = references.checked_in(project)
     assert not {label: paths for label, paths in found.items() if label not in labels}
 
 
-def test_the_messages_of_a_label_come_from_the_package_that_declares_it():
-    place = {one.label: one.path.partition("/")[0] for one in references.declared(PROJECT)}
-    found = references.checked_in(PROJECT).items()
+def test_the_messages_of_a_label_come_from_the_package_that_declares_it(project):
+    place = {one.label: one.path.partition("/")[0] for one in references.declared(project)}
+    found = references.checked_in(project).items()
     assert not [(n, p) for n, paths in found for p in paths if p.partition("/")[0] != place[n]]
 
 
-def test_the_page_of_invariants_is_what_the_code_says():
+def test_the_page_of_invariants_is_what_the_code_says(project):
     shown = (ROOT / references.INVARIANTS).read_text()
     shown = shown.partition(references.BEGIN)[2].partition(references.END)[0]
-    assert shown == references.table(PROJECT), "make readme"
+    assert shown == references.table(project), "make readme"
 
 
 # The rules find what is planted.
