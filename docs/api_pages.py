@@ -144,8 +144,9 @@ def users() -> dict[str, str]:
     for module, names in modules():
         path = ROOT / module.replace(".", "/")
         source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+        lines = source.splitlines()
         texts = {
-            name: ast.get_source_segment(source, node) or ""
+            name: "\n".join(lines[node.lineno - 1 : node.end_lineno])
             for node in ast.parse(source).body
             for name in _defined(node)
         }
