@@ -244,6 +244,7 @@ def _pytest(tests: Sequence[str], copy: Path, timeout_s: float) -> tuple[int, st
     environment = os.environ | {
         "HYPOTHESIS_PROFILE": "mutant",
         "PINPAGE_NR_MACHINES": "300",
+        "PINPAGE_POINT_STEP": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": str(copy),
         "COLUMNS": "200",

@@ -4,102 +4,24 @@ One operation is stopped at each place of the registry in turn where CPython let
 in, the other runs as far as it can, and both go on to their ends.  Whatever they answer and leave
 behind must be what one after the other gives, in one order or the other.
 
-Such a place is behind an instruction that looks for signals and for threads that want to run: a
-call, the entry of a function, a jump back.  By default one place a line is tried, in `slow` each.
+By default one place a line is tried, in `slow` each.
 """
 
-import dis
 import sys
 import threading
 from functools import partial
 from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import pinpage
-from pinpage import NotPinnedError, OwnerError, PinOwner, PinpageError, PinRegistry, Topology
+from pinpage import PinpageError
+from tests.kit.pinpage.places import at_places
+from tests.property.shared_registry import NR_FRAMES, ONE, OPERATIONS, World
 
 PACKAGE = str(Path(pinpage.__file__).parent)
-NR_FRAMES = 2048
-ONE = ("an", "object")  # a private that lives in the side table
 BLOCKED_S = 0.003  # who has not ended by then waits for the other one's lock
-
-
-class World:
-    """A registry, its owner, and a batch that is full after a few pins."""
-
-    def __init__(self) -> None:
-        topology = Topology.uniform(nr_frames=NR_FRAMES)
-        self.reg = PinRegistry(topology, batch_nr_pins=3, sparse_below=1, dense_above=2)
-        self.owner = PinOwner()
-        self.reg.register(self.owner)
-
-    def pin(self, pfn, private):
-        return self.reg.pin(pfn, self.owner, private)
-
-    def unpin(self, pfn, private):
-        try:
-            return self.reg.unpin(pfn, self.owner, private)
-        except (NotPinnedError, OwnerError):  # which of the two, if the owner leaves meanwhile,
-            return "gone"  # depends on how far this has come
-
-    def pin_column(self):
-        return self.reg.pin_many([5, 600], self.owner, [ONE, 1])
-
-    def unpin_column(self):
-        return self.reg.unpin_many([5, 600], self.owner, [ONE, 1])
-
-    def move(self):
-        """While a frame is under move, none of its pins is new (R-29)."""
-        if not self.reg.marks.begin_move(np.array([5])).all():
-            return True  # the other one moves it
-        before = self.ask()
-        after = self.ask()
-        self.reg.marks.end_move(np.array([5]))
-        return after <= before
-
-    def scan(self):
-        with self.reg.scanning():
-            return self.columns()
-
-    def look(self):
-        return self.reg.is_pinned(5)
-
-    def ask(self):
-        return frozenset(pin.private for pin in self.reg.pins(5))
-
-    def columns(self):
-        found = self.reg.pin_columns(0, 1024)
-        return frozenset(zip(found.pfns.tolist(), list(found.privates), strict=True))
-
-    def single(self):
-        owner_ids, privates = self.reg.single_pins(np.array([5]))
-        return int(owner_ids[0]), privates[0] if owner_ids[0] >= 0 else None
-
-    def leave(self):
-        self.reg.unregister(self.owner, force=True)
-
-    def pins(self, start, stop):
-        return frozenset((pin.pfn, pin.private) for pin in self.reg.iter_pins(start, stop))
-
-
-OPERATIONS = {
-    "pin": lambda world: world.pin(5, ONE),
-    "pin another": lambda world: world.pin(5, 2),
-    "pin a neighbour": lambda world: world.pin(6, ONE),
-    "unpin": lambda world: world.unpin(5, ONE),
-    "pin a column": World.pin_column,
-    "unpin a column": World.unpin_column,
-    "move": World.move,
-    "scan": World.scan,
-    "look": World.look,
-    "ask": World.ask,
-    "columns": World.columns,
-    "single": World.single,
-    "leave": World.leave,
-}
 
 
 def nothing(world):
@@ -130,8 +52,8 @@ STARTS = {
 }
 
 
-LETS_OTHERS_IN = ("CALL", "RESUME", "JUMP_BACKWARD")
-"""Parts of the names of instructions that end by a look at the eval breaker."""
+def is_of_the_package(path):
+    return path.startswith(PACKAGE)
 
 
 class Worker:
@@ -170,7 +92,8 @@ class Worker:
                 return
             before = sys.gettrace()
             if self.stop_at:
-                sys.settrace(self._trace)
+                every = self.events == "opcode"
+                sys.settrace(at_places(is_of_the_package, self._at_a_place, every=every))
             try:
                 self.result = self._todo(self.world)
             except PinpageError as error:
@@ -179,26 +102,7 @@ class Worker:
             self.done.set()
             self.stopped.set()
 
-    def _trace(self, frame, event, argument):
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
-        frame.f_trace_opcodes = True
-        place = [-1, 0]  # the last instruction of this frame, and the last line that was tried
-
-        def trace(frame, event, argument):
-            if event == "opcode":
-                last, place[0] = place[0], frame.f_lasti
-                lets_in = last < 0 or any(
-                    part in dis.opname[frame.f_code.co_code[last]] for part in LETS_OTHERS_IN
-                )
-                if lets_in and (self.events == "opcode" or place[1] != frame.f_lineno):
-                    place[1] = frame.f_lineno
-                    self._at_a_place()
-            return trace
-
-        return trace
-
-    def _at_a_place(self):
+    def _at_a_place(self, frame):
         self.nr_seen += 1
         if self.nr_seen == self.stop_at:
             self.stopped.set()

@@ -7,6 +7,7 @@ __all__ = ["MUTANTS"]
 MIGRATE, BATCH = "pinpage/migrate.py", "pinpage/move/batch.py"
 PINS, UNDOING = "pinpage/move/pins.py", "pinpage/move/undoing.py"
 CATALOG = "tests/races/test_catalog.py"
+SCHEDULES = "tests/property/test_registry_schedules.py"
 CLOSED = "tests/closed_forms/test_closed_forms.py"
 R01 = "tests/races/test_r01_free_vs_isolate.py"
 R02 = "tests/races/test_r02_free_after_isolate.py"
@@ -234,5 +235,31 @@ MUTANTS: list[Mutant] = [
         "    if seq & 1 or shard.seq != seq or pfn in batch:\n",
         "    if seq & 1 or shard.seq != seq:\n",
         "tests/races/test_registry_stress.py",
+    ),
+    planted(
+        "schedules-a-section-that-keeps-nobody-out",
+        "pins survive threads",
+        "pinpage/store/shard.py",
+        """\
+        with self.lock:
+            thread.top = self.node + 1
+            try:
+                if self.seq & 1:
+""",
+        """\
+        if self.lock:
+            thread.top = self.node + 1
+            try:
+                if self.seq & 1:
+""",
+        f"{SCHEDULES}::test_any_schedule_is_some_order",
+    ),
+    planted(
+        "schedules-one-of-two-pins-is-forgotten",
+        "pins survive threads",
+        "pinpage/store/at_once.py",
+        "    if seq & 1 or shard.seq != seq or pfn in batch:\n",
+        "    if seq & 1 or shard.seq != seq:\n",
+        f"{SCHEDULES}::test_any_schedule_is_some_order",
     ),
 ]
