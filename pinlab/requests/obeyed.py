@@ -46,6 +46,15 @@ _NOT_SO: dict[tuple[RequestName, Strategy, str], str] = {
 }
 """(consumer, strategy, option) -> why the option is refused though the consumer has it."""
 
+_NOT_WITH: dict[tuple[RequestName, str], str] = {
+    ("huge2m", "nr_pages"): "its pages are of one pageblock",
+    ("huge2m", "nr_tries"): "the allocator decides itself how long it tries",
+    ("huge2m", "timeout_ns"): "the allocator decides itself how long it tries",
+    ("power", "nr_retries"): "a group of regions is one try, which nr_tries= makes several",
+    ("power", "pause_ns"): "there is no retry that it could be before",
+}
+"""(consumer, option) -> why it has not got an option that others of its kind have."""
+
 _TOGETHER = (
     ("block", "count", "one memory block is asked for by its number"),
     ("block", "together", "one memory block is asked for by its number"),
@@ -69,7 +78,9 @@ def refusal(request: RequestName, strategy: Strategy, option: str) -> str | None
     """
     whose = _WHOSE[option]
     if request not in whose:
-        return f"{option}= is for {' and '.join(whose)}, not for {request}: leave it out"
+        why = _NOT_WITH.get((request, option))
+        because = "" if why is None else f": {why}"
+        return f"{option}= is for {' and '.join(whose)}, not for {request}{because}: leave it out"
     why = _NOT_SO.get((request, strategy, option))
     return None if why is None else f"{option}= for {request} by {strategy}: {why}: leave it out"
 

@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 
+from pinlab.requests.fidelity import find_cases, replay_case
 from tests.kit.command import check_one_line
+from tests.kit.pinlab.recordings import BESIDE
 
 
 @pytest.fixture
@@ -42,3 +44,40 @@ def test_a_damaged_recording_is_a_failure_that_names_it(pinpage, folder):
     damaged = folder / "small-cmphuge-seed2.npz"
     damaged.write_bytes(damaged.read_bytes()[:-2000])
     check_one_line(pinpage("fidelity", folder), 1, "small-cmphuge-seed2.npz", "cut short")
+
+
+# What a person gets who asks the recorded machine without naming a design.
+
+ASKED_AS = {"huge": "huge2m", "offline": "offline", "cma": "cma", "giga": "huge1g"}
+AT_ONCE = "zsmalloc-offline-seed2"
+"""Five blocks go, and only two if zsmalloc stays."""
+
+
+def cases_beside():
+    if not BESIDE.is_dir():
+        pytest.skip(f"no recordings in {BESIDE.parent.name}/{BESIDE.name} beside the checkout")
+    return find_cases(BESIDE, tuple(ASKED_AS))
+
+
+def by_request(pinpage, case, *options):
+    done = pinpage("request", ASKED_AS[case.request], case.path, "--json", *options)
+    assert (done.code, done.err) == (0, "")
+    return json.loads(done.out)["obtained"]
+
+
+def test_a_request_gives_the_figure_of_fidelity(pinpage):
+    (case,) = [case for case in cases_beside() if case.name == AT_ONCE] or [None]
+    if case is None:
+        pytest.skip(f"{AT_ONCE}.npz is not beside the checkout")
+    assert by_request(pinpage, case, "--layout-only") == replay_case(case).predicted == 5
+
+
+@pytest.mark.slow
+def test_every_request_gives_the_figure_of_fidelity(pinpage):
+    """With real bytes, where `fidelity` moves only frames; `huge` has bytes in both."""
+    differ = {
+        case.name: (asked, predicted)
+        for case in cases_beside()
+        if (asked := by_request(pinpage, case)) != (predicted := replay_case(case).predicted)
+    }
+    assert differ == {}

@@ -257,6 +257,14 @@ _OPTIONS = [
         f"{_OBEYED}::test_an_option_is_obeyed_or_refused_on_every_path[huge1g-scan]",
     ),
     planted(
+        "refused-without-a-reason",
+        "an option is obeyed or refused",
+        "pinlab/requests/obeyed.py",
+        '        because = "" if why is None else f": {why}"\n',
+        '        because = ""\n',
+        f"{_OBEYED}::test_the_sentence_says_why",
+    ),
+    planted(
         "refused-after-the-replay",
         "an option is obeyed or refused",
         "pinlab/requests/run.py",

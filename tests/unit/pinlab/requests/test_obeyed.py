@@ -120,6 +120,30 @@ def test_what_is_done_first_is_done_for_everybody(memory, consumer, first):
         require_obeyed(consumer, RequestOptions(first=(first,)))
 
 
+@pytest.mark.parametrize(
+    ("consumer", "strategy", "option", "why"),
+    [
+        ("power", "scan", "nr_retries", "which nr_tries= makes several"),
+        ("power", "plan", "pause_ns", "there is no retry"),
+        ("huge2m", "plan", "nr_retries", "a plan is made once"),
+        ("huge2m", "scan", "nr_tries", "the allocator decides itself"),
+        ("huge2m", "plan", "timeout_ns", "the allocator decides itself"),
+        ("huge2m", "scan", "nr_pages", "of one pageblock"),
+    ],
+)
+def test_the_sentence_says_why(consumer, strategy, option, why):
+    assert why in refusal(consumer, strategy, option)
+
+
+def test_what_would_give_up_or_wait_is_refused_with_a_reason_by_whoever_has_not_got_it():
+    """How long, how often and how large mean something to everybody: who refuses says why."""
+    for option in ("mode", "nr_tries", "timeout_ns", "nr_retries", "pause_ns"):
+        for consumer in SERVERS:
+            for strategy in ("scan", "plan"):
+                sentence = refusal(consumer, strategy, option)
+                assert sentence is None or sentence.count(": ") >= 2, sentence
+
+
 def test_nothing_is_replayed_for_an_option_that_is_refused(memory, monkeypatch):
     monkeypatch.setattr("pinlab.requests.run.prepare", None)
     with pytest.raises(PinpageError, match="nr_tries= is for huge1g and cma"):
