@@ -41,7 +41,7 @@ from pinpage.units import Pfns, Span
 __all__ = ["MAX_CMA_AREAS", "Cma"]
 
 MAX_CMA_AREAS = 7
-"""Areas that a kernel has room for on a machine of one node (19 with NUMA)."""
+"""Areas that a kernel has room for on a machine of one node, unless built otherwise."""
 _NR_ALIGN_ORDERS = 63
 """An alignment has to fit a pfn."""
 
@@ -51,6 +51,7 @@ class Cma:
 
     Attributes:
         areas: in order of creation.
+        most_areas: that there may be; a recorded kernel was built for those that it has.
         nr_alloc_success, nr_alloc_fail: requests (cma_alloc_success, cma_alloc_fail).
 
     Invariants, run by `check` after those of each area (`mm.contig.cma_area`):
@@ -74,6 +75,7 @@ class Cma:
         self._design = design
         self._planner = CmaPlanner(self._parts, planned, design)
         self.areas: list[CmaArea] = []
+        self.most_areas = MAX_CMA_AREAS
         self.nr_alloc_success = 0
         self.nr_alloc_fail = 0
 
@@ -116,8 +118,8 @@ class Cma:
         if any(span.start < other.span.stop and other.span.start < span.stop
                for other in self.areas):  # fmt: skip
             raise PinpageError(f"cma: {where} overlaps an area")
-        if nr_areas == MAX_CMA_AREAS:
-            raise PinpageError(f"cma: there are {MAX_CMA_AREAS} areas already (MAX_CMA_AREAS)")
+        if nr_areas >= self.most_areas:
+            raise PinpageError(f"cma: there are {nr_areas} areas already (MAX_CMA_AREAS)")
 
     def _refuse_occupied(self, span: Span) -> None:
         """What stands on a per-CPU list counts as free: it is drained before the blocks change."""

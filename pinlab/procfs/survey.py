@@ -178,6 +178,7 @@ def survey(folder: Folder, ram: Sequence[tuple[int, int]], zones: Sequence[ZoneF
     _check_present(folder, ram, zones, page_nr_bytes)
     memory_block = _memory_block_nr_pages(folder, 1 << order, page_nr_bytes)
     areas = _cma_areas(folder)
+    _check_places(folder, areas, 1 << order, is_said="nr_pages_per_block" not in not_said)
     if _check_cma(folder, areas, zones):
         not_said.append("cma_areas")
     columns = [len(facts.nr_free_blocks) for facts in zones if facts.nr_free_blocks]
@@ -355,6 +356,23 @@ def _cma_area(directory: Path) -> CmaFacts | None:
     if not count:  # it was never activated
         return None
     return CmaFacts(plain(directory.name), number("base_pfn"), count, number("order_per_bit", 0))
+
+
+def _check_places(
+    folder: Folder, areas: Iterable[CmaFacts], nr_pages_per_block: int, *, is_said: bool
+) -> None:
+    """An area is whole pageblocks: the kernel makes no other."""
+    types = folder.place("pagetypeinfo")
+    for area in areas:
+        if area.start_pfn % nr_pages_per_block or area.nr_pages % nr_pages_per_block:
+            by = f"by {types}" if is_said else f"as usual, for there is no {types}"
+            problem = (
+                f"are {area.start_pfn:#x} and {area.nr_pages:,d}, which is not whole pageblocks: "
+                f"those have {nr_pages_per_block:,d} pages {by}"
+            )
+            fix = _OF_ONE if is_said else "copy pagetypeinfo, too"
+            path = folder.place("cma") / area.name
+            raise SnapshotError(path, "base_pfn and count", problem, fix)
 
 
 def _check_cma(folder: Folder, areas: Sequence[CmaFacts], zones: Sequence[ZoneFacts]) -> bool:

@@ -278,7 +278,9 @@ class _Replay:
             self._registry = machine.use_registry()
         pcp = np.flatnonzero(self._frames.state == FrameState.PCP)
         machine.pcp.adopt(pcp, 0)
-        for area in self._snapshot.geometry.cma_areas:
+        areas = self._snapshot.geometry.cma_areas
+        machine.cma.most_areas = max(machine.cma.most_areas, len(areas))
+        for area in areas:
             machine.cma.create(area.span, area.order_per_bit, name=area.name)
         self._map_pages()
         self._adopt_huge_pages()

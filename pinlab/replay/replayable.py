@@ -56,6 +56,7 @@ def check_replayable(snapshot: Snapshot) -> None:
     require_frames_named(snapshot, snapshot.name)
     _check_sizes(snapshot)
     _check_zones(snapshot)
+    _check_areas(snapshot)
     _check_mappings(snapshot)
 
 
@@ -125,6 +126,17 @@ def _check_zones(snapshot: Snapshot) -> None:
             problem = f"is of node {facts.node}, beyond the {MAX_NR_NODES} that are replayed"
             _refuse(snapshot, f"zone {facts.name}", problem, "use a smaller machine's recording")
     _check_homes(snapshot)
+
+
+def _check_areas(snapshot: Snapshot) -> None:
+    """Each contiguous area lies in one zone that has memory."""
+    zones = [facts for facts in snapshot.zones if facts.nr_pages_of_buddy]
+    for area in snapshot.geometry.cma_areas:
+        span = area.span
+        homes = [z for z in zones if z.start_pfn <= span.start < z.start_pfn + z.spanned]
+        if not any(span.stop <= z.start_pfn + z.spanned for z in homes):
+            problem = f"lies at {span.start:#x}-{span.stop:#x}, which is not inside of one zone"
+            _refuse(snapshot, f"area {area.name}", problem, "record it with zoneinfo")
 
 
 def _check_homes(snapshot: Snapshot) -> None:

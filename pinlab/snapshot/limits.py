@@ -164,4 +164,8 @@ def _problems_of(geometry: Geometry, nr_pages_per_block: int, nr_frames: int) ->
             yield f"has the area {area.name} outside of memory, or over another one"
         if not 0 <= area.order_per_bit <= _PAGEBLOCK_ORDERS[1]:
             yield f"has the area {area.name} hand out pages of order {area.order_per_bit}"
+        elif area.nr_pages % (1 << area.order_per_bit):
+            yield f"has the area {area.name} end inside of a page of order {area.order_per_bit}"
+        if area.start_pfn % nr_pages_per_block or area.nr_pages % nr_pages_per_block:
+            yield f"has the area {area.name}, which is not whole pageblocks"
         reached = area.start_pfn + area.nr_pages

@@ -6,7 +6,7 @@ import pytest
 
 from pinlab.snapshot import image
 from tests.kit.command import check_one_line
-from tests.kit.pinlab.proc_folder import MACHINES, machine
+from tests.kit.pinlab.proc_folder import MACHINES, InventedZone, machine
 
 REPLAYED = ("order 8", "order 10", "16 KiB", "device", "two areas", "boot alias")
 BY_LAYOUT = {"64 KiB": "512 MiB page"}
@@ -111,6 +111,24 @@ def test_an_area_is_asked_by_its_name(pinpage, recorded):
     assert shown["attempts"][0]["start"] == 12 * 512
     done = pinpage("request", "huge2m", path, "--area", "camera")
     check_one_line(done, 2, "--area is for cma")
+
+
+def test_a_machine_has_as_many_areas_as_its_kernel_was_built_for(pinpage, tmp_path):
+    areas = {f"area{nr}": (nr * 512, (nr + 1) * 512) for nr in range(8, 20)}
+    pinpage(
+        "record", "-o", tmp_path / "a.npz", "--proc", machine(areas=areas).write(tmp_path / "p")
+    )
+    asked = ("request", "cma", tmp_path / "a.npz", "--area", "area19", "--pages", "512", "--json")
+    assert json.loads(pinpage(*asked).out)["obtained"] == 512
+
+
+def test_an_area_in_two_zones_is_no_area(pinpage, tmp_path):
+    zones = (InventedZone("DMA32", 0, 10 * 512), InventedZone("Normal", 10 * 512, 32 * 512))
+    invented = machine(zones=zones, areas={"wide": (8 * 512, 12 * 512)})
+    pinpage("record", "-o", tmp_path / "a.npz", "--proc", invented.write(tmp_path / "p"))
+    for asked in (("request", "offline"), ("compare",)):
+        done = pinpage(*asked, tmp_path / "a.npz")
+        check_one_line(done, done.code, "area wide: lies at 0x1000-0x1800", "inside of one zone")
 
 
 def test_areas_whose_place_is_not_known_are_asked_for(pinpage, tmp_path):

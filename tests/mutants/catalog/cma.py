@@ -97,7 +97,7 @@ _AREAS = [
      "MigrateType.CMA and not free.all():", "MigrateType.CMA and free is None:",
      (T_CMA,)),
     ("any-number-of-areas", "MAX_CMA_AREAS", CMA,
-     "        if nr_areas == MAX_CMA_AREAS:\n", "        if nr_areas < 0:\n",
+     "        if nr_areas >= self.most_areas:\n", "        if nr_areas < 0:\n",
      (T_CMA,)),
     ("area-adopted-twice", "one area per run", CMA,
      "            is_cma[blocks.start : blocks.stop] = False\n", "            pass\n", (T_CMA,)),

@@ -162,10 +162,21 @@ def test_a_memory_block_smaller_than_a_pageblock(tmp_path):
     refused(tmp_path, "block_size_bytes", "256 pages", "pageblock of 512", "pagetypeinfo")
 
 
+@pytest.mark.parametrize(("file", "number"), [("base_pfn", 12 * 512 + 64), ("count", 2 * 512 - 1)])
+def test_an_area_that_is_no_whole_pageblocks(tmp_path, file, number):
+    directory = MACHINES["two areas"].write(tmp_path)
+    (directory / "cma" / "camera" / file).write_text(f"{number}\n")
+    refused(
+        tmp_path, "cma/camera", "not whole pageblocks", "512 pages by", "pagetypeinfo", "copy all"
+    )
+    (directory / "pagetypeinfo").unlink()
+    refused(tmp_path, "cma/camera", "512 pages as usual", "copy pagetypeinfo, too")
+
+
 def test_areas_of_more_pages_than_the_zones_count(tmp_path):
     directory = MACHINES["two areas"].write(tmp_path)
-    (directory / "cma" / "camera" / "count").write_text("1025\n")
-    refused(tmp_path, "cma", "have 3,073 pages", "zoneinfo", "counts 3,072")
+    (directory / "cma" / "camera" / "count").write_text("1536\n")
+    refused(tmp_path, "cma", "have 3,584 pages", "zoneinfo", "counts 3,072")
 
 
 def test_free_blocks_of_a_zone_that_is_not_there(tmp_path):
@@ -320,6 +331,9 @@ def test_zones_of_the_machines_read_back(invented, tmp_path):
         ({"cma_areas": (CmaFacts("a", 0, 512), CmaFacts("a", 512, 9))}, "two areas of one name"),
         ({"cma_areas": (CmaFacts("a", 1 << 20, 512),)}, "area a outside of memory"),
         ({"cma_areas": (CmaFacts("a", 0, 512, 99),)}, "pages of order 99"),
+        ({"cma_areas": (CmaFacts("a", 0, 512, 10),)}, "inside of a page of order 10"),
+        ({"cma_areas": (CmaFacts("a", 512, 512), CmaFacts("b", 1024, 9))}, "area b, which is not"),
+        ({"cma_areas": (CmaFacts("a", 64, 512),)}, "area a, which is not whole pageblocks"),
     ],
 )
 def test_sizes_and_areas_that_no_machine_has(tmp_path, changes, words):
