@@ -15,11 +15,15 @@ was spent waiting.  So an attempt's steps sum to its time on the clock, exactly.
 """
 
 from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
 
 from mm.machine import Machine
 from mm.state.contents import TagContents
 from mm.state.costs import STEPS, Counters, Step
 from mm.state.errno import Errno
+from mm.state.frames import FrameState
 from mm.state.reasons import Refusals
 from pinlab.replay.read_back import ReadBack
 from pinlab.replay.replay import Replayed
@@ -27,7 +31,7 @@ from pinlab.requests.report import Attempt, InTheWay, RequestName, RequestOption
 from pinpage.errors import require
 from pinpage.units import Span
 
-__all__ = ["Account", "Subject", "machine_of"]
+__all__ = ["Account", "Subject", "machine_of", "most_wanted"]
 
 Subject = Replayed | Machine
 """What is asked: a replayed recording, or a bare machine (then no bytes are read back)."""
@@ -36,6 +40,22 @@ Subject = Replayed | Machine
 def machine_of(subject: Subject) -> Machine:
     """The machine that serves."""
     return subject.machine if isinstance(subject, Replayed) else subject
+
+
+def most_wanted(machine: Machine, nr_pages: int, nodes: Sequence[int], *, whole: bool) -> int:
+    """How many pages of that size to ask for where nobody says: a hole cannot hold one.
+
+    Args:
+        machine: the one that serves.
+        nr_pages: frames of one.
+        nodes: that they may lie on.
+        whole: whether the last frames count only if they are enough for one.
+    """
+    frames = machine.frames
+    has_memory = (frames.state != FrameState.HOLE) & np.isin(frames.node, nodes)
+    if whole:
+        has_memory = has_memory[: frames.nr_frames // nr_pages * nr_pages]
+    return len(np.unique(np.flatnonzero(has_memory) // nr_pages))
 
 
 class Account:

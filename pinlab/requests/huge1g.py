@@ -15,7 +15,7 @@ frames and one by pageblocks would look at in memory as it was at first.
 from mm.contig.retry import NR_CONTIG_TRIES, RetryPolicy
 from mm.hugetlb.gigantic import GiganticPages, GiganticWalk, Knowledge
 from mm.state.errno import Errno
-from pinlab.requests.account import Account, Subject, machine_of
+from pinlab.requests.account import Account, Subject, machine_of, most_wanted
 from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinpage.units import in_words
@@ -43,7 +43,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     page_nr_bytes = machine.frames.page_nr_bytes
     nr_pages = options.nr_pages or _PAGE_NR_BYTES // page_nr_bytes
     pages, pool = machine.hugetlbs.gigantic_of(nr_pages), machine.hugetlbs.of(nr_pages)
-    pool.nodes_for(options.node)
+    nodes = pool.nodes_for(options.node)
     knows = machine.registry is not None
     known = {
         "probes_by_frames": pages.survey(options.node, "frames"),
@@ -53,7 +53,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     bound = pages.bound(options.node, mode=options.mode)
     unit = f"{in_words(nr_pages * page_nr_bytes)} page"
     account = Account(subject, options, request="huge1g", unit=unit, bound=bound)
-    wanted = options.count or machine.frames.nr_frames // nr_pages
+    wanted = options.count or most_wanted(machine, nr_pages, nodes, whole=True)
     obtained, probes = 0, 0
     while obtained < wanted and not account.interrupted:
         account.begin(f"page {obtained}", of=wanted)

@@ -3,7 +3,7 @@
 They are of one pageblock: 2 MiB where pages are of 4 KiB and pageblocks of order 9, 32 MiB on
 arm64 with pages of 16 KiB, 512 MiB with 64; the report's `unit` says which.
 
-    wanted      pages: as many as the machine could hold unless told otherwise
+    wanted      pages: one for each pageblock with memory, of the node, unless told otherwise
     obtained    pages that the pool has got
     bound       the most that any strategy can obtain on the node with what can be moved and, where
                 the request presses somebody, given up
@@ -38,7 +38,7 @@ from owners.zram.swap import ZramSwap
 from owners.zram.zram import Zram
 from pinlab.replay.layout_only import TagZramSwap, sizes_of
 from pinlab.replay.replay import Replayed
-from pinlab.requests.account import Account, Subject, machine_of
+from pinlab.requests.account import Account, Subject, machine_of, most_wanted
 from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinpage.owner import Mode
@@ -165,7 +165,8 @@ class _Work:
 
 
 def _wanted(machine: Machine, options: RequestOptions) -> int:
-    return options.count or machine.pageblocks.nr_blocks
+    nr_pages, nodes = machine.pageblocks.nr_pages_per_block, machine.hugetlb.nodes_for(options.node)
+    return options.count or most_wanted(machine, nr_pages, nodes, whole=False)
 
 
 def _take_one_by_one(

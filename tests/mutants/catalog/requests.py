@@ -215,6 +215,7 @@ _INTERRUPTED = [
 
 _OBEYED = f"{_UNIT}/requests/test_obeyed.py"
 _OFFLINE = f"{_UNIT}/requests/test_offline.py"
+_GEOMETRY = f"{_UNIT}/requests/test_geometry.py"
 _OPTIONS = [
     planted(
         "offline-together-comes-back",
@@ -255,6 +256,22 @@ _OPTIONS = [
         '    "align_order": ("cma",),\n',
         '    "align_order": ("cma", "huge1g"),\n',
         f"{_OBEYED}::test_an_option_is_obeyed_or_refused_on_every_path[huge1g-scan]",
+    ),
+    planted(
+        "wanted-counts-holes",
+        "a hole is a hole",
+        "pinlab/requests/account.py",
+        "(frames.state != FrameState.HOLE) & np.isin(frames.node, nodes)",
+        "np.isin(frames.node, nodes)",
+        f"{_GEOMETRY}::test_nobody_wants_a_huge_page_of_a_hole_or_of_another_node",
+    ),
+    planted(
+        "wanted-of-every-node",
+        "a hole is a hole",
+        "pinlab/requests/account.py",
+        "(frames.state != FrameState.HOLE) & np.isin(frames.node, nodes)",
+        "frames.state != FrameState.HOLE",
+        f"{_GEOMETRY}::test_nobody_wants_a_huge_page_of_a_hole_or_of_another_node",
     ),
     planted(
         "refused-without-a-reason",

@@ -21,6 +21,7 @@ from pinlab.requests.report import RequestOptions
 from pinlab.requests.run import SERVERS, run_request
 from pinlab.snapshot.errors import SnapshotError
 from pinpage.errors import PinpageError
+from tests.kit.mm.whole_machines import SIZE, Layout
 from tests.kit.pinlab.proc_folder import blocks
 
 SIZES = {
@@ -181,3 +182,14 @@ def test_energy_goes_by_the_byte(tmp_path):
     nr_bytes = report.details["region_nr_pages"] * (16 << 10)
     saved = EnergyModel().saved_pj(nr_bytes, report.details["idle_ms"] * 10**6)
     assert report.details["saved_uj"] == saved // 10**6
+
+
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+def test_nobody_wants_a_huge_page_of_a_hole_or_of_another_node(strategy):
+    zones = (("Normal", 0), ("Normal", 1))
+    pictures = ("." * SIZE, "o" * SIZE, "o" * SIZE, "o" * SIZE, "....oooo", "." * SIZE)
+    layout = Layout(pictures, (0, 0, 0, 0, 0, 1), zones)
+    for request, of_all, nr_pages in (("huge2m", 3, None), ("huge1g", 2, 2 * SIZE)):
+        for node, wanted in ((None, of_all), (0, of_all - (request == "huge2m")), (1, 1)):
+            options = RequestOptions(strategy=strategy, node=node, nr_pages=nr_pages)
+            assert SERVERS[request](layout.build().machine, options).wanted == wanted
