@@ -35,6 +35,7 @@ from mm.hotplug.verdict import (
     has_space,
     look_at_block,
     nr_short,
+    nr_small_moves,
     plan_blocks,
 )
 from mm.hotplug.zones import ZoneResizer, zone_for
@@ -159,7 +160,8 @@ class MemoryHotplug:
     def _make_space(self, span: Span, design: Design, mode: Mode) -> None:
         """Reclaim what is short beforehand: what is isolated to move is out of reclaim's reach."""
         look = look_at_block(self._host, span, design, mode)
-        if look is not None and (short := nr_short(self._host, span, look.nr_moves)) > 0:
+        nr_moves = nr_small_moves(self._host, span, design, mode) if look is None else look.nr_moves
+        if (short := nr_short(self._host, span, nr_moves)) > 0:
             self._host.planned.reclaim(short)
 
     def _leave(self, block: int, zone: Zone, loop: OfflineLoop) -> tuple[Errno, Obstacles]:

@@ -38,6 +38,7 @@ __all__ = [
     "has_space",
     "look_at_block",
     "nr_short",
+    "nr_small_moves",
     "plan_blocks",
 ]
 
@@ -143,6 +144,23 @@ def look_at_block(host: HotplugHost, span: Span, design: Design, mode: Mode) -> 
     owner, _ = design.holders(frames.nr_frames, span)
     nr_callbacks = int(np.count_nonzero(owner[leaves]))
     return BlockLook(span.start + np.flatnonzero(stays), len(leaves), nr_callbacks)
+
+
+def nr_small_moves(host: HotplugHost, span: Span, design: Design, mode: Mode) -> int:
+    """How many frames of a block take a free one each: huge pages in it no mover takes apart.
+
+    Args:
+        host: the machine.
+        span: the block, of one zone.
+        design: asked about frames that mm cannot move by itself.
+        mode: handed to the design.
+
+    Cost: one look at every frame of the block, which `look_at_block` has counted.
+    """
+    used = span.start + np.flatnonzero(host.frames.state[span.start : span.stop] == FrameState.USED)
+    if not len(used):
+        return 0
+    return int(np.count_nonzero(host.mover.classify(used, design, mode).answers != Answer.NO))
 
 
 def has_space(host: HotplugHost, span: Span, nr_moves: int) -> bool:

@@ -109,8 +109,9 @@ def asked_blocks(draw):
 @settings(max_examples=80, deadline=None)
 @given(asked_blocks())
 def test_the_verdict_is_the_outcome_whatever_is_in_memory(asked):
-    """By plan the errno is the same.  Two things are known by trying alone: whether compaction
-    can make a huge page for one that has to go, and whether reclaim frees what scan isolated.
+    """By plan the errno is the same, and who may go goes.  Two things are known by trying alone:
+    whether compaction can make a huge page for one that has to go, by either strategy; and, by
+    scan, whether reclaim frees what was isolated, as in the kernel.
     """
     layout, size, block = asked
     machine, scanned, planned = (whole_of(layout, size) for _ in range(3))
@@ -177,11 +178,18 @@ def test_a_huge_page_in_use_needs_one_to_go_to(blocks, errno):
         assert bool(done) == (errno is Errno.OK)
 
 
-def test_by_plan_cache_of_the_block_itself_makes_the_room_that_is_short():
-    layout = Layout(("PPPPPPPP", "PPPPPPPP", ".......c"), (0, 0, 0), (("Normal", 0),))
-    machine = whole_of(layout, 1)
-    assert machine.hotplug.verdict(2, machine.design)
-    assert machine.hotplug.offline(2, machine.design, retry=FOUR_ROUNDS, strategy="plan")
+@pytest.mark.parametrize(
+    ("blocks", "size", "block"),
+    [
+        (("PPPPPPPP", "PPPPPPPP", ".......c"), 1, 2),
+        (("FFFFFFFF", "cccccccc", "HHHHHHHH", "PPPPPPPP"), 2, 0),  # with a huge page beside it
+        (("HHHHHHHH", "cccccccc", "FFFFFFFF", "PPPPPPPP"), 2, 0),
+    ],
+)
+def test_by_plan_cache_of_the_block_itself_makes_the_room_that_is_short(blocks, size, block):
+    machine = whole_of(Layout(blocks, (0,) * len(blocks), (("Normal", 0),)), size)
+    assert machine.hotplug.verdict(block, machine.design)
+    assert machine.hotplug.offline(block, machine.design, retry=FOUR_ROUNDS, strategy="plan")
     machine.check()
 
 

@@ -33,6 +33,9 @@ _HUGE = [
             _CHEAPEST),
     planted("offline-plan-makes-no-room-beforehand", "a verdict is the outcome", _HOTPLUG,
             "            self._make_space(span, design, mode)\n", "", _OWN_CACHE),
+    planted("offline-plan-makes-no-room-beside-a-huge-page", "a verdict is the outcome", _HOTPLUG,
+            "nr_moves = nr_small_moves(self._host, span, design, mode) if look is None",
+            "nr_moves = 0 if look is None", _OWN_CACHE),
 ]  # fmt: skip
 
 _CODES = [
