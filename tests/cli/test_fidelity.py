@@ -69,7 +69,7 @@ def test_a_request_gives_the_figure_of_fidelity(pinpage):
     (case,) = [case for case in cases_beside() if case.name == AT_ONCE] or [None]
     if case is None:
         pytest.skip(f"{AT_ONCE}.npz is not beside the checkout")
-    assert by_request(pinpage, case, "--layout-only") == replay_case(case).predicted == 5
+    assert by_request(pinpage, case, "--layout-only") == 5  # as `fidelity` and Linux have it
 
 
 @pytest.mark.slow
