@@ -48,6 +48,7 @@ _ELSEWHERE: Final = {
     "smaps": PROC / "self" / "smaps",
     "block_size_bytes": Path("/sys/devices/system/memory/block_size_bytes"),
     "cma": Path("/sys/kernel/debug/cma"),
+    "page_owner": Path("/sys/kernel/debug/page_owner"),
 }
 """What a folder of copies has beside the rest -> where a live kernel shows it."""
 _BY_CONTENT: Final = {

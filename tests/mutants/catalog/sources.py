@@ -8,6 +8,7 @@ _SOURCE = f"{_HERE}/test_source.py"
 _TYPES = f"{_HERE}/test_page_types.py"
 _REDACT = f"{_HERE}/test_redact.py"
 _FLEET = f"{_HERE}/test_fleet.py"
+_BESIDE = f"{_HERE}/test_beside.py"
 _FIRST = f"{_HERE}/test_stacks.py::test_the_first_function_from_the_allocator_outwards_decides"
 _COUNTS = (
     "tests/cli/test_sources.py"
@@ -225,6 +226,70 @@ MUTANTS: list[Mutant] = [
         old="    for index in broken:  #",
         new="    for index in broken[:0]:  #",
         tests=[f"{_FLEET}::test_what_broke_a_pool_is_read_once_more_alone"],
+    ),
+    Mutant(
+        name="fleet-paths-of-this-directory",
+        guards="readers elsewhere are told the whole path",
+        file="pinlab/sources/fleet.py",
+        old="        places = [_from_anywhere(source) for source in sources]\n",
+        new="        places = list(sources)\n",
+        tests=[f"{_FLEET}::test_readers_in_another_directory_are_told_the_whole_path"],
+    ),
+    Mutant(
+        name="fleet-table-of-this-directory",
+        guards="readers elsewhere are told the whole path",
+        file="pinlab/sources/fleet.py",
+        old="table = None if owners_table is None else _from_anywhere(owners_table)",
+        new="table = owners_table",
+        tests=[f"{_FLEET}::test_readers_in_another_directory_are_told_the_whole_path"],
+    ),
+    Mutant(
+        name="fleet-gone-cluster-has-no-words",
+        guards="a source that is not read is a row with its reason",
+        file="pinlab/sources/fleet.py",
+        old="    except CancelledError:",
+        new="    except KeyError:",
+        tests=[f"{_FLEET}::test_a_cluster_that_goes_leaves_a_reason_in_each_row"],
+    ),
+    Mutant(
+        name="owners-beside-have-all-time",
+        guards="page_owner is read for so long at most",
+        file="pinlab/sources/beside.py",
+        old="and self._now_ns() >= over_ns:",
+        new="and self._now_ns() < 0:",
+        tests=[f"{_BESIDE}::test_it_is_left_at_the_end_of_a_record_when_time_is_over"],
+    ),
+    Mutant(
+        name="owners-beside-cut-a-record",
+        guards="page_owner is left at the end of a record",
+        file="pinlab/sources/beside.py",
+        old="if (not line or not nr % _NR_LINES) and",
+        new="if",
+        tests=[f"{_BESIDE}::test_it_is_left_at_the_end_of_a_record_when_time_is_over"],
+    ),
+    Mutant(
+        name="owners-beside-wait-for-an-empty-line",
+        guards="page_owner is read for so long at most",
+        file="pinlab/sources/beside.py",
+        old="if (not line or not nr % _NR_LINES) and",
+        new="if not line and",
+        tests=[f"{_BESIDE}::test_a_text_without_records_is_left_too"],
+    ),
+    Mutant(
+        name="owners-beside-end-the-recording",
+        guards="what cannot be read of page_owner leaves the rest",
+        file="pinlab/sources/beside.py",
+        old="        except (SnapshotError, OSError) as error:\n",
+        new="        except OSError as error:\n",
+        tests=[f"{_BESIDE}::test_what_cannot_be_taken_is_said_and_the_rest_recorded"],
+    ),
+    Mutant(
+        name="owners-beside-cannot-be-left-out",
+        guards="page_owner is left out where it is asked for",
+        file="pinlab/sources/beside.py",
+        old="        if not self._most_ns:\n            return None\n",
+        new="",
+        tests=[f"{_BESIDE}::test_no_time_for_it_leaves_it_out"],
     ),
     Mutant(
         name="dump-members-by-place",

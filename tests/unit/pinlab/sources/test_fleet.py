@@ -9,6 +9,7 @@ from pinlab.sources import fleet
 from pinpage.errors import PinpageError
 from tests.kit.pinlab.proc_folder import machine
 from tests.kit.pinlab.recordings import TESTS_DATA
+from tests.kit.pinlab.source_texts import Asked, owner_text
 
 PROC = TESTS_DATA / "proc-6.1"
 
@@ -90,6 +91,50 @@ def test_futures_of_another_kind_are_waited_for_one_by_one(sources):
     assert fleet.tabulate(sources, executor=_OfACluster()) == fleet.tabulate(
         sources, executor=_Here()
     )
+
+
+def test_readers_in_another_directory_are_told_the_whole_path(sources, tmp_path, monkeypatch):
+    class Elsewhere(_Here):
+        def submit(self, function, /, *args, **kwargs):
+            with monkeypatch.context() as there:
+                there.chdir("/")
+                return super().submit(function, *args, **kwargs)
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a" / "who").write_text(owner_text([Asked(pfn=512, stack=("mine_one",))]))
+    (tmp_path / "mine.toml").write_text('[[owner]]\nname = "mine"\nfunctions = ["mine_*"]\n')
+    rows = fleet.tabulate(["a", "nowhere"], executor=Elsewhere(), owners_table="mine.toml")
+    assert [row["source"] for row in rows] == ["a", "nowhere"]
+    assert [bool(row["reason"]) for row in rows] == [False, True]
+
+
+def test_a_cluster_that_goes_leaves_a_reason_in_each_row(sources):
+    class Gone(_Here):
+        def submit(self, function, /, *args, **kwargs):
+            future = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    rows = fleet.tabulate(sources, executor=Gone())
+    assert {row["reason"] for row in rows} == {"its reader was taken back before it had read it"}
+
+
+def test_a_cluster_of_dask_gives_the_same_rows(sources):
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    there = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=None
+    )
+    with there, fleet.cluster_executor(there.scheduler_address) as executor:
+        rows = fleet.tabulate(sources, executor=executor)
+    assert rows == fleet.tabulate(sources, executor=_Here())
+
+
+def test_a_cluster_that_is_none_is_one_line():
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    unknown = pytest.raises(PinpageError, match=r"cluster=nonsense://x: unknown address scheme")
+    with unknown, fleet.cluster_executor("nonsense://x"):
+        pass
 
 
 def test_a_reader_that_dies_takes_no_other_row_with_it(sources, monkeypatch):
