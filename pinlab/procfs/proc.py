@@ -88,6 +88,10 @@ def capture(
         SnapshotError: not root, a kernel without CONFIG_PROC_PAGE_MONITOR, a file missing
             or shorter than the machine's memory, two files that contradict each other.
     """
+    if not proc.is_dir():
+        problem = "is no folder" if proc.exists() else "does not exist"
+        fix = "name a folder of copies of /proc; `pinpage convert` takes a single file"
+        raise SnapshotError(proc, "folder", problem, fix)
     folder = Folder(proc)
     rows = ram_addresses(folder.text("iomem"), folder.place("iomem"))
     release = kernel_release(folder.text("version", ""))

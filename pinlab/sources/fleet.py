@@ -14,6 +14,7 @@ Cost: reading each source, in as many processes as are wanted; the table is smal
 
 import csv
 import io
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import (
     BrokenExecutor,
@@ -203,8 +204,32 @@ def _from_anywhere(source: str) -> str:
 @contextmanager
 def _processes(nr_jobs: int) -> Iterator[Executor]:
     # Started afresh: a reader inherits neither threads nor memory.
-    with ProcessPoolExecutor(nr_jobs, mp_context=get_context("spawn")) as pool:
-        yield pool
+    with _Readers(nr_jobs, mp_context=get_context("spawn"), initializer=_end_at_ctrl_c) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what has not begun never does
+            raise
+
+
+class _Readers(ProcessPoolExecutor):
+    """Processes that Ctrl-C ends without a word, from their first instruction on.
+
+    A terminal sends it to them, too; one that is just importing would print a traceback.
+    """
+
+    def submit(self, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """As it is; a process that this starts keeps SIGINT until it can end by it."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(*args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_at_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _collected(
@@ -387,7 +412,7 @@ def spread_as_text(rows: Sequence[Row]) -> str:
 
 def _number(number: float) -> str:
     """In at most eight columns."""
-    if number != int(number):
-        return f"{number:.3f}" if abs(number) < 100 else f"{number:,.0f}"
-    whole = f"{int(number):,d}"
+    if number != int(number) and abs(number) < 100:
+        return f"{number:.3f}"
+    whole = f"{number:,.0f}"
     return whole if len(whole) < _NUMBER_WIDTH - 1 else f"{number:.2e}"

@@ -116,6 +116,13 @@ def test_page_owner_is_taken_where_it_is_and_left_out_if_asked(pinpage, tmp_path
     check_one_line(pinpage(*args, "--owners-table", table), 1, "[[owner]] number 1")
 
 
+def test_what_is_no_folder_of_copies_is_said_to_be_none(pinpage, tmp_path):
+    (tmp_path / "file").write_text("")
+    for name, words in (("file", "folder: is no folder"), ("nowhere", "folder: does not exist")):
+        done = pinpage("record", "-o", tmp_path / "a.npz", "--proc", tmp_path / name)
+        check_one_line(done, 1, f"{tmp_path / name}: {words}")
+
+
 def test_no_name_is_no_place(pinpage, proc):
     check_one_line(pinpage("record", "-o", ""), 1, "--output ''", "give a path")
 

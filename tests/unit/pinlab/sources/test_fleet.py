@@ -1,6 +1,8 @@
 """A row for each source, in order, whatever becomes of it; and the table on disk."""
 
 import csv
+import signal
+import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
@@ -195,6 +197,43 @@ def test_distributions_are_over_the_machines_that_say_it(sources):
     assert max(map(len, text.split("\n\n")[0].split("\n"))) < 80
     assert "3 of 5 sources were read." in text
     assert f"{sources[3]}: not read: " in text
+
+
+def test_numbers_of_large_machines_stay_apart():
+    rows = [dict.fromkeys(fleet.COLUMNS) | {"source": "x", "reason": ""} for _ in range(3)]
+    for row, nr_frames in zip(rows, (40_815, 268_435_456, 6_291_358), strict=True):
+        row["nr_frames"] = nr_frames
+    line = fleet.spread_as_text(rows).split("\n")[1]
+    assert line.split() == ["frames", "3", "40,815", "665,869", "6.29e+06", "2.42e+08", "2.68e+08"]
+    assert len(line) < 80
+
+
+def _how_ctrl_c_is_met():
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    return signal.SIGINT in blocked, signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
+def test_readers_end_at_ctrl_c_without_a_word_and_what_waits_is_not_read(monkeypatch):
+    starts, start = [], fleet.ProcessPoolExecutor.submit
+
+    def watched(*args, **kwargs):
+        starts.append(_how_ctrl_c_is_met()[0])
+        return start(*args, **kwargs)
+
+    monkeypatch.setattr(fleet.ProcessPoolExecutor, "submit", watched)
+    waiting = []
+
+    def interrupted():
+        with fleet._processes(1) as pool:
+            assert pool.submit(_how_ctrl_c_is_met).result() == (False, True)
+            waiting.extend(pool.submit(time.sleep, 0.1) for _ in range(6))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert all(starts)
+    assert not _how_ctrl_c_is_met()[0]
+    assert waiting[-1].cancelled()
 
 
 @pytest.mark.parametrize(
