@@ -332,6 +332,22 @@ MUTANTS: list[Mutant] = [
         tests=["tests/cli/test_look.py::test_a_file_in_the_place_of_a_frame_is_told_where_it_goes"],
     ),
     Mutant(
+        name="source-of-no-size-is-empty",
+        guards="a file of /proc has no size and is not empty",
+        file="pinlab/sources/source.py",
+        old="path.is_file() and not start_of(path, 8)",
+        new="path.is_file() and not path.stat().st_size",
+        tests=["tests/cli/test_newcomer.py::test_a_file_of_proc_is_not_empty_for_having_no_size"],
+    ),
+    Mutant(
+        name="what-if-empty-list-is-everybody",
+        guards="a list that names nobody is refused",
+        file="pinlab/cli/ask.py",
+        old="    if not all(lists):\n",
+        new="    if None in lists:\n",
+        tests=["tests/cli/test_ask.py::test_a_what_if_that_makes_no_sense_is_one_line"],
+    ),
+    Mutant(
         name="dump-members-by-place",
         guards="members of struct page are found by their names",
         file="pinlab/sources/dump.py",
