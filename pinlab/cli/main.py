@@ -324,9 +324,9 @@ def record(
     from pathlib import Path
 
     from pinlab.cli.output import describe, file_progress
+    from pinlab.procfs.beside import OwnersBeside
     from pinlab.procfs.proc import record as capture
     from pinlab.report import trust as telling
-    from pinlab.sources.beside import OwnersBeside
 
     folder: dict[str, Any] = {} if proc is None else {"proc_directory": proc}
     table = None if owners_table is None else Path(owners_table)

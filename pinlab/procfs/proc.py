@@ -298,7 +298,7 @@ def record(
         proc_directory: where the files are.
         command_line: whether to keep the kernel's, which can hold secrets.
         labels: NAME=PFNS each; see `pinlab.snapshot.labels`.
-        more: what else is said of the frames, such as `pinlab.sources.beside.OwnersBeside`.
+        more: what else is said of the frames, such as `pinlab.procfs.beside.OwnersBeside`.
 
     Raises:
         PinpageError: a path that is none, or a label that cannot be.

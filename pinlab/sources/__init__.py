@@ -9,7 +9,6 @@
     blank       columns of which a source says nothing
     source      any of them, and a folder of them, into one snapshot
     inspect     what a source says, what it does not, and how far it can be trusted
-    beside      page_owner beside a machine that is being recorded, for so long at most
     redact      the same memory without a word of whose it was
     fleet       many of them in one table
     words       what the names in `Snapshot.unknown_fields` and `guessed_fields` mean, in words

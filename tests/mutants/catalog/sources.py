@@ -8,7 +8,7 @@ _SOURCE = f"{_HERE}/test_source.py"
 _TYPES = f"{_HERE}/test_page_types.py"
 _REDACT = f"{_HERE}/test_redact.py"
 _FLEET = f"{_HERE}/test_fleet.py"
-_BESIDE = f"{_HERE}/test_beside.py"
+_BESIDE = "tests/unit/pinlab/procfs/test_beside.py"
 _FIRST = f"{_HERE}/test_stacks.py::test_the_first_function_from_the_allocator_outwards_decides"
 _COUNTS = (
     "tests/cli/test_sources.py"
@@ -254,7 +254,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="owners-beside-have-all-time",
         guards="page_owner is read for so long at most",
-        file="pinlab/sources/beside.py",
+        file="pinlab/procfs/beside.py",
         old="and self._now_ns() >= over_ns:",
         new="and self._now_ns() < 0:",
         tests=[f"{_BESIDE}::test_it_is_left_at_the_end_of_a_record_when_time_is_over"],
@@ -262,7 +262,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="owners-beside-cut-a-record",
         guards="page_owner is left at the end of a record",
-        file="pinlab/sources/beside.py",
+        file="pinlab/procfs/beside.py",
         old="if (not line or not nr % _NR_LINES) and",
         new="if",
         tests=[f"{_BESIDE}::test_it_is_left_at_the_end_of_a_record_when_time_is_over"],
@@ -270,7 +270,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="owners-beside-wait-for-an-empty-line",
         guards="page_owner is read for so long at most",
-        file="pinlab/sources/beside.py",
+        file="pinlab/procfs/beside.py",
         old="if (not line or not nr % _NR_LINES) and",
         new="if not line and",
         tests=[f"{_BESIDE}::test_a_text_without_records_is_left_too"],
@@ -278,7 +278,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="owners-beside-end-the-recording",
         guards="what cannot be read of page_owner leaves the rest",
-        file="pinlab/sources/beside.py",
+        file="pinlab/procfs/beside.py",
         old="        except (SnapshotError, OSError) as error:\n",
         new="        except OSError as error:\n",
         tests=[f"{_BESIDE}::test_what_cannot_be_taken_is_said_and_the_rest_recorded"],
@@ -286,7 +286,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="owners-beside-cannot-be-left-out",
         guards="page_owner is left out where it is asked for",
-        file="pinlab/sources/beside.py",
+        file="pinlab/procfs/beside.py",
         old="        if not self._most_ns:\n            return None\n",
         new="",
         tests=[f"{_BESIDE}::test_no_time_for_it_leaves_it_out"],

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
+from pinlab.procfs.beside import OwnersBeside
 from pinlab.procfs.proc import record
 from pinlab.procfs.survey import PROC, Folder
 from pinlab.snapshot.classes import FrameClass
-from pinlab.sources.beside import OwnersBeside
 from pinlab.sources.source import open_source
 from pinpage.errors import PinpageError
 from tests.kit.pinlab.proc_folder import machine
