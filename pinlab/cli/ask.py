@@ -74,8 +74,8 @@ def what_if(  # noqa: PLR0913, PLR0917  (typer calls it by name)
 
         answer = asking.what_if(
             snapshot,
-            movable=_names(movable),
-            released=_names(release),
+            movable=_names(movable, "movable"),
+            released=_names(release, "release"),
             order=order,
             want=want,
             costs=weights,
@@ -93,9 +93,14 @@ def what_if(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     typer.echo(json.dumps(asking.as_json(answer), indent=2) if as_json else show.as_text(answer))
 
 
-def _names(given: list[str] | None) -> tuple[str, ...]:
-    parts = (part.strip() for text in given or () for part in text.split(","))
-    return tuple(part for part in parts if part)
+def _names(given: list[str] | None, argument: str) -> tuple[str, ...]:
+    """Owners from lists; one that names nobody, as an empty variable does, is no list."""
+    from pinpage.errors import PinpageError
+
+    lists = [[part.strip() for part in text.split(",") if part.strip()] for text in given or ()]
+    if not all(lists):
+        raise PinpageError(f"{argument}='': names nobody: name owners, or leave it out")
+    return tuple(part for parts in lists for part in parts)
 
 
 def _costs(file: str) -> dict[str, float]:

@@ -72,6 +72,7 @@ OPTION_OF = {
     "cluster": "--cluster",
     "owner": "--owner",
     "labels": "--label",
+    "most_seconds": "--page-owner",
 }
 """Argument of the library -> what the command calls it, where errors name it."""
 

@@ -1,13 +1,19 @@
 """`pinpage fleet`: many machines in one table."""
 
 import json
-from typing import Annotated
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pinlab.cli import options
 from pinlab.cli.errors import failures, usage_errors
 from pinlab.cli.sources import OwnersTable
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 __all__ = ["add_to", "fleet"]
 
@@ -48,8 +54,7 @@ def fleet(
 
     with usage_errors():
         place = many.require_table(output)
-        executor = None if cluster is None else many.cluster_executor(cluster)
-    with failures(), file_progress() as progress:
+    with failures(), _readers(cluster) as executor, file_progress() as progress:
         rows = many.tabulate(
             sources, executor=executor, nr_jobs=jobs, owners_table=owners_table, progress=progress
         )
@@ -61,6 +66,22 @@ def fleet(
         typer.echo(many.spread_as_text(rows))
     if all(row["reason"] for row in rows):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _readers(cluster: str | None) -> Iterator["Executor | None"]:
+    """Those of a cluster; None: processes of this machine."""
+    from pinlab.sources.fleet import cluster_executor
+
+    if cluster is None:
+        yield None
+        return
+    with ExitStack() as stack:
+        with usage_errors():
+            executor = stack.enter_context(cluster_executor(cluster))
+        # What a lost cluster logs is in the rows already, in a line each and not in forty.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+        yield executor
 
 
 def add_to(app: typer.Typer, panel: str) -> None:

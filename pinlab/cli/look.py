@@ -163,10 +163,12 @@ def frames(
     label: options.Labels = None,
 ) -> None:
     """Everything known about a frame, or a range of frames: whose, flags, references."""
+    from pinlab.report import frames as view
+
+    with usage_errors():
+        view.read_range(which)  # before a large file is read
     snapshot = open_recording(memory, label)
     with usage_errors():
-        from pinlab.report import frames as view
-
         span = view.parse_range(which, snapshot.nr_frames)
         found = view.frames_of(snapshot, span)
     _print(lambda: view.as_json(found), lambda: view.as_text(found), as_json)

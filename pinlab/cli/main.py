@@ -32,6 +32,7 @@ from pinlab.cli.errors import (
 )
 from pinlab.cli.options import LayoutOnly
 from pinlab.cli.races import races
+from pinlab.cli.sources import OwnersTable
 from pinlab.own import foreign_package
 
 if TYPE_CHECKING:
@@ -296,33 +297,50 @@ def record(
         typer.Option(
             "--proc",
             metavar="DIR",
-            help="A folder of copies of another machine's files; `pinpage convert` takes a text "
-            "of page_owner in it, too.",
+            help="A folder of copies of another machine's files; `pinpage convert` takes what "
+            "page-types printed in it, too.",
         ),
     ] = None,
+    page_owner: Annotated[
+        float,
+        typer.Option(
+            "--page-owner", metavar="SECONDS", min=0, max=86_400,
+            help="Read page_owner for so long at most, where the kernel was booted with it: who "
+            "asked for each page. Names of processes and stacks are kept; `pinpage redact` takes "
+            "them out. 0 leaves it out.",
+        ),
+    ] = 20,
+    owners_table: OwnersTable = None,
     cmdline: Annotated[
         bool, typer.Option("--cmdline", help="Keep the kernel's command line, secrets and all.")
     ] = False,
     label: options.Labels = None,
-) -> None:
+) -> None:  # fmt: skip
     """Capture this machine's memory map from /proc. Needs root; changes nothing but FILE.
 
     What /proc does not tell stays unknown, and an unknown frame is never taken for a free one.
     A table says how far FILE can be trusted. Nobody but its owner can read FILE.
     """
+    from pathlib import Path
+
     from pinlab.cli.output import describe, file_progress
+    from pinlab.procfs.beside import OwnersBeside
     from pinlab.procfs.proc import record as capture
     from pinlab.report import trust as telling
 
     folder: dict[str, Any] = {} if proc is None else {"proc_directory": proc}
+    table = None if owners_table is None else Path(owners_table)
     with failures(), file_progress() as progress:
+        more = OwnersBeside(most_seconds=page_owner, owners_table=table, progress=progress)
         snapshot = capture(
-            output, progress, command_line=cmdline, labels=tuple(label or ()), **folder
+            output, progress, command_line=cmdline, labels=tuple(label or ()), more=more, **folder
         )
     typer.echo(f"{output}: {describe(snapshot)}")
+    if more.said:
+        typer.echo(more.said)
     typer.echo("\n" + telling.as_text(telling.trust_of(snapshot)))
-    if proc is not None and (more := _not_taken(proc)):
-        typer.echo(f"\nNot taken: {more}. `pinpage convert` takes it, too.")
+    if proc is not None and (left := _not_taken(proc)):
+        typer.echo(f"\nNot taken: {left}. `pinpage convert` takes it, too.")
 
 
 def _not_taken(folder: str) -> str:
@@ -333,7 +351,7 @@ def _not_taken(folder: str) -> str:
 
     with failures():
         found = kinds_in(Path(folder))
-    return " and ".join(kind for kind in (Kind.PAGE_OWNER, Kind.PAGE_TYPES) if kind in found)
+    return Kind.PAGE_TYPES if Kind.PAGE_TYPES in found else ""
 
 
 @_report_app.command()

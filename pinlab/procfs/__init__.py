@@ -6,6 +6,7 @@
     survey    what a folder has, and the sizes that it says
     infer     what the kernel does not export, worked out and marked as guessed
     proc      capture of a live machine, or of a folder of copies
+    beside    page_owner beside a machine that is being recorded, for so long at most
     linux61   recordings of Linux 6.1 guests, made inside the kernel
 
 Kernel counterpart: fs/proc/page.c, mm/vmstat.c, kernel/resource.c (v6.1), from the other side.

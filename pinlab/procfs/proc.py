@@ -88,6 +88,10 @@ def capture(
         SnapshotError: not root, a kernel without CONFIG_PROC_PAGE_MONITOR, a file missing
             or shorter than the machine's memory, two files that contradict each other.
     """
+    if not proc.is_dir():
+        problem = "is no folder" if proc.exists() else "does not exist"
+        fix = "name a folder of copies of /proc; `pinpage convert` takes a single file"
+        raise SnapshotError(proc, "folder", problem, fix)
     folder = Folder(proc)
     rows = ram_addresses(folder.text("iomem"), folder.place("iomem"))
     release = kernel_release(folder.text("version", ""))
@@ -284,6 +288,7 @@ def record(
     proc_directory: Path | str = PROC,
     command_line: bool = False,
     labels: tuple[str, ...] = (),
+    more: Callable[[Snapshot, Folder], Snapshot] | None = None,
 ) -> Snapshot:
     """Capture this machine (or a directory of copies of its /proc files) into a file.
 
@@ -293,6 +298,7 @@ def record(
         proc_directory: where the files are.
         command_line: whether to keep the kernel's, which can hold secrets.
         labels: NAME=PFNS each; see `pinlab.snapshot.labels`.
+        more: what else is said of the frames, such as `pinlab.procfs.beside.OwnersBeside`.
 
     Raises:
         PinpageError: a path that is none, or a label that cannot be.
@@ -301,6 +307,8 @@ def record(
     place = require_place(output)  # before a minute's work
     folder = path_of(proc_directory, "proc_directory")
     snapshot = capture(folder, progress, command_line=command_line)
+    if more is not None:
+        snapshot = more(snapshot, Folder(folder))
     snapshot = labelled_as(snapshot, labels)
     image.save(snapshot, place)
     return snapshot

@@ -48,6 +48,7 @@ _ELSEWHERE: Final = {
     "smaps": PROC / "self" / "smaps",
     "block_size_bytes": Path("/sys/devices/system/memory/block_size_bytes"),
     "cma": Path("/sys/kernel/debug/cma"),
+    "page_owner": Path("/sys/kernel/debug/page_owner"),
 }
 """What a folder of copies has beside the rest -> where a live kernel shows it."""
 _BY_CONTENT: Final = {
@@ -123,9 +124,8 @@ class Folder:
         except FileNotFoundError:
             if default is not None:
                 return default
-            raise SnapshotError(
-                path, "file", "does not exist", "mount /proc, or name a directory of copies"
-            ) from None
+            fix = "mount /proc" if self.is_live else "copy it beside the others"
+            raise SnapshotError(path, "file", "does not exist", fix) from None
         except OSError as error:
             fix = "run it as root" if isinstance(error, PermissionError) else "copy it again"
             raise SnapshotError(path, "file", f"cannot be read ({error.strerror})", fix) from None

@@ -26,7 +26,15 @@ from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
 from pinpage.units import Span
 
-__all__ = ["FrameRow", "FramesReport", "as_json", "as_text", "frames_of", "parse_range"]
+__all__ = [
+    "FrameRow",
+    "FramesReport",
+    "as_json",
+    "as_text",
+    "frames_of",
+    "parse_range",
+    "read_range",
+]
 
 _WIDTH: Final = 79
 _MOST_LINES: Final = 64
@@ -112,11 +120,7 @@ def parse_range(text: str, nr_frames: int) -> Span:
     >>> parse_range("0x10-0x1f", 100)
     Span(start=16, stop=32)
     """
-    found = _RANGE.fullmatch(text.strip())
-    if found is None:
-        raise PinpageError(f"frames: {text[:40]!r} is no pfn, nor a range such as 0x10-0x1f")
-    first = int(found[1], 0)
-    last = int(found[2] or found[1], 0)
+    first, last = read_range(text)
     if not first <= last < nr_frames:
         raise PinpageError(
             f"frames: {text[:40]} is not within 0 to {nr_frames - 1:#x}, the recording's frames"
@@ -126,6 +130,20 @@ def parse_range(text: str, nr_frames: int) -> Span:
             f"frames: {text[:40]} is more than {_MOST_FRAMES:,d} frames: ask for fewer"
         )
     return Span(first, last + 1)
+
+
+def read_range(text: str) -> tuple[int, int]:
+    """The first and last of PFN or FIRST-LAST, of no recording yet.
+
+    Raises:
+        PinpageError: no such form.
+    """
+    found = _RANGE.fullmatch(text.strip())
+    if found is None:
+        raise PinpageError(
+            f"frames: {text[:40]!r} is no pfn, nor a range such as 0x10-0x1f; a file goes behind it"
+        )
+    return int(found[1], 0), int(found[2] or found[1], 0)
 
 
 def frames_of(snapshot: Snapshot, span: Span) -> FramesReport:

@@ -15,6 +15,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "rows": "rows read",
     "lines_not_read": "lines that mean nothing here",
     "files_cut_short": "files that end in the middle",
+    "texts_left_early": "texts whose end was not reached in time",
     "records_cut": "records without their second line",
     "records_impossible": "records of pages that cannot be",
     "pages_not_in_dump": "pages that the dump leaves out",

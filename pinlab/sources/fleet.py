@@ -14,8 +14,16 @@ Cost: reading each source, in as many processes as are wanted; the table is smal
 
 import csv
 import io
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    as_completed,
+)  # fmt: skip
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
@@ -171,8 +179,12 @@ def tabulate(
         raise PinpageError("sources=(): give at least one")
     if nr_jobs < 1:
         raise PinpageError(f"nr_jobs={nr_jobs}: give 1 or more")
-    if executor is not None:
-        return _collected(executor, sources, owners_table, progress)[0]
+    if executor is not None:  # whose readers may work in another directory
+        places = [_from_anywhere(source) for source in sources]
+        table = None if owners_table is None else _from_anywhere(owners_table)
+        rows = _collected(executor, places, table, progress)[0]
+        named = zip(rows, sources, strict=True)
+        return [{**row, "source": one_line(source)} for row, source in named]
     with _processes(nr_jobs) as pool:
         rows, broken = _collected(pool, sources, owners_table, progress)
     for index in broken:  # each alone, so that the one that kills its reader has no company
@@ -181,11 +193,43 @@ def tabulate(
     return rows
 
 
+def _from_anywhere(source: str) -> str:
+    """The path in full, of what there is; else the words as they are."""
+    try:
+        return str(Path(source).absolute()) if Path(source).exists() else source
+    except (OSError, ValueError):
+        return source
+
+
 @contextmanager
 def _processes(nr_jobs: int) -> Iterator[Executor]:
     # Started afresh: a reader inherits neither threads nor memory.
-    with ProcessPoolExecutor(nr_jobs, mp_context=get_context("spawn")) as pool:
-        yield pool
+    with _Readers(nr_jobs, mp_context=get_context("spawn"), initializer=_end_at_ctrl_c) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what has not begun never does
+            raise
+
+
+class _Readers(ProcessPoolExecutor):
+    """Processes that Ctrl-C ends without a word, from their first instruction on.
+
+    A terminal sends it to them, too; one that is just importing would print a traceback.
+    """
+
+    def submit(self, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """As it is; a process that this starts keeps SIGINT until it can end by it."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(*args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_at_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _collected(
@@ -225,12 +269,15 @@ def _result_of(future: "Future[Row]", source: str) -> tuple[Row, bool]:
         return future.result(), False
     except BrokenExecutor as error:
         return _failed(source, f"its reader died: {error}"), True
+    except CancelledError:  # (a cluster that goes takes back what was to be read)
+        return _failed(source, "its reader was taken back before it had read it"), False
     except Exception as error:  # noqa: BLE001  (whatever one reader raises ends that row alone)
         return _failed(source, f"{type(error).__name__}: {error}"), False
 
 
-def cluster_executor(address: str) -> Executor:
-    """The executor of a Dask cluster.
+@contextmanager
+def cluster_executor(address: str) -> Iterator[Executor]:
+    """The executor of a Dask cluster, which is left when the block ends.
 
     Args:
         address: of its scheduler, such as tcp://host:8786.
@@ -240,15 +287,18 @@ def cluster_executor(address: str) -> Executor:
     """
     try:
         from distributed import Client  # noqa: PLC0415  (it is optional, loaded late)
+
+        untyped: Any = Client
     except ImportError:
         raise PinpageError(
             f"cluster={address}: needs Dask; install it: pip install distributed"
         ) from None
     try:
-        executor: Executor = Client(address).get_executor()
+        client: Any = untyped(address)
     except (OSError, ValueError) as error:
         raise PinpageError(f"cluster={address}: {error}") from None
-    return executor
+    with client:
+        yield client.get_executor()
 
 
 # The table.
@@ -362,7 +412,7 @@ def spread_as_text(rows: Sequence[Row]) -> str:
 
 def _number(number: float) -> str:
     """In at most eight columns."""
-    if number != int(number):
-        return f"{number:.3f}" if abs(number) < 100 else f"{number:,.0f}"
-    whole = f"{int(number):,d}"
+    if number != int(number) and abs(number) < 100:
+        return f"{number:.3f}"
+    whole = f"{number:,.0f}"
     return whole if len(whole) < _NUMBER_WIDTH - 1 else f"{number:.2e}"

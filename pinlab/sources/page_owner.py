@@ -13,7 +13,7 @@ occurs.
 
 import re
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,9 @@ from pinlab.snapshot.allocations import NO_TEXT, Allocations
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.sources.counts import Reading
 
-__all__ = ["MIGRATETYPES", "OwnerText", "parse_page_owner", "read_page_owner"]
+__all__ = [
+    "MIGRATETYPES", "OwnerText", "lines_of_page_owner", "parse_page_owner", "read_page_owner",
+]  # fmt: skip
 
 MIGRATETYPES: Final = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "CMA", "Isolate")
 """By their numbers."""
@@ -243,10 +245,20 @@ def read_page_owner(
         SnapshotError: it cannot be read, or has no record.
     """
     try:
-        return parse_page_owner(lines_of(path, _MOST_NR_BYTES), path, progress)
+        return parse_page_owner(lines_of_page_owner(path), path, progress)
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
         raise SnapshotError(path, "file", problem, "copy it again") from None
+
+
+def lines_of_page_owner(path: Path) -> Iterator[bytes]:
+    """The lines of a text, packed or not, as many as are read of one.
+
+    Raises:
+        OSError: it cannot be read.
+        EOFError: see `pinlab.files.packed.lines_of`.
+    """
+    return lines_of(path, _MOST_NR_BYTES)
 
 
 def parse_page_owner(

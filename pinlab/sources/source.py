@@ -21,7 +21,7 @@ from attrs import evolve, field, frozen
 
 from mm.state.frames import FrameState
 from pinlab.files.careful import MOST_TEXT_NR_BYTES
-from pinlab.files.packed import read_unpacked
+from pinlab.files.packed import read_unpacked, start_of
 from pinlab.procfs import proc
 from pinlab.procfs.iomem import ram_addresses, spans_of
 from pinlab.procfs.survey import Folder, Survey, survey
@@ -71,7 +71,7 @@ def require_known(path: Path) -> None:
         SnapshotError: it is empty, one file of /proc alone, or nothing that is read.
     """
     try:
-        kind, is_empty = kind_of(path), path.is_file() and not path.stat().st_size
+        kind, is_empty = kind_of(path), path.is_file() and not start_of(path, 8)
     except OSError:
         return
     if is_empty:

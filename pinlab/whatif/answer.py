@@ -78,6 +78,8 @@ class WhatIf:
         pairs: (owner, owner, gained by both, of that in neither's gain alone), clean blocks.
         compacted_before, compacted_after: pageblocks that the kernel's own two scanners would
             leave to be had, without and with those who join; None at other orders.
+        compacted_least: of compacted_before, those that are left even if per-CPU lists take in
+            meanwhile what they can.
         want: blocks wanted; None where nobody asked.
         choice: the cheapest set that gives them; None where nobody asked or there is none.
     """
@@ -93,6 +95,7 @@ class WhatIf:
     pairs: tuple[tuple[str, str, int, int], ...]
     compacted_before: int | None
     compacted_after: int | None
+    compacted_least: int | None
     want: int | None = None
     choice: OwnerSet | None = None
 
@@ -150,7 +153,7 @@ def what_if(
         rows.append(_row(snapshot, blocks, joins, gives, more))
     blocks = units.at(order)
     game = game_of(blocks, players=joins, released=gives)
-    before, after = _compacted(snapshot, blocks, moves, gives)
+    before, after, least = _compacted(snapshot, blocks, moves, gives)
     return WhatIf(
         recording=snapshot.name,
         moved=blocks.moved_by_linux(),
@@ -163,6 +166,7 @@ def what_if(
         pairs=game.pairs(),
         compacted_before=before,
         compacted_after=after,
+        compacted_least=least,
         want=want,
         choice=None if want is None else _choice(blocks, gives, want, costs),
     )
@@ -200,13 +204,17 @@ def _counted(low: BlockGame, high: BlockGame, members: int) -> Counted:
 
 def _compacted(
     snapshot: Snapshot, blocks: Holdings, moves: Sequence[str], gives: Sequence[str]
-) -> tuple[int | None, int | None]:
-    """What two scanners leave to be had, before and after; they know nothing of giving up."""
+) -> tuple[int | None, int | None, int | None]:
+    """What two scanners leave to be had, before and after, and at least before.
+
+    They know nothing of giving up.
+    """
     if blocks.order != blocks.pageblock_order or "block_migratetype" in snapshot.unknown_fields:
-        return None, None
+        return None, None, None
     moved = blocks.moved_by_linux()
-    before = sweep(snapshot, blocks, moved).obtained
-    return before, None if gives else sweep(snapshot, blocks, (*moved, *moves)).obtained
+    before = sweep(snapshot, blocks, moved)
+    after = None if gives else sweep(snapshot, blocks, (*moved, *moves)).obtained
+    return before.obtained, after, before.obtained_least
 
 
 def _choice(

@@ -116,9 +116,10 @@ def _sentences(answer: WhatIf) -> str:
             f"all together {together:,d}."
         )
     if answer.compacted_before is not None:
-        then = answer.compacted_after
+        then, most, least = answer.compacted_after, answer.compacted_before, answer.compacted_least
+        few = f"{least:,d} to " if least is not None and least < most else "about "
         said.append(
-            f"The kernel's own compaction would leave about {answer.compacted_before:,d} of "
+            f"The kernel's own compaction would leave {few}{most:,d} of "
             f"them to be had" + (f", then about {then:,d}." if then is not None else ".")
         )
     if answer.want is not None:

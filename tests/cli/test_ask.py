@@ -62,6 +62,8 @@ def test_a_page_is_written_beside_the_text(pinpage, small, tmp_path):
     [
         (("--movable", "nobody"), "--movable nobody: holds nothing here"),
         (("--release", "nobody"), "--release nobody: holds nothing here"),
+        (("--movable", ""), "--movable '': names nobody"),
+        (("--movable", "slab", "--release", " ,"), "--release '': names nobody"),
         (("--order", 18), "--order 18 is more than"),
         (("--movable", "slab", "--release", "slab"), "to move and to give up"),
     ],

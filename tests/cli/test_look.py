@@ -64,6 +64,10 @@ def test_what_makes_no_sense_is_one_line(pinpage, small, arguments, words):
     check_one_line(pinpage("report", *arguments, small), 2, words)
 
 
+def test_a_file_in_the_place_of_a_frame_is_told_where_it_goes(pinpage, small):
+    check_one_line(pinpage("report", "frames", small, "0x10"), 2, "is no pfn", "goes behind it")
+
+
 @pytest.mark.parametrize("view", ["blocks", "owners", "taint", "pins-per-block", "fragmentation"])
 def test_a_file_that_is_none_is_one_line(pinpage, tmp_path, view):
     check_one_line(pinpage("report", view, tmp_path / "none.npz"), 1, "none.npz")

@@ -29,6 +29,16 @@ def test_a_file_that_is_no_source_is_told_what_it_is(pinpage, tmp_path, content,
         check_one_line(pinpage(*command, tmp_path / "pasted"), 1, *words)
 
 
+def test_a_file_of_proc_is_not_empty_for_having_no_size(pinpage):
+    check_one_line(pinpage("report", "trust", "/proc/meminfo"), 1, "is meminfo alone")
+
+
+def test_what_is_missing_in_a_folder_of_copies_is_to_be_copied(pinpage, tmp_path):
+    machine().write(tmp_path / "copies")
+    (tmp_path / "copies" / "iomem").unlink()
+    check_one_line(pinpage("validate", tmp_path / "copies"), 1, "iomem", "copy it beside")
+
+
 def test_counts_alone_have_their_indices_and_no_other_view(pinpage):
     """What buddyinfo says of fragmentation is all that there is to say of it."""
     for name in ("buddyinfo", "pagetypeinfo"):
@@ -50,7 +60,8 @@ def test_a_folder_with_more_than_proc_says_what_would_take_it(pinpage, tmp_path)
     copies = folder(tmp_path / "copies")
     done = pinpage("record", "--proc", copies, "-o", tmp_path / "a.npz")
     assert done.code == 0
-    assert "Not taken: text of page_owner and output of page-types. `pinpage convert`" in done.out
+    assert "page_owner: 160 records" in done.out
+    assert "Not taken: output of page-types. `pinpage convert`" in done.out
     plain = machine().write(tmp_path / "plain")
     assert "Not taken" not in pinpage("record", "--proc", plain, "-o", tmp_path / "b.npz").out
 

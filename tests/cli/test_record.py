@@ -12,6 +12,7 @@ from pinlab.procfs.proc import record
 from pinlab.procfs.survey import PROC
 from pinlab.snapshot import image
 from tests.kit.command import check_one_line
+from tests.kit.pinlab.source_texts import folder
 
 RAW = Path(__file__).resolve().parents[1] / "data" / "proc-6.1"
 
@@ -97,6 +98,29 @@ def test_a_device_or_a_pipe_is_written_through(pinpage, proc, tmp_path):
     assert pinpage("record", "-o", "/dev/null").code == 0
     assert Path("/dev/null").stat().st_rdev == before.st_rdev != 0
     check_one_line(pinpage("record", "-o", "/dev/full"), 1, "/dev/full", "No space left")
+
+
+def test_page_owner_is_taken_where_it_is_and_left_out_if_asked(pinpage, tmp_path):
+    copies, table = folder(tmp_path / "copies"), tmp_path / "mine.toml"
+    table.write_text('[[owner]]\nname = "mine"\nfunctions = ["allocate_slab"]\n')
+    args = ("record", "-o", tmp_path / "a.npz", "--proc", copies)
+    done = pinpage(*args, "--owners-table", table)
+    assert (done.code, done.err) == (0, "")
+    assert "\npage_owner: 160 records, which told whose " in done.out
+    assert "Not taken: output of page-types. `pinpage convert` takes it, too." in done.out
+    assert image.load(tmp_path / "a.npz").reading["records"] == 160
+    assert "page_owner:" not in pinpage(*args, "--page-owner", "0").out
+    assert not image.load(tmp_path / "a.npz").reading
+    check_one_line(pinpage(*args, "--page-owner", "nan"), 2, "--page-owner", "86400")
+    table.write_text("[[owner]]\n")
+    check_one_line(pinpage(*args, "--owners-table", table), 1, "[[owner]] number 1")
+
+
+def test_what_is_no_folder_of_copies_is_said_to_be_none(pinpage, tmp_path):
+    (tmp_path / "file").write_text("")
+    for name, words in (("file", "folder: is no folder"), ("nowhere", "folder: does not exist")):
+        done = pinpage("record", "-o", tmp_path / "a.npz", "--proc", tmp_path / name)
+        check_one_line(done, 1, f"{tmp_path / name}: {words}")
 
 
 def test_no_name_is_no_place(pinpage, proc):

@@ -92,8 +92,8 @@ MUTANTS: list[Mutant] = [
         f"{_CLI}::test_a_file_that_is_no_source_is_told_what_it_is",
     ),
     planted(
-        "record-passes-over-page-owner", "what is not taken is said", "pinlab/cli/main.py",
-        "if proc is not None and (more := _not_taken(proc)):", "if (more := \"\"):",
+        "record-passes-over-page-types", "what is not taken is said", "pinlab/cli/main.py",
+        "if proc is not None and (left := _not_taken(proc)):", "if (left := \"\"):",
         f"{_CLI}::test_a_folder_with_more_than_proc_says_what_would_take_it",
     ),
 ]  # fmt: skip

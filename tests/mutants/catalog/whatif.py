@@ -70,14 +70,13 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "scanners-fill-any-pageblock", "targets of compaction", "pinlab/whatif/scanners.py",
-        "np.isin(types, (MigrateType.MOVABLE, MigrateType.CMA)) & ~free_before",
-        "(types >= 0) & ~free_before",
+        "fillable = np.isin(types, (MigrateType.MOVABLE, MigrateType.CMA))",
+        "fillable = types >= 0",
         f"{_SCANNERS}::test_only_movable_and_cma_pageblocks_are_filled_and_no_free_one_is",
     ),
     planted(
         "scanners-fill-free-pageblocks", "targets of compaction", "pinlab/whatif/scanners.py",
-        "np.isin(types, (MigrateType.MOVABLE, MigrateType.CMA)) & ~free_before",
-        "np.isin(types, (MigrateType.MOVABLE, MigrateType.CMA))",
+        "is_target = fillable & ~free_before", "is_target = fillable",
         f"{_SCANNERS}::test_the_pageblocks_that_the_kernel_emptied",
     ),
     planted(
@@ -89,6 +88,32 @@ MUTANTS: list[Mutant] = [
         "scanners-spend-the-reserve", "min watermark", "pinlab/whatif/scanners.py",
         "(nr_free - reserve + holdings.nr_pages - 1)", "(nr_free + holdings.nr_pages - 1)",
         f"{_SCANNERS}::test_the_watermark_is_left_alone",
+    ),
+    planted(
+        "scanners-fill-what-is-on-lists", "per-CPU lists", "pinlab/whatif/scanners.py",
+        "certain[mine] = can & _fits(leaving, left)", "certain[mine] = can & fits",
+        f"{_SCANNERS}::test_what_a_refilled_per_cpu_list_holds_is_no_target",
+    ),
+    planted(
+        "scanners-every-kernel-doubles", "per-CPU lists", "pinlab/whatif/scanners.py",
+        "    if said and (int(said[1]), int(said[2])) < _FIRST_TO_DOUBLE:\n        return batch\n",
+        "",
+        f"{_SCANNERS}::test_what_a_refilled_per_cpu_list_holds_is_no_target",
+    ),
+    planted(
+        "scanners-split-block-stays-free", "per-CPU lists", "pinlab/whatif/scanners.py",
+        "np.count_nonzero(certain[mine])) - nr_split", "np.count_nonzero(certain[mine]))",
+        f"{_SCANNERS}::test_the_list_splits_a_free_pageblock_last_and_leaves_the_rest_as_targets",
+    ),
+    planted(
+        "scanners-rest-of-split-block-is-lost", "per-CPU lists", "pinlab/whatif/scanners.py",
+        "left[split[-1]] = max(len(split) * nr_pages - nr_more, 0)", "left[split[-1]] = 0",
+        f"{_SCANNERS}::test_the_list_splits_a_free_pageblock_last_and_leaves_the_rest_as_targets",
+    ),
+    planted(
+        "scanners-take-huge-pages-apart", "large folios", "pinlab/whatif/scanners.py",
+        "    moving[_one_folio(snapshot)] = 0\n", "",
+        f"{_SCANNERS}::test_a_folio_that_fills_its_pageblock_is_passed_over",
     ),
     planted(
         "what-if-names-stand-for-nobody", "groups", "pinlab/snapshot/holdings.py",

@@ -1,6 +1,8 @@
 """A row for each source, in order, whatever becomes of it; and the table on disk."""
 
 import csv
+import signal
+import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
@@ -9,6 +11,7 @@ from pinlab.sources import fleet
 from pinpage.errors import PinpageError
 from tests.kit.pinlab.proc_folder import machine
 from tests.kit.pinlab.recordings import TESTS_DATA
+from tests.kit.pinlab.source_texts import Asked, owner_text
 
 PROC = TESTS_DATA / "proc-6.1"
 
@@ -92,6 +95,50 @@ def test_futures_of_another_kind_are_waited_for_one_by_one(sources):
     )
 
 
+def test_readers_in_another_directory_are_told_the_whole_path(sources, tmp_path, monkeypatch):
+    class Elsewhere(_Here):
+        def submit(self, function, /, *args, **kwargs):
+            with monkeypatch.context() as there:
+                there.chdir("/")
+                return super().submit(function, *args, **kwargs)
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a" / "who").write_text(owner_text([Asked(pfn=512, stack=("mine_one",))]))
+    (tmp_path / "mine.toml").write_text('[[owner]]\nname = "mine"\nfunctions = ["mine_*"]\n')
+    rows = fleet.tabulate(["a", "nowhere"], executor=Elsewhere(), owners_table="mine.toml")
+    assert [row["source"] for row in rows] == ["a", "nowhere"]
+    assert [bool(row["reason"]) for row in rows] == [False, True]
+
+
+def test_a_cluster_that_goes_leaves_a_reason_in_each_row(sources):
+    class Gone(_Here):
+        def submit(self, function, /, *args, **kwargs):
+            future = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    rows = fleet.tabulate(sources, executor=Gone())
+    assert {row["reason"] for row in rows} == {"its reader was taken back before it had read it"}
+
+
+def test_a_cluster_of_dask_gives_the_same_rows(sources):
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    there = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=None
+    )
+    with there, fleet.cluster_executor(there.scheduler_address) as executor:
+        rows = fleet.tabulate(sources, executor=executor)
+    assert rows == fleet.tabulate(sources, executor=_Here())
+
+
+def test_a_cluster_that_is_none_is_one_line():
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    unknown = pytest.raises(PinpageError, match=r"cluster=nonsense://x: unknown address scheme")
+    with unknown, fleet.cluster_executor("nonsense://x"):
+        pass
+
+
 def test_a_reader_that_dies_takes_no_other_row_with_it(sources, monkeypatch):
     row_of = fleet.row_of
 
@@ -150,6 +197,43 @@ def test_distributions_are_over_the_machines_that_say_it(sources):
     assert max(map(len, text.split("\n\n")[0].split("\n"))) < 80
     assert "3 of 5 sources were read." in text
     assert f"{sources[3]}: not read: " in text
+
+
+def test_numbers_of_large_machines_stay_apart():
+    rows = [dict.fromkeys(fleet.COLUMNS) | {"source": "x", "reason": ""} for _ in range(3)]
+    for row, nr_frames in zip(rows, (40_815, 268_435_456, 6_291_358), strict=True):
+        row["nr_frames"] = nr_frames
+    line = fleet.spread_as_text(rows).split("\n")[1]
+    assert line.split() == ["frames", "3", "40,815", "665,869", "6.29e+06", "2.42e+08", "2.68e+08"]
+    assert len(line) < 80
+
+
+def _how_ctrl_c_is_met():
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    return signal.SIGINT in blocked, signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
+def test_readers_end_at_ctrl_c_without_a_word_and_what_waits_is_not_read(monkeypatch):
+    starts, start = [], fleet.ProcessPoolExecutor.submit
+
+    def watched(*args, **kwargs):
+        starts.append(_how_ctrl_c_is_met()[0])
+        return start(*args, **kwargs)
+
+    monkeypatch.setattr(fleet.ProcessPoolExecutor, "submit", watched)
+    waiting = []
+
+    def interrupted():
+        with fleet._processes(1) as pool:
+            assert pool.submit(_how_ctrl_c_is_met).result() == (False, True)
+            waiting.extend(pool.submit(time.sleep, 0.1) for _ in range(6))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert all(starts)
+    assert not _how_ctrl_c_is_met()[0]
+    assert waiting[-1].cancelled()
 
 
 @pytest.mark.parametrize(

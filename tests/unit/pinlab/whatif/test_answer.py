@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from attrs import evolve
 
 from mm.planning.blocks import plan
 from pinlab.diagnose.census import census_of
@@ -86,6 +87,15 @@ def test_compaction_is_followed_for_pageblocks_alone():
     assert what_if(mixed()).compacted_before is not None
     assert what_if(mixed(), order=10).compacted_before is None
     assert what_if(mixed(), released=("slab",)).compacted_after is None
+
+
+def test_what_is_not_certain_is_said_as_a_range():
+    machine = machine_of([[]] * 40)
+    zones = (evolve(machine.zones[0], pcp_batch=63, pcp_high=3520),)
+    answer = what_if(evolve(machine, zones=zones))
+    assert (answer.compacted_least, answer.compacted_before) == (16, 20)
+    assert "would leave 16 to 20 of them" in as_text(answer)
+    assert "would leave about 20 of them" in as_text(what_if(machine))
 
 
 @pytest.mark.parametrize(
