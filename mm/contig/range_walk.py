@@ -76,13 +76,16 @@ class EvictsHugePages(Protocol):
     def dissolves(self) -> Mask:
         """Frames of free huge pages, which `vacate` gives back where they are, (nr_frames,)."""
 
-    def space_for(self, starts: Pfns, nr_pages: int, nr_blocks_left: Pfns) -> Pfns:
+    def space_for(
+        self, starts: Pfns, nr_pages: int, nr_blocks_left: Pfns, nr_blocks_beside: int = 0
+    ) -> Pfns:
         """Free frames less than it has to move that each of these ranges needs, int64 (n,).
 
         Args:
             starts: first pfns of the ranges, ascending.
             nr_pages: pages of each.
             nr_blocks_left: pageblocks outside of each that a fresh huge page could have.
+            nr_blocks_beside: those among them that small pages of the ranges may not have.
         """
 
     def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool) -> Errno:

@@ -257,14 +257,15 @@ def plan_blocks(
         design, mode, with_released=True, for_ranges=True, as_reclaimed=as_reclaimed
     )
     host.counters.pages_scanned_migrate += host.frames.nr_frames
+    concerned = [host.zones[zone] for zone in np.unique(host.frames.zone[starts]).tolist()]
+    zones, across, highest = _pool(host, concerned)
     fewer = leaves = None
     if huge := host.evacuator.parts.hugetlb:
         leaves, stays_free = huge.could_leave(mode, keep=False), huge.dissolves()
         left = _blocks_left(host, census, starts, nr_pages)
+        beside = _nr_blocks_beside(host, census, zones)
         census = _with_huge(census, leaves, stays_free)
-        fewer = huge.space_for(starts, nr_pages, left)
-    concerned = [host.zones[zone] for zone in np.unique(host.frames.zone[starts]).tolist()]
-    zones, across, highest = _pool(host, concerned)
+        fewer = huge.space_for(starts, nr_pages, left, beside)
     usable = census.usable & (host.pageblocks.migratetype != MigrateType.HIGHATOMIC)
     usable &= np.isin(census.zone, [zone.index for zone in zones])
     census = evolve(census, usable=usable)
@@ -301,3 +302,18 @@ def _blocks_left(host: HotplugHost, census: Census, starts: Pfns, nr_pages: int)
     inside = before[(starts + nr_pages) // size] - before[starts // size]
     left: Pfns = before[-1] - inside
     return left
+
+
+def _nr_blocks_beside(host: HotplugHost, census: Census, zones: list[Zone]) -> int:
+    """Pageblocks that a fresh huge page may have, and no small page of the memory blocks.
+
+    ZONE_MOVABLE, for memory of other zones: a huge page may be anywhere (`htlb_alloc_mask`).
+    """
+    size, mine = host.pageblocks.nr_pages_per_block, {zone.index for zone in zones}
+    nr_clearable = np.bincount(census.zone, census.clearable, len(host.zones)).astype(np.int64)
+    count = 0
+    for zone in host.zones:
+        if zone.managed_nr_pages and zone.index not in mine:
+            spare = host.buddy.nr_free(zone.index) - _mark(zone, ZoneKind.MOVABLE)
+            count += min(int(nr_clearable[zone.index]), max(spare, 0) // size)
+    return count

@@ -96,7 +96,9 @@ class HugeEvictor:
                 found[pool.frames_of(head)] = not pool.nr_foreign(head)
         return found
 
-    def space_for(self, starts: Pfns, nr_pages: int, nr_blocks_left: Pfns) -> Pfns:
+    def space_for(
+        self, starts: Pfns, nr_pages: int, nr_blocks_left: Pfns, nr_blocks_beside: int = 0
+    ) -> Pfns:
         """Free frames less than it has to move that each of these ranges needs, int64 (n,).
 
         What is in use goes to a free page elsewhere, of any node, while there are some; then to
@@ -106,6 +108,7 @@ class HugeEvictor:
             starts: first pfns of the ranges, ascending.
             nr_pages: pages of each.
             nr_blocks_left: pageblocks outside of each that a fresh page could have.
+            nr_blocks_beside: those among them that small pages of the ranges may not have.
 
         Returns:
             How many less; negative beyond measure where there is no page for one of theirs.
@@ -122,6 +125,8 @@ class HugeEvictor:
             if self._is_gigantic(pool):
                 fewer[nr_used > nr_taken_in] = _NO_SPACE
             else:
+                nr_beside = np.minimum(nr_used - nr_taken_in, nr_blocks_beside - nr_fresh)
+                fewer += np.maximum(nr_beside, 0) * pool.nr_pages
                 nr_fresh += nr_used - nr_taken_in
         fewer[nr_fresh > nr_blocks_left] = _NO_SPACE
         return fewer

@@ -153,6 +153,20 @@ def test_the_cheapest_blocks_go_together_and_no_more_could(asked):
         assert len(gone) == plan.bound
 
 
+@pytest.mark.parametrize(
+    ("beside", "errno"),
+    [("........", Errno.OK), ("..oooooo", Errno.ENOMEM), ("........#.......", Errno.OK)],
+)
+def test_a_fresh_huge_page_may_come_from_zone_movable(beside, errno):
+    """Where no small page of an ordinary zone goes."""
+    blocks = ("HHHHHHHH", *(beside[at : at + 8] for at in range(0, len(beside), 8)))
+    zones = (("Normal", 0), ("Movable", 0))
+    for strategy in ("scan", "plan"):
+        machine = whole_of(Layout(blocks, (0,) + (1,) * (len(blocks) - 1), zones), 1)
+        assert machine.hotplug.verdict(0, machine.design).errno is errno
+        assert bool(machine.hotplug.offline(0, machine.design, strategy=strategy)) is (not errno)
+
+
 def test_a_free_huge_page_dissolves_where_it_is():
     machine = whole_of(Layout(("FFFFFFFF", "PPPPPPPP"), (0, 0), (("Normal", 0),)), 1)
     assert machine.hotplug.verdict(0, machine.design).nr_moves == 0
