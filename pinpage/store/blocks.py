@@ -47,6 +47,7 @@ _NR_BYTES = 16  # of a frame in the column: a word for the tag, one for the valu
 _NR_BLOCKS_AT_A_TIME = 256  # turned dense: each is looked for frame by frame
 _MIN_NR_BLOCKS_BACK = 4  # returned at a time: a system call for each block costs too much
 _NR_BLOCKS_AHEAD = 1 << 16
+_MOST_READINGS = 16  # of the table, by whoever goes over all pins part by part
 _NR_SLOTS_A_PROBE = 6  # that can be read in order in the time of one look-up
 _MAP_NORESERVE = 0x4000  # Linux; Python names it from 3.13 on
 
@@ -504,12 +505,18 @@ class Blocks:
     def border_after(self, start: int, nr_pins: int) -> int:
         """Where to stop so that [start, stop) has about so many pinned frames, and not few.
 
+        Not few of the table's either: each range may cost a reading of all of it.
+
         Args:
             start: where the range begins, on a pageblock.
-            nr_pins: frames that it should have, about.
+            nr_pins: frames that it should have, about; more where the table is large.
         """
-        first = start >> PAGEBLOCK_ORDER
-        sums = np.cumsum(self.counts[first : first + _NR_BLOCKS_AHEAD], dtype=np.int64)
+        first, nr_ahead = start >> PAGEBLOCK_ORDER, _NR_BLOCKS_AHEAD
+        nr_pins = max(nr_pins, self.sparse.nr_slots // _MOST_READINGS)
+        sums = np.cumsum(self.counts[first : first + nr_ahead], dtype=np.int64)
+        while sums[-1] < nr_pins and first + nr_ahead < len(self.counts):
+            nr_ahead *= 4
+            sums = np.cumsum(self.counts[first : first + nr_ahead], dtype=np.int64)
         nr_blocks = int(np.searchsorted(sums, nr_pins)) + 1
         return first + nr_blocks << PAGEBLOCK_ORDER
 
