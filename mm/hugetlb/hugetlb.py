@@ -497,6 +497,9 @@ class HugePool:
     def hand_over(self, head: int, target: int) -> None:
         """The users of one page have another, a free one, from here on; the first is free.
 
+        Where the first's node has surplus pages and the other is elsewhere, one of them is there
+        now (`move_hugetlb_state`).
+
         Args:
             head: pfn of the page's first frame.
             target: head of the page that they get.
@@ -508,8 +511,12 @@ class HugePool:
         self.require_used(head)
         self.require_free(target)
         users, self._nr_users[head] = self._nr_users[head], 0
-        self._idle[self.node_of(target)].remove(target)
-        self._idle[self.node_of(head)].append(head)
+        node, other = self.node_of(head), self.node_of(target)
+        if node != other and self.nr_surplus[node]:
+            self.nr_surplus[node] -= 1
+            self.nr_surplus[other] += 1
+        self._idle[other].remove(target)
+        self._idle[node].append(head)
         self._nr_users[target] = users
         self.frames.add_reference(head, -users)
         self.frames.add_reference(target, users)

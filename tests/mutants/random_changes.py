@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tests.mutants.mutant import Mutant
-from tests.mutants.run import ROOT, Outcome, Result, run_all
+from tests.mutants.run import ROOT, Outcome, Result, check_baseline, project_copy, run_all
 
 LEAST_SHARE = 0.9
 """Of the changes that are programs: noticed."""
@@ -47,6 +47,8 @@ _MOVE = (
 )  # fmt: skip
 TESTS = {"pinpage/move": _MOVE, "pinpage/migrate.py": _MOVE, "pinpage": _STORE}
 """Beginning of a path -> what is run for it, the likeliest to notice first."""
+BY_DEFAULT = "not benchmark and not slow and not fuzz"
+"""What `make test` runs: it is the default suite that is judged."""
 
 
 def places(file: str) -> Iterator[tuple[str, int, int]]:
@@ -138,10 +140,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="changes at a time")
     options = parser.parse_args(arguments)
     mutants = drawn(options.sample, options.seed)
+    with project_copy(ROOT) as copy:
+        wrong = check_baseline(mutants, copy, timeout_s=600.0, marks=BY_DEFAULT)
+    if wrong:  # else each change would be "noticed"
+        print(f"The tests fail without any change:\n{wrong}", file=sys.stderr)
+        return 1
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("changes", total=len(mutants))
         results = run_all(
-            mutants, jobs=options.jobs, timeout_s=240.0, progress=lambda _: bar.advance(task)
+            mutants,
+            jobs=options.jobs,
+            timeout_s=240.0,
+            marks=BY_DEFAULT,
+            progress=lambda _: bar.advance(task),
         )
     text, share = summary(results)
     print(text)

@@ -95,13 +95,14 @@ def project_copy(root: Path) -> Iterator[Path]:
         yield copy
 
 
-def run_one(mutant: Mutant, copy: Path, *, timeout_s: float = 60.0) -> Result:
+def run_one(mutant: Mutant, copy: Path, *, timeout_s: float = 60.0, marks: str = "") -> Result:
     """Plant `mutant` in `copy`, run its tests, take it out again.
 
     Args:
         mutant: what to plant.
         copy: a project copy that nobody else uses at the moment.
         timeout_s: seconds until the run is given up.
+        marks: as for `check_baseline`.
     """
     path = copy / mutant.file
     started = time.perf_counter()
@@ -109,7 +110,7 @@ def run_one(mutant: Mutant, copy: Path, *, timeout_s: float = 60.0) -> Result:
     try:
         original = path.read_text()
         path.write_text(mutant.apply(original))
-        code, output = _pytest(mutant.tests, copy, timeout_s)
+        code, output = _pytest(mutant.tests, copy, timeout_s, marks)
         outcome, detail = _judge(code, output)
     except subprocess.TimeoutExpired:
         outcome, detail = Outcome.TIMEOUT, f"no end after {timeout_s:g} s"
@@ -121,7 +122,9 @@ def run_one(mutant: Mutant, copy: Path, *, timeout_s: float = 60.0) -> Result:
     return Result(mutant, outcome, detail, time.perf_counter() - started)
 
 
-def check_baseline(mutants: Sequence[Mutant], copy: Path, *, timeout_s: float = 300.0) -> str:
+def check_baseline(
+    mutants: Sequence[Mutant], copy: Path, *, timeout_s: float = 300.0, marks: str = ""
+) -> str:
     """Run every named test without a mutant; what went wrong, or an empty text.
 
     File by file: the limit is one for a file, however many files there are.
@@ -130,11 +133,12 @@ def check_baseline(mutants: Sequence[Mutant], copy: Path, *, timeout_s: float = 
         mutants: whose tests to run, each test once.
         copy: an unchanged project copy.
         timeout_s: seconds until the run of one file is given up.
+        marks: of the tests that count, as pytest's -m has them; all by default.
     """
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     for file, of_file in groupby(tests, lambda test: test.partition("::")[0]):
         try:
-            code, output = _pytest(list(of_file), copy, timeout_s)
+            code, output = _pytest(list(of_file), copy, timeout_s, marks)
         except subprocess.TimeoutExpired:
             return f"{file}: no end after {timeout_s:g} s"
         if code != 0:
@@ -148,6 +152,7 @@ def run_all(
     *,
     jobs: int = 2,
     timeout_s: float = 60.0,
+    marks: str = "",
     progress: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
     """Run every mutant, `jobs` at a time; results in the order of `mutants`.
@@ -157,6 +162,7 @@ def run_all(
         root: the project that is copied, once for each job.
         jobs: workers, each with its own copy.
         timeout_s: seconds until one mutant is given up.
+        marks: as for `check_baseline`.
         progress: called with each result as it comes.
     """
     copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
@@ -164,7 +170,7 @@ def run_all(
     def work(mutant: Mutant) -> Result:
         copy = copies.get()
         try:
-            return run_one(mutant, copy, timeout_s=timeout_s)
+            return run_one(mutant, copy, timeout_s=timeout_s, marks=marks)
         finally:
             copies.put(copy)
 
@@ -234,12 +240,12 @@ def _matches(mutant: Mutant, wanted: Sequence[str]) -> bool:
     return any(w in mutant.name or w in mutant.guards or w in mutant.file for w in wanted)
 
 
-def _pytest(tests: Sequence[str], copy: Path, timeout_s: float) -> tuple[int, str]:
-    """Exit code and output of pytest on `tests`; slow ones too, for they were named.
+def _pytest(tests: Sequence[str], copy: Path, timeout_s: float, marks: str) -> tuple[int, str]:
+    """Exit code and output of pytest on `tests`; where `marks` is empty slow ones too.
 
     In one process: mutants are what runs side by side here.
     """
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", ""]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", marks]
     command += ["-p", "no:xdist"]
     environment = os.environ | {
         "HYPOTHESIS_PROFILE": "mutant",

@@ -72,8 +72,10 @@ _STATE = [
     ("used-page-handed-out-again", "HT3",
      "            self._idle[self.node_of(head)].remove(head)\n        self._nr_users[head] +=",
      "            pass\n        self._nr_users[head] +=", T_MODEL),
-    ("target-is-still-free", "HT3", "        self._idle[self.node_of(target)].remove(target)\n", "",
+    ("target-is-still-free", "HT3", "        self._idle[other].remove(target)\n", "",
      T_MODEL),
+    ("surplus-stays-behind", "HT4", "if node != other and self.nr_surplus[node]:", "if False:",
+     f"{T_MOVE}::test_a_surplus_page_is_one_of_the_node_that_it_is_moved_to"),
     ("use-takes-no-reference", "HT5", "        self.frames.add_reference(head, 1)\n", "", T_NODES),
 ]  # fmt: skip
 

@@ -225,6 +225,18 @@ def test_a_fresh_page_comes_from_another_node_where_its_own_has_none():
     assert ground.pool.heads[0] >= 2 * SIZE
 
 
+def test_a_surplus_page_is_one_of_the_node_that_it_is_moved_to():
+    ground = Ground(0, nr_nodes=2)
+    ground.pool.nr_overcommit = 1
+    head = ground.pool.alloc_huge_page()
+    assert ground.remove(head, head + SIZE) is Errno.OK
+    (moved,) = ground.pool.heads
+    assert ground.pool.nr_surplus == {0: 0, 1: 1}
+    ground.pool.free_huge_page(moved)
+    assert (ground.pool.heads, ground.pool.nr_persistent) == ([], 0)
+    ground.machine.check()
+
+
 def test_what_is_moved_is_counted():
     ground = Ground(2)
     ground.use(0)
