@@ -18,6 +18,10 @@ BLOCKS, RADIX, SPARSE = (
 )
 
 _BLOCKS = [
+    ("stretches-end-where-nobody-looked", "the table is read a few times", BLOCKS,
+     "while sums[-1] < nr_pins and first", "while sums[-1] < 0 and first", BLOCKS_TEST),
+    ("a-large-table-is-read-for-a-few-pins", "the table is read a few times", BLOCKS,
+     "max(nr_pins, self.sparse.nr_slots // _MOST_READINGS)", "max(nr_pins, 1)", BLOCKS_TEST),
     ("columns-are-not-counted", "X1", BLOCKS,
      "        np.add.at(self.counts, blocks, np.int16(1))\n", "", BLOCKS_TEST),
     ("frames-of-a-block-counted-once", "X1", BLOCKS,

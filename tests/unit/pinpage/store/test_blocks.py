@@ -333,3 +333,21 @@ def test_a_chain_goes_on_behind_what_was_removed(count):
     assert [table.get(pfn) for pfn in left.tolist()] == [(0, pfn) for pfn in left.tolist()]
     assert table.put(int(gone[0]), 2, 1)
     table.check()
+
+
+def test_a_stretch_of_memory_with_few_pins_does_not_end_before_them():
+    """Each stretch may cost a reading of the whole table, so there are few, however far apart."""
+    radix = Radix(Span(0, 1 << 30), dense_above=6, sparse_below=3)
+    for pfn in (0, 1 << 28, (1 << 29) + 5):
+        radix.add(pfn, TAG, 0)
+    assert radix.blocks.border_after(0, 32_768) > (1 << 29) + 5
+
+
+def test_a_large_table_is_read_a_few_times():
+    radix = Radix(Span(0, 1 << 24), dense_above=6, sparse_below=3)
+    radix.blocks.add_many(PinRows(np.arange(0, 1 << 24, 512), np.full(1 << 15, TAG, np.int32),
+                           np.zeros(1 << 15, np.int64)))  # fmt: skip
+    start, nr_readings = 0, 0
+    while start < 1 << 24:
+        start, nr_readings = radix.blocks.border_after(start, 16), nr_readings + 1
+    assert nr_readings <= 16
