@@ -108,6 +108,19 @@ def require_some_order(program, schedule):
     assert found in one_by_one(program)
 
 
+def test_a_private_that_goes_while_it_is_read():
+    """Stopped at each place of the reading in turn, for somebody who takes the pin away."""
+    before, after_it = (
+        sum(line.startswith("0:") for line in together((names, ("look",)), [])[1])
+        for names in (("pin", "scan"), ("pin", "scan", "ask"))
+    )
+    assert after_it - before > 10
+    program = (("pin", "scan", "ask"), ("unpin", "pin another"))
+    for nr_places in range(before - 2, after_it):
+        found, log = together(program, [(nr_places, 0), (10_000, 0)])
+        assert found in one_by_one(program), log
+
+
 # The scheduler finds a bug, and shows it with one switch.
 
 

@@ -18,6 +18,14 @@ BLOCKS, RADIX, SPARSE = (
 )
 
 _BLOCKS = [
+    ("a-word-for-each-frame", "a word a block", SPARSE,
+     "count = -(-span.stop >> PAGEBLOCK_ORDER) - first", "count = span.stop - first", SPARSE_TEST),
+    ("child-of-fork-keeps-the-wrong-callbacks", "nobody waits for threads that are gone",
+     "pinpage/store/owner_table.py", "if key[1] == me}", "if key[0] == me}",
+     f"{UNIT}/store/test_owner_table.py"),
+    ("rfc2013-holds-a-page-once", "a page is held by each", "pinpage/rfc2013.py",
+     "self._held[pfn] = self._held.get(pfn, 0) + 1", "self._held[pfn] = 1",
+     f"{UNIT}/test_rfc2013.py"),
     ("stretches-end-where-nobody-looked", "the table is read a few times", BLOCKS,
      "while sums[-1] < nr_pins and first", "while sums[-1] < 0 and first", BLOCKS_TEST),
     ("a-large-table-is-read-for-a-few-pins", "the table is read a few times", BLOCKS,

@@ -255,6 +255,14 @@ MUTANTS: list[Mutant] = [
         f"{SCHEDULES}::test_any_schedule_is_some_order",
     ),
     planted(
+        "schedules-a-record-that-is-gone-is-read",
+        "a private is what was pinned",
+        "pinpage/registry.py",
+        "            if shard.seq == seq:  # else a private",
+        "            if shard.seq >= seq:  # else a private",
+        f"{SCHEDULES}::test_a_private_that_goes_while_it_is_read",
+    ),
+    planted(
         "schedules-one-of-two-pins-is-forgotten",
         "pins survive threads",
         "pinpage/store/at_once.py",

@@ -116,3 +116,14 @@ def test_a_table_that_lost_a_record_says_so(monkeypatch):
     monkeypatch.setattr(table, "chain_lengths", lambda: hash_long([], 10))
     with pytest.raises(InvariantError, match="RF1"):
         table.check()
+
+
+def test_each_registration_holds_the_page_until_it_is_taken_back():
+    table, calls = Rfc2013(NOTHING_WRONG), []
+    first, second = owner("X", calls), owner("Y", calls)
+    assert table.set_pinned_page(first, 5) == table.set_pinned_page(second, 5) == 0
+    assert not table.free_page(5)
+    assert table.unset_pinned_page(first, 5) == 0
+    assert not table.free_page(5), "the other one holds it"
+    assert table.unset_pinned_page(second, 5) == 0
+    assert table.free_page(5)

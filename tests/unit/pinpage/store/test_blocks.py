@@ -351,3 +351,22 @@ def test_a_large_table_is_read_a_few_times():
     while start < 1 << 24:
         start, nr_readings = radix.blocks.border_after(start, 16), nr_readings + 1
     assert nr_readings <= 16
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(1020, 1540), (1020, 1537), (1000, 1540), (1020, 2052)]
+)
+def test_a_run_that_begins_and_ends_in_blocks_with_few_pins(start, stop):
+    """Its ends are in the table, what lies between in columns; and away again."""
+    radix = Radix(Span(START, STOP), dense_above=6, sparse_below=3)
+    radix.blocks.add_many(run_of(start, stop, 7))
+    dense = [block for block in range(1, 6) if radix.blocks.is_dense[block]]
+    whole = range(start, stop)
+    counts = {block: sum(pfn >> 9 == block for pfn in whole) for block in range(1, 6)}
+    assert dense == [block for block in counts if counts[block] > 6]
+    assert radix.blocks.sparse.nr_live == sum(n for b, n in counts.items() if b not in dense)
+    radix.check()
+    assert radix.blocks.first_pins(START, STOP).pfns.tolist() == list(whole)
+    radix.blocks.remove_many(np.arange(start, stop))
+    radix.check()
+    assert radix.blocks.nr_frames == 0

@@ -109,3 +109,17 @@ def test_an_owner_that_is_gone_leaves_nothing_behind():
     assert not any(kept)
     assert not table.number_of
     assert not table.tag_of
+
+
+def test_a_child_of_fork_waits_for_its_own_callbacks_alone():
+    """The threads of the others are not there any more; the one that forked is inside its own."""
+    table, mine, others = OwnerTable(), PinOwner(), PinOwner()
+    for owner in (mine, others):
+        table.add(owner)
+    end = in_flight(table, others)
+    with table.calling(mine) as _:
+        held = table.calling(mine)
+        table.after_fork()
+        assert table.calling(mine) is held, "the very same"
+        table.finish_leaving(table.start_leaving(others))  # else: waits for good
+    end()

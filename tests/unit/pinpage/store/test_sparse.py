@@ -102,3 +102,8 @@ def test_check_notices(broken, match):
     broken(table)
     with pytest.raises(InvariantError, match=match):
         table.check()
+
+
+def test_a_table_has_one_word_for_each_block_up_to_its_last():
+    table = SparseTable(Span(1024, 4096 + 5))
+    assert len(table._by_block) == 9
