@@ -207,7 +207,8 @@ class MemoryHotplug:
         span = self.blocks.span(block)
         if self.blocks.state(block) is not BlockState.ONLINE:
             return Errno.EINVAL
-        if self.blocks.nr_ram_pages(span) != span.nr_pages:
+        is_cut_off = span.stop > self._host.frames.nr_frames  # whatever is said of RAM there
+        if is_cut_off or self.blocks.nr_ram_pages(span) != span.nr_pages:
             return Errno.EINVAL
         in_block = self._host.pageblocks.blocks_of_span(span)
         zones = np.unique(self._host.buddy.area.zone_of_block[in_block.start : in_block.stop])

@@ -14,6 +14,7 @@ from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from owners.opaque import OpaqueOwner
 from pinpage.owner import Verdict
+from pinpage.units import Span
 from tests.kit.mm.whole_machines import Layout, layouts
 from tests.property.monotone import SIZE, UNIT, World
 
@@ -165,6 +166,17 @@ def test_a_fresh_huge_page_may_come_from_zone_movable(beside, errno):
         machine = whole_of(Layout(blocks, (0,) + (1,) * (len(blocks) - 1), zones), 1)
         assert machine.hotplug.verdict(0, machine.design).errno is errno
         assert bool(machine.hotplug.offline(0, machine.design, strategy=strategy)) is (not errno)
+
+
+@pytest.mark.parametrize("nr_blocks", [1, 3])
+def test_the_last_memory_block_may_be_cut_off_with_huge_pages_in_it(nr_blocks):
+    layout = Layout(
+        ("HHHHHHHH",) + ("........",) * (nr_blocks - 1), (0,) * nr_blocks, (("Normal", 0),)
+    )
+    machine = whole_of(layout, 2)
+    machine.hotplug.blocks.ram = (Span(0, 1 << 20),)
+    assert len(layout.blocks) // 2 not in machine.hotplug.removable(machine.design)
+    machine.check()
 
 
 def test_a_free_huge_page_dissolves_where_it_is():

@@ -311,4 +311,10 @@ MUTANTS: list[Mutant] = [
         "            machine.hotplug.blocks.ram = self._snapshot.ram\n", "            pass\n",
         "tests/unit/pinlab/replay/test_replay.py::test_a_hole_that_looks_reserved_is_known_as_one",
     ),
+    _hp(
+        "a-block-that-is-cut-off-may-go", "EINVAL for what is not all there", HOTPLUG,
+        "if is_cut_off or self.blocks", "if self.blocks",
+        "tests/property/test_hotplug_machine.py"
+        "::test_the_last_memory_block_may_be_cut_off_with_huge_pages_in_it",
+    ),
 ]  # fmt: skip
