@@ -77,7 +77,7 @@ class EvictsHugePages(Protocol):
         """Frames of free huge pages, which `vacate` gives back where they are, (nr_frames,)."""
 
     def space_for(
-        self, starts: Pfns, nr_pages: int, nr_blocks_left: Pfns, nr_blocks_beside: int = 0
+        self, starts: Pfns, nr_pages: int, nr_blocks_left: Pfns, nr_blocks_beside: int
     ) -> Pfns:
         """Free frames less than it has to move that each of these ranges needs, int64 (n,).
 

@@ -134,8 +134,7 @@ def look_at_block(host: HotplugHost, span: Span, design: Design, mode: Mode) -> 
         return None
     types = host.pageblocks.types_of(np.arange(span.start, span.stop))
     stays = (states != FrameState.FREE) | (types == MigrateType.ISOLATE)
-    if len(used):
-        used = used[host.mover.classify(used, design, mode).answers != Answer.NO]
+    used = _that_leave(host, used, design, mode)
     leaves = used[types[used - span.start] != MigrateType.ISOLATE]
     stays[leaves - span.start] = False
     if not stays.any():
@@ -158,9 +157,15 @@ def nr_small_moves(host: HotplugHost, span: Span, design: Design, mode: Mode) ->
     Cost: one look at every frame of the block, which `look_at_block` has counted.
     """
     used = span.start + np.flatnonzero(host.frames.state[span.start : span.stop] == FrameState.USED)
+    return len(_that_leave(host, used, design, mode))
+
+
+def _that_leave(host: HotplugHost, used: Pfns, design: Design, mode: Mode) -> Pfns:
+    """Those of some frames in use that a mover or their owners take away."""
     if not len(used):
-        return 0
-    return int(np.count_nonzero(host.mover.classify(used, design, mode).answers != Answer.NO))
+        return used
+    leaving: Pfns = used[host.mover.classify(used, design, mode).answers != Answer.NO]
+    return leaving
 
 
 def has_space(host: HotplugHost, span: Span, nr_moves: int) -> bool:

@@ -97,7 +97,7 @@ class HugeEvictor:
         return found
 
     def space_for(
-        self, starts: Pfns, nr_pages: int, nr_blocks_left: Pfns, nr_blocks_beside: int = 0
+        self, starts: Pfns, nr_pages: int, nr_blocks_left: Pfns, nr_blocks_beside: int
     ) -> Pfns:
         """Free frames less than it has to move that each of these ranges needs, int64 (n,).
 

@@ -1,11 +1,11 @@
 """Every script in docs/examples prints exactly what its .out says."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.kit.command import printed
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "docs" / "examples").glob("*.py"))
@@ -13,17 +13,7 @@ SCRIPTS = sorted((ROOT / "docs" / "examples").glob("*.py"))
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_example_prints_its_out(script):
-    done = subprocess.run(
-        [sys.executable, script],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == script.with_suffix(".out").read_text()
+    assert printed([sys.executable, script], timeout_s=60) == script.with_suffix(".out").read_text()
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

@@ -24,13 +24,18 @@ class Ended:
 
 def printed_by(typed):
     """What `pinpage TYPED` prints in the folder of the project, as a tutorial shows it."""
+    return printed([*PROGRAM, *typed.split()], timeout_s=120)
+
+
+def printed(command, *, timeout_s):
+    """What a command prints in the folder of the project; it has to end well, and in time."""
     done = subprocess.run(
-        [*PROGRAM, *typed.split()],
+        command,
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout_s,
         check=False,
     )
     assert done.returncode == 0, done.stderr

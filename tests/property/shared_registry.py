@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from pinpage import NotPinnedError, OwnerError, PinOwner, PinRegistry, Topology
+from pinpage import NotPinnedError, OwnerError, PinOwner, PinpageError, PinRegistry, Topology
 
-__all__ = ["NR_FRAMES", "ONE", "OPERATIONS", "World"]
+__all__ = ["NR_FRAMES", "ONE", "OPERATIONS", "World", "answer_of"]
 
 NR_FRAMES = 2048
 ONE = ("an", "object")  # a private that lives in the side table
@@ -83,3 +83,11 @@ OPERATIONS = {
     "single": World.single,
     "leave": World.leave,
 }
+
+
+def answer_of(operation, world):
+    """What an operation returns, or the class of its refusal."""
+    try:
+        return operation(world)
+    except PinpageError as error:
+        return type(error)

@@ -15,9 +15,8 @@ import pinpage
 import pinpage.store.owner_table
 import pinpage.store.privates
 import pinpage.store.shard
-from pinpage import PinpageError
 from tests.kit.pinpage.scheduled import run_scheduled
-from tests.property.shared_registry import NR_FRAMES, OPERATIONS, World
+from tests.property.shared_registry import NR_FRAMES, OPERATIONS, World, answer_of
 
 PACKAGE = Path(pinpage.__file__).parent
 LOCKING = (pinpage.store.owner_table, pinpage.store.privates, pinpage.store.shard)
@@ -34,10 +33,7 @@ def is_of_the_registry(path):
 
 
 def do(world, name):
-    try:
-        return OPERATIONS[name](world)
-    except PinpageError as error:
-        return type(error)
+    return answer_of(OPERATIONS[name], world)
 
 
 def after(world, results):

@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 
 import pinpage
-from pinpage import PinpageError
 from tests.kit.pinpage.places import at_places
-from tests.property.shared_registry import NR_FRAMES, ONE, OPERATIONS, World
+from tests.property.shared_registry import NR_FRAMES, ONE, OPERATIONS, World, answer_of
 
 PACKAGE = str(Path(pinpage.__file__).parent)
 BLOCKED_S = 0.003  # who has not ended by then waits for the other one's lock
@@ -94,10 +93,7 @@ class Worker:
             if self.stop_at:
                 every = self.events == "opcode"
                 sys.settrace(at_places(is_of_the_package, self._at_a_place, every=every))
-            try:
-                self.result = self._todo(self.world)
-            except PinpageError as error:
-                self.result = type(error)
+            self.result = answer_of(self._todo, self.world)
             sys.settrace(before)
             self.done.set()
             self.stopped.set()

@@ -199,7 +199,9 @@ def _proc(rng: random.Random, folder: Path) -> None:
         path = folder / rng.choice([*_TEXTS, *_TEXTS, "kpageflags", "kpagecount", "version"])
         what = rng.random()
         if what < 0.05:
-            (path.rmdir if path.is_dir() else path.unlink)() if path.exists() else None
+            if path.is_dir():
+                path.rmdir()
+            path.unlink(missing_ok=True)
             rng.choice([path.mkdir, lambda: os.mkfifo(path), lambda: None])()  # noqa: B023
         elif path.is_file() and path.name in _TEXTS and what < 0.85:
             text = change_text(rng, path.read_text(errors="replace"))
