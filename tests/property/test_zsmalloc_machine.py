@@ -42,7 +42,7 @@ class ZsmallocAgainstDict(RuleBasedStateMachine):
         self.pool = self.world.pool
         self.model = {}  # handle -> bytes
         self.mapped = []  # open mappings
-        self.moves = []  # running moves: (generator, the zspages that it may have)
+        self.moves = []  # running moves: (generator, its frames, the zspages that it may have)
         self.refuser = Refuser()
         self.world.registry.register(self.refuser)
         self.counter = 0
@@ -51,7 +51,15 @@ class ZsmallocAgainstDict(RuleBasedStateMachine):
 
     def may_be_moving(self, handle):
         zspage = self.world.zspage_of(handle)
-        return any(zspage in zspages for _, zspages in self.moves)
+        return any(zspage in zspages for _, _, zspages in self.moves)
+
+    def step(self, move):
+        steps, pfns, zspages = move
+        # Until its pins are read a move has frames only, and whose they are may change.
+        pages = self.pool.zspages.all_page_ids()
+        now = self.pool.zspages.pfns_of(pages)
+        zspages.update((pages[np.isin(now, pfns)] >> 2).tolist())
+        next(steps)
 
     def draw_handle(self, data, without=()):
         return data.draw(st.sampled_from(sorted(set(self.model) - set(without)) or [0]))
@@ -149,10 +157,10 @@ class ZsmallocAgainstDict(RuleBasedStateMachine):
             st.lists(st.sampled_from(pages.tolist()), min_size=1, max_size=4, unique=True)
         )
         pfns = self.pool.zspages.pfns_of(np.array(chosen))
-        steps = self.world.steps(pfns)
-        self.moves.append((steps, {page >> 2 for page in chosen}))
+        move = (self.world.steps(pfns), pfns, set())
+        self.moves.append(move)
         if refused and self.world.registry.pin(int(pfns[-1]), self.refuser, wait=False) == 0:
-            next(steps)  # all pins are read now
+            self.step(move)  # all pins are read now
             self.world.registry.unpin(int(pfns[-1]), self.refuser)
 
     @precondition(lambda self: self.moves)
@@ -161,7 +169,7 @@ class ZsmallocAgainstDict(RuleBasedStateMachine):
         which = data.draw(st.integers(0, len(self.moves) - 1))
         for _ in range(count):
             try:
-                next(self.moves[which][0])
+                self.step(self.moves[which])
             except StopIteration as end:
                 for reason in end.value.reasons.tolist():
                     assert Reason(reason) not in (Reason.OWNER_FAULTY, Reason.NO_CALLBACK)
