@@ -246,7 +246,7 @@ def _pytest(tests: Sequence[str], copy: Path, timeout_s: float, marks: str) -> t
     In one process: mutants are what runs side by side here.
     """
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", marks]
-    command += ["-p", "no:xdist"]
+    command += ["-p", "no:xdist", "-p", "no:frontrun"]  # its own tests start it themselves
     environment = os.environ | {
         "HYPOTHESIS_PROFILE": "mutant",
         "PINPAGE_NR_MACHINES": "300",
