@@ -8,4 +8,4 @@ import runpy
 __all__ = []
 
 if __name__ == "__main__":
-    runpy.run_module("pinlab.cli.main", run_name="__main__")
+    runpy.run_module("pinlab.cli.start", run_name="__main__")

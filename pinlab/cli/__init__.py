@@ -19,6 +19,8 @@
                   print
     sources       `pinpage describe`, `convert`, `validate`, `redact`: what people have, in its one
                   form
+    start         Where the command begins: an interrupt before it has been read in ends like any
+                  other
 
 May be imported by: nobody.
 """

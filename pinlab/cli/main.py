@@ -483,7 +483,3 @@ def _runs(
     return runs_of(
         snapshot, designs or [], chosen, None if strategy is None else strategy.value, given_up
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -18,12 +18,19 @@ def run(*command, cwd=ROOT, **env):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("module", ["pinpage", "pinlab.cli.main"])
+@pytest.mark.parametrize("module", ["pinpage", "pinlab.cli.start"])
 def test_it_runs_as_a_module(module):
     code, out, err = run(sys.executable, "-m", module, "--version")
     assert (code, err) == (0, "")
     assert out.startswith("pinpage ")
     assert run(sys.executable, "-m", module, "frobnicate")[0] == 2
+
+
+def test_an_interrupt_while_the_command_is_read_in_is_one_line(tmp_path):
+    """At whatever module it comes: what is read in is looked for here first."""
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    ended = run(*PROGRAM, "--version", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert ended == (130, "", "pinpage: interrupted\n")
 
 
 def test_the_shell_can_complete():

@@ -30,7 +30,7 @@ PINPAGE = [
 @functools.cache
 def help_of(subcommand):
     """What `pinpage SUBCOMMAND --help` prints."""
-    program = "from pinlab.cli.main import main; main()"
+    program = "from pinlab.cli.start import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, *subcommand, "--help"],
         cwd=ROOT,

@@ -10,7 +10,7 @@ from attrs import frozen
 __all__ = ["PROGRAM", "ROOT", "Ended", "check_one_line", "printed_by"]
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = (sys.executable, "-c", "from pinlab.cli.main import main; main()")
+PROGRAM = (sys.executable, "-c", "from pinlab.cli.start import main; main()")
 
 
 @frozen

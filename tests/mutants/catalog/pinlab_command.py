@@ -140,6 +140,14 @@ _BEHAVED = [
         f"{_MANNERS}::test_colours_go_where_no_color_says_so",
     ),
     planted(
+        "cli-starts-with-a-traceback",
+        "an interrupt at the start is one line",
+        "pinlab/cli/start.py",
+        "    except KeyboardInterrupt:\n",
+        "    except TimeoutError:\n",
+        f"{_MANNERS}::test_an_interrupt_while_the_command_is_read_in_is_one_line",
+    ),
+    planted(
         "cli-takes-a-stranger",
         "another owners is named",
         "pinlab/cli/main.py",
