@@ -68,6 +68,7 @@ OPTION_OF = {
     "want": "--want",
     "costs": "--costs",
     "again": "--again",
+    "recording": "RECORDING",
     "owners_table": "--owners-table",
     "cluster": "--cluster",
     "owner": "--owner",
