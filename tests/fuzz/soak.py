@@ -58,6 +58,7 @@ def _run(files: Sequence[str], seed: int, folder: str) -> int:
     gained = {"HYPOTHESIS_PROFILE": "fuzz", "PINPAGE_SOAK": folder}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.fuzz.soak_steps", *PARALLEL]
     command += ["-m", "hypothesis and not slow", f"--hypothesis-seed={seed}", *files]
+    command += ["--timeout=3600"]  # who has failed needs minutes to find the shortest program
     return subprocess.run(command, cwd=ROOT, env=os.environ | gained, check=False).returncode
 
 

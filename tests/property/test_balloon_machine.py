@@ -22,7 +22,8 @@ class BalloonAgainstACount(RuleBasedStateMachine):
         self.nr_pages = 0
         self.mover = None
         self.last = None
-        self.asked = []
+        self.nr_isolated = 0  # pages that the mover has, and the guest cannot take back
+        self.nr_without_target = 0
         self.taken_back = False
 
     @rule(count=FEW)
@@ -33,8 +34,7 @@ class BalloonAgainstACount(RuleBasedStateMachine):
 
     @rule(count=FEW)
     def deflate(self, count):
-        nr_isolated = len(self.asked) if self.last in ("ISOLATE", "TARGET", "FREEZE", "COPY") else 0
-        expected = min(count, self.nr_pages - nr_isolated)
+        expected = min(count, self.nr_pages - self.nr_isolated)
         assert self.balloon.deflate(count) == expected
         self.nr_pages -= expected
         self.taken_back = self.taken_back or expected > 0
@@ -43,8 +43,8 @@ class BalloonAgainstACount(RuleBasedStateMachine):
     @rule(data=st.data())
     def begin_move(self, data):
         pages = st.sampled_from(sorted(self.balloon.host))
-        self.asked = sorted(data.draw(st.lists(pages, min_size=1, max_size=4, unique=True)))
-        self.mover = self.world.steps(*self.asked)
+        asked = sorted(data.draw(st.lists(pages, min_size=1, max_size=4, unique=True)))
+        self.mover, self.nr_isolated = self.world.steps(*asked), len(asked)
         self.taken_back = False
         for step in self.mover:
             self.last = step.name
@@ -54,8 +54,15 @@ class BalloonAgainstACount(RuleBasedStateMachine):
     @precondition(lambda self: self.mover is not None)
     @rule()
     def go_on(self):
-        step = next(self.mover, None)
+        nr_free = self.world.machine.buddy.nr_free()
+        step, before = next(self.mover, None), self.last
         self.last = step and step.name
+        if before == "ISOLATE":
+            self.nr_without_target = max(0, self.nr_isolated - nr_free)
+        if self.last == "MIGRATE":  # who found no target stays with the mover until the end
+            self.nr_isolated = self.nr_without_target
+        elif self.last in ("PUTBACK", None):
+            self.nr_isolated = 0
         if step is None:
             # A page that the guest takes back once the move has told its new place is gone
             # under the mover: that is a success too, and only then.
