@@ -13,6 +13,8 @@ costs.  Start with `PinRegistry` and `PinOwner`.
     testing   for tests of owners, movers and this package: a model, an explorer, the owner kit
     rfc2013  rfc2013_defects
               the patch of 2013 as posted, and what was wrong with it
+    rfc2013_systems
+              its second posting: an object per subsystem
     __main__  `python -m pinpage` is the command
 """
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from pinlab.cli.start import main
 from tests.kit.command import PROGRAM, ROOT
 
 
@@ -24,6 +25,14 @@ def test_it_runs_as_a_module(module):
     assert (code, err) == (0, "")
     assert out.startswith("pinpage ")
     assert run(sys.executable, "-m", module, "frobnicate")[0] == 2
+
+
+def test_the_command_ends_its_process_with_its_code(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["pinpage", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("pinpage ")
 
 
 def test_an_interrupt_while_the_command_is_read_in_is_one_line(tmp_path):

@@ -11,6 +11,7 @@ _HISTORY = "tests/unit/pinlab/defects/test_history.py"
 _MEASURE = "tests/unit/pinlab/defects/test_measure.py"
 _KIT = "tests/unit/pinlab/design_kit/test_check.py"
 _TRACES = "tests/unit/pinpage/test_rfc2013.py"
+_SECOND = "tests/unit/pinpage/test_rfc2013_systems.py"
 
 _DESIGNS = [
     planted(
@@ -92,6 +93,22 @@ _DESIGNS = [
         "answers[let_go], reasons[let_go] = Answer.NO, Reason.OWNER_BUSY",
         "answers[let_go], reasons[let_go] = Answer.MOVE, Reason.MOVED",
         _NARROW,
+    ),
+    planted(
+        "second-posting-nests",
+        "T11",
+        "pinpage/rfc2013_systems.py",
+        "if pfn in self._flagged:",
+        "if pfn in system.privates:",
+        _SECOND,
+    ),
+    planted(
+        "second-posting-notices-nobody",
+        "T11",
+        "pinpage/rfc2013_systems.py",
+        "return 0 if system is None else",
+        "return NOT_PINNED if system is None else",
+        _SECOND,
     ),
     planted(
         "region-takes-movable-pages",
