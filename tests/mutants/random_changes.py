@@ -38,14 +38,21 @@ _STORE = (
     "tests/unit/pinpage/test_shapes.py", "tests/unit/pinpage",
     "tests/property/test_registry_machine.py",
     "tests/property/test_registry_interrupts.py", "tests/property/test_registry_threads.py",
-    "tests/property/test_registry_rule_p.py",
+    "tests/property/test_registry_rule_p.py", "tests/property/test_registry_switches.py",
+    "tests/property/test_registry_schedules.py",
 )  # fmt: skip
 _MOVE = (
     "tests/unit/pinpage/move", "tests/unit/pinpage/test_migrate.py", "tests/unit/pinpage",
     "tests/faults", "tests/property/test_move_against_model.py",
     "tests/property/test_nested_pins.py", "tests/races",
 )  # fmt: skip
-TESTS = {"pinpage/move": _MOVE, "pinpage/migrate.py": _MOVE, "pinpage": _STORE}
+_HISTORY = ("tests/unit/pinpage", "tests/unit/pinlab/defects", "tests/unit/mm/designs")
+TESTS = {
+    "pinpage/rfc2013": _HISTORY,
+    "pinpage/move": _MOVE,
+    "pinpage/migrate.py": _MOVE,
+    "pinpage": _STORE,
+}
 """Beginning of a path -> what is run for it, the likeliest to notice first."""
 BY_DEFAULT = "not benchmark and not slow and not fuzz"
 """What `make test` runs: it is the default suite that is judged."""
@@ -141,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     mutants = drawn(options.sample, options.seed)
     with project_copy(ROOT) as copy:
-        wrong = check_baseline(mutants, copy, timeout_s=600.0, marks=BY_DEFAULT)
+        wrong = check_baseline(mutants, copy, jobs=options.jobs, timeout_s=600.0, marks=BY_DEFAULT)
     if wrong:  # else each change would be "noticed"
         print(f"The tests fail without any change:\n{wrong}", file=sys.stderr)
         return 1
@@ -150,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = run_all(
             mutants,
             jobs=options.jobs,
-            timeout_s=240.0,
+            timeout_s=420.0,
             marks=BY_DEFAULT,
             progress=lambda _: bar.advance(task),
         )

@@ -123,7 +123,12 @@ def run_one(mutant: Mutant, copy: Path, *, timeout_s: float = 60.0, marks: str =
 
 
 def check_baseline(
-    mutants: Sequence[Mutant], copy: Path, *, timeout_s: float = 300.0, marks: str = ""
+    mutants: Sequence[Mutant],
+    copy: Path,
+    *,
+    jobs: int = 2,
+    timeout_s: float = 300.0,
+    marks: str = "",
 ) -> str:
     """Run every named test without a mutant; what went wrong, or an empty text.
 
@@ -131,19 +136,24 @@ def check_baseline(
 
     Args:
         mutants: whose tests to run, each test once.
-        copy: an unchanged project copy.
+        copy: an unchanged project copy, which stays unchanged.
+        jobs: files at a time.
         timeout_s: seconds until the run of one file is given up.
         marks: of the tests that count, as pytest's -m has them; all by default.
     """
     tests = sorted({test for mutant in mutants for test in mutant.tests})
-    for file, of_file in groupby(tests, lambda test: test.partition("::")[0]):
+    files = [list(of_file) for _, of_file in groupby(tests, lambda test: test.partition("::")[0])]
+
+    def wrong_in(of_file: list[str]) -> str:
         try:
-            code, output = _pytest(list(of_file), copy, timeout_s, marks)
+            code, output = _pytest(of_file, copy, timeout_s, marks)
         except subprocess.TimeoutExpired:
-            return f"{file}: no end after {timeout_s:g} s"
-        if code != 0:
-            return _tail(output, nr_lines=15)
-    return ""
+            return f"{of_file[0].partition('::')[0]}: no end after {timeout_s:g} s"
+        return _tail(output, nr_lines=15) if code else ""
+
+    with ThreadPoolExecutor(jobs) as pool:
+        wrong = list(pool.map(wrong_in, files))
+    return next(filter(None, wrong), "")
 
 
 def run_all(
@@ -205,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no mutant matches {' '.join(options.names)}", file=sys.stderr)
         return 2
     with project_copy(ROOT) as copy:
-        wrong = check_baseline(mutants, copy)
+        wrong = check_baseline(mutants, copy, jobs=options.jobs)
     if wrong:
         print(f"The tests fail without any mutant:\n{wrong}", file=sys.stderr)
         return 1
