@@ -25,8 +25,10 @@ def check_a_design(target: str, *, nr_machines: int, seed: int, as_json: bool) -
     with usage_errors():
         from pinlab.design_kit.check import check_design
         from pinlab.lab.find import load_factory
+        from pinpage.testing.conformance.escape import exits_are_raised
 
-        make: Any = load_factory(target)
+        with exits_are_raised():
+            make: Any = load_factory(target)
         report = check_design(make, nr_examples=nr_machines, seed=seed)
     typer.echo(json.dumps(_as_json(report), indent=2) if as_json else report)
     if not report.kept:

@@ -3,10 +3,13 @@
 Each machine is a `DesignLab`.  The design is asked about every used frame, twice; then it moves
 and releases what it said it would, in the three modes; at last all memory is compacted with it
 by both strategies.  Same number of machines, same seed: same report.
+
+A design cannot end the kit: whatever it raises, an exit too, is a finding (D7).
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import numpy as np
 from attrs import define, frozen
@@ -19,6 +22,7 @@ from pinlab.design_kit.lab import DesignLab
 from pinlab.design_kit.promises import DesignPromise
 from pinpage.errors import InvariantError, PinpageError, at_least
 from pinpage.owner import Mode, Reason
+from pinpage.testing.conformance.escape import exits_are_raised, is_users, what_it_says
 from pinpage.units import Pfns
 
 __all__ = ["DesignFactory", "DesignFinding", "DesignReport", "check_design"]
@@ -100,7 +104,7 @@ def check_design(make: DesignFactory, *, nr_examples: int = 8, seed: int = 0) ->
         seed: of the first of them.
 
     Raises:
-        PinpageError: no machines, or what `make` returns is no design.
+        PinpageError: no machines, `make` raises, or what it returns is no design.
 
     Cost: about a quarter of a second for each machine.
     """
@@ -109,19 +113,47 @@ def check_design(make: DesignFactory, *, nr_examples: int = 8, seed: int = 0) ->
     report = DesignReport("")
     for which in range(seed, seed + nr_examples):
         lab = DesignLab(which)
-        design = make(lab)
-        missing = [name for name in _METHODS if not callable(getattr(design, name, None))]
-        if missing or not isinstance(getattr(design, "name", None), str):
-            raise PinpageError(f"that is no design: it has no {', '.join(missing) or 'name'}")
-        lab.machine.design = design
-        report.design = design.name
-        report.nr_machines += 1
-        try:
-            _try(lab, design, Mode(which % len(Mode)), report)
-        except _BrokenError as broken:
-            report.finding = DesignFinding(broken.promise, str(broken), which)
-            break
+        with exits_are_raised():
+            design = _made(make, lab)
+            lab.machine.design = design
+            report.design = design.name
+            report.nr_machines += 1
+            try:
+                _try(lab, design, Mode(which % len(Mode)), report)
+            except _BrokenError as broken:
+                report.finding = DesignFinding(broken.promise, str(broken), which)
+                break
     return report
+
+
+def _made(make: DesignFactory, lab: DesignLab) -> Design:
+    try:
+        design = make(lab)
+    except BaseException as error:  # a factory that exits, too
+        if is_users(error):
+            raise
+        raise PinpageError(
+            f"the factory raised {what_it_says(error)}; it gets a DesignLab and returns a design"
+        ) from error
+    missing = [name for name in _METHODS if not callable(getattr(design, name, None))]
+    if missing or not isinstance(getattr(design, "name", None), str):
+        raise PinpageError(f"that is no design: it has no {', '.join(missing) or 'name'}")
+    return design
+
+
+@contextmanager
+def _answering(when: str) -> Iterator[None]:
+    """D4 where the machine contradicts itself meanwhile, D7 for whatever else comes out of it."""
+    try:
+        yield
+    except _BrokenError:
+        raise
+    except InvariantError as error:
+        raise _BrokenError(DesignPromise.D4, f"{when}: {error}") from None
+    except BaseException as error:
+        if is_users(error):
+            raise
+        raise _BrokenError(DesignPromise.D7, f"{when} raised {what_it_says(error)}") from error
 
 
 def _try(lab: DesignLab, design: Design, mode: Mode, report: DesignReport) -> None:
@@ -133,29 +165,44 @@ def _try(lab: DesignLab, design: Design, mode: Mode, report: DesignReport) -> No
         if len(chosen):
             _act(lab, design, chosen, mode, answer, report)
     for strategy in ("scan", "plan"):
-        try:
+        with _answering(f"compacting by {strategy}"):
             lab.machine.compact(strategy, mode)
-        except InvariantError as error:
-            raise _BrokenError(DesignPromise.D4, f"compacting by {strategy}: {error}") from None
         _require_whole(lab)
 
 
 def _asked(lab: DesignLab, design: Design, used: Pfns, mode: Mode) -> NDArray[np.uint8]:
-    """Ask twice; D1 and D6."""
+    """Ask twice; D1, D6, and D7."""
     before, nr_frames = lab.facts(), lab.machine.frames.nr_frames
-    design.claims(0, nr_frames)
-    first, _ = design.ask(used, mode)
-    design.holders(nr_frames)
+    with _answering("claims"):
+        _require_a_row_each("claims", nr_frames, design.claims(0, nr_frames))
+    first = _ask(design, used, mode)
+    with _answering("holders"):
+        design.holders(nr_frames)
     if lab.facts() != before:
         raise _BrokenError(
             DesignPromise.D1, f"claims, ask and holders about {len(used)} frames changed one"
         )
-    second, _ = design.ask(used, mode)
-    differs = np.flatnonzero(np.asarray(first) != second)
-    if len(first) != len(used) or len(differs):
-        pfn = int(used[differs[0]]) if len(differs) else -1
+    second = _ask(design, used, mode)
+    if len(differs := np.flatnonzero(first != second)):
+        pfn = int(used[differs[0]])
         raise _BrokenError(DesignPromise.D6, f"asked twice about pfn {pfn:#x}, it said two things")
-    return np.asarray(first)
+    return first
+
+
+def _ask(design: Design, used: Pfns, mode: Mode) -> NDArray[np.uint8]:
+    with _answering("ask"):
+        answers, reasons = design.ask(used, mode)
+        _require_a_row_each("ask", len(used), answers, reasons)
+    return np.asarray(answers)
+
+
+def _require_a_row_each(name: str, nr_frames: int, *columns: Any) -> None:
+    for column in columns:
+        if np.shape(column) != (nr_frames,):
+            shown = "None" if column is None else f"an array of shape {np.shape(column)}"
+            raise _BrokenError(
+                DesignPromise.D7, f"{name} about {nr_frames} frames answered {shown}"
+            )
 
 
 def _act(
@@ -168,16 +215,17 @@ def _act(
 ) -> None:
     """Move or release what it said it would; then look."""
     before = {pfn: lab.facts_of(pfn) for pfn in chosen.tolist()}
-    try:
+    what = answer.name.lower()
+    with _answering(what):
         if answer is Answer.MOVE:
-            reasons = design.move(chosen, OwnPages(lab.machine), mode).reasons
+            given = design.move(chosen, OwnPages(lab.machine), mode).reasons
         else:
-            reasons = design.release(chosen, mode)
-    except InvariantError as error:
-        raise _BrokenError(DesignPromise.D4, str(error)) from None
+            given = design.release(chosen, mode)
+        _require_a_row_each(what, len(chosen), given)
+        reasons = np.asarray(given)
     if missing := lab.missing():
         raise _BrokenError(DesignPromise.D2, missing)
-    _require_so(lab, chosen, np.asarray(reasons))
+    _require_so(lab, chosen, reasons)
     stayed = chosen[reasons > Reason.RELEASED]
     for pfn in stayed.tolist():
         if lab.facts_of(pfn) != before[pfn]:
@@ -190,8 +238,6 @@ def _act(
 
 def _require_so(lab: DesignLab, chosen: Pfns, reasons: NDArray[np.uint8]) -> None:
     """D4, frame by frame."""
-    if len(reasons) != len(chosen):
-        raise _BrokenError(DesignPromise.D4, f"{len(reasons)} reasons for {len(chosen)} frames")
     is_free = lab.machine.frames.state[chosen] != FrameState.USED
     wrong = np.flatnonzero((reasons <= Reason.RELEASED) & ~is_free)
     if len(wrong):

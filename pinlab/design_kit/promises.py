@@ -19,6 +19,7 @@ class DesignPromise(enum.Enum):
     D4 = ("what it reports is so", "whoever asked for the frame takes it, and it is not free")
     D5 = ("no byte is lost", "somebody reads what he never wrote")
     D6 = ("the same question has the same answer", "a plan is made of answers, and comes later")
+    D7 = ("every question has an answer", "whoever asked, in the middle of its work, has no way on")
 
     def __init__(self, title: str, meaning: str) -> None:
         self.title = title

@@ -70,6 +70,16 @@ def test_a_broken_design_ends_with_its_promise_and_1(pinpage):
     assert json.loads(done.out)["finding"]["promise"] == "D6"
 
 
+def test_a_design_that_exits_or_a_factory_that_raises_does_not_end_the_command(pinpage, tmp_path):
+    done = pinpage("check", "--design", "tests.kit.pinlab.broken_designs:Leaves")
+    assert done.code == 1
+    assert "ask raised SystemExit: 0" in done.out
+    check_one_line(pinpage("check", "--design", "json:dumps"), 2, "the factory raised TypeError")
+    path = tmp_path / "script.py"
+    path.write_text("import os; os._exit(0)\n")
+    check_one_line(pinpage("check", "--design", f"{path}:x"), 2, "does not load: SystemExit: 0")
+
+
 def test_an_owner_or_a_design_and_not_both(pinpage):
     check_one_line(pinpage("check"), 2, "MODULE:OWNER", "--design")
     check_one_line(pinpage("check", "a:b", "--design", "c:d"), 2, "MODULE:OWNER", "--design")

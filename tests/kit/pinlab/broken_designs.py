@@ -1,4 +1,4 @@
-"""Six designs that each break one promise."""
+"""Seven designs that each break one promise."""
 
 import numpy as np
 
@@ -80,6 +80,13 @@ class ChangesItsMind(Registry):
         return answers, reasons
 
 
+class Leaves(Registry):
+    name = "D7"
+
+    def ask(self, pfns, mode):
+        raise SystemExit(0)
+
+
 BROKEN = (
     TakesAReferenceWhenAsked,
     GivesUpWhatNobodyKnows,
@@ -87,5 +94,6 @@ BROKEN = (
     ReportsSuccess,
     WipesWhatItMoved,
     ChangesItsMind,
+    Leaves,
 )
 """In the order of the promises."""

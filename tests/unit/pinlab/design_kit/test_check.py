@@ -1,5 +1,7 @@
 """The design kit: broken designs fail with the right sentence, honest ones pass."""
 
+import re
+
 import pytest
 
 from mm.designs.rfc2013 import OwnPages, Rfc2013Design
@@ -10,7 +12,7 @@ from pinlab.design_kit.promises import DesignPromise
 from pinlab.replay.designs import DESIGNS
 from pinpage.errors import PinpageError
 from pinpage.owner import Mode
-from tests.kit.pinlab.broken_designs import BROKEN
+from tests.kit.pinlab.broken_designs import BROKEN, Registry
 
 DETAILS = {
     DesignPromise.D1: "claims, ask and holders about",
@@ -19,6 +21,7 @@ DETAILS = {
     DesignPromise.D4: "is MOVED, and still in use",
     DesignPromise.D5: "reads other bytes in its",
     DesignPromise.D6: "it said two things",
+    DesignPromise.D7: "ask raised SystemExit: 0",
 }
 
 
@@ -30,6 +33,54 @@ def test_a_broken_design_is_told_its_promise(make, promise):
     assert DETAILS[promise] in report.finding.detail
     assert promise.title in str(report)
     assert promise.meaning in str(report)
+
+
+def answering(method, answer):
+    """A design one of whose methods gives that answer, or raises it."""
+
+    def make(lab):
+        def answers(*asked):
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        design = Registry(lab)
+        setattr(design, method, answers)
+        return design
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "said"),
+    [
+        ("claims", None, "claims about 2048 frames answered None"),
+        ("ask", None, "ask raised TypeError"),
+        ("ask", ([1], [1]), r"ask about \d+ frames answered an array of shape \(1,\)"),
+        ("ask", ValueError("oops"), "ask raised ValueError: oops"),
+        ("holders", KeyError("x"), "holders raised KeyError"),
+        ("move", None, "move raised AttributeError"),
+        ("move", GeneratorExit(), "move raised GeneratorExit"),
+    ],
+)
+def test_whatever_a_design_answers_the_kit_goes_on_to_its_report(method, answer, said):
+    report = check_design(answering(method, answer), nr_examples=1)
+    assert report.finding.promise is DesignPromise.D7
+    assert re.match(said, report.finding.detail)
+
+
+@pytest.mark.parametrize("error", [KeyError("no"), SystemExit(0)])
+def test_a_factory_that_raises_is_one_line(error):
+    def make(lab):
+        raise error
+
+    with pytest.raises(PinpageError, match=f"the factory raised {type(error).__name__}"):
+        check_design(make)
+
+
+def test_ctrl_c_within_a_design_is_the_users():
+    with pytest.raises(KeyboardInterrupt):
+        check_design(answering("ask", KeyboardInterrupt()), nr_examples=1)
 
 
 def honest(name):
