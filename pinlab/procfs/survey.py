@@ -95,7 +95,9 @@ class Folder:
             return _ELSEWHERE.get(name, PROC / name)
         names = (name, *(name + suffix for suffix in PACKED_SUFFIXES))
         there = next((self.path / each for each in names if (self.path / each).exists()), None)
-        return there or self.found.get(_BY_CONTENT.get(name, Kind.NPZ), self.path / name)
+        kind = _BY_CONTENT.get(name)
+        lacks_name = None if there or kind is None else self.found.get(kind)
+        return there or lacks_name or self.path / name
 
     @cached_property
     def found(self) -> Mapping[Kind, Path]:

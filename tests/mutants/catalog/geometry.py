@@ -75,6 +75,17 @@ MUTANTS: list[Mutant] = [
         tests=[f"{_SURVEY}::test_whatever_says_the_page_size_must_agree"],
     ),
     Mutant(
+        name="survey-a-recording-is-whatever-is-missing",
+        guards="a copy is found by its name, a text by what is in it",
+        file="pinlab/procfs/survey.py",
+        old="kind = _BY_CONTENT.get(name)",
+        new="kind = _BY_CONTENT.get(name, Kind.NPZ)",
+        tests=[
+            "tests/unit/pinlab/sources/test_source.py"
+            "::test_a_recording_among_the_copies_stands_for_none_of_them"
+        ],
+    ),
+    Mutant(
         name="survey-pageblocks-beyond-the-zone",
         guards="contradictions are named",
         file="pinlab/procfs/survey.py",

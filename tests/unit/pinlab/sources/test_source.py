@@ -190,6 +190,21 @@ def test_what_cannot_be_used_is_one_line(tmp_path, name, text, words):
     assert str(caught.value).startswith(str(path))
 
 
+def test_a_recording_among_the_copies_stands_for_none_of_them(raw):
+    before = open_snapshot(raw)
+    image.save(before, raw / "today.npz")
+    again = open_snapshot(raw)
+    assert (again.unknown_fields, again.geometry) == (before.unknown_fields, before.geometry)
+    for name, column in before.to_form()[1].items():
+        assert np.array_equal(again.to_form()[1][name], column)
+
+
+def test_a_recording_alone_makes_no_folder_of_copies(tmp_path):
+    image.save(open_snapshot(None), tmp_path / "today.npz")
+    with pytest.raises(SnapshotError, match="nor a folder with kpageflags"):
+        open_snapshot(tmp_path)
+
+
 def test_an_empty_folder_says_what_it_lacks(tmp_path):
     with pytest.raises(SnapshotError, match="nor a folder with kpageflags, page_owner"):
         open_snapshot(tmp_path)
