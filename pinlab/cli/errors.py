@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -35,6 +36,7 @@ __all__ = [
     "interruptible",
     "open_recording",
     "own_owner",
+    "require_owners_table",
     "usage_errors",
 ]
 
@@ -178,6 +180,8 @@ def open_recording(
     from pinlab.described.synthetic import is_description
 
     is_described = recording is not None and is_description(recording)
+    if owners_table is not None:
+        require_owners_table(owners_table)
     with usage_errors() if is_described else failures(), _progress(wanted=shows_progress) as told:
         from pinlab.snapshot.open import open_snapshot
 
@@ -193,7 +197,19 @@ def open_recording(
     with usage_errors():
         from pinlab.snapshot.labels import labelled_as
 
+        if owners_table is not None:
+            from pinlab.sources.source import require_stacks
+
+            require_stacks(Path(str(recording)), Path(owners_table))
         return labelled_as(snapshot, tuple(labels or ()))
+
+
+def require_owners_table(path: str) -> None:
+    """A table that is none ends the command before anything is read, needed or not."""
+    with failures():
+        from pinlab.sources.stacks import load_table
+
+        load_table(Path(path))
 
 
 def own_owner(named: str | None) -> "OwnOwner | None":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pinlab.cli import options
-from pinlab.cli.errors import failures, usage_errors
+from pinlab.cli.errors import failures, require_owners_table, usage_errors
 from pinlab.cli.sources import OwnersTable
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def fleet(
 
     with usage_errors():
         place = many.require_table(output)
+    if owners_table is not None:
+        require_owners_table(owners_table)
     with failures(), _readers(cluster) as executor, file_progress() as progress:
         rows = many.tabulate(
             sources, executor=executor, nr_jobs=jobs, owners_table=owners_table, progress=progress

@@ -34,7 +34,7 @@ class OwnersBeside:
     """Lays page_owner over a snapshot, for `pinlab.procfs.proc.record`.
 
     Attributes:
-        said: what became of it, in a line; empty where there was none.
+        said: what became of it, in a line; empty where there was none, unless a table was for it.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class OwnersBeside:
             raise PinpageError(f"most_seconds={most_seconds}: give 0 to {_DAY_SECONDS}")
         self.said = ""
         self._most_ns = int(most_seconds * 1_000_000_000)
+        self._has_own_table = owners_table is not None
         self._table = load_table(owners_table)
         self._progress = progress
         self._now_ns = now_ns
@@ -74,6 +75,8 @@ class OwnersBeside:
         """
         place = self._place(folder)
         if place is None:
+            if self._has_own_table and self._most_ns:
+                self.said = "page_owner: there is none, so the owners table was not used"
             return snapshot
         try:
             text = parse_page_owner(

@@ -38,9 +38,10 @@ from pinlab.sources.overlay import with_owners
 from pinlab.sources.page_owner import OwnerText, read_page_owner
 from pinlab.sources.page_types import TypesText, read_page_types
 from pinlab.sources.stacks import load_table
+from pinpage.errors import PinpageError
 from pinpage.units import PAGEBLOCK_NR_PAGES, Span
 
-__all__ = ["describe_kind", "is_source", "open_source", "require_known"]
+__all__ = ["describe_kind", "is_source", "open_source", "require_known", "require_stacks"]
 
 _READ: Final = frozenset(
     {Kind.PAGE_OWNER, Kind.PAGE_TYPES, Kind.PAGETYPEINFO, Kind.BUDDYINFO, Kind.ZONEINFO, Kind.DUMP}
@@ -86,6 +87,29 @@ def require_known(path: Path) -> None:
         )
         fix = "kpageflags is read in a folder with the rest of /proc; see docs/reference/sources.md"
         raise SnapshotError(path, "file", problem, fix)
+
+
+def require_stacks(path: Path, owners_table: Path) -> None:
+    """Refuse an owners table for memory of which no text of page_owner was read.
+
+    A recording keeps whose its frames were said to be, and is not sorted again.
+
+    Args:
+        path: of the source; nothing is there for what is built in, or described.
+        owners_table: that is to say whose its stacks are.
+
+    Raises:
+        PinpageError: there are none.
+    """
+    try:
+        found = Folder(path).found if path.is_dir() else {kind_of(path): path}
+    except OSError:
+        found = {}
+    if Kind.PAGE_OWNER not in found:
+        raise PinpageError(
+            f"owners_table={owners_table}: {path} has no text of page_owner, whose stacks it is "
+            "for: leave it out"
+        )
 
 
 def describe_kind(path: Path) -> str:

@@ -89,6 +89,20 @@ def test_an_owners_table_of_ones_own(pinpage, tmp_path):
     check_one_line(done, 1, str(table), "[[owner]] number 1")
 
 
+@pytest.mark.parametrize("command", ["convert", "validate", "redact", "fleet"])
+def test_an_owners_table_is_read_or_refused(pinpage, tmp_path, command):
+    """Whatever it is to be laid over: a table that nobody reads would be a wrong answer."""
+    output = () if command == "validate" else ("-o", tmp_path / "a.csv")
+    nowhere, table = tmp_path / "nowhere.toml", tmp_path / "mine.toml"
+    table.write_text('[[owner]]\nname = "mine"\nfunctions = ["my_ring"]\n')
+    for source in ("scenario:16MiB", PROC, "zbudfr-cmphuge-seed3"):
+        done = pinpage(command, source, *output, "--owners-table", nowhere)
+        check_one_line(done, 1, str(nowhere), "cannot be read")
+        if command != "fleet":  # of many sources some may have stacks
+            done = pinpage(command, source, *output, "--owners-table", table)
+            check_one_line(done, 2, f"--owners-table {table}", "no text of page_owner")
+
+
 def test_redact_leaves_no_word_of_it(pinpage, source, tmp_path):
     done = pinpage("redact", source, "-o", tmp_path / "r.npz")
     assert (done.code, done.err) == (0, "")

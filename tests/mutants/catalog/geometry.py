@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 _PROC = "tests/unit/pinlab/procfs/test_proc.py"
+_SOURCE = "tests/unit/pinlab/sources/test_source.py"
 _SURVEY = "tests/unit/pinlab/procfs/test_survey.py"
 _TRUST = "tests/unit/pinlab/report/test_trust.py"
 _LABELS = "tests/unit/pinlab/snapshot/test_labels.py"
@@ -81,8 +82,7 @@ MUTANTS: list[Mutant] = [
         old="kind = _BY_CONTENT.get(name)",
         new="kind = _BY_CONTENT.get(name, Kind.NPZ)",
         tests=[
-            "tests/unit/pinlab/sources/test_source.py"
-            "::test_a_recording_among_the_copies_stands_for_none_of_them"
+            f"{_SOURCE}::test_a_recording_among_the_copies_stands_for_none_of_them",
         ],
     ),
     Mutant(

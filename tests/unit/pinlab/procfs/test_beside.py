@@ -49,6 +49,11 @@ def test_no_time_for_it_leaves_it_out(copies):
     assert not snapshot.nr_frames_of(FrameClass.LABELLED)
 
 
+def test_a_table_that_was_not_used_is_told(copies):
+    (copies / "who").unlink()
+    assert recorded(copies)[1].said == "page_owner: there is none, so the owners table was not used"
+
+
 def test_it_is_left_at_the_end_of_a_record_when_time_is_over(copies):
     second = 1_000_000_000
     snapshot, more = recorded(copies, most_seconds=3, now_ns=itertools.count(0, second).__next__)
