@@ -6,7 +6,7 @@ it is a value (`pinpage.owner.Verdict`, `pinpage.owner.Reason`).  A caller's mis
 `InvariantError`, which nobody catches.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import SupportsIndex
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "at_least",
     "one_of",
     "require",
+    "several",
     "within",
 ]
 
@@ -91,6 +92,20 @@ def one_of(choices: Collection[object], what: str, **values: object) -> None:
         if value not in choices:
             shown = " or ".join(repr(choice) for choice in choices)
             raise PinpageError(f"{what}: {name}={value!r}: it is {shown}")
+
+
+def several(what: str, **values: object) -> None:
+    """Refuse arguments that are one name where several are asked for; arguments as of `at_least`.
+
+    A text is a sequence of texts, too, and "slab" would be the owners "s", "l", "a" and "b".
+
+    Raises:
+        PinpageError: names the first that is.
+    """
+    for name, value in values.items():
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            shown = f"({value!r},)" if isinstance(value, str) else "a tuple of names"
+            raise PinpageError(f"{what}: {name}={value!r}: give several, such as {shown}")
 
 
 def _is_whole(value: object) -> bool:

@@ -1,18 +1,29 @@
 """What comparing comes to: plain data, so that tables and files need no machine."""
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 import attrs
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 from numpy.typing import NDArray
 
 from mm.move.design import Strategy
 from pinlab.report.plain import PlainTable, of_rows
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, several
 from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, in_words
 
 __all__ = ["Comparison", "Maps", "MeasuredRow", "Row", "Run"]
+
+
+def _movable(names: Iterable[str]) -> tuple[str, ...]:
+    several("run", movable=names)
+    return tuple(names)
+
+
+def _release(names: Iterable[str]) -> tuple[str, ...]:
+    several("run", release=names)
+    return tuple(names)
 
 
 @frozen
@@ -27,9 +38,9 @@ class Run:
     """
 
     design: str
-    movable: tuple[str, ...] = ()
+    movable: tuple[str, ...] = field(default=(), converter=_movable)
     strategy: Strategy = "scan"
-    release: tuple[str, ...] = ()
+    release: tuple[str, ...] = field(default=(), converter=_release)
 
 
 @frozen(kw_only=True)

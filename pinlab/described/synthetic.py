@@ -42,7 +42,7 @@ from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.limits import MAX_NR_ZONES
-from pinpage.errors import PinpageError, one_of
+from pinpage.errors import PinpageError, at_least, one_of
 from pinpage.units import PAGE_SIZE, Pfns, Span, in_words
 
 __all__ = [
@@ -152,6 +152,7 @@ def nr_bytes_described(text: str) -> int:
 
 
 def _layout_of(text: str, seed: int) -> "_Layout":
+    at_least(0, "scenario", seed=seed)
     if not is_description(text):
         raise PinpageError(
             one_line(f"scenario: {text!r}: begin with {PREFIX}, or name a .toml file")

@@ -13,7 +13,9 @@ ten compactions; filling and reading back that machine take some ten seconds mor
 
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Collection, Sequence
+from typing import get_args
 
 import numpy as np
 from attrs import define, field, frozen
@@ -27,7 +29,7 @@ from pinlab.load.run import COMPACT_EVERY_NS, LoadRun, make_world
 from pinlab.load.slab import DentryChurn, XArrayChurn
 from pinlab.load.stores import ObjectChurn, PageCache, ZramChurn
 from pinlab.load.workload import Workload
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, one_of, several
 
 __all__ = ["WORKLOAD_SHARES", "MixedResult", "WorkloadShare", "run"]
 
@@ -149,6 +151,11 @@ def run(  # noqa: PLR0913  (each has a default)
         PinpageError: an argument that makes no sense, or an owner of one's own fails; names it.
         InvariantError: the machine, the registry, an owner or the accounts are inconsistent.
     """
+    if not -math.inf < seconds < math.inf:
+        raise PinpageError(f"mixed: seconds={seconds}: give seconds of simulated time")
+    several("mixed", only=WORKLOAD_SHARES if only is None else only, strategies=strategies)
+    for strategy in strategies:
+        one_of(get_args(Strategy), "mixed", strategies=strategy)
     names = list(WORKLOAD_SHARES) if only is None else list(only)
     for name in names:
         if name not in WORKLOAD_SHARES:

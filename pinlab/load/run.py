@@ -29,7 +29,7 @@ from pinlab.load.workload import Action, LoadedMachine, Streams, Workload
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.designs import design
 from pinlab.replay.read_back import ReadBack
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PinpageError, at_least, require
 from pinpage.owner import PinOwner
 from pinpage.registry import PinRegistry
 from pinpage.units import Pfns
@@ -55,8 +55,7 @@ def make_world(
         PinpageError: unknown design or compressor, a seed below 0, or part of a pageblock.
     """
     entry = design(design_name)
-    if seed < 0:
-        raise PinpageError(f"scenario: seed={seed}: give 0 or more")
+    at_least(0, "scenario", seed=seed)
     machine = Machine.build(nr_pages=nr_pages)
     registry = machine.use_registry() if entry.dispatch.has_registry else None
     world = LoadedMachine(

@@ -35,7 +35,7 @@ from pinlab.replay.deflate import (
     run,
     stored,
 )
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, at_least
 from pinpage.units import PAGE_SIZE, require_page_size
 
 __all__ = ["Container", "Corpus", "CorpusKind"]
@@ -103,6 +103,7 @@ class Corpus:
             PinpageError: no pages, an unknown kind or container, a size that no page has.
         """
         require_page_size(page_nr_bytes, "corpus")
+        at_least(0, "corpus", seed=seed)
         nr_pages = _USUAL_NR_BYTES // page_nr_bytes if nr_pages is None else nr_pages
         if nr_pages < 1:
             raise PinpageError(f"corpus: nr_pages={nr_pages}; at least one page is needed")

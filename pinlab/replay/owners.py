@@ -8,7 +8,7 @@ from owners.zpool import ZpoolName
 from pinlab.replay.whole_pages import huge_pages
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, several
 from pinpage.units import Pfns
 
 __all__ = [
@@ -98,6 +98,7 @@ def check_movable(snapshot: Snapshot, movable: Iterable[str]) -> None:
     Raises:
         PinpageError: names the first of them, and the owners that there are.
     """
+    several("replay", movable=movable)
     known = movable_owners(snapshot)
     unknown = sorted(set(movable) - set(known))
     if unknown == [_HUGETLB] and FrameClass.HUGETLB in snapshot.classes:
@@ -108,7 +109,7 @@ def check_movable(snapshot: Snapshot, movable: Iterable[str]) -> None:
     if unknown:
         raise PinpageError(
             f"movable owner {unknown[0]!r} holds nothing in {snapshot.name}: "
-            f"it is one of {', '.join(known)}"
+            f"it is one of {', '.join(known) or 'nobody'}"
         )
 
 
@@ -123,12 +124,13 @@ def check_release(snapshot: Snapshot, release: Iterable[str], movable: Iterable[
     Raises:
         PinpageError: names the first of them, and the owners that can.
     """
+    several("replay", release=release)
     known = [name for name in movable_owners(snapshot) if name in _CACHES | set(snapshot.labels)]
     unknown = sorted(set(release) - set(known))
     if unknown:
         raise PinpageError(
             f"release={unknown[0]}: holds nothing in {snapshot.name} that could be given up: "
-            f"it is one of {', '.join(known)}"
+            f"it is one of {', '.join(known) or 'nobody'}"
         )
     both = sorted(set(release) & set(movable))
     if both:

@@ -124,9 +124,8 @@ def chosen(
     if owner is not None and owner not in owners:
         if owners <= {ANYBODY}:
             raise PinpageError(f"owner {owner!r}: this file does not count by owner")
-        raise PinpageError(
-            f"owner {owner!r} is not counted here: it is one of {', '.join(sorted(owners))}"
-        )
+        known = ", ".join(sorted(owners)) or "nobody"
+        raise PinpageError(f"owner {owner!r} is not counted here: it is one of {known}")
     return [CountedRun(run.name, _filtered(run.by_owner, reason, owner)) for run in counted]
 
 

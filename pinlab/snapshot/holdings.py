@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mm.state.pageblock import MigrateType
 from pinlab.snapshot.classes import NR_CLASSES, FrameClass
 from pinlab.snapshot.image import Snapshot
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, several
 from pinpage.units import Mask
 
 __all__ = [
@@ -171,6 +171,7 @@ def names_of(holdings: Holdings, named: Iterable[str], argument: str) -> tuple[s
     Raises:
         PinpageError: one has no frame here; names it, and those that there are.
     """
+    several("owners", **{argument: named})
     wanted: set[str] = set()
     for name in named:
         of_it = {*_GROUPS.get(name, (name,))} & {*holdings.owner_names}

@@ -5,9 +5,27 @@ from tests.mutants.mutant import Mutant, planted
 __all__ = ["MUTANTS"]
 
 _GUARDS = "callers' mistakes"
+_PINLAB = "tests/refusals/test_pinlab_refuses.py"
 _MM, _OWNERS = "tests/refusals/test_mm_refuses.py", "tests/refusals/test_owners_refuse.py"
 
 MUTANTS: list[Mutant] = [
+    planted(
+        "refusals-a-name-is-its-letters", _GUARDS, "pinpage/errors.py",
+        "if isinstance(value, str) or not isinstance(value, Iterable):",
+        "if not isinstance(value, Iterable):", _PINLAB,
+    ),
+    planted(
+        "refusals-what-if-takes-letters", _GUARDS, "pinlab/snapshot/holdings.py",
+        '    several("owners", **{argument: named})\n', "", _PINLAB,
+    ),
+    planted(
+        "refusals-description-takes-any-seed", _GUARDS, "pinlab/described/synthetic.py",
+        '    at_least(0, "scenario", seed=seed)\n', "", _PINLAB,
+    ),
+    planted(
+        "refusals-load-without-an-end", _GUARDS, "pinlab/load/mixed.py",
+        "if not -math.inf < seconds < math.inf:", "if seconds == math.inf:", _PINLAB,
+    ),
     planted(
         "refusals-gone-process-is-written-to", _GUARDS, "mm/paging/memory.py",
         "        if not self.paging.rmap.knows(space):\n", "        if False:\n", _MM,
