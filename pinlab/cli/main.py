@@ -8,6 +8,7 @@ interrupted.  Whatever the user did wrong is one line on stderr; a traceback is 
 
 import contextlib
 import enum
+import inspect
 import json
 import os
 import sys
@@ -391,7 +392,7 @@ def heatmap(
     ] = None,
     png: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Draw it as a picture, too: a PNG, or a .pdf."),
+        typer.Option(metavar="FILE", help="Draw it as a picture, too: a PNG, an .svg or a .pdf."),
     ] = None,
     width: Annotated[int, typer.Option(min=40, metavar="N", help="Columns of text.")] = 79,
 ) -> None:
@@ -405,6 +406,17 @@ def heatmap(
             draw.png(snapshot, png)
             text += f"\n{png}: drawn"
     typer.echo(text)
+
+
+def _let_help_flow(of: typer.Typer) -> None:
+    """Paragraphs are as wide as the terminal; docstrings are as wide as the source."""
+    for command in of.registered_commands:
+        text = inspect.getdoc(command.callback) or ""
+        command.help = "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+_let_help_flow(app)
+_let_help_flow(_report_app)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from pinlab.compare.results import Comparison, Run
 from pinlab.replay.owners import classes_of
 from pinlab.report import heatmap
 from pinlab.report.plain import PlainTable, as_plain
+from pinlab.report.trust import unknown_in_words
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot
 
@@ -105,10 +106,9 @@ def print_result(
 def describe(snapshot: Snapshot) -> str:
     """A recording in one line."""
     free = snapshot.nr_frames_of(FrameClass.FREE) * snapshot.geometry.page_nr_bytes >> 20
-    unknown = snapshot.nr_frames_of(FrameClass.UNKNOWN)
     return (
         f"{snapshot.nr_frames:,d} frames in {snapshot.nr_blocks:,d} pageblocks: "
-        f"{free:,d} MiB free, {unknown:,d} of unknown use"
+        f"{free:,d} MiB free, {unknown_in_words(snapshot)}"
     )
 
 

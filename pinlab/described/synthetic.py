@@ -22,7 +22,8 @@ A description is no measurement: it says what *would* be if memory looked like t
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
@@ -138,7 +139,9 @@ def describe_machine(text: str, *, seed: int = 0) -> Snapshot:
 
     Cost: about 0.15 us per frame.
     """
-    return _layout_of(text, seed).snapshot()
+    at_least(0, "scenario", seed=seed)
+    with _naming(text):
+        return _layout_of(text, seed).snapshot()
 
 
 def nr_bytes_described(text: str) -> int:
@@ -148,11 +151,24 @@ def nr_bytes_described(text: str) -> int:
         text: as for `describe_machine`, whose errors it raises, but those of shares that only
             together come to too much.
     """
-    return _layout_of(text, 0).nr_bytes_held
+    with _naming(text):
+        return _layout_of(text, 0).nr_bytes_held
+
+
+@contextmanager
+def _naming(text: str) -> Iterator[None]:
+    """What is wrong in a file is said with its name: a command may be given several."""
+    try:
+        yield
+    except PinpageError as error:
+        said = str(error)
+        is_file = is_description(text) and not text.startswith(PREFIX)
+        if not is_file or not said.startswith("scenario: "):
+            raise
+        raise PinpageError(one_line(f"{text}: {said.removeprefix('scenario: ')}")) from None
 
 
 def _layout_of(text: str, seed: int) -> "_Layout":
-    at_least(0, "scenario", seed=seed)
     if not is_description(text):
         raise PinpageError(
             one_line(f"scenario: {text!r}: begin with {PREFIX}, or name a .toml file")

@@ -139,7 +139,7 @@ def form_of(path: Path) -> str:
     """
     form = path.suffix.removeprefix(".").lower() or "png"
     if not path.exists() or path.is_file():
-        one_of(tuple(_PLAIN_METADATA), "picture", ending=form)
+        one_of(tuple(_PLAIN_METADATA), f"{path}: picture", ending=form)
     return form if form in _PLAIN_METADATA else "png"  # (a pipe may have any name)
 
 

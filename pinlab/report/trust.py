@@ -28,7 +28,9 @@ from pinlab.snapshot.classes import MOVABLE_CLASSES, NR_CLASSES, FrameClass
 from pinlab.snapshot.image import Snapshot, count_classes
 from pinlab.sources.words import in_words
 
-__all__ = ["Bound", "Trust", "TrustRow", "as_json", "as_text", "plain", "trust_of"]
+__all__ = [
+    "Bound", "Trust", "TrustRow", "as_json", "as_text", "plain", "trust_of", "unknown_in_words",
+]  # fmt: skip
 
 _OF_CLASS: Final[dict[str, tuple[FrameClass, tuple[str, ...]]]] = {
     "anonymous": (FrameClass.ANON, ("AnonPages",)),
@@ -137,6 +139,19 @@ def trust_of(snapshot: Snapshot) -> Trust:
         assumed=tuple(name for name in assumed if name in snapshot.unknown_fields),
         bounds=tuple(_bound(snapshot, unit, nr_pages) for unit, nr_pages in blocks),
     )
+
+
+def unknown_in_words(snapshot: Snapshot) -> str:
+    """How many frames are of unknown use, and how many of them a count says are free.
+
+    So that whoever reads it finds both numbers again in the table, which tells them apart.
+    """
+    nr_unknown = snapshot.nr_frames_of(FrameClass.UNKNOWN)
+    row = next(row for row in _rows(snapshot) if row.use == "on per-CPU lists")
+    is_named = snapshot.nr_frames_of(FrameClass.PCP) > 0
+    nr_listed = 0 if is_named else min(row.recorded or 0, nr_unknown)
+    listed = f", {nr_listed:,d} of them free on per-CPU lists" if nr_listed else ""
+    return f"{nr_unknown:,d} of unknown use{listed}"
 
 
 def _rows(snapshot: Snapshot) -> tuple[TrustRow, ...]:

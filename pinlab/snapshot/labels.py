@@ -66,25 +66,29 @@ def parse_label(text: str) -> tuple[str, tuple[Span, ...]]:
         raise PinpageError(
             f"label {name[:40]!r}: give NAME=PFNS, a name of one's own in small letters"
         )
+    where = name
     if frames.startswith("@"):
+        where = f"{name}: {frames[1:]}"
         path = Path(frames[1:])
         try:
             frames = read_bytes(path).decode(errors="replace")
         except OSError as error:
             raise PinpageError(f"label {name}: {path}: {error.strerror or error}") from None
-    spans = sorted(_span_of(name, part) for part in re.split(r"[,\s]+", frames.strip()))
+        if not frames.strip():
+            raise PinpageError(f"label {name}: {path}: is empty; give a pfn, or a range, per line")
+    spans = sorted(_span_of(where, part) for part in re.split(r"[,\s]+", frames.strip()))
     for lower, upper in pairwise(spans):
         if upper.start < lower.stop:
             raise PinpageError(f"label {name}: names pfn {upper.start:#x} twice")
     return name, tuple(spans)
 
 
-def _span_of(name: str, part: str) -> Span:
+def _span_of(where: str, part: str) -> Span:
     found = _RANGE.fullmatch(part)
     first = int(found[1], 0) if found else 0
     last = int(found[2] or found[1], 0) if found else -1
     if last < first:
-        raise PinpageError(f"label {name}: {part[:40]!r} is no pfn, nor a range such as 0x10-0x1f")
+        raise PinpageError(f"label {where}: {part[:40]!r} is no pfn, nor a range such as 0x10-0x1f")
     return Span(first, last + 1)
 
 

@@ -35,6 +35,7 @@ class Inspection:
         kernel: its release; empty if not said.
         nr_frames: frames with memory; 0 where no frame is named.
         nr_unknown: those of unknown use.
+        unknown: these in words, with those of them that a count says are free.
         nr_guessed: those of which something was worked out.
         nr_zones: zones.
         nr_allocations: records of who asked when.
@@ -49,6 +50,7 @@ class Inspection:
     kernel: str
     nr_frames: int
     nr_unknown: int
+    unknown: str
     nr_guessed: int
     nr_zones: int
     nr_allocations: int
@@ -75,6 +77,7 @@ def inspect(snapshot: Snapshot, source: Path | str, kind: str) -> Inspection:
         kernel=snapshot.provenance.kernel_release,
         nr_frames=snapshot.nr_frames - nr_holes if has_frames else 0,
         nr_unknown=snapshot.nr_frames_of(FrameClass.UNKNOWN) if has_frames else 0,
+        unknown=trust.unknown_in_words(snapshot) if has_frames else "",
         nr_guessed=int(np.count_nonzero(snapshot.guessed)),
         nr_zones=len(snapshot.zones),
         nr_allocations=0 if allocations is None else len(allocations),
@@ -107,7 +110,7 @@ def as_text(found: Inspection) -> str:
     """A line per answer, and the table of trust."""
     memory = "counted, and no frame is named"
     if found.nr_frames:
-        memory = f"{found.nr_frames:,d} frames, {found.nr_unknown:,d} of unknown use"
+        memory = f"{found.nr_frames:,d} frames, {found.unknown}"
     if found.nr_allocations:
         memory += f", {found.nr_allocations:,d} allocations with their stacks"
     read = (f"{nr:,d} {MEANINGS.get(name, name)}" for name, nr in sorted(found.reading.items()))

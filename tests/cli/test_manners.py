@@ -58,6 +58,16 @@ def test_json_is_shown_as_a_flag(command):
     assert "--no-json" not in shown
 
 
+@pytest.mark.parametrize("command", [["designs"], ["convert"], ["record"], ["report", "trust"]])
+def test_a_paragraph_of_help_is_as_wide_as_the_terminal(command):
+    """Where the source breaks a line, the reader's terminal does not."""
+    shown = run(*PROGRAM, *command, "--help", COLUMNS="200")[1]
+    prose = shown.partition("\u256d")[0].splitlines()[2:]
+    paragraphs = [line.strip() for line in prose if line.strip()]
+    assert len(paragraphs) == 2
+    assert all(text.endswith((".", "?")) for text in paragraphs)
+
+
 def on_a_terminal(small, **env):
     """What `compare` writes to a terminal."""
     ours, theirs = pty.openpty()

@@ -12,6 +12,27 @@ _PAGE = "tests/unit/pinlab/whatif/test_page.py"
 
 MUTANTS: list[Mutant] = [
     planted(
+        "help-breaks-where-the-source-does", "help flows", "pinlab/cli/main.py",
+        '"\\n\\n".join(" ".join(part.split()) for part in text.split("\\n\\n"))', "text",
+        "tests/cli/test_manners.py::test_a_paragraph_of_help_is_as_wide_as_the_terminal",
+    ),
+    planted(
+        "unknown-is-told-in-two-ways", "a number is found again in the table",
+        "pinlab/report/trust.py",
+        "nr_listed = 0 if is_named else min(row.recorded or 0, nr_unknown)", "nr_listed = 0",
+        f"{_TRUST}::test_the_line_before_the_table_tells_how_its_number_comes_about",
+    ),
+    planted(
+        "description-without-its-file", "an error names the file", "pinlab/described/synthetic.py",
+        "is_file = is_description(text) and not text.startswith(PREFIX)", "is_file = False",
+        "tests/unit/pinlab/described/test_synthetic.py::test_a_file_that_cannot_be_used_is_named",
+    ),
+    planted(
+        "label-without-its-file", "an error names the file", "pinlab/snapshot/labels.py",
+        'where = f"{name}: {frames[1:]}"', "where = name",
+        "tests/unit/pinlab/snapshot/test_labels.py::test_what_is_wrong_in_a_file_names_the_file",
+    ),
+    planted(
         "taken-allocation-before-the-range", "since when", "pinlab/report/taken.py",
         "    first += ends <= span.start\n", "",
         f"{_TAKEN}::test_a_range_has_the_allocations_that_have_a_frame_in_it",

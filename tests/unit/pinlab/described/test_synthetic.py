@@ -1,5 +1,7 @@
 """Memory from a description: laid out as it says, and refused by the field that is wrong."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -117,6 +119,14 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path):
     path.write_text("size = \n")
     with pytest.raises(PinpageError, match="is not TOML"):
         describe_machine(str(path))
-    path.write_text("size = 3\n")
-    with pytest.raises(PinpageError, match="size=3: give a text"):
-        describe_machine(str(path))
+    for fields, words in (
+        ("size = 3", "size=3: give a text"),
+        ('size = "64MiB"\nanom = "3%"', "anom: is unknown"),
+        ('size = "64MiB"\nanon = "3"', "anon='3': give an amount"),
+        ('size = "64MiB"\nanon = "90%"\nfile = "30%"', "anon: shares come to more"),
+    ):
+        path.write_text(f"{fields}\n")
+        with pytest.raises(PinpageError, match=f"^{re.escape(str(path))}: {words}"):
+            describe_machine(str(path))
+    with pytest.raises(PinpageError, match=r"^scenario: None: begin with"):
+        describe_machine(None)

@@ -7,7 +7,7 @@ import pytest
 from attrs import evolve
 
 from pinlab.procfs.proc import capture
-from pinlab.report.trust import Bound, TrustRow, as_json, as_text, trust_of
+from pinlab.report.trust import Bound, TrustRow, as_json, as_text, trust_of, unknown_in_words
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import FrameClass
 from tests.kit.pinlab.proc_folder import MACHINES, InventedZone, machine
@@ -37,6 +37,16 @@ def test_what_is_on_lists_or_not_managed_is_not_of_unknown_use(tmp_path):
     assert rows["on per-CPU lists"].recorded == rows["on per-CPU lists"].zoneinfo == 30
     assert rows["not managed"].recorded == rows["not managed"].zoneinfo == 8 * BLOCK
     assert rows["unknown"].recorded == 4 * BLOCK - 30
+
+
+def test_the_line_before_the_table_tells_how_its_number_comes_about(tmp_path):
+    snapshot = capture(uncertain(late=()).write(tmp_path))
+    nr_unknown = snapshot.nr_frames_of(FrameClass.UNKNOWN)
+    rows = rows_of(snapshot)
+    assert nr_unknown == rows["unknown"].recorded + 30
+    said = f"{nr_unknown:,d} of unknown use, 30 of them free on per-CPU lists"
+    assert unknown_in_words(snapshot) == said
+    assert unknown_in_words(bundled()) == "0 of unknown use"
 
 
 def test_the_totals_stand_beside_each_other(tmp_path):

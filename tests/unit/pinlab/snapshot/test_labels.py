@@ -90,6 +90,16 @@ def test_a_label_from_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "words"), [("", "is empty"), ("\n \n", "is empty"), ("7\nx", "'x' is no pfn")]
+)
+def test_what_is_wrong_in_a_file_names_the_file(tmp_path, text, words):
+    path = tmp_path / "pfns"
+    path.write_text(text)
+    with pytest.raises(PinpageError, match=f"^label mine: {path}: {words}"):
+        parse_label(f"mine=@{path}")
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("mine", "give NAME=PFNS"),
