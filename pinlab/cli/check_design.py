@@ -23,13 +23,15 @@ def check_a_design(target: str, *, nr_machines: int, seed: int, as_json: bool) -
         typer.Exit: 1 for a broken promise, 2 for what is no design.
     """
     with usage_errors():
+        from pinlab.cli.output import waiting_progress
         from pinlab.design_kit.check import check_design
         from pinlab.lab.find import load_factory
         from pinpage.testing.conformance.escape import exits_are_raised
 
-        with exits_are_raised():
-            make: Any = load_factory(target)
-        report = check_design(make, nr_examples=nr_machines, seed=seed)
+        with waiting_progress(f"checking {target}"):
+            with exits_are_raised():
+                make: Any = load_factory(target)
+            report = check_design(make, nr_examples=nr_machines, seed=seed)
     typer.echo(json.dumps(_as_json(report), indent=2) if as_json else report)
     if not report.kept:
         raise typer.Exit(1)

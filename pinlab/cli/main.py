@@ -277,9 +277,11 @@ def check(
         return
     with usage_errors():
         from pinlab.cli.check import check_owner, report_as_json
+        from pinlab.cli.output import waiting_progress
 
         assert target is not None
-        report = check_owner(target, nr_examples=examples, seed=seed)
+        with waiting_progress(f"checking {target}"):
+            report = check_owner(target, nr_examples=examples, seed=seed)
     typer.echo(json.dumps(report_as_json(report), indent=2) if as_json else report)
     if not report.kept:
         raise typer.Exit(1)

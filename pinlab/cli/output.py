@@ -37,6 +37,7 @@ __all__ = [
     "race_progress",
     "run_progress",
     "terminal_width",
+    "waiting_progress",
 ]
 
 
@@ -174,6 +175,17 @@ def race_progress() -> Iterator[NamedProgress | None]:
     """A bar over the races that are explored, on stderr; none where stderr is no terminal."""
     with _named_progress("exploring") as advance:
         yield advance
+
+
+@contextmanager
+def waiting_progress(what: str) -> Iterator[None]:
+    """A bar that only says what is done and since when, on stderr; none where nobody looks.
+
+    Args:
+        what: is done, in a word or two.
+    """
+    with _named_progress(what):
+        yield
 
 
 @contextmanager

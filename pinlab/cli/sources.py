@@ -137,15 +137,16 @@ def describe(
 ) -> None:
     """Make a recording of memory that is described, to look at or to hand on."""
     from pinlab.cli.output import describe as in_a_line
+    from pinlab.cli.output import waiting_progress
     from pinlab.described.synthetic import describe_machine
     from pinlab.files.output import require_place
     from pinlab.snapshot.image import save
 
     with failures():
         place = require_place(output)
-    with usage_errors():
+    with usage_errors(), waiting_progress("laying out memory"):
         snapshot = describe_machine(scenario, seed=seed)
-    with failures():
+    with failures(), waiting_progress("writing"):
         save(snapshot, place)
     typer.echo(f"{output}: {in_a_line(snapshot)}")
 

@@ -91,6 +91,28 @@ def on_a_terminal(small, **env):
     return said
 
 
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (["describe", "scenario:16MiB", "-o", "/dev/null"], b"laying out memory"),
+        (["check", "docs/tutorial/ring.py:ring", "--examples", "1"], b"checking docs/tutorial"),
+        (["check", "--design", "docs/tutorial/patient.py:patient", "--examples", "1"], b"checking"),
+    ],
+)
+def test_what_may_take_long_says_that_it_is_at_work(command, what):
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [*PROGRAM, *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"}, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(theirs)
+    said = os.read(ours, 65536)
+    os.close(ours)
+    assert done.returncode == 0
+    assert what in said
+    assert what not in done.stdout
+
+
 def test_colours_go_where_no_color_says_so(small):
     assert b"\x1b[" in on_a_terminal(small, NO_COLOR="")
     assert b"\x1b[" not in on_a_terminal(small, NO_COLOR="1")

@@ -46,6 +46,16 @@ def test_the_commands_on_the_built_in_recording_all_run(printed):
         assert printed(line)
 
 
+def test_the_reasons_of_a_request_can_be_filtered_as_the_page_says(printed, tmp_path):
+    page = (ROOT / "docs" / "how-to" / "ask-for-memory.md").read_text()
+    asked, *filters = re.findall(r"^\$ \.venv/bin/pinpage (.*offline\.json.*)$", page, re.MULTILINE)
+    command, _, name = asked.partition(" > ")
+    (tmp_path / name).write_text(printed(command))
+    assert len(filters) == 2
+    for line in filters:
+        assert printed(line).count("\n") > 3, line
+
+
 @pytest.mark.skipif(not COPIES.is_dir(), reason="needs the folder of copies beside the checkout")
 def test_the_whole_hour_on_a_folder_of_copies(printed, tmp_path):
     """From `convert` to the sentence, each command of the page, of the machine that is copied."""

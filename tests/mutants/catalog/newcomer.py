@@ -12,6 +12,11 @@ _PAGE = "tests/unit/pinlab/whatif/test_page.py"
 
 MUTANTS: list[Mutant] = [
     planted(
+        "check-works-in-silence", "what takes long says so", "pinlab/cli/main.py",
+        'with waiting_progress(f"checking {target}"):', "with contextlib.nullcontext():",
+        "tests/cli/test_manners.py::test_what_may_take_long_says_that_it_is_at_work",
+    ),
+    planted(
         "help-breaks-where-the-source-does", "help flows", "pinlab/cli/main.py",
         '"\\n\\n".join(" ".join(part.split()) for part in text.split("\\n\\n"))', "text",
         "tests/cli/test_manners.py::test_a_paragraph_of_help_is_as_wide_as_the_terminal",
