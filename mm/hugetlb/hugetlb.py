@@ -334,7 +334,8 @@ class HugePool:
         if node is None:
             return self.nodes
         if node not in self.nodes:
-            raise PinpageError(f"hugetlb: node {node}: the machine has nodes {self.nodes}")
+            known = ", ".join(map(str, self.nodes))
+            raise PinpageError(f"hugetlb: node {node}: give node= as one of {known}")
         return (node,)
 
     def _in_turn(self, what: str, nodes: Sequence[int]) -> Iterator[int]:

@@ -105,11 +105,12 @@ def print_result(
 
 
 def describe(snapshot: Snapshot) -> str:
-    """A recording in one line."""
+    """A recording in a line, and what its unknown frames come from in one more."""
+    unknown = unknown_in_words(snapshot).replace(" use, ", " use,\n  ")
     free = snapshot.nr_frames_of(FrameClass.FREE) * snapshot.geometry.page_nr_bytes >> 20
     return (
         f"{snapshot.nr_frames:,d} frames in {snapshot.nr_blocks:,d} pageblocks: "
-        f"{free:,d} MiB free, {unknown_in_words(snapshot)}"
+        f"{free:,d} MiB free, {unknown}"
     )
 
 

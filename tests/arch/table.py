@@ -107,10 +107,10 @@ TEST_TOOLS = {"hypothesis", "pytest", "frontrun", "scipy"}
 TEST_KIT = "pinpage.testing"
 """The public test kit; shipped code never imports it."""
 MAY_USE_THE_KIT = (
-    "pinlab.cli.check", "pinlab.lab.find", "pinlab.lab.machine", "pinlab.lab.own",
-    "pinlab.load.own", "pinlab.races",
+    "pinlab.cli.check", "pinlab.cli.check_design", "pinlab.design_kit.check",
+    "pinlab.lab.find", "pinlab.lab.machine", "pinlab.lab.own", "pinlab.load.own", "pinlab.races",
 )  # fmt: skip
-"""Except for those behind `pinpage check` and an owner of one's own (ADR 0005), and for races,
+"""Except for those behind `pinpage check`, an owner or a design of one's own (ADR 0005), and races,
 which are explored."""
 LAZY_OWN_IMPORTS = ("pinlab.cli",)
 """Modules (by prefix) that may import our own code inside a function: the command answers

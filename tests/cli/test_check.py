@@ -90,6 +90,7 @@ def test_a_broken_promise_as_json(pinpage, owners):
         ("{owners}:exits", "the factory raised SystemExit: 0"),
         ("{owners}:empty", "the factory returned NoneType, not a Subject"),
         ("pinpage.owner:PinOwner", "the factory raised TypeError"),
+        ("docs/tutorial/ring.py:Ring", "; it gets a lab and returns a Subject"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(pinpage, owners, target, says):

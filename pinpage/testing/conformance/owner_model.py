@@ -259,7 +259,7 @@ def make_subject(factory: Factory, lab: Lab) -> Subject:
     Raises:
         PinpageError: it raises, exits, or makes no subject.
     """
-    subject = _made("the factory", lambda: factory(lab))
+    subject = _made("the factory", lambda: factory(lab), "; it gets a lab and returns a Subject")
     if getattr(subject, "owner", None) is None or not hasattr(subject, "hold"):
         raise PinpageError(
             f"the factory returned {type(subject).__name__}, not a Subject (owner and hooks)"
@@ -267,10 +267,10 @@ def make_subject(factory: Factory, lab: Lab) -> Subject:
     return subject
 
 
-def _made(what: str, make: Callable[[], _T]) -> _T:
+def _made(what: str, make: Callable[[], _T], hint: str = "") -> _T:
     try:
         return make()
     except BaseException as error:
         if is_users(error):
             raise
-        raise PinpageError(f"{what} raised {what_it_says(error)}") from error
+        raise PinpageError(f"{what} raised {what_it_says(error)}{hint}") from error
