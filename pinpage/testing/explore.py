@@ -27,7 +27,16 @@ from attrs import field, frozen
 
 from pinpage.errors import PinpageError
 
-__all__ = ["Actor", "Exploration", "Scenario", "Slice", "Until", "Violation", "explore"]
+__all__ = [
+    "Actor",
+    "Actors",
+    "Exploration",
+    "Scenario",
+    "Slice",
+    "Until",
+    "Violation",
+    "explore",
+]
 
 Actor = Generator[Any, None, Any]
 """One thread of the scenario; yields the name of what it has just done, or an `Until`."""
@@ -43,6 +52,61 @@ class Until:
     def __str__(self) -> str:
         """As schedules print it."""
         return f"waits until {self.what}"
+
+
+class Actors:
+    """Who has not ended, and who waits: one slice of one actor at a time, whoever schedules.
+
+    >>> actors = Actors({"A": iter(["read", "wrote"]), "B": iter([])})
+    >>> actors.step("A"), actors.step("B"), actors.ready()
+    ('read', 'ends', ['A'])
+
+    Attributes:
+        live: those that have not ended, by name.
+    """
+
+    def __init__(self, actors: Mapping[str, Actor]) -> None:
+        """None of them has begun."""
+        self.live = dict(actors)
+        self._waits: dict[str, Until] = {}
+
+    def ready(self) -> list[str]:
+        """Those that can go on, in the order given; nobody once all have ended.
+
+        Raises:
+            AssertionError: all wait.
+        """
+        waits = self._waits
+        ready = [name for name in self.live if name not in waits or waits[name].holds()]
+        if self.live and not ready:
+            stuck = "; ".join(f"{name} {until}" for name, until in sorted(waits.items()))
+            raise AssertionError(f"deadlock: {stuck}")
+        return ready
+
+    def step(self, name: str) -> str:
+        """One that is ready goes on; what it has done then, or that it ends.
+
+        Raises:
+            BaseException: whatever the actor raises; it has ended then.
+        """
+        self._waits.pop(name, None)
+        try:
+            did = next(self.live[name])
+        except StopIteration:
+            del self.live[name]
+            return "ends"
+        except BaseException:
+            del self.live[name]
+            raise
+        if isinstance(did, Until):
+            self._waits[name] = did
+        return str(did)
+
+    def close(self) -> None:
+        """End those that live, wherever they are; the world may be broken, and they may say so."""
+        for actor in self.live.values():
+            with contextlib.suppress(Exception):
+                actor.close()
 
 
 def _nothing() -> None:
@@ -185,15 +249,14 @@ class _Run:
         self._prefix = prefix
         self._max_slices = max_slices
         self._nr_preemptions = nr_preemptions
-        self._live = dict(scenario.actors)
-        self._waits: dict[str, Until] = {}
+        self._actors = Actors(scenario.actors)
         self._chosen: list[str] = []
         self._slices: list[Slice] = []
 
     def to_the_end(self) -> None:
         """Run until all actors have ended or something breaks."""
         try:
-            while self._live:
+            while self._actors.live:
                 self._step(self._choose())
                 self._scenario.check()
             self._scenario.finish()
@@ -204,23 +267,15 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - whatever breaks is what we look for
             self.error = error
         finally:
-            for actor in self._live.values():
-                with contextlib.suppress(Exception):  # the world may be broken; that is reported
-                    actor.close()
+            self._actors.close()
 
     def violation(self) -> Violation:
         """What broke; only after `error` was set."""
         assert self.error is not None
         return Violation(tuple(self._slices), self.error, self._nr_preemptions)
 
-    def _ready(self) -> list[str]:
-        return [name for name in self._live if name not in self._waits or self._waits[name].holds()]
-
     def _choose(self) -> str:
-        ready = self._ready()
-        if not ready:
-            stuck = "; ".join(f"{name} {until}" for name, until in sorted(self._waits.items()))
-            raise AssertionError(f"deadlock: {stuck}")
+        ready = self._actors.ready()
         place = len(self._chosen)
         if place == self._max_slices:
             raise AssertionError(f"livelock: {place} slices and no end")
@@ -240,20 +295,11 @@ class _Run:
 
     def _step(self, name: str) -> None:
         self._chosen.append(name)
-        self._waits.pop(name, None)
+        did = "breaks"
         try:
-            did = next(self._live[name])
-        except StopIteration:
-            del self._live[name]
-            self._slices.append(Slice(name, "ends"))
-        except BaseException:
-            self._slices.append(Slice(name, "breaks"))
-            del self._live[name]
-            raise
-        else:
-            if isinstance(did, Until):
-                self._waits[name] = did
-            self._slices.append(Slice(name, str(did)))
+            did = self._actors.step(name)
+        finally:
+            self._slices.append(Slice(name, did))
 
 
 class _NotTheSameError(PinpageError):

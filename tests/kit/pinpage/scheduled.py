@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 
-from pinpage.testing.explore import Actor, Until
+from pinpage.testing.explore import Actors
 from pinpage.testing.stepping import in_steps, stop_here, with_stepped_locks
 from tests.kit.pinpage.places import at_places
 
@@ -41,18 +41,19 @@ def run_scheduled(
     """
     with with_stepped_locks(*locking):
         functions = make()
-        threads = _Threads([in_steps(lambda f=f: _traced(f, is_looked_at)) for f in functions])
+        steps = [in_steps(lambda f=f: _traced(f, is_looked_at)) for f in functions]
+        actors = Actors({str(number): actor for number, actor in enumerate(steps)})
+        turns = _Turns(actors)
         try:
             for nr_places, number in schedule:
-                threads.go_on(nr_places)
-                threads.switch(number)
-            while threads.live:
-                threads.go_on(sys.maxsize)
-                threads.switch(0)
+                turns.go_on(nr_places)
+                turns.switch(number)
+            while actors.live:
+                turns.go_on(sys.maxsize)
+                turns.switch(0)
         finally:
-            for actor in threads.live.values():
-                actor.close()
-    return threads.log
+            actors.close()
+    return turns.log
 
 
 def _traced(function: Callable[[], object], is_looked_at: Callable[[str], bool]) -> object:
@@ -69,45 +70,26 @@ def _stop(frame) -> None:
     stop_here(f"{name}:{frame.f_lineno} {frame.f_code.co_name}")
 
 
-class _Threads:
-    """Who lives, whose turn it is, and who waits."""
+class _Turns:
+    """Whose turn it is."""
 
-    def __init__(self, actors: Sequence[Actor]) -> None:
-        self.live = dict(enumerate(actors))
-        self.current = 0
+    def __init__(self, actors: Actors) -> None:
+        self.actors = actors
         self.log: list[str] = []
-        self._waits: dict[int, Until] = {}
-
-    def ready(self) -> list[int]:
-        """Those that could go on."""
-        ready = [n for n in self.live if n not in self._waits or self._waits[n].holds()]
-        if self.live and not ready:
-            raise AssertionError(f"deadlock: {[str(until) for until in self._waits.values()]}")
-        return ready
+        self._names = list(actors.live)
+        self._current = self._names[0]
 
     def switch(self, number: int) -> None:
-        """Whose turn it is: of those that are ready, counted round from the current one."""
-        ready = self.ready()
+        """To one of those that are ready, counted round from the current one."""
+        ready = self.actors.ready()
         if ready:
-            later = [n for n in ready if n > self.current]
-            order = [*later, *(n for n in ready if n <= self.current)]
-            self.current = order[number % len(order)]
+            at = self._names.index(self._current) + 1
+            order = [name for name in self._names[at:] + self._names[:at] if name in ready]
+            self._current = order[number % len(order)]
 
     def go_on(self, nr_places: int) -> None:
         """The current thread passes so many places, unless it ends or waits before."""
         for _ in range(nr_places):
-            if self.current not in self.ready():
+            if self._current not in self.actors.ready():
                 return
-            self._waits.pop(self.current, None)
-            try:
-                place = next(self.live[self.current])
-            except StopIteration:
-                del self.live[self.current]
-                self.log.append(f"{self.current}: ends")
-                return
-            except BaseException:
-                del self.live[self.current]
-                raise
-            if isinstance(place, Until):
-                self._waits[self.current] = place
-            self.log.append(f"{self.current}: {place}")
+            self.log.append(f"{self._current}: {self.actors.step(self._current)}")
