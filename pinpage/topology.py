@@ -12,7 +12,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from pinpage.errors import PfnError, PinpageError
+from pinpage.errors import PfnError, PinpageError, at_least
 from pinpage.units import PAGEBLOCK_NR_PAGES, Pfns, Span
 
 __all__ = ["Topology"]
@@ -63,10 +63,7 @@ class Topology:
         >>> Topology.uniform(nr_frames=4096, nr_nodes=2).node_of(2048)
         1
         """
-        if nr_frames < 1 or nr_nodes < 1:
-            raise PinpageError(
-                f"topology: nr_frames={nr_frames}, nr_nodes={nr_nodes}: both must be at least 1"
-            )
+        at_least(1, "topology", nr_frames=nr_frames, nr_nodes=nr_nodes)
         step = nr_frames // nr_nodes // PAGEBLOCK_NR_PAGES * PAGEBLOCK_NR_PAGES
         if nr_nodes > 1 and step == 0:
             raise PinpageError(

@@ -144,15 +144,16 @@ def failures() -> Iterator[None]:
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """What was asked for wrongly: one line, exit code 2; too little memory for it: 1."""
+    """What was asked for wrongly: one line, exit code 2; a file, or too little memory for it: 1."""
     from pinpage.errors import PinpageError
 
     try:
         yield
     except PinpageError as error:
         from pinlab.replay.host_memory import HostMemoryError
+        from pinlab.snapshot.errors import SnapshotError
 
-        end(str(error), 1 if isinstance(error, HostMemoryError) else 2)
+        end(str(error), 1 if isinstance(error, HostMemoryError | SnapshotError) else 2)
 
 
 def open_recording(

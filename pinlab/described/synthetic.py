@@ -40,6 +40,7 @@ from pinlab.files.npz import require_frames
 from pinlab.procfs.infer import maximal_orders
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
+from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.limits import MAX_NR_ZONES
@@ -200,7 +201,8 @@ def _from_file(path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(read_bytes(path, _MOST_FILE_NR_BYTES).decode("utf-8"))
     except OSError as error:
-        raise PinpageError(f"{path}: {error.strerror}; give the path of a TOML file") from None
+        problem = error.strerror or str(error)
+        raise SnapshotError(path, "file", problem, "give the path of a TOML file") from None
     except (ValueError, RecursionError) as error:
         raise PinpageError(
             one_line(f'{path}: is not TOML ({error}); write lines such as anon = "30%"')

@@ -121,6 +121,8 @@ def parse_range(text: str, nr_frames: int) -> Span:
     Span(start=16, stop=32)
     """
     first, last = read_range(text)
+    if last < first:
+        raise PinpageError(f"frames: {text[:40]}: ends before it begins; give {last}-{first}")
     if not first <= last < nr_frames:
         raise PinpageError(
             f"frames: {text[:40]} is not within 0 to {nr_frames - 1:#x}, the recording's frames"

@@ -26,7 +26,6 @@ from typing import Any, Literal, TypeAlias, get_args
 from attrs import frozen
 
 from pinlab.compare.fork import run_forked
-from pinlab.files.careful import one_line
 from pinlab.replay.owners import movable_owners
 from pinlab.report.plain import PlainTable, of_rows
 from pinlab.report.tables import lay_out
@@ -178,9 +177,11 @@ def find_cases(folder: Path, only: Sequence[Recorded] = ()) -> list[Case]:
     try:
         is_folder = folder.is_dir()
     except OSError as error:  # too long a name, or a folder above that may not be searched
-        raise PinpageError(one_line(f"{folder}: {error.strerror}; give another folder")) from None
+        problem = error.strerror or str(error)
+        raise SnapshotError(folder, "folder", problem, "give another folder") from None
     if not is_folder:
-        raise PinpageError(f"{folder}: is no folder; give one that holds recordings (.npz)")
+        fix = "give one that holds recordings (.npz)"
+        raise SnapshotError(folder, "folder", "is none", fix)
     cases = []
     for path in sorted(folder.glob("*.npz")):
         request = _request_in(path)

@@ -22,6 +22,7 @@ from attrs import evolve
 from mm.state.frames import FrameState
 from pinlab.files.careful import read_bytes
 from pinlab.snapshot.classes import FrameClass
+from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.label_rules import is_label
 from pinpage.errors import PinpageError
@@ -73,7 +74,8 @@ def parse_label(text: str) -> tuple[str, tuple[Span, ...]]:
         try:
             frames = read_bytes(path).decode(errors="replace")
         except OSError as error:
-            raise PinpageError(f"label {name}: {path}: {error.strerror or error}") from None
+            problem = f"label {name}: {error.strerror or error}"
+            raise SnapshotError(path, "file", problem, "give a list of pfns") from None
         if not frames.strip():
             raise PinpageError(f"label {name}: {path}: is empty; give a pfn, or a range, per line")
     spans = sorted(_span_of(where, part) for part in re.split(r"[,\s]+", frames.strip()))

@@ -34,7 +34,7 @@ def test_a_person_gets_a_table(pinpage, folder):
 
 def test_wrong_calls_are_one_line(pinpage, folder):
     check_one_line(pinpage("fidelity"), 2, "fidelity --help")
-    check_one_line(pinpage("fidelity", folder / "no"), 2, "is no folder")
+    check_one_line(pinpage("fidelity", folder / "no"), 1, "folder: is none")
     check_one_line(pinpage("fidelity", folder, "--only", "giga"), 2, "no recording of giga")
     check_one_line(pinpage("fidelity", folder, "--only", "all"), 2, "--only", "'cmphuge'")
     check_one_line(pinpage("fidelity", folder, "--jobs", "0"), 2, "--jobs")

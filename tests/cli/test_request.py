@@ -134,11 +134,24 @@ def test_memory_can_be_described(pinpage, serves):
         (["huge2m", "--mode", "never"], ["--mode"]),
         (["huge2m", "scenario:1GB"], ["size='1GB'", "1GiB"]),
         (["huge2m", "scenario:8MiB,anom=3%"], ["anom", "anon"]),
-        (["huge2m", "nowhere.toml"], ["nowhere.toml", "No such file"]),
     ],
 )
 def test_a_wrong_call_is_one_line(pinpage, arguments, words):
     check_one_line(pinpage("request", *arguments), 2, *words)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["request", "huge2m", "nowhere.toml"],
+        ["request", "huge2m", "nowhere.npz"],
+        ["request", "huge2m", "--label", "mine=@nowhere"],
+        ["compare", "nowhere.toml"],
+        ["fidelity", "nowhere"],
+    ],
+)
+def test_a_file_that_is_not_there_is_no_wrong_call(pinpage, arguments):
+    check_one_line(pinpage(*arguments), 1, "nowhere", "; ")
 
 
 def test_what_a_consumer_cannot_serve_is_a_wrong_call(pinpage, small, serves):

@@ -113,7 +113,7 @@ def test_a_wrong_field_is_named_with_the_fix(text, words):
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path):
-    with pytest.raises(PinpageError, match=r"no\.toml: No such file"):
+    with pytest.raises(PinpageError, match=r"no\.toml: file: No such file"):
         describe_machine(str(tmp_path / "no.toml"))
     path = tmp_path / "bad.toml"
     path.write_text("size = \n")

@@ -55,7 +55,7 @@ def test_the_pageblocks_that_a_range_touches_are_named():
     [
         ("0x", "is no pfn"),
         ("5-", "is no pfn"),
-        ("9-5", "is not within"),
+        ("9-5", "give 5-9"),
         ("0-0x1000000", "is not within 0 to 0xfff"),
         ("4096", "is not within 0 to 0xfff"),
     ],

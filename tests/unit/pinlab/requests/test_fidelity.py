@@ -129,7 +129,7 @@ def test_a_folder_without_what_is_asked_for_is_refused(tmp_path):
     put(tmp_path, "a-huge-seed1")
     with pytest.raises(PinpageError, match="no recording of giga or cma"):
         find_cases(tmp_path, ["giga", "cma"])
-    with pytest.raises(PinpageError, match="is no folder"):
+    with pytest.raises(PinpageError, match="folder: is none"):
         find_cases(tmp_path / "nowhere")
 
 
