@@ -4,6 +4,8 @@
     obtained    those that went
     bound       together: the most that can be away at once; one by one: those that hold
                 nothing, at the start, that nobody can move, and may go at all
+    certain     of these, those that go for certain: reclaim need not make room, nor compaction
+                a huge page
     attempts    one per block; its errno is what the write to its `state` file answers
 
 Who says how many means them together, as whoever unplugs a DIMM does: a block that went stays
@@ -61,11 +63,10 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
         hotplug.blocks.nr_pages = options.block_nr_pages
     wanted = _in_order(machine, options)
     together = _together(options)
-    bound = len({*wanted} & {*hotplug.removable(machine.design, options.mode)})
-    if together and not machine.swap.areas:  # (with swap there is room for as long as it lasts)
-        at_once = hotplug.cheapest(machine.design, want=None, mode=options.mode).bound
-        bound = min(bound, at_once)
-    account = Account(subject, options, request="offline", unit="memory block", bound=bound)
+    bound, certain = _foreseen(machine, options, wanted, together=together)
+    account = Account(
+        subject, options, request="offline", unit="memory block", bound=bound, certain=certain
+    )
     obtained = nr_rounds = 0
     left = list(reversed(wanted))
     while left and not account.interrupted and obtained != options.count:
@@ -98,6 +99,19 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
         details={"rounds": nr_rounds},
     )
     return evolve(report, counted="together" if together else "one by one")
+
+
+def _foreseen(
+    machine: Machine, options: RequestOptions, wanted: list[int], *, together: bool
+) -> tuple[int, int]:
+    """How many of these blocks can go at most, and how many go for certain."""
+    hotplug, design, mode = machine.hotplug, machine.design, options.mode
+    bound = len({*wanted} & {*hotplug.removable(design, mode)})
+    if not together:
+        return bound, len({*wanted} & {*hotplug.removable(design, mode, for_certain=True)})
+    plan = hotplug.cheapest(design, want=None, mode=mode)
+    certain = {hotplug.blocks.block_of(span.start) for span in plan.spans}
+    return min(bound, plan.bound), len({*wanted} & certain)
 
 
 def _together(options: RequestOptions) -> bool:
