@@ -20,7 +20,7 @@ from mm.state.nodes import Zone, ZoneKind
 from mm.state.pageblock import MigrateType
 from pinpage.units import Mask, Pfns
 
-__all__ = ["BlockNeeds", "ZoneRoom", "lends", "needs_of", "zone_mark"]
+__all__ = ["BlockNeeds", "ZoneRoom", "lends", "needs_of"]
 
 _Rows = NDArray[np.int64]
 
@@ -106,16 +106,6 @@ class BlockNeeds:
         room = self.room
         spare = np.maximum(room.nr_free - room.movable_mark, 0) // self.nr_pages_per_block
         return int(np.minimum(room.nr_clearable, spare)[room.is_movable & room.is_populated].sum())
-
-
-def zone_mark(zone: Zone, highest: ZoneKind) -> int:
-    """Free frames of a zone that the allocator keeps from whoever may use zones up to `highest`.
-
-    Args:
-        zone: the zone.
-        highest: the highest kind that the page may be in.
-    """
-    return zone.min + zone.lowmem_reserve[highest]
 
 
 def _room_of(host: HotplugHost, census: Census) -> ZoneRoom:

@@ -112,10 +112,10 @@ def _room_alone(needs: BlockNeeds) -> _Rows:
 
 
 def _listed(needs: BlockNeeds) -> _Rows:
-    """Frames that per-CPU lists may keep back from what leaves each block."""
+    """Frames that lists of other zones than its own may keep back from what leaves each block."""
     listed, is_movable = needs.room.nr_listed, needs.room.is_movable
     found: _Rows = np.where(needs.in_movable, listed.sum(), listed[~is_movable].sum())
-    return found
+    return found - listed[needs.zone]
 
 
 def _within_gigantic(needs: BlockNeeds) -> int:

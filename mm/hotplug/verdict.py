@@ -23,7 +23,7 @@ from attrs import evolve, field, frozen
 
 from mm.contig.retry import EvacuationReport
 from mm.hotplug.host import HotplugHost
-from mm.hotplug.room import BlockNeeds, lends, needs_of, zone_mark
+from mm.hotplug.room import BlockNeeds, lends, needs_of
 from mm.hotplug.together import Alone, alone, bound_of, choose_certain
 from mm.move.design import Answer, Design
 from mm.move.obstacles import NO_OBSTACLES, Obstacles
@@ -216,7 +216,7 @@ def nr_short(host: HotplugHost, span: Span, nr_moves: int) -> int:
         for zone in zones
     ]
     marks = [
-        min(zone_mark(zone, highest), nr_free) for zone, nr_free in zip(zones, usable, strict=True)
+        min(_mark(zone, highest), nr_free) for zone, nr_free in zip(zones, usable, strict=True)
     ]
     blocks = host.pageblocks.blocks_of_span(span)
     own = buddy.nr_free_in_block[blocks.start : blocks.stop]
@@ -237,6 +237,11 @@ def _pool(host: HotplugHost, concerned: list[Zone]) -> tuple[list[Zone], bool, Z
     return zones, across, ZoneKind.MOVABLE if from_movable else ZoneKind.NORMAL
 
 
+def _mark(zone: Zone, highest: ZoneKind) -> int:
+    """Free frames of a zone that the allocator keeps from whoever may use zones up to `highest`."""
+    return zone.min + zone.lowmem_reserve[highest]
+
+
 def nr_kept_back(host: HotplugHost, span: Span) -> int:
     """Free frames elsewhere that per-CPU lists may hold when what leaves a block wants them.
 
@@ -244,7 +249,8 @@ def nr_kept_back(host: HotplugHost, span: Span) -> int:
         host: the machine.
         span: the block, of one zone.
     """
-    zones, _, _ = _pool(host, [host.zones[int(host.frames.zone[span.start])]])
+    own = host.zones[int(host.frames.zone[span.start])]  # whose lists are switched off
+    zones = [zone for zone in _pool(host, [own])[0] if zone is not own]
     return sum(max(host.pcp.batches[zone.index] - 1, 0) for zone in zones)
 
 

@@ -53,13 +53,11 @@ class Candidate:
             zone.
         nr_movable: frames to move.
         nr_callbacks: those of them that somebody besides page tables holds.
-        taken: free frames that it takes for good, where it has them all.
     """
 
     clear: Mask
     nr_movable: _Rows
     nr_callbacks: _Rows
-    taken: _Rows
 
 
 @frozen(eq=False)
@@ -144,9 +142,7 @@ def cheapest_ranges(
     if ranked.choose is None:
         choice = _choose(starts, found, ranked.waste, want, reserve)
     else:
-        choice = ranked.choose(
-            Candidate(found.clear, found.nr_movable, found.nr_callbacks, found.taken)
-        )
+        choice = ranked.choose(Candidate(found.clear, found.nr_movable, found.nr_callbacks))
     chosen = choice.chosen
     outcome = np.full(len(starts), RangeOutcome.NO_FREE_FRAMES, dtype=np.uint8)
     outcome[choice.not_wanted] = RangeOutcome.NOT_WANTED

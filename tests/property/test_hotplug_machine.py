@@ -16,6 +16,7 @@ from mm.hotplug import together
 from mm.hotplug.memory_block import BlockState
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
+from mm.state.nodes import ZoneKind
 from owners.opaque import OpaqueOwner
 from pinpage.owner import Verdict
 from pinpage.units import Span
@@ -143,6 +144,7 @@ _TWO_NODES = ((0, 1, 1, 1), (("Normal", 0), ("Normal", 1)))
         (("HHHHHHHH", "aa......", "......aa", "...aa..."), f"if {_COMPACTION}", True, True),
         (("HHHHHHHH", "a.......", ".......a"), f"if {_COMPACTION}", False, False),
         (("HHHHHHHH", "tt....tt", "tt....tt", "tt....tt"), f"if {_COMPACTION}", False, False),
+        (("HHHHHHHHaaaaaaaa", "........", "P......."), "no", False, False),
         (("aa......", "PPPPPPcc"), f"if {_ROOM}", True, True),
         (("cccccccc", "PPPPPPPP"), f"if {_ROOM}", False, True),
         (("HHHHHHHH", "cccccccc"), f"if {_COMPACTION}", True, True),
@@ -178,6 +180,10 @@ def cheapest_go_together(asked):
     machine = whole_of(layout, size)
     plan = machine.hotplug.cheapest(machine.design, want=None)
     plan.check()
+    assert (machine.frames.state[plan.targets] == FrameState.FREE).all(), "and of no huge page"
+    is_movable = np.array([zone.kind is ZoneKind.MOVABLE for zone in machine.zones])
+    goes_up = is_movable[machine.frames.zone[plan.targets]]
+    assert not (goes_up & ~is_movable[machine.frames.zone[plan.sources]]).any()
     blocks = blocks_of(machine, plan)
     some = machine.hotplug.cheapest(machine.design, want=len(blocks) - 1 if blocks else 1)
     assert len(some.spans) == max(len(blocks) - 1, 0)
@@ -231,6 +237,7 @@ def test_no_order_of_memory_blocks_gets_more_than_the_bound(asked):
         (("FFFFFFFF", "HHHHHHHH", "FFFFFFFF"), 1, 2, 2),
         (("HHHHHHHH", "HHHHHHHH", "........", "PPPPPPPP"), 1, 1, 1),  # the same free pageblock
         (("HHHHHHHH", "aaaaaaaa", "FFFFFFFF", "........"), 1, 2, 2),
+        (("HHHHHHHH", "HHHHHHHH", "P.......", "P.......", "........"), 1, 1, 1),
         (("cccccccc", "cccccccc", "PPPPPPPP"), 1, 0, 2),  # reclaim may give all of it
     ],
 )
@@ -242,6 +249,56 @@ def test_huge_pages_and_room_are_counted_for_all_blocks_together(blocks, size, n
         assert len(plan.spans) == named
         assert plan.bound == bound if most_tried else plan.bound >= bound
         assert all(goes_by_plan(machine, block) for block in blocks_of(machine, plan))
+
+
+_MOVABLE = (("Normal", 0), ("Movable", 1))
+_THREE = (("Normal", 0), ("Normal", 1), ("Movable", 1))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "size", "zone_of", "zones", "named"),
+    [
+        # What leaves ZONE_MOVABLE goes to another node first, where others need the room.
+        (("aaaa....", "PPPP....", "aa......", "PPPPPP.."), 1, (0, 0, 1, 1), _MOVABLE, [0, 2]),
+        # It finds room where what left a kernel zone is not already.
+        (("aa......", "P.......", "aaaa....", "PPPPPP.."), 1, (0, 0, 1, 1), _MOVABLE, [0, 2]),
+        # Kernel zones of another node have room; the fuller ZONE_MOVABLE has none for it.
+        (("aaaaaaaa", "PPPPPPP.", "P.......", "Paaa...."), 1, (0, 0, 1, 2), _THREE, [0]),
+        # A third block of the kernel zone does not go, a fourth of the other does.
+        (
+            ("a.......", "aa......", "aaa.....", "PPPPPPP.", "aaaa....", "P......."),
+            1, (0, 0, 0, 0, 1, 1), _MOVABLE, [0, 1, 4],
+        ),
+        # No target lies in a free huge page, though that could dissolve.
+        (
+            ("aaaaaaaa", "a.......", "FFFFFFFF", "PPPPPP..", "PPPPPP..", "........"),
+            2, (0,) * 6, (("Normal", 0),), [0],
+        ),
+    ],
+)  # fmt: skip
+def test_where_what_leaves_several_blocks_goes(blocks, size, zone_of, zones, named):
+    asked = (Layout(blocks, zone_of, zones), size, 0)
+    plan = cheapest_go_together(asked)
+    assert [span.start // (size * SIZE) for span in plan.spans] == named
+
+
+@pytest.mark.parametrize("huge", [False, True])
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+def test_what_a_per_cpu_list_keeps_back_may_be_missing(strategy, huge):
+    """Three frames are free elsewhere, and a list takes all of them for the first that leaves."""
+    blocks = ("aaa.....", "PPPPP...", "FFFFFFFF")
+    size, zone_of = (1, (0, 1, 1)) if not huge else (2, (0, 0, 1, 1))
+    blocks = blocks if not huge else ("HHHHHHHH", *blocks)
+    for batch, answer in ((1, "yes"), (4, f"if {_ROOM}")):
+        machine = whole_of(Layout(blocks, zone_of, (("Normal", 0), ("Normal", 1))), size)
+        machine.pcp.batches[1] = batch
+        assert machine.hotplug.verdict(0, machine.design).answer == answer
+        done = machine.hotplug.offline(0, machine.design, retry=FOUR_ROUNDS, strategy=strategy)
+        assert bool(done) is (batch == 1)
+    machine.pcp.batches = [4, 1]
+    assert machine.hotplug.verdict(0, machine.design).certain, (
+        "its own zone's lists are switched off"
+    )
 
 
 @pytest.mark.parametrize(

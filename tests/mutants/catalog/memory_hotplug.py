@@ -247,7 +247,7 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "plan-released-frames-are-stuck", "plan: what can be given up can leave", PLAN,
-        "            with_released=True,\n", "",
+        " with_released=True, for_ranges=True,", " for_ranges=True,",
         f"{UNIT}::test_what_can_only_be_given_up_can_leave",
     ),
     _hp(
