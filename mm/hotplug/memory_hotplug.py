@@ -251,7 +251,7 @@ class MemoryHotplug:
                 kept_back = nr_kept_back(self._host, span) if look.nr_moves else 0
                 return OfflineVerdict(
                     Errno.OK, block, look.nr_moves, modelled_ns, NO_OBSTACLES,
-                    needs_room=short + kept_back > 0,
+                    needs_space=short + kept_back > 0,
                 )  # fmt: skip
         return self._verdict_of_all(block, span, design, mode)
 
@@ -268,7 +268,7 @@ class MemoryHotplug:
             return OfflineVerdict(Errno.ENOMEM, block, nr_moves, 0, NO_OBSTACLES)
         return OfflineVerdict(
             Errno.OK, block, nr_moves, plan.ns_of(span.start), NO_OBSTACLES,
-            needs_huge_page=not known.has_huge_pages[0], needs_room=not known.has_room[0],
+            needs_huge_page=not known.has_huge_pages[0], needs_space=not known.has_space[0],
         )  # fmt: skip
 
     def cheapest(

@@ -24,8 +24,8 @@ import numpy as np
 from attrs import fields, frozen
 from numpy.typing import NDArray
 
-from mm.hotplug.room import BlockNeeds
-from mm.planning.ranges import Candidate
+from mm.hotplug.needs import BlockNeeds
+from mm.planning.ranges import RangeCounts
 from pinpage.units import Mask
 
 __all__ = ["MOST_TRIED", "Alone", "alone", "bound_of", "choose_certain"]
@@ -41,17 +41,17 @@ class Alone:
     """Whether each block goes by itself; one row each, right where nothing is stuck in it.
 
     Attributes:
-        has_room: what leaves it has a free frame for each, and it needs a huge page or not.
+        has_space: what leaves it has a free frame for each, and it needs a huge page or not.
         has_huge_pages: each huge page in use has one to go to.
     """
 
-    has_room: Mask
+    has_space: Mask
     has_huge_pages: Mask
 
     @property
     def goes(self) -> Mask:
         """Both."""
-        both: Mask = self.has_room & self.has_huge_pages
+        both: Mask = self.has_space & self.has_huge_pages
         return both
 
 
@@ -63,22 +63,22 @@ def alone(needs: BlockNeeds, *, for_certain: bool) -> Alone:
         for_certain: without compaction, frames of per-CPU lists, or a zone that a huge page
             happens to come from.
     """
-    room, size = needs.room, needs.nr_pages_per_block
+    zones, size = needs.zones, needs.nr_pages_per_block
     nr_fresh, is_there = _huge_alone(needs)
     nr_small = needs.nr_moves.copy()
     if for_certain:
         nr_small += nr_fresh * size + _listed(needs)
-        spare = (room.nr_free - room.movable_mark)[:, None] - _of_zones(needs, needs.nr_lent)
-        nr_empty = room.nr_empty[:, None] - _of_zones(needs, needs.nr_empty)
+        spare = (zones.nr_free - zones.movable_mark)[:, None] - _of_zones(needs, needs.nr_lent)
+        nr_empty = zones.nr_empty[:, None] - _of_zones(needs, needs.nr_empty)
         nr_to_have = np.minimum(nr_empty, np.maximum(spare, 0) // size).sum(axis=0)
     else:
         beside = np.where(needs.in_movable, 0, needs.nr_beside)
         nr_small += np.maximum(nr_fresh - beside, 0) * size - _within_gigantic(needs)
-        nr_to_have = int(room.nr_clearable.sum()) - needs.nr_clearable
-    has_room = nr_small <= _room_alone(needs)
+        nr_to_have = int(zones.nr_clearable.sum()) - needs.nr_clearable
+    has_space = nr_small <= _space_alone(needs)
     if for_certain:
-        has_room |= needs.nr_moves == 0
-    return Alone(has_room, is_there & (nr_fresh <= nr_to_have))
+        has_space |= needs.nr_moves == 0
+    return Alone(has_space, is_there & (nr_fresh <= nr_to_have))
 
 
 def _huge_alone(needs: BlockNeeds) -> tuple[_Rows, Mask]:
@@ -96,24 +96,24 @@ def _huge_alone(needs: BlockNeeds) -> tuple[_Rows, Mask]:
 
 def _of_zones(needs: BlockNeeds, column: _Rows) -> _Rows:
     """What each block has, in the row of its zone: shape (nr_zones, nr_blocks)."""
-    found = np.zeros((len(needs.room.nr_free), len(column)), dtype=np.int64)
+    found = np.zeros((len(needs.zones.nr_free), len(column)), dtype=np.int64)
     found[needs.zone, np.arange(len(column))] = column
     return found
 
 
-def _room_alone(needs: BlockNeeds) -> _Rows:
+def _space_alone(needs: BlockNeeds) -> _Rows:
     """Free frames outside of each block that what leaves it may have, marks kept."""
-    room = needs.room
-    left = room.nr_free[:, None] - _of_zones(needs, needs.nr_lent)
-    for_kernel = np.maximum(left - room.kernel_mark[:, None], 0)[~room.is_movable].sum(axis=0)
-    for_movable = np.maximum(left - room.movable_mark[:, None], 0).sum(axis=0)
+    zones = needs.zones
+    left = zones.nr_free[:, None] - _of_zones(needs, needs.nr_lent)
+    for_kernel = np.maximum(left - zones.kernel_mark[:, None], 0)[~zones.is_movable].sum(axis=0)
+    for_movable = np.maximum(left - zones.movable_mark[:, None], 0).sum(axis=0)
     found: _Rows = np.where(needs.in_movable, for_movable, for_kernel)
     return found
 
 
 def _listed(needs: BlockNeeds) -> _Rows:
     """Frames that lists of other zones than its own may keep back from what leaves each block."""
-    listed, is_movable = needs.room.nr_listed, needs.room.is_movable
+    listed, is_movable = needs.zones.nr_listed, needs.zones.is_movable
     found: _Rows = np.where(needs.in_movable, listed.sum(), listed[~is_movable].sum())
     return found - listed[needs.zone]
 
@@ -174,10 +174,10 @@ def _columns(needs: BlockNeeds) -> _Rows:
             gigantic += [one.used, one.used + one.free]
         else:
             huge = huge + one.used + one.free
-    of_room = [taken * of_kernel, taken, huge * of_kernel, huge]
+    of_space = [taken * of_kernel, taken, huge * of_kernel, huge]
     of_each = [
         of_kernel, np.ones_like(taken), needs.nr_moves,
-        *of_room, *(column * leaves for column in of_room),
+        *of_space, *(column * leaves for column in of_space),
         needs.nr_clearable, needs.nr_empty,
     ]  # fmt: skip
     return np.array([*of_each, *gigantic])
@@ -189,7 +189,7 @@ def _sums(columns: _Rows) -> _Sums:
     return _Sums(**dict(zip(_PLAIN, plain, strict=True)), gigantic=pairs)
 
 
-def choose_certain(needs: BlockNeeds, found: Candidate, want: int | None) -> tuple[_Rows, _Rows]:
+def choose_certain(needs: BlockNeeds, found: RangeCounts, want: int | None) -> tuple[_Rows, _Rows]:
     """The blocks that go together for certain, those that take least first.
 
     Args:
@@ -258,21 +258,23 @@ def _all_sets(count: int) -> Mask:
 
 def _is_certain(needs: BlockNeeds, sums: _Sums) -> Mask:
     """Which sets of blocks go together for certain."""
-    room, size = needs.room, needs.nr_pages_per_block
+    zones, size = needs.zones, needs.nr_pages_per_block
     nr_fresh = np.maximum(sums.huge - _nr_free_huge(needs), 0)
-    nr_managed = int(room.nr_managed.sum())
+    nr_managed = int(zones.nr_managed.sum())
     nr_left = np.maximum(nr_managed - (sums.nr_blocks - 1) * needs.nr_pages, 1)
 
     def spare(reserve: _Rows) -> _Rows:
         """Beside the watermark, a zone's share of all memory in what is kept in all, at most."""
-        share = np.minimum(room.nr_managed[:, None], nr_left) * nr_managed
-        grown = -(-room.min[:, None] * share // (np.maximum(room.nr_managed, 1)[:, None] * nr_left))
-        left: _Rows = np.maximum(room.nr_free[:, None] - grown - reserve[:, None], 0)
+        share = np.minimum(zones.nr_managed[:, None], nr_left) * nr_managed
+        grown = -(
+            -zones.min[:, None] * share // (np.maximum(zones.nr_managed, 1)[:, None] * nr_left)
+        )
+        left: _Rows = np.maximum(zones.nr_free[:, None] - grown - reserve[:, None], 0)
         return left
 
-    for_kernel = spare(room.kernel_reserve)[~room.is_movable].sum(axis=0)
-    for_movable = spare(room.movable_reserve).sum(axis=0)
-    listed_kernel, listed = room.nr_listed[~room.is_movable].sum(), room.nr_listed.sum()
+    for_kernel = spare(zones.kernel_reserve)[~zones.is_movable].sum(axis=0)
+    for_movable = spare(zones.movable_reserve).sum(axis=0)
+    listed_kernel, listed = zones.nr_listed[~zones.is_movable].sum(), zones.nr_listed.sum()
     certain: Mask = sums.nr_kernel == 0
     certain |= sums.taken_kernel + nr_fresh * size + listed_kernel <= for_kernel
     only_kernel = sums.nr_kernel == sums.nr_blocks
@@ -295,10 +297,10 @@ def _nr_empty_left(needs: BlockNeeds, sums: _Sums) -> _Rows:
     They fill one after the other, in each zone and of each of two sources (the lists of their
     own type, and those of others); marks may keep a zone's last ones from being had.
     """
-    room, size = needs.room, needs.nr_pages_per_block
-    kept = -(-room.movable_mark // size) + (room.movable_mark > 0)
-    nr_begun = -(-sums.moves // size) + 2 * int(np.count_nonzero(room.is_populated))
-    nr_left: _Rows = np.maximum(room.nr_empty - kept, 0).sum() - sums.nr_empty - nr_begun
+    zones, size = needs.zones, needs.nr_pages_per_block
+    kept = -(-zones.movable_mark // size) + (zones.movable_mark > 0)
+    nr_begun = -(-sums.moves // size) + 2 * int(np.count_nonzero(zones.is_populated))
+    nr_left: _Rows = np.maximum(zones.nr_empty - kept, 0).sum() - sums.nr_empty - nr_begun
     return nr_left
 
 
@@ -314,7 +316,7 @@ def bound_of(needs: BlockNeeds, clear: Mask, *, with_swap: bool) -> int:
         with_swap: whether there is room for as long as swap lasts.
     """
     one = alone(needs, for_certain=False)
-    rows = np.flatnonzero(clear & one.has_huge_pages & (one.has_room | with_swap))
+    rows = np.flatnonzero(clear & one.has_huge_pages & (one.has_space | with_swap))
     if len(rows) <= 1:
         return len(rows)
     if _is_knapsack(needs, rows):
@@ -331,16 +333,16 @@ class _Least:
 
     Attributes:
         nr_kernel, nr_blocks: blocks of kernel zones, and all.
-        rooms: frames taken from kernel zones, and from all; then with huge pages, likewise.
-        moved_rooms: the same of blocks that something has to leave.
+        spaces: frames taken from kernel zones, and from all; then with huge pages, likewise.
+        moved_spaces: the same of blocks that something has to leave.
         pageblocks: huge pages, and pageblocks that a fresh one could have had.
         gigantic: of each larger size.
     """
 
     nr_kernel: _Rows
     nr_blocks: _Rows
-    rooms: tuple[_Rows, ...]
-    moved_rooms: tuple[_Rows, ...]
+    spaces: tuple[_Rows, ...]
+    moved_spaces: tuple[_Rows, ...]
     pageblocks: _Rows
     gigantic: tuple[_Rows, ...]
 
@@ -349,14 +351,14 @@ def _exactly(needs: BlockNeeds, sums: _Sums) -> _Least:
     """What these sets need."""
     size = needs.nr_pages_per_block
 
-    def rooms(kernel: _Rows, both: _Rows, huge_kernel: _Rows, huge: _Rows) -> tuple[_Rows, ...]:
+    def spaces(kernel: _Rows, both: _Rows, huge_kernel: _Rows, huge: _Rows) -> tuple[_Rows, ...]:
         return kernel, both, kernel + huge_kernel * size, both + huge * size
 
     return _Least(
         sums.nr_kernel,
         sums.nr_blocks,
-        rooms(sums.taken_kernel, sums.taken, sums.huge_kernel, sums.huge),
-        rooms(sums.moved_kernel, sums.moved, sums.moved_huge_kernel, sums.moved_huge),
+        spaces(sums.taken_kernel, sums.taken, sums.huge_kernel, sums.huge),
+        spaces(sums.moved_kernel, sums.moved, sums.moved_huge_kernel, sums.moved_huge),
         sums.huge + sums.nr_clearable,
         tuple(either for _, either in sums.gigantic),
     )
@@ -379,8 +381,8 @@ def _at_least(needs: BlockNeeds, rows: _Rows) -> _Least:
     return _Least(
         least(ones * ~in_movable),
         least(ones),
-        tuple(least(column) for column in each.rooms),
-        tuple(least(column) for column in each.moved_rooms),
+        tuple(least(column) for column in each.spaces),
+        tuple(least(column) for column in each.moved_spaces),
         least(each.pageblocks),
         tuple(least(column) for column in each.gigantic),
     )
@@ -388,26 +390,26 @@ def _at_least(needs: BlockNeeds, rows: _Rows) -> _Least:
 
 def _could(needs: BlockNeeds, rows: _Rows, least: _Least, *, with_swap: bool) -> Mask:
     """Which sets nothing that is known keeps from being away."""
-    room = needs.room
-    could: Mask = least.pageblocks <= _nr_free_huge(needs) + room.nr_clearable.sum()
+    zones = needs.zones
+    could: Mask = least.pageblocks <= _nr_free_huge(needs) + zones.nr_clearable.sum()
     larger = (huge for huge in needs.huge if huge.is_gigantic)
     for huge, either in zip(larger, least.gigantic, strict=True):
         could &= (either <= huge.nr_free) | (huge.nr_pages > needs.nr_pages)
     if with_swap:
         return could
     # In the end all that has left is outside; while it leaves marks are kept, too.
-    back, of_kernel = _within_gigantic(needs), room.nr_free[~room.is_movable].sum()
-    could &= _fits(needs, least, least.rooms, of_kernel + back, room.nr_free.sum() + back)
-    kernel, both = _most_room(needs, rows, least)
-    return could & _fits(needs, least, least.moved_rooms, kernel + back, both + back)
+    back, of_kernel = _within_gigantic(needs), zones.nr_free[~zones.is_movable].sum()
+    could &= _fits(needs, least, least.spaces, of_kernel + back, zones.nr_free.sum() + back)
+    kernel, both = _most_space(needs, rows, least)
+    return could & _fits(needs, least, least.moved_spaces, kernel + back, both + back)
 
 
 def _fits(
-    needs: BlockNeeds, least: _Least, rooms: tuple[_Rows, ...], of_kernel: _Rows, of_all: _Rows
+    needs: BlockNeeds, least: _Least, spaces: tuple[_Rows, ...], of_kernel: _Rows, of_all: _Rows
 ) -> Mask:
     """Whether kernel zones have room for their own blocks, and all zones for all."""
     size, nr_free = needs.nr_pages_per_block, _nr_free_huge(needs)
-    kernel, both, huge_kernel, huge = rooms
+    kernel, both, huge_kernel, huge = spaces
     fits: Mask = (kernel <= of_kernel) & (
         huge_kernel - (nr_free + needs.nr_beside) * size <= of_kernel
     )
@@ -418,16 +420,16 @@ def _fits(
     return fits
 
 
-def _most_room(needs: BlockNeeds, rows: _Rows, least: _Least) -> tuple[_Rows, _Rows]:
+def _most_space(needs: BlockNeeds, rows: _Rows, least: _Least) -> tuple[_Rows, _Rows]:
     """What kernel zones, and all zones, have for sets of blocks, marks kept, at most."""
-    room = needs.room
-    kernel = _room_in(needs, rows, ~room.is_movable, room.kernel_reserve, least)
-    below = _room_in(needs, rows, ~room.is_movable, room.movable_reserve, least)
-    above = _room_in(needs, rows, room.is_movable, room.movable_reserve, least)
+    zones = needs.zones
+    kernel = _space_in(needs, rows, ~zones.is_movable, zones.kernel_reserve, least)
+    below = _space_in(needs, rows, ~zones.is_movable, zones.movable_reserve, least)
+    above = _space_in(needs, rows, zones.is_movable, zones.movable_reserve, least)
     return kernel, np.where(least.nr_kernel > 0, kernel, below) + above
 
 
-def _room_in(needs: BlockNeeds, rows: _Rows, which: Mask, reserve: _Rows, sets: _Least) -> _Rows:
+def _space_in(needs: BlockNeeds, rows: _Rows, which: Mask, reserve: _Rows, sets: _Least) -> _Rows:
     """Frames of these zones that sets of blocks can take, their own included, at most.
 
     A zone that is left entirely keeps nothing back, and what one keeps shrinks with it.
@@ -439,18 +441,18 @@ def _room_in(needs: BlockNeeds, rows: _Rows, which: Mask, reserve: _Rows, sets: 
         reserve: what is kept beside the watermark, by zone.
         sets: how many blocks each has.
     """
-    room, nr_kernel, nr_blocks = needs.room, sets.nr_kernel, sets.nr_blocks
+    zones, nr_kernel, nr_blocks = needs.zones, sets.nr_kernel, sets.nr_blocks
     nr_before = np.maximum(nr_blocks - 1, 0)  # when the last one goes
     most = np.zeros_like(nr_blocks)
-    for zone in np.flatnonzero(which & room.is_populated).tolist():
+    for zone in np.flatnonzero(which & zones.is_populated).tolist():
         mine = np.sort(needs.nr_lent[rows[needs.zone[rows] == zone]])[::-1]
-        nr_mine = nr_blocks - nr_kernel if room.is_movable[zone] else nr_kernel
+        nr_mine = nr_blocks - nr_kernel if zones.is_movable[zone] else nr_kernel
         nr_gone = np.minimum(np.minimum(nr_mine, nr_before), len(mine)) * needs.nr_pages
         least = _least_min(needs, zone, nr_gone, np.minimum(nr_kernel, nr_before), nr_before)
-        above = max(int(room.nr_above[zone]), 1)
+        above = max(int(zones.nr_above[zone]), 1)
         nr_above = np.maximum(above - nr_before * needs.nr_pages, 0)
         least += reserve[zone] * nr_above // above if reserve[zone] else 0
-        spare = room.nr_free[zone] - least
+        spare = zones.nr_free[zone] - least
         lent = np.concatenate(([0], np.cumsum(mine)))[np.minimum(nr_mine, len(mine))]
         most += np.maximum(spare, 0) + np.clip(lent - spare, 0, least)
     return most
@@ -464,12 +466,12 @@ def _least_min(
     It is the zone's share of all memory in what is kept in all: that follows the square root
     of kernel memory, or stays.  Two pages for rounding.
     """
-    room = needs.room
-    in_all = int(room.nr_managed.sum())
-    in_kernel = max(int(room.nr_managed[~room.is_movable].sum()), 1)
+    zones = needs.zones
+    in_all = int(zones.nr_managed.sum())
+    in_kernel = max(int(zones.nr_managed[~zones.is_movable].sum()), 1)
     kept = np.sqrt(np.maximum(in_kernel - nr_kernel * needs.nr_pages, 0) / in_kernel)
-    share = np.maximum(room.nr_managed[zone] - nr_gone, 0) / int(room.nr_managed[zone])
+    share = np.maximum(zones.nr_managed[zone] - nr_gone, 0) / int(zones.nr_managed[zone])
     grown = in_all / np.maximum(in_all - nr_blocks * needs.nr_pages, 1)
-    least = np.minimum(room.min[zone] * kept * share * grown, room.min[zone])
+    least = np.minimum(zones.min[zone] * kept * share * grown, zones.min[zone])
     found: _Rows = np.maximum(least.astype(np.int64) - 2, 0)
     return found

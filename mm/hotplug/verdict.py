@@ -23,13 +23,13 @@ from attrs import evolve, field, frozen
 
 from mm.contig.retry import EvacuationReport
 from mm.hotplug.host import HotplugHost
-from mm.hotplug.room import BlockNeeds, lends, needs_of
+from mm.hotplug.needs import BlockNeeds, lends, needs_of
 from mm.hotplug.together import Alone, alone, bound_of, choose_certain
 from mm.move.design import Answer, Design
 from mm.move.obstacles import NO_OBSTACLES, Obstacles
 from mm.planning.census import Census
 from mm.planning.range_plan import RangePlan
-from mm.planning.ranges import Candidate, Choice, Ranked, cheapest_ranges
+from mm.planning.ranges import RangeChoice, RangeCounts, Ranked, cheapest_ranges
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.nodes import Zone, ZoneKind
@@ -63,7 +63,7 @@ class OfflineVerdict:
         obstacles: who is in the way.
         needs_huge_page: it goes only if compaction, which reclaim may help, makes a huge page
             for one in use.
-        needs_room: it goes only if what is short of free frames can be had: reclaim frees
+        needs_space: it goes only if what is short of free frames can be had: reclaim frees
             them, or a per-CPU list gives them up.
     """
 
@@ -73,7 +73,7 @@ class OfflineVerdict:
     modelled_ns: int
     obstacles: Obstacles
     needs_huge_page: bool = False
-    needs_room: bool = False
+    needs_space: bool = False
 
     def __bool__(self) -> bool:
         """Whether it can go, for certain or not."""
@@ -82,7 +82,7 @@ class OfflineVerdict:
     @property
     def certain(self) -> bool:
         """Whether trying comes to what is said here, by either strategy."""
-        return not (self.needs_huge_page or self.needs_room)
+        return not (self.needs_huge_page or self.needs_space)
 
     @property
     def answer(self) -> str:
@@ -90,7 +90,7 @@ class OfflineVerdict:
         if not self:
             return "no"
         conditions = ["a huge page can be made"] * self.needs_huge_page
-        conditions += ["there is room when it is wanted"] * self.needs_room
+        conditions += ["there is room when it is wanted"] * self.needs_space
         return f"if {' and '.join(conditions)}" if conditions else "yes"
 
 
@@ -307,12 +307,12 @@ class BlockPlanner:
             leaves, stays_free = huge.could_leave(self._mode, keep=False), huge.dissolves()
             census = _with_huge(census, leaves, stays_free)
         usable = lends(self._host, census)
-        in_movable = needs.room.is_movable[census.zone]
+        in_movable = needs.zones.is_movable[census.zone]
 
-        def choose(found: Candidate) -> Choice:
+        def choose(found: RangeCounts) -> RangeChoice:
             chosen, others = choose_certain(needs, found, want)
             bound = self._bound(found.clear) if with_bound else len(chosen)
-            return Choice(chosen, others, bound, above=in_movable)
+            return RangeChoice(chosen, others, bound, above=in_movable)
 
         return cheapest_ranges(
             evolve(census, usable=usable),
@@ -331,7 +331,7 @@ class BlockPlanner:
         Cost: one look at every frame of the machine, counted as scanned.
         """
         one = alone(self._most[1], for_certain=False)
-        goes: Mask = one.has_huge_pages & (one.has_room | self._with_swap)
+        goes: Mask = one.has_huge_pages & (one.has_space | self._with_swap)
         return goes
 
     def certain(self) -> Alone:

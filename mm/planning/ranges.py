@@ -39,13 +39,13 @@ from mm.state.costs import CostModel
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns, Span
 
-__all__ = ["Candidate", "Candidates", "Choice", "Ranked", "cheapest_ranges"]
+__all__ = ["Candidates", "RangeChoice", "RangeCounts", "Ranked", "cheapest_ranges"]
 
 _Rows = NDArray[np.int64]
 
 
 @frozen(eq=False)
-class Candidate:
+class RangeCounts:
     """What was counted in each candidate; one row each.
 
     Attributes:
@@ -61,7 +61,7 @@ class Candidate:
 
 
 @frozen(eq=False)
-class Choice:
+class RangeChoice:
     """Which candidates to empty.
 
     Attributes:
@@ -93,7 +93,7 @@ class Ranked:
     starts: Pfns
     waste: NDArray[np.int64] | None = None
     whole: Mask | None = None
-    choose: "Callable[[Candidate], Choice] | None" = None
+    choose: "Callable[[RangeCounts], RangeChoice] | None" = None
 
 
 _UNRANKED = Ranked(np.empty(0, dtype=np.int64))
@@ -142,7 +142,7 @@ def cheapest_ranges(
     if ranked.choose is None:
         choice = _choose(starts, found, ranked.waste, want, reserve)
     else:
-        choice = ranked.choose(Candidate(found.clear, found.nr_movable, found.nr_callbacks))
+        choice = ranked.choose(RangeCounts(found.clear, found.nr_movable, found.nr_callbacks))
     chosen = choice.chosen
     outcome = np.full(len(starts), RangeOutcome.NO_FREE_FRAMES, dtype=np.uint8)
     outcome[choice.not_wanted] = RangeOutcome.NOT_WANTED
@@ -224,14 +224,14 @@ def _look(census: Census, starts: Pfns, nr_pages: int, *, across_zones: bool) ->
 
 def _choose(
     starts: Pfns, found: _Found, waste: _Rows | None, want: int | None, reserve: int
-) -> Choice:
+) -> RangeChoice:
     """Those that cost the fewest moves, as many as free frames make."""
     capacity = np.maximum(found.free_in_pool - reserve, 0)
     fits = found.clear & (found.nr_movable <= capacity[found.pool] - found.free_isolated)
     order = _cheapest_first(found, fits, waste, just_one=want == 1)
     if want != 1:
         order = order[_taken_up_to(found, order) <= capacity[found.pool[order]]]
-    return Choice(
+    return RangeChoice(
         chosen=order if want is None else order[:want],
         not_wanted=np.flatnonzero(fits) if want == 1 else order,
         bound=_bound(starts, found, capacity, fits),

@@ -20,13 +20,13 @@ from mm.state.nodes import Zone, ZoneKind
 from mm.state.pageblock import MigrateType
 from pinpage.units import Mask, Pfns
 
-__all__ = ["BlockNeeds", "ZoneRoom", "lends", "needs_of"]
+__all__ = ["BlockNeeds", "ZoneSpace", "lends", "needs_of"]
 
 _Rows = NDArray[np.int64]
 
 
 @frozen(eq=False)
-class ZoneRoom:
+class ZoneSpace:
     """What the zones have, one row each.
 
     Attributes:
@@ -73,12 +73,12 @@ class BlockNeeds:
     Attributes:
         nr_pages: pages of a block.
         nr_pages_per_block: pages of a pageblock, and of a fresh huge page.
-        zone: row of its zone in `room`.
+        zone: row of its zone in `zones`.
         nr_moves: small pages, and what else takes a free frame for each frame.
         nr_lent: free frames of its own.
-        nr_empty, nr_clearable: pageblocks of its own, as in `room`.
+        nr_empty, nr_clearable: pageblocks of its own, as in `zones`.
         huge: its huge pages, by size.
-        room: what there is, the blocks' own included.
+        zones: what there is, the blocks' own included.
     """
 
     nr_pages: int
@@ -89,12 +89,12 @@ class BlockNeeds:
     nr_empty: _Rows
     nr_clearable: _Rows
     huge: tuple[HugeInRanges, ...]
-    room: ZoneRoom
+    zones: ZoneSpace
 
     @property
     def in_movable(self) -> Mask:
         """Which blocks are of ZONE_MOVABLE."""
-        found: Mask = self.room.is_movable[self.zone]
+        found: Mask = self.zones.is_movable[self.zone]
         return found
 
     @property
@@ -103,12 +103,14 @@ class BlockNeeds:
 
         A huge page may be anywhere (`htlb_alloc_mask`), small pages of kernel zones may not.
         """
-        room = self.room
-        spare = np.maximum(room.nr_free - room.movable_mark, 0) // self.nr_pages_per_block
-        return int(np.minimum(room.nr_clearable, spare)[room.is_movable & room.is_populated].sum())
+        zones = self.zones
+        spare = np.maximum(zones.nr_free - zones.movable_mark, 0) // self.nr_pages_per_block
+        return int(
+            np.minimum(zones.nr_clearable, spare)[zones.is_movable & zones.is_populated].sum()
+        )
 
 
-def _room_of(host: HotplugHost, census: Census) -> ZoneRoom:
+def _zones_of(host: HotplugHost, census: Census) -> ZoneSpace:
     """What the zones have."""
     zones, nr_zones = host.zones, len(host.zones)
     size = census.nr_pages_per_block
@@ -121,7 +123,7 @@ def _room_of(host: HotplugHost, census: Census) -> ZoneRoom:
         higher = [z for z in zones if z.node == zone.node and z.kind > zone.kind]
         return sum(z.managed_nr_pages for z in higher)
 
-    return ZoneRoom(
+    return ZoneSpace(
         is_movable=np.array([zone.kind is ZoneKind.MOVABLE for zone in zones], dtype=np.bool_),
         is_populated=np.array([zone.managed_nr_pages > 0 for zone in zones], dtype=np.bool_),
         nr_free=by_zone(usable),
@@ -165,7 +167,7 @@ def needs_of(
         nr_empty=within(np.equal(lent, size)),
         nr_clearable=within(census.clearable),
         huge=huge,
-        room=_room_of(host, census),
+        zones=_zones_of(host, census),
     )
 
 
