@@ -257,7 +257,9 @@ class MemoryHotplug:
 
     def _verdict_of_all(self, block: int, span: Span, design: Design, mode: Mode) -> OfflineVerdict:
         """As memory is now; where that is not enough, as it might be."""
-        planner = self._planner(np.array([span.start]), design, mode)
+        planner = BlockPlanner(
+            self._host, np.array([span.start]), self.blocks.nr_pages, design, mode
+        )
         plan = planner.plan(with_bound=False)
         outcome, nr_moves = plan.outcome_of(span.start), plan.moves_of(span.start)
         if outcome is RangeOutcome.STUCK:
@@ -292,7 +294,7 @@ class MemoryHotplug:
 
         Context as for `verdict`.  Cost: two looks at every frame of the machine.
         """
-        return self._planner(self._candidates(), design, mode).plan(want)
+        return self.planner(design, mode).plan(want)
 
     def removable(
         self, design: Design, mode: Mode = Mode.SYNC, *, for_certain: bool = False
@@ -307,18 +309,24 @@ class MemoryHotplug:
         Context as for `verdict`.  Cost: one look at every frame of the machine, two if not
             `for_certain`.
         """
-        planner = self._planner(self._candidates(), design, mode)
-        goes = planner.plan(with_bound=False).is_clear
-        goes &= planner.certain().goes if for_certain else planner.goes()
+        planner = self.planner(design, mode)
+        goes = planner.certain().goes if for_certain else planner.goes()
+        goes &= planner.plan(with_bound=False).is_clear
         return [self.blocks.block_of(start) for start in planner.starts[goes].tolist()]
+
+    def planner(self, design: Design, mode: Mode = Mode.SYNC) -> BlockPlanner:
+        """For whoever asks several questions about all memory blocks of this moment.
+
+        Args:
+            design: what is done with frames that mm cannot move by itself.
+            mode: how long to wait for one frame.
+        """
+        return BlockPlanner(self._host, self._candidates(), self.blocks.nr_pages, design, mode)
 
     def _candidates(self) -> Pfns:
         """First pfns of the blocks that may go at all."""
         may = [block for block in self.blocks.online() if self.refusal(block) is Errno.OK]
         return np.array([self.blocks.span(block).start for block in may], dtype=np.int64)
-
-    def _planner(self, starts: Pfns, design: Design, mode: Mode) -> BlockPlanner:
-        return BlockPlanner(self._host, starts, self.blocks.nr_pages, design, mode)
 
     # Back.
 

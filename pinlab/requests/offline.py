@@ -19,12 +19,15 @@ otherwise that is `USUAL_TIMEOUT_NS`, the 8 s of the recordings divided by the s
 their machine was slower than the costs here; a number of tries bounds the rounds instead.
 """
 
+from collections.abc import Iterable
+
 from attrs import evolve
 
 from mm.contig.retry import RetryPolicy
 from mm.hotplug.memory_hotplug import OnlineKind
-from mm.hotplug.verdict import OfflineResult
+from mm.hotplug.verdict import BlockPlanner, OfflineResult
 from mm.machine import Machine
+from mm.planning.range_plan import RangePlan
 from mm.state.errno import Errno
 from mm.state.nodes import ZoneKind
 from mm.state.reasons import Refusals
@@ -61,9 +64,11 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     _require_size(machine, options.block_nr_pages)
     if options.block_nr_pages is not None:
         hotplug.blocks.nr_pages = options.block_nr_pages
-    wanted = _in_order(machine, options)
     together = _together(options)
-    bound, certain = _foreseen(machine, options, wanted, together=together)
+    planner = hotplug.planner(machine.design, options.mode)
+    plan = planner.plan(None if together else 1)
+    wanted = _in_order(machine, options, plan)
+    bound, certain = _foreseen(machine, planner, plan, wanted, together=together)
     account = Account(
         subject, options, request="offline", unit="memory block", bound=bound, certain=certain
     )
@@ -102,16 +107,18 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
 
 
 def _foreseen(
-    machine: Machine, options: RequestOptions, wanted: list[int], *, together: bool
+    machine: Machine, planner: BlockPlanner, plan: RangePlan, wanted: list[int], *, together: bool
 ) -> tuple[int, int]:
     """How many of these blocks can go at most, and how many go for certain."""
-    hotplug, design, mode = machine.hotplug, machine.design, options.mode
-    bound = len({*wanted} & {*hotplug.removable(design, mode)})
+    block_of, clear = machine.hotplug.blocks.block_of, plan.is_clear
+
+    def nr_wanted(starts: Iterable[int]) -> int:
+        return len({*wanted} & {block_of(start) for start in starts})
+
+    bound = nr_wanted(planner.starts[clear & planner.goes()].tolist())
     if not together:
-        return bound, len({*wanted} & {*hotplug.removable(design, mode, for_certain=True)})
-    plan = hotplug.cheapest(design, want=None, mode=mode)
-    certain = {hotplug.blocks.block_of(span.start) for span in plan.spans}
-    return min(bound, plan.bound), len({*wanted} & certain)
+        return bound, nr_wanted(planner.starts[clear & planner.certain().goes].tolist())
+    return min(bound, plan.bound), nr_wanted(span.start for span in plan.spans)
 
 
 def _together(options: RequestOptions) -> bool:
@@ -131,14 +138,15 @@ def _require_size(machine: Machine, nr_pages: int | None) -> None:
         )
 
 
-def _in_order(machine: Machine, options: RequestOptions) -> list[int]:
+def _in_order(machine: Machine, options: RequestOptions, plan: RangePlan) -> list[int]:
     """The blocks to try: from the bottom up; by plan, where some are enough, cheapest first."""
     hotplug = machine.hotplug
     if options.block is not None:
         return [options.block]
     blocks = hotplug.blocks.online()
     if options.strategy == "plan" and options.count is not None:
-        plan = hotplug.cheapest(machine.design, want=None, mode=options.mode)
+        if not _together(options):
+            plan = hotplug.cheapest(machine.design, want=None, mode=options.mode)
         first = [hotplug.blocks.block_of(span.start) for span in plan.spans]
         blocks = first + [block for block in blocks if block not in first]
     return blocks
