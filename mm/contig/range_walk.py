@@ -30,7 +30,7 @@ from pinpage.move.steps import GivenTargets, TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns, Span
 
-__all__ = ["EvictsHugePages", "Parts", "RangeWalk", "nr_steps"]
+__all__ = ["EvictsHugePages", "HugeInRanges", "Parts", "RangeWalk", "nr_steps"]
 
 _UNASKED = 255
 """In a column of reasons: nobody has tried to move this frame."""
@@ -51,6 +51,26 @@ def nr_steps(frames: Frames, span: Span) -> int:
 def _no_block(_order: int) -> int:
     """The default of `RangeWalk.alloc_block`: there is none."""
     return -1
+
+
+@frozen(eq=False)
+class HugeInRanges:
+    """Huge pages of one size, and how many of them have a frame in each of some ranges.
+
+    Attributes:
+        nr_pages: frames of one.
+        is_gigantic: larger than a pageblock: nobody makes another one.
+        nr_free: those that nobody uses or holds, wherever they are.
+        nr_in_use: the others, wherever they are.
+        free, used: int64 (nr_ranges,), of each kind, with a frame in the range.
+    """
+
+    nr_pages: int
+    is_gigantic: bool
+    nr_free: int
+    nr_in_use: int
+    free: NDArray[np.int64]
+    used: NDArray[np.int64]
 
 
 class EvictsHugePages(Protocol):
@@ -76,16 +96,12 @@ class EvictsHugePages(Protocol):
     def dissolves(self) -> Mask:
         """Frames of free huge pages, which `vacate` gives back where they are, (nr_frames,)."""
 
-    def space_for(
-        self, starts: Pfns, nr_pages: int, nr_blocks_left: Pfns, nr_blocks_beside: int
-    ) -> Pfns:
-        """Free frames less than it has to move that each of these ranges needs, int64 (n,).
+    def within(self, starts: Pfns, nr_pages: int) -> "tuple[HugeInRanges, ...]":
+        """What is in each of these ranges, by size of huge page.
 
         Args:
             starts: first pfns of the ranges, ascending.
             nr_pages: pages of each.
-            nr_blocks_left: pageblocks outside of each that a fresh huge page could have.
-            nr_blocks_beside: those among them that small pages of the ranges may not have.
         """
 
     def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool) -> Errno:

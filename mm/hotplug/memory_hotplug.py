@@ -30,13 +30,13 @@ from mm.hotplug.memory_block import BlockState, MemoryBlocks
 from mm.hotplug.notify import MemoryAction, MemoryNotifiers
 from mm.hotplug.offline_loop import OfflineLoop
 from mm.hotplug.verdict import (
+    BlockPlanner,
     OfflineResult,
     OfflineVerdict,
-    has_space,
     look_at_block,
+    nr_kept_back,
     nr_short,
     nr_small_moves,
-    plan_blocks,
 )
 from mm.hotplug.zones import ZoneResizer, zone_for
 from mm.move.design import Design, Strategy
@@ -48,7 +48,7 @@ from mm.state.nodes import Zone, ZoneKind
 from mm.state.pageblock import MigrateType
 from pinpage.errors import PinpageError, one_of, require
 from pinpage.owner import Mode
-from pinpage.units import Mask, Pfns, Span
+from pinpage.units import Pfns, Span
 
 __all__ = ["NR_BOUNDED_TRIES", "MemoryHotplug", "OnlineKind"]
 
@@ -220,8 +220,9 @@ class MemoryHotplug:
         """Whether a memory block can go; nothing is isolated, nothing moves.
 
         A frame with references that nobody accounts for is in the way: whoever has them may
-        keep them for ever.  Where a huge page in use needs a fresh one, OK means that there can
-        be one: whether compaction makes it is known by trying alone.
+        keep them for ever.  What only trying can tell is in the verdict, too: it is `certain`,
+        or goes if compaction makes a huge page for one in use, or if there is room when it is
+        wanted, from reclaim or per-CPU lists.
 
         Args:
             block: number of the memory block.
@@ -244,88 +245,88 @@ class MemoryHotplug:
             if len(look.stuck):
                 in_the_way = self._explain(look.stuck, design, mode)
                 return OfflineVerdict(Errno.EBUSY, block, look.nr_moves, 0, in_the_way)
-            if has_space(self._host, span, look.nr_moves):
+            if (short := nr_short(self._host, span, look.nr_moves)) <= 0:
                 moves, callbacks = np.array([look.nr_moves]), np.array([look.nr_callbacks])
                 modelled_ns = int(evacuation_ns(self._host.costs, moves, callbacks)[0])
-                return OfflineVerdict(Errno.OK, block, look.nr_moves, modelled_ns, NO_OBSTACLES)
-        plan = self._plan(np.array([span.start]), design, mode)
-        outcome, obstacles = plan.outcome_of(span.start), NO_OBSTACLES
+                kept_back = nr_kept_back(self._host, span) if look.nr_moves else 0
+                return OfflineVerdict(
+                    Errno.OK, block, look.nr_moves, modelled_ns, NO_OBSTACLES,
+                    needs_space=short + kept_back > 0,
+                )  # fmt: skip
+        return self._verdict_of_all(block, span, design, mode)
+
+    def _verdict_of_all(self, block: int, span: Span, design: Design, mode: Mode) -> OfflineVerdict:
+        """As memory is now; where that is not enough, as it might be."""
+        planner = BlockPlanner(
+            self._host, np.array([span.start]), self.blocks.nr_pages, design, mode
+        )
+        plan = planner.plan(with_bound=False)
+        outcome, nr_moves = plan.outcome_of(span.start), plan.moves_of(span.start)
         if outcome is RangeOutcome.STUCK:
-            errno = Errno.EBUSY
-            obstacles = self._explain(plan.in_the_way(span).pfns, design, mode)
-        elif outcome not in self._outcomes_that_go():
-            starts = np.array([span.start])
-            errno = Errno.OK if self._goes(starts, design, mode)[0] else Errno.ENOMEM
-        return OfflineVerdict(errno, block, plan.moves_of(span.start), plan.modelled_ns, obstacles)
+            in_the_way = self._explain(plan.in_the_way(span).pfns, design, mode)
+            return OfflineVerdict(Errno.EBUSY, block, nr_moves, 0, in_the_way)
+        known = planner.certain()
+        if outcome is not RangeOutcome.CHOSEN and not planner.goes()[0]:
+            return OfflineVerdict(Errno.ENOMEM, block, nr_moves, 0, NO_OBSTACLES)
+        return OfflineVerdict(
+            Errno.OK, block, nr_moves, plan.ns_of(span.start), NO_OBSTACLES,
+            needs_huge_page=not known.has_huge_pages[0], needs_space=not known.has_space[0],
+        )  # fmt: skip
 
     def cheapest(
         self, design: Design, *, want: int | None = 1, mode: Mode = Mode.SYNC
     ) -> RangePlan:
         """Which memory blocks to take offline, where it may be any: those with the fewest moves.
 
-        `spans` of the plan are the blocks, cheapest first (None: as many as can go at once),
-        `bound` is how many these are, and `in_the_way` says why another one is not.
+        `spans` of the plan are blocks that go together for certain if they are taken by plan in
+        that order: what leaves ZONE_MOVABLE may fill other zones, so these go first, and
+        cheapest first.  `bound` is the most that could be away at once, if reclaim gave all that
+        it can, and compaction a huge page for each in use; with huge pages in use in more than a
+        dozen blocks it may be more than anybody gets.  `in_the_way` says why one is not.
 
         Args:
             design: what is done with frames that mm cannot move by itself.
-            want: how many; None: as many as can go.
+            want: how many; None: as many as go for certain.
             mode: how long to wait for one frame.
 
         Raises:
             PinpageError: a negative `want`.
 
-        Context as for `verdict`.  Cost: one look at every frame of the machine.
+        Context as for `verdict`.  Cost: two looks at every frame of the machine.
         """
-        return self._plan(self._candidates(), design, mode, want)
+        return self.planner(design, mode).plan(want)
 
-    def removable(self, design: Design, mode: Mode = Mode.SYNC) -> list[int]:
+    def removable(
+        self, design: Design, mode: Mode = Mode.SYNC, *, for_certain: bool = False
+    ) -> list[int]:
         """The memory blocks of which each, taken alone, could go; ascending.
 
         Args:
             design: what is done with frames that mm cannot move by itself.
             mode: how long to wait for one frame.
+            for_certain: only those that go for certain.
 
-        Context as for `verdict`.  Cost: one or two looks at every frame of the machine.
+        Context as for `verdict`.  Cost: one look at every frame of the machine, two if not
+            `for_certain`.
         """
-        found: list[int] = []
-        candidates = self._candidates()
-        in_movable = self._host.frames.zone[candidates]
-        kinds = np.array([zone.kind is ZoneKind.MOVABLE for zone in self._host.zones])[in_movable]
-        for starts in (candidates[kinds], candidates[~kinds]):
-            if len(starts):
-                goes = self._goes(starts, design, mode)
-                found += [self.blocks.block_of(start) for start in starts[goes].tolist()]
-        return sorted(found)
+        planner = self.planner(design, mode)
+        goes = planner.certain().goes if for_certain else planner.goes()
+        goes &= planner.plan(with_bound=False).is_clear
+        return [self.blocks.block_of(start) for start in planner.starts[goes].tolist()]
 
-    def _goes(self, starts: Pfns, design: Design, mode: Mode) -> Mask:
-        """Which of these blocks could go, each alone, once all is given up that can be."""
-        plan = self._plan(starts, design, mode, as_reclaimed=True)
-        goes: Mask = np.isin(plan.outcome, self._outcomes_that_go())
-        return goes
+    def planner(self, design: Design, mode: Mode = Mode.SYNC) -> BlockPlanner:
+        """For whoever asks several questions about all memory blocks of this moment.
+
+        Args:
+            design: what is done with frames that mm cannot move by itself.
+            mode: how long to wait for one frame.
+        """
+        return BlockPlanner(self._host, self._candidates(), self.blocks.nr_pages, design, mode)
 
     def _candidates(self) -> Pfns:
         """First pfns of the blocks that may go at all."""
         may = [block for block in self.blocks.online() if self.refusal(block) is Errno.OK]
         return np.array([self.blocks.span(block).start for block in may], dtype=np.int64)
-
-    def _outcomes_that_go(self) -> tuple[RangeOutcome, ...]:
-        """With swap there is room for as long as it lasts."""
-        goes = (RangeOutcome.CHOSEN, RangeOutcome.NOT_WANTED)
-        return (*goes, RangeOutcome.NO_FREE_FRAMES) if self._host.swap.areas else goes
-
-    def _plan(
-        self,
-        starts: Pfns,
-        design: Design,
-        mode: Mode,
-        want: int | None = 1,
-        *,
-        as_reclaimed: bool = False,
-    ) -> RangePlan:
-        return plan_blocks(
-            self._host, starts, self.blocks.nr_pages, design, mode,
-            want=want, as_reclaimed=as_reclaimed,
-        )  # fmt: skip
 
     # Back.
 

@@ -5,24 +5,31 @@ has pinned and goes over the rest for ever.  Everything that the answer depends 
 before: what page tables hold, who registered what, and which pages have more references than
 anybody accounts for.
 
-`plan_blocks` answers for all blocks at once: the question of contiguous ranges
-(`mm.planning.ranges`), asked of whole memory blocks.  What leaves a block of ZONE_MOVABLE may go
-to any zone; what leaves a kernel zone stays in kernel zones, of any node.  Where blocks of both
-kinds are asked about at once, each zone is on its own.
+`BlockPlanner` answers for all blocks at once: the question of contiguous ranges
+(`mm.planning.ranges`), asked of whole memory blocks (`mm.hotplug.together`).  What leaves a block
+of ZONE_MOVABLE may go to any zone; what leaves a kernel zone stays in kernel zones, of any node.
+
+There are three answers.  What trying alone can tell is told as such: whether compaction makes a
+huge page for one that has to go, and whether reclaim, or what per-CPU lists hold, makes the room
+that is short; by scan reclaim cannot have what is isolated already, as in the kernel.
 
 Kernel counterpart: none; scan_movable_pages() and has_unmovable_pages() know less.
 """
+
+from functools import cached_property
 
 import numpy as np
 from attrs import evolve, field, frozen
 
 from mm.contig.retry import EvacuationReport
 from mm.hotplug.host import HotplugHost
+from mm.hotplug.needs import BlockNeeds, lends, needs_of
+from mm.hotplug.together import Alone, alone, bound_of, choose_certain
 from mm.move.design import Answer, Design
 from mm.move.obstacles import NO_OBSTACLES, Obstacles
 from mm.planning.census import Census
 from mm.planning.range_plan import RangePlan
-from mm.planning.ranges import Ranked, cheapest_ranges
+from mm.planning.ranges import RangeChoice, RangeCounts, Ranked, cheapest_ranges
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.nodes import Zone, ZoneKind
@@ -33,13 +40,13 @@ from pinpage.units import Mask, Pfns, Span
 
 __all__ = [
     "BlockLook",
+    "BlockPlanner",
     "OfflineResult",
     "OfflineVerdict",
-    "has_space",
     "look_at_block",
+    "nr_kept_back",
     "nr_short",
     "nr_small_moves",
-    "plan_blocks",
 ]
 
 
@@ -54,6 +61,10 @@ class OfflineVerdict:
         nr_moves: frames that would move.
         modelled_ns: what that would cost.
         obstacles: who is in the way.
+        needs_huge_page: it goes only if compaction, which reclaim may help, makes a huge page
+            for one in use.
+        needs_space: it goes only if what is short of free frames can be had: reclaim frees
+            them, or a per-CPU list gives them up.
     """
 
     errno: Errno
@@ -61,10 +72,26 @@ class OfflineVerdict:
     nr_moves: int
     modelled_ns: int
     obstacles: Obstacles
+    needs_huge_page: bool = False
+    needs_space: bool = False
 
     def __bool__(self) -> bool:
-        """Whether it can go."""
+        """Whether it can go, for certain or not."""
         return self.errno is Errno.OK
+
+    @property
+    def certain(self) -> bool:
+        """Whether trying comes to what is said here, by either strategy."""
+        return not (self.needs_huge_page or self.needs_space)
+
+    @property
+    def answer(self) -> str:
+        """In words: yes, no, or if what."""
+        if not self:
+            return "no"
+        conditions = ["a huge page can be made"] * self.needs_huge_page
+        conditions += ["there is room when it is wanted"] * self.needs_space
+        return f"if {' and '.join(conditions)}" if conditions else "yes"
 
 
 @frozen(eq=False)
@@ -168,26 +195,18 @@ def _that_leave(host: HotplugHost, used: Pfns, design: Design, mode: Mode) -> Pf
     return leaving
 
 
-def has_space(host: HotplugHost, span: Span, nr_moves: int) -> bool:
-    """Whether free memory elsewhere is enough for what would leave, marks and reserves kept.
+def nr_short(host: HotplugHost, span: Span, nr_moves: int) -> int:
+    """How many free frames elsewhere are missing for what would leave, marks and reserves kept.
 
     Args:
         host: the machine.
         span: the block, of one zone.
         nr_moves: frames that would leave it.
+
+    Returns:
+        0 or less where there are enough.
 
     Cost: O(zones) and the block's pageblocks.
-    """
-    return nr_short(host, span, nr_moves) <= 0
-
-
-def nr_short(host: HotplugHost, span: Span, nr_moves: int) -> int:
-    """How many free frames elsewhere are missing; 0 or less: `has_space`.
-
-    Args:
-        host: the machine.
-        span: the block, of one zone.
-        nr_moves: frames that would leave it.
     """
     buddy, of_block = host.buddy, int(host.frames.zone[span.start])
     concerned = [host.zones[of_block]]
@@ -223,69 +242,130 @@ def _mark(zone: Zone, highest: ZoneKind) -> int:
     return zone.min + zone.lowmem_reserve[highest]
 
 
-def plan_blocks(
-    host: HotplugHost,
-    starts: Pfns,
-    nr_pages: int,
-    design: Design,
-    mode: Mode,
-    *,
-    want: int | None = 1,
-    as_reclaimed: bool = False,
-) -> RangePlan:
-    """Plan to empty memory blocks; isolates nothing and moves nothing.
+def nr_kept_back(host: HotplugHost, span: Span) -> int:
+    """Free frames elsewhere that per-CPU lists may hold when what leaves a block wants them.
+
+    Args:
+        host: the machine.
+        span: the block, of one zone.
+    """
+    own = host.zones[int(host.frames.zone[span.start])]  # whose lists are switched off
+    zones = [zone for zone in _pool(host, [own])[0] if zone is not own]
+    return sum(max(host.pcp.batches[zone.index] - 1, 0) for zone in zones)
+
+
+class BlockPlanner:
+    """Answers about several memory blocks from a look at all memory; moves nothing.
 
     Frames that can only be released count as able to leave.  A free huge page dissolves where it
     is; one in use needs one to go to, free or fresh; one that somebody holds stays.  What the
     allocator gives to nobody who moves a page is no room: HIGHATOMIC pageblocks, and each zone's
     min watermark and lowmem reserve.
 
-    Args:
-        host: the machine.
+    Attributes:
         starts: first pfns of the blocks, ascending.
         nr_pages: pages in a block.
-        design: asked about frames that mm cannot move by itself.
-        mode: handed to the design.
-        want: how many at once; None: as many as can go.
-        as_reclaimed: as if all had been given up that can be: whether there can be room.
-
-    Raises:
-        PinpageError: a negative `want`.
-
-    Context: drains per-CPU lists and batches of pins.
-    Cost: one look at every frame of the machine, counted as scanned.
     """
-    if want is not None:
-        at_least(0, "memory blocks", want=want)
-    host.pcp.drain_all()
-    census, _ = host.planned.census(
-        design, mode, with_released=True, for_ranges=True, as_reclaimed=as_reclaimed
-    )
-    host.counters.pages_scanned_migrate += host.frames.nr_frames
-    concerned = [host.zones[zone] for zone in np.unique(host.frames.zone[starts]).tolist()]
-    zones, across, highest = _pool(host, concerned)
-    fewer = leaves = None
-    if huge := host.evacuator.parts.hugetlb:
-        leaves, stays_free = huge.could_leave(mode, keep=False), huge.dissolves()
-        left = _blocks_left(host, census, starts, nr_pages)
-        beside = _nr_blocks_beside(host, census, zones)
-        census = _with_huge(census, leaves, stays_free)
-        fewer = huge.space_for(starts, nr_pages, left, beside)
-    usable = census.usable & (host.pageblocks.migratetype != MigrateType.HIGHATOMIC)
-    usable &= np.isin(census.zone, [zone.index for zone in zones])
-    census = evolve(census, usable=usable)
-    nr_usable = np.bincount(census.zone, census.nr_free * census.usable, len(host.zones))
-    marks = [min(_mark(zone, highest), int(nr_usable[zone.index])) for zone in zones]
-    return cheapest_ranges(
-        census,
-        nr_pages,
-        nr_pages,
-        candidates=Ranked(starts, fewer=fewer, whole=leaves),
-        want=want,
-        reserve=sum(marks) if across else max(marks, default=0),
-        across_zones=across,
-        costs=host.costs,
-    )
+
+    def __init__(
+        self, host: HotplugHost, starts: Pfns, nr_pages: int, design: Design, mode: Mode
+    ) -> None:
+        """Look when asked.
+
+        Args:
+            host: the machine.
+            starts: first pfns of the blocks, ascending.
+            nr_pages: pages in a block.
+            design: asked about frames that mm cannot move by itself.
+            mode: handed to the design.
+
+        Context: drains per-CPU lists and batches of pins.
+        """
+        self.starts = starts
+        self.nr_pages = nr_pages
+        self._host = host
+        self._design = design
+        self._mode = mode
+
+    def plan(self, want: int | None = 1, *, with_bound: bool = True) -> RangePlan:
+        """The blocks that go together for certain.
+
+        Args:
+            want: how many at once; None: as many as can go.
+            with_bound: say how many any strategy could have; else as many as are chosen.
+
+        Raises:
+            PinpageError: a negative `want`.
+
+        Cost: one look at every frame of the machine, counted as scanned; two with the bound.
+        """
+        if want is not None:
+            at_least(0, "memory blocks", want=want)
+        census, needs = self._now
+        leaves = None
+        if huge := self._host.evacuator.parts.hugetlb:
+            leaves, stays_free = huge.could_leave(self._mode, keep=False), huge.dissolves()
+            census = _with_huge(census, leaves, stays_free)
+        usable = lends(self._host, census)
+        in_movable = needs.zones.is_movable[census.zone]
+
+        def choose(found: RangeCounts) -> RangeChoice:
+            chosen, others = choose_certain(needs, found, want)
+            bound = self._bound(found.clear) if with_bound else len(chosen)
+            return RangeChoice(chosen, others, bound, above=in_movable)
+
+        return cheapest_ranges(
+            evolve(census, usable=usable),
+            self.nr_pages,
+            self.nr_pages,
+            candidates=Ranked(self.starts, whole=leaves, choose=choose),
+            want=want,
+            costs=self._host.costs,
+        )
+
+    def goes(self) -> Mask:
+        """Which blocks may go, each alone, if nothing is stuck in them.
+
+        As if all had been given up that can be, and compaction made every huge page that it may.
+
+        Cost: one look at every frame of the machine, counted as scanned.
+        """
+        one = alone(self._most[1], for_certain=False)
+        goes: Mask = one.has_huge_pages & (one.has_space | self._with_swap)
+        return goes
+
+    def certain(self) -> Alone:
+        """What is known of each alone, as memory is now; looked at for `plan`."""
+        return alone(self._now[1], for_certain=True)
+
+    def _bound(self, clear: Mask) -> int:
+        return bound_of(self._most[1], clear, with_swap=self._with_swap)
+
+    @property
+    def _with_swap(self) -> bool:
+        """Room for as long as swap lasts."""
+        return bool(self._host.swap.areas)
+
+    @cached_property
+    def _now(self) -> tuple[Census, BlockNeeds]:
+        return self._look(as_reclaimed=False)
+
+    @cached_property
+    def _most(self) -> tuple[Census, BlockNeeds]:
+        return self._look(as_reclaimed=True)
+
+    def _look(self, *, as_reclaimed: bool) -> tuple[Census, BlockNeeds]:
+        """What is free and can move, huge pages left out, and what that comes to."""
+        host = self._host
+        host.pcp.drain_all()
+        census, _ = host.planned.census(
+            self._design, self._mode, with_released=True, for_ranges=True,
+            as_reclaimed=as_reclaimed,
+        )  # fmt: skip
+        host.counters.pages_scanned_migrate += host.frames.nr_frames
+        huge = host.evacuator.parts.hugetlb
+        inside = () if huge is None else huge.within(self.starts, self.nr_pages)
+        return census, needs_of(host, census, self.starts, self.nr_pages, inside)
 
 
 def _with_huge(census: Census, leaves: Mask, dissolves: Mask) -> Census:
@@ -298,27 +378,3 @@ def _with_huge(census: Census, leaves: Mask, dissolves: Mask) -> Census:
         movable=(census.movable | leaves) & ~free,
         usable=census.usable & ~held,
     )
-
-
-def _blocks_left(host: HotplugHost, census: Census, starts: Pfns, nr_pages: int) -> Pfns:
-    """Pageblocks outside of each memory block that could become free, by their own frames."""
-    before = np.concatenate(([0], np.cumsum(census.clearable)))
-    size = host.pageblocks.nr_pages_per_block
-    inside = before[(starts + nr_pages) // size] - before[starts // size]
-    left: Pfns = before[-1] - inside
-    return left
-
-
-def _nr_blocks_beside(host: HotplugHost, census: Census, zones: list[Zone]) -> int:
-    """Pageblocks that a fresh huge page may have, and no small page of the memory blocks.
-
-    ZONE_MOVABLE, for memory of other zones: a huge page may be anywhere (`htlb_alloc_mask`).
-    """
-    size, mine = host.pageblocks.nr_pages_per_block, {zone.index for zone in zones}
-    nr_clearable = np.bincount(census.zone, census.clearable, len(host.zones)).astype(np.int64)
-    count = 0
-    for zone in host.zones:
-        if zone.managed_nr_pages and zone.index not in mine:
-            spare = host.buddy.nr_free(zone.index) - _mark(zone, ZoneKind.MOVABLE)
-            count += min(int(nr_clearable[zone.index]), max(spare, 0) // size)
-    return count

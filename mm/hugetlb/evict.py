@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mm.contig.range_walk import HugeInRanges
 from mm.hugetlb.hugetlb import HugePool
 from mm.move.design import Design
 from mm.state.contents import Contents
@@ -31,9 +32,6 @@ from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns, Span
 
 __all__ = ["HugeEvictor"]
-
-_NO_SPACE = -(1 << 50)
-"""Frames that no machine has."""
 
 
 class HugeEvictor:
@@ -96,40 +94,28 @@ class HugeEvictor:
                 found[pool.frames_of(head)] = not pool.nr_foreign(head)
         return found
 
-    def space_for(
-        self, starts: Pfns, nr_pages: int, nr_blocks_left: Pfns, nr_blocks_beside: int
-    ) -> Pfns:
-        """Free frames less than it has to move that each of these ranges needs, int64 (n,).
-
-        What is in use goes to a free page elsewhere, of any node, while there are some; then to
-        a fresh one, which takes a pageblock, unless it is gigantic.
+    def within(self, starts: Pfns, nr_pages: int) -> tuple[HugeInRanges, ...]:
+        """What is in each of these ranges, by size of huge page.
 
         Args:
             starts: first pfns of the ranges, ascending.
             nr_pages: pages of each.
-            nr_blocks_left: pageblocks outside of each that a fresh page could have.
-            nr_blocks_beside: those among them that small pages of the ranges may not have.
-
-        Returns:
-            How many less; negative beyond measure where there is no page for one of theirs.
         """
-        fewer = np.zeros(len(starts), dtype=np.int64)
-        nr_fresh = np.zeros(len(starts), dtype=np.int64)
+        found = []
         for pool in self.pools:
             free = [head for head in pool.heads if pool.is_free(head)]
             used = [head for head in pool.heads if not pool.is_free(head)]
-            nr_used = _nr_within(used, pool.nr_pages, starts, nr_pages)
-            nr_elsewhere = len(free) - _nr_within(free, pool.nr_pages, starts, nr_pages)
-            nr_taken_in = np.minimum(nr_used, nr_elsewhere)
-            fewer += nr_taken_in * min(pool.nr_pages, nr_pages)
-            if self._is_gigantic(pool):
-                fewer[nr_used > nr_taken_in] = _NO_SPACE
-            else:
-                nr_beside = np.minimum(nr_used - nr_taken_in, nr_blocks_beside - nr_fresh)
-                fewer += np.maximum(nr_beside, 0) * pool.nr_pages
-                nr_fresh += nr_used - nr_taken_in
-        fewer[nr_fresh > nr_blocks_left] = _NO_SPACE
-        return fewer
+            found.append(
+                HugeInRanges(
+                    nr_pages=pool.nr_pages,
+                    is_gigantic=self._is_gigantic(pool),
+                    nr_free=len(free),
+                    nr_in_use=len(used),
+                    free=_nr_within(free, pool.nr_pages, starts, nr_pages),
+                    used=_nr_within(used, pool.nr_pages, starts, nr_pages),
+                )
+            )
+        return tuple(found)
 
     def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool = True) -> Errno:
         """Make every huge page with a frame in the span go.

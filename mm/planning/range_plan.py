@@ -69,7 +69,8 @@ class RangePlan:
         outcome: uint8 (nr_candidates,), a `RangeOutcome` each.
 
     Invariants, run by `check`:
-        Q1 sources are exactly the movable frames of the chosen ranges; targets are free.
+        Q1 sources are exactly the movable frames of the chosen ranges, but for those that go
+            as part of a huge page; targets are free.
         Q2 no target lies in a pageblock that a chosen range touches, none occurs twice.
         Q3 chosen ranges do not overlap, nothing in them is stuck, and they may be isolated.
     """
@@ -87,6 +88,7 @@ class RangePlan:
     nr_stuck: _Rows = field(repr=False)
     outcome: NDArray[np.uint8] = field(repr=False)
     _census: Census = field(repr=False)
+    _whole: Mask | None = field(default=None, repr=False)
 
     @property
     def nr_moves(self) -> int:
@@ -227,7 +229,8 @@ class RangePlan:
             isolated[blocks_of(census, rows.start, rows.stop)] = True
         require((census.free | census.movable)[chosen].all(), "Q3 a stuck frame in a chosen range")
         require(census.isolable[isolated].all(), "Q3 a chosen range may not be isolated")
-        leaving = np.flatnonzero(chosen & census.movable) + census.start
+        alone = census.movable if self._whole is None else census.movable & ~self._whole
+        leaving = np.flatnonzero(chosen & alone) + census.start
         require(np.array_equal(np.sort(self.sources), leaving), "Q1 sources are something else")
         target = self.targets - census.start
         require(len(target) == len(leaving), "Q1 not one target for each source")

@@ -26,8 +26,10 @@ offline_pages tries the one that it is told to.
 Cost: one pass over the census' columns, then O(pageblocks + candidates).
 """
 
+from collections.abc import Callable
+
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from mm.planning.census import Census
@@ -37,9 +39,43 @@ from mm.state.costs import CostModel
 from pinpage.errors import PinpageError
 from pinpage.units import Mask, Pfns, Span
 
-__all__ = ["Candidates", "Ranked", "cheapest_ranges"]
+__all__ = ["Candidates", "RangeChoice", "RangeCounts", "Ranked", "cheapest_ranges"]
 
 _Rows = NDArray[np.int64]
+
+
+@frozen(eq=False)
+class RangeCounts:
+    """What was counted in each candidate; one row each.
+
+    Attributes:
+        clear: nothing in it is stuck, each of its pageblocks may be isolated, and it is of one
+            zone.
+        nr_movable: frames to move.
+        nr_callbacks: those of them that somebody besides page tables holds.
+    """
+
+    clear: Mask
+    nr_movable: _Rows
+    nr_callbacks: _Rows
+
+
+@frozen(eq=False)
+class RangeChoice:
+    """Which candidates to empty.
+
+    Attributes:
+        chosen: rows, in the order in which they go.
+        not_wanted: rows that could go, too.
+        bound: the most that any strategy can have at once.
+        above: bool (nr_blocks,), pageblocks that nothing may enter that does not come from one
+            of them; None: there are none.
+    """
+
+    chosen: _Rows
+    not_wanted: _Rows
+    bound: int
+    above: Mask | None = None
 
 
 @frozen(eq=False)
@@ -49,15 +85,15 @@ class Ranked:
     Attributes:
         starts: int64 (n,), first pfns, ascending.
         waste: int64 (n,), what is lost with each: less goes first, whatever the moves.
-        fewer: int64 (n,), free frames less than it has to move that each needs, for what goes
-            where it takes none; None: it needs one for each.
         whole: bool, frames of the census for which no targets are planned: they go otherwise.
+        choose: who decides, of those in which nothing is stuck, where what they need of each
+            other's room is more than free frames; None: as described above.
     """
 
     starts: Pfns
     waste: NDArray[np.int64] | None = None
-    fewer: NDArray[np.int64] | None = None
     whole: Mask | None = None
+    choose: "Callable[[RangeCounts], RangeChoice] | None" = None
 
 
 _UNRANKED = Ranked(np.empty(0, dtype=np.int64))
@@ -102,21 +138,21 @@ def cheapest_ranges(
     starts = _starts(census, nr_pages, align, candidates)
     if want != 1:
         _refuse_shared_pageblocks(census, starts, nr_pages)
-    found = _look(census, starts, nr_pages, ranked.fewer, across_zones=across_zones)
-    capacity = np.maximum(found.free_in_pool - reserve, 0)
-    fits = found.clear & (found.nr_needed <= capacity[found.pool] - found.free_isolated)
-    order = _cheapest_first(found, fits, ranked.waste, just_one=want == 1)
-    if want != 1:
-        order = order[_taken_up_to(found, order) <= capacity[found.pool[order]]]
-    chosen = order if want is None else order[:want]
-
+    found = _look(census, starts, nr_pages, across_zones=across_zones)
+    if ranked.choose is None:
+        choice = _choose(starts, found, ranked.waste, want, reserve)
+    else:
+        choice = ranked.choose(RangeCounts(found.clear, found.nr_movable, found.nr_callbacks))
+    chosen = choice.chosen
     outcome = np.full(len(starts), RangeOutcome.NO_FREE_FRAMES, dtype=np.uint8)
-    outcome[fits if want == 1 else order] = RangeOutcome.NOT_WANTED
+    outcome[choice.not_wanted] = RangeOutcome.NOT_WANTED
     outcome[chosen] = RangeOutcome.CHOSEN
     outcome[~found.clear] = RangeOutcome.TWO_ZONES
     outcome[found.nr_stuck > 0] = RangeOutcome.STUCK
     goes_alone = census.movable if ranked.whole is None else census.movable & ~ranked.whole
-    sources, targets = _moves(census, goes_alone, starts[chosen], found, across_zones=across_zones)
+    sources, targets = _moves(
+        census, goes_alone, starts[chosen], found, choice.above, across_zones=across_zones
+    )
     costs_ns = evacuation_ns(costs or CostModel(), found.nr_movable, found.nr_callbacks)
     return RangePlan(
         spans=tuple(Span(start, start + nr_pages) for start in starts[chosen].tolist()),
@@ -124,7 +160,7 @@ def cheapest_ranges(
         targets=targets + census.start,
         nr_callbacks=int(found.nr_callbacks[chosen].sum()),
         modelled_ns=int(costs_ns[chosen].sum()),
-        bound=_bound(starts, nr_pages, found, capacity, fits),
+        bound=choice.bound,
         nr_pages=nr_pages,
         starts=starts,
         costs_nr_moves=found.nr_movable,
@@ -132,6 +168,7 @@ def cheapest_ranges(
         nr_stuck=found.nr_stuck,
         outcome=outcome,
         census=census,
+        whole=ranked.whole,
     )
 
 
@@ -141,7 +178,6 @@ class _Found:
 
     nr_pages: int
     nr_movable: _Rows
-    nr_needed: _Rows
     nr_callbacks: _Rows
     nr_stuck: _Rows
     clear: Mask
@@ -153,9 +189,7 @@ class _Found:
     stop_block: _Rows
 
 
-def _look(
-    census: Census, starts: Pfns, nr_pages: int, fewer: _Rows | None, *, across_zones: bool
-) -> _Found:
+def _look(census: Census, starts: Pfns, nr_pages: int, *, across_zones: bool) -> _Found:
     """Count what is in each candidate."""
     size = census.nr_pages_per_block
     first = starts - census.start
@@ -173,20 +207,34 @@ def _look(
     one_zone = np.equal(_changes(zone_rows, first_block), _changes(zone_rows, stop_block - 1))
     free_isolated = _between(nr_usable, first_block, stop_block)
     is_shut = census.nr_free * ~census.usable
-    spared = np.zeros(len(starts), dtype=np.int64) if fewer is None else fewer
     return _Found(
         nr_pages=nr_pages,
         nr_movable=nr_movable,
-        nr_needed=nr_movable - spared,
         nr_callbacks=_count(census, callbacks, callbacks_in_block, first, stop),
         nr_stuck=nr_stuck,
         clear=np.equal(nr_stuck, 0) & one_zone,
         pool=pool_of_block[first_block],
         free_isolated=free_isolated,
-        taken=nr_pages - _between(is_shut, first_block, stop_block) - np.maximum(spared, 0),
+        taken=nr_pages - _between(is_shut, first_block, stop_block),
         free_in_pool=_sum_by(pool_of_block, nr_usable),
         first_block=first_block,
         stop_block=stop_block,
+    )
+
+
+def _choose(
+    starts: Pfns, found: _Found, waste: _Rows | None, want: int | None, reserve: int
+) -> RangeChoice:
+    """Those that cost the fewest moves, as many as free frames make."""
+    capacity = np.maximum(found.free_in_pool - reserve, 0)
+    fits = found.clear & (found.nr_movable <= capacity[found.pool] - found.free_isolated)
+    order = _cheapest_first(found, fits, waste, just_one=want == 1)
+    if want != 1:
+        order = order[_taken_up_to(found, order) <= capacity[found.pool[order]]]
+    return RangeChoice(
+        chosen=order if want is None else order[:want],
+        not_wanted=np.flatnonzero(fits) if want == 1 else order,
+        bound=_bound(starts, found, capacity, fits),
     )
 
 
@@ -241,7 +289,7 @@ def _taken_up_to(found: _Found, order: _Rows) -> _Rows:
     return taken
 
 
-def _bound(starts: Pfns, nr_pages: int, found: _Found, capacity: _Rows, fits: Mask) -> int:
+def _bound(starts: Pfns, found: _Found, capacity: _Rows, fits: Mask) -> int:
     """The most ranges at once: those that do not overlap, as far as free frames go."""
     if not fits.any():
         return 0
@@ -250,7 +298,7 @@ def _bound(starts: Pfns, nr_pages: int, found: _Found, capacity: _Rows, fits: Ma
         clear = found.clear & (found.pool == pool)
         least_first = np.cumsum(np.sort(found.taken[clear]))
         nr_paid = int(np.count_nonzero(least_first <= capacity[pool]))
-        most += min(_nr_disjoint(starts[clear], nr_pages), nr_paid)
+        most += min(_nr_disjoint(starts[clear], found.nr_pages), nr_paid)
     return max(most, 1)
 
 
@@ -266,7 +314,13 @@ def _nr_disjoint(starts: Pfns, nr_pages: int) -> int:
 
 
 def _moves(
-    census: Census, movable: Mask, chosen: Pfns, found: _Found, *, across_zones: bool
+    census: Census,
+    movable: Mask,
+    chosen: Pfns,
+    found: _Found,
+    above: Mask | None,
+    *,
+    across_zones: bool,
 ) -> tuple[Pfns, Pfns]:
     """Every movable frame of the chosen ranges, and a free frame elsewhere for each."""
     isolated = np.zeros(census.nr_blocks, dtype=np.bool_)
@@ -279,7 +333,17 @@ def _moves(
     spare = _covered(
         census.nr_blocks, found.first_block[found.clear], found.stop_block[found.clear]
     )
-    targets = fill(census, sources, census.usable & ~isolated, spare, across_zones=across_zones)
+    if above is None:
+        targets = fill(census, sources, census.usable & ~isolated, spare, across_zones=across_zones)
+        return sources, targets
+    targets = np.empty_like(sources)
+    from_above = above[sources // census.nr_pages_per_block]
+    rows = np.flatnonzero(~from_above)  # these first: the others may go anywhere
+    targets[rows] = fill(census, sources[rows], census.usable & ~isolated & ~above, spare)
+    free = census.free.copy()
+    free[targets[rows]] = False
+    left, rows = evolve(census, free=free), np.flatnonzero(from_above)
+    targets[rows] = fill(left, sources[rows], census.usable & ~isolated, spare)
     return sources, targets
 
 

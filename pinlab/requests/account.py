@@ -78,6 +78,7 @@ class Account:
         request: RequestName,
         unit: str,
         bound: int | None = None,
+        certain: int | None = None,
     ) -> None:
         """Begin to count; what was done before is nobody's.
 
@@ -87,13 +88,14 @@ class Account:
             request: the consumer.
             unit: what wanted and obtained count.
             bound: the most that any strategy can obtain, from the state before.
+            certain: what needs neither reclaim nor compaction of it.
         """
         self.machine = machine_of(subject)
         self.attempts: list[Attempt] = []
         self._subject = subject
         self._options = options
         self._names = (request, unit)
-        self._bound = bound
+        self._bound, self._certain = bound, certain
         self._begun = self._seen = self.machine.counted()
         self._seen_ns = self.machine.clock.now_ns
         self._steps: Counter[Step] = Counter()
@@ -232,6 +234,7 @@ class Account:
             seed=options.seed,
             partial=self._was_interrupted or (obtained < wanted and self.interrupted),
             details=(details or {}) | self._nr_split(),
+            certain=self._certain,
         )
 
     def _nr_split(self) -> dict[str, int]:

@@ -4,6 +4,8 @@
     obtained    those that went
     bound       together: the most that can be away at once; one by one: those that hold
                 nothing, at the start, that nobody can move, and may go at all
+    certain     of these, those that go for certain: reclaim need not make room, nor compaction
+                a huge page
     attempts    one per block; its errno is what the write to its `state` file answers
 
 Who says how many means them together, as whoever unplugs a DIMM does: a block that went stays
@@ -17,12 +19,15 @@ otherwise that is `USUAL_TIMEOUT_NS`, the 8 s of the recordings divided by the s
 their machine was slower than the costs here; a number of tries bounds the rounds instead.
 """
 
+from collections.abc import Iterable
+
 from attrs import evolve
 
 from mm.contig.retry import RetryPolicy
 from mm.hotplug.memory_hotplug import OnlineKind
-from mm.hotplug.verdict import OfflineResult
+from mm.hotplug.verdict import BlockPlanner, OfflineResult
 from mm.machine import Machine
+from mm.planning.range_plan import RangePlan
 from mm.state.errno import Errno
 from mm.state.nodes import ZoneKind
 from mm.state.reasons import Refusals
@@ -59,13 +64,14 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     _require_size(machine, options.block_nr_pages)
     if options.block_nr_pages is not None:
         hotplug.blocks.nr_pages = options.block_nr_pages
-    wanted = _in_order(machine, options)
     together = _together(options)
-    bound = len({*wanted} & {*hotplug.removable(machine.design, options.mode)})
-    if together and not machine.swap.areas:  # (with swap there is room for as long as it lasts)
-        at_once = hotplug.cheapest(machine.design, want=None, mode=options.mode).bound
-        bound = min(bound, at_once)
-    account = Account(subject, options, request="offline", unit="memory block", bound=bound)
+    planner = hotplug.planner(machine.design, options.mode)
+    plan = planner.plan(None if together else 1)
+    wanted = _in_order(machine, options, plan)
+    bound, certain = _foreseen(machine, planner, plan, wanted, together=together)
+    account = Account(
+        subject, options, request="offline", unit="memory block", bound=bound, certain=certain
+    )
     obtained = nr_rounds = 0
     left = list(reversed(wanted))
     while left and not account.interrupted and obtained != options.count:
@@ -100,6 +106,21 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     return evolve(report, counted="together" if together else "one by one")
 
 
+def _foreseen(
+    machine: Machine, planner: BlockPlanner, plan: RangePlan, wanted: list[int], *, together: bool
+) -> tuple[int, int]:
+    """How many of these blocks can go at most, and how many go for certain."""
+    block_of, clear = machine.hotplug.blocks.block_of, plan.is_clear
+
+    def nr_wanted(starts: Iterable[int]) -> int:
+        return len({*wanted} & {block_of(start) for start in starts})
+
+    bound = nr_wanted(planner.starts[clear & planner.goes()].tolist())
+    if not together:
+        return bound, nr_wanted(planner.starts[clear & planner.certain().goes].tolist())
+    return min(bound, plan.bound), nr_wanted(span.start for span in plan.spans)
+
+
 def _together(options: RequestOptions) -> bool:
     """Whether a block that went stays away."""
     return options.count is not None if options.together is None else options.together
@@ -117,14 +138,15 @@ def _require_size(machine: Machine, nr_pages: int | None) -> None:
         )
 
 
-def _in_order(machine: Machine, options: RequestOptions) -> list[int]:
+def _in_order(machine: Machine, options: RequestOptions, plan: RangePlan) -> list[int]:
     """The blocks to try: from the bottom up; by plan, where some are enough, cheapest first."""
     hotplug = machine.hotplug
     if options.block is not None:
         return [options.block]
     blocks = hotplug.blocks.online()
     if options.strategy == "plan" and options.count is not None:
-        plan = hotplug.cheapest(machine.design, want=None, mode=options.mode)
+        if not _together(options):
+            plan = hotplug.cheapest(machine.design, want=None, mode=options.mode)
         first = [hotplug.blocks.block_of(span.start) for span in plan.spans]
         blocks = first + [block for block in blocks if block not in first]
     return blocks

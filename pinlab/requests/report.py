@@ -253,6 +253,7 @@ class RequestReport:
         seed: of its contents.
         partial: whether it was interrupted.
         details: figures of this consumer alone, such as frames probed or region-seconds off.
+        certain: of `bound`, what needs neither reclaim nor compaction; None: not known.
     """
 
     request: RequestName
@@ -282,6 +283,7 @@ class RequestReport:
     details: dict[str, int] = field(factory=dict)
     in_the_way: tuple[InTheWay, ...] = field(default=(), converter=_in_the_way)
     release: tuple[str, ...] = field(default=(), converter=_names)
+    certain: int | None = None
 
     def __attrs_post_init__(self) -> None:
         """Refuse a report whose parts do not sum to its totals.

@@ -80,6 +80,8 @@ def _headline(report: RequestReport) -> str:
 
 def _summary(report: RequestReport) -> str:
     most = "" if report.bound is None else f"; {report.bound:,d} at most by any strategy"
+    if report.certain is not None and report.certain != report.bound:
+        most += f", {report.certain:,d} for certain"
     spent = ", ".join(f"{step} {report.steps_ns.get(step, 0) / 1e6:,.2f}" for step in STEPS)
     gave_up = f"{report.pages_dropped:,d} dropped, {report.pages_released:,d} released"
     rows = [

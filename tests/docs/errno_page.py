@@ -26,7 +26,9 @@ _FOOT = """
   the kernel tries again until a signal comes (`EINTR`; `--timeout` stands for it, `--tries` ends
   with `EBUSY` instead). By plan both are known beforehand, without a move.
 - What `machine.hotplug.verdict` says is what `offline` by plan gives, and whether it is `OK` is
-  what `offline` by scan comes to.
+  what `offline` by scan comes to, where the verdict is `certain`. `answer` says it in words: yes,
+  no, or on what it hangs: whether a huge page can be made for one in use, whether there is room
+  when it is wanted. `request offline` says how many blocks go for certain.
 - A write to nr_hugepages that is interrupted keeps what it has got, and the report is partial.
 - A signal during a long-term pin is not modelled.
 - Power regions are no kernel's: the codes are those of emptying a range.

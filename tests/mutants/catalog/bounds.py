@@ -115,8 +115,9 @@ _RANGES = [
         f"{_BOUNDS}::test_power",
     ),
     planted(
-        "offline-bound-without-reclaim", "any strategy reclaims", "mm/hotplug/memory_hotplug.py",
-        "design, mode, as_reclaimed=True)", "design, mode)", f"{_BOUNDS}::test_offline",
+        "offline-bound-without-reclaim", "any strategy reclaims", "mm/hotplug/verdict.py",
+        "return self._look(as_reclaimed=True)", "return self._look(as_reclaimed=False)",
+        f"{_BOUNDS}::test_offline",
     ),
 ]  # fmt: skip
 

@@ -241,15 +241,13 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "plan-does-not-count-room", "plan: room elsewhere", HOTPLUG,
-        "errno = Errno.OK if self._goes(starts, design, mode)[0] else Errno.ENOMEM\n",
-        "errno = Errno.OK\n",
+        "if outcome is not RangeOutcome.CHOSEN and not planner.goes()[0]:", "if False:",
         f"{UNIT}::test_plan_knows_when_there_is_no_room",
         f"{PROPERTY}::test_the_verdict_is_what_trying_comes_to",
     ),
     _hp(
         "plan-released-frames-are-stuck", "plan: what can be given up can leave", PLAN,
-        "design, mode, with_released=True, for_ranges=True,",
-        "design, mode, for_ranges=True,",
+        " with_released=True, for_ranges=True,", " for_ranges=True,",
         f"{UNIT}::test_what_can_only_be_given_up_can_leave",
     ),
     _hp(
@@ -270,7 +268,7 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "plan-forgets-huge-pages", "plan: huge pages can leave", PLAN,
-        "leaves, stays_free = huge.could_leave(mode, keep=False), huge.dissolves()\n",
+        "leaves, stays_free = huge.could_leave(self._mode, keep=False), huge.dissolves()\n",
         "leaves, stays_free = census.movable, census.free\n",
         f"{UNIT}::test_a_free_huge_page_is_dissolved",
     ),

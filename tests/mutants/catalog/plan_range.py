@@ -184,7 +184,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="offline-plan-counts-on-highatomic",
         guards="a verdict is what the allocator can do",
-        file="mm/hotplug/verdict.py",
+        file="mm/hotplug/needs.py",
         old="(host.pageblocks.migratetype != MigrateType.HIGHATOMIC)",
         new="(host.pageblocks.migratetype != MigrateType.ISOLATE)",
         tests=(HOTPLUG,),

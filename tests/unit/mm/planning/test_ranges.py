@@ -255,3 +255,12 @@ def test_filling_counts_first():
     everywhere, nowhere = np.ones(1, dtype=bool), np.zeros(1, dtype=bool)
     with pytest.raises(InvariantError, match="more free frames"):
         fill(census, np.arange(2), everywhere, nowhere)
+
+
+def test_a_range_pays_with_no_frames_that_nobody_could_have():
+    """What is free in the first block is nobody's; the last lends eight, for one range."""
+    everything = census_of("........ mmmmmmmm ........ s.......")
+    census = evolve(everything, usable=np.array([False, True, True, False]))
+    planned = cheapest_ranges(census, 8, 8, want=None)
+    assert [span.start for span in planned.spans] == [0, 16]
+    assert planned.bound == 2

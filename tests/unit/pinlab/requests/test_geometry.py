@@ -76,9 +76,10 @@ def test_memory_blocks_of_a_pageblock_each(tmp_path, sizes):
         report = served("offline", snapshot, strategy=strategy, block_nr_pages=size)
         assert (report.wanted, report.bound, report.obtained) == (8, 6, 6)
         together = served("offline", snapshot, strategy=strategy, block_nr_pages=size, count=8)
-        # 6.25 of them are free in all, and 64 pages, the watermark, have to stay so.
+        # 6.25 of them are free in all.  What moves leaves 64 pages free, the watermark; what is
+        # empty asks for none, so another order than either strategy's might get more.
         most = min(6, (size * 25 // 4 - 64) // size)
-        assert (together.bound, together.obtained) == (most, most)
+        assert (together.bound, together.certain, together.obtained) == (6, most, most)
 
 
 def test_contiguous_memory_of_two_pageblocks(tmp_path, sizes):

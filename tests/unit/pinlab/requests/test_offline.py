@@ -4,12 +4,15 @@ import pytest
 
 from mm.hotplug.memory_block import BlockState
 from mm.state.nodes import ZoneKind
+from pinlab.described.synthetic import describe_machine
 from pinlab.requests.fidelity import options_of_kernel
 from pinlab.requests.offline import USUAL_TIMEOUT_NS, serve
 from pinlab.requests.report import RequestOptions
-from pinlab.requests.run import run_request
+from pinlab.requests.run import prepare, run_request
+from pinlab.requests.show import as_text
 from pinpage.errors import PinpageError
 from tests.kit.mm.machines import SIZE, Drawn
+from tests.kit.mm.whole_machines import Layout
 from tests.kit.pinlab.recordings import BESIDE, opened
 
 BLOCK = 2 * SIZE
@@ -90,6 +93,33 @@ def test_one_by_one_is_what_each_could_do_alone():
     world = Drawn("aaaaaaaa", "aa......", "a.......", FREE, FREE, FREE)
     report = serve(world.machine, options(together=True, timeout_ns=10**6))
     assert (report.counted, report.obtained, report.wanted, report.bound) == ("together", 2, 3, 2)
+
+
+_HUGE = ("HHHHHHHH", FREE, "HHHHHHHH", FREE, "FFFFFFFF", "P.......")
+"""Two huge pages in use share a free one, and that stays."""
+_CACHE = ("cccccccc", "cccccccc", "PPPPPPPP", "PPPPPPP.")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "together", "bound", "certain"),
+    [(_HUGE, True, 1, 1), (_HUGE, False, 2, 2), (_CACHE, True, 1, 0), (_CACHE, False, 1, 0)],
+)
+def test_what_is_certain_needs_no_reclaim_and_no_fresh_huge_page(blocks, together, bound, certain):
+    machine = Layout(blocks, (0,) * len(blocks), (("Normal", 0),)).build().machine
+    asked = options(strategy="plan", count=3, together=together, nr_tries=4)
+    report = serve(machine, asked)
+    assert (report.bound, report.certain, report.obtained) == (bound, certain, bound)
+    most = f"; {bound} at most by any strategy"
+    assert (most + f", {certain} for certain" in as_text(report)) == (bound != certain)
+    assert report.to_json()["certain"] == certain
+
+
+def test_watermarks_are_kept_for_all_that_go_together():
+    """They shrink as memory goes, but not before."""
+    memory = describe_machine("scenario:128MiB,anon=60%", seed=0)
+    machine = prepare(memory, RequestOptions(), contents="none").machine
+    report = serve(machine, RequestOptions(block_nr_pages=2048, strategy="plan", count=16))
+    assert (report.certain, report.obtained, report.bound) == (5, 5, 5)
 
 
 @pytest.mark.parametrize("nr_pages", [3 * SIZE, 6 * SIZE, 64 * SIZE])
