@@ -186,9 +186,17 @@ _COMMAND = [
         "cli-usage-is-a-failure",
         "exit code 2",
         "pinlab/cli/errors.py",
-        "1 if isinstance(error, HostMemoryError) else 2)\n",
+        "1 if isinstance(error, HostMemoryError | SnapshotError) else 2)\n",
         "1)\n",
         _CALLS,
+    ),
+    planted(
+        "cli-a-file-is-a-wrong-call",
+        "exit code 1",
+        "pinlab/cli/errors.py",
+        "isinstance(error, HostMemoryError | SnapshotError)",
+        "isinstance(error, HostMemoryError)",
+        "tests/cli/test_request.py::test_a_file_that_is_not_there_is_no_wrong_call",
     ),
     planted(
         "cli-wrong-run-is-a-failure",
