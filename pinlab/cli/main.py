@@ -328,7 +328,7 @@ def record(
 
     from pinlab.cli.output import describe, file_progress
     from pinlab.procfs.beside import OwnersBeside
-    from pinlab.procfs.proc import record as capture
+    from pinlab.procfs.capture import record as capture
     from pinlab.report import trust as telling
 
     folder: dict[str, Any] = {} if proc is None else {"proc_directory": proc}

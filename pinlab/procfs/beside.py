@@ -31,7 +31,7 @@ _NR_LINES: Final = 1 << 12
 
 
 class OwnersBeside:
-    """Lays page_owner over a snapshot, for `pinlab.procfs.proc.record`.
+    """Lays page_owner over a snapshot, for `pinlab.procfs.capture.record`.
 
     Attributes:
         said: what became of it, in a line; empty where there was none, unless a table was for it.

@@ -1,7 +1,7 @@
 """A line of a text of /proc: its numbers, and the error that names it.
 
 Owns: what a number may look like.
-Ignores: what the lines mean; `pinlab.procfs.text` and `pinlab.procfs.iomem` know.
+Ignores: what the lines mean; `pinlab.procfs.proc_text` and `pinlab.procfs.iomem` know.
 """
 
 from pathlib import Path

@@ -18,7 +18,7 @@ from pinlab.files.careful import awry, load_json, plain
 from pinlab.files.npz import Archive, ArrayHeader
 from pinlab.procfs.infer import settle_orders
 from pinlab.procfs.iomem import parse_iomem
-from pinlab.procfs.text import kernel_release, parse_zones
+from pinlab.procfs.proc_text import kernel_release, parse_zones
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError

@@ -32,7 +32,7 @@ from pinlab.files.careful import MOST_TEXT_NR_BYTES, plain, read_bytes
 from pinlab.files.packed import PACKED_SUFFIXES, read_unpacked
 from pinlab.procfs.iomem import spans_of
 from pinlab.procfs.lines import Place
-from pinlab.procfs.text import parse_meminfo, parse_pageblock_order
+from pinlab.procfs.proc_text import parse_meminfo, parse_pageblock_order
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import CmaFacts, Geometry, ZoneFacts
 from pinlab.sources.kinds import Kind, kinds_in

@@ -10,7 +10,7 @@ from pinlab.described.synthetic import describe_machine, is_description
 from pinlab.files import npz
 from pinlab.files.output import path_of
 from pinlab.procfs import linux61
-from pinlab.procfs.proc import Progress
+from pinlab.procfs.capture import Progress
 from pinlab.snapshot import image
 from pinlab.snapshot.bundled import BUNDLED_NAME, bundled
 from pinlab.snapshot.errors import SnapshotError

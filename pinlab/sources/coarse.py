@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pinlab.procfs.lines import Place
-from pinlab.procfs.text import parse_pageblock_order
+from pinlab.procfs.proc_text import parse_pageblock_order
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mm.state.frames import PageFlag
 from pinlab.files.npz import require_frames
-from pinlab.procfs.proc import columns_of
+from pinlab.procfs.capture import columns_of
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from pinlab.procfs.proc import KEPT_COUNTERS
+from pinlab.procfs.capture import KEPT_COUNTERS
 from pinlab.snapshot.facts import CmaFacts, Measured, Provenance, ZoneFacts
 from pinlab.snapshot.image import Snapshot
 from pinlab.sources.counts import MEANINGS

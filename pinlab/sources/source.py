@@ -22,10 +22,10 @@ from attrs import evolve, field, frozen
 from mm.state.frames import FrameState
 from pinlab.files.careful import MOST_TEXT_NR_BYTES
 from pinlab.files.packed import read_unpacked, start_of
-from pinlab.procfs import proc
+from pinlab.procfs import capture
 from pinlab.procfs.iomem import ram_addresses, spans_of
+from pinlab.procfs.proc_text import kernel_release, parse_zones
 from pinlab.procfs.survey import Folder, Survey, survey
-from pinlab.procfs.text import kernel_release, parse_zones
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
@@ -130,7 +130,7 @@ _IN_WORDS: Final = (
 
 
 def open_source(
-    path: Path, *, owners_table: Path | None = None, progress: proc.Progress | None = None
+    path: Path, *, owners_table: Path | None = None, progress: capture.Progress | None = None
 ) -> Snapshot:
     """The snapshot that a folder, a text or a dump makes.
 
@@ -190,7 +190,7 @@ def _beside(folder: Folder) -> _Beside:
         texts = (folder.text("buddyinfo", ""), folder.text("pagetypeinfo", ""))
         zones = parse_zones(folder.zoneinfo(), *texts, folder.place("zoneinfo"))
     counters = {f"meminfo_{name}": n for name, n in sorted(folder.meminfo().items())}
-    kept = {name: n for name, n in counters.items() if name in proc.KEPT_COUNTERS}
+    kept = {name: n for name, n in counters.items() if name in capture.KEPT_COUNTERS}
     release = kernel_release(folder.text("version", ""))
     if not zones or not folder.place("iomem").exists():
         return _Beside(zones, None, None, kept, release)
@@ -200,11 +200,11 @@ def _beside(folder: Folder) -> _Beside:
 
 
 def _of_folder(
-    folder: Folder, owners_table: Path | None, progress: proc.Progress | None
+    folder: Folder, owners_table: Path | None, progress: capture.Progress | None
 ) -> Snapshot:
     owners, types = (folder.found.get(kind) for kind in (Kind.PAGE_OWNER, Kind.PAGE_TYPES))
     if folder.place("kpageflags").exists():
-        snapshot = proc.capture(folder.path, progress)
+        snapshot = capture.capture(folder.path, progress)
         if owners is None:
             return snapshot
         text = read_page_owner(owners, progress)
@@ -241,7 +241,7 @@ def _of_owners(text: OwnerText, beside: _Beside, path: Path, owners_table: Path 
     columns: dict[str, Any] = dict(blank_columns(nr_frames, size))
     if beside.ram is not None:
         _cut_holes(columns, beside.ram)
-    columns["zone"] = proc.zone_column(nr_frames, beside.zones)
+    columns["zone"] = capture.zone_column(nr_frames, beside.zones)
     known = {"state", "klass", "flags", "guessed", "gfp", "block_migratetype"}
     snapshot = Snapshot(
         **columns,
@@ -290,7 +290,7 @@ def _of_types(text: TypesText, beside: _Beside, path: Path) -> Snapshot:
     pfns = text.pfn[rows] + np.arange(len(rows)) - first
     flags[pfns], mappings[pfns] = text.flags[rows], text.mappings[rows]
     source = f"page-types of Linux {beside.release or 'of unknown release'}"
-    snapshot = proc.columns_of(
+    snapshot = capture.columns_of(
         flags,
         np.maximum(mappings, 0).astype(np.uint64),
         beside.ram or (Span(0, nr_frames),),

@@ -60,7 +60,7 @@ def small(tmp_path_factory):
 def as_nobody(pinpage, small):
     """Somebody who is not root, or a skip; what loads late has been loaded."""
     assert pinpage("report", "heatmap", small).code == 0
-    importlib.import_module("pinlab.procfs.proc")
+    importlib.import_module("pinlab.procfs.capture")
     if os.geteuid() != 0:
         yield
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pinlab.procfs.proc import record
+from pinlab.procfs.capture import record
 from pinlab.procfs.survey import PROC
 from pinlab.snapshot import image
 from tests.kit.command import check_one_line
@@ -28,7 +28,7 @@ def proc(tmp_path, monkeypatch):
         else:
             shutil.copyfile(path, directory / path.name)
     monkeypatch.setattr(
-        "pinlab.procfs.proc.record", functools.partial(record, proc_directory=directory)
+        "pinlab.procfs.capture.record", functools.partial(record, proc_directory=directory)
     )
     return directory
 
@@ -131,7 +131,7 @@ def test_a_place_is_looked_at_before_memory_is(pinpage, tmp_path, monkeypatch):
     def reads(*args, **kwargs):
         raise AssertionError("memory was read for nothing")
 
-    monkeypatch.setattr("pinlab.procfs.proc.capture", reads)
+    monkeypatch.setattr("pinlab.procfs.capture.capture", reads)
     check_one_line(pinpage("record", "-o", tmp_path), 1, "is a directory")
 
 

@@ -30,7 +30,7 @@ import numpy as np
 
 from mm.state.frames import FrameState, PageFlag
 from pinlab.described.synthetic import describe_machine
-from pinlab.procfs import infer, proc
+from pinlab.procfs import capture, infer
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.replay import replay_layout
 from pinlab.report import heatmap
@@ -209,7 +209,7 @@ def _proc(rng: random.Random, folder: Path) -> None:
         elif path.is_file() or not path.exists():
             content = path.read_bytes() if path.exists() else b"Linux version 6"
             path.write_bytes(change_bytes(rng, content))
-    _use(rng, proc.capture(folder), folder)
+    _use(rng, capture.capture(folder), folder)
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 from tests.mutants.mutant import Mutant
 
-_PROC = "tests/unit/pinlab/procfs/test_proc.py"
+_PROC = "tests/unit/pinlab/procfs/test_capture.py"
 _SOURCE = "tests/unit/pinlab/sources/test_source.py"
 _SURVEY = "tests/unit/pinlab/procfs/test_survey.py"
 _TRUST = "tests/unit/pinlab/report/test_trust.py"
@@ -14,7 +14,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-absent-managed-is-zero",
         guards="absent is not zero",
-        file="pinlab/procfs/text.py",
+        file="pinlab/procfs/proc_text.py",
         old='managed=said("managed"),',
         new='managed=said("managed") or 0,',
         tests=[f"{_PROC}::test_what_an_old_kernel_does_not_print_is_not_zero"],
@@ -22,7 +22,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-one-cpu-s-list-for-all",
         guards="per-CPU lists",
-        file="pinlab/procfs/text.py",
+        file="pinlab/procfs/proc_text.py",
         old="pcp_count=sum(body.on_lists) if body.on_lists else None,",
         new="pcp_count=body.on_lists[0] if body.on_lists else None,",
         tests=[f"{_PROC}::test_what_an_old_kernel_does_not_print_is_not_zero"],
@@ -30,7 +30,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-pageblock-lines-not-compared",
         guards="contradictions are named",
-        file="pinlab/procfs/text.py",
+        file="pinlab/procfs/proc_text.py",
         old="(nr_pages is not None and nr_pages != 1 << order)",
         new="(nr_pages is not None and nr_pages < 1 << order)",
         tests=[f"{_SURVEY}::test_two_lines_about_pageblocks"],
@@ -38,7 +38,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-short-rows-fit-anyway",
         guards="grammar of pagetypeinfo",
-        file="pinlab/procfs/text.py",
+        file="pinlab/procfs/proc_text.py",
         old="if len(counts) != len(types):",
         new="if len(counts) > len(types):",
         tests=[f"{_SURVEY}::test_a_row_of_pagetypeinfo_that_ends_early"],
@@ -46,7 +46,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-old-kpageflags-read-as-new",
         guards="old kernels",
-        file="pinlab/procfs/text.py",
+        file="pinlab/procfs/proc_text.py",
         old="_FIRST_RELEASE: Final = (2, 6, 31)",
         new="_FIRST_RELEASE: Final = (2, 6, 30)",
         tests=[f"{_SURVEY}::test_a_kernel_whose_kpageflags_say_too_little"],
@@ -122,7 +122,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="proc-free-blocks-of-a-usual-machine",
         guards="geometry",
-        file="pinlab/procfs/proc.py",
+        file="pinlab/procfs/capture.py",
         old="order = infer.maximal_orders(free, zone, max_order)",
         new="order = infer.maximal_orders(free, zone)",
         tests=[f"{_SURVEY}::test_free_blocks_are_as_large_as_the_machine_has_them"],
@@ -130,7 +130,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="proc-interleaved-nodes-last-one-wins",
         guards="what no file says is unknown",
-        file="pinlab/procfs/proc.py",
+        file="pinlab/procfs/capture.py",
         old="column[nr_claims > 1] = NOT_KNOWN",
         new="column[nr_claims > 2] = NOT_KNOWN",
         tests=[
@@ -140,7 +140,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="proc-keeps-the-command-line",
         guards="secrets",
-        file="pinlab/procfs/proc.py",
+        file="pinlab/procfs/capture.py",
         old='command_line=plain(folder.text("cmdline", "").strip()) if command_line else "",',
         new='command_line=plain(folder.text("cmdline", "").strip()),',
         tests=[f"{_SURVEY}::test_a_recording_is_its_owner_s_alone_and_holds_no_command_line"],

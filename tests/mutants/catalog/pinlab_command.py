@@ -105,7 +105,7 @@ _WRITTEN = [
     planted(
         "record-looks-at-the-place-last",
         "nothing in vain",
-        "pinlab/procfs/proc.py",
+        "pinlab/procfs/capture.py",
         "    place = require_place(output)  # before a minute's work\n",
         "    place = path_of(output, 'output')\n",
         f"{_RECORD}::test_a_place_is_looked_at_before_memory_is",

@@ -3,7 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 _SNAPSHOT = "tests/unit/pinlab/snapshot/test_snapshot.py"
-_PROC = "tests/unit/pinlab/procfs/test_proc.py"
+_PROC = "tests/unit/pinlab/procfs/test_capture.py"
 _LINUX61 = "tests/unit/pinlab/procfs/test_linux61.py"
 _HEATMAP = "tests/unit/pinlab/report/test_heatmap.py"
 _BROKEN = f"{_SNAPSHOT}::test_a_broken_promise_is_named"
@@ -185,7 +185,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="proc-short-read-passes",
         guards="bad input",
-        file="pinlab/procfs/proc.py",
+        file="pinlab/procfs/capture.py",
         old="    if done < nr_pfns:",
         new="    if done < 0:",
         tests=[f"{_PROC}::test_a_short_read"],
@@ -193,7 +193,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="text-watermarks-keep-the-boost",
         guards="watermarks",
-        file="pinlab/procfs/text.py",
+        file="pinlab/procfs/proc_text.py",
         old='low=number("low") - boost',
         new='low=number("low")',
         tests=[f"{_LINUX61}::test_watermarks_come_without_the_boost"],

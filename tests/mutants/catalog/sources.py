@@ -342,7 +342,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="record-any-path-is-a-folder",
         guards="a wrong path is told what it is",
-        file="pinlab/procfs/proc.py",
+        file="pinlab/procfs/capture.py",
         old="    if not proc.is_dir():\n",
         new="    if not proc.name:\n",
         tests=["tests/cli/test_record.py::test_what_is_no_folder_of_copies_is_said_to_be_none"],

@@ -20,7 +20,7 @@ from pinlab.files import npz
 from pinlab.files.available import nr_bytes_available
 from pinlab.files.careful import awry, load_json, one_line, read_bytes
 from pinlab.procfs.iomem import parse_iomem
-from pinlab.procfs.text import parse_pagetypeinfo, parse_zones
+from pinlab.procfs.proc_text import parse_pagetypeinfo, parse_zones
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.replay import replay_layout
 from pinlab.replay.replayable import (

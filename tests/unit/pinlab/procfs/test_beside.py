@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from pinlab.procfs.beside import OwnersBeside
-from pinlab.procfs.proc import record
+from pinlab.procfs.capture import record
 from pinlab.procfs.survey import PROC, Folder
 from pinlab.snapshot.classes import FrameClass
 from pinlab.sources.source import open_source

@@ -8,9 +8,9 @@ from attrs import evolve
 
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
+from pinlab.procfs.capture import capture, record
 from pinlab.procfs.iomem import parse_iomem
-from pinlab.procfs.proc import capture, record
-from pinlab.procfs.text import parse_zones
+from pinlab.procfs.proc_text import parse_zones
 from pinlab.snapshot import image
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN

@@ -6,7 +6,7 @@ import re
 import pytest
 from attrs import evolve
 
-from pinlab.procfs.proc import capture
+from pinlab.procfs.capture import capture
 from pinlab.report.trust import Bound, TrustRow, as_json, as_text, trust_of, unknown_in_words
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import FrameClass

@@ -13,7 +13,7 @@ from mm.state.costs import CostModel
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
 from pinlab.described.synthetic import describe_machine
-from pinlab.procfs.proc import capture
+from pinlab.procfs.capture import capture
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.replay import replay_layout
 from pinlab.report.tables import as_markdown

@@ -7,7 +7,7 @@ from attrs import evolve
 from mm.state.frames import FrameState
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
-from pinlab.procfs.proc import capture
+from pinlab.procfs.capture import capture
 from pinlab.replay.corpus import Corpus
 from pinlab.replay.owners import movable_owners
 from pinlab.replay.replay import class_counts, replay

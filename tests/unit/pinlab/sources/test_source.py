@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mm.state.frames import FrameState, PageFlag
-from pinlab.procfs.proc import capture
+from pinlab.procfs.capture import capture
 from pinlab.snapshot import image
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError

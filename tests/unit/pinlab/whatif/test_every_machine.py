@@ -8,7 +8,7 @@ from attrs import evolve
 
 from pinlab.diagnose import diagnosis
 from pinlab.diagnose.show import as_text as diagnosis_text
-from pinlab.procfs.proc import capture
+from pinlab.procfs.capture import capture
 from pinlab.report import blocks, fragmentation, frames, taint
 from pinlab.snapshot.facts import Provenance
 from pinlab.snapshot.holdings import holdings_of

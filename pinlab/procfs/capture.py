@@ -27,8 +27,8 @@ from pinlab.files.output import path_of, require_place
 from pinlab.files.packed import DAMAGE, unpacked
 from pinlab.procfs import infer
 from pinlab.procfs.iomem import ram_addresses, spans_of
+from pinlab.procfs.proc_text import check_release, kernel_release, parse_zones
 from pinlab.procfs.survey import PROC, Folder, Survey, survey
-from pinlab.procfs.text import check_release, kernel_release, parse_zones
 from pinlab.snapshot import image
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN

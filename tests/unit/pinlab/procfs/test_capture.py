@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mm.state.frames import FrameState, PageFlag
-from pinlab.procfs import infer, proc
+from pinlab.procfs import capture, infer
+from pinlab.procfs.capture import record
 from pinlab.procfs.iomem import parse_iomem
-from pinlab.procfs.proc import record
-from pinlab.procfs.text import parse_buddyinfo, parse_pagetypeinfo, parse_zones
+from pinlab.procfs.proc_text import parse_buddyinfo, parse_pagetypeinfo, parse_zones
 from pinlab.snapshot import image
 from pinlab.snapshot.bundled import bundled
 from pinlab.snapshot.classes import FrameClass
@@ -60,7 +60,7 @@ def test_a_real_proc_becomes_a_snapshot(raw, tmp_path):
 
 def test_nothing_unmarked_is_free(raw):
     """zbud pages and per-CPU pages carry no flag; both stay unknown."""
-    snapshot = proc.capture(raw)
+    snapshot = capture.capture(raw)
     marked = (snapshot.flags & PageFlag.BUDDY.mask) != 0
     assert ((snapshot.state == FrameState.FREE) == marked).all()
     silent = (snapshot.flags == 0) & (snapshot.mapcount == 0) & (snapshot.klass != FrameClass.HOLE)
@@ -69,7 +69,7 @@ def test_nothing_unmarked_is_free(raw):
 
 
 def test_what_is_guessed_and_what_is_not_known_is_said(raw):
-    snapshot = proc.capture(raw)
+    snapshot = capture.capture(raw)
     assert snapshot.guessed[snapshot.order >= 0].all()
     assert {"order", "block_migratetype"} <= set(snapshot.guessed_fields)
     assert {"gfp", "refcount", "block_skip", "pinned_pfns"} == set(snapshot.unknown_fields)
@@ -78,7 +78,7 @@ def test_what_is_guessed_and_what_is_not_known_is_said(raw):
 
 
 def test_holes_come_from_iomem(raw):
-    snapshot = proc.capture(raw)
+    snapshot = capture.capture(raw)
     holes = np.flatnonzero(snapshot.state == FrameState.HOLE)
     assert holes.tolist() == [0, *range(0x9F, 0x100)]
     assert [span.start for span in snapshot.ram] == [1, 0x100]
@@ -110,7 +110,7 @@ def machine(marks: dict[int, int], *, nr_free_blocks: tuple[int, ...] = (), coun
         nr_free_blocks=nr_free_blocks,
     )
     source = Provenance(source="made by hand")
-    return proc.columns_of(flags, mappings, (Span(0, 64),), (zone,), source)
+    return capture.columns_of(flags, mappings, (Span(0, 64),), (zone,), source)
 
 
 def test_orders_of_a_kernel_that_marks_every_free_frame():
@@ -352,7 +352,7 @@ def test_a_directory_in_place_of_a_file(raw, name):
 def test_texts_of_any_bytes(raw):
     for name in ("version", "cmdline", "pagetypeinfo"):
         (raw / name).write_bytes(b"Linux version \xff\x00\x1b[31m\n" * 9)
-    snapshot = proc.capture(raw, command_line=True)
+    snapshot = capture.capture(raw, command_line=True)
     assert snapshot.provenance.command_line.isprintable()
     assert snapshot.provenance.command_line
     assert snapshot.provenance.kernel_release == "\ufffd??[31m"
