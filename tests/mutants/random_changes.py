@@ -9,16 +9,19 @@ some are drawn, and each is planted and judged as those of the catalogue are.
 
 What does not even import is no program, and counts for nothing.  A run that does not end is
 noticed: whoever plants such a thing sees it.  What nobody noticed is printed with its line: it
-changes nothing that a caller could see, or it asks for a test.
+changes nothing that a caller could see, which is said in `tests.mutants.equivalent`, or it asks
+for a test.  What is drawn depends on a line and on nothing else, so a change of the code draws
+again only what it touches.
 """
 
 import argparse
 import ast
-import random
+import hashlib
 import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import cosmic_ray.plugins
@@ -27,6 +30,7 @@ from cosmic_ray.mutating import mutate_code
 from rich.console import Console
 from rich.progress import Progress
 
+from tests.mutants.equivalent import EQUIVALENT
 from tests.mutants.mutant import Mutant
 from tests.mutants.run import ROOT, Outcome, Result, check_baseline, project_copy, run_all
 
@@ -98,9 +102,18 @@ def drawn(count: int, seed: int) -> list[Mutant]:
         for path in (ROOT / "pinpage").rglob("*.py")
         if "testing" not in path.parts
     )
-    every = [(file, *place) for file in files for place in places(file)]
-    some = random.Random(seed).sample(every, min(count, len(every)))
-    return [_mutant(*place) for place in sorted(some)]
+    some = sorted(place for file in files for place in _numbered(file, seed))[:count]
+    return [_mutant(*place) for _, *place in sorted(some, key=itemgetter(1, 4))]
+
+
+def _numbered(file: str, seed: int) -> Iterator[tuple[bytes, str, str, int, int]]:
+    """The places of a file, each behind a number that a change elsewhere leaves as it is."""
+    lines, seen = (ROOT / file).read_text().splitlines(), Counter[tuple[str, str]]()
+    for operator, occurrence, line in places(file):
+        what = operator, lines[line - 1].strip()
+        seen[what] += 1
+        told = f"{seed} {file} {what} {seen[what]}"
+        yield hashlib.sha256(told.encode()).digest(), file, operator, occurrence, line
 
 
 def _mutant(file: str, operator: str, occurrence: int, line: int) -> Mutant:
@@ -112,28 +125,36 @@ def _mutant(file: str, operator: str, occurrence: int, line: int) -> Mutant:
     return Mutant(name, "any", file, source, changed or source + "\n", tests)
 
 
-def changes(mutant: Mutant) -> str:
-    """The lines that differ, before and after."""
+def changed_line(mutant: Mutant) -> tuple[str, str]:
+    """The first line that differs, before and after."""
     old, new = mutant.old.splitlines(), mutant.new.splitlines()
-    pairs = [(a, b) for a, b in zip(old, new, strict=False) if a != b][:1]
-    return "\n".join(f"    {a.strip()}\n    {b.strip()}" for a, b in pairs)
+    pairs = zip(old, new, strict=False)
+    return next(((a.strip(), b.strip()) for a, b in pairs if a != b), ("", ""))
+
+
+def why_none(mutant: Mutant) -> str:
+    """Why it changes nothing, if somebody has found that out."""
+    line = changed_line(mutant)
+    known = (e.why for e in EQUIVALENT if (e.file, e.old, e.new) == (mutant.file, *line))
+    return next(known, "")
 
 
 def summary(results: Sequence[Result]) -> tuple[str, float]:
-    """What came of the changes, and the share that was noticed."""
+    """What came of the changes, and the share that was noticed of those that change something."""
     counts = Counter(result.outcome for result in results)
     noticed = counts[Outcome.CAUGHT] + counts[Outcome.TIMEOUT]
-    programs = noticed + counts[Outcome.SURVIVED]
-    lines = [
-        f"{result.mutant.name}\n{changes(result.mutant)}"
-        for result in results
-        if result.outcome is Outcome.SURVIVED
-    ]
+    unnoticed = [result.mutant for result in results if result.outcome is Outcome.SURVIVED]
+    lines = []
+    for mutant in unnoticed:
+        shown = "\n".join(f"    {line}" for line in changed_line(mutant))
+        lines.append(f"{mutant.name}: {why_none(mutant) or 'ASKS FOR A TEST'}\n{shown}")
+    nr_none = sum(bool(why_none(mutant)) for mutant in unnoticed)
+    programs = noticed + len(unnoticed) - nr_none
     share = noticed / programs if programs else 0.0
     lines.append(
         f"{noticed} of {programs} changes noticed ({share:.0%}), "
-        f"{counts[Outcome.TIMEOUT]} of them because nothing ended; "
-        f"{counts[Outcome.BROKEN]} were no programs"
+        f"{counts[Outcome.TIMEOUT]} of them because nothing ended; {nr_none} more change nothing, "
+        f"as said above; {counts[Outcome.BROKEN]} were no programs"
     )
     return "\n".join(lines), share
 

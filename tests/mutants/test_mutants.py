@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants.catalog import load
+from tests.mutants.equivalent import gone
 from tests.mutants.mutant import Mutant
 from tests.mutants.run import ROOT, Outcome, check_baseline, project_copy, run_all, run_one, table
 
@@ -157,3 +158,7 @@ def test_a_mutant_that_means_nothing_is_refused():
         doubling("x + x", "::test_looks")
     with pytest.raises(ValueError, match="names no test"):
         doubling("x")
+
+
+def test_what_is_said_to_change_nothing_is_still_there():
+    assert not gone()

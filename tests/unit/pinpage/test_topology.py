@@ -19,9 +19,9 @@ def test_every_frame_has_the_node_whose_span_holds_it(nr_frames, nr_nodes):
 @pytest.mark.parametrize("pfn", [-1, 1024])
 def test_a_pfn_outside_is_named(pfn):
     topology = Topology.uniform(nr_frames=1024)
-    with pytest.raises(PfnError, match=f"{pfn:#x} is outside"):
+    with pytest.raises(PfnError, match=f"{pfn:#x} is outside the topology .0..0x3ff."):
         topology.node_of(pfn)
-    with pytest.raises(PfnError, match=f"{pfn:#x} is outside"):
+    with pytest.raises(PfnError, match=f"{pfn:#x} is outside the topology .0..0x3ff."):
         topology.nodes_of(np.array([3, pfn, 5]))
 
 
