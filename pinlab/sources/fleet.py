@@ -414,5 +414,5 @@ def _number(number: float) -> str:
     """In at most eight columns."""
     if number != int(number) and abs(number) < 100:
         return f"{number:.3f}"
-    whole = f"{number:,.0f}"
-    return whole if len(whole) < _NUMBER_WIDTH - 1 else f"{number:.2e}"
+    forms = (f"{number:,.0f}", f"{number:.0f}", f"{number:.2e}")
+    return next(form for form in forms if len(form) < _NUMBER_WIDTH - 1 or form is forms[-1])

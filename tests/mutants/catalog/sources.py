@@ -319,8 +319,8 @@ MUTANTS: list[Mutant] = [
         name="fleet-numbers-run-together",
         guards="columns of a table stay apart",
         file="pinlab/sources/fleet.py",
-        old="return whole if len(whole) < _NUMBER_WIDTH - 1 else",
-        new="return whole if number != int(number) or len(whole) < _NUMBER_WIDTH - 1 else",
+        old="if len(form) < _NUMBER_WIDTH - 1 or",
+        new="if number != int(number) or len(form) < _NUMBER_WIDTH - 1 or",
         tests=[f"{_FLEET}::test_numbers_of_large_machines_stay_apart"],
     ),
     Mutant(

@@ -204,7 +204,7 @@ def test_numbers_of_large_machines_stay_apart():
     for row, nr_frames in zip(rows, (40_815, 268_435_456, 6_291_358), strict=True):
         row["nr_frames"] = nr_frames
     line = fleet.spread_as_text(rows).split("\n")[1]
-    assert line.split() == ["frames", "3", "40,815", "665,869", "6.29e+06", "2.42e+08", "2.68e+08"]
+    assert line.split() == ["frames", "3", "40,815", "665,869", "6291358", "2.42e+08", "2.68e+08"]
     assert len(line) < 80
 
 
