@@ -2,7 +2,7 @@
 
 First a run in which nothing goes wrong says how many points there are; then each is tried.
 After the fault everything is checked, and the request is made again.  A run is one fault; two
-at once are not tried, but for what the request itself runs into.  By default each third point is
+at once are not tried, but for what the request itself runs into.  By default each fourth point is
 tried, which third differing from case to case; `make slow` and a mutant try each.
 """
 
@@ -19,7 +19,7 @@ from pinpage.units import Span
 from tests.faults.harness import KINDS, KINDS_OF_KILL, Fault
 from tests.faults.world import SIZE, UNIT, World
 
-STEP = int(os.environ.get("PINPAGE_POINT_STEP", "3"))
+STEP = int(os.environ.get("PINPAGE_POINT_STEP", "4"))
 FULL = ("xa.yX.A.", "gcdaX.xy", "a..xy...", "#.......", ".a....X.", "..a.#...")
 """No pageblock is free: whoever wants one has to move things."""
 HUGE = ("xay.Xc.A", "hhhhhhhh", "gyxdXPXa", "........", ".a....X.", "#.......", *2 * ["........"])

@@ -23,7 +23,7 @@ from pinlab.requests.power import serve as serve_power
 from pinlab.requests.report import RequestOptions
 from tests.kit.mm.whole_machines import SIZE, Layout, layouts
 
-EXAMPLES = settings(max_examples=int(os.environ.get("PINPAGE_NR_MACHINES", "60")), deadline=None)
+EXAMPLES = settings(max_examples=int(os.environ.get("PINPAGE_NR_MACHINES", "40")), deadline=None)
 """`make slow` tries more machines."""
 
 

@@ -67,6 +67,8 @@ def asked_for_all():
     came.append(machine.hugetlbs.gigantic_of(2 * SIZE).walk())
     came.append(machine.hugetlbs.gigantic_of(2 * SIZE).alloc_planned())
     machine.hotplug.blocks.nr_pages = SIZE
+    planner = machine.hotplug.planner(design)
+    came += [planner, planner.plan(None), planner.certain()]
     came.append(machine.hotplug.offline(7, design))
     came.append(machine.hotplug.offline(6, design, strategy="plan"))
     came.append(machine.cma.request(3))
