@@ -80,7 +80,8 @@ bench: $(VENV)/.ready-dev
 slow: $(VENV)/.ready-dev
 	@$(RUN) pytest -q -m slow || [ $$? -eq 5 ] # 5: there is none
 	@PINPAGE_NR_MACHINES=600 PINPAGE_POINT_STEP=1 $(RUN) pytest -q $(PARALLEL) \
-	    tests/property/test_bounds_exhaustive.py tests/faults/test_every_point.py
+	    tests/property/test_bounds_exhaustive.py tests/property/test_registry_switches.py \
+	    tests/faults/test_every_point.py
 
 fuzz: $(VENV)/.ready-dev
 	@$(RUN) tests.fuzz.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))

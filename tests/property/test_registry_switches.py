@@ -7,6 +7,7 @@ behind must be what one after the other gives, in one order or the other.
 By default one place a line is tried, in `slow` each.
 """
 
+import os
 import sys
 import threading
 from functools import partial
@@ -20,6 +21,7 @@ from tests.kit.pinpage.places import at_places
 from tests.property.shared_registry import NR_FRAMES, ONE, OPERATIONS, World, answer_of
 
 PACKAGE = str(Path(pinpage.__file__).parent)
+STEP = 1 if os.environ.get("PINPAGE_POINT_STEP") == "1" else 2
 BLOCKED_S = 0.003  # who has not ended by then waits for the other one's lock
 
 
@@ -146,9 +148,9 @@ def one_by_one(start, first, second):
     return found
 
 
-def switch_everywhere(start, first, second, events):
+def switch_everywhere(start, first, second, events, step=1):
     allowed = one_by_one(start, first, second)
-    for stop_at in count(1):
+    for stop_at in count(1, step):
         found = together(start, first, second, events, stop_at)
         if found is None:
             return stop_at
@@ -159,7 +161,8 @@ def switch_everywhere(start, first, second, events):
 @pytest.mark.parametrize("first", ["pin", "unpin"])
 @pytest.mark.parametrize("start", STARTS)
 def test_every_line(start, first):
-    run = partial(switch_everywhere, start, first, events="line")
+    """By default every second one; all with PINPAGE_POINT_STEP=1, as in `make slow`."""
+    run = partial(switch_everywhere, start, first, events="line", step=STEP)
     assert min(run(second) for second in OPERATIONS) > 3
 
 
