@@ -334,7 +334,8 @@ def record(
     folder: dict[str, Any] = {} if proc is None else {"proc_directory": proc}
     table = None if owners_table is None else Path(owners_table)
     with failures(), file_progress() as progress:
-        more = OwnersBeside(most_seconds=page_owner, owners_table=table, progress=progress)
+        with usage_errors():
+            more = OwnersBeside(most_seconds=page_owner, owners_table=table, progress=progress)
         snapshot = capture(
             output, progress, command_line=cmdline, labels=tuple(label or ()), more=more, **folder
         )

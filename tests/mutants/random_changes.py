@@ -17,6 +17,7 @@ again only what it touches.
 import argparse
 import ast
 import hashlib
+import os
 import sys
 import textwrap
 from collections import Counter
@@ -167,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=2013, help="of the draw")
     parser.add_argument("--jobs", type=int, default=2, help="changes at a time")
     options = parser.parse_args(arguments)
+    os.environ.setdefault("PYTEST_TIMEOUT", "100")  # seconds a test: who hangs does so soon
     mutants = drawn(options.sample, options.seed)
     with project_copy(ROOT) as copy:
         wrong = check_baseline(mutants, copy, jobs=options.jobs, timeout_s=600.0, marks=BY_DEFAULT)

@@ -34,7 +34,8 @@ def forecast(blocks, start, stop, *, movable, trusted=False):
     nr_moves = sum(sign in MOVES for sign in inside)
     nr_free = sum(sign in ".p" for sign in outside)
     if nr_moves > nr_free:
-        return None if "P" in inside or "Q" in inside or "x" in inside else Errno.ENOMEM
+        may_fail_before = any(sign in "PQx" for sign in inside)
+        return None if may_fail_before or "c" in outside else Errno.ENOMEM  # cache is reclaimed
     return Errno.EBUSY if any(sign in "PQ" for sign in inside) else Errno.OK
 
 

@@ -120,7 +120,7 @@ def test_a_private_that_goes_while_it_is_read():
 # The scheduler finds a bug, and shows it with one switch.
 
 
-SHRINKING = settings(max_examples=400, derandomize=True, phases=tuple(Phase))
+SHRINKING = settings(max_examples=4000, derandomize=True, phases=tuple(Phase))
 
 
 class Counter:
