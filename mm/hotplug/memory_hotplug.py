@@ -257,9 +257,7 @@ class MemoryHotplug:
 
     def _verdict_of_all(self, block: int, span: Span, design: Design, mode: Mode) -> OfflineVerdict:
         """As memory is now; where that is not enough, as it might be."""
-        planner = BlockPlanner(
-            self._host, np.array([span.start]), self.blocks.nr_pages, design, mode
-        )
+        planner = self._planner_of(np.array([span.start]), design, mode)
         plan = planner.plan(with_bound=False)
         outcome, nr_moves = plan.outcome_of(span.start), plan.moves_of(span.start)
         if outcome is RangeOutcome.STUCK:
@@ -279,10 +277,11 @@ class MemoryHotplug:
         """Which memory blocks to take offline, where it may be any: those with the fewest moves.
 
         `spans` of the plan are blocks that go together for certain if they are taken by plan in
-        that order: what leaves ZONE_MOVABLE may fill other zones, so these go first, and
-        cheapest first.  `bound` is the most that could be away at once, if reclaim gave all that
-        it can, and compaction a huge page for each in use; with huge pages in use in more than a
-        dozen blocks it may be more than anybody gets.  `in_the_way` says why one is not.
+        that order: those of other zones first, for what leaves ZONE_MOVABLE may fill these, and
+        of each kind the cheapest first.  `bound` is the most that could be away at once, if
+        reclaim gave all that it can, and compaction a huge page for each in use; with huge pages
+        in use in more than a dozen blocks it may be more than anybody gets.  `in_the_way` says
+        why one is not.
 
         Args:
             design: what is done with frames that mm cannot move by itself.
@@ -321,7 +320,10 @@ class MemoryHotplug:
             design: what is done with frames that mm cannot move by itself.
             mode: how long to wait for one frame.
         """
-        return BlockPlanner(self._host, self._candidates(), self.blocks.nr_pages, design, mode)
+        return self._planner_of(self._candidates(), design, mode)
+
+    def _planner_of(self, starts: Pfns, design: Design, mode: Mode) -> BlockPlanner:
+        return BlockPlanner(self._host, starts, self.blocks.nr_pages, design, mode)
 
     def _candidates(self) -> Pfns:
         """First pfns of the blocks that may go at all."""

@@ -141,7 +141,7 @@ class BlockLook:
 def look_at_block(host: HotplugHost, span: Span, design: Design, mode: Mode) -> BlockLook | None:
     """Look at one block of one zone; None where it takes more to know, for huge pages are in it.
 
-    What is found is what `plan_blocks` finds for it, whose look is at the whole machine.
+    What is found is what `BlockPlanner` finds for it, whose look is at the whole machine.
 
     Args:
         host: the machine.
