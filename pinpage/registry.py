@@ -17,8 +17,8 @@ all, no lock stays held, and the next call finds everything in order.
 Owns:    every pin.  Nobody else caches "is it pinned?"; masks are derived when asked for.
 Ignores: contents, zones, free lists, how long a pin is meant to last.
 Cost:    pin, unpin and lookup about as much as a dict under a lock, with one lock
-         acquisition per 1023 pins; ranges 5 ns, columns 20 to 350 ns per frame, whatever their
-         pattern; memory 16 bytes per pin in runs and dense blocks, 45 to 85 scattered.
+         acquisition per 1023 pins; a range of 2 MiB some 10 us, columns 20 to 350 ns per frame,
+         whatever their pattern; memory 16 bytes per pin in runs and dense blocks, 45 to 85 scattered.
 Kernel counterpart: the 2013 pin-page patch (a hash of 1024 chains under one lock).
 """
 
@@ -35,8 +35,7 @@ from pinpage.errors import NotPinnedError, PinpageError
 from pinpage.owner import Pin, PinOwner, Verdict
 from pinpage.store import statistics
 from pinpage.store.at_once import (
-    add_to_batch,
-    add_to_column,
+    add,
     take_from_batch,
     take_from_column,
     take_from_table,
@@ -56,7 +55,7 @@ from pinpage.store.privates import (
 )
 from pinpage.store.radix import Radix
 from pinpage.store.reads import Reads
-from pinpage.store.rows import as_pfn, as_pfns
+from pinpage.store.rows import Record, as_pfn, as_pfns
 from pinpage.store.shard import Shard, Watcher
 from pinpage.store.writes import Writes
 from pinpage.topology import Topology
@@ -287,16 +286,16 @@ class PinRegistry:
             tag = self._tag_of[id(owner)]
         except KeyError:
             tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
-        if type(private) is int:
-            try:
-                if add_to_column(shard.radix.blocks, shard, pfn, tag, private, seq):
-                    return _YES
-            except ValueError:  # an int of more than 64 bits is an object like any other
-                pass
+        is_int = type(private) is int
+        if is_int and add(shard, pfn, tag, private, seq):
+            return _YES
         value = NONE_NUMBER if private is None else as_int(private)
         if value is None:
             return self._pin_object(shard, seq, pfn, tag, private, wait)
-        return self._pin(shard, seq, pfn, tag | (private is None), value, wait)
+        tag |= private is None
+        if not is_int and add(shard, pfn, tag, value, seq):
+            return _YES
+        return self._pin_locked(shard, pfn, tag, value, wait)
 
     def _pin_object(
         self, shard: Shard, seq: int, pfn: int, tag: int, private: Any, wait: bool
@@ -304,13 +303,15 @@ class PinRegistry:
         """`pin` with a private that is an object."""
         return self._with_objects(
             lambda held: self._privates.hold(private, held),
-            lambda number: self._pin(shard, seq, pfn, tag | 1, number, wait),
+            lambda number: (
+                _YES
+                if add(shard, pfn, tag | 1, number, seq)
+                else self._pin_locked(shard, pfn, tag | 1, number, wait)
+            ),
         )
 
-    def _pin(self, shard: Shard, seq: int, pfn: int, tag: int, value: int, wait: bool) -> Verdict:
-        """`pin`, by way of the batch or else under the lock."""
-        if add_to_batch(shard, pfn, tag, value, seq):
-            return _YES
+    def _pin_locked(self, shard: Shard, pfn: int, tag: int, value: int, wait: bool) -> Verdict:
+        """`pin` under the lock."""
         while (ticket := shard.run(shard.pin, pfn, tag, value, wait)) is not None:
             if not ticket.wait():
                 return Verdict.AGAIN
@@ -455,7 +456,11 @@ class PinRegistry:
         Raises:
             PfnError, OwnerError, AlreadyPinnedError, PinpageError: as `pin`; nothing changed.
         """
-        return self._add(self._span(start, stop), owner, privates, wait)
+        run = self._span(start, stop)
+        record = self._plain(owner, privates)
+        if record is not None and self._writes.add_run(run, *record):
+            return _YES
+        return self._add(np.arange(run.start, run.stop), owner, privates, wait)
 
     def unpin_range(self, start: int, stop: int, owner: PinOwner, privates: Any = None) -> None:
         """Unpin every frame of [start, stop), or none; the twin of `pin_range`.
@@ -468,7 +473,11 @@ class PinRegistry:
         Raises:
             PfnError, OwnerError, NotPinnedError, PinpageError: as `unpin`; nothing changed.
         """
-        self._remove(self.marks.renamed(self._span(start, stop)), owner, privates)
+        run = self._span(start, stop)
+        record = self._plain(owner, privates)
+        if record is None or not self._writes.remove_run(run, *record):
+            pfns = np.arange(run.start, run.stop)
+            self._remove(self.marks.renamed(pfns), owner, privates)
 
     def pin_many(
         self, pfns: ArrayLike, owner: PinOwner, privates: Any = None, *, wait: bool = True
@@ -494,10 +503,18 @@ class PinRegistry:
         self._nodes.require_pfns(column)
         self._remove(column, owner, privates)
 
-    def _span(self, start: int, stop: int) -> Pfns:
+    def _span(self, start: int, stop: int) -> slice:
         start, stop = as_pfn(start), as_pfn(stop)
         self._nodes.require_span(start, stop)
-        return np.arange(start, stop)
+        return slice(start, stop)
+
+    def _plain(self, owner: PinOwner, private: Any) -> Record | None:
+        """How a pin is stored; None where its private is an object, or several are given."""
+        tag = self._owners.number(owner) << 1
+        if private is None:
+            return tag | 1, NONE_NUMBER
+        value = as_int(private)
+        return None if value is None else (tag, value)
 
     def _add(self, pfns: Pfns, owner: PinOwner, privates: Any, wait: bool) -> Verdict:
         number = self._owners.number(owner)

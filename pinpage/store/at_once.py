@@ -14,39 +14,47 @@ Kernel counterpart: this_cpu_cmpxchg on the per-CPU lists; preemption is off for
 """
 
 from pinpage.store.blocks import Blocks
+from pinpage.store.privates import INT64_MAX, INT64_MIN
 from pinpage.store.shard import Shard
 from pinpage.store.sparse import DEAD, EMPTY
 
 __all__ = [
-    "add_to_batch",
-    "add_to_column",
+    "add",
     "take_from_batch",
     "take_from_column",
     "take_from_table",
 ]
 
 
-def add_to_column(blocks: Blocks, shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
-    """Add the first pin of a frame whose block is dense; False when it is not that simple.
+def add(shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
+    """Add the first pin of a frame; False when it is not that simple.
+
+    Where its block is dense the pin goes into the column, elsewhere into its node's batch.
 
     Context: any thread, without the lock.
 
     Args:
-        blocks, shard: of the frame's node.
+        shard: of the frame's node.
         pfn: the frame.
         tag, value: the pin.
         seq: what the node's count was when the caller knew that it may pin.
-
-    Raises:
-        ValueError: the value has more than 64 bits; nothing has changed.
     """
-    block, at = pfn >> 9, pfn + pfn
-    words = blocks.words
-    if not blocks.is_dense[block] or words[at] or seq & 1 or shard.seq != seq or pfn in shard.batch:
+    batch, blocks, block = shard.batch, shard.radix.blocks, pfn >> 9
+    if not INT64_MIN <= value <= INT64_MAX:
         return False
-    words[at + 1] = value
-    words[at] = tag + 1
-    blocks.count_at[block] += 1
+    if blocks.is_dense[block]:
+        words, at = blocks.words, pfn + pfn
+        if words[at] or seq & 1 or shard.seq != seq or pfn in batch:
+            return False
+        words[at + 1] = value
+        words[at] = tag + 1
+        blocks.count_at[block] += 1
+        return True
+    if len(batch) >= shard.batch_nr_pins or blocks.sparse.find(pfn) >= 0:
+        return False
+    if seq & 1 or shard.seq != seq or pfn in batch:
+        return False
+    batch[pfn] = tag, value
     return True
 
 
@@ -58,7 +66,8 @@ def take_from_column(
     Context: any thread, without the lock.
 
     Args:
-        blocks, shard, pfn, tag, value: as for `add_to_column`.
+        blocks, shard: of the frame's node.
+        pfn, tag, value: as for `add`.
         seq: what the node's count was when the caller read `blocks`.
     """
     block, at = pfn >> 9, pfn + pfn
@@ -111,31 +120,13 @@ def take_from_table(blocks: Blocks, shard: Shard, pfn: int, tag: int, value: int
     return True
 
 
-def add_to_batch(shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
-    """Put the first pin of a frame into its node's batch; False when it is not that simple.
-
-    Context: any thread, without the lock.
-
-    Args:
-        shard: of the frame's node.
-        pfn, tag, value, seq: as for `add_to_column`.
-    """
-    batch = shard.batch
-    if len(batch) >= shard.batch_nr_pins or shard.radix.blocks.holds(pfn):
-        return False
-    if seq & 1 or shard.seq != seq or pfn in batch:
-        return False
-    batch[pfn] = tag, value
-    return True
-
-
 def take_from_batch(shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
     """Take a pin back that is still in the batch; False when it is not, or not that simple.
 
     Context: any thread, without the lock.
 
     Args:
-        shard, pfn, tag, value, seq: as for `add_to_batch`.
+        shard, pfn, tag, value, seq: as for `add`.
     """
     batch = shard.batch
     if seq & 1 or shard.seq != seq or pfn not in batch or batch[pfn] != (tag, value):

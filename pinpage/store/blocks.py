@@ -26,7 +26,8 @@ Kernel counterpart: page_ext for the dense form; the xarray (one size of node, o
 """
 
 import mmap
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from struct import pack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ SPARSE_BELOW = 16
 
 _NR_BYTES = 16  # of a frame in the column: a word for the tag, one for the value
 _NR_BLOCKS_AT_A_TIME = 256  # turned dense: each is looked for frame by frame
+_NR_FRAMES_AT_A_TIME = 1 << 12  # written as bytes, which stay in a cache
 _MIN_NR_BLOCKS_BACK = 4  # returned at a time: a system call for each block costs too much
 _NR_BLOCKS_AHEAD = 1 << 16
 _MOST_READINGS = 16  # of the table, by whoever goes over all pins part by part
@@ -69,6 +71,17 @@ class _Column:
         self._memory.madvise(mmap.MADV_NOHUGEPAGE)
         self.words = memoryview(self._memory).cast("q")
         self.rows: NDArray[np.int64] = np.frombuffer(self.words, dtype=np.int64).reshape(-1, 2)
+
+    # As bytes: memory is passed over once, and no array is made on the way.
+
+    def fill(self, run: slice, *words: int) -> None:
+        """Write the same two words for each frame of a run."""
+        for part, records in _repeated(run, words):
+            self._memory[part] = records
+
+    def is_filled(self, run: slice, *words: int) -> bool:
+        """Whether each frame of a run has these two words."""
+        return all(self._memory[part] == records for part, records in _repeated(run, words))
 
     def give_back(self, block: int, nr_blocks: int) -> None:
         """Make a run of whole blocks zero and return their memory."""
@@ -238,25 +251,46 @@ class Blocks:
             for piece in pieces(len(pins)):
                 self._add_piece(pins.at(piece))
             return
-        blocks, nr_frames = self._blocks_of(run)
-        few = ~self._dense[blocks] & (self.counts[blocks] + nr_frames <= self.dense_above)
-        before, middle, after = self._cut(run, few)
+        few = [
+            not self.is_dense[block] and self.count_at[block] + nr_frames <= self.dense_above
+            for block, nr_frames in self._ends(run)
+        ]
+        before, middle, after = self._cut(run, *few)
         for end in (before, after):
             if end.start < end.stop:
                 self._add_piece(pins.at(end))
         if middle.start < middle.stop:
-            self._add_run(slice(run.start + middle.start, run.start + middle.stop), pins.at(middle))
+            run = slice(run.start + middle.start, run.start + middle.stop)
+            self._make_dense(run)
+            self._write(run, pins.at(middle))
 
-    def _add_run(self, run: slice, pins: PinRows) -> None:
-        """Add the first pins of a run of frames whose blocks are all dense now."""
-        blocks, nr_frames = self._blocks_of(run)
-        before = self.counts[blocks].copy()
-        self.counts[blocks] += nr_frames
-        new = (~self._dense[blocks]).nonzero()[0]
-        if new.size:
-            self._densify(blocks.start + new, before[new])
-        self._rows[run, 1] = pins.values
-        self._rows[run, 0] = pins.tags + 1
+    def takes_run(self, run: slice) -> bool:
+        """Whether `add_run` may add a run: its blocks are empty, and all will be dense."""
+        (first, nr_first), (last, nr_last) = self._ends(run)
+        if min(nr_first, nr_last) <= self.dense_above or self.count_at[first]:
+            return False
+        return first == last or int(np.count_nonzero(self.counts[first : last + 1])) == 0
+
+    def add_run(self, run: slice, tag: int, value: int) -> None:
+        """Add the first pin of each frame of a run that `takes_run`.
+
+        Args:
+            run: of frames.
+            tag, value: the pin.
+        """
+        self._make_dense(run)
+        self._column.fill(run, tag + 1, value)
+
+    def _make_dense(self, run: slice) -> None:
+        """Count one pin more of each frame of a run, and have all its blocks dense."""
+        blocks = self._blocks_in(run)
+        dense, counts = self._dense[blocks], self.counts[blocks]
+        if np.count_nonzero(counts):
+            some = (~dense & (counts > 0)).nonzero()[0]
+            self._densify(blocks.start + some, counts[some])
+        self.nr_conversions += len(dense) - int(np.count_nonzero(dense))
+        dense[:] = True
+        self._count(run, 1)
 
     def _add_piece(self, pins: PinRows) -> None:
         blocks = pins.pfns >> PAGEBLOCK_ORDER
@@ -270,16 +304,16 @@ class Blocks:
             dense = self._dense[blocks]
         nr_dense = np.count_nonzero(dense)
         if nr_dense:
-            self._write(pins.at(dense))
+            self._write(pins.pfns[dense], pins.at(dense))
             if nr_dense == len(pins):
                 return
             pins = pins.at(~dense)
         self.sparse.put_many(pins.pfns, pins.tags, pins.values)
 
-    def _write(self, pins: PinRows) -> None:
-        """Write records into the column; what makes them count comes last."""
-        self._rows[pins.pfns, 1] = pins.values
-        self._rows[pins.pfns, 0] = pins.tags + 1
+    def _write(self, frames: Pfns | slice, pins: PinRows) -> None:
+        """Write records of frames into the column; what makes them count comes last."""
+        self._rows[frames, 1] = pins.values
+        self._rows[frames, 0] = pins.tags + 1
 
     def remove_many(self, pfns: Pfns) -> None:
         """Remove the only pin of each of these distinct frames."""
@@ -288,18 +322,31 @@ class Blocks:
             for piece in pieces(len(pfns)):
                 self._remove_piece(pfns[piece])
             return
-        before, middle, after = self._cut(run, ~self._dense[self._blocks_in(run)])
+        few = [not self.is_dense[block] for block, _ in self._ends(run)]
+        before, middle, after = self._cut(run, *few)
         for end in (before, after):
             if end.start < end.stop:
                 self._remove_piece(pfns[end])
         if middle.start < middle.stop:
-            self._remove_run(slice(run.start + middle.start, run.start + middle.stop))
+            self.remove_run(slice(run.start + middle.start, run.start + middle.stop))
 
-    def _remove_run(self, run: slice) -> None:
+    def holds_run(self, run: slice, tag: int, value: int) -> bool:
+        """Whether each frame of a run has this first pin, and all its blocks are dense.
+
+        Args:
+            run: of frames.
+            tag, value: the pin.
+        """
+        dense = self._dense[self._blocks_in(run)]
+        if np.count_nonzero(dense) < len(dense):
+            return False
+        return self._column.is_filled(run, tag + 1, value)
+
+    def remove_run(self, run: slice) -> None:
         """Remove the only pins of a run of frames in dense blocks."""
-        blocks, nr_frames = self._blocks_of(run)
+        blocks = self._blocks_in(run)
         self._rows[run, 0] = 0
-        self.counts[blocks] -= nr_frames
+        self._count(run, -1)
         thin = (self.counts[blocks] < self.sparse_below).nonzero()[0]
         if thin.size:
             self._sparsify(blocks.start + thin)
@@ -322,21 +369,29 @@ class Blocks:
         """The blocks that a run touches."""
         return slice(run.start >> PAGEBLOCK_ORDER, (run.stop - 1 >> PAGEBLOCK_ORDER) + 1)
 
-    def _blocks_of(self, run: slice) -> tuple[slice, NDArray[np.int16]]:
-        """The blocks of a run, and how many of its frames are in each."""
-        blocks = self._blocks_in(run)
-        nr_frames = np.full(blocks.stop - blocks.start, PAGEBLOCK_NR_PAGES, dtype=np.int16)
-        nr_frames[0] -= run.start & PAGEBLOCK_NR_PAGES - 1
-        nr_frames[-1] -= -run.stop & PAGEBLOCK_NR_PAGES - 1
-        return blocks, nr_frames
+    def _count(self, run: slice, step: int) -> None:
+        """One pin more, or less, of each frame of a run."""
+        (first, nr_first), (last, nr_last) = self._ends(run)
+        self.count_at[first] += step * nr_first
+        if first < last:
+            self.count_at[last] += step * nr_last
+            self.counts[first + 1 : last] += np.int16(step * PAGEBLOCK_NR_PAGES)
 
     @staticmethod
-    def _cut(run: slice, is_sparse: Mask) -> tuple[slice, slice, slice]:
-        """The rows of a run in its first block, if that is sparse, in its last, and between."""
+    def _ends(run: slice) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The first and the last block of a run, and how many of its frames are in each."""
+        first, last = run.start >> PAGEBLOCK_ORDER, run.stop - 1 >> PAGEBLOCK_ORDER
+        nr_first = min(run.stop, first + 1 << PAGEBLOCK_ORDER) - run.start
+        nr_last = run.stop - max(run.start, last << PAGEBLOCK_ORDER)
+        return (first, nr_first), (last, nr_last)
+
+    @staticmethod
+    def _cut(run: slice, is_first: bool, is_last: bool) -> tuple[slice, slice, slice]:
+        """The rows of a run in its first block, if asked for, in its last, and between."""
         start, stop = run.start, run.stop
-        if is_sparse[0]:
+        if is_first:
             start = min(stop, (start | PAGEBLOCK_NR_PAGES - 1) + 1)
-        if is_sparse[-1]:
+        if is_last:
             stop = max(start, stop - 1 & -PAGEBLOCK_NR_PAGES)
         first, last, count = start - run.start, stop - run.start, run.stop - run.start
         return slice(0, first), slice(first, last), slice(last, count)
@@ -364,8 +419,7 @@ class Blocks:
         """
         if not self.is_dense[start >> PAGEBLOCK_ORDER]:
             return None
-        mask: Mask = self._rows[start:stop, 0] != 0
-        return mask
+        return self._rows[start:stop, 0].astype(np.bool_)
 
     def first_pins(self, start: int, stop: int) -> PinRows:
         """The first pin of each pinned frame of [start, stop), ascending.
@@ -375,9 +429,11 @@ class Blocks:
         """
         if start >= stop:
             return PinRows.of([])
-        places = self._places_in(start, stop)
-        found = joined([self._at_places(places), *self._in_column(start, stop)])
-        return found if not len(places) else found.at(np.argsort(found.pfns))
+        places, parts = self._places_in(start, stop), self._in_column(start, stop)
+        if not len(places):
+            return joined(parts)
+        found = joined([self._at_places(places), *parts])
+        return found.at(np.argsort(found.pfns))
 
     def _in_column(self, start: int, stop: int) -> list[PinRows]:
         """`first_pins` of the dense blocks, a part for each run of them."""
@@ -385,7 +441,11 @@ class Blocks:
         for lo, hi in self._dense_runs(start, stop):
             rows = self._rows[lo:hi]
             at = rows[:, 0].nonzero()[0]
-            parts.append(PinRows(at + lo, (rows[at, 0] - 1).astype(np.int32), rows[at, 1]))
+            if len(at) < len(rows):
+                rows = rows.take(at, axis=0)
+            tags = rows[:, 0].astype(np.int32)
+            tags -= 1
+            parts.append(PinRows(at + lo, tags, rows[:, 1].copy()))
         return parts
 
     def next_pinned(self, start: int, stop: int) -> int | None:
@@ -455,8 +515,7 @@ class Blocks:
         return places
 
     def _places_among(self, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
-        offsets = (blocks << PAGEBLOCK_ORDER)[:, None] + np.arange(PAGEBLOCK_NR_PAGES)
-        found = self.sparse.locate(offsets.ravel())
+        found = self.sparse.locate(_frames_of(blocks))
         return found.places[found.is_there]
 
     def _at_places(self, places: NDArray[np.int64]) -> PinRows:
@@ -474,8 +533,9 @@ class Blocks:
         """
         self.nr_conversions += len(blocks)
         places = self._places_of(blocks[counts > 0])
-        pins = self._at_places(places)
-        self._write(pins)
+        if len(places):
+            pins = self._at_places(places)
+            self._write(pins.pfns, pins)
         self._dense[blocks] = True
         self.sparse.remove_many(places)
 
@@ -489,13 +549,15 @@ class Blocks:
         """Move the few records of some dense blocks, ascending, into the table."""
         self.nr_conversions += len(blocks)
         some = blocks[self.counts[blocks] > 0]
-        at = ((some << PAGEBLOCK_ORDER)[:, None] + np.arange(PAGEBLOCK_NR_PAGES)).ravel()
-        rows = self._rows[at[at < len(self._rows)]]
-        held = rows[:, 0].nonzero()[0]
-        if held.size:
-            self.sparse.put_many(at[held], (rows[held, 0] - 1).astype(np.int32), rows[held, 1])
+        if some.size:
+            frames = _frames_of(some)
+            frames = frames[frames < len(self._rows)]
+            held = frames[self._rows[frames, 0] > 0]
+            rows = self._rows[held]
+            self.sparse.put_many(held, (rows[:, 0] - 1).astype(np.int32), rows[:, 1])
         self._dense[blocks] = False
-        self._rows[at[held], 0] = 0
+        if some.size:
+            self._rows[held, 0] = 0
         for start, stop in runs(blocks):
             if stop - start >= _MIN_NR_BLOCKS_BACK:
                 self._column.give_back(start, stop - start)
@@ -560,3 +622,16 @@ class Blocks:
         least, most = counts[crowded], counts[~self._dense]
         require(least.size == 0 or least.min() >= self.sparse_below, "X6 a dense block of too few")
         require(most.max(initial=0) <= self.dense_above, "X6 a crowded block that is not dense")
+
+
+def _repeated(run: slice, words: tuple[int, ...]) -> Iterator[tuple[slice, bytes]]:
+    """Two words for each frame of a run: where in memory, and how they lie there, in parts."""
+    record = pack("2q", *words)
+    for start in range(run.start, run.stop, _NR_FRAMES_AT_A_TIME):
+        stop = min(start + _NR_FRAMES_AT_A_TIME, run.stop)
+        yield slice(start * _NR_BYTES, stop * _NR_BYTES), record * (stop - start)
+
+
+def _frames_of(blocks: NDArray[np.int64]) -> Pfns:
+    """All frames of some blocks."""
+    return ((blocks << PAGEBLOCK_ORDER)[:, None] + np.arange(PAGEBLOCK_NR_PAGES)).ravel()

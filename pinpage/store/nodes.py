@@ -150,6 +150,13 @@ class Nodes:
             return self.shards[self.of_block[block]]
         return None
 
+    def shard_of_run(self, run: slice) -> Shard | None:
+        """The shard of a run of frames that is not empty and lies on one node, else None."""
+        if run.start == run.stop:
+            return None
+        shard = self.shard_of(run.start)
+        return shard if run.stop <= shard.radix.span.stop else None
+
     def require_span(self, start: int, stop: int) -> None:
         """Refuse what is no range of frames.
 

@@ -31,6 +31,8 @@ from pinpage.store.threads import Threads, tell_in_child
 from pinpage.units import Pfns
 
 __all__ = [
+    "INT64_MAX",
+    "INT64_MIN",
     "NONE_NUMBER",
     "Privates",
     "Seen",
@@ -43,8 +45,10 @@ __all__ = [
 NONE_NUMBER = 0
 """The number of `None`, by far the commonest object; it is never counted."""
 
+INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
+"""Ints between the two are stored as they are, all others as objects."""
+
 _TOP = 1 << 16  # the side table is entered last: after the sections of all nodes
-_INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 
 
 def as_int(private: Any) -> int | None:
@@ -56,7 +60,7 @@ def as_int(private: Any) -> int | None:
         if not isinstance(private, (int, np.integer, np.bool_)):
             return None
         private = int(private)
-    return private if _INT64_MIN <= private <= _INT64_MAX else None
+    return private if INT64_MIN <= private <= INT64_MAX else None
 
 
 class Privates:
@@ -228,7 +232,7 @@ class Seen:
 
     def __call__(self, tags: NDArray[np.int32], values: NDArray[np.int64]) -> None:
         """Remember the objects of these records."""
-        for number in values[_is_object(tags)].tolist():
+        for number in values[_objects_among(tags)].tolist():
             self._object_at[number] = self._privates.object_at(number)
 
     def privates_of(
@@ -239,7 +243,7 @@ class Seen:
         Args:
             tags, values: of the records, shape (n,) each.
         """
-        rows = np.flatnonzero(_is_object(tags)).tolist()
+        rows = _objects_among(tags).tolist() if self._object_at else []
         if not rows:
             return values
         privates: list[Any] = values.tolist()
@@ -257,9 +261,10 @@ def _hash_of(private: Any) -> int:
         ) from None
 
 
-def _is_object(tags: NDArray[np.int32]) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = (tags & 1 == 1) & (tags >= 0)
-    return found
+def _objects_among(tags: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Which of some tags are those of object privates; that of no pin is none."""
+    odd = (tags & 1).nonzero()[0]
+    return odd[tags[odd] >= 0] if len(odd) else odd
 
 
 def objects_of(pins: PinRows) -> dict[int, int]:

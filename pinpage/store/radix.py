@@ -21,7 +21,7 @@ from sortedcontainers import SortedDict
 
 from pinpage.errors import require
 from pinpage.store.blocks import DENSE_ABOVE, SPARSE_BELOW, Blocks
-from pinpage.store.rows import PinRows, Record, joined
+from pinpage.store.rows import NO_PINS, PinRows, Record, joined
 from pinpage.store.sparse import NO_TAG
 from pinpage.units import Mask, Pfns, Span
 
@@ -165,6 +165,11 @@ class Radix:
                 nr_extras = np.where(np.array(crowded)[at] == pfns, counts[at], 0)
         return nr_extras
 
+    def has_extras(self, run: slice) -> bool:
+        """Whether a frame of a run has several pins."""
+        crowded = self.extras.irange(run.start, run.stop - 1) if self.extras else ()
+        return any(True for _ in crowded)
+
     def extras_in(self, start: int, stop: int) -> PinRows:
         """The pins of the frames of [start, stop) beyond the first of each, ascending.
 
@@ -172,7 +177,7 @@ class Radix:
             start, stop: the range of frames, half open.
         """
         if not self.extras:
-            return PinRows.of([])
+            return NO_PINS
         frames = self.extras.irange(start, stop - 1)
         return PinRows.of((pfn, *record) for pfn in frames for record in self.extras[pfn])
 

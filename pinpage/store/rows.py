@@ -6,7 +6,8 @@ Cost:    views where numpy gives views.
 Kernel counterpart: folio batches and sg lists: pages come in groups.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from operator import index
 from typing import Any, Self
 
@@ -50,8 +51,30 @@ class PinRows:
     @classmethod
     def of(cls, rows: Iterable[tuple[int, int, int]]) -> Self:
         """Columns of (pfn, tag, value) rows."""
-        table = np.array(list(rows), dtype=np.int64).reshape(-1, 3)
+        table = np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, 3)
         return cls(table[:, 0], table[:, 1].astype(np.int32), table[:, 2])
+
+    @classmethod
+    def of_firsts(cls, records: Mapping[int, Record]) -> Self:
+        """One pin of each frame, by frame."""
+        numbers = chain.from_iterable(records.values())
+        pairs = np.fromiter(numbers, np.int64, 2 * len(records)).reshape(-1, 2)
+        pfns = np.fromiter(records, np.int64, len(records))
+        return cls(pfns, pairs[:, 0].astype(np.int32), pairs[:, 1])
+
+    @classmethod
+    def of_run(cls, run: slice, tag: int, value: int) -> Self:
+        """The same pin for each frame of a run.
+
+        Args:
+            run: of frames.
+            tag, value: the pin.
+        """
+        pfns = np.arange(run.start, run.stop)
+        tags, values = np.empty(len(pfns), dtype=np.int32), np.empty(len(pfns), dtype=np.int64)
+        tags.fill(tag)
+        values.fill(value)
+        return cls(pfns, tags, values)
 
     def __len__(self) -> int:
         """Pins."""
@@ -86,7 +109,7 @@ def joined(parts: list[PinRows]) -> PinRows:
     if len(parts) == 1:
         return parts[0]
     if not parts:
-        return PinRows.of([])
+        return NO_PINS
     columns = zip(*((part.pfns, part.tags, part.values) for part in parts), strict=True)
     pfns, tags, values = (np.concatenate(column) for column in columns)
     return PinRows(pfns, tags, values)
@@ -104,7 +127,9 @@ def runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Ascending numbers as half-open runs."""
     if not len(numbers):
         return []
-    breaks = (np.diff(numbers) > 1).nonzero()[0]
+    breaks = (numbers[1:] - numbers[:-1] > 1).nonzero()[0]
+    if not len(breaks):
+        return [(int(numbers[0]), int(numbers[-1]) + 1)]
     starts = numbers[np.concatenate(([0], breaks + 1))].tolist()
     stops = numbers[np.concatenate((breaks, [-1]))].tolist()
     return [(start, stop + 1) for start, stop in zip(starts, stops, strict=True)]

@@ -90,13 +90,13 @@ class Change:
     """What a section is about to do to the pins of a node.
 
     Attributes:
-        frames: which frames it concerns.
+        frames: which frames it concerns, a column or a run.
         before: all stored pins that they had.
         commit: one cell, shared by the changes of all nodes that one operation concerns:
             True from the moment when it counts; see `apply`.
     """
 
-    frames: Pfns
+    frames: Pfns | slice
     before: PinRows
     commit: list[bool] = Factory(lambda: [False])
 
@@ -213,7 +213,10 @@ class Shard:
             before = PinRows.of((pfn, *record) for record in records)
             self.radix = self.radix.rebuilt(np.array([pfn]), before)
         elif change is not None and not change.commit[0]:
-            self.radix = self.radix.rebuilt(change.frames, change.before)
+            frames = change.frames
+            if isinstance(frames, slice):
+                frames = np.arange(frames.start, frames.stop)
+            self.radix = self.radix.rebuilt(frames, change.before)
         self.change = None
         if self.is_waking:
             self._wake()
@@ -247,7 +250,7 @@ class Shard:
     def drain(self) -> None:
         """Store what is in the batch; give back what few pins do not need."""
         if batch := self.batch:
-            pins = PinRows.of((pfn, *record) for pfn, record in batch.items())
+            pins = PinRows.of_firsts(batch)
             self.change = Change(pins.pfns, NO_PINS)
             self.radix.blocks.add_many(pins)
             self.nr_drains += 1

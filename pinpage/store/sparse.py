@@ -64,7 +64,7 @@ def _random_places(first: int, count: int) -> NDArray[np.uint32]:
 
 
 _BY_OFFSET = _random_places(1 << 40, PAGEBLOCK_NR_PAGES)  # a number that no block has
-_AT_OFFSET = memoryview(_BY_OFFSET.data)
+_AT_OFFSET: list[int] = _BY_OFFSET.tolist()
 
 
 @frozen(eq=False)

@@ -1,9 +1,13 @@
 """Pinning and unpinning many frames at once: all of them, or none.
 
+A range of frames that nobody else has anything to do with is one step (`add_run`,
+`remove_run`); all else is a column, which is looked at row by row first.
+
 Owns:    nothing.  It locks the nodes concerned, looks before it stores, and stores.
 Ignores: batches (a column is a batch already).
 Cost:    one lock acquisition per node and call; 20 to 350 ns per frame of a column, whatever
-         its pattern, 10 ns per frame of a run.  Frames with several pins cost a loop.
+         its pattern, 10 ns per frame of a run; 8 to 15 us for a range of 2 MiB in one step.
+         Frames with several pins cost a loop.
 Kernel counterpart: pin_user_pages and sg_alloc_table_from_pages: pins come in groups.
 """
 
@@ -15,7 +19,7 @@ from pinpage.errors import AlreadyPinnedError, NotPinnedError, OwnerError
 from pinpage.store.nodes import Nodes, Part
 from pinpage.store.radix import Radix
 from pinpage.store.rows import NO_PINS, PinRows, joined
-from pinpage.store.shard import Change, Ticket, apply
+from pinpage.store.shard import Change, Shard, Ticket, apply
 from pinpage.store.sparse import NO_TAG
 
 __all__ = ["Writes"]
@@ -50,6 +54,32 @@ class Writes:
             if not ticket.wait():
                 return False
         return True
+
+    def add_run(self, run: slice, tag: int, value: int) -> bool:
+        """Pin a run of frames; False, and nothing has changed, when it is not that simple.
+
+        Simple is: all on one node, none under move, no other pin in their pageblocks, and the
+        owner may pin.
+
+        Args:
+            run: of frames.
+            tag, value: of each pin.
+        """
+        shard = self._nodes.shard_of_run(run)
+        return shard is not None and shard.run(_add_run, shard, run, tag, value)
+
+    def remove_run(self, run: slice, tag: int, value: int) -> bool:
+        """Unpin a run of frames; False, and nothing has changed, when it is not that simple.
+
+        Simple is: all on one node and pinned like this and by nobody else, none under move,
+        and all their pageblocks are dense.
+
+        Args:
+            run: of frames.
+            tag, value: of each pin.
+        """
+        shard = self._nodes.shard_of_run(run)
+        return shard is not None and shard.run(_remove_run, shard, run, tag, value)
 
     def remove(self, pins: PinRows) -> None:
         """Remove pins, all or none.
@@ -114,6 +144,30 @@ class Writes:
             shard.radix.remove(pins.at(rows))
             if shard.moving:
                 shard.nr_died += sum(pfn in shard.moving for pfn in pins.pfns[rows].tolist())
+
+
+def _add_run(shard: Shard, run: slice, tag: int, value: int) -> bool:
+    shard.drain()
+    blocks = shard.radix.blocks
+    if shard.moving or tag >> 1 not in shard.welcome or not blocks.takes_run(run):
+        return False
+    shard.change = Change(run, NO_PINS)
+    blocks.add_run(run, tag, value)
+    shard.change = None
+    shard.nr_direct += run.stop - run.start
+    return True
+
+
+def _remove_run(shard: Shard, run: slice, tag: int, value: int) -> bool:
+    shard.drain()
+    radix = shard.radix
+    if shard.moving or radix.has_extras(run) or not radix.blocks.holds_run(run, tag, value):
+        return False
+    pins = PinRows.of_run(run, tag, value)
+    shard.change = Change(pins.pfns, pins)
+    radix.blocks.remove_run(run)
+    shard.change = None
+    return True
 
 
 def _pins_by(radix: Radix, number: int) -> PinRows:

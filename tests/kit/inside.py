@@ -15,6 +15,7 @@ __all__ = [
     "quiet",
     "shards",
     "threads",
+    "writes",
 ]
 
 
@@ -36,6 +37,11 @@ def privates(registry):
 def owner_table(registry):
     """Who is registered and who leaves: tests stop an owner that is half gone."""
     return registry._owners
+
+
+def writes(registry):
+    """Changes of many pins: tests see which ranges go in one step, which callers cannot tell."""
+    return registry._writes
 
 
 def calls_in_flight(registry):

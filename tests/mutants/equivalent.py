@@ -62,8 +62,8 @@ EQUIVALENT: tuple[Equivalent, ...] = (
     ),
     Equivalent(
         "pinpage/store/rows.py",
-        "table = np.array(list(rows), dtype=np.int64).reshape(-1, 3)",
-        "table = np.array(list(rows), dtype=np.int64).reshape(- 2, 3)",
+        "table = np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, 3)",
+        "table = np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(- 2, 3)",
         "numpy takes any negative length for the one that is left",
     ),
     Equivalent(

@@ -31,7 +31,7 @@ _BATCHES = [
      "        if len(self.batch) >= self.batch_nr_pins:\n            self.drain()\n", "",
      SHARD_TEST),
     ("batch-without-a-bound", "a batch has a bound", AT_ONCE,
-     "    if len(batch) >= shard.batch_nr_pins or shard", "    if shard", AT_ONCE_TEST),
+     "    if len(batch) >= shard.batch_nr_pins or blocks", "    if blocks", AT_ONCE_TEST),
     ("stored-pin-stays-in-the-batch", "H1", SHARD,
      "            del self.batch[pfn]\n", "", SHARD_TEST),
     ("pin-in-a-batch-is-pinned-twice", "H1", SHARD,
@@ -46,7 +46,7 @@ _BATCHES = [
      SHARD_TEST),
     # One step, without the lock.
     ("batched-over-a-pin", "H1", AT_ONCE,
-     " or shard.radix.blocks.holds(pfn):", ":", AT_ONCE_TEST),
+     " or blocks.sparse.find(pfn) >= 0:", ":", AT_ONCE_TEST),
     ("batched-beside-a-pin", "H1", AT_ONCE,
      "    if seq & 1 or shard.seq != seq or pfn in batch:\n",
      "    if seq & 1 or shard.seq != seq:\n", AT_ONCE_TEST),
@@ -59,11 +59,11 @@ _BATCHES = [
     ("batched-by-a-call-after-the-second-look", "R-29: one step", AT_ONCE,
      "    batch[pfn] = tag, value\n", "    batch.update({pfn: (tag, value)})\n", AT_ONCE_TEST),
     ("second-look-before-the-first", "R-29: one step", AT_ONCE,
-     ("    if len(batch) >= shard.batch_nr_pins or shard.radix.blocks.holds(pfn):\n"
+     ("    if len(batch) >= shard.batch_nr_pins or blocks.sparse.find(pfn) >= 0:\n"
      "        return False\n"
      "    if seq & 1 or shard.seq != seq or pfn in batch:\n"),
      ("    if seq & 1 or shard.seq != seq or pfn in batch:\n        return False\n"
-     "    if len(batch) >= shard.batch_nr_pins or shard.radix.blocks.holds(pfn):\n"),
+     "    if len(batch) >= shard.batch_nr_pins or blocks.sparse.find(pfn) >= 0:\n"),
      AT_ONCE_TEST, f"{SWITCHES}"),
     ("taken-while-somebody-writes", "R-2", AT_ONCE,
      "    if seq & 1 or shard.seq != seq or pfn not in batch or", ("    if shard.seq != seq or"

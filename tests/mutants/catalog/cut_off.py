@@ -43,7 +43,7 @@ _CUT_OFF = [
      "            if not seq & 1 and not shard.batch:\n",
      "            if not shard.batch:\n", CUT),
     ("cut-off-change-is-forgotten", "a change happens wholly or not at all", SHARD,
-     "            self.radix = self.radix.rebuilt(change.frames, change.before)\n",
+     "            self.radix = self.radix.rebuilt(frames, change.before)\n",
      "            pass\n", CUT),
     ("cut-off-pin-is-forgotten", "a change happens wholly or not at all", SHARD,
      "            self.radix = self.radix.rebuilt(np.array([pfn]), before)\n",

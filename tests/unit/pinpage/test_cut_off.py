@@ -72,6 +72,7 @@ OPERATIONS = {
     "unpin a column": lambda w: w.reg.unpin_many([3, 1031, 5000, 700], w.owner, 1),
     "unpin a column of plain pins": lambda w: w.reg.unpin_many([1031, 1033, 700], w.owner, 1),
     "pin a range": lambda w: w.reg.pin_range(BORDER - 3, BORDER + 40, w.owner, 7),
+    "pin a range of one node": lambda w: w.reg.pin_range(1540, 2560, w.owner, 7),
     "unpin a range": lambda w: w.reg.unpin_range(610, 1024, w.owner, 1),
     "unpin a range with several": lambda w: w.reg.unpin_range(590, 610, w.owner, 1),
     "move": World.move,
@@ -86,8 +87,10 @@ STEPS = {
     "remove": (Radix, "remove"),
     "add many": (Blocks, "add_many"),
     "remove many": (Blocks, "remove_many"),
-    "add run": (Blocks, "_add_run"),
-    "remove run": (Blocks, "_remove_run"),
+    "add run": (Blocks, "add_run"),
+    "remove run": (Blocks, "remove_run"),
+    "make dense": (Blocks, "_make_dense"),
+    "count": (Blocks, "_count"),
     "densify": (Blocks, "_densify"),
     "sparsify": (Blocks, "_sparsify"),
     "write": (Blocks, "_write"),
@@ -162,7 +165,7 @@ def test_whatever_is_cut_off(operation, monkeypatch):
 
 def looks(world):
     """A few frames, as everybody sees them."""
-    reg, pfns = world.reg, (3, 10, 20, 1030, 5000)
+    reg, pfns = world.reg, (3, 10, 20, 1030, 1600, 5000)
     return {
         "is_pinned": lambda: [reg.is_pinned(pfn) for pfn in pfns],
         "pins": lambda: [len(reg.pins(pfn)) for pfn in pfns],
@@ -182,6 +185,8 @@ def looks(world):
         ("unpin while somebody scans", "discard"),
         ("unpin one of several", "replace"),
         ("pin a column", "add many"),
+        ("pin a range of one node", "count"),
+        ("pin a range of one node", "add run"),
         ("unpin a range", "remove run"),
     ],
 )

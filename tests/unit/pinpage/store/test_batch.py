@@ -15,6 +15,7 @@ from pinpage import (
     Topology,
     Verdict,
 )
+from pinpage.store.at_once import add
 from pinpage.store.shard import Watcher
 from tests.kit import inside
 
@@ -142,8 +143,9 @@ def test_an_owner_that_left_pins_no_more_by_the_batch(reg, owner):
     shard = inside.shards(reg)[0]
     seq, tag = shard.seq, inside.owner_table(reg).tag_of[id(owner)]
     reg.unregister(owner)
+    assert not add(shard, 5, tag, 1, seq)
     with pytest.raises(OwnerError, match="meanwhile"):
-        reg._pin(shard, seq, 5, tag, 1, wait=True)
+        shard.run(shard.pin, 5, tag, 1, True)
     assert len(reg) == 0
     reg.check()
 

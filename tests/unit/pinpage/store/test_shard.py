@@ -153,7 +153,7 @@ def test_nobody_pins_for_an_owner_that_left(node):
 def test_nobody_pins_many_frames_for_an_owner_that_left(frames):
     reg = PinRegistry(Topology.uniform(nr_frames=512))
     with pytest.raises(OwnerError, match="meanwhile"):
-        reg._writes.add(PinRows.of((pfn, GONE, 1) for pfn in frames), wait=True)
+        inside.writes(reg).add(PinRows.of((pfn, GONE, 1) for pfn in frames), wait=True)
     assert len(reg) == 0
 
 
