@@ -18,7 +18,7 @@ Owns:    every pin.  Nobody else caches "is it pinned?"; masks are derived when 
 Ignores: contents, zones, free lists, how long a pin is meant to last.
 Cost:    pin, unpin and lookup about as much as a dict under a lock, with one lock
          acquisition per 1023 pins; a range of 2 MiB some 10 us, columns 20 to 350 ns per frame,
-         whatever their pattern; memory 16 bytes per pin in runs and dense blocks, 45 to 85 scattered.
+         whatever their pattern; memory 16 bytes per pin in dense blocks, 45 to 85 scattered.
 Kernel counterpart: the 2013 pin-page patch (a hash of 1024 chains under one lock).
 """
 
