@@ -225,7 +225,7 @@ class Batch:
         Args:
             rows: of pins.
             owner: whose they are.
-            reason: one for all, or one each.
+            reason: of all of them.
         """
         if len(rows):
             frames = self.pins.frames_of(rows)

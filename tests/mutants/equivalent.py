@@ -31,6 +31,62 @@ class Equivalent:
 
 EQUIVALENT: tuple[Equivalent, ...] = (
     Equivalent(
+        "pinpage/__main__.py",
+        'if __name__ == "__main__":',
+        'if __name__ is "__main__":',
+        "there is one string of that name in an interpreter",
+    ),
+    Equivalent(
+        "pinpage/move/batch.py",
+        "if reason != Reason.OWNER_FAULTY:",
+        "if reason < Reason.OWNER_FAULTY:",
+        "no reason that an owner gives has a greater number",
+    ),
+    Equivalent(
+        "pinpage/move/undoing.py",
+        "_hand_over(batch, lost[batch.frozen[lost] & ~batch.bad_source[lost]"
+        " & (batch.where[lost] >= 0)])",
+        "_hand_over(batch, lost[batch.frozen[lost] & ~batch.bad_source[lost]"
+        " * (batch.where[lost] >= 0)])",
+        "the product of two bools is what both say",
+    ),
+    Equivalent(
+        "pinpage/store/at_once.py",
+        "or words[at + 1] != value",
+        "or words[at ^ 1] != value",
+        "a place is even",
+    ),
+    Equivalent(
+        "pinpage/store/blocks.py",
+        "while at < len(self.counts):",
+        "while at <= len(self.counts):",
+        "behind the last block none is found, and the next step is further still",
+    ),
+    Equivalent(
+        "pinpage/store/owner_table.py",
+        "self.welcome[number] = True",
+        "self.welcome[number] = False",
+        "only asked whether a number is in it",
+    ),
+    Equivalent(
+        "pinpage/store/privates.py",
+        "_TOP = 1 << 16  # the side table is entered last: after the sections of all nodes",
+        "_TOP = 2 << 16  # the side table is entered last: after the sections of all nodes",
+        "any number above those of all nodes",
+    ),
+    Equivalent(
+        "pinpage/store/reads.py",
+        "for row in np.flatnonzero((counts > 1) & both.any(axis=1)).tolist():",
+        "for row in np.flatnonzero((counts > 1) * both.any(axis=1)).tolist():",
+        "the product of two bools is what both say",
+    ),
+    Equivalent(
+        "pinpage/store/sparse.py",
+        "DEAD = -2",
+        "DEAD = - 3",
+        "any negative number but that of an empty slot, whose pfn is -1 as well",
+    ),
+    Equivalent(
         "pinpage/store/blocks.py",
         "flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE,",
         "flags=mmap.MAP_PRIVATE ^ mmap.MAP_ANONYMOUS | _MAP_NORESERVE,",

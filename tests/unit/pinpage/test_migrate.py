@@ -352,6 +352,18 @@ def test_a_move_closed_half_way_puts_everything_back(bench):
     assert bench.move_one(pfn) is Reason.MOVED
 
 
+def test_only_who_did_something_is_a_step_of_the_undo(bench):
+    willing, busy, third = (
+        bench.owner("willing"), bench.owner("busy", isolate=["busy"]), bench.owner("third"),
+    )  # fmt: skip
+    pfn = willing.keep("a", contents=3)
+    busy.share("b", pfn)
+    third.share("c", pfn)
+    steps = move_steps(bench.registry, bench.world, column(pfn), bench.targets, Mode.SYNC)
+    assert list(steps) == [Step.LOOKUP, Step.TAKE, Step.ISOLATE, Step.ISOLATE, Step.PUTBACK]
+    bench.check()
+
+
 def test_a_move_closed_after_its_commit_stays_moved(bench):
     zbud = bench.owner("zbud")
     pfn = zbud.keep("h")

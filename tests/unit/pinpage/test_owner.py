@@ -37,6 +37,10 @@ def test_an_owner_can_do_what_it_overrides():
     ]
 
 
+def test_a_mode_is_the_more_patient_the_later_it_comes():
+    assert Mode.ASYNC < Mode.SYNC_LIGHT < Mode.SYNC
+
+
 def test_a_plain_owner_refuses():
     pin = Pin(1, PinOwner(), None)
     assert pin.owner.isolate(pin, Mode.SYNC) is Verdict.BUSY

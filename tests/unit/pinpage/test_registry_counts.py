@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from pinpage import NotPinnedError, PinOwner, PinpageError, PinRegistry, Topology, Verdict
+from pinpage import NotPinnedError, PfnError, PinOwner, PinpageError, PinRegistry, Topology, Verdict
 from pinpage.store.sparse import SparseTable
 from pinpage.units import Span, require_page_size
 
@@ -104,6 +104,49 @@ def test_who_runs_elsewhere_takes_locks_of_another_node(reg, owners):
         reg.pin_range(pfn, pfn + 1, owners[0])
     counted = reg.statistics()
     assert counted.nr_local - nr_local > counted.nr_remote - nr_remote
+
+
+def test_an_unpin_from_the_table_takes_no_lock(reg, owners):
+    reg.pin_many([3, 700, NR_FRAMES - 5], owners[0], 7)
+    assert locks_taken_by(reg, lambda: reg.unpin(700, owners[0], 7)) == 0
+    assert len(reg) == 2
+
+
+def test_a_column_of_two_nodes_is_counted_on_each(reg, owners):
+    border = NR_FRAMES // 2
+    before = reg.statistics().nr_direct
+    reg.pin_many([1, 2, border + 1, border + 2, border + 3], owners[0])
+    assert reg.statistics().nr_direct == before + 5
+
+
+def test_many_pins_are_read_at_a_time(reg, owners):
+    reg.pin_many(np.arange(0, NR_FRAMES, 2), owners[0])
+    assert locks_taken_by(reg, lambda: list(reg.iter_pins())) <= 8
+
+
+def test_a_block_is_dense_until_it_has_too_few_pins(reg, owners):
+    least = 16
+    reg.pin_range(0, 512, owners[0])
+    reg.unpin_range(0, 512 - least, owners[0])
+    assert reg.statistics().nr_leaves == 1
+    reg.unpin_range(512 - least, 512 - least + 1, owners[0])
+    assert reg.statistics().nr_leaves == 0
+
+
+def test_a_frame_that_is_not_there_is_told_where_memory_ends(reg):
+    with pytest.raises(PfnError, match=r"0x4000 is outside the topology \(0\.\.0x3fff\)"):
+        reg.is_pinned(NR_FRAMES)
+
+
+def test_several_owners_that_can_move_can_move_together(reg, owners):
+    """The first to register is none of them."""
+    another = Mover()
+    reg.register(another)
+    for owner in (owners[1], another):
+        reg.pin(5, owner)
+        reg.pin(6, owner)
+    reg.pin(6, owners[2])
+    assert reg.can_migrate_mask(np.array([5, 6])).tolist() == [True, False]
 
 
 def test_a_column_says_whose_each_pin_is(reg, owners):
