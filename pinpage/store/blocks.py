@@ -333,13 +333,12 @@ class Blocks:
     def holds_run(self, run: slice, tag: int, value: int) -> bool:
         """Whether each frame of a run has this first pin, and all its blocks are dense.
 
+        Where a block is not, the column has no tag.
+
         Args:
             run: of frames.
             tag, value: the pin.
         """
-        dense = self._dense[self._blocks_in(run)]
-        if np.count_nonzero(dense) < len(dense):
-            return False
         return self._column.is_filled(run, tag + 1, value)
 
     def remove_run(self, run: slice) -> None:
