@@ -170,7 +170,7 @@ def test_batching_stays_off_while_somebody_scans():
             assert reg.statistics().nr_pending == 0
 
     run(scanner, pinner)
-    reg.pin(200, owner)
+    reg.pin(600, owner)  # the block of the others is dense by now
     assert reg.statistics().nr_pending == 1
 
 
