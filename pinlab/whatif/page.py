@@ -131,7 +131,7 @@ def write_page(snapshot: Snapshot, path: Path | str) -> None:
     text = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style></head><body><h1>{title}</h1>"
-        '<p id="switches"></p><table id="orders"></table><p id="legend"></p>'
+        '<p id="switches"></p><table id="orders"></table><p id="legend"></p><p id="rest"></p>'
         '<canvas id="map"></canvas><h2 id="where">Click a block to see its frames.</h2>'
         '<canvas id="frames"></canvas><p id="frame"></p>'
         f"<script>const facts = {facts};\n{COUNTING}\n{DRAWING}</script></body></html>\n"

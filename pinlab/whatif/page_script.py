@@ -81,7 +81,7 @@ function drawMap() {
   }
 }
 function drawTable() {
-  const head = ['order', 'size', 'clean', 'then', 'had', 'then'];
+  const head = ['order', 'size', 'clean now', 'clean then', 'to be had now', 'to be had then'];
   const range = c => c.clean_lo === c.clean_hi ? c.clean_lo : c.clean_lo + '..' + c.clean_hi;
   const rows = facts.orders.map(at => {
     const before = count(at, []), after = count(at, [...turned]);
@@ -97,18 +97,27 @@ function drawTable() {
     return line;
   }));
 }
+function marked(colour, ...parts) {
+  const label = document.createElement('label'), mark = document.createElement('span');
+  mark.className = 'mark'; mark.style.background = colour;
+  label.append(...parts.slice(1), mark, ' ' + parts[0] + ' ');
+  return label;
+}
 for (const name of stuck) {
-  const label = document.createElement('label'), box = document.createElement('input');
+  const box = document.createElement('input');
   box.type = 'checkbox'; box.id = 'moves-' + name;
   box.onchange = () => {
     if (box.checked) turned.add(name); else turned.delete(name);
     drawTable(); drawMap();
   };
-  const mark = document.createElement('span');
-  mark.className = 'mark'; mark.style.background = facts.colours[facts.names.indexOf(name)];
-  label.append(box, mark, ' ' + name + ' moves ');
-  $('switches').append(label);
+  $('switches').append(marked(facts.colours[facts.names.indexOf(name)], name + ' moves', box));
 }
+const rest = new Map();
+new Set(codes).forEach(code => {
+  const colour = facts.colours[code], name = facts.names[code];
+  if (!stuck.includes(name)) rest.set(colour, [...(rest.get(colour) || []), name]);
+});
+for (const [colour, names] of rest) $('rest').append(marked(colour, names.join(', ')));
 $('legend').textContent = 'A cell is 512 frames. Colour: the owner with the most frames that stay.';
 $('map').onclick = event => {
   const block = Math.floor(event.offsetY / cell) * perRow + Math.floor(event.offsetX / cell);
@@ -136,7 +145,8 @@ STYLE: Final = """
 body { font: 16px sans-serif; margin: 2em; color: #22262e }
 th, td { text-align: right; padding: .1em 1em }
 label { margin-right: 1.2em; white-space: nowrap }
-.mark { display: inline-block; width: .9em; height: .9em; margin: 0 .2em }
+.mark { display: inline-block; width: .9em; height: .9em; margin: 0 .2em;
+  outline: 1px solid #c5c9d0 }
 canvas { display: block; border: 1px solid #c5c9d0; cursor: crosshair }
 h2 { font-size: 1em }
 """

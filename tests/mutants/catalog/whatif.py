@@ -226,6 +226,11 @@ MUTANTS: list[Mutant] = [
         f"{_PAGE}::test_a_switch_counts_again_and_a_click_shows_frames",
     ),
     planted(
+        "page-colours-by-their-last-name", "each colour is named", "pinlab/whatif/page_script.py",
+        "[...(rest.get(colour) || []), name]", "[name]",
+        f"{_PAGE}::test_each_colour_on_the_map_is_named",
+    ),
+    planted(
         "charts-svg-of-the-day", "the same bytes", "pinlab/report/heatmap_png.py",
         '    same = {"svg.hashsalt": "pinpage"}', "    same: dict[str, str] = {}",
         f"{_CHARTS}::test_the_same_input_is_the_same_bytes",

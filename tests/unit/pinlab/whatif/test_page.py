@@ -94,6 +94,20 @@ def test_a_switch_counts_again_and_a_click_shows_frames():
     assert shown == [1, 2, 512, "Block 1, from pfn 0x200", "pfn 0x201: slab"]
 
 
+@pytest.mark.skipif(NODE is None, reason="node is not installed")
+def test_each_colour_on_the_map_is_named():
+    snapshot = machine_of([["slab"], ["anon", "file", "gup", "reserved"], []], nr_free=400)
+    rest = "$('rest').children.map(label => label.children.at(-1).trim())"
+    named = run_in_node(snapshot, rest, f"{DOCUMENT}{DRAWING}")
+    switches = "$('switches').children.map(label => label.children.at(-1).trim())"
+    named += run_in_node(snapshot, switches, f"{DOCUMENT}{DRAWING}")
+    codes, names = codes_of(snapshot)
+    shown = {names[code] for code in set(codes.tolist())}
+    told = [name.removesuffix(" moves") for entry in named for name in entry.split(", ")]
+    assert sorted(told) == sorted(shown)
+    assert {"anon", "file", "free", "slab"} <= shown
+
+
 def test_the_page_is_the_same_bytes_and_reaches_for_nothing(tmp_path):
     for name in ("a.html", "b.html"):
         write_page(small_recording(), tmp_path / name)
