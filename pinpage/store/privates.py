@@ -262,9 +262,8 @@ def _hash_of(private: Any) -> int:
 
 
 def _objects_among(tags: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Which of some tags are those of object privates; that of no pin is none."""
-    odd = (tags & 1).nonzero()[0]
-    return odd[tags[odd] >= 0] if len(odd) else odd
+    """Which of some tags are those of object privates; or of no pin, of which nobody asks."""
+    return (tags & 1).nonzero()[0]
 
 
 def objects_of(pins: PinRows) -> dict[int, int]:
