@@ -14,7 +14,8 @@ Cost:    one lock acquisition per node and call; 1 us per pageblock in a mask, a
 Kernel counterpart: has_unmovable_pages and the compaction scanners.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -130,10 +131,10 @@ class Reads:
             ids, privates = (pins.tags >> 1).tolist(), seen.privates_of(pins.tags, pins.values)
             if not isinstance(privates, list):
                 privates = privates.tolist()
-            for pfn, owner_id, private in zip(pins.pfns.tolist(), ids, privates, strict=True):
-                owner = self._owners.find(owner_id)
-                if owner is not None:  # else it was forced out meanwhile, with its pins
-                    yield Pin(pfn, owner, private)
+            owners = {number: self._owners.find(number) for number in set(ids)}
+            rows = zip(pins.pfns.tolist(), map(owners.get, ids), privates, strict=True)
+            # One that is None was forced out meanwhile, with its pins.
+            yield from map(_new_pin, (row for row in rows if row[1] is not None))
 
     def abilities(self, pfns: Pfns) -> tuple[Mask, Mask, NDArray[np.int64]]:
         """Whether all owners of each frame can migrate it, or release it; and its pins."""
@@ -190,6 +191,10 @@ class Reads:
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return tags[back], values[back], counts[back]
+
+
+_new_pin: Callable[[Iterable[Any]], Pin] = partial(tuple.__new__, Pin)
+"""`Pin._make`, without a call of Python's for each."""
 
 
 def _owner_number(record: Record) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pinpage import NotPinnedError, PfnError, PinOwner, PinpageError, PinRegistry, Topology, Verdict
+from pinpage.store.privates import Seen
 from pinpage.store.sparse import SparseTable
 from pinpage.units import Span, require_page_size
 
@@ -122,6 +123,20 @@ def test_a_column_of_two_nodes_is_counted_on_each(reg, owners):
 def test_many_pins_are_read_at_a_time(reg, owners):
     reg.pin_many(np.arange(0, NR_FRAMES, 2), owners[0])
     assert locks_taken_by(reg, lambda: list(reg.iter_pins())) <= 8
+
+
+def test_who_is_forced_out_while_pins_are_read_is_in_none_of_them(reg, owners, monkeypatch):
+    reg.pin_many([1, 2, 3], owners[0])
+    reg.pin_many([2, 4], owners[1])
+    real = Seen.privates_of
+
+    def and_leave(*args):
+        monkeypatch.undo()
+        reg.unregister(owners[0], force=True)
+        return real(*args)
+
+    monkeypatch.setattr(Seen, "privates_of", and_leave)
+    assert [(pin.pfn, pin.owner) for pin in reg.iter_pins()] == [(2, owners[1]), (4, owners[1])]
 
 
 def test_a_block_is_dense_until_it_has_too_few_pins(reg, owners):
