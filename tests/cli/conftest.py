@@ -2,11 +2,13 @@
 
 import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 
 import pytest
 
+import pinlab
 from pinlab.cli import main
 from pinlab.snapshot import image
 from tests.kit.command import PROGRAM, ROOT, Ended
@@ -60,7 +62,9 @@ def small(tmp_path_factory):
 def as_nobody(pinpage, small):
     """Somebody who is not root, or a skip; what loads late has been loaded."""
     assert pinpage("report", "heatmap", small).code == 0
-    importlib.import_module("pinlab.procfs.capture")
+    names = [module.name for module in pkgutil.walk_packages(pinlab.__path__, "pinlab.")]
+    for name in (*names, "importlib.readers"):  # of root's alone, nothing can be loaded later
+        importlib.import_module(name)
     if os.geteuid() != 0:
         yield
         return
