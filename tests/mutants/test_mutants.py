@@ -2,6 +2,8 @@
 
 import ast
 import functools
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -158,6 +160,18 @@ def test_a_mutant_that_means_nothing_is_refused():
         doubling("x + x", "::test_looks")
     with pytest.raises(ValueError, match="names no test"):
         doubling("x")
+
+
+@pytest.mark.slow
+def test_each_case_that_a_mutant_names_is_there():
+    """By the parameters in brackets, too, which only a collection knows."""
+    named = {test for mutant in CATALOG for test in mutant.tests if "[" in test}
+    files = sorted({test.partition("::")[0] for test in named})
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider"]
+    command += ["-p", "no:xdist", "-m", "", *files]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert named
+    assert not named - set(done.stdout.splitlines())
 
 
 def test_what_is_said_to_change_nothing_is_still_there():

@@ -9,6 +9,7 @@ SHARD_TEST = f"{UNIT}/store/test_shard.py"
 AT_ONCE_TEST = f"{UNIT}/store/test_at_once.py"
 MACHINE = "tests/property/test_registry_machine.py"
 SWITCHES = "tests/property/test_registry_switches.py::test_every_line"
+SWITCHES_REST = f"{SWITCHES}_of_the_rest"
 
 AT_ONCE, READS = "pinpage/store/at_once.py", "pinpage/store/reads.py"
 REGISTRY, SHARD = "pinpage/registry.py", "pinpage/store/shard.py"
@@ -78,13 +79,13 @@ _BATCHES = [
     # What one thread sees of another.
     ("pins-resolved-when-they-may-be-gone", "a private is what was pinned", REGISTRY,
      "            if shard.seq == seq:  # else a private",
-     "            if True:  # else a private", f"{SWITCHES}[two, stored-ask]"),
+     "            if True:  # else a private", f"{SWITCHES_REST}[two, stored-ask]"),
     ("pins-in-a-batch-resolved-when-they-may-be-gone", "a private is what was pinned", REGISTRY,
      ("        if not seq & 1 and pfn not in shard.batch:\n"
      "            found = self._reads.as_pins(pfn, shard.radix.records_of(pfn))\n"),
      ("        if not seq & 1:\n"
      "            found = self._reads.as_pins(pfn, shard.records_of(pfn))\n"),
-     f"{SWITCHES}[alone, in its batch-ask]"),
+     f"{SWITCHES_REST}[alone, in its batch-ask]"),
     ("columns-do-not-see-their-objects", "a private is what was pinned", READS,
      "        see(pins.tags, pins.values)\n", "        pass\n", MACHINE),
     ("single-pins-do-not-see-their-objects", "a private is what was pinned", READS,
