@@ -1,5 +1,6 @@
 """A user's mistake: one clear line on stderr, 2 for a wrong call, 1 for a failure, no traceback."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
+from pinlab.cli.errors import failures
 from pinlab.snapshot import form
 from tests.kit.command import PROGRAM, ROOT, check_one_line
 
@@ -122,6 +125,19 @@ def test_a_file_that_may_not_be_read_is_named(pinpage, tmp_path, small, as_nobod
         path = shutil.copyfile(small, tmp_path / "a.npz")
         path.chmod(0)
     check_one_line(pinpage("compare", path), 1, str(path), "Permission denied")
+
+
+def test_a_file_of_costs_that_is_not_there_is_named(pinpage, tmp_path, small):
+    path = tmp_path / "costs"
+    done = pinpage("what-if", small, "--want", 1, "--costs", path)
+    check_one_line(done, 1, str(path), "No such file")
+
+
+def test_what_the_system_refuses_without_a_file_is_said_of_it(capsys):
+    with pytest.raises(typer.Exit) as ended, failures():
+        raise OSError(errno.EMFILE, "Too many open files")
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == "pinpage: system: Too many open files\n"
 
 
 # Where it prints.

@@ -75,7 +75,7 @@ MUTANTS: list[Mutant] = [
         file="pinlab/files/careful.py",
         old="if not pipes and not stat.S_ISREG(path.stat().st_mode):",
         new="if not pipes and path.is_dir():",
-        tests=["tests/unit/pinlab/procfs/test_capture.py::test_a_pipe_in_place_of_a_text"],
+        tests=["tests/unit/pinlab/files/test_careful.py"],
     ),
     Mutant(
         name="zone-watermarks-unordered",

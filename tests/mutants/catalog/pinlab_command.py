@@ -228,7 +228,7 @@ _COMMAND = [
         "pinlab/cli/errors.py",
         "    except OSError as error:\n",
         "    except BlockingIOError as error:\n",
-        f"{_ERRORS}::test_a_file_that_may_not_be_read_is_named",
+        f"{_ERRORS}::test_what_the_system_refuses_without_a_file_is_said_of_it",
     ),
     planted(
         "cli-interrupt-unsaid",
