@@ -252,7 +252,7 @@ MUTANTS: list[Mutant] = [
             try:
                 if self.seq & 1:
 """,
-        f"{SCHEDULES}::test_any_of_many_schedules_is_some_order",
+        f"{SCHEDULES}::test_who_waits_is_not_scheduled",
     ),
     planted(
         "schedules-a-record-that-is-gone-is-read",
