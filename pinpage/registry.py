@@ -387,16 +387,17 @@ class PinRegistry:
             self._unpin_late(shard, pfn, tag, value)
             self._privates.nr_doubts -= tag & 1
             return
+        # Asked before the look: when a move is over, its names are gone after the pins have come.
+        source = None if is_out else self.marks.source_of.get(pfn)
         is_out = is_out or shard.run(shard.discard, pfn, tag, value)
         if is_out and tag & 1:
             self._give_back({value: 1})
         self._privates.nr_doubts -= tag & 1
         if not is_out:
-            self._unpin_alias(pfn, owner, private)
+            self._unpin_alias(pfn, source, owner, private)
 
-    def _unpin_alias(self, pfn: int, owner: PinOwner, private: Any) -> None:
+    def _unpin_alias(self, pfn: int, source: int | None, owner: PinOwner, private: Any) -> None:
         """`unpin` of a frame without such a pin: perhaps a target that its owner knows already."""
-        source = self.marks.source_of.get(pfn)
         if source is not None:
             for frame in (source, pfn):  # in this order: the pins may be rekeyed between the two
                 with suppress(NotPinnedError):
@@ -406,7 +407,7 @@ class PinRegistry:
 
     def _unpin_late(self, shard: Shard, pfn: int, tag: int, value: int) -> None:
         """`unpin` by a finalizer or signal handler, inside a section of its own thread."""
-        names = pfn, self.marks.source_of.get(pfn, pfn)
+        names = pfn, self.marks.source_of.get(pfn, pfn), pfn  # the pins may be rekeyed meanwhile
         frame = next((f for f in names if (tag, value) in shard.records_of(f)), None)
         if frame is None:
             raise NotPinnedError(f"pfn {pfn:#x} is not pinned by this owner with this private")
@@ -476,8 +477,7 @@ class PinRegistry:
         run = self._span(start, stop)
         record = self._plain(owner, privates)
         if record is None or not self._writes.remove_run(run, *record):
-            pfns = np.arange(run.start, run.stop)
-            self._remove(self.marks.renamed(pfns), owner, privates)
+            self._unpin_column(np.arange(run.start, run.stop), owner, privates)
 
     def pin_many(
         self, pfns: ArrayLike, owner: PinOwner, privates: Any = None, *, wait: bool = True
@@ -499,9 +499,20 @@ class PinRegistry:
             pfns: shape (n,), integers.
             owner, privates: as for `unpin_range`.
         """
-        column = self.marks.renamed(as_pfns(pfns))
+        column = as_pfns(pfns)
         self._nodes.require_pfns(column)
-        self._remove(column, owner, privates)
+        self._unpin_column(column, owner, privates)
+
+    def _unpin_column(self, pfns: Pfns, owner: PinOwner, privates: Any) -> None:
+        """Unpin frames by the names that hold now; again, if those changed meanwhile."""
+        names = self.marks.renamed(pfns)
+        while True:
+            try:
+                return self._remove(names, owner, privates)
+            except NotPinnedError:
+                before, names = names, self.marks.renamed(pfns)
+                if np.array_equal(before, names):
+                    raise
 
     def _span(self, start: int, stop: int) -> slice:
         start, stop = as_pfn(start), as_pfn(stop)

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import pinpage
@@ -50,6 +51,29 @@ STARTS = {
     "alone, nearly full": (nearly_full, None),
     "two, in the second one's batch": (nothing, in_batch),
     "two, stored": (stored, nothing),
+}
+
+
+def told(world):
+    """A move of 5 to 700 whose owner knows its new place already."""
+    world.pin(5, ONE)
+    world.pin(5, 7)
+    world.reg.marks.begin_move(np.array([5, 700]))
+    world.reg.marks.forward_many(np.array([5]), np.array([700]))
+
+
+def finish(world):
+    world.reg.marks.rekey_many(np.array([5]), np.array([700]))
+    world.reg.marks.end_move(np.array([5, 700]))
+
+
+TOLD = {"told": (nothing, told)}
+BY_NEW_NAMES = {
+    "finish": finish,
+    "unpin": lambda world: world.unpin(700, ONE),
+    "unpin a plain one": lambda world: world.unpin(700, 7),
+    "unpin a column": lambda world: world.reg.unpin_many([700], world.owner, 7),
+    "unpin a range": lambda world: world.reg.unpin_range(700, 701, world.owner, 7),
 }
 
 
@@ -111,14 +135,15 @@ def together(start, first, second, events, stop_at):
     """Stop `first` once, run `second`; None if `first` ended before that."""
     world = World()
     one, two = Worker(world, events), Worker(world, events)
-    before, before_two = STARTS[start]
+    before, before_two = (STARTS | TOLD)[start]
+    operations = BY_NEW_NAMES if start in TOLD else OPERATIONS
     one.do(before)
     if before_two:
         two.do(before_two)
-    one.begin(OPERATIONS[first], stop_at)
+    one.begin(operations[first], stop_at)
     assert one.stopped.wait(30)
     has_ended = one.done.is_set()
-    two.begin(OPERATIONS[second])
+    two.begin(operations[second])
     two.done.wait(BLOCKED_S)
     one.go_on.set()
     assert one.done.wait(30), "deadlock"
@@ -133,15 +158,16 @@ def together(start, first, second, events, stop_at):
 def one_by_one(start, first, second):
     """What each order gives."""
     found = []
+    operations = BY_NEW_NAMES if start in TOLD else OPERATIONS
     for order in ((0, 1), (1, 0)):
         world = World()
         workers = [Worker(world, "") for _ in order]
-        for worker, before in zip(workers, STARTS[start], strict=True):
+        for worker, before in zip(workers, (STARTS | TOLD)[start], strict=True):
             if before:
                 worker.do(before)
         results = [None, None]
         for number in order:
-            results[number] = workers[number].do(OPERATIONS[(first, second)[number]])
+            results[number] = workers[number].do(operations[(first, second)[number]])
         for worker in workers:
             worker.end()
         found.append((*results, world.pins(0, NR_FRAMES)))
@@ -164,6 +190,14 @@ def test_every_line(start, first):
     """By default every second one; all with PINPAGE_POINT_STEP=1, as in `make slow`."""
     run = partial(switch_everywhere, start, first, events="line", step=STEP)
     assert min(run(second) for second in OPERATIONS) > 3
+
+
+@pytest.mark.parametrize("first", sorted(BY_NEW_NAMES.keys() - {"finish"}))
+def test_an_unpin_by_its_new_name_while_the_move_ends(first):
+    """The owner was told its new place: whichever name holds when it lets go, the pin goes."""
+    allowed = one_by_one("told", first, "finish")
+    assert all(len(pins) == 1 for _, _, pins in allowed)
+    assert switch_everywhere("told", first, "finish", events="line") > 3
 
 
 @pytest.mark.slow

@@ -10,6 +10,9 @@ REGISTRY_TEST, SHARD_TEST = f"{UNIT}/test_registry.py", f"{UNIT}/store/test_shar
 TOPOLOGY_TEST = f"{UNIT}/test_topology.py"
 MACHINE = "tests/property/test_registry_machine.py"
 THREADS = "tests/property/test_registry_threads.py"
+NEW_NAMES = (
+    "tests/property/test_registry_switches.py::test_an_unpin_by_its_new_name_while_the_move_ends"
+)
 
 LIFETIMES, MARKS = (
     "pinpage/store/owner_table.py",
@@ -113,6 +116,16 @@ _REGISTRY = [
      "        return self._rows[start:stop, 0].astype(np.bool_)\n",
      "        return self._rows[start : stop - 1, 0].astype(np.bool_)\n",
      f"{UNIT}/store/test_blocks.py"),
+    ("new-name-asked-for-after-the-look", "an owner's new name is good", REGISTRY,
+     "            self._unpin_alias(pfn, source, owner, private)\n",
+     "            self._unpin_alias(pfn, self.marks.source_of.get(pfn), owner, private)\n",
+     NEW_NAMES),
+    ("column-by-names-that-changed-meanwhile", "an owner's new name is good", REGISTRY,
+     "                if np.array_equal(before, names):\n", "                if len(names):\n",
+     NEW_NAMES),
+    ("late-unpin-looks-once-at-a-new-name", "an owner's new name is good", REGISTRY,
+     "self.marks.source_of.get(pfn, pfn), pfn  #", "self.marks.source_of.get(pfn, pfn)  #",
+     f"{UNIT}/test_new_names.py"),
     ("pins-of-nobody-are-read", "R-9: never another's answer", READS,
      "(row for row in rows if row[1] is not None)", "rows",
      f"{UNIT}/test_registry_counts.py"),
