@@ -97,10 +97,10 @@ function drawTable() {
     return line;
   }));
 }
-function marked(colour, ...parts) {
+function marked(colour, text, ...before) {
   const label = document.createElement('label'), mark = document.createElement('span');
   mark.className = 'mark'; mark.style.background = colour;
-  label.append(...parts.slice(1), mark, ' ' + parts[0] + ' ');
+  label.append(...before, mark, ' ' + text + ' ');
   return label;
 }
 for (const name of stuck) {

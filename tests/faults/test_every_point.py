@@ -3,7 +3,7 @@
 First a run in which nothing goes wrong says how many points there are; then each is tried.
 After the fault everything is checked, and the request is made again.  A run is one fault; two
 at once are not tried, but for what the request itself runs into.  By default each fourth point is
-tried, which third differing from case to case; `make slow` and a mutant try each.
+tried, which fourth differing from case to case; `make slow` and a mutant try each.
 """
 
 import os
