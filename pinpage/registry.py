@@ -420,12 +420,9 @@ class PinRegistry:
 
         shard.unpin_late(unpin)
 
-    def _known(self, tag: int, private: Any, pfn: int) -> tuple[int, int]:
-        if private is None:
-            return tag | 1, NONE_NUMBER
-        value = as_int(private)
-        if value is not None:
-            return tag, value
+    def _known(self, tag: int, private: Any, pfn: int) -> Record:
+        if (record := _plain(tag, private)) is not None:
+            return record
         value = self._privates.number_of(private)
         if value is None:
             raise NotPinnedError(
@@ -458,7 +455,7 @@ class PinRegistry:
             PfnError, OwnerError, AlreadyPinnedError, PinpageError: as `pin`; nothing changed.
         """
         run = self._span(start, stop)
-        record = self._plain(owner, privates)
+        record = _plain(self._owners.number(owner) << 1, privates)
         if record is not None and self._writes.add_run(run, *record):
             return _YES
         return self._add(np.arange(run.start, run.stop), owner, privates, wait)
@@ -475,7 +472,7 @@ class PinRegistry:
             PfnError, OwnerError, NotPinnedError, PinpageError: as `unpin`; nothing changed.
         """
         run = self._span(start, stop)
-        record = self._plain(owner, privates)
+        record = _plain(self._owners.number(owner) << 1, privates)
         if record is None or not self._writes.remove_run(run, *record):
             self._unpin_column(np.arange(run.start, run.stop), owner, privates)
 
@@ -518,14 +515,6 @@ class PinRegistry:
         start, stop = as_pfn(start), as_pfn(stop)
         self._nodes.require_span(start, stop)
         return slice(start, stop)
-
-    def _plain(self, owner: PinOwner, private: Any) -> Record | None:
-        """How a pin is stored; None where its private is an object, or several are given."""
-        tag = self._owners.number(owner) << 1
-        if private is None:
-            return tag | 1, NONE_NUMBER
-        value = as_int(private)
-        return None if value is None else (tag, value)
 
     def _add(self, pfns: Pfns, owner: PinOwner, privates: Any, wait: bool) -> Verdict:
         number = self._owners.number(owner)
@@ -750,3 +739,11 @@ class PinRegistry:
         nr_pins = len(self)
         books = partial(statistics.check, self._shards, self._owners, self._privates, nr_pins)
         self._nodes.hold(self._shards, books)
+
+
+def _plain(tag: int, private: Any) -> Record | None:
+    """How a pin is stored; None where its private is an object, or several are given."""
+    if private is None:
+        return tag | 1, NONE_NUMBER
+    value = as_int(private)
+    return None if value is None else (tag, value)

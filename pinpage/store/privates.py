@@ -320,7 +320,7 @@ def _encode(
             tag, value = tag | 1, number_of(privates, count)
             if value is None:
                 return None
-        return PinRows(pfns, np.full(count, tag, np.int32), np.full(count, value or 0, np.int64))
+        return PinRows.alike(pfns, tag, value or 0)
     shape = privates.shape if isinstance(privates, np.ndarray) else (len(privates),)
     if shape != (count,):
         raise PinpageError(

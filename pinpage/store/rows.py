@@ -63,14 +63,13 @@ class PinRows:
         return cls(pfns, pairs[:, 0].astype(np.int32), pairs[:, 1])
 
     @classmethod
-    def of_run(cls, run: slice, tag: int, value: int) -> Self:
-        """The same pin for each frame of a run.
+    def alike(cls, pfns: Pfns, tag: int, value: int) -> Self:
+        """The same pin for each of some frames.
 
         Args:
-            run: of frames.
+            pfns: the frames.
             tag, value: the pin.
         """
-        pfns = np.arange(run.start, run.stop)
         tags, values = np.empty(len(pfns), dtype=np.int32), np.empty(len(pfns), dtype=np.int64)
         tags.fill(tag)
         values.fill(value)
