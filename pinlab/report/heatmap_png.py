@@ -60,6 +60,8 @@ _LEAST_DEPTH: Final = 0.30
 _LEGEND_NR_COLUMNS: Final = 6  # of the widest words that there are
 _MARKS_NR_COLUMNS: Final = 64
 """On a wider map a dot would be no more than a smudge."""
+_LINES_NR_COLUMNS: Final = 128
+"""On a wider map the lines between cells would be most of it."""
 
 
 @frozen(eq=False)
@@ -243,6 +245,22 @@ def _draw_map(
     image = np.tile(_rgb(_PAPER), (nr_rows * nr_columns, 1))
     image[:nr_cells] = _colours_of(taken)
     axes.imshow(image.reshape(nr_rows, nr_columns, 3), interpolation="nearest", aspect="auto")
+    _hatch_holes(matplotlib, axes, taken, nr_columns)
+    if nr_columns <= _MARKS_NR_COLUMNS:
+        _draw_marks(axes, taken, nr_columns)
+    if nr_columns <= _LINES_NR_COLUMNS:
+        _draw_lines(axes, nr_rows, nr_columns)
+    _label_axes(axes, nr_rows, nr_columns, nr_bytes_per_cell, has_addresses)
+    axes.set_title(
+        f"{title}:  {',  '.join(_states(taken))}",
+        size=10.5,
+        color=_INK,
+        loc="left",
+        pad=7,
+    )
+
+
+def _hatch_holes(matplotlib: Any, axes: Any, taken: CellCounts, nr_columns: int) -> None:
     for start, stop in _hole_runs(taken.nr_pages == 0, nr_columns):
         corner = (start % nr_columns - 0.5, start // nr_columns - 0.5)
         axes.add_patch(
@@ -256,14 +274,19 @@ def _draw_map(
                 linewidth=0,
             )
         )
-    if nr_columns <= _MARKS_NR_COLUMNS:
-        _draw_marks(axes, taken, nr_columns)
-    if nr_columns <= 128:
-        axes.set_xticks(np.arange(-0.5, nr_columns), minor=True)
-        axes.set_yticks(np.arange(-0.5, nr_rows), minor=True)
-        for axis in (axes.xaxis, axes.yaxis):  # (a label's place has a line between cells, too)
-            axis.remove_overlapping_locs = False
-        axes.grid(which="minor", color=_PAPER, linewidth=1.1 * min(1.0, 32 / nr_columns))
+
+
+def _draw_lines(axes: Any, nr_rows: int, nr_columns: int) -> None:
+    axes.set_xticks(np.arange(-0.5, nr_columns), minor=True)
+    axes.set_yticks(np.arange(-0.5, nr_rows), minor=True)
+    for axis in (axes.xaxis, axes.yaxis):  # (a label's place has a line between cells, too)
+        axis.remove_overlapping_locs = False
+    axes.grid(which="minor", color=_PAPER, linewidth=1.1 * min(1.0, 32 / nr_columns))
+
+
+def _label_axes(
+    axes: Any, nr_rows: int, nr_columns: int, nr_bytes_per_cell: int, has_addresses: bool
+) -> None:
     mib_per_cell = nr_bytes_per_cell / (1 << 20)
     ticks = np.arange(0, nr_rows, max(1, nr_rows // 8))
     axes.set_yticks(
@@ -275,17 +298,15 @@ def _draw_map(
     axes.spines[:].set_visible(False)
     if has_addresses:
         axes.set_ylabel("physical address", size=9, color=_FAINT)
+
+
+def _states(taken: CellCounts) -> list[str]:
+    """What is to be said of a map in words."""
     states = [f"{np.count_nonzero(taken.wholly_free)} pageblocks wholly free"]
     if taken.huge.any():
         states.append(f"{np.count_nonzero(taken.huge)} huge pages")
     states.append(f"{np.count_nonzero(taken.nr_fixed)} cannot be emptied")
-    axes.set_title(
-        f"{title}:  {',  '.join(states)}",
-        size=10.5,
-        color=_INK,
-        loc="left",
-        pad=7,
-    )
+    return states
 
 
 def _size(mib: float) -> str:
