@@ -82,7 +82,7 @@ class World:
         return {(pin.pfn, pin.private) for pin in self.registry.iter_pins()}
 
     def private(self):
-        return self.rng.choice((None, self.rng.randrange(4), ("x", self.rng.randrange(3))))
+        return self.rng.choice((None, self.rng.randrange(4), f"x{self.rng.randrange(3)}"))
 
     def pfn(self):
         return self.rng.randrange(NR_FRAMES if self.rng.random() < 0.3 else 30)
@@ -91,11 +91,21 @@ class World:
         """Pins that are there."""
         return self.rng.sample(sorted(self.now, key=repr), min(len(self.now), 11))
 
+    def run_at(self, one):
+        """The first and the last frame of the run of pins like this one."""
+        first = last = one[0]
+        while (first - 1, one[1]) in self.now:
+            first -= 1
+        while (last + 1, one[1]) in self.now:
+            last += 1
+        return first, last
+
     def draw(self):
         """A call, and what is there if it is carried out."""
         registry, owner, rng = self.registry, self.owner, self.rng
         pfn, private, some = self.pfn(), self.private(), self.some()
         stop = min(NR_FRAMES, pfn + rng.randrange(1, 40))
+        given = rng.choice((private, [private] * (stop - pfn)))  # in one step, or as a column
         pfns = rng.sample(range(NR_FRAMES), rng.randrange(1, 12))
         gone, mine = [key[0] for key in some], [key[1] for key in some]
 
@@ -111,23 +121,29 @@ class World:
                 self.now | {(p, private) for p in pfns},
             ),
             (
-                lambda: registry.pin_range(pfn, stop, owner, [private] * (stop - pfn)),
+                lambda: registry.pin_range(pfn, stop, owner, given),
                 self.now | {(p, private) for p in range(pfn, stop)},
             ),
         )
+        first, last = self.run_at(one)
         less = (
             (lambda: registry.unpin(one[0], owner, one[1]), self.now - {one}),
             (lambda: registry.unpin_many(gone, owner, mine), self.now - set(some)),
+            (
+                lambda: registry.unpin_range(first, last + 1, owner, one[1]),
+                self.now - {(p, one[1]) for p in range(first, last + 1)},
+            ),
         )
         asking = (
             (lambda: registry.pinned_mask(0, NR_FRAMES), self.now),
             (lambda: (registry.pins(pfn), registry.is_pinned(pfn)), self.now),
             (lambda: (registry.statistics(), len(registry), registry.flush()), self.now),
         )
-        names = ("pin", "pin_many", "pin_range", "unpin", "unpin_many", "mask", "pins", "count")
+        names = ("pin", "pin_many", "pin_range", "unpin", "unpin_many", "unpin_range")
+        names += ("mask", "pins", "count")
         calls = dict(zip(names, more + less + asking, strict=True))
         calls["unregister"] = unregister, set()
-        name = rng.choices((*calls, "pin", "unpin"), (*[4] * 8, 1, 8, 8))[0]
+        name = rng.choices((*calls, "pin", "unpin"), (*[4] * 9, 1, 8, 8))[0]
         return name, *calls[name]
 
     def require_no_lock_held(self):

@@ -105,6 +105,7 @@ class Worker:
             *[self.pin_many] * 7,
             *[self.unpin_many] * 5,
             *[self.pin_range] * 3,
+            *[self.unpin_range] * 2,
             *[self.mask] * 3,
             *[self.pins] * 2,
             *[self.ask] * 3,
@@ -126,7 +127,7 @@ class Worker:
         number = self.rng.randrange(3)
         if owner is self.mine:
             return self.rng.choice((None, 1, "s"))
-        return self.rng.choice((self.me * 1000 + number, ("t", self.me, number)))
+        return self.rng.choice((self.me * 1000 + number, f"{self.me}-{number}"))
 
     def pfn(self):
         return self.rng.randrange(self.arena.nr_frames if self.rng.random() < 0.3 else NR_HOT)
@@ -193,13 +194,28 @@ class Worker:
         stop = min(self.arena.nr_frames, start + self.rng.randrange(80))
         private = self.private(owner)
         keys = [(pfn, id(owner), private) for pfn in range(start, stop)]
+        given = self.rng.choice((private, [private] * len(keys)))  # in one step, or as a column
         try:
-            self.registry.pin_range(start, stop, owner, [private] * len(keys))
+            self.registry.pin_range(start, stop, owner, given)
         except AlreadyPinnedError:
             assert self.has(keys)
         else:
             assert not self.has(keys)
             self.ledger.update(dict.fromkeys(keys, owner))
+
+    def unpin_range(self):
+        if not self.ledger:
+            return
+        pfn, number, private = self.rng.choice(list(self.ledger))
+        owner, start, stop = self.ledger[pfn, number, private], pfn, pfn + 1
+        while (start - 1, number, private) in self.ledger:
+            start -= 1
+        while (stop, number, private) in self.ledger:
+            stop += 1
+        given = self.rng.choice((private, [private] * (stop - start)))
+        self.registry.unpin_range(start, stop, owner, given)
+        for frame in range(start, stop):
+            del self.ledger[frame, number, private]
 
     def mask(self):
         start = self.rng.randrange(self.arena.nr_frames)
