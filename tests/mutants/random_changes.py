@@ -33,7 +33,7 @@ from rich.progress import Progress
 
 from tests.mutants.equivalent import EQUIVALENT
 from tests.mutants.mutant import Mutant
-from tests.mutants.run import ROOT, Outcome, Result, check_baseline, project_copy, run_all
+from tests.mutants.run import ROOT, Outcome, Pytest, Result, check_baseline, project_copy, run_all
 
 LEAST_SHARE = 0.9
 """Of the changes that are programs: noticed."""
@@ -169,9 +169,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="changes at a time")
     options = parser.parse_args(arguments)
     os.environ.setdefault("PYTEST_TIMEOUT", "100")  # seconds a test: who hangs does so soon
-    mutants = drawn(options.sample, options.seed)
+    mutants, pytest = drawn(options.sample, options.seed), Pytest()
     with project_copy(ROOT) as copy:
-        wrong = check_baseline(mutants, copy, jobs=options.jobs, timeout_s=600.0, marks=BY_DEFAULT)
+        wrong = check_baseline(
+            mutants, copy, jobs=options.jobs, timeout_s=600.0, marks=BY_DEFAULT, pytest=pytest
+        )
     if wrong:  # else each change would be "noticed"
         print(f"The tests fail without any change:\n{wrong}", file=sys.stderr)
         return 1
@@ -182,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             jobs=options.jobs,
             timeout_s=420.0,
             marks=BY_DEFAULT,
+            pytest=pytest,
             progress=lambda _: bar.advance(task),
         )
     text, share = summary(results)

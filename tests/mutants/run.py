@@ -9,6 +9,10 @@ nothing, and counts as a survivor.  A test that runs into its own time limit (py
 does not end either: it says that something took long, not that anything was wrong, and on a
 slow machine it would catch everything.  First of all the same tests must pass without a
 mutant: a test that fails anyway would catch everything, too.
+
+Tests run in children of a process that has loaded everything but the project (`warm.py`).  A
+file whose tests fail there and pass in a process of their own, without any mutant, always gets
+one; and so does a mutant that survived, for a second try.
 """
 
 import argparse
@@ -35,8 +39,9 @@ from rich.progress import Progress
 
 from tests.mutants.catalog import load
 from tests.mutants.mutant import Mutant
+from tests.mutants.warm import WarmPytest
 
-__all__ = ["Outcome", "Result", "check_baseline", "main", "run_all", "run_one", "table"]
+__all__ = ["Outcome", "Pytest", "Result", "check_baseline", "main", "run_all", "run_one", "table"]
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("pinpage", "mm", "owners", "pinlab", "tests", "docs")
@@ -95,7 +100,70 @@ def project_copy(root: Path) -> Iterator[Path]:
         yield copy
 
 
-def run_one(mutant: Mutant, copy: Path, *, timeout_s: float = 60.0, marks: str = "") -> Result:
+class Pytest:
+    """How tests are run, and which files want a process of their own.
+
+    Attributes:
+        alone: files, from the root of the project, whose tests mind being forked.
+    """
+
+    def __init__(self) -> None:
+        """As far as is known no file minds."""
+        self.alone: set[str] = set()
+        self._warm = WarmPytest()
+
+    def run(
+        self, tests: Sequence[str], copy: Path, timeout_s: float, marks: str, *, alone: bool = False
+    ) -> tuple[int, str]:
+        """Exit code and output of pytest on `tests`; where `marks` is empty slow ones too.
+
+        In one process: mutants are what runs side by side here.
+
+        Args:
+            tests: as pytest names them.
+            copy: of the project.
+            timeout_s: seconds until the run is given up.
+            marks: as for `check_baseline`.
+            alone: in a process of their own in any case.
+
+        Raises:
+            subprocess.TimeoutExpired: there was no end.
+        """
+        arguments = ["-x", "-q", "-p", "no:cacheprovider", "-m", marks, "--tb=line", "-rfE"]
+        arguments += ["-p", "no:xdist", "-p", "no:frontrun"]  # its own tests start it themselves
+        arguments += ["-W", "ignore:Module already imported", *tests]
+        gained = {
+            "HYPOTHESIS_PROFILE": "mutant",
+            "PINPAGE_NR_MACHINES": "300",
+            "PINPAGE_POINT_STEP": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(copy),
+            "COLUMNS": "200",
+        }
+        if not alone and self.alone.isdisjoint(test.partition("::")[0] for test in tests):
+            return self._warm.run(arguments, copy, gained, timeout_s)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *arguments],
+            cwd=copy,
+            env=os.environ | gained,
+            timeout=timeout_s,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+
+def run_one(
+    mutant: Mutant,
+    copy: Path,
+    *,
+    timeout_s: float = 60.0,
+    marks: str = "",
+    pytest: Pytest | None = None,
+) -> Result:
     """Plant `mutant` in `copy`, run its tests, take it out again.
 
     Args:
@@ -103,15 +171,19 @@ def run_one(mutant: Mutant, copy: Path, *, timeout_s: float = 60.0, marks: str =
         copy: a project copy that nobody else uses at the moment.
         timeout_s: seconds until the run is given up.
         marks: as for `check_baseline`.
+        pytest: what runs the tests; None: one of its own.
     """
+    pytest = pytest or Pytest()
     path = copy / mutant.file
     started = time.perf_counter()
     original = ""
     try:
         original = path.read_text()
         path.write_text(mutant.apply(original))
-        code, output = _pytest(mutant.tests, copy, timeout_s, marks)
-        outcome, detail = _judge(code, output)
+        outcome, detail = _judge(*pytest.run(mutant.tests, copy, timeout_s, marks))
+        if outcome in (Outcome.SURVIVED, Outcome.BROKEN):
+            again = pytest.run(mutant.tests, copy, timeout_s, marks, alone=True)
+            outcome, detail = _judge(*again)
     except subprocess.TimeoutExpired:
         outcome, detail = Outcome.TIMEOUT, f"no end after {timeout_s:g} s"
     except (OSError, ValueError) as error:
@@ -129,6 +201,7 @@ def check_baseline(
     jobs: int = 2,
     timeout_s: float = 300.0,
     marks: str = "",
+    pytest: Pytest | None = None,
 ) -> str:
     """Run every named test without a mutant; what went wrong, or an empty text.
 
@@ -140,15 +213,21 @@ def check_baseline(
         jobs: files at a time.
         timeout_s: seconds until the run of one file is given up.
         marks: of the tests that count, as pytest's -m has them; all by default.
+        pytest: what runs the tests, and learns which mind being forked; None: one of its own.
     """
+    pytest = pytest or Pytest()
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     files = [list(of_file) for _, of_file in groupby(tests, lambda test: test.partition("::")[0])]
 
     def wrong_in(of_file: list[str]) -> str:
+        file = of_file[0].partition("::")[0]
         try:
-            code, output = _pytest(of_file, copy, timeout_s, marks)
+            code, output = pytest.run(of_file, copy, timeout_s, marks)
+            if code:
+                pytest.alone.add(file)
+                code, output = pytest.run(of_file, copy, timeout_s, marks)
         except subprocess.TimeoutExpired:
-            return f"{of_file[0].partition('::')[0]}: no end after {timeout_s:g} s"
+            return f"{file}: no end after {timeout_s:g} s"
         return _tail(output, nr_lines=15) if code else ""
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -163,6 +242,7 @@ def run_all(
     jobs: int = 2,
     timeout_s: float = 60.0,
     marks: str = "",
+    pytest: Pytest | None = None,
     progress: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
     """Run every mutant, `jobs` at a time; results in the order of `mutants`.
@@ -173,14 +253,16 @@ def run_all(
         jobs: workers, each with its own copy.
         timeout_s: seconds until one mutant is given up.
         marks: as for `check_baseline`.
+        pytest: what runs the tests; None: one of its own.
         progress: called with each result as it comes.
     """
+    pytest = pytest or Pytest()
     copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
 
     def work(mutant: Mutant) -> Result:
         copy = copies.get()
         try:
-            return run_one(mutant, copy, timeout_s=timeout_s, marks=marks)
+            return run_one(mutant, copy, timeout_s=timeout_s, marks=marks, pytest=pytest)
         finally:
             copies.put(copy)
 
@@ -214,8 +296,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not mutants:
         print(f"no mutant matches {' '.join(options.names)}", file=sys.stderr)
         return 2
+    pytest = Pytest()
     with project_copy(ROOT) as copy:
-        wrong = check_baseline(mutants, copy, jobs=options.jobs)
+        wrong = check_baseline(mutants, copy, jobs=options.jobs, pytest=pytest)
     if wrong:
         print(f"The tests fail without any mutant:\n{wrong}", file=sys.stderr)
         return 1
@@ -225,6 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mutants,
             jobs=options.jobs,
             timeout_s=options.timeout,
+            pytest=pytest,
             progress=lambda result: bar.advance(task),
         )
     print(table(results))
@@ -248,35 +332,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _matches(mutant: Mutant, wanted: Sequence[str]) -> bool:
     return any(w in mutant.name or w in mutant.guards or w in mutant.file for w in wanted)
-
-
-def _pytest(tests: Sequence[str], copy: Path, timeout_s: float, marks: str) -> tuple[int, str]:
-    """Exit code and output of pytest on `tests`; where `marks` is empty slow ones too.
-
-    In one process: mutants are what runs side by side here.
-    """
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", marks]
-    command += ["-p", "no:xdist", "-p", "no:frontrun"]  # its own tests start it themselves
-    environment = os.environ | {
-        "HYPOTHESIS_PROFILE": "mutant",
-        "PINPAGE_NR_MACHINES": "300",
-        "PINPAGE_POINT_STEP": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": str(copy),
-        "COLUMNS": "200",
-    }
-    done = subprocess.run(
-        [*command, "--tb=line", "-rfE", *tests],
-        cwd=copy,
-        env=environment,
-        timeout=timeout_s,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout
 
 
 def _judge(code: int, output: str) -> tuple[Outcome, str]:

@@ -12,7 +12,16 @@ import pytest
 from tests.mutants.catalog import load
 from tests.mutants.equivalent import gone
 from tests.mutants.mutant import Mutant
-from tests.mutants.run import ROOT, Outcome, check_baseline, project_copy, run_all, run_one, table
+from tests.mutants.run import (
+    ROOT,
+    Outcome,
+    Pytest,
+    check_baseline,
+    project_copy,
+    run_all,
+    run_one,
+    table,
+)
 
 CATALOG = load()
 
@@ -132,6 +141,37 @@ def test_a_test_that_fails_anyway_is_found_out(project):
     with project_copy(project) as copy:
         assert "test_fails_anyway" in check_baseline([doubling("x", "::test_fails_anyway")], copy)
         assert check_baseline([doubling("x", "::test_looks")], copy) == ""
+
+
+@pytest.mark.mutant
+def test_a_file_that_minds_being_forked_gets_a_process_of_its_own(project):
+    """Its test passes where nobody has loaded numpy before: not in a child of who has."""
+    (project / "tests" / "test_alone.py").write_text(
+        "import sys\nLOADED = 'numpy' in sys.modules\ndef test_minds():\n    assert not LOADED\n"
+    )
+    mutant, runner = (
+        Mutant("m", "D1", "mm/double.py", "x + x", "9", ["tests/test_alone.py"]),
+        Pytest(),
+    )
+    with project_copy(project) as copy:
+        assert runner.run(mutant.tests, copy, 60.0, "")[0] == 1, "a child has it"
+        assert run_one(mutant, copy, pytest=runner).outcome is Outcome.CAUGHT, "and catches all"
+        assert check_baseline([mutant], copy, pytest=runner) == ""
+        assert runner.alone == {"tests/test_alone.py"}
+        assert run_one(mutant, copy, pytest=runner).outcome is Outcome.SURVIVED
+
+
+@pytest.mark.mutant
+def test_a_child_has_loaded_nothing_of_the_project(project):
+    (project / "tests" / "test_fresh.py").write_text(
+        "import sys\n"
+        "OURS = [name for name in sys.modules if name.partition('.')[0] in"
+        " ('pinpage', 'mm', 'owners', 'pinlab')]\n"
+        "def test_fresh():\n    assert OURS == [] and 'numpy' in sys.modules\n"
+    )
+    with project_copy(project) as copy:
+        code, output = Pytest().run(["tests/test_fresh.py"], copy, 60.0, "")
+    assert code == 0, output
 
 
 @pytest.mark.mutant
