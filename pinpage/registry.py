@@ -22,7 +22,7 @@ Cost:    pin, unpin and lookup about as much as a dict under a lock, with one lo
 Kernel counterpart: the 2013 pin-page patch (a hash of 1024 chains under one lock).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -53,7 +53,6 @@ from pinpage.store.privates import (
     pins_to_find,
     pins_to_store,
 )
-from pinpage.store.radix import Radix
 from pinpage.store.reads import Reads
 from pinpage.store.rows import Record, as_pfn, as_pfns
 from pinpage.store.shard import Shard, Watcher
@@ -377,24 +376,26 @@ class PinRegistry:
             tag = self._owners.number(owner) << 1  # raises, unless it was registered just now
         blocks = shard.radix.blocks
         if type(private) is int and take_from_column(blocks, shard, pfn, tag, private, seq):
-            return
+            return None
         tag, value = self._known(tag, private, pfn)
         self._privates.nr_doubts += tag & 1
         is_out = take_from_batch(shard, pfn, tag, value, seq)
         if not is_out and not tag & 1:
             is_out = take_from_table(blocks, shard, pfn, tag, value, seq)
         if not is_out and self._nodes.threads.current.top > shard.node:
-            self._unpin_late(shard, pfn, tag, value)
             self._privates.nr_doubts -= tag & 1
-            return
+            return self._unpin_late(pfn, tag, value)
         # Asked before the look: when a move is over, its names are gone after the pins have come.
         source = None if is_out else self.marks.source_of.get(pfn)
         is_out = is_out or shard.run(shard.discard, pfn, tag, value)
         if is_out and tag & 1:
             self._give_back({value: 1})
         self._privates.nr_doubts -= tag & 1
-        if not is_out:
-            self._unpin_alias(pfn, source, owner, private)
+        if is_out:
+            return None
+        if source is not None and self._nodes.threads.current.top > self._shard_of(source).node:
+            return self._unpin_late(pfn, tag, value)
+        return self._unpin_alias(pfn, source, owner, private)
 
     def _unpin_alias(self, pfn: int, source: int | None, owner: PinOwner, private: Any) -> None:
         """`unpin` of a frame without such a pin: perhaps a target that its owner knows already."""
@@ -405,20 +406,43 @@ class PinRegistry:
                     return
         raise NotPinnedError(f"pfn {pfn:#x} is not pinned by {owner!r} with private {private!r}")
 
-    def _unpin_late(self, shard: Shard, pfn: int, tag: int, value: int) -> None:
-        """`unpin` by a finalizer or signal handler, inside a section of its own thread."""
-        names = pfn, self.marks.source_of.get(pfn, pfn), pfn  # the pins may be rekeyed meanwhile
-        frame = next((f for f in names if (tag, value) in shard.records_of(f)), None)
-        if frame is None:
+    def _unpin_late(self, pfn: int, tag: int, value: int) -> None:
+        """`unpin` by a finalizer or signal handler, inside a section of its own thread.
+
+        What is being changed just now cannot be looked at: then the pin is taken to be there.
+        """
+        names = self.marks.names_of(pfn)  # all, as the pins may be rekeyed before it is done
+        shards = [self._shard_of(frame) for frame in names]
+        before = [(shard.seq, shard.change) for shard in shards]
+        is_there = [
+            (tag, value) in shard.records_of(frame)
+            for shard, frame in zip(shards, names, strict=True)
+        ]
+        after = [(shard.seq, shard.change) for shard in shards]
+        is_quiet = before == after and all(change is None for _, change in after)
+        if is_quiet and not any(is_there):
             raise NotPinnedError(f"pfn {pfn:#x} is not pinned by this owner with this private")
+        shard = shards[is_there.index(True) if True in is_there else 0]
+        shard.unpin_late(partial(self._unpin_now, shard, names, tag, value))
 
-        def unpin() -> None:
-            self._privates.nr_doubts += tag & 1
-            if shard.discard(frame, tag, value) and tag & 1:
+    def _unpin_now(self, shard: Shard, names: Sequence[int], tag: int, value: int) -> None:
+        """A late unpin, in the section of a node: there, or handed on to where else it may be.
+
+        Args:
+            shard: of the node.
+            names: of the frame that were not looked for yet.
+            tag, value: the pin.
+        """
+        self._privates.nr_doubts += tag & 1
+        here = [frame for frame in names if self._shard_of(frame) is shard]
+        elsewhere = [frame for frame in names if frame not in here]
+        if any(shard.discard(frame, tag, value) for frame in here):
+            if tag & 1:
                 self._give_back({value: 1})
-            self._privates.nr_doubts -= tag & 1
-
-        shard.unpin_late(unpin)
+        elif elsewhere:
+            other = self._shard_of(elsewhere[0])
+            other.unpin_late(partial(self._unpin_now, other, elsewhere, tag, value))
+        self._privates.nr_doubts -= tag & 1
 
     def _known(self, tag: int, private: Any, pfn: int) -> Record:
         if (record := _plain(tag, private)) is not None:
@@ -508,8 +532,12 @@ class PinRegistry:
                 return self._remove(names, owner, privates)
             except NotPinnedError:
                 before, names = names, self.marks.renamed(pfns)
-                if np.array_equal(before, names):
+                if not np.array_equal(before, names):
+                    continue
+                if np.array_equal(names, pfns):
                     raise
+                # A rekey was cut off before it forgot the names.
+                return self._remove(pfns, owner, privates)
 
     def _span(self, start: int, stop: int) -> slice:
         start, stop = as_pfn(start), as_pfn(stop)
@@ -635,11 +663,15 @@ class PinRegistry:
 
     def __len__(self) -> int:
         """Pins, those in batches included."""
-        return sum(self._settled(s).nr_pins + len(s.batch) for s in self._shards)
+        return sum(map(self._nr_pins_on, self._shards))
 
-    def _settled(self, shard: Shard) -> Radix:
-        """The pins of a node; when the last change there did not end, what was there before."""
-        return self._nodes.run([shard], shard.settled) if shard.seq & 1 else shard.radix
+    def _nr_pins_on(self, shard: Shard) -> int:
+        """Pins of a node, without a lock unless somebody stores or watches just now."""
+        seq = shard.seq
+        nr_pins = shard.nr_pins
+        if seq & 1 or shard.seq != seq:
+            return self._nodes.hold([shard], lambda: shard.nr_pins)
+        return nr_pins
 
     # For planners and movers: columns of frames, in any order.
 

@@ -1,11 +1,14 @@
 """One pin, or one unpin, as a single step that needs no lock.
 
 Each function here looks whether things are simple, then reads the node's sequence count a
-second time, and then stores, without a call in between.  CPython lets another thread or a
-signal handler in only where something is called, entered or begins anew, so from that second
-look on nobody comes between: what the function saw is still so when it stores, and no locked
-section has begun that would have to be told.  Each says False when things are not simple; then
-the caller takes the lock.
+second time, and then stores, without a call in between.  CPython lets another thread, a signal
+handler or a finalizer in only where something is called, entered or begins anew, or (up to
+3.11) where a tuple or another container is made.  So from that second look on nobody comes
+between: what the function saw is still so when it stores, and no locked section has begun that
+would have to be told.  What needs memory, which is a number, too, is made before the first
+store: either all is stored or nothing.  Each says False when things are not simple; then the
+caller takes the lock.  So it does on a CPython without its global lock, where the count is odd
+at all times.
 
 Owns:    the steps that lean on the interpreter's own lock; nothing else in the registry does.
 Ignores: owners, privates that are objects.
@@ -46,15 +49,17 @@ def add(shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
         words, at = blocks.words, pfn + pfn
         if words[at] or seq & 1 or shard.seq != seq or pfn in batch:
             return False
-        words[at + 1] = value
-        words[at] = tag + 1
-        blocks.count_at[block] += 1
+        count, behind, first = blocks.count_at[block] + 1, at + 1, tag + 1
+        words[behind] = value
+        words[at] = first
+        blocks.count_at[block] = count
         return True
+    record = tag, value
     if len(batch) >= shard.batch_nr_pins or blocks.sparse.find(pfn) >= 0:
         return False
     if seq & 1 or shard.seq != seq or pfn in batch:
         return False
-    batch[pfn] = tag, value
+    batch[pfn] = record
     return True
 
 
@@ -81,10 +86,11 @@ def take_from_column(
         or pfn in blocks.crowded
     ):
         return False
-    words[at] = 0
-    blocks.count_at[block] = count = blocks.count_at[block] - 1
+    count = blocks.count_at[block] - 1
     if count < blocks.sparse_below:
         blocks.thin[block] = True
+    words[at] = 0
+    blocks.count_at[block] = count
     return True
 
 
@@ -110,13 +116,15 @@ def take_from_table(blocks: Blocks, shard: Shard, pfn: int, tag: int, value: int
         or pfn in blocks.crowded
     ):
         return False
+    count = blocks.count_at[block] - 1
+    nr_used, nr_dead = table.nr_used - 1, table.nr_dead + 1
     if words[behind] == EMPTY:  # no probe has to pass here
         words[at] = EMPTY
-        table.nr_used -= 1
+        table.nr_used = nr_used
     else:
         words[at] = DEAD
-        table.nr_dead += 1
-    blocks.count_at[block] -= 1
+        table.nr_dead = nr_dead
+    blocks.count_at[block] = count
     return True
 
 
@@ -128,9 +136,10 @@ def take_from_batch(shard: Shard, pfn: int, tag: int, value: int, seq: int) -> b
     Args:
         shard, pfn, tag, value, seq: as for `add`.
     """
-    batch = shard.batch
-    if seq & 1 or shard.seq != seq or pfn not in batch or batch[pfn] != (tag, value):
+    batch, record = shard.batch, (tag, value)
+    if seq & 1 or shard.seq != seq or pfn not in batch or batch[pfn] != record:
         return False
+    nr_annihilated = shard.nr_annihilated + 1
     del batch[pfn]
-    shard.nr_annihilated += 1
+    shard.nr_annihilated = nr_annihilated
     return True

@@ -6,15 +6,17 @@ Cost:    one lock acquisition per node and call; about 0.2 us per frame.
 Kernel counterpart: the isolated mark of a page, and page_mapping moving to the new page.
 """
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
 
 from pinpage.errors import PinpageError
 from pinpage.store.nodes import Nodes, Part
-from pinpage.store.privates import NONE_NUMBER, Privates
+from pinpage.store.privates import Privates, objects_of
 from pinpage.store.rows import PinRows, joined
 from pinpage.store.shard import Change, Shard, apply
+from pinpage.store.threads import tell_in_child
 from pinpage.units import Mask, Pfns
 
 __all__ = ["Marks"]
@@ -39,6 +41,16 @@ class Marks:
         self._nodes = nodes
         self._privates = privates
         self.source_of: dict[int, int] = {}
+        tell_in_child(self)
+
+    def after_fork(self) -> None:
+        """In a child: what other threads moved has no second name any more."""
+        me, moving = threading.get_ident(), [shard.moving for shard in self._nodes.shards]
+        self.source_of = {
+            target: source
+            for target, source in self.source_of.items()
+            if any(marked.get(source) == me for marked in moving)
+        }
 
     def marked_by(self, pfns: Pfns, thread: int) -> Mask:
         """Frames under move in the name of a thread, bool[n].
@@ -102,6 +114,11 @@ class Marks:
         """
         self.source_of.update(zip(targets.tolist(), sources.tolist(), strict=True))
 
+    def names_of(self, pfn: int) -> list[int]:
+        """A frame and, while it is moved, its other name.  Cost: the targets in flight."""
+        of_source = [target for target, source in list(self.source_of.items()) if source == pfn]
+        return [pfn, *(name for name in (self.source_of.get(pfn), *of_source) if name is not None)]
+
     def _forget(self, targets: Pfns) -> None:
         """These are no aliases (any more)."""
         if self.source_of:
@@ -133,12 +150,17 @@ class Marks:
                 "rekey_many: sources and targets must be distinct frames, as many of each"
             )
         shards = [shard for shard, _ in self._nodes.parts(both)]
-        for tag, value in self._nodes.run(shards, self._rekey, sources, targets):
-            if tag & 1 and value != NONE_NUMBER:
-                self._privates.drop(value)
-        self._forget(targets)
+        self._privates.nr_doubts += 1
+        try:
+            merged = self._nodes.run(shards, self._rekey, sources, targets)
+        except PinpageError:
+            self._privates.nr_doubts -= 1
+            raise
+        for number, count in objects_of(merged).items():
+            self._privates.drop(number, count)
+        self._privates.nr_doubts -= 1
 
-    def _rekey(self, sources: Pfns, targets: Pfns) -> list[tuple[int, int]]:
+    def _rekey(self, sources: Pfns, targets: Pfns) -> PinRows:
         """`rekey_many` inside the sections; returns pins that their target had already."""
         order = np.argsort(sources)
         sources, targets = sources[order], targets[order]
@@ -161,7 +183,8 @@ class Marks:
             new = self._nodes.parts(come.pfns)
         old = self._nodes.parts(gone.pfns)
         apply(_changes(old, gone, new, come), _swap, old, gone, new, come)
-        return [(tag, value) for _, tag, value in merged.each()]
+        self._forget(targets)  # in here: whoever takes the lock next finds pins and names agree
+        return merged
 
 
 def _changes(

@@ -54,10 +54,13 @@ _TOP = 1 << 16  # the side table is entered last: after the sections of all node
 def as_int(private: Any) -> int | None:
     """The private as an int of 64 bits, or None when it is an object private.
 
-    Bools and numpy's integers and bools are the ints that they equal.
+    Bools and numpy's integers and bools are the ints that they equal; a duration, which numpy
+    counts among its integers, equals none.
     """
     if type(private) is not int:
         if not isinstance(private, (int, np.integer, np.bool_)):
+            return None
+        if isinstance(private, np.timedelta64):
             return None
         private = int(private)
     return private if INT64_MIN <= private <= INT64_MAX else None
@@ -119,22 +122,35 @@ class Privates:
             try:
                 number = self._find(key, private)
                 bucket = self._by_hash.get(key, ())
-                more = held[number] + count if number in held else count
-                # No call from here on: the object is in all tables, or in none.
                 if number is None:
-                    number = self._next_number
+                    number, nr_users = self._next_number, count
                     self._next_number = number + 1
-                    self._by_hash[key] = (*bucket, (private, number))
-                    self._object_at[number] = key, private
-                    self._nr_users[number] = count
+                    entry, longer = (key, private), (*bucket, (private, number))
+                    # No call from here on: the object is in all tables, or in none.
+                    try:
+                        held[number] = count
+                        self._object_at[number] = entry
+                        self._nr_users[number] = nr_users
+                        self._by_hash[key] = longer
+                    except MemoryError:
+                        self._leave_out(number, held)
+                        raise
                 else:
-                    self._nr_users[number] = self._nr_users[number] + count
-                held[number] = more
+                    nr_users = self._nr_users[number] + count
+                    more = held[number] + count if number in held else count
+                    # No call from here on.
+                    held[number] = more
+                    self._nr_users[number] = nr_users
             finally:
                 thread.top = outer
         if self._late:
             self.drop(NONE_NUMBER)
         return number
+
+    def _leave_out(self, number: int, held: dict[int, int]) -> None:
+        """Take a number out of tables that it may have got into, the last one not among them."""
+        for table in (held, self._object_at, self._nr_users):
+            table.pop(number, None)
 
     def _find(self, key: int, private: Any) -> int | None:
         for other, number in self._by_hash.get(key, ()):

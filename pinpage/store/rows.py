@@ -84,9 +84,12 @@ class PinRows:
         return PinRows(self.pfns[rows], self.tags[rows], self.values[rows])
 
     def ascending(self) -> "PinRows":
-        """In pfn order; those of one frame stay in the order given."""
+        """In pfn order; those of one frame stay in the order given.
+
+        Columns of its own, which whoever made these cannot change any more.
+        """
         if np.count_nonzero(self.pfns[1:] < self.pfns[:-1]) == 0:
-            return self
+            return PinRows(self.pfns.copy(), self.tags, self.values.copy())
         return self.at(np.argsort(self.pfns, kind="stable"))
 
     def each(self) -> Iterable[tuple[int, int, int]]:

@@ -13,7 +13,8 @@ what 2 saw is still so.  If the count has changed, or the frame has a pin, the p
 lock.  An unpin takes it out of the batch in the same way.
 
 The count stays odd while anybody watches (a scanner works, frames are under move), so
-the batch is bypassed for as long.
+the batch is bypassed for as long.  "Nobody can come between" is the interpreter's global lock;
+on a CPython without it the count is always odd, and whoever comes takes the node's lock.
 
 Every locked section is a call through `Shard.run`, which is written so that an interrupt finds
 no gap in it: a lock taken by `with` and plain assignments around a `try` cannot be torn apart,
@@ -48,7 +49,7 @@ from pinpage.errors import (
 )
 from pinpage.store.radix import Radix
 from pinpage.store.rows import NO_PINS, PinRows, Record
-from pinpage.store.threads import Threads
+from pinpage.store.threads import RUNS_IN_PARALLEL, Threads
 from pinpage.units import Pfns
 
 __all__ = ["Change", "Shard", "Ticket", "Watcher", "apply"]
@@ -122,7 +123,8 @@ class Shard:
     Invariants, run by `check` when no other thread is in the registry:
         H1 a frame with a pin in the batch has none that is stored.
         H2 no frame under move has a pin in the batch, nor has any while a scanner works.
-        H3 leaving makes the count even, and leaves it odd while somebody watches.
+        H3 leaving makes the count even, and leaves it odd while somebody watches (or always:
+           see above).
     """
 
     def __init__(
@@ -145,7 +147,8 @@ class Shard:
         self.node = node
         self.radix = radix
         self.lock = threading.Lock()
-        self.seq = 0
+        self._step = self._step_unwatched = 2 if RUNS_IN_PARALLEL else 1
+        self.seq = self._step - 1
         self.batch: dict[int, Record] = {}
         self.batch_nr_pins = batch_nr_pins
         self.moving: dict[int, int] = {}
@@ -156,7 +159,6 @@ class Shard:
         self.is_waking = False
         self._threads = threads
         self._waiters: list[threading.Lock] = []
-        self._step = 1
         self.nr_remote = self.nr_waits = self.nr_died = 0
         self.nr_drains = self.nr_drained = self.nr_annihilated = self.nr_direct = 0
 
@@ -243,7 +245,8 @@ class Shard:
 
     def _watch_or_not(self) -> None:
         """Inside the section: on leaving, step to an even count, or stay odd while watched."""
-        self._step = 2 if self.moving or len(self.watchers) else 1
+        is_watched = self.moving or len(self.watchers)
+        self._step = 2 if is_watched else self._step_unwatched
 
     # All that follows inside the section.
 
@@ -280,9 +283,10 @@ class Shard:
         record = self.batch.get(pfn)
         return self.radix.records_of(pfn) if record is None else [record]
 
-    def settled(self) -> Radix:
-        """The stored pins: inside the section no change is half done."""
-        return self.radix
+    @property
+    def nr_pins(self) -> int:
+        """Pins, those in the batch included.  Safe without the lock."""
+        return self.radix.nr_pins + len(self.batch)
 
     def pin(self, pfn: int, tag: int, value: int, wait: bool) -> Ticket | None:
         """Add one pin of a frame that is not under move.
@@ -429,7 +433,7 @@ class Shard:
             require(pfn not in self.moving, "H2 a frame under move has a pin in the batch", pfn=pfn)
         is_scanned = len(self.watchers) > 0
         require(not (self.batch and is_scanned), "H2 a pin in the batch while a scanner works")
-        step = 2 if self.moving or is_scanned else 1
+        step = 2 if self.moving or is_scanned else self._step_unwatched
         require(self._step == step, "H3 the step of the count", step=self._step)
         self.radix.check()
 

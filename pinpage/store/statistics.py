@@ -87,7 +87,7 @@ def statistics(shards: Sequence[Shard], privates: Privates) -> Statistics:
         return sum(getattr(shard, name) for shard in shards)
 
     return Statistics(
-        nr_pins=sum(radix.nr_pins for radix in radixes) + sum(len(s.batch) for s in shards),
+        nr_pins=total("nr_pins"),
         nr_pending=sum(len(shard.batch) for shard in shards),
         nr_sparse=nr_sparse,
         nr_dense=sum(radix.blocks.nr_frames for radix in radixes) - nr_sparse - nr_runs,

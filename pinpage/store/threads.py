@@ -8,11 +8,15 @@ Kernel counterpart: current and its preempt count; copy_process: of all threads 
 """
 
 import os
+import sys
 import threading
 from typing import Protocol
 from weakref import WeakSet
 
-__all__ = ["Forked", "Thread", "Threads", "tell_in_child"]
+__all__ = ["RUNS_IN_PARALLEL", "Forked", "Thread", "Threads", "tell_in_child"]
+
+RUNS_IN_PARALLEL: bool = not getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether two threads can be between two calls at one time: CPython without its global lock."""
 
 
 class Thread:

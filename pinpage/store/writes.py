@@ -118,7 +118,8 @@ class Writes:
         me = self._nodes.threads.current.ident
         for shard, rows in parts:
             if shard.moving and shard.is_any_moving(pins.pfns[rows]):
-                return shard.ticket(waits=wait and not shard.is_any_moving(pins.pfns, me))
+                is_mine = any(each.is_any_moving(pins.pfns, me) for each, _ in parts)
+                return shard.ticket(waits=wait and not is_mine)
         if len(pins) and int(pins.tags[0]) >> 1 not in parts[0][0].welcome:
             raise OwnerError("the owner was unregistered meanwhile")
         changes = [(shard, _look(shard.radix, pins.at(rows))) for shard, rows in parts]

@@ -200,6 +200,15 @@ def test_an_unpin_by_its_new_name_while_the_move_ends(first):
     assert switch_everywhere("told", first, "finish", events="line") > 3
 
 
+@pytest.mark.parametrize("second", sorted(BY_NEW_NAMES.keys() - {"finish"}))
+def test_the_end_of_a_move_while_its_pin_goes_by_its_new_name(second):
+    """The same with the mover stopped: pins and names change in one moment.
+
+    By default at every fourth line.
+    """
+    assert switch_everywhere("told", "finish", second, events="line", step=STEP * STEP) > 20
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", sorted(OPERATIONS.keys() - {"pin", "unpin"}))
 @pytest.mark.parametrize("start", STARTS)

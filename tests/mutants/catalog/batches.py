@@ -7,6 +7,7 @@ __all__ = ["MUTANTS"]
 UNIT = "tests/unit/pinpage"
 SHARD_TEST = f"{UNIT}/store/test_shard.py"
 AT_ONCE_TEST = f"{UNIT}/store/test_at_once.py"
+PARALLEL = f"{UNIT}/store/test_in_parallel.py"
 MACHINE = "tests/property/test_registry_machine.py"
 SWITCHES = "tests/property/test_registry_switches.py::test_every_line"
 SWITCHES_REST = f"{SWITCHES}_of_the_rest"
@@ -58,7 +59,11 @@ _BATCHES = [
      "    if seq & 1 or shard.seq != seq or pfn in batch:\n",
      "    if seq & 1 or pfn in batch:\n", AT_ONCE_TEST),
     ("batched-by-a-call-after-the-second-look", "R-29: one step", AT_ONCE,
-     "    batch[pfn] = tag, value\n", "    batch.update({pfn: (tag, value)})\n", AT_ONCE_TEST),
+     "    batch[pfn] = record\n", "    batch.update({pfn: record})\n", AT_ONCE_TEST),
+    ("batched-by-a-tuple-after-the-second-look", "R-29: one step", AT_ONCE,
+     "    batch[pfn] = record\n", "    batch[pfn] = tag, value\n", AT_ONCE_TEST),
+    ("taken-by-a-tuple-after-the-second-look", "R-2: one step", AT_ONCE,
+     " or batch[pfn] != record:", " or batch[pfn] != (tag, value):", AT_ONCE_TEST),
     ("second-look-before-the-first", "R-29: one step", AT_ONCE,
      ("    if len(batch) >= shard.batch_nr_pins or blocks.sparse.find(pfn) >= 0:\n"
      "        return False\n"
@@ -73,9 +78,14 @@ _BATCHES = [
      "    if seq & 1 or shard.seq != seq or pfn not in batch or",
      "    if seq & 1 or pfn not in batch or", AT_ONCE_TEST),
     ("another-pin-is-taken", "unpin takes the pin that is meant", AT_ONCE,
-     " or batch[pfn] != (tag, value):", ":", AT_ONCE_TEST),
+     " or batch[pfn] != record:", ":", AT_ONCE_TEST),
     ("taken-and-not-counted", "statistics", AT_ONCE,
-     "    shard.nr_annihilated += 1\n", "", AT_ONCE_TEST),
+     "    shard.nr_annihilated = nr_annihilated\n", "", AT_ONCE_TEST),
+    # Where threads run in parallel.
+    ("parallel-without-the-lock", "nobody comes between", SHARD,
+     "self._step_unwatched = 2 if RUNS_IN_PARALLEL else 1", "self._step_unwatched = 1", PARALLEL),
+    ("parallel-until-somebody-has-watched", "nobody comes between", SHARD,
+     "2 if is_watched else self._step_unwatched", "2 if is_watched else 1", PARALLEL),
     # What one thread sees of another.
     ("pins-resolved-when-they-may-be-gone", "a private is what was pinned", REGISTRY,
      "            if shard.seq == seq:  # else a private",

@@ -8,6 +8,7 @@ UNIT = "tests/unit/pinpage"
 BATCHES, RADIX_TEST = f"{UNIT}/store/test_radix_batches.py", f"{UNIT}/store/test_radix.py"
 BLOCKS_TEST, SPARSE_TEST = f"{UNIT}/store/test_blocks.py", f"{UNIT}/store/test_sparse.py"
 AT_ONCE_TEST = f"{UNIT}/store/test_at_once.py"
+NO_MEMORY = f"{UNIT}/test_no_memory.py"
 RUNS_TEST = f"{UNIT}/store/test_runs.py"
 CHAINS = f"{UNIT}/store/test_sparse_chains.py"
 
@@ -191,7 +192,11 @@ _BLOCKS = [
      "        if words[at] or seq & 1 or shard.seq != seq or pfn in batch:\n",
      "        if words[at] or seq & 1 or shard.seq != seq:\n", AT_ONCE_TEST),
     ("added-at-once-and-not-counted", "X1", AT_ONCE,
-     "        blocks.count_at[block] += 1\n", "", AT_ONCE_TEST),
+     "        words[at] = first\n        blocks.count_at[block] = count\n",
+     "        words[at] = first\n", AT_ONCE_TEST),
+    ("added-at-once-and-counted-if-there-is-memory", "X1", AT_ONCE,
+     "        words[at] = first\n        blocks.count_at[block] = count\n",
+     "        words[at] = first\n        blocks.count_at[block] += 1\n", NO_MEMORY),
     ("long-private-added-as-it-is", "as_int", AT_ONCE,
      "    if not INT64_MIN <= value <= INT64_MAX:\n", "    if not INT64_MIN <= value:\n",
      AT_ONCE_TEST),
@@ -210,14 +215,14 @@ _BLOCKS = [
      "        or words[at] != tag + 1\n        or words[at + 1] != value\n", AT_ONCE_TEST),
     ("gone-at-once-after-somebody-was-there", "R-2", AT_ONCE,
      ("        or shard.seq != seq\n        or pfn in blocks.crowded\n    ):\n"
-      "        return False\n    words[at] = 0\n"),
+      "        return False\n    count = blocks.count_at[block] - 1\n    if"),
      ("        or pfn in blocks.crowded\n    ):\n"
-      "        return False\n    words[at] = 0\n"), AT_ONCE_TEST),
+      "        return False\n    count = blocks.count_at[block] - 1\n    if"), AT_ONCE_TEST),
     ("gone-at-once-before-further-pins", "X3", AT_ONCE,
      ("        or shard.seq != seq\n        or pfn in blocks.crowded\n    ):\n"
-      "        return False\n    words[at] = 0\n"),
+      "        return False\n    count = blocks.count_at[block] - 1\n    if"),
      ("        or shard.seq != seq\n    ):\n"
-      "        return False\n    words[at] = 0\n"), AT_ONCE_TEST),
+      "        return False\n    count = blocks.count_at[block] - 1\n    if"), AT_ONCE_TEST),
     ("taken-from-the-table-of-another-owner", "unpin takes the pin that is meant", AT_ONCE,
      "        words[at] != key\n        or words[at + 1] != value\n",
      "        words[at + 1] != value\n", AT_ONCE_TEST),
@@ -229,26 +234,28 @@ _BLOCKS = [
      "        words[at] != key\n        or words[at + 1] != value\n", AT_ONCE_TEST),
     ("taken-from-the-table-after-somebody-was-there", "R-2", AT_ONCE,
      ("        or shard.seq != seq\n        or pfn in blocks.crowded\n    ):\n"
-      "        return False\n    if words[behind]"),
+      "        return False\n    count = blocks.count_at[block] - 1\n    nr_used"),
      ("        or pfn in blocks.crowded\n    ):\n"
-      "        return False\n    if words[behind]"), AT_ONCE_TEST),
+      "        return False\n    count = blocks.count_at[block] - 1\n    nr_used"), AT_ONCE_TEST),
     ("taken-from-the-table-before-further-pins", "X3", AT_ONCE,
      ("        or shard.seq != seq\n        or pfn in blocks.crowded\n    ):\n"
-      "        return False\n    if words[behind]"),
+      "        return False\n    count = blocks.count_at[block] - 1\n    nr_used"),
      ("        or shard.seq != seq\n    ):\n"
-      "        return False\n    if words[behind]"), AT_ONCE_TEST),
+      "        return False\n    count = blocks.count_at[block] - 1\n    nr_used"), AT_ONCE_TEST),
     ("taken-from-the-table-and-a-probe-ends", "S1", AT_ONCE,
      "    if words[behind] == EMPTY:", "    if words[behind] != 0:", AT_ONCE_TEST),
     ("taken-from-the-table-and-still-counted", "X1", AT_ONCE,
-     "    blocks.count_at[block] -= 1\n", "", AT_ONCE_TEST),
+     ("        table.nr_dead = nr_dead\n    blocks.count_at[block] = count\n"),
+     "        table.nr_dead = nr_dead\n", AT_ONCE_TEST),
+    ("taken-from-the-table-and-counted-if-there-is-memory", "S2", AT_ONCE,
+     "        table.nr_used = nr_used\n", "        table.nr_used -= 1\n", NO_MEMORY),
     ("taken-from-the-table-and-no-grave-counted", "S2", AT_ONCE,
-     "        table.nr_dead += 1\n", "        pass\n", AT_ONCE_TEST),
+     "        table.nr_dead = nr_dead\n", "        pass\n", AT_ONCE_TEST),
     ("table-never-shrinks-pin-by-pin", "memory by what is pinned", SPARSE,
      "        if at < 0 or self._is_too_large:\n", "        if at < 0:\n", AT_ONCE_TEST),
     ("gone-at-once-and-still-counted", "X1", AT_ONCE,
-     ("    words[at] = 0\n"
-      "    blocks.count_at[block] = count = blocks.count_at[block] - 1\n"),
-     "    words[at] = 0\n    count = blocks.count_at[block] - 1\n", AT_ONCE_TEST),
+     "    words[at] = 0\n    blocks.count_at[block] = count\n", "    words[at] = 0\n",
+     AT_ONCE_TEST),
     ("pin-gone-at-once-leaves-a-deserted-block", "X6", AT_ONCE,
      "    if count < blocks.sparse_below:\n        blocks.thin[block] = True\n", "",
      AT_ONCE_TEST),

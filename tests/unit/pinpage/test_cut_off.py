@@ -6,8 +6,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pinpage import PinOwner, PinRegistry, Topology
+from pinpage import PinOwner, PinpageError, PinRegistry, Topology
 from pinpage.store.blocks import Blocks
+from pinpage.store.privates import Privates
 from pinpage.store.radix import Radix
 from pinpage.store.rows import NO_PINS
 from pinpage.store.shard import Change, apply
@@ -118,6 +119,10 @@ class Cut:
             return found
 
         patch.setattr(where, name, call)
+
+    @staticmethod
+    def always(*_):
+        raise MemoryError
 
 
 def found_in(world):
@@ -246,6 +251,43 @@ def test_an_unpin_that_is_cut_off_where_each_frame_has_one_pin(frames, monkeypat
             reg.unpin_many(frames, owner, 7)
     assert [(pin.pfn, pin.private) for pin in reg.iter_pins()] == [(pfn, 7) for pfn in frames]
     reg.check()
+
+
+@pytest.mark.parametrize("form", ["pin_many", "unpin_many"])
+def test_what_is_taken_back_is_what_was_given_whatever_becomes_of_the_columns(form, monkeypatch):
+    """The caller may use its arrays again as soon as the call has ended, whichever way."""
+    world = World()
+    pfns, privates = np.arange(2000, 2400, 4), np.arange(100)
+    if form == "unpin_many":
+        world.reg.pin_many(pfns, world.owner, privates)
+    before = found_in(world)
+    with monkeypatch.context() as patch:
+        Cut(patch, *STEPS["add many" if form == "pin_many" else "remove many"], 1, after=True)
+        with pytest.raises(MemoryError):
+            getattr(world.reg, form)(pfns, world.owner, privates)
+    pfns += 4096
+    privates[:] = -1
+    assert found_in(world) == before
+    world.reg.check()
+
+
+def test_a_rekey_that_is_cut_off_before_equal_objects_are_one(monkeypatch):
+    """Their pins are one already, and both are still counted: that is a doubt."""
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=NR_FRAMES)), PinOwner()
+    reg.register(owner)
+    reg.pin_many([1, 2], owner, ["x", "x"])
+    reg.marks.begin_move(np.array([1]))
+    with monkeypatch.context() as patch:
+        patch.setattr(Privates, "drop", Cut.always)
+        with pytest.raises(MemoryError):
+            reg.marks.rekey_many(np.array([1]), np.array([2]))
+    assert [pin.pfn for pin in reg.iter_pins()] == [2]
+    assert inside.privates(reg).nr_doubts == 1
+    reg.check()
+    reg.marks.end_move(np.array([1]))
+    with pytest.raises(PinpageError, match="not under move"):
+        reg.marks.rekey_many(np.array([1]), np.array([2]))
+    assert inside.privates(reg).nr_doubts == 1
 
 
 @pytest.mark.parametrize("step", ["sparsify", "put in table"])

@@ -64,6 +64,9 @@ def goes_on(reg, owner, nr_lost=0):
         assert reg.statistics().nr_pending > 0, "nobody watches, nobody moves: batches are open"
         assert reg.pin_many(np.arange(100, NR_FRAMES, 50), new, ("all",) * 80) is Verdict.YES
         reg.unpin(3000, new, ("child", 3000))
+        reg.pin_many([9, 3100], new, 5)
+        reg.unpin_many([3100], new, 5)
+        assert [pin.private for pin in reg.pins(9) if pin.owner is new] == [5]
         assert reg.pinned_mask(0, NR_FRAMES).sum() >= 99
         reg.unregister(new, force=True)
         reg.unregister(owner, force=True)
@@ -127,6 +130,14 @@ def move(reg, owner, beside):
     reg.marks.end_move(np.array([5, 2500]))
 
 
+def move_to_a_place_that_is_told(reg, owner, beside):
+    """The names of the other thread's move: 3100 is a frame like any other in the child."""
+    reg.marks.begin_move(np.array([9, 3100]))
+    reg.marks.forward_many(np.array([9]), np.array([3100]))
+    beside.stay()
+    reg.marks.end_move(np.array([9, 3100]))
+
+
 def wait_for_a_move(reg, owner, beside):
     reg.marks.begin_move(np.array([5]))
     waiter = threading.Thread(target=reg.pin, args=(5, owner, "late"), daemon=True)
@@ -159,6 +170,7 @@ BUSY = (
     hold_all_locks,
     hold_the_side_table,
     move,
+    move_to_a_place_that_is_told,
     wait_for_a_move,
     scan,
     call_back,

@@ -1,5 +1,8 @@
 """What the registry promises beyond what the model covers: errors, forms, owners, moves."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -15,6 +18,7 @@ from pinpage import (
     Topology,
     Verdict,
 )
+from pinpage.store.radix import Radix
 from tests.kit import inside
 
 NR_FRAMES = 4096
@@ -262,6 +266,41 @@ def test_check_notices_a_lost_private(reg, owner):
     inside.privates(reg).drop(1)
     with pytest.raises(InvariantError, match="P2"):
         reg.check()
+
+
+def test_who_moves_one_of_the_frames_never_waits_whatever_node_it_is_on():
+    """Two movers that each pin what the other one moves would wait for each other."""
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=4096, nr_nodes=2)), PinOwner()
+    reg.register(owner)
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as two, ThreadPoolExecutor(1) as none:
+        one.submit(reg.marks.begin_move, np.array([5])).result(30)
+        two.submit(reg.marks.begin_move, np.array([3000])).result(30)
+        waits = none.submit(reg.pin_many, [5, 3000], owner)
+        mover = two.submit(reg.pin_many, [5, 3000], owner)
+        try:
+            assert mover.result(5) is Verdict.AGAIN
+            assert not waits.done(), "who moves neither waits"
+        finally:
+            reg.marks.end_move(np.array([5, 3000]))
+        assert waits.result(30) is Verdict.YES
+
+
+def test_the_length_is_never_that_of_half_a_flush(reg, owner, monkeypatch):
+    """Pins leave the batch between the two figures that are added up."""
+    for pfn in range(100):
+        reg.pin(pfn, owner, pfn)
+    real = Radix.nr_pins.fget
+
+    def and_flush(radix):
+        found = real(radix)
+        monkeypatch.undo()
+        flusher = threading.Thread(target=reg.flush)
+        flusher.start()
+        flusher.join(30)
+        return found
+
+    monkeypatch.setattr(Radix, "nr_pins", property(and_flush))
+    assert len(reg) == 100
 
 
 def test_check_notices_a_wrong_length(reg, owner, monkeypatch):

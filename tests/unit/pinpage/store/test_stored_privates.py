@@ -77,6 +77,18 @@ def test_what_is_stored_as_an_int(private, wanted):
     assert type(found) in (int, type(None))
 
 
+def test_a_duration_is_no_int(reg, owner):
+    """Numpy counts it among its integers; five of one unit are not five of another."""
+    given = [np.timedelta64(5, "ns"), np.timedelta64(5, "Y"), np.timedelta64("NaT")]
+    for private in given:
+        reg.pin(1, owner, private)
+    assert [type(pin.private) for pin in reg.pins(1)] == [np.timedelta64] * 3
+    assert as_int(given[0]) is None
+    for private in given:
+        reg.unpin(1, owner, private)
+    assert len(reg) == 0
+
+
 @pytest.mark.parametrize(
     "given",
     [
