@@ -7,5 +7,5 @@
     report   What consolidating memory into fewer power regions came to, group by group
 
 Kernel counterpart: the memory power management series of 2013; none in Linux.
-May be imported by: the machine.
+May be imported by: the machine and pinlab.
 """
