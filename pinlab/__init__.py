@@ -2,15 +2,16 @@
 
     snapshot    the memory of a real machine, frozen in columns
     replay      a recording becomes a machine
+    report      tables, maps and pictures, made of results
     compare     one request under one design after another
     requests    one module per consumer of memory
     load        many actors on one machine
-    report      tables, maps and pictures, made of results
     whatif      what would be gained if somebody could move, from a recording alone
     diagnose    why a request could not be served, from a recording alone
     cli         the command `pinpage`
 
-Each of these can be used without those below it in the list.  Where snapshots come from:
+Each of these can be used without those below it in the list; of `report` alone the tables of a
+comparison know what is in one (`pinlab.compare.results`).  Where snapshots come from:
 
     files      bounded before they are read, never lost by writing
     procfs     what a kernel says of its memory, read by each file's grammar

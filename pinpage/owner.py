@@ -86,10 +86,8 @@ class Reason(enum.IntEnum):
     """Another mover has it."""
     OWNER_FAULTY = 12
     """An owner raised or lied."""
-    WRONG_PLACE = 13
-    """The target lies in a node or zone that the frame may not live in."""
-    TIMEOUT = 14
-    LARGE_PAGE = 15
+    TIMEOUT = 13
+    LARGE_PAGE = 14
     """It is part of a large page, which compaction passes over."""
 
     @property
@@ -119,8 +117,10 @@ class PinOwner:
     """Whoever holds pages.  Subclass it; override what you can do.
 
     An owner that overrides nothing still pins: its frames are known to be immovable, which
-    is worth something to a planner.  One that overrides `isolate`, `migrate` and `putback`
-    can be moved; one that overrides `release` can be asked to give up a frame.
+    is worth something to a planner.  One that overrides `migrate` (or
+    its batch form) counts as movable, and should override `isolate`, whose default says BUSY
+    to everybody, and mostly `putback`.  One that overrides `release` (or its batch form) can
+    be asked to give up a frame.
 
     Identity is the object itself; `name` is for people and for counters.
     """
@@ -164,7 +164,7 @@ class PinOwner:
 
     @property
     def can_migrate(self) -> bool:
-        """Whether this owner's frames can move at all (it has the callbacks)."""
+        """Whether this owner's frames can move at all: it overrides `migrate`."""
         return (
             type(self).migrate is not PinOwner.migrate
             or type(self).migrate_many is not PinOwner.migrate_many

@@ -3,6 +3,8 @@
 A pfn is a plain int (or an int64 column of them).  A range of pfns is half-open.
 """
 
+import mmap
+import sys
 from typing import TypeAlias
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from pinpage.errors import PfnError, PinpageError
 
 __all__ = [
+    "MAP_NORESERVE",
     "MAX_PAGE_SIZE",
     "PAGEBLOCK_NR_PAGES",
     "PAGEBLOCK_ORDER",
@@ -34,6 +37,10 @@ PAGEBLOCK_NR_PAGES = 1 << PAGEBLOCK_ORDER
 """Pages in a pageblock, where nothing says otherwise; and always those of a leaf of the store."""
 MAX_PAGE_SIZE = 1 << 18
 """Bytes of the largest page that any architecture has."""
+
+MAP_NORESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+"""For a mapping of which little is ever touched: the host is not asked to promise all of it (mmap
+has the name since Python 3.13; it is 0x4000 on most architectures of Linux)."""
 
 Pfns: TypeAlias = NDArray[np.int64]
 """A column of pfns, shape (n,)."""

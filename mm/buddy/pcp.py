@@ -5,7 +5,8 @@ Who scans or isolates must drain first.  Lists hold order 0 only (v6.1 also keep
 and 9); CPUs are counted alike for every zone.
 
 Kernel counterpart: struct per_cpu_pages, zone_batchsize, zone_highsize, rmqueue_bulk,
-free_pcppages_bulk and nr_pcp_free (v6.1), and their simpler forms of v3.11.
+free_pcppages_bulk and nr_pcp_free (v6.1, but for how often a drain doubles: that limit is of
+6.7), and their simpler forms of v3.11.
 """
 
 import itertools
@@ -31,7 +32,9 @@ _MAX_BATCH_NR_BYTES = {"6.1": 1 << 20, "3.11": 512 << 10}
 """Before the division by four."""
 _USE_CMA = int(AllocFlags.CMA)
 _MAX_FREE_FACTOR = 5
-"""Freeing without allocating doubles the drain up to this often (CONFIG_PCP_BATCH_SCALE_MAX)."""
+"""Freeing without allocating doubles the drain up to this often: CONFIG_PCP_BATCH_SCALE_MAX, which
+came with 6.7.  In 6.1 the drain doubles until it reaches what the list may hold, so it differs
+where the list holds more than 33 batches; recordings are replayed with the limit."""
 
 
 def pcp_batch(

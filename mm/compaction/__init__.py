@@ -20,6 +20,6 @@
                             failed
 
 Kernel counterpart: mm/compaction.c.
-May be imported by: the allocator, hotplug, planning and the machine. The allocator calls it,
-never the other way: it must not reach `mm.allocator`.
+May be imported by: the allocator, hotplug, planning, the machine and pinlab. The allocator calls
+it, never the other way: it must not reach `mm.allocator`.
 """

@@ -160,7 +160,7 @@ class CompactReport:
     """What compacting did.  Counts are pages unless the name says otherwise.
 
     Attributes:
-        refused: attempts that failed, by reason.
+        refused: tries that failed, by reason: a frame counts each time that it is tried.
         refusals: frames that stayed, each once and under the reason of its last attempt, by
             reason and holder; filled in by `count_refusals`, when all is over.
     """

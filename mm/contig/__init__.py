@@ -16,5 +16,5 @@
                     least harm
 
 Kernel counterpart: mm/page_isolation.c, alloc_contig_range of mm/page_alloc.c, mm/cma.c.
-May be imported by: hotplug, hugetlb, power and the machine.
+May be imported by: hotplug, hugetlb, power, designs, the machine and pinlab.
 """

@@ -40,8 +40,9 @@ from pinpage.units import Pfns, Span
 
 __all__ = ["MAX_CMA_AREAS", "Cma"]
 
-MAX_CMA_AREAS = 7
-"""Areas that a kernel has room for on a machine of one node, unless built otherwise."""
+MAX_CMA_AREAS = 8
+"""Areas that Linux 6.1 has room for unless built otherwise: one, and CONFIG_CMA_AREAS more, which
+is 7 where the kernel is built without NUMA (with it, 19)."""
 _NR_ALIGN_ORDERS = 63
 """An alignment has to fit a pfn."""
 

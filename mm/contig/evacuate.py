@@ -215,7 +215,7 @@ class Evacuator:
         if self.parts.hugetlb is not None:
             keep = retry.nr_tries is not None  # hot-remove takes memory, so pools may shrink
             before = self.parts.hugetlb.nr_pages_moved
-            errno = self.parts.hugetlb.vacate(span, design, mode, keep=keep)
+            errno = self.parts.hugetlb.vacate(span, mode, keep=keep)
             walk.report.pages_moved += self.parts.hugetlb.nr_pages_moved - before
             if errno is not Errno.OK:
                 return walk.finish(errno)

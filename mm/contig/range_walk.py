@@ -104,12 +104,11 @@ class EvictsHugePages(Protocol):
             nr_pages: pages of each.
         """
 
-    def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool) -> Errno:
+    def vacate(self, span: Span, mode: Mode, *, keep: bool) -> Errno:
         """Make huge pages of the range go, and `keep` their number; OK, EBUSY or ENOMEM.
 
         Args:
             span: the range of frames.
-            design: what is done with frames that mm cannot move by itself.
             mode: how long to wait for one frame.
             keep: whether the pools keep their sizes.
         """

@@ -7,6 +7,6 @@
     rfc2013      The pin-page patch as posted, as far as a machine survives it
     confinement  Unmovable allocations kept in a region of their own
 
-The three that everything else is measured against (`unmovable`, `registry`) are in
+The two that everything else is measured against (`unmovable`, `registry`) are in
 `mm.move.design`; what knows zbud lives with zbud, and what knows get_user_pages with it.
 """

@@ -18,5 +18,5 @@
                     a zone's size
 
 Kernel counterpart: mm/memory_hotplug.c, drivers/base/memory.c.
-May be imported by: the machine.
+May be imported by: the machine and pinlab.
 """

@@ -6,6 +6,6 @@
     sizes     The sizes of huge page that a machine has, one pool each
 
 Kernel counterpart: mm/hugetlb.c.
-May be imported by: the machine. An owner asks for what it needs by a protocol
+May be imported by: the machine and pinlab. An owner asks for what it needs by a protocol
 (`owners.hugetlb_pages`).
 """

@@ -22,7 +22,6 @@ import numpy as np
 
 from mm.contig.range_walk import HugeInRanges
 from mm.hugetlb.hugetlb import HugePool
-from mm.move.design import Design
 from mm.state.contents import Contents
 from mm.state.costs import Counters
 from mm.state.errno import Errno
@@ -117,12 +116,11 @@ class HugeEvictor:
             )
         return tuple(found)
 
-    def vacate(self, span: Span, design: Design, mode: Mode, *, keep: bool = True) -> Errno:
+    def vacate(self, span: Span, mode: Mode, *, keep: bool = True) -> Errno:
         """Make every huge page with a frame in the span go.
 
         Args:
             span: in isolated pageblocks.
-            design: not asked: huge pages are mm's own.
             mode: ASYNC leaves used pages alone: their users would have to wait.
             keep: whether the pools keep their sizes, as for contiguous allocation; else they
                 shrink where a page was free, as for hot-remove.

@@ -8,5 +8,6 @@
                   holder
 
 Kernel counterpart: mm/migrate.c, struct movable_operations.
-May be imported by: every policy of mm and the machine; owners see `mm.move.design` alone.
+May be imported by: all of mm but `mm.state`, `mm.buddy` and `mm.swap`; pinlab. Owners see
+`mm.move.design` and `mm.move.capabilities` alone.
 """

@@ -13,6 +13,6 @@
     vmscan       Reclaim: the oldest anonymous and shmem pages go to swap, their frames become free
 
 Kernel counterpart: mm/memory.c, mm/vmscan.c, mm/swap_state.c, mm/swapfile.c, mm/shmem.c.
-May be imported by: contig and the machine; owners see `mm.paging.swapfile` alone, the way out for
-what they hold.
+May be imported by: contig, the machine and pinlab. Owners see `mm.paging.swapfile` alone, the way
+out for what they hold.
 """

@@ -10,5 +10,5 @@
     ranges      Which range to empty: contiguous allocation, hot-remove and 1 GiB pages, by plan
 
 Kernel counterpart: none: a kernel cannot know who would let go.
-May be imported by: contig, hotplug, hugetlb, power and the machine.
+May be imported by: contig, hotplug, hugetlb, power, the machine and pinlab.
 """

@@ -6,6 +6,6 @@
              them
     report   What consolidating memory into fewer power regions came to, group by group
 
-Kernel counterpart: the memory power management series of 2013; none in Linux.
-May be imported by: the machine.
+Kernel counterpart: the memory power management patches of 2011 to 2013, never merged.
+May be imported by: the machine and pinlab.
 """

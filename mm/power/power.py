@@ -11,7 +11,7 @@ made again without it, for another may take its place.
 A region that is off stays isolated, so that every allocation is served from those that are on;
 only when these have no more, `relieve` switches one on again, and the allocator goes on.
 
-Kernel counterpart: the power management patches of 2012 to 2013 (a region evacuator over a
+Kernel counterpart: the power management patches of 2011 to 2013 (a region evacuator over a
 page allocator that prefers low regions), never merged.
 """
 

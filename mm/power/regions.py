@@ -12,7 +12,7 @@ busy as long as one page of their common range is.
 So what can be switched off is a *group*: the regions of one interleave set, and their range.
 Maps that interleave whole pages are not modelled: there, too, a pageblock is in every region.
 
-Kernel counterpart: the memory regions of the power management patches of 2012 to 2013, never
+Kernel counterpart: the memory regions of the power management patches of 2011 to 2013, never
 merged, which the firmware was to report (ACPI 5.0 MPST).
 """
 

@@ -6,14 +6,13 @@ goes back to the host.  A forked child has the same contents and pays for what i
 """
 
 import mmap
-import sys
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pinpage.errors import PfnError, PinpageError
-from pinpage.units import PAGE_SIZE, Pfns, require_page_size
+from pinpage.units import MAP_NORESERVE, PAGE_SIZE, Pfns, require_page_size
 
 __all__ = ["ArenaContents", "Contents", "TagContents"]
 
@@ -84,11 +83,6 @@ class Contents(Protocol):
         """
 
 
-_MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
-"""Address space for all of a machine's memory, of which few pages are ever touched: the host is
-not asked to promise them (mmap has the name since Python 3.12; 0x4000 on most architectures)."""
-
-
 class ArenaContents:
     """Real bytes.
 
@@ -110,7 +104,7 @@ class ArenaContents:
             OSError: the host refuses to reserve the address space.
         """
         _require_frames(nr_frames, page_nr_bytes)
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
         self._mapping = mmap.mmap(-1, nr_frames * page_nr_bytes, flags=flags)
         self.nr_frames = nr_frames
         self.page_nr_bytes = page_nr_bytes

@@ -19,15 +19,13 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 import attrs
-import numpy as np
 from attrs import Attribute, define, field, frozen
-from numpy.typing import NDArray
 
 from mm.state.due import INTERRUPT, Due
 from pinpage.errors import PinpageError
 from pinpage.units import PAGE_SIZE
 
-__all__ = ["STEPS", "CostModel", "Counters", "HoldLaw", "Meter", "SimClock", "Step"]
+__all__ = ["STEPS", "CostModel", "Counters", "Meter", "SimClock", "Step"]
 
 Step = Literal["scan", "isolate", "wait", "copy", "flush", "callback", "retry"]
 """What simulated time is spent on; `CostModel.steps_of` says what counts as what."""
@@ -48,7 +46,7 @@ class Counters:
         pages_copied: pages whose contents were copied to their new frame.
         ptes_rewritten: page table entries pointed from the old frame to the new.
         callbacks: pins whose owner was called back: its isolate and migrate, or its release,
-            count once, for what `HoldLaw` measured is the section that spans them.
+            count once, for what was measured (`callback_ns`) is the section that spans them.
         flushes: TLB flushes sent, one per batch of pages.
         lock_acquisitions: locks taken (zone, LRU, registry nodes).
         pages_compressed: pages compressed on their way to swap.
@@ -92,37 +90,6 @@ class Counters:
     def pages_scanned(self) -> int:
         """Frames looked at by either scanner."""
         return self.pages_scanned_migrate + self.pages_scanned_free
-
-
-@frozen
-class HoldLaw:
-    """How long a callback's critical section holds its locks.
-
-    Log-normal.  Jan Kara measured how long __buffer_migrate_page kept its lock: of some
-    3,100 samples 93.2 % lay below 6 us, 97.7 % at or below 16 us, and the longest was
-    311 us.  The two shares fix both parameters; the third figure then comes out by
-    itself, for the law expects 0.7 samples out of 3,100 to lie beyond the longest.
-
-    Attributes:
-        median_ns: half of all sections are shorter.
-        sigma: standard deviation of the logarithm.
-        max_ns: nothing longer is ever drawn; the longest that was measured.
-    """
-
-    median_ns: int = 330
-    sigma: float = 1.945
-    max_ns: int = 311_000
-
-    def draw_ns(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-        """Draw `count` critical sections, shape (count,), whole nanoseconds.
-
-        Args:
-            rng: draws everything.
-            count: how many.
-        """
-        drawn = rng.lognormal(np.log(self.median_ns), self.sigma, count)
-        clipped: NDArray[np.int64] = np.minimum(drawn, self.max_ns).astype(np.int64)
-        return clipped
 
 
 def _whole_and_not_negative(_model: object, attribute: "Attribute[int]", value: int) -> None:
@@ -189,7 +156,7 @@ class CostModel:
         default=2_130,
         validator=_whole_and_not_negative,
         metadata={
-            "source": "measured: mean of `HoldLaw`, the lock hold times of"
+            "source": "measured: mean of a log-normal law fitted to the lock hold times of"
             " __buffer_migrate_page (93.2 % < 6 us, 97.7 % <= 16 us, longest 311 us)"
         },
     )
@@ -239,10 +206,6 @@ class CostModel:
             compress_ns=self.compress_ns * (more + 1),
             decompress_ns=self.decompress_ns * (more + 1),
         )
-
-    def nr_flushes(self, nr_pages: int) -> int:
-        """TLB flushes for moving `nr_pages` mapped pages in full batches."""
-        return -(-nr_pages // self.flush_batch_nr_pages)
 
     def cost_of(self, counters: Counters) -> int:
         """Simulated ns for what was done; linear in every counter."""

@@ -29,30 +29,25 @@ class Gfp(enum.IntFlag):
     """May dip into the reserves."""
     IO = 1 << 6
     FS = 1 << 7
-    ZERO = 1 << 8
-    ATOMIC_BIT = 1 << 9
-    DIRECT_RECLAIM = 1 << 10
+    ATOMIC_BIT = 1 << 8
+    DIRECT_RECLAIM = 1 << 9
     """May stall: reclaim and compact on its own behalf."""
-    KSWAPD_RECLAIM = 1 << 11
-    NOWARN = 1 << 12
-    RETRY_MAYFAIL = 1 << 13
-    NOFAIL = 1 << 14
-    NORETRY = 1 << 15
-    THISNODE = 1 << 16
-    HARDWALL = 1 << 17
-    COMP = 1 << 18
+    KSWAPD_RECLAIM = 1 << 10
+    NOWARN = 1 << 11
+    RETRY_MAYFAIL = 1 << 12
+    NORETRY = 1 << 13
+    THISNODE = 1 << 14
+    HARDWALL = 1 << 15
+    COMP = 1 << 16
 
     RECLAIM = DIRECT_RECLAIM | KSWAPD_RECLAIM
     ATOMIC = HIGH | ATOMIC_BIT | KSWAPD_RECLAIM
     NOWAIT = KSWAPD_RECLAIM
     KERNEL = RECLAIM | IO | FS
     NOIO = RECLAIM
-    NOFS = RECLAIM | IO
     USER = RECLAIM | IO | FS | HARDWALL
     HIGHUSER = USER | HIGHMEM
     HIGHUSER_MOVABLE = HIGHUSER | MOVABLE
-    TRANSHUGE_LIGHT = (HIGHUSER_MOVABLE | COMP | NOWARN) & ~RECLAIM
-    TRANSHUGE = TRANSHUGE_LIGHT | DIRECT_RECLAIM
     ZSWAP = NORETRY | NOWARN | KSWAPD_RECLAIM
     """What zswap asks its pool to allocate with (6.1), before HIGHMEM and MOVABLE."""
 
@@ -67,10 +62,6 @@ class AllocFlags(enum.IntFlag):
     """Do not steal less than a pageblock from another type."""
     HARDER = 1 << 2
     """Atomic: may take a quarter more of the reserves, and HIGHATOMIC blocks."""
-    HIGH = 1 << 3
-    """May take half of the reserves."""
-    OOM = 1 << 4
-    NO_WATERMARKS = 1 << 5
 
     DEFAULT = CMA
 

@@ -1,8 +1,10 @@
 """Why frames did not move, counted by reason and by holder.
 
-One taxonomy (`pinpage.owner.Reason`) for every consumer.  A frame counts once, at the end of
-the request, under the reason of its last attempt; so the counts sum up to the frames that
-were asked to go and are still there.
+One taxonomy (`pinpage.owner.Reason`) for every consumer.  `Refusals` counts what it is given;
+who fills it gives each frame once, at the end, under the reason of its last try.  So the
+counts of one compaction, or of one range that is emptied, sum up to the frames that were
+asked to go and are still there.  Whoever sums several counts a frame once for each: a request
+(`pinlab.requests.report`) does so over its attempts.
 
 Kernel counterpart: none.  Linux counts pgmigrate_fail, and logs one page per range.
 """
@@ -66,7 +68,7 @@ class Refusals:
         *,
         at_home: Mask | None = None,
     ) -> None:
-        """Count frames, each only once in a request.
+        """Count frames, each once in a call.
 
         Args:
             pfns: int64[n].

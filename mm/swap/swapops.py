@@ -9,7 +9,7 @@ The byte of a slot (include/linux/swap.h, v6.1):
     0x01..0x3e  PTEs that name it      0x80  flag: the count goes on beyond 0x3e
     0x3f  bad, never used              0xbf  a shmem page's (one user)
 
-Kernel counterpart: include/linux/swapops.h and swap.h, frontswap.h (v3.5 to v6.0).
+Kernel counterpart: include/linux/swapops.h and swap.h, frontswap.h (v3.5 to v6.5).
 """
 
 from typing import Protocol, TypeAlias

@@ -11,5 +11,6 @@
     wait        Read and write objects, waiting out a mover in another thread
 
 Kernel counterpart: none; mm/zbud.c, mm/z3fold.c and mm/zsmalloc.c repeat each other.
-May be imported by: the pools, `owners.zpool`, and what stores in them.
+May be imported by: the pools (zbud, z3fold, zsmalloc), `owners.zpool`, what stores in them (zcache,
+zswap, zram), pinlab.
 """

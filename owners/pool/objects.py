@@ -4,8 +4,8 @@ Between a mover's isolate and the end of its move the bytes may not be touched: 
 write answer EAGAIN, where the kernel's map would wait for the mover.  Objects may be freed
 meanwhile.
 
-Context: thread-safe; one pool lock (as in zsmalloc since 6.2), held briefly, and over neither
-an allocation nor a callback.
+Context: thread-safe; one pool lock (as zsmalloc had in 6.2 and for some versions after it), held
+briefly, and over neither an allocation nor a callback.
 Kernel counterpart: the API that zbud, z3fold and zsmalloc offer, one beside the other.
 """
 

@@ -58,7 +58,7 @@ class Row:
             compressed.
         pages_scanned: frames that the scanners, or the planner's census, looked at.
         large_pages_split: large pages (THPs and smaller ones) that were broken up.
-        refused: reason -> frames that stayed where they were.
+        refused: reason -> frames that stayed, each time that they were tried.
         lock_acquisitions: zone locks and registry node locks.
         modelled_ns: simulated time of the compaction.
         bytes_verified, bytes_lost: everything stored, read back and compared at the end.

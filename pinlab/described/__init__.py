@@ -4,5 +4,5 @@
     shape      where its pages lie, and how full its pools are
 
 Kernel counterpart: none.
-May be imported by: snapshot.open, requests, the command.
+May be imported by: snapshot, replay, requests, cli.
 """

@@ -4,7 +4,7 @@ Each machine is a `DesignLab`.  The design is asked about every used frame, twic
 and releases what it said it would, in the three modes; at last all memory is compacted with it
 by both strategies.  Same number of machines, same seed: same report.
 
-A design cannot end the kit: whatever it raises, an exit too, is a finding (D7).
+A design cannot end the kit: whatever it raises, an exit too, is a finding (DP7).
 """
 
 from collections.abc import Callable, Iterator
@@ -143,17 +143,17 @@ def _made(make: DesignFactory, lab: DesignLab) -> Design:
 
 @contextmanager
 def _answering(when: str) -> Iterator[None]:
-    """D4 where the machine contradicts itself meanwhile, D7 for whatever else comes out of it."""
+    """DP4 where the machine contradicts itself meanwhile, DP7 for whatever else comes out of it."""
     try:
         yield
     except _BrokenError:
         raise
     except InvariantError as error:
-        raise _BrokenError(DesignPromise.D4, f"{when}: {error}") from None
+        raise _BrokenError(DesignPromise.DP4, f"{when}: {error}") from None
     except BaseException as error:
         if is_users(error):
             raise
-        raise _BrokenError(DesignPromise.D7, f"{when} raised {what_it_says(error)}") from error
+        raise _BrokenError(DesignPromise.DP7, f"{when} raised {what_it_says(error)}") from error
 
 
 def _try(lab: DesignLab, design: Design, mode: Mode, report: DesignReport) -> None:
@@ -171,7 +171,7 @@ def _try(lab: DesignLab, design: Design, mode: Mode, report: DesignReport) -> No
 
 
 def _asked(lab: DesignLab, design: Design, used: Pfns, mode: Mode) -> NDArray[np.uint8]:
-    """Ask twice; D1, D6, and D7."""
+    """Ask twice; DP1, DP6, and DP7."""
     before, nr_frames = lab.facts(), lab.machine.frames.nr_frames
     with _answering("claims"):
         _require_a_row_each("claims", nr_frames, design.claims(0, nr_frames))
@@ -180,12 +180,12 @@ def _asked(lab: DesignLab, design: Design, used: Pfns, mode: Mode) -> NDArray[np
         design.holders(nr_frames)
     if lab.facts() != before:
         raise _BrokenError(
-            DesignPromise.D1, f"claims, ask and holders about {len(used)} frames changed one"
+            DesignPromise.DP1, f"claims, ask and holders about {len(used)} frames changed one"
         )
     second = _ask(design, used, mode)
     if len(differs := np.flatnonzero(first != second)):
         pfn = int(used[differs[0]])
-        raise _BrokenError(DesignPromise.D6, f"asked twice about pfn {pfn:#x}, it said two things")
+        raise _BrokenError(DesignPromise.DP6, f"asked twice about pfn {pfn:#x}, it said two things")
     return first
 
 
@@ -201,7 +201,7 @@ def _require_a_row_each(name: str, nr_frames: int, *columns: Any) -> None:
         if np.shape(column) != (nr_frames,):
             shown = "None" if column is None else f"an array of shape {np.shape(column)}"
             raise _BrokenError(
-                DesignPromise.D7, f"{name} about {nr_frames} frames answered {shown}"
+                DesignPromise.DP7, f"{name} about {nr_frames} frames answered {shown}"
             )
 
 
@@ -224,12 +224,12 @@ def _act(
         _require_a_row_each(what, len(chosen), given)
         reasons = np.asarray(given)
     if missing := lab.missing():
-        raise _BrokenError(DesignPromise.D2, missing)
+        raise _BrokenError(DesignPromise.DP2, missing)
     _require_so(lab, chosen, reasons)
     stayed = chosen[reasons > Reason.RELEASED]
     for pfn in stayed.tolist():
         if lab.facts_of(pfn) != before[pfn]:
-            raise _BrokenError(DesignPromise.D3, f"pfn {pfn:#x} stayed, and is not as it was")
+            raise _BrokenError(DesignPromise.DP3, f"pfn {pfn:#x} stayed, and is not as it was")
     report.nr_refused += len(stayed)
     report.nr_moved += int(np.count_nonzero(reasons == Reason.MOVED))
     report.nr_released += int(np.count_nonzero(reasons == Reason.RELEASED))
@@ -237,20 +237,20 @@ def _act(
 
 
 def _require_so(lab: DesignLab, chosen: Pfns, reasons: NDArray[np.uint8]) -> None:
-    """D4, frame by frame."""
+    """DP4, frame by frame."""
     is_free = lab.machine.frames.state[chosen] != FrameState.USED
     wrong = np.flatnonzero((reasons <= Reason.RELEASED) & ~is_free)
     if len(wrong):
         pfn, reason = int(chosen[wrong[0]]), Reason(int(reasons[wrong[0]]))
-        raise _BrokenError(DesignPromise.D4, f"pfn {pfn:#x} is {reason.name}, and still in use")
+        raise _BrokenError(DesignPromise.DP4, f"pfn {pfn:#x} is {reason.name}, and still in use")
 
 
 def _require_whole(lab: DesignLab) -> None:
     if missing := lab.missing():
-        raise _BrokenError(DesignPromise.D2, missing)
+        raise _BrokenError(DesignPromise.DP2, missing)
     if lost := lab.lost():
-        raise _BrokenError(DesignPromise.D5, lost)
+        raise _BrokenError(DesignPromise.DP5, lost)
     try:
         lab.machine.check()
     except InvariantError as error:
-        raise _BrokenError(DesignPromise.D4, str(error)) from None
+        raise _BrokenError(DesignPromise.DP4, str(error)) from None

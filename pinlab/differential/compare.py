@@ -1,10 +1,10 @@
 """Run two designs on world after world; the first law that is broken is named.
 
-    F1  right after both were made
-    F2, F3, F4  after every request and every compaction; F3 and F4 once more when all let go
-    F5  each request by plan, on a fresh world each
-    F6  a load with compactions between its turns, twice from one seed
-    F7  compactions in every mode and by both strategies, where it is asked for
+    DL1  right after both were made
+    DL2, DL3, DL4  after every request and every compaction; DL3 and DL4 once more when all let go
+    DL5  each request by plan, on a fresh world each
+    DL6  a load with compactions between its turns, twice from one seed
+    DL7  compactions in every mode and by both strategies, where it is asked for
 
 Same number of worlds, same seed: same report.
 """
@@ -166,7 +166,7 @@ def compare_designs(
         requests: names of `pinlab.differential.requests.REQUESTS`; () for none, where neither
             of the two is the wider one.
         contains: whether the wider one, with the callbacks it is given, must do to every frame
-            what the narrower one does (F7).
+            what the narrower one does (DL7).
 
     Raises:
         PinpageError: no worlds, or a request that there is not.
@@ -191,7 +191,7 @@ def compare_designs(
             report.finding = Difference(broken.law, str(broken), recipe)
             break
         except InvariantError as error:
-            report.finding = Difference(Law.F4, str(error), recipe)
+            report.finding = Difference(Law.DL4, str(error), recipe)
             break
     return report
 
@@ -204,7 +204,7 @@ def _try(pair: _Pair, recipe: Recipe, report: DifferenceReport) -> None:
     one, two = (contender.world(recipe) for contender in pair.both)
     report.names = (one.machine.design.name, two.machine.design.name)
     if found := one.differs_from(two):
-        raise _BrokenError(Law.F1, f"{found} where neither has acted")
+        raise _BrokenError(Law.DL1, f"{found} where neither has acted")
     for contender, world in zip(pair.both, (one, two), strict=True):
         _require_whole(world)
         _require_exact(contender, recipe)
@@ -217,19 +217,19 @@ def _try(pair: _Pair, recipe: Recipe, report: DifferenceReport) -> None:
 
 
 def _require_whole(world: DesignWorld) -> None:
-    """F2 and F4; what a request has is neither free nor in use, so frames are counted elsewhere."""
+    """DL2 and DL4; what a request has is neither free nor in use; frames are counted elsewhere."""
     if lost := world.lost():
-        raise _BrokenError(Law.F2, f"under {world.machine.design.name}: {lost}")
+        raise _BrokenError(Law.DL2, f"under {world.machine.design.name}: {lost}")
     world.check()
 
 
 def _require_no_frame_lost(world: DesignWorld) -> None:
     if missing := world.missing():
-        raise _BrokenError(Law.F3, f"under {world.machine.design.name}: {missing}")
+        raise _BrokenError(Law.DL3, f"under {world.machine.design.name}: {missing}")
 
 
 def _require_exact(contender: Contender, recipe: Recipe) -> None:
-    """F4: a compaction that gives nothing up, by its own count, leaves as many frames in use."""
+    """DL4: a compaction that gives nothing up, by its own count, leaves as many frames in use."""
     for strategy in _STRATEGIES:
         world = contender.world(recipe)
         before, free = set(world.used()), world.nr_in_use
@@ -240,18 +240,18 @@ def _require_exact(contender: Contender, recipe: Recipe) -> None:
         name = world.machine.design.name
         if report.pages_released == 0 and world.nr_in_use != free:
             detail = f"{free} frames in use became {world.nr_in_use}, and none was given up"
-            raise _BrokenError(Law.F4, f"under {name}, by {strategy}: {detail}")
+            raise _BrokenError(Law.DL4, f"under {name}, by {strategy}: {detail}")
         if report.pages_released == 0 and nr_new > report.pages_moved:
             detail = f"{nr_new} frames came into use, and {report.pages_moved} pages moved"
-            raise _BrokenError(Law.F4, f"under {name}, by {strategy}: {detail}")
+            raise _BrokenError(Law.DL4, f"under {name}, by {strategy}: {detail}")
 
 
 def _require_same_again(contender: Contender, recipe: Recipe) -> None:
-    """F6; and F2 to F4 under load, until nobody is left."""
+    """DL6; and DL2 to DL4 under load, until nobody is left."""
     first, second = (_loaded(contender, recipe) for _ in range(2))
     if first != second:
         detail = "the same load left two machines"
-        raise _BrokenError(Law.F6, f"{detail}: {first}, then {second}")
+        raise _BrokenError(Law.DL6, f"{detail}: {first}, then {second}")
 
 
 def _loaded(contender: Contender, recipe: Recipe) -> str:
@@ -266,7 +266,7 @@ def _loaded(contender: Contender, recipe: Recipe) -> str:
     digest = world.digest()
     if nr_left := world.let_go():
         name = world.machine.design.name
-        raise _BrokenError(Law.F3, f"under {name}: {nr_left} frames are in use, and nobody is left")
+        raise _BrokenError(Law.DL3, f"under {name}: {nr_left} frames in use, and nobody is left")
     world.machine.check()
     return digest
 
@@ -274,7 +274,7 @@ def _loaded(contender: Contender, recipe: Recipe) -> str:
 def _ask(
     pair: _Pair, recipe: Recipe, report: DifferenceReport, name: str, strategy: Strategy
 ) -> None:
-    """One request, of both; F5 where it was by plan."""
+    """One request, of both; DL5 where it was by plan."""
     got = []
     for contender in pair.both:
         world = contender.world(recipe)
@@ -286,16 +286,16 @@ def _ask(
         return
     if strategy == "plan":
         one, two = report.names
-        raise _BrokenError(Law.F5, f"{name}: {two} obtained {got[1]}, {one} {got[0]}")
+        raise _BrokenError(Law.DL5, f"{name}: {two} obtained {got[1]}, {one} {got[0]}")
     report.nr_behind_by_scan += 1
 
 
 def _require_contained(pair: _Pair, recipe: Recipe) -> None:
-    """F7."""
+    """DL7."""
     for mode in Mode:
         for strategy in _STRATEGIES:
             one, two = (contender.world(recipe) for contender in pair.both)
             for world in (one, two):
                 world.machine.compact(strategy, mode)
             if found := one.differs_from(two):
-                raise _BrokenError(Law.F7, f"compacted by {strategy}, {mode.name}: {found}")
+                raise _BrokenError(Law.DL7, f"compacted by {strategy}, {mode.name}: {found}")

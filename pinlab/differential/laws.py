@@ -1,6 +1,6 @@
 """What two designs on the same memory must have in common, numbered.
 
-F5 is a theorem for the strategy `plan`, for requests of one size, and where the wider design
+DL5 is a theorem for the strategy `plan`, for requests of one size, and where the wider design
 moves whatever the narrower one moves: what is planned is a maximum over what may move, and more
 may move (docs/explanation/planner.md).  A narrower design that gives up zbud pages instead is no
 exception: what comes back takes as many frames as were given up, or more.
@@ -25,16 +25,16 @@ class Law(enum.Enum):
         meaning: what a broken one means to whoever compares the two.
     """
 
-    F1 = ("before it acts, a design has changed nothing", "the two do not start from one memory")
-    F2 = ("everybody reads what he wrote, under both", "somebody's bytes depend on the design")
-    F3 = ("no frame is lost", "memory that nobody holds is in use, and stays so until reboot")
-    F4 = ("accounts are exact", "a report counts what did not happen, or hides what did")
-    F5 = (
+    DL1 = ("before it acts, a design has changed nothing", "the two do not start from one memory")
+    DL2 = ("everybody reads what he wrote, under both", "somebody's bytes depend on the design")
+    DL3 = ("no frame is lost", "memory that nobody holds is in use, and stays so until reboot")
+    DL4 = ("accounts are exact", "a report counts what did not happen, or hides what did")
+    DL5 = (
         "by plan, the wider obtains no less than the narrower",
         "knowing more was no use, or harm",
     )
-    F6 = ("the same seed gives the same machine", "no difference between the two can be trusted")
-    F7 = ("one contains the other, frame by frame", "it is another design, not a wider one")
+    DL6 = ("the same seed gives the same machine", "no difference between the two can be trusted")
+    DL7 = ("one contains the other, frame by frame", "it is another design, not a wider one")
 
     def __init__(self, title: str, meaning: str) -> None:
         self.title = title

@@ -4,5 +4,5 @@
     machine    The kit's lab over a whole machine: real bytes, buddy lists, page tables
     own        One's own owner in somebody's machine: it takes over frames and answers for them
 
-May be imported by: cli and scripts.
+May be imported by: cli, load and scripts.
 """

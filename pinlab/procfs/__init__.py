@@ -10,5 +10,5 @@
     linux61   recordings of Linux 6.1 guests, made inside the kernel
 
 Kernel counterpart: fs/proc/page.c, mm/vmstat.c, kernel/resource.c (v6.1), from the other side.
-May be imported by: sources, described, report, replay, the command.
+May be imported by: snapshot, sources, described, report, replay, cli.
 """

@@ -23,5 +23,6 @@
     whole_pages  Frames of a recording that make up one page: large folios, and huge pages of
                  hugetlb pools
 
-May be imported by: compare, requests, load and cli; report sees who its owners are, no more.
+May be imported by: compare, requests, load, lab and cli; report sees who its owners are, no
+more.
 """

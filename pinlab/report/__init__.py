@@ -19,5 +19,5 @@
                    allocations
     trust          How far a recording can be trusted: its frames beside the kernel's own totals
 
-May be imported by: cli, diagnose, requests and whatif.
+May be imported by: cli, compare, diagnose, requests, sources and whatif.
 """

@@ -5,7 +5,6 @@ Ignores: what it means for a request (`pinlab.diagnose`).
 Cost: O(frames asked for).
 """
 
-import re
 import textwrap
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from pinlab.snapshot.allocations import Allocation
 from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.holdings import LINUX_MOVES, codes_of
 from pinlab.snapshot.image import Snapshot
+from pinlab.snapshot.labels import first_and_last
 from pinpage.errors import PinpageError
 from pinpage.units import Span
 
@@ -46,7 +46,6 @@ _FLAGS_WIDTH: Final = 48
 _FUNCTION_WIDTH: Final = 30
 _MOST_FRAMES: Final = 1 << 20
 _FREE: Final = frozenset({"free", "pcp"})
-_RANGE = re.compile(r"(0x[0-9a-fA-F]{1,13}|[0-9]{1,15})(?:-(0x[0-9a-fA-F]{1,13}|[0-9]{1,15}))?")
 
 
 @frozen
@@ -140,12 +139,12 @@ def read_range(text: str) -> tuple[int, int]:
     Raises:
         PinpageError: no such form.
     """
-    found = _RANGE.fullmatch(text.strip())
+    found = first_and_last(text.strip())
     if found is None:
         raise PinpageError(
             f"frames: {text[:40]!r} is no pfn, nor a range such as 0x10-0x1f; a file goes behind it"
         )
-    return int(found[1], 0), int(found[2] or found[1], 0)
+    return found
 
 
 def frames_of(snapshot: Snapshot, span: Span) -> FramesReport:

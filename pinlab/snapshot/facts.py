@@ -40,7 +40,7 @@ class ZoneFacts:
         start_pfn: first pfn that the zone spans.
         spanned, present, managed: pages in its range, pages that exist, pages the buddy has;
             managed is None where the kernel does not count it (before v3.8).
-        cma: pages of contiguous areas among them; None where it does not say (before v5.11).
+        cma: pages of contiguous areas among them; None where it does not say (before v5.12).
         min, low, high: watermarks without the boost.  zoneinfo prints them with it.
         boost: the boost that the printed watermarks carried.
         lowmem_reserve: pages held back from requests that could use a higher zone, per zone.

@@ -28,7 +28,7 @@ from pinlab.snapshot.label_rules import is_label
 from pinpage.errors import PinpageError
 from pinpage.units import Pfns, Span
 
-__all__ = ["labelled", "labelled_as", "parse_label"]
+__all__ = ["first_and_last", "labelled", "labelled_as", "parse_label"]
 
 _RANGE = re.compile(r"(0x[0-9a-fA-F]{1,13}|[0-9]{1,15})(?:-(0x[0-9a-fA-F]{1,13}|[0-9]{1,15}))?")
 _MAY_BE_LABELLED: Final = (
@@ -85,10 +85,18 @@ def parse_label(text: str) -> tuple[str, tuple[Span, ...]]:
     return name, tuple(spans)
 
 
+def first_and_last(text: str) -> tuple[int, int] | None:
+    """Both ends of PFN or FIRST-LAST, in whichever order; None: it is neither.
+
+    >>> first_and_last("0x10-0x1f"), first_and_last("8"), first_and_last("8-")
+    ((16, 31), (8, 8), None)
+    """
+    found = _RANGE.fullmatch(text)
+    return (int(found[1], 0), int(found[2] or found[1], 0)) if found else None
+
+
 def _span_of(where: str, part: str) -> Span:
-    found = _RANGE.fullmatch(part)
-    first = int(found[1], 0) if found else 0
-    last = int(found[2] or found[1], 0) if found else -1
+    first, last = first_and_last(part) or (0, -1)
     if last < first:
         raise PinpageError(f"label {where}: {part[:40]!r} is no pfn, nor a range such as 0x10-0x1f")
     return Span(first, last + 1)

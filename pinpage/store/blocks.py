@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from pinpage.errors import PinpageError, require
 from pinpage.store.rows import PinRows, Record, as_run, joined, pieces, runs
 from pinpage.store.sparse import NO_TAG, SparseTable
-from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Mask, Pfns, Span
+from pinpage.units import MAP_NORESERVE, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Mask, Pfns, Span
 
 __all__ = ["DENSE_ABOVE", "SPARSE_BELOW", "Blocks"]
 
@@ -51,7 +51,6 @@ _MIN_NR_BLOCKS_BACK = 4  # returned at a time: a system call for each block cost
 _NR_BLOCKS_AHEAD = 1 << 16
 _MOST_READINGS = 16  # of the table, by whoever goes over all pins part by part
 _NR_SLOTS_A_PROBE = 6  # that can be read in order in the time of one look-up
-_MAP_NORESERVE = 0x4000  # Linux; Python names it from 3.13 on
 
 
 class _Column:
@@ -65,7 +64,7 @@ class _Column:
         self._memory = mmap.mmap(
             -1,
             max(span.stop * _NR_BYTES, 1),
-            flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE,
+            flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE,
         )
         # A huge page would be 256 blocks' worth of memory for the first block in it.
         self._memory.madvise(mmap.MADV_NOHUGEPAGE)

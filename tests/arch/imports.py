@@ -1,5 +1,7 @@
 """Rules about who imports whom.  Each takes a project and yields what breaks it."""
 
+import ast
+import re
 import sys
 from collections.abc import Iterator
 
@@ -8,6 +10,7 @@ from tests.kit.project import PACKAGES, Project
 
 __all__ = [
     "extras_are_lazy_and_the_rest_is_not",
+    "importers_are_named",
     "inside_mm",
     "kit_stays_out",
     "no_chain_leads_there",
@@ -17,6 +20,9 @@ __all__ = [
     "packages_point_down",
     "third_parties",
 ]
+
+_NAME = re.compile(r"[a-z_0-9]+(?:\.[a-z_0-9]+)*")
+_SAID = re.compile(r"^May be imported by: (.*?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def packages_point_down(project: Project) -> Iterator[str]:
@@ -124,6 +130,30 @@ def extras_are_lazy_and_the_rest_is_not(project: Project) -> Iterator[str]:
                 yield f"{project.where(module, found.line)}: {found.top} is optional, load it late"
             elif found.lazy and found.top not in table.EXTRAS and not may_be_lazy:
                 yield f"{project.where(module, found.line)}: {found.target} inside a function"
+
+
+def importers_are_named(project: Project) -> Iterator[str]:
+    """A folder that says who may import it names whoever does: a module, its folder, its package.
+
+    "Anybody" and "everybody" name all; a module of the folder that is named is everybody's.
+    """
+    said = {
+        name: set(_NAME.findall(found[1].lower()))
+        for name, module in project.modules.items()
+        if module.is_package
+        if (found := _SAID.search(ast.get_docstring(module.tree) or ""))
+    }
+    for module in project.modules.values():
+        parts = module.name.split(".")
+        names = {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
+        for target, found in project.own_imports(module):
+            for folder, words in said.items():
+                if not _within(target, folder) or _within(module.name, folder):
+                    continue
+                opened = {target, target.removeprefix(f"{folder}.").partition(".")[0]}
+                is_named = words & (names | opened | {"anybody", "everybody", *parts[1:2]})
+                if not is_named and not names & table.BESIDE_THE_DOOR.get(folder, set()):
+                    yield f"{project.where(module, found.line)}: {folder} does not name it"
 
 
 def _folder(name: str) -> str:

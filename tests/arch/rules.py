@@ -14,6 +14,7 @@ RULES = [
     imports.kit_stays_out,
     imports.third_parties,
     imports.extras_are_lazy_and_the_rest_is_not,
+    imports.importers_are_named,
     surface.all_is_what_is_public,
     surface.everything_public_is_documented,
     surface.inits_hold_a_docstring_only,

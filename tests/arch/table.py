@@ -4,6 +4,7 @@ A new folder of mm needs a line here: choosing its layer is a decision.
 """
 
 __all__ = [
+    "BESIDE_THE_DOOR",
     "CLI_ONLY",
     "CORE",
     "EXTRAS",
@@ -65,6 +66,13 @@ OWNERS_SEE_OF_MM = (
     "mm.designs.narrow", "mm.paging.swapfile",
 )  # fmt: skip
 """What an owner may know of mm: state, how it is asked, and the swap it backs."""
+
+BESIDE_THE_DOOR = {
+    "pinpage.move": {"mm.designs", "mm.move", "pinlab.defects", "pinlab.races", "pinpage.testing"},
+    "pinpage.store": {"pinlab.races"},
+}
+"""Folder -> who imports more of it than it says: races plant bugs inside, and whoever asks owners
+to give frames up (`pinpage.move.release`) does so past the move."""
 
 OWNERS_SHARE = {"arguments", "batch_owner", "compress", "forced_out", "pool"}
 """What every owner may import of its own package: helpers, and what the pools share."""

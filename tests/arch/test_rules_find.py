@@ -99,6 +99,12 @@ PLANTED = [
     (imports.inside_mm, "mm/compaction/suitable.py", "def _f():\n    import mm.machine", "above"),
     (imports.inside_mm, "mm/novelty.py", '"""D."""', "no layer"),
     (
+        imports.importers_are_named,
+        "mm/state/__init__.py",
+        '"""D.\n\nMay be imported by: owners,\n`mm.machine`.\n\nNot by compaction.\n"""\n',
+        "mm/compaction/compaction.py:3: mm.state does not name it",
+    ),
+    (
         imports.owners_see_state_only,
         "owners/zbud/pool.py",
         "import mm.machine",
@@ -284,6 +290,23 @@ def test_the_planted_violation_is_found(tmp_path, rule, file, text, says):
 @pytest.mark.parametrize("rule", {rule: None for rule, *_ in PLANTED}, ids=lambda r: r.__name__)
 def test_the_clean_tree_is_clean(tmp_path, rule):
     assert not list(rule(plant(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("said", "nr_found"),
+    [
+        ("owners and compaction.", 0),
+        ("`owners.zbud`, mm.", 0),
+        ("everybody.", 0),
+        ("nobody: who must, takes\n`frames`.", 0),
+        ("`owners.zswap`, compaction.", 1),
+        ("nobody.\n\nOwners and mm want it.", 2),
+    ],
+)
+def test_who_may_import_is_named_by_module_folder_or_package(tmp_path, said, nr_found):
+    text = f'"""D.\n\nMay be imported by: {said}\n"""'
+    found = list(imports.importers_are_named(plant(tmp_path, "mm/state/__init__.py", text)))
+    assert len(found) == nr_found, found
 
 
 def test_the_check_command_alone_may_use_the_kit(tmp_path):

@@ -65,9 +65,9 @@ def test_a_broken_design_ends_with_its_promise_and_1(pinpage):
     broken = "tests.kit.pinlab.broken_designs"
     done = pinpage("check", "--design", f"{broken}:ReportsSuccess", "--examples", "20")
     assert done.code == 1
-    assert done.out.startswith("D4 breaks a promise.\n\nD4: what it reports is so\n")
+    assert done.out.startswith("DP4 breaks a promise.\n\nDP4: what it reports is so\n")
     done = pinpage("check", "--design", f"{broken}:ChangesItsMind", "--json")
-    assert json.loads(done.out)["finding"]["promise"] == "D6"
+    assert json.loads(done.out)["finding"]["promise"] == "DP6"
 
 
 def test_a_design_that_exits_or_a_factory_that_raises_does_not_end_the_command(pinpage, tmp_path):

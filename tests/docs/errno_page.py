@@ -33,7 +33,7 @@ _FOOT = """
 - A signal during a long-term pin is not modelled.
 - Power regions are no kernel's: the codes are those of emptying a range.
 
-What each code means in all of mm, and what a caller should do: `mm.state.errno`.
+What each code means in all of mm and owners, and what a caller should do: `mm.state.errno`.
 """
 
 

@@ -13,7 +13,16 @@ from attrs import field, frozen
 
 from tests.kit.project import Module, Project
 
-__all__ = ["Invariant", "checked_in", "declared", "main", "table", "told", "unresolved"]
+__all__ = [
+    "Invariant",
+    "checked_in",
+    "declared",
+    "main",
+    "numbered",
+    "table",
+    "told",
+    "unresolved",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 INVARIANTS = Path("docs/reference/invariants.md")
@@ -23,6 +32,7 @@ END = "<!-- invariants: end -->\n"
 
 _HEADING = re.compile(r"^ *Invariants\b[^:]*:$", re.MULTILINE)
 _DECLARED = re.compile(r"^(?P<indent> +)(?P<label>[A-Z]{1,2}\d{1,2}) +(?P<text>\S.*)$")
+_LABEL = re.compile(r"[A-Z]{1,2}\d{1,2}")
 _NAMED = re.compile(r"^([A-Z]{1,2}\d{1,2})(?= )")
 _TOLD = re.compile(r"^(?:### (R-\d+)|\| \*\*(?P<rule>[A-Z])\*\*)", re.MULTILINE)
 _USED = re.compile(r"(R-\d+)\b|\b[Rr]ules? ([A-Z](?:/[A-Z])*)\b")
@@ -50,6 +60,16 @@ def declared(project: Project) -> Iterator[Invariant]:
         for docstring in _docstrings(module):
             if heading := _HEADING.search(docstring):
                 yield from _section(docstring[heading.end() + 1 :], path)
+
+
+def numbered(project: Project) -> Iterator[str]:
+    """Each label that is a name in a class: promises and laws are members of enums."""
+    for module in project.modules.values():
+        for node in ast.walk(module.tree):
+            for line in node.body if isinstance(node, ast.ClassDef) else ():
+                targets = line.targets if isinstance(line, ast.Assign) else ()
+                names = (name.id for name in targets if isinstance(name, ast.Name))
+                yield from filter(_LABEL.fullmatch, names)
 
 
 def checked_in(project: Project) -> dict[str, set[str]]:

@@ -1,4 +1,4 @@
-"""What the how-to about huge pages shows below a command is what the command prints."""
+"""What a page shows below a command, or says that it comes to, is what the command prints."""
 
 import re
 import sys
@@ -54,6 +54,17 @@ def test_the_reasons_of_a_request_can_be_filtered_as_the_page_says(printed, tmp_
     assert len(filters) == 2
     for line in filters:
         assert printed(line).count("\n") > 3, line
+
+
+def test_the_moves_of_power_regions_are_as_the_planner_page_says(printed):
+    page = (ROOT / "docs" / "explanation" / "planner.md").read_text()
+    said = re.findall(r"five power regions .* cost ([\d,]+) moves .* and ([\d,]+) from", page)
+    asked = re.findall(r"^\$ \.venv/bin/pinpage (request power .*)$", page, re.MULTILINE)
+    text = [printed(line) for line in asked]
+    assert all("obtained         5 of 8 (power regions)" in shown for shown in text)
+    assert [re.findall(r"^moved +([\d,]+) pages", shown, re.MULTILINE) for shown in text] == [
+        [moves] for moves in said[0]
+    ]
 
 
 @pytest.mark.skipif(not COPIES.is_dir(), reason="needs the folder of copies beside the checkout")

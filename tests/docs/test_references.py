@@ -1,10 +1,12 @@
-"""Every race, rule and invariant that is named has its entry, and every label is one object's."""
+"""What is named has its entry; a label is one invariant's, one promise's or one law's."""
 
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from pinlab.design_kit.promises import DesignPromise
+from pinlab.differential.laws import Law
 from pinpage.testing.conformance.promises import Promise
 from tests.docs import references
 from tests.kit.project import Project
@@ -37,10 +39,19 @@ def test_every_race_and_rule_that_is_named_has_its_entry():
     assert not found
 
 
-def test_each_label_is_declared_once(project):
+def labels_of_more_than_one(project):
     labels = Counter(one.label for one in references.declared(project))
-    assert not {label for label, count in labels.items() if count > 1}
-    assert not labels.keys() & {promise.name for promise in Promise}
+    labels.update(references.numbered(project))
+    return {label for label, count in labels.items() if count > 1}
+
+
+def test_each_label_is_declared_once(project):
+    assert not labels_of_more_than_one(project)
+
+
+def test_every_promise_and_every_law_is_numbered(project):
+    found = set(references.numbered(project))
+    assert found == {one.name for numbers in (Promise, DesignPromise, Law) for one in numbers}
 
 
 def test_each_label_in_a_message_is_declared(project):
@@ -90,6 +101,19 @@ def test_declarations_are_read(tmp_path):
         ("A2", "second."),
     ]
     assert found[0].path == "mm/a.py"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "twice"),
+    [
+        ("A1 = ('a promise', 'and why')\n    A3 = ('another', 'and why')", {"A1"}),
+        ("A3 = 'a law'\n\nclass C:\n    A3 = 'a promise'", {"A3"}),
+        ("A3 = 'a law'\n    first = 'no label'", set()),
+    ],
+)
+def test_a_label_of_two_things_is_found(tmp_path, numbers, twice):
+    project = project_of(tmp_path, f"{DOCSTRING}\n\nclass B:\n    {numbers}\n")
+    assert labels_of_more_than_one(project) == twice
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,8 @@ EQUIVALENT: tuple[Equivalent, ...] = (
     ),
     Equivalent(
         "pinpage/store/blocks.py",
-        "flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE,",
-        "flags=mmap.MAP_PRIVATE ^ mmap.MAP_ANONYMOUS | _MAP_NORESERVE,",
+        "flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE,",
+        "flags=mmap.MAP_PRIVATE ^ mmap.MAP_ANONYMOUS | MAP_NORESERVE,",
         "the flags have no bit in common",
     ),
     Equivalent(

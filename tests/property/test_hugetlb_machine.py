@@ -107,7 +107,7 @@ class Pools(RuleBasedStateMachine):
             isolated = self.machine.evacuator.isolate(span, self.machine.design, offline=True)
             if isolated:
                 huge = self.machine.evacuator.parts.hugetlb
-                errno = huge.vacate(span, self.machine.design, Mode.SYNC, keep=False)
+                errno = huge.vacate(span, Mode.SYNC, keep=False)
                 left = self.machine.frames.has_flag(np.arange(start, stop), PageFlag.HUGE)
                 assert (errno is Errno.OK) == (not left.any())
                 self.machine.evacuator.undo(span)

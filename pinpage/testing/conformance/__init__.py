@@ -21,5 +21,5 @@
                  short
     watch        Stands between the VM and an owner, and writes down what each of them does
 
-May be imported by: tests, and the module behind `pinpage check`.
+May be imported by: tests; in pinlab what `tests/arch/table.py` names (`MAY_USE_THE_KIT`).
 """

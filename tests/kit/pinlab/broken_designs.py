@@ -13,7 +13,7 @@ class Registry(RegistryDesign):
 
 
 class TakesAReferenceWhenAsked(Registry):
-    name = "D1"
+    name = "DP1"
 
     def ask(self, pfns, mode):
         self.lab.machine.get_page(int(pfns[0]))
@@ -21,7 +21,7 @@ class TakesAReferenceWhenAsked(Registry):
 
 
 class GivesUpWhatNobodyKnows(Unmovable):
-    name = "D2"
+    name = "DP2"
 
     def __init__(self, lab):
         self.lab = lab
@@ -40,7 +40,7 @@ class GivesUpWhatNobodyKnows(Unmovable):
 
 
 class ForgetsWhoRefused(Registry):
-    name = "D3"
+    name = "DP3"
 
     def move(self, pfns, targets, mode):
         report = super().move(pfns, targets, mode)
@@ -51,7 +51,7 @@ class ForgetsWhoRefused(Registry):
 
 
 class ReportsSuccess(Registry):
-    name = "D4"
+    name = "DP4"
 
     def move(self, pfns, targets, mode):
         report = super().move(pfns, targets, mode)
@@ -60,7 +60,7 @@ class ReportsSuccess(Registry):
 
 
 class WipesWhatItMoved(Registry):
-    name = "D5"
+    name = "DP5"
 
     def move(self, pfns, targets, mode):
         report = super().move(pfns, targets, mode)
@@ -69,7 +69,7 @@ class WipesWhatItMoved(Registry):
 
 
 class ChangesItsMind(Registry):
-    name = "D6"
+    name = "DP6"
     nr_asked = 0
 
     def ask(self, pfns, mode):
@@ -81,7 +81,7 @@ class ChangesItsMind(Registry):
 
 
 class Leaves(Registry):
-    name = "D7"
+    name = "DP7"
 
     def ask(self, pfns, mode):
         raise SystemExit(0)

@@ -207,7 +207,7 @@ _PATCH = [
 _DESIGN_KIT = [
     planted(
         "design-kit-does-not-look-after-asking",
-        "D1",
+        "DP1",
         "pinlab/design_kit/check.py",
         "if lab.facts() != before:",
         "if lab.facts() is None:",
@@ -215,7 +215,7 @@ _DESIGN_KIT = [
     ),
     planted(
         "design-kit-forgets-strangers",
-        "D2",
+        "DP2",
         "pinlab/design_kit/lab.py",
         "if not is_used or self._read(pfn) != text:",
         "if False:",
@@ -223,7 +223,7 @@ _DESIGN_KIT = [
     ),
     planted(
         "design-kit-forgets-refusals",
-        "D3",
+        "DP3",
         "pinlab/design_kit/check.py",
         "if lab.facts_of(pfn) != before[pfn]:",
         "if False:",
@@ -231,7 +231,7 @@ _DESIGN_KIT = [
     ),
     planted(
         "design-kit-believes-reports",
-        "D4",
+        "DP4",
         "pinlab/design_kit/check.py",
         "(reasons <= Reason.RELEASED) & ~is_free",
         "(reasons <= Reason.RELEASED) & is_free & ~is_free",
@@ -239,7 +239,7 @@ _DESIGN_KIT = [
     ),
     planted(
         "design-kit-reads-nothing-back",
-        "D5",
+        "DP5",
         "pinlab/design_kit/check.py",
         "if lost := lab.lost():",
         "if lost := None:",
@@ -247,7 +247,7 @@ _DESIGN_KIT = [
     ),
     planted(
         "design-kit-lets-designs-exit",
-        "D7",
+        "DP7",
         "pinlab/design_kit/check.py",
         "    except BaseException as error:\n        if is_users",
         "    except Exception as error:\n        if is_users",
@@ -255,7 +255,7 @@ _DESIGN_KIT = [
     ),
     planted(
         "design-kit-takes-any-number-of-answers",
-        "D7",
+        "DP7",
         "pinlab/design_kit/check.py",
         "if np.shape(column) != (nr_frames,):",
         "if column is None:",
@@ -263,7 +263,7 @@ _DESIGN_KIT = [
     ),
     planted(
         "design-kit-asks-once",
-        "D6",
+        "DP6",
         "pinlab/design_kit/check.py",
         "    second = _ask(design, used, mode)\n",
         "    second = first\n",

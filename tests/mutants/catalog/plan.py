@@ -181,12 +181,12 @@ MUTANTS: list[Mutant] = [
         tests=(UNIT_CENSUS,),
     ),
     Mutant(
-        name="costs-flush-per-page",
-        guards="calibration: 2.2 us per page moved",
-        file=COSTS,
-        old="        return -(-nr_pages // self.flush_batch_nr_pages)\n",
-        new="        return nr_pages\n",
-        tests=(UNIT_COSTS,),
+        name="plan-flushes-per-page",
+        guards="modelled cost of a range",
+        file="mm/planning/fill.py",
+        old="    flushes = -(-nr_moves // costs.flush_batch_nr_pages)\n",
+        new="    flushes = nr_moves\n",
+        tests=("tests/unit/mm/planning/test_ranges.py",),
     ),
     Mutant(
         name="costs-free-scan-not-counted",

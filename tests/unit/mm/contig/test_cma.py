@@ -109,7 +109,8 @@ def test_what_cannot_be_an_area_is_refused(span, message):
     world.check()
 
 
-def test_there_is_room_for_seven_areas():
+def test_there_is_room_for_the_first_area_and_seven_more():
+    assert MAX_CMA_AREAS == 1 + 7
     world = Ranged(*[FREE] * (MAX_CMA_AREAS + 1))
     for block in range(MAX_CMA_AREAS):
         world.machine.cma.create(Span(8 * block, 8 * block + 8))

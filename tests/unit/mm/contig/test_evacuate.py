@@ -374,7 +374,7 @@ class Huge:
     def covers(self, pfns):
         return pfns < 4
 
-    def vacate(self, span, design, mode, *, keep):
+    def vacate(self, span, mode, *, keep):
         self.calls.append((span, mode))
         if self.errno is Errno.OK:
             for pfn in range(4):

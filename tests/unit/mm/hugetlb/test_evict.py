@@ -117,7 +117,7 @@ def test_without_memory_for_another_the_range_is_not_to_be_had():
 def test_an_asynchronous_request_leaves_used_pages_alone():
     ground = Ground(2)
     ground.use(0)
-    assert ground.evictor.vacate(Span(0, 8), ground.machine.design, Mode.ASYNC) is Errno.EAGAIN
+    assert ground.evictor.vacate(Span(0, 8), Mode.ASYNC) is Errno.EAGAIN
     assert ground.pool.nr_users(0) == 1
 
 

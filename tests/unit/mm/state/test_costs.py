@@ -4,7 +4,7 @@ import attrs
 import numpy as np
 import pytest
 
-from mm.state.costs import CostModel, Counters, HoldLaw, SimClock
+from mm.state.costs import CostModel, Counters, SimClock
 from pinpage.errors import PinpageError
 
 # One compact_memory each on a recorded Linux 6.1 machine of 1 GiB, half of it scattered
@@ -21,14 +21,15 @@ RECORDED = {
 
 def whole_zone_compaction(costs, name):
     migrate, free, isolated, moved = RECORDED[name]
+    nr_flushes = -(-moved // costs.flush_batch_nr_pages)
     return Counters(
         pages_scanned_migrate=migrate,
         pages_scanned_free=free,
         pages_isolated=isolated,
         pages_copied=moved,
         ptes_rewritten=moved,
-        flushes=costs.nr_flushes(moved),
-        lock_acquisitions=2 * costs.nr_flushes(moved),
+        flushes=nr_flushes,
+        lock_acquisitions=2 * nr_flushes,
         pages_freed=moved,
     )
 
@@ -95,18 +96,28 @@ def test_a_flush_batch_holds_at_least_one_page(bad):
         CostModel(flush_batch_nr_pages=bad)
 
 
-def test_the_hold_law_has_the_measured_shape():
-    held_ns = HoldLaw().draw_ns(np.random.default_rng(1), 400_000)
-    assert held_ns.dtype == np.int64
+def held_for_ns(seed, count):
+    """The law behind `callback_ns`.
+
+    Jan Kara measured how long __buffer_migrate_page kept its lock: of some 3,100 samples 93.2 %
+    lay below 6 us, 97.7 % at or below 16 us, and the longest was 311 us.  The two shares fix both
+    parameters; the third figure then comes out by itself, for the law expects 0.7 samples out of
+    3,100 to lie beyond the longest.
+    """
+    drawn = np.random.default_rng(seed).lognormal(np.log(330), 1.945, count)
+    return np.minimum(drawn, 311_000)
+
+
+def test_the_law_of_lock_hold_times_has_the_measured_shape():
+    held_ns = held_for_ns(1, 400_000)
     assert np.mean(held_ns < 6_000) == pytest.approx(0.932, abs=0.003)
     assert np.mean(held_ns <= 16_000) == pytest.approx(0.977, abs=0.002)
     assert held_ns.max() == 311_000
     assert np.mean(held_ns == 311_000) * 3_100 == pytest.approx(0.7, abs=0.4)
 
 
-def test_a_callback_costs_the_mean_of_the_hold_law():
-    held_ns = HoldLaw().draw_ns(np.random.default_rng(2), 1_000_000)
-    assert CostModel().callback_ns == pytest.approx(held_ns.mean(), rel=0.02)
+def test_a_callback_costs_the_mean_of_that_law():
+    assert CostModel().callback_ns == pytest.approx(held_for_ns(2, 1_000_000).mean(), rel=0.02)
 
 
 def test_counters_since():

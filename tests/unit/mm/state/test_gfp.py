@@ -15,7 +15,6 @@ from pinpage.errors import PinpageError
         (Gfp.HIGHUSER_MOVABLE, MigrateType.MOVABLE),
         (Gfp.KERNEL | Gfp.RECLAIMABLE, MigrateType.RECLAIMABLE),
         (Gfp.ZSWAP, MigrateType.UNMOVABLE),
-        (Gfp.TRANSHUGE_LIGHT, MigrateType.MOVABLE),
     ],
 )
 def test_mobility(gfp, migratetype):
@@ -39,8 +38,3 @@ def test_both_mobilities_would_read_as_highatomic():
 )
 def test_highest_zone(gfp, kind):
     assert gfp_zone_kind(gfp) is kind
-
-
-def test_a_huge_page_without_stalling_neither_reclaims_nor_wakes():
-    assert not Gfp.TRANSHUGE_LIGHT & Gfp.RECLAIM
-    assert Gfp.TRANSHUGE & Gfp.DIRECT_RECLAIM

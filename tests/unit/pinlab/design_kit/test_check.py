@@ -15,13 +15,13 @@ from pinpage.owner import Mode
 from tests.kit.pinlab.broken_designs import BROKEN, Registry
 
 DETAILS = {
-    DesignPromise.D1: "claims, ask and holders about",
-    DesignPromise.D2: "went, and nobody had registered it",
-    DesignPromise.D3: "stayed, and is not as it was",
-    DesignPromise.D4: "is MOVED, and still in use",
-    DesignPromise.D5: "reads other bytes in its",
-    DesignPromise.D6: "it said two things",
-    DesignPromise.D7: "ask raised SystemExit: 0",
+    DesignPromise.DP1: "claims, ask and holders about",
+    DesignPromise.DP2: "went, and nobody had registered it",
+    DesignPromise.DP3: "stayed, and is not as it was",
+    DesignPromise.DP4: "is MOVED, and still in use",
+    DesignPromise.DP5: "reads other bytes in its",
+    DesignPromise.DP6: "it said two things",
+    DesignPromise.DP7: "ask raised SystemExit: 0",
 }
 
 
@@ -65,7 +65,7 @@ def answering(method, answer):
 )
 def test_whatever_a_design_answers_the_kit_goes_on_to_its_report(method, answer, said):
     report = check_design(answering(method, answer), nr_examples=1)
-    assert report.finding.promise is DesignPromise.D7
+    assert report.finding.promise is DesignPromise.DP7
     assert re.match(said, report.finding.detail)
 
 

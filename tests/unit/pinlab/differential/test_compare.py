@@ -57,13 +57,13 @@ def test_zbud_reclaim_is_contained_in_the_registry_with_unuse():
     assert report.holds, str(report)
     moving = Contender(honest("registry"), movable=())
     report = compare_designs(series, moving, nr_examples=1, seed=3, requests=(), contains=True)
-    assert report.finding.law is Law.F7
+    assert report.finding.law is Law.DL7
 
 
 class GivesEachProcessItsOwnAnswer(Registry):
     """What it answers depends on how many of its kind were made before."""
 
-    name = "F6"
+    name = "DL6"
     nr_made = 0
 
     def __init__(self, world):
@@ -78,7 +78,7 @@ class GivesEachProcessItsOwnAnswer(Registry):
 
 
 class PinsWhenItIsMade(Registry):
-    name = "F1"
+    name = "DL1"
 
     def __init__(self, world):
         super().__init__(world)
@@ -88,7 +88,7 @@ class PinsWhenItIsMade(Registry):
 class GivesUpHalfWay(RegistryDesign):
     """Wider than its name says, and does less."""
 
-    name = "F5"
+    name = "DL5"
 
     def __init__(self, world):
         super().__init__(world.registry, world.machine.mover)
@@ -100,9 +100,9 @@ class GivesUpHalfWay(RegistryDesign):
 
 
 LAWS = [
-    *zip(BROKEN[:5], (Law.F3, Law.F2, Law.F4, Law.F4, Law.F2), strict=True),
-    (PinsWhenItIsMade, Law.F1),
-    (GivesEachProcessItsOwnAnswer, Law.F6),
+    *zip(BROKEN[:5], (Law.DL3, Law.DL2, Law.DL4, Law.DL4, Law.DL2), strict=True),
+    (PinsWhenItIsMade, Law.DL1),
+    (GivesEachProcessItsOwnAnswer, Law.DL6),
 ]
 
 
@@ -119,8 +119,8 @@ def test_a_wider_design_that_does_less_is_told_so():
     report = compare_designs(
         honest("registry"), GivesUpHalfWay, nr_examples=4, requests=("huge2m",)
     )
-    assert report.finding.law is Law.F5
-    assert "huge2m: F5 obtained" in report.finding.detail
+    assert report.finding.law is Law.DL5
+    assert "huge2m: DL5 obtained" in report.finding.detail
 
 
 def test_by_scan_less_is_no_broken_law():
