@@ -22,7 +22,7 @@ Cost:    pin, unpin and lookup about as much as a dict under a lock, with one lo
 Kernel counterpart: the 2013 pin-page patch (a hash of 1024 chains under one lock).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -407,42 +407,19 @@ class PinRegistry:
         raise NotPinnedError(f"pfn {pfn:#x} is not pinned by {owner!r} with private {private!r}")
 
     def _unpin_late(self, pfn: int, tag: int, value: int) -> None:
-        """`unpin` by a finalizer or signal handler, inside a section of its own thread.
+        """`unpin` by a finalizer or signal handler, inside a section of its own thread."""
 
-        What is being changed just now cannot be looked at: then the pin is taken to be there.
-        """
-        names = self.marks.names_of(pfn)  # all, as the pins may be rekeyed before it is done
-        shards = [self._shard_of(frame) for frame in names]
-        before = [(shard.seq, shard.change) for shard in shards]
-        is_there = [
-            (tag, value) in shard.records_of(frame)
-            for shard, frame in zip(shards, names, strict=True)
-        ]
-        after = [(shard.seq, shard.change) for shard in shards]
-        is_quiet = before == after and all(change is None for _, change in after)
-        if is_quiet and not any(is_there):
-            raise NotPinnedError(f"pfn {pfn:#x} is not pinned by this owner with this private")
-        shard = shards[is_there.index(True) if True in is_there else 0]
-        shard.unpin_late(partial(self._unpin_now, shard, names, tag, value))
-
-    def _unpin_now(self, shard: Shard, names: Sequence[int], tag: int, value: int) -> None:
-        """A late unpin, in the section of a node: there, or handed on to where else it may be.
-
-        Args:
-            shard: of the node.
-            names: of the frame that were not looked for yet.
-            tag, value: the pin.
-        """
-        self._privates.nr_doubts += tag & 1
-        here = [frame for frame in names if self._shard_of(frame) is shard]
-        elsewhere = [frame for frame in names if frame not in here]
-        if any(shard.discard(frame, tag, value) for frame in here):
-            if tag & 1:
+        def remove(shard: Shard, frame: int) -> bool:
+            self._privates.nr_doubts += tag & 1
+            is_out = shard.discard(frame, tag, value)
+            if is_out and tag & 1:
                 self._give_back({value: 1})
-        elif elsewhere:
-            other = self._shard_of(elsewhere[0])
-            other.unpin_late(partial(self._unpin_now, other, elsewhere, tag, value))
-        self._privates.nr_doubts -= tag & 1
+            self._privates.nr_doubts -= tag & 1
+            return is_out
+
+        # By all its names: the pins may be rekeyed before it is done.
+        if not self._nodes.remove_late(self.marks.names_of(pfn), (tag, value), remove):
+            raise NotPinnedError(f"pfn {pfn:#x} is not pinned by this owner with this private")
 
     def _known(self, tag: int, private: Any, pfn: int) -> Record:
         if (record := _plain(tag, private)) is not None:

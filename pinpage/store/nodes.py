@@ -17,6 +17,7 @@ import numpy as np
 
 from pinpage.errors import PfnError, PinpageError
 from pinpage.store.radix import Radix
+from pinpage.store.rows import Record
 from pinpage.store.shard import Shard
 from pinpage.store.sparse import MAX_NR_FRAMES
 from pinpage.store.threads import Threads, tell_in_child
@@ -117,6 +118,56 @@ class Nodes:
         for shard in reversed(shards):
             work = partial(shard.run, work)
         return work()
+
+    def remove_late(
+        self, names: Sequence[int], record: Record, remove: Callable[[Shard, int], bool]
+    ) -> bool:
+        """Have a pin removed in a section of its node: one that its thread is in, or the next.
+
+        What is being changed just now cannot be looked at: then the pin is taken to be there.
+
+        Context: a finalizer or signal handler that interrupted a section of its thread.
+
+        Args:
+            names: of the frame, which pins may change before it is done.
+            record: the pin.
+            remove: does so in the section of a node, by one name; False: it is not there.
+
+        Returns:
+            Whether it is there, as far as can be known.
+        """
+        shards = [self.shard_of(frame) for frame in names]
+        before = [(shard.seq, shard.change) for shard in shards]
+        places = [
+            shard
+            for shard, frame in zip(shards, names, strict=True)
+            if record in shard.records_of(frame)
+        ]
+        after = [(shard.seq, shard.change) for shard in shards]
+        is_quiet = before == after and all(change is None for _, change in after)
+        if is_quiet and not places:
+            return False
+        self._hand_on([*places, *shards][0], names, remove)
+        return True
+
+    def _hand_on(
+        self, shard: Shard, names: Sequence[int], remove: Callable[[Shard, int], bool]
+    ) -> None:
+        """Let a section of this node remove the pin, or hand it on to where else it may be.
+
+        Args:
+            shard: of the node.
+            names: of the frame by which it was not looked for yet.
+            remove: as for `remove_late`.
+        """
+
+        def work() -> None:
+            here = [frame for frame in names if self.shard_of(frame) is shard]
+            elsewhere = [frame for frame in names if frame not in here]
+            if not any(remove(shard, frame) for frame in here) and elsewhere:
+                self._hand_on(self.shard_of(elsewhere[0]), elsewhere, remove)
+
+        shard.unpin_late(work)
 
     def after_fork(self) -> None:
         """In a child process, in which the calling thread is the only one."""
