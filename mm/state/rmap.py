@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from mm.state.address_space import PTE_NONE, AddressSpace, SpaceKind, Vpns, pte_pfn
 from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
-from pinpage.errors import PinpageError, at_least, require
+from pinpage.errors import PinpageError, at_least, require, whole
+from pinpage.store.rows import as_pfns
 from pinpage.units import Mask, Pfns
 
 __all__ = ["Mapping", "Rmap"]
@@ -106,7 +107,7 @@ class Rmap:
         Raises:
             PinpageError: `nr_vpns` is negative or beyond int32.
         """
-        at_least(0, "a space", nr_vpns=nr_vpns)
+        (nr_vpns,) = at_least(0, "a space", nr_vpns=nr_vpns)
         if not 0 <= nr_vpns < 1 << 31:
             raise PinpageError(f"nr_vpns={nr_vpns}: must be in 0..{(1 << 31) - 1}")
         space = AddressSpace(self._next_mm_id, name, kind, np.zeros(nr_vpns, dtype=np.int64))
@@ -142,6 +143,7 @@ class Rmap:
 
         Cost: vectorised, except that a frame which is mapped already costs a dict insert.
         """
+        vpns, pfns = as_pfns(vpns), as_pfns(pfns)
         if len(vpns) == 0 and len(pfns) == 0:
             return
         self._check_mappable(space, vpns, pfns)
@@ -167,6 +169,8 @@ class Rmap:
             vpn: virtual page number.
             pfn: the frame.
         """
+        if type(vpn) is not int or type(pfn) is not int:
+            vpn, pfn = whole("map_page", vpn=vpn, pfn=pfn)
         space.pte[vpn] = pfn + 1
         if self.first_mm.item(pfn) < 0:
             self.first_mm[pfn] = space.mm_id
@@ -217,6 +221,8 @@ class Rmap:
         Raises:
             PinpageError: nothing is present at `vpn`.
         """
+        if type(vpn) is not int:
+            (vpn,) = whole("unmap_page", vpn=vpn)
         pfn = pte_pfn(space.pte.item(vpn))
         if pfn < 0:
             raise PinpageError(f"vpn {vpn:#x} of {space.name!r} is not present")
