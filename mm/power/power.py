@@ -42,7 +42,7 @@ from mm.state.costs import CostModel
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.nodes import Zone
-from pinpage.errors import PinpageError, at_least, one_of, require, whole
+from pinpage.errors import PinpageError, at_least, one_of, require
 from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Mask, Pfns, Span
@@ -422,7 +422,6 @@ class PowerManagement:
         Raises:
             PinpageError: no such group.
         """
-        (group,) = whole("power", group=group)
         span = self._map.span(group)
         if self._off_since_ns[group] < 0:
             return 0

@@ -107,7 +107,7 @@ class Rmap:
         Raises:
             PinpageError: `nr_vpns` is negative or beyond int32.
         """
-        (nr_vpns,) = at_least(0, "a space", nr_vpns=nr_vpns)
+        at_least(0, "a space", nr_vpns=nr_vpns)
         if not 0 <= nr_vpns < 1 << 31:
             raise PinpageError(f"nr_vpns={nr_vpns}: must be in 0..{(1 << 31) - 1}")
         space = AddressSpace(self._next_mm_id, name, kind, np.zeros(nr_vpns, dtype=np.int64))

@@ -17,6 +17,7 @@ from mm.machine import Machine
 from mm.paging.shmem import shmem_create
 from mm.paging.swapfile import find_next_to_unuse, try_to_unuse
 from mm.paging.vmscan import shrink_active, shrink_inactive
+from mm.power.regions import PowerMap
 from mm.state.errno import Errno
 from mm.state.frames import Frames, FrameState
 from mm.state.gfp import Gfp
@@ -51,8 +52,9 @@ class World:
         m.hotplug.remove(GONE)
         m.hugetlbs.of(2 * SIZE)
         m.swap.swapon(20)
-        self.slots = SwapArea(3, 20)
+        self.slots = SwapArea(3, 200)
         self.slot = self.slots.alloc_slot(1)
+        self.slots.add_user(self.slot, 1, 1)
         self.process = m.memory.mmap("process", 10)
         for vpn in range(6):
             m.memory.touch(self.process, vpn, write=True)
@@ -64,10 +66,15 @@ class World:
         m.refs.folios.adopt(np.array([self.low, self.block]), np.array([7, 9]))
         self.page = m.alloc_page(Gfp.KERNEL)
         self.taken = m.buddy.take_free_in(9, limit=2)
+        self.shared = m.alloc_page(Gfp.KERNEL)
+        m.refs.get_page(self.shared, 199)
+        self.told = []
+        m.hugetlb.on_gone = self.told.append
+        m.hugetlb.on_moved = lambda *heads: self.told.extend(heads)
         m.start_daemons()
 
     def roots(self):
-        return self.machine, self.power, self.area, self.process, self.file, self.slots
+        return self.machine, self.power, self.area, self.process, self.file, self.slots, self.told
 
     def digest(self, *more):
         """Of two worlds, too: what an LRU list has places for and no pages is left out."""
@@ -239,6 +246,7 @@ HOTPLUG = [
     ),
     ("reserve", lambda w, m, n: w.power.power.consolidate(w.power.design, reserve=n), plain(100)),
     ("power-on", lambda w, m, n: w.power.power.power_on(n), plain(7)),
+    ("power-map", lambda w, m, n: PowerMap(8 * SIZE, n), plain(SIZE)),
     ("power-span", lambda w, m, n: w.power.power.map.span(n), plain(7)),
     ("relieve", lambda w, m, n: w.power.power.relieve(n), plain(100)),
 ]
@@ -257,13 +265,13 @@ PROCESSES = [
     ("referenced", lambda w, m, n: m.refs.get_page(n, 1), lambda w: w.page),
     ("references-of-many", lambda w, m, n: m.refs.get_many(np.array([w.page]), n), plain(5)),
     ("dropped", lambda w, m, n: m.refs.put_page(n), lambda w: w.page),
-    ("references-dropped", lambda w, m, n: m.refs.put_page(w.page, n), plain(1)),
+    ("references-dropped", lambda w, m, n: m.refs.put_page(w.shared, n), plain(127)),
     ("dropped-of-many", lambda w, m, n: m.refs.put_many(np.array([w.page]), n), plain(1)),
     ("swapon", lambda w, m, n: m.swap.swapon(n).nr_slots, plain(100)),
     ("slots", lambda w, m, n: w.slots.alloc_many(n), plain(3)),
     ("duplicate", lambda w, m, n: w.slots.duplicate(n), lambda w: w.slot),
     ("free-one", lambda w, m, n: w.slots.free_one(n), lambda w: w.slot),
-    ("next-to-unuse", lambda w, m, n: find_next_to_unuse(m.swap.areas[0], n), plain(3)),
+    ("next-to-unuse", lambda w, m, n: find_next_to_unuse(w.slots, n), plain(127)),
     (
         "unuse-count",
         lambda w, m, n: try_to_unuse(m.paging, m.swap.areas[0], pages_to_unuse=n),
