@@ -29,15 +29,13 @@ from mm.buddy.rmqueue import rmqueue, take_whole_blocks
 from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState
 from mm.state.gfp import AllocFlags
 from mm.state.nodes import Zone
-from mm.state.pageblock import NR_MIGRATETYPES, MigrateType, Pageblocks
+from mm.state.pageblock import MIGRATETYPE_FORMS, NR_MIGRATETYPES, MigrateType, Pageblocks
 from pinpage.errors import PfnError, PinpageError, at_least, whole, within
 from pinpage.units import Mask, Pfns
 
 __all__ = ["Buddy"]
 
 _FREE, _TAKEN = (np.arange(len(FREEABLE)) == state for state in (FrameState.FREE, FrameState.TAKEN))
-_TYPES = (int, MigrateType)
-"""What a type comes as where somebody asks often; all else is looked at."""
 _SCALAR_FREES = 6
 """Up to so many frames of one pageblock, merging them one by one beats rebuilding it."""
 
@@ -144,7 +142,7 @@ class Buddy:
             zone: the zone's row in `Frames.zone`.
             migratetype: a `MigrateType`.
         """
-        if type(zone) is not int or type(migratetype) not in _TYPES:
+        if type(zone) is not int or type(migratetype) not in MIGRATETYPE_FORMS:
             zone, migratetype = whole("free pages", zone=zone, migratetype=migratetype)
         return self.area.nr_pages(zone, migratetype)
 
@@ -165,7 +163,8 @@ class Buddy:
         Raises:
             PinpageError: one is no whole number.
         """
-        if type(zone) is not int or type(order) is not int or type(migratetype) not in _TYPES:
+        is_known = type(migratetype) in MIGRATETYPE_FORMS
+        if not is_known or type(zone) is not int or type(order) is not int:
             zone, migratetype, order = whole(
                 "free blocks", zone=zone, migratetype=migratetype, order=order
             )

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mm.buddy.free_area import FreeArea
 from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState
-from mm.state.pageblock import NR_PCPTYPES
+from mm.state.pageblock import MIGRATETYPE_FORMS, NR_PCPTYPES
 from pinpage.errors import PfnError, PinpageError, whole
 from pinpage.store.rows import as_pfns
 from pinpage.units import Mask, Pfns
@@ -150,12 +150,13 @@ def plain_request(area: FreeArea, order: int, migratetype: int, zone: int) -> tu
         zone: where.
 
     Returns:
-        Order, type and zone as plain ints.
+        Order, type and zone, fit to compute with.
 
     Raises:
         PinpageError: names the argument.
     """
-    if type(order) is not int or type(migratetype) is not int or type(zone) is not int:
+    is_known = type(migratetype) in MIGRATETYPE_FORMS
+    if not is_known or type(order) is not int or type(zone) is not int:
         order, migratetype, zone = whole("alloc", order=order, migratetype=migratetype, zone=zone)
     if not 0 <= order < area.nr_orders:
         raise PinpageError(f"alloc: order={order}: must be 0..{area.nr_orders - 1}")

@@ -21,7 +21,7 @@ from mm.buddy.bulk import FREEABLE, sorted_frames
 from mm.state.frames import MAPCOUNT_NONE, FrameState
 from mm.state.gfp import AllocFlags
 from mm.state.nodes import KernelVersion, Zone
-from mm.state.pageblock import NR_PCPTYPES, MigrateType
+from mm.state.pageblock import MIGRATETYPE_FORMS, NR_PCPTYPES, MigrateType
 from pinpage.errors import PinpageError, at_least, require, whole
 from pinpage.units import PAGE_SIZE, Pfns
 
@@ -159,7 +159,7 @@ class PerCpuPages:
         Raises:
             PinpageError: a type that nobody may ask for, or no such zone or CPU.
         """
-        if type(migratetype) is not int or type(zone) is not int:
+        if type(zone) is not int or type(migratetype) not in MIGRATETYPE_FORMS:
             migratetype, zone = whole("pcp", migratetype=migratetype, zone=zone)
         cpu = self._as_cpu(cpu)
         if migratetype == MigrateType.MOVABLE and not int(alloc_flags) & _USE_CMA:

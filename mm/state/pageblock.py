@@ -17,6 +17,7 @@ from pinpage.units import PAGEBLOCK_NR_PAGES, Mask, Pfns, Span
 
 __all__ = [
     "MAX_PAGEBLOCK_ORDER",
+    "MIGRATETYPE_FORMS",
     "MOST_NR_ORDERS",
     "NR_MIGRATETYPES",
     "NR_PCPTYPES",
@@ -50,6 +51,8 @@ class MigrateType(enum.IntEnum):
     """Being emptied: nothing is allocated from it."""
 
 
+MIGRATETYPE_FORMS = (int, MigrateType)
+"""What a type comes as where somebody asks often, and fit to compute with; all else is checked."""
 NR_MIGRATETYPES = len(MigrateType)
 """Types with free lists of their own."""
 NR_PCPTYPES = 3

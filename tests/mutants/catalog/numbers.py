@@ -57,13 +57,15 @@ _ROOTS = [
 
 _AT_THE_DOOR = [
     ("alloc-order", "mm/buddy/bulk.py",
-     "if type(order) is not int or type(migratetype) is not int or type(zone) is not int:"),
+     "if not is_known or type(order) is not int or type(zone) is not int:"),
     ("free-order", _BUDDY, "if type(pfn) is not int or type(order) is not int:"),
     ("nr-free", _BUDDY, "            if type(zone) is not int:"),
-    ("nr-free-of-zone", _BUDDY, "if type(zone) is not int or type(migratetype) not in _TYPES:"),
+    ("nr-free-of-zone", _BUDDY,
+     "if type(zone) is not int or type(migratetype) not in MIGRATETYPE_FORMS:"),
     ("has-free-block", _BUDDY,
-     "if type(zone) is not int or type(order) is not int or type(migratetype) not in _TYPES:"),
-    ("pcp-alloc-type", _PCP, "if type(migratetype) is not int or type(zone) is not int:"),
+     "if not is_known or type(zone) is not int or type(order) is not int:"),
+    ("pcp-alloc-type", _PCP,
+     "if type(zone) is not int or type(migratetype) not in MIGRATETYPE_FORMS:"),
     ("pcp-free-pfn", _PCP, "if type(pfn) is not int:"),
     ("pcp-free-cpu", _PCP, "if type(cpu) is not int:"),
     ("watermark", "mm/state/nodes.py", "if type(order) is not int:"),
@@ -148,7 +150,7 @@ _AS_IT_CAME = [
 
 
 def _never(condition: str) -> str:
-    return re.sub(r"if type.*:", "if False:", condition)
+    return re.sub(r"if (type|not).*:", "if False:", condition)
 
 
 def _passed_over(lines: str) -> str:
