@@ -48,7 +48,7 @@ from mm.state.page_ref import Refs
 from mm.state.pageblock import MAX_PAGEBLOCK_ORDER, Pageblocks
 from mm.state.rmap import Rmap
 from mm.swap.swap import Swap
-from pinpage.errors import PinpageError, at_least, one_of, within
+from pinpage.errors import PinpageError, at_least, one_of, whole, within
 from pinpage.owner import Mode
 from pinpage.registry import DEFAULT_BATCH_NR_PINS, PinRegistry
 from pinpage.topology import Topology
@@ -231,8 +231,11 @@ class Machine:
         1024
         """
         one_of(("arena", "tags"), "machine", contents=contents)
-        at_least(1, "machine", nr_nodes=nr_nodes, nr_cpus=nr_cpus)
-        within(MAX_PAGEBLOCK_ORDER + 1, "machine", pageblock_order=pageblock_order)
+        nr_nodes, nr_cpus = at_least(1, "machine", nr_nodes=nr_nodes, nr_cpus=nr_cpus)
+        (nr_pages,) = whole("machine", nr_pages=nr_pages)
+        (pageblock_order,) = within(
+            MAX_PAGEBLOCK_ORDER + 1, "machine", pageblock_order=pageblock_order
+        )
         size = 1 << pageblock_order
         if nr_pages < 1 or nr_pages % size:
             raise PinpageError(
@@ -241,6 +244,7 @@ class Machine:
             )
         frames = Frames(nr_pages, page_nr_bytes)
         frames.state[:] = FrameState.FREE
+        page_nr_bytes = frames.page_nr_bytes
         zones = zones_for(nr_pages, nr_nodes, nr_pages_per_block=size, page_nr_bytes=page_nr_bytes)
         place_frames(frames, zones)
         make = ArenaContents if contents == "arena" else TagContents
@@ -293,7 +297,7 @@ class Machine:
         Raises:
             PinpageError: it is not allocated, or others hold references too.
         """
-        within(self.frames.nr_frames, "free_page", pfn=pfn)
+        (pfn,) = within(self.frames.nr_frames, "free_page", pfn=pfn)
         if self.frames.state[pfn] != FrameState.USED or self.frames.refcount[pfn] != 1:
             raise PinpageError(
                 f"free_page: pfn {pfn:#x} has {self.frames.refcount[pfn]} references, not 1"
@@ -306,13 +310,13 @@ class Machine:
         Raises:
             PinpageError: nobody holds the frame, or it is frozen for a move.
         """
-        within(self.frames.nr_frames, "get_page", pfn=pfn)
+        (pfn,) = within(self.frames.nr_frames, "get_page", pfn=pfn)
         if not self.refs.get_page(pfn):
             raise PinpageError(f"get_page: pfn {pfn:#x} is free or frozen")
 
     def put_page(self, pfn: int) -> bool:
         """One reference less; True when that was the last one and the frame is free now."""
-        within(self.frames.nr_frames, "put_page", pfn=pfn)
+        (pfn,) = within(self.frames.nr_frames, "put_page", pfn=pfn)
         return self.refs.put_page(pfn)
 
     def _reclaim(self, nr_pages: int) -> int:
@@ -384,6 +388,8 @@ class Machine:
             PinpageError: no such strategy or node, or a plan for one node.
         """
         one_of(("scan", "plan"), "compact", strategy=strategy)
+        if node is not None:
+            (node,) = whole("compact", node=node)
         if node is not None and (strategy == "plan" or node not in self.kcompactd):
             raise PinpageError(
                 f"compact: node={node} by {strategy}: "
@@ -439,7 +445,7 @@ class Machine:
         Raises:
             PinpageError: time runs backwards, or is not whole nanoseconds.
         """
-        at_least(0, "sleep", ns=ns)
+        (ns,) = at_least(0, "sleep", ns=ns)
         with self._others():
             self.clock.run_until(self.clock.now_ns + ns)
 

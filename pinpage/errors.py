@@ -7,7 +7,8 @@ it is a value (`pinpage.owner.Verdict`, `pinpage.owner.Reason`).  A caller's mis
 """
 
 from collections.abc import Collection, Iterable
-from typing import SupportsIndex
+from operator import index
+from typing import TypeVar
 
 __all__ = [
     "AlreadyPinnedError",
@@ -19,10 +20,14 @@ __all__ = [
     "PinpageError",
     "at_least",
     "one_of",
+    "plain_int",
     "require",
     "several",
+    "whole",
     "within",
 ]
+
+_Choice = TypeVar("_Choice")
 
 
 class PinpageError(ValueError):
@@ -53,45 +58,110 @@ class InvariantError(AssertionError):
     """Our own state contradicts itself: a bug in this project, never caught."""
 
 
-def at_least(least: int, what: str, **values: object) -> None:
-    """Refuse arguments that are no whole numbers of at least `least`.
+def plain_int(value: object) -> int | None:
+    """The plain int that a whole number is, whatever numpy type it came in; None for all else.
+
+    Whoever computes with a caller's number needs it: an order out of a column is an int8, and
+    `1 << order` or `block * 512` overflow in that.  What merely equals a whole number, as True
+    and 1.0 do, is none: lists and memory refuse it as an index, by then in the middle of things.
+    """
+    if type(value) is int:
+        return value
+    if isinstance(value, bool):
+        return None
+    try:
+        return index(value)  # type: ignore[arg-type]  # (an array has __index__, whatever is in it)
+    except TypeError:
+        return None
+
+
+def whole(what: str, **values: object) -> tuple[int, ...]:
+    """Refuse arguments that are no whole numbers.
+
+    Args:
+        what: the call, for the message.
+        values: the arguments, by name.
+
+    Returns:
+        The arguments as plain ints, in the order given.
+
+    Raises:
+        PinpageError: names the first that is none.
+    """
+    numbers = []
+    for name, value in values.items():
+        number = plain_int(value)
+        if number is None:
+            raise PinpageError(f"{what}: {name}={value!r}: give a whole number")
+        numbers.append(number)
+    return tuple(numbers)
+
+
+def at_least(least: int, what: str, **values: object) -> tuple[int, ...]:
+    """Refuse arguments that are no whole numbers of at least `least`; as `whole`.
 
     Args:
         least: the smallest that there can be.
         what: the call, for the message.
         values: the arguments, by name.
 
+    Returns:
+        The arguments as plain ints, in the order given.
+
     Raises:
         PinpageError: names the first that is not.
     """
+    numbers = []
     for name, value in values.items():
-        if type(value) is not int and not _is_whole(value):
+        number = plain_int(value)
+        if number is None:
             raise PinpageError(f"{what}: {name}={value!r}: give a whole number, {least} or more")
-        if value < least:  # type: ignore[operator]  # a whole number, as was just seen
+        if number < least:
             raise PinpageError(f"{what}: {name}={value}: give {least} or more")
+        numbers.append(number)
+    return tuple(numbers)
 
 
-def within(stop: int, what: str, **values: object) -> None:
-    """Refuse arguments that are no whole numbers of 0..stop-1; arguments as of `at_least`.
+def within(stop: int, what: str, **values: object) -> tuple[int, ...]:
+    """Refuse arguments that are no whole numbers of 0..stop-1; the rest as of `at_least`.
 
     Raises:
         PfnError: names the first that is not.
     """
+    numbers = []
     for name, value in values.items():
-        if not _is_whole(value) or not 0 <= value < stop:  # type: ignore[operator]
+        number = plain_int(value)
+        if number is None or not 0 <= number < stop:
             raise PfnError(f"{what}: {name}={value!r}: give one of 0..{stop - 1}")
+        numbers.append(number)
+    return tuple(numbers)
 
 
-def one_of(choices: Collection[object], what: str, **values: object) -> None:
+def one_of(choices: Collection[_Choice], what: str, **values: object) -> tuple[_Choice, ...]:
     """Refuse arguments that are none of the choices; arguments as of `at_least`.
+
+    Returns:
+        The choices that were made, in the order given: the member of an enumeration for its
+        number.
 
     Raises:
         PinpageError: names the first that is not.
     """
+    made = []
     for name, value in values.items():
-        if value not in choices:
+        found = [choice for choice in choices if _is_choice(value, choice)]
+        if not found:
             shown = " or ".join(repr(choice) for choice in choices)
             raise PinpageError(f"{what}: {name}={value!r}: it is {shown}")
+        made.append(found[0])
+    return tuple(made)
+
+
+def _is_choice(value: object, choice: object) -> bool:
+    """Whether a value is meant: it equals the choice, and can be used in its place."""
+    if isinstance(choice, int) and not isinstance(choice, bool):
+        return plain_int(value) == choice
+    return isinstance(value, type(choice)) and value == choice
 
 
 def several(what: str, **values: object) -> None:
@@ -106,11 +176,6 @@ def several(what: str, **values: object) -> None:
         if isinstance(value, str) or not isinstance(value, Iterable):
             shown = f"({value!r},)" if isinstance(value, str) else "a tuple of names"
             raise PinpageError(f"{what}: {name}={value!r}: give several, such as {shown}")
-
-
-def _is_whole(value: object) -> bool:
-    """An int, or what numpy has for one; True and False are none."""
-    return isinstance(value, SupportsIndex) and not isinstance(value, bool)
 
 
 def require(condition: object, message: str, **details: object) -> None:

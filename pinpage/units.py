@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from pinpage.errors import PfnError, PinpageError
+from pinpage.errors import PfnError, PinpageError, plain_int, whole
 
 __all__ = [
     "MAP_NORESERVE",
@@ -48,21 +48,26 @@ Mask: TypeAlias = NDArray[np.bool_]
 """A column of yes and no, one per frame asked about."""
 
 
-def require_page_size(page_nr_bytes: int, whose: str) -> None:
+def require_page_size(page_nr_bytes: int, whose: str) -> int:
     """Refuse a page of a size that no machine has.
 
     Args:
         page_nr_bytes: bytes in a page.
         whose: begins the message.
 
+    Returns:
+        The size, as a plain int.
+
     Raises:
         PinpageError: not a power of two, or out of bounds.
     """
+    (page_nr_bytes,) = whole(whose, page_nr_bytes=page_nr_bytes)
     if not PAGE_SIZE <= page_nr_bytes <= MAX_PAGE_SIZE or page_nr_bytes & (page_nr_bytes - 1):
         raise PinpageError(
             f"{whose}: page_nr_bytes={page_nr_bytes}: "
             f"give a power of two, {PAGE_SIZE} to {MAX_PAGE_SIZE}"
         )
+    return page_nr_bytes
 
 
 def in_words(nr_bytes: int) -> str:
@@ -91,9 +96,19 @@ class Span:
     stop: int
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a span that runs backwards or below zero."""
+        """Refuse a span that runs backwards or below zero; its ends are plain ints."""
+        if type(self.start) is not int or type(self.stop) is not int:
+            self._make_plain()
         if not 0 <= self.start <= self.stop:
             raise PfnError(f"span [{self.start:#x}, {self.stop:#x}) is not a range of pfns")
+
+    def _make_plain(self) -> None:
+        for name in ("start", "stop"):
+            end = plain_int(getattr(self, name))
+            if end is None:
+                given = f"[{self.start!r}, {self.stop!r})"
+                raise PfnError(f"span {given} is not a range of pfns: give whole numbers")
+            object.__setattr__(self, name, end)  # (frozen from here on)
 
     @property
     def nr_pages(self) -> int:

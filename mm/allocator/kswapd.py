@@ -94,7 +94,7 @@ class Kswapd:
         Raises:
             PinpageError: an order that there is none of.
         """
-        within(self._buddy.area.nr_orders, "kswapd", order=order)
+        (order,) = within(self._buddy.area.nr_orders, "kswapd", order=order)
         self._asked = max(self._asked, order)
         if self._run is not None or self.nr_failures >= MAX_FAILURES:
             return

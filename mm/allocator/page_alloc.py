@@ -27,7 +27,7 @@ from mm.state.costs import Counters, Meter
 from mm.state.gfp import AllocFlags, Gfp, gfp_migratetype, gfp_zone_kind
 from mm.state.nodes import Zone, ZoneKind, watermark_ok
 from mm.state.pageblock import MigrateType
-from pinpage.errors import PinpageError, one_of
+from pinpage.errors import PinpageError, one_of, whole
 
 __all__ = ["MAX_COMPACT_RETRIES", "MAX_RECLAIM_RETRIES", "Background", "PageAllocator", "Retries"]
 
@@ -213,12 +213,14 @@ class PageAllocator:
         Context: may compact and reclaim if `gfp` has DIRECT_RECLAIM and no allocation of
             this allocator is doing so already (PF_MEMALLOC): the recursion ends there.
         """
+        if type(order) is not int:
+            (order,) = whole("alloc_pages", order=order)
         if not 0 <= order < self._buddy.area.nr_orders:
             most = self._buddy.area.nr_orders - 1
             raise PinpageError(f"alloc_pages: order={order}: give 0..{most}")
         zones = self._zonelists[gfp_zone_kind(gfp)]
         if node is not None:
-            one_of(self._nodes, "alloc_pages", node=node)
+            (node,) = one_of(self._nodes, "alloc_pages", node=node)
             zones = [zone for zone in zones if zone.node == node]
         pfn = self._from_freelists(order, gfp, zones, lambda zone: zone.low, AllocFlags.NOFRAGMENT)
         if pfn < 0:

@@ -17,7 +17,7 @@ from mm.buddy.bulk import (
     FREEABLE,
     group_by_block,
     mark_free,
-    require_request,
+    plain_request,
     sorted_frames,
     strip,
 )
@@ -29,8 +29,8 @@ from mm.buddy.rmqueue import rmqueue, take_whole_blocks
 from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState
 from mm.state.gfp import AllocFlags
 from mm.state.nodes import Zone
-from mm.state.pageblock import NR_MIGRATETYPES, MigrateType, Pageblocks
-from pinpage.errors import PfnError, PinpageError, at_least, within
+from mm.state.pageblock import MIGRATETYPE_FORMS, NR_MIGRATETYPES, MigrateType, Pageblocks
+from pinpage.errors import PfnError, PinpageError, at_least, whole, within
 from pinpage.units import Mask, Pfns
 
 __all__ = ["Buddy"]
@@ -130,6 +130,8 @@ class Buddy:
     def nr_free(self, zone: int | None = None) -> int:
         """Free pages of a zone, or of all; without those of isolated pageblocks (NR_FREE_PAGES)."""
         if zone is not None:
+            if type(zone) is not int:
+                (zone,) = whole("free pages", zone=zone)
             return self.area.nr_pages_but_isolated(zone)
         return sum(map(self.area.nr_pages_but_isolated, range(len(self.zones))))
 
@@ -140,6 +142,8 @@ class Buddy:
             zone: the zone's row in `Frames.zone`.
             migratetype: a `MigrateType`.
         """
+        if type(zone) is not int or type(migratetype) not in MIGRATETYPE_FORMS:
+            zone, migratetype = whole("free pages", zone=zone, migratetype=migratetype)
         return self.area.nr_pages(zone, migratetype)
 
     def nr_free_by_order(self, zone: int | None = None) -> NDArray[np.int64]:
@@ -155,7 +159,15 @@ class Buddy:
             zone: the zone's row in `Frames.zone`.
             migratetype: a `MigrateType`.
             order: log2 of the pages that it has at least.
+
+        Raises:
+            PinpageError: one is no whole number.
         """
+        is_known = type(migratetype) in MIGRATETYPE_FORMS
+        if not is_known or type(zone) is not int or type(order) is not int:
+            zone, migratetype, order = whole(
+                "free blocks", zone=zone, migratetype=migratetype, order=order
+            )
         return self.area.smallest_order(zone, migratetype, order) >= 0
 
     def wholly_free(self) -> Mask:
@@ -188,7 +200,7 @@ class Buddy:
         Raises:
             PinpageError: an order or type that nobody may ask for, or no such zone.
         """
-        require_request(self.area, order, migratetype, zone)
+        order, migratetype, zone = plain_request(self.area, order, migratetype, zone)
         self.lock_acquisitions += 1
         pfn = rmqueue(self.area, order, migratetype, zone, alloc_flags)
         if pfn >= 0:
@@ -205,6 +217,8 @@ class Buddy:
         Raises:
             PinpageError: misaligned, or one of its frames is not allocated (a double free).
         """
+        if type(pfn) is not int or type(order) is not int:
+            pfn, order = whole("free", pfn=pfn, order=order)
         most = self.area.nr_orders
         if not 0 <= order < most or not 0 <= pfn <= self.frames.nr_frames - (1 << order):
             raise PfnError(f"free: pfn {pfn:#x} of order {order} is outside the machine")
@@ -261,8 +275,8 @@ class Buddy:
 
         Costs about 0.1 us per frame where free blocks are many or large.
         """
-        at_least(0, "alloc_many", count=count)
-        require_request(self.area, 0, migratetype, zone)
+        (count,) = at_least(0, "alloc_many", count=count)
+        _, migratetype, zone = plain_request(self.area, 0, migratetype, zone)
         self.lock_acquisitions += 1
         parts: list[Pfns] = []
         while count > 0:
@@ -323,9 +337,11 @@ class Buddy:
             limit: at most so many.
 
         Raises:
-            PfnError: no such pageblock.
+            PinpageError: no such pageblock, or a limit that is no whole number.
         """
-        within(self.pageblocks.nr_blocks, "take_free_in", block=block)
+        (block,) = within(self.pageblocks.nr_blocks, "take_free_in", block=block)
+        if limit is not None:
+            (limit,) = whole("take_free_in", limit=limit)
         self.lock_acquisitions += 1
         nr_free = int(self.nr_free_in_block[block])
         if nr_free == 0 or (limit is not None and limit <= 0):
@@ -374,7 +390,7 @@ class Buddy:
         Raises:
             PfnError: no such pageblock.
         """
-        within(self.pageblocks.nr_blocks, "claim_block", block=block)
+        (block,) = within(self.pageblocks.nr_blocks, "claim_block", block=block)
         self.lock_acquisitions += 1
         isolated = self.pageblocks.migratetype[block] == MigrateType.ISOLATE
         if isolated or self.nr_free_in_block[block] != self.pageblocks.nr_pages_per_block:
@@ -397,7 +413,8 @@ class Buddy:
         Raises:
             PinpageError: no such type, or no such pageblock.
         """
-        within(self.pageblocks.nr_blocks, "set_migratetype", block=block)
+        (block,) = within(self.pageblocks.nr_blocks, "set_migratetype", block=block)
+        (migratetype,) = whole("set_migratetype", migratetype=migratetype)
         if not 0 <= migratetype < NR_MIGRATETYPES:
             raise PinpageError(
                 f"set_migratetype: {migratetype} is no migratetype (0..{NR_MIGRATETYPES - 1})"

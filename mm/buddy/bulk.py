@@ -7,15 +7,16 @@ from numpy.typing import NDArray
 
 from mm.buddy.free_area import FreeArea
 from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState
-from mm.state.pageblock import NR_PCPTYPES
-from pinpage.errors import PfnError, PinpageError
+from mm.state.pageblock import MIGRATETYPE_FORMS, NR_PCPTYPES
+from pinpage.errors import PfnError, PinpageError, whole
+from pinpage.store.rows import as_pfns
 from pinpage.units import Mask, Pfns
 
 __all__ = [
     "FREEABLE",
     "group_by_block",
     "mark_free",
-    "require_request",
+    "plain_request",
     "sorted_frames",
     "strip",
     "take_heads",
@@ -37,13 +38,10 @@ def sorted_frames(frames: Frames, pfns: Pfns, allowed: Mask, verb: str) -> Pfns:
         verb: what is about to happen, for the message.
 
     Raises:
-        PfnError: a pfn is outside the machine.
+        PfnError: a pfn is outside the machine, or they are no column of whole numbers.
         PinpageError: a frame is in another state, or named twice.
     """
-    column = np.asarray(pfns)
-    if len(column) and column.dtype.kind not in "iu":
-        raise PfnError(f"{verb}: pfns of type {column.dtype}: give whole numbers")
-    pfns = np.sort(column.astype(np.int64))
+    pfns = np.sort(as_pfns(pfns))
     if not len(pfns):
         return pfns
     if pfns[0] < 0 or pfns[-1] >= frames.nr_frames:
@@ -142,7 +140,7 @@ def take_heads(area: FreeArea, heads: Pfns, order: int) -> Pfns:
     return pfns
 
 
-def require_request(area: FreeArea, order: int, migratetype: int, zone: int) -> None:
+def plain_request(area: FreeArea, order: int, migratetype: int, zone: int) -> tuple[int, int, int]:
     """Refuse what nobody may ask the free lists for.
 
     Args:
@@ -151,9 +149,15 @@ def require_request(area: FreeArea, order: int, migratetype: int, zone: int) -> 
         migratetype: of the request.
         zone: where.
 
+    Returns:
+        Order, type and zone, fit to compute with.
+
     Raises:
         PinpageError: names the argument.
     """
+    is_known = type(migratetype) in MIGRATETYPE_FORMS
+    if not is_known or type(order) is not int or type(zone) is not int:
+        order, migratetype, zone = whole("alloc", order=order, migratetype=migratetype, zone=zone)
     if not 0 <= order < area.nr_orders:
         raise PinpageError(f"alloc: order={order}: must be 0..{area.nr_orders - 1}")
     if not 0 <= migratetype < NR_PCPTYPES:
@@ -162,3 +166,4 @@ def require_request(area: FreeArea, order: int, migratetype: int, zone: int) -> 
         )
     if not 0 <= zone < len(area.zones):
         raise PinpageError(f"alloc: zone={zone}: must be 0..{len(area.zones) - 1}")
+    return order, migratetype, zone

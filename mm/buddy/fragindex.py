@@ -16,6 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpage.errors import whole
+
 __all__ = [
     "extfrag_percent",
     "fragmentation_index",
@@ -26,12 +28,13 @@ __all__ = [
 ]
 
 
-def _totals(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> tuple[int, int, int]:
-    """Free blocks, free pages, and how many blocks of `order` could be cut from them."""
+def _totals(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> tuple[int, int, int, int]:
+    """Free blocks, free pages, how many blocks of `order` could be cut from them; a plain order."""
+    (order,) = whole("free blocks", order=order)
     blocks = [int(count) for count in nr_blocks]
     pages = sum(count << k for k, count in enumerate(blocks))
     suitable = sum(count << (k - order) for k, count in enumerate(blocks) if k >= order)
-    return sum(blocks), pages, suitable
+    return sum(blocks), pages, suitable, order
 
 
 def fragmentation_index(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> int:
@@ -49,7 +52,7 @@ def fragmentation_index(nr_blocks: Sequence[int] | NDArray[np.int64], order: int
     >>> fragmentation_index([100], 3)
     865
     """
-    blocks, pages, suitable = _totals(nr_blocks, order)
+    blocks, pages, suitable, order = _totals(nr_blocks, order)
     if blocks == 0:
         return 0
     if suitable:
@@ -67,7 +70,7 @@ def extfrag_percent(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) ->
     >>> extfrag_percent([2048] + [0] * 8 + [4], 9)
     50
     """
-    _, pages, suitable = _totals(nr_blocks, order)
+    _, pages, suitable, order = _totals(nr_blocks, order)
     return (pages - (suitable << order)) * 100 // pages if pages else 0
 
 
@@ -78,7 +81,7 @@ def unusable_free(nr_blocks: Sequence[int] | NDArray[np.int64], order: int) -> f
         nr_blocks: int64 (nr_orders,), free blocks of each order.
         order: log2 of the pages wanted.
     """
-    _, pages, suitable = _totals(nr_blocks, order)
+    _, pages, suitable, order = _totals(nr_blocks, order)
     return (pages - (suitable << order)) / pages if pages else 0.0
 
 
@@ -92,7 +95,7 @@ def unusable_free_index(nr_blocks: Sequence[int] | NDArray[np.int64], order: int
     >>> unusable_free_index([2048] + [0] * 8 + [4], 9)
     500
     """
-    _, pages, suitable = _totals(nr_blocks, order)
+    _, pages, suitable, order = _totals(nr_blocks, order)
     return (pages - (suitable << order)) * 1000 // pages if pages else 1000
 
 

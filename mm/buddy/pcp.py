@@ -22,8 +22,8 @@ from mm.buddy.bulk import FREEABLE, sorted_frames
 from mm.state.frames import MAPCOUNT_NONE, FrameState
 from mm.state.gfp import AllocFlags
 from mm.state.nodes import KernelVersion, Zone
-from mm.state.pageblock import NR_PCPTYPES, MigrateType
-from pinpage.errors import PinpageError, require
+from mm.state.pageblock import MIGRATETYPE_FORMS, NR_PCPTYPES, MigrateType
+from pinpage.errors import PinpageError, at_least, require, whole
 from pinpage.units import PAGE_SIZE, Pfns
 
 __all__ = ["PerCpuPages", "pcp_batch", "pcp_high"]
@@ -114,8 +114,7 @@ class PerCpuPages:
         Raises:
             PinpageError: no CPU.
         """
-        if nr_cpus < 1:
-            raise PinpageError(f"pcp: nr_cpus={nr_cpus}: must be at least 1")
+        (nr_cpus,) = at_least(1, "pcp", nr_cpus=nr_cpus)
         self.buddy = buddy
         self.nr_cpus = nr_cpus
         self.version = version
@@ -163,7 +162,9 @@ class PerCpuPages:
         Raises:
             PinpageError: a type that nobody may ask for, or no such zone or CPU.
         """
-        self._require_cpu(cpu)
+        if type(zone) is not int or type(migratetype) not in MIGRATETYPE_FORMS:
+            migratetype, zone = whole("pcp", migratetype=migratetype, zone=zone)
+        cpu = self._as_cpu(cpu)
         if migratetype == MigrateType.MOVABLE and not int(alloc_flags) & _USE_CMA:
             return self.buddy.alloc(0, migratetype, zone=zone, alloc_flags=alloc_flags)
         if not 0 <= migratetype < NR_PCPTYPES:
@@ -206,8 +207,10 @@ class PerCpuPages:
         Raises:
             PinpageError: it is not allocated (a double free), or no such CPU.
         """
-        self._require_cpu(cpu)
+        cpu = self._as_cpu(cpu)
         frames = self.buddy.frames
+        if type(pfn) is not int:
+            (pfn,) = whole("pcp free", pfn=pfn)
         self._require_allocated(pfn)
         migratetype = int(self.buddy.pageblocks.migratetype[pfn >> self.buddy.pageblocks.order])
         if migratetype == MigrateType.ISOLATE:
@@ -223,9 +226,12 @@ class PerCpuPages:
         if mine.nr_pages >= self.highs[zone]:
             self._drain(mine, self._nr_to_drain(mine, zone))
 
-    def _require_cpu(self, cpu: int) -> None:
+    def _as_cpu(self, cpu: int) -> int:
+        if type(cpu) is not int:
+            (cpu,) = whole("pcp", cpu=cpu)
         if not 0 <= cpu < self.nr_cpus:
             raise PinpageError(f"pcp: cpu={cpu}: there are 0..{self.nr_cpus - 1}")
+        return cpu
 
     def _require_allocated(self, pfn: int) -> None:
         if not 0 <= pfn < self.buddy.frames.nr_frames:
@@ -319,7 +325,7 @@ class PerCpuPages:
             PinpageError: a frame is in another state, named twice or listed already, or no such
                 CPU; nothing changed.
         """
-        self._require_cpu(cpu)
+        cpu = self._as_cpu(cpu)
         pfns = sorted_frames(self.buddy.frames, pfns, FREEABLE, "adopt")
         listed = np.isin(pfns, np.fromiter(self._members(), dtype=np.int64))
         if listed.any():

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from mm.state.nodes import Zone
 from mm.state.pageblock import MigrateType
 from mm.state.reasons import Holders, Refusals
+from pinpage.errors import whole
 from pinpage.owner import Mode, Reason
 from pinpage.units import Mask, Pfns
 
@@ -95,6 +96,15 @@ class CompactControl:
     any_target: bool = False
     direct: bool = True
     stop: Callable[[], bool] = field(default=_never, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Keep the order as a plain int.
+
+        Raises:
+            PinpageError: it is no whole number.
+        """
+        (order,) = whole("compaction", order=self.order)
+        object.__setattr__(self, "order", order)  # (frozen from here on)
 
     @property
     def is_direct(self) -> bool:

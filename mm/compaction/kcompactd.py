@@ -23,7 +23,7 @@ from mm.compaction.compaction import Compaction
 from mm.compaction.suitable import MAX_DEFER_SHIFT, Deferral, compaction_suitable
 from mm.move.design import Design
 from mm.state.nodes import Zone
-from pinpage.errors import PinpageError, within
+from pinpage.errors import PinpageError, at_least, within
 
 __all__ = ["CHECK_INTERVAL_NS", "DEFAULT_PROACTIVENESS", "Kcompactd", "score_marks"]
 
@@ -86,7 +86,7 @@ class Kcompactd:
         Raises:
             PinpageError: an order that there is none of.
         """
-        within(self._buddy.area.nr_orders, "kcompactd", order=order)
+        (order,) = within(self._buddy.area.nr_orders, "kcompactd", order=order)
         self.nr_wakes += 1
         total = CompactReport(CompactResult.SKIPPED)
         for zone in self.zones:
@@ -126,6 +126,7 @@ class Kcompactd:
             PinpageError: `proactiveness` was set to no percentage.
         """
         _, high = score_marks(self.proactiveness)
+        (now_ns,) = at_least(0, "kcompactd", now_ns=now_ns)
         if not self.proactiveness or now_ns < self.next_look_ns:
             return None
         self.next_look_ns = now_ns + CHECK_INTERVAL_NS

@@ -16,6 +16,7 @@ from mm.buddy.fragindex import fragmentation_index
 from mm.compaction.compact_control import COSTLY_ORDER, WHOLE_ZONE, CompactResult
 from mm.state.nodes import Zone, ZoneKind, watermark_ok
 from mm.state.pageblock import MOST_NR_ORDERS, MigrateType
+from pinpage.errors import whole
 
 __all__ = [
     "EXTFRAG_THRESHOLD",
@@ -34,6 +35,7 @@ MAX_DEFER_SHIFT = 6
 
 def compact_gap(order: int) -> int:
     """Free pages that compaction for an order may need for itself: sources and targets."""
+    (order,) = whole("compaction", order=order)
     return 2 << order
 
 
@@ -56,6 +58,7 @@ def compaction_suitable(
     Returns:
         None to go ahead; SUCCESS if the block is there; SKIPPED if reclaim is to come first.
     """
+    (order,) = whole("compaction", order=order)
     if order == WHOLE_ZONE:
         return None
     if watermark_ok(buddy, zone, order, mark, highest=highest):

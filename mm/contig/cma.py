@@ -33,7 +33,7 @@ from mm.state.costs import Counters
 from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
-from pinpage.errors import PinpageError, at_least, one_of, require
+from pinpage.errors import PinpageError, at_least, one_of, require, whole
 from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode
 from pinpage.units import Pfns, Span
@@ -188,6 +188,7 @@ class Cma:
             PinpageError: no pages are asked for, an alignment or strategy that there is not, or
                 the area is none of ours.
         """
+        count, align_order = whole("cma", count=count, align_order=align_order)
         is_ours = any(area in (None, ours) for ours in self.areas)
         if count < 1 or not 0 <= align_order < _NR_ALIGN_ORDERS or not is_ours:
             raise PinpageError(
@@ -233,7 +234,8 @@ class Cma:
         Raises:
             PinpageError: a count below 1, or pages of an area that no device has (any more).
         """
-        at_least(1, "cma: release", count=count)
+        (count,) = at_least(1, "cma: release", count=count)
+        (pfn,) = whole("cma: release", pfn=pfn)
         area = next((a for a in self.areas if pfn in a.span), None)
         if area is None or pfn + count > area.span.stop:
             return False

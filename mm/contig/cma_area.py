@@ -7,7 +7,7 @@ bitmap_find_next_zero_area_off() in lib/bitmap.c.
 import numpy as np
 from attrs import define, field
 
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PinpageError, require, whole
 from pinpage.units import Mask, Pfns, Span
 
 __all__ = ["CmaArea"]
@@ -41,6 +41,7 @@ class CmaArea:
         Raises:
             PinpageError: an area of no pages, or of part of a bit.
         """
+        (self.order_per_bit,) = whole("cma", order_per_bit=self.order_per_bit)
         size = 1 << max(self.order_per_bit, 0)
         nr_pages = self.span.nr_pages
         if self.order_per_bit < 0 or not nr_pages or nr_pages % size or self.span.start % size:

@@ -23,7 +23,7 @@ from mm.state.errno import Errno
 from mm.state.frames import FrameState
 from mm.state.pageblock import MigrateType
 from mm.state.reasons import Refusals
-from pinpage.errors import PinpageError, at_least, one_of, within
+from pinpage.errors import PinpageError, at_least, one_of, whole, within
 from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode, Reason
 from pinpage.units import Pfns, Span
@@ -85,7 +85,7 @@ class Contig:
             PinpageError: the range is empty, leaves the machine, crosses zones or is offline, or
                 no pageblock can be of that type at rest.
         """
-        one_of(_AT_REST, "alloc_contig_range", migratetype=migratetype)
+        (migratetype,) = one_of(_AT_REST, "alloc_contig_range", migratetype=migratetype)
         span = Span(start, stop)
         self._require_one_zone(span)
         evacuator, meter = self.evacuator, self.evacuator.parts.meter
@@ -104,7 +104,7 @@ class Contig:
         finally:
             evacuator.undo(span, migratetype)
         report.elapsed_ns = meter.lap() - started_ns
-        return ContigResult(errno, start if errno is Errno.OK else -1, report)
+        return ContigResult(errno, span.start if errno is Errno.OK else -1, report)
 
     def free_contig_range(self, pfn: int, nr_pages: int) -> int:
         """Drop one reference of each page.
@@ -120,7 +120,8 @@ class Contig:
         Raises:
             PinpageError: no pages, or one that is not in use; nothing has changed.
         """
-        at_least(1, "free_contig_range", nr_pages=nr_pages)
+        (nr_pages,) = at_least(1, "free_contig_range", nr_pages=nr_pages)
+        (pfn,) = whole("free_contig_range", pfn=pfn)
         self._require_used(Span(pfn, pfn + nr_pages))
         freed = self.evacuator.parts.mover.refs.put_many(np.arange(pfn, pfn + nr_pages))
         return nr_pages - int(np.count_nonzero(freed))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mm.state.frames import Frames, FrameState
 from mm.state.pageblock import Pageblocks
-from pinpage.errors import PfnError, PinpageError, require
+from pinpage.errors import PfnError, PinpageError, require, whole
 from pinpage.units import PAGE_SIZE, Mask, Span
 
 __all__ = ["MEMORY_BLOCK_NR_PAGES", "BlockState", "MemoryBlocks", "usual_block_nr_pages"]
@@ -91,6 +91,7 @@ class MemoryBlocks:
     @nr_pages.setter
     def nr_pages(self, nr_pages: int) -> None:
         size = self._pageblocks.nr_pages_per_block
+        (nr_pages,) = whole("memory block", nr_pages=nr_pages)
         if nr_pages < 1 or nr_pages % size:
             raise PinpageError(
                 f"memory block: nr_pages={nr_pages}: give a multiple of a pageblock ({size} pages)"
@@ -120,7 +121,7 @@ class MemoryBlocks:
         Raises:
             PfnError: there is no such block.
         """
-        return BlockState(int(self.states[self._row(block)]))
+        return BlockState(int(self.states[self.row_of(block)]))
 
     def span(self, block: int) -> Span:
         """The pfns of a block, all of them: the last one may reach beyond the machine.
@@ -128,7 +129,7 @@ class MemoryBlocks:
         Raises:
             PfnError: there is no such block.
         """
-        start = self._row(block) * self._nr_pages
+        start = self.row_of(block) * self._nr_pages
         return Span(start, start + self._nr_pages)
 
     def block_of(self, pfn: int) -> int:
@@ -139,7 +140,14 @@ class MemoryBlocks:
         """Blocks that are online, ascending; memory with holes included."""
         return np.flatnonzero(self.states == BlockState.ONLINE).tolist()
 
-    def _row(self, block: int) -> int:
+    def row_of(self, block: int) -> int:
+        """The number of a block, as a plain int.
+
+        Raises:
+            PinpageError: there is no such block.
+        """
+        if type(block) is not int:
+            (block,) = whole("memory block", block=block)
         if not 0 <= block < self.nr_blocks:
             raise PfnError(f"memory block {block} is outside the machine (0..{self.nr_blocks - 1})")
         return block
@@ -172,7 +180,7 @@ class MemoryBlocks:
             block: number of the memory block.
             state: what it is now.
         """
-        self.states[self._row(block)] = state
+        self.states[self.row_of(block)] = state
         self._has_changed = True
 
     def add_ram(self, span: Span) -> None:

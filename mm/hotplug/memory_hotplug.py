@@ -46,7 +46,7 @@ from mm.planning.range_plan import RangeOutcome, RangePlan
 from mm.state.errno import Errno
 from mm.state.nodes import Zone, ZoneKind
 from mm.state.pageblock import MigrateType
-from pinpage.errors import PinpageError, one_of, require
+from pinpage.errors import PinpageError, one_of, require, whole
 from pinpage.owner import Mode
 from pinpage.units import Pfns, Span
 
@@ -136,6 +136,7 @@ class MemoryHotplug:
         """
         retry = retry or RetryPolicy(nr_tries=NR_BOUNDED_TRIES)
         _require_sense(retry, strategy)
+        block = self.blocks.row_of(block)
         span, started_ns = self.blocks.span(block), self._host.clock.now_ns
         errno = self.refusal(block)
         if errno is not Errno.OK:
@@ -236,6 +237,7 @@ class MemoryHotplug:
         Cost: one look at every frame of the block, counted as scanned; at every frame of the
             machine too where huge pages are in it, or room elsewhere is short.
         """
+        block = self.blocks.row_of(block)
         span = self.blocks.span(block)
         errno = self.refusal(block)
         if errno is not Errno.OK:
@@ -347,6 +349,7 @@ class MemoryHotplug:
             PinpageError: no such block or kind.
         """
         one_of(("kernel", "movable"), "online", kind=kind)
+        block = self.blocks.row_of(block)
         if self.blocks.state(block) is not BlockState.OFFLINE:
             return Errno.EINVAL
         errno = self.notifiers.ask(MemoryAction.GOING_ONLINE, MemoryAction.CANCEL_ONLINE, block)
@@ -389,6 +392,8 @@ class MemoryHotplug:
         Raises:
             PinpageError: no such block, it reaches beyond the machine, or no such node.
         """
+        block = self.blocks.row_of(block)
+        (node,) = whole("memory block", node=node)
         span = self.blocks.span(block)
         if self.blocks.state(block) is not BlockState.ABSENT:
             return Errno.EEXIST
@@ -413,6 +418,7 @@ class MemoryHotplug:
         Raises:
             PfnError: there is no such block.
         """
+        block = self.blocks.row_of(block)
         state = self.blocks.state(block)
         if state is not BlockState.OFFLINE:
             return Errno.EBUSY if state is BlockState.ONLINE else Errno.EINVAL

@@ -300,7 +300,7 @@ class BlockPlanner:
         Cost: one look at every frame of the machine, counted as scanned; two with the bound.
         """
         if want is not None:
-            at_least(0, "memory blocks", want=want)
+            (want,) = at_least(0, "memory blocks", want=want)
         census, needs = self._now
         leaves = None
         if huge := self._host.evacuator.parts.hugetlb:

@@ -41,7 +41,7 @@ from mm.state.errno import Errno
 from mm.state.frames import FrameState, PageFlag
 from mm.state.nodes import Zone, ZoneKind
 from mm.state.reasons import Refusals
-from pinpage.errors import PinpageError, at_least, one_of
+from pinpage.errors import PinpageError, at_least, one_of, whole
 from pinpage.owner import Mode
 from pinpage.units import PAGE_SHIFT, Mask, Pfns, Span
 
@@ -151,6 +151,7 @@ class GiganticPages:
         size = self._buddy.pageblocks.nr_pages_per_block
         if nr_pages is None:
             nr_pages = (1 << 30) // self._buddy.frames.page_nr_bytes
+        (nr_pages,) = whole("hugepagesz", nr_pages=nr_pages)
         if nr_pages < size or nr_pages & (nr_pages - 1):
             raise PinpageError(
                 f"hugepagesz: {nr_pages} pages: give a power of two, {size} (a pageblock) or more"
@@ -193,7 +194,7 @@ class GiganticPages:
             PinpageError: no such node.
         """
         if node is not None:
-            one_of({zone.node for zone in self._zones()}, "gigantic pages", node=node)
+            (node,) = one_of({zone.node for zone in self._zones()}, "gigantic pages", node=node)
         return self._ranges(node)
 
     def _ranges(self, node: int | None) -> Iterator[tuple[Zone, Span]]:
@@ -336,7 +337,7 @@ class GiganticPages:
             PinpageError: a negative `want`, or no such node.
         """
         if want is not None:
-            at_least(0, "gigantic pages", want=want)
+            (want,) = at_least(0, "gigantic pages", want=want)
         ours = {span.start for _, span in self.ranges(node)} - without
         census, _ = self._planned.census(
             self._design(), mode, with_released=True, for_ranges=True, as_reclaimed=as_reclaimed

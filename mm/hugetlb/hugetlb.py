@@ -38,7 +38,7 @@ from mm.buddy.buddy import Buddy
 from mm.state.frames import Frames, FrameState, PageFlag
 from mm.state.gfp import Gfp
 from mm.state.pageblock import MigrateType
-from pinpage.errors import NotPinnedError, PinpageError, at_least, require, within
+from pinpage.errors import NotPinnedError, PinpageError, at_least, require, whole, within
 from pinpage.units import Mask, Pfns
 
 __all__ = ["BuddySource", "HugePool", "HugeSource"]
@@ -183,10 +183,12 @@ class HugePool:
         Raises:
             PinpageError: a negative count, or no such node; nothing has changed.
         """
+        (count,) = whole("nr_hugepages", count=count)
         if count < 0:
             raise PinpageError(f"nr_hugepages: {count} pages: give 0 or more")
         nodes = self.nodes_for(node)
         if node is not None:  # the others keep what they have
+            (node,) = nodes
             count += self.nr_persistent - (self.nr_on(node) - self.nr_surplus[node])
         while self.nr_persistent < count and self._adjust_surplus(-1, nodes):
             pass
@@ -220,7 +222,7 @@ class HugePool:
         Raises:
             PinpageError: a negative count, or no such node.
         """
-        at_least(0, "hugetlb: grow", count=count)
+        (count,) = at_least(0, "hugetlb: grow", count=count)
         nodes = self.nodes_for(node)
         given_up = set() if given_up is None else given_up
         for obtained in range(count):
@@ -240,7 +242,7 @@ class HugePool:
         Raises:
             PinpageError: a negative count, the pool's pages are no pageblocks, or no such node.
         """
-        at_least(0, "hugetlb: claim", count=count)
+        (count,) = at_least(0, "hugetlb: claim", count=count)
         if self.nr_pages != self.buddy.pageblocks.nr_pages_per_block:
             raise PinpageError(f"hugetlb: claim: pages of {self.nr_pages} frames: walk for them")
         pageblocks = self.buddy.pageblocks
@@ -260,7 +262,7 @@ class HugePool:
         Raises:
             PinpageError: a negative count.
         """
-        at_least(0, "hugetlb: shrink", count=count)
+        (count,) = at_least(0, "hugetlb: shrink", count=count)
         free = [head for head in reversed(self.heads) if self.is_free(head)][:count]
         for head in free:
             self.give_back(head)
@@ -273,8 +275,6 @@ class HugePool:
             NotPinnedError: the pool has no such page.
             PinpageError: somebody uses it or holds a reference; nothing has changed.
         """
-        self.require_ours(head)
-        self.require_free(head)
         self.give_back(head)
 
     # Its users.
@@ -310,8 +310,7 @@ class HugePool:
         Raises:
             NotPinnedError, PinpageError: no such page, or nobody uses it.
         """
-        self.require_used(head)
-        self.use(head)
+        self.use(self.require_used(head))
 
     def free_huge_page(self, head: int) -> None:
         """A user drops a page.  The last one frees it, unless somebody else still holds it.
@@ -333,6 +332,7 @@ class HugePool:
         """
         if node is None:
             return self.nodes
+        (node,) = whole("hugetlb", node=node)
         if node not in self.nodes:
             known = ", ".join(map(str, self.nodes))
             raise PinpageError(f"hugetlb: node {node}: give node= as one of {known}")
@@ -416,12 +416,15 @@ class HugePool:
 
     def nr_foreign(self, head: int) -> int:
         """References on its frames that neither the pool, its users nor a mover hold."""
+        if type(head) is not int:
+            (head,) = whole("hugetlb", head=head)
         rows = slice(head, head + self.nr_pages)
         held, taken = self.frames.refcount[rows], self.frames.isolated[rows]
         return int(held.sum()) - int(taken.sum()) - self.nr_pages - self.nr_users(head)
 
     def frames_of(self, head: int) -> Pfns:
         """The frames of a page, ascending."""
+        (head,) = whole("hugetlb", head=head)
         return np.arange(head, head + self.nr_pages)
 
     def heads_in(self, start: int, stop: int) -> list[int]:
@@ -442,7 +445,7 @@ class HugePool:
             PinpageError: no page can start there, a frame of it is not allocated, or is some
                 page's already.
         """
-        self._require_adoptable(head)
+        head = self._require_adoptable(head)
         frames = self.frames_of(head)
         self.frames.set_flag(frames, PageFlag.HUGE)
         self.frames.set_flag(frames[:1], PageFlag.COMPOUND_HEAD)
@@ -459,7 +462,7 @@ class HugePool:
         Raises:
             NotPinnedError, PinpageError: no such page, or it is not free.
         """
-        self.require_free(head)
+        head = self.require_free(head)
         self._idle[self.node_of(head)].remove(head)
         self.on_gone(head)
         self.heads.remove(head)
@@ -476,7 +479,7 @@ class HugePool:
         Raises:
             NotPinnedError: no such page.
         """
-        self.require_ours(head)
+        head = self.require_ours(head)
         if not self._nr_users[head]:
             self._idle[self.node_of(head)].remove(head)
         self._nr_users[head] += 1
@@ -488,7 +491,7 @@ class HugePool:
         Raises:
             NotPinnedError, PinpageError: no such page, or nobody uses it.
         """
-        self.require_used(head)
+        head = self.require_used(head)
         self._nr_users[head] -= 1
         self.frames.add_reference(head, -1)
         if not self._nr_users[head]:
@@ -509,8 +512,8 @@ class HugePool:
             NotPinnedError, PinpageError: no such pages, nobody uses the first, or the other is
                 not free.
         """
-        self.require_used(head)
-        self.require_free(target)
+        head = self.require_used(head)
+        target = self.require_free(target)
         users, self._nr_users[head] = self._nr_users[head], 0
         node, other = self.node_of(head), self.node_of(target)
         if node != other and self.nr_surplus[node]:
@@ -525,6 +528,8 @@ class HugePool:
 
     def on_put(self, pfn: int) -> None:
         """Somebody dropped a reference of a frame; if it was the last on a page, that is free."""
+        if type(pfn) is not int:
+            (pfn,) = whole("hugetlb", pfn=pfn)
         head = pfn - pfn % self.nr_pages
         if self._nr_users.get(head) == 0:
             self._free_unless_held(head)
@@ -540,40 +545,48 @@ class HugePool:
             self.nr_surplus[node] -= 1
             self.give_back(head)
 
-    def require_ours(self, head: int) -> None:
+    def require_ours(self, head: int) -> int:
         """Refuse a pfn at which no page starts.
 
+        Returns:
+            The pfn as a plain int: 512.0 finds the page of 512 too, and no frame.
+
         Raises:
-            NotPinnedError: that is so.
+            NotPinnedError, PinpageError: that is so, or it is no pfn at all.
         """
+        if type(head) is not int:
+            (head,) = whole("hugetlb", head=head)
         if head not in self._nr_users:
             raise NotPinnedError(f"hugetlb: no huge page starts at pfn {head:#x}")
+        return head
 
-    def require_used(self, head: int) -> None:
-        """Refuse a page without users.
+    def require_used(self, head: int) -> int:
+        """Refuse a page without users; the pfn as of `require_ours`.
 
         Raises:
             NotPinnedError, PinpageError: no such page, or nobody uses it.
         """
-        self.require_ours(head)
+        head = self.require_ours(head)
         if not self.nr_users(head):
             raise PinpageError(f"hugetlb: nobody uses the page at pfn {head:#x}")
+        return head
 
-    def require_free(self, head: int) -> None:
-        """Refuse a page that somebody has.
+    def require_free(self, head: int) -> int:
+        """Refuse a page that somebody has; the pfn as of `require_ours`.
 
         Raises:
             NotPinnedError, PinpageError: no such page, or somebody uses or holds it.
         """
-        self.require_ours(head)
+        head = self.require_ours(head)
         if not self.is_free(head):
             raise PinpageError(
                 f"hugetlb: the page at pfn {head:#x} has {self.nr_users(head)} users and "
                 f"{self.nr_foreign(head)} other references: drop them first"
             )
+        return head
 
-    def _require_adoptable(self, head: int) -> None:
-        within(self.frames.nr_frames - self.nr_pages + 1, "hugetlb: adopt", head=head)
+    def _require_adoptable(self, head: int) -> int:
+        (head,) = within(self.frames.nr_frames - self.nr_pages + 1, "hugetlb: adopt", head=head)
         rows = slice(head, head + self.nr_pages)
         fits = self.frames.state[rows] == FrameState.USED
         fits &= (self.frames.flags[rows] & PageFlag.HUGE.mask) == 0
@@ -582,6 +595,7 @@ class HugePool:
                 f"hugetlb: the {self.nr_pages} frames at pfn {head:#x} are no page: "
                 "allocate them, aligned"
             )
+        return head
 
     def check(self) -> None:
         """Run HT1..HT5.

@@ -12,7 +12,7 @@ from mm.hugetlb.hugetlb import HugePool
 from mm.move.design import Design
 from mm.planning.execute import PlannedCompaction
 from mm.state.nodes import Zone
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, whole
 
 __all__ = ["HugeSizes"]
 
@@ -56,6 +56,7 @@ class HugeSizes:
         Raises:
             PinpageError: no size that there can be.
         """
+        (nr_pages,) = whole("hugepagesz", nr_pages=nr_pages)
         if nr_pages not in self.pools:
             source = GiganticPages(*self._parts, nr_pages=nr_pages)
             pool = HugePool(self._first.frames, self._first.buddy, source, self._first.all_sizes)
@@ -69,7 +70,7 @@ class HugeSizes:
         Raises:
             PinpageError: no size that there can be, or not a gigantic one.
         """
-        self.of(nr_pages)
+        nr_pages = self.of(nr_pages).nr_pages
         if nr_pages not in self.gigantic:
             raise PinpageError(
                 f"hugepagesz: pages of {nr_pages} frames are not gigantic: "

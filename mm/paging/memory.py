@@ -24,8 +24,9 @@ from mm.state.address_space import PTE_NONE, AddressSpace, Vpns, pte_entry, pte_
 from mm.state.contents import TagContents
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PinpageError, require, whole
 from pinpage.move.steps import run_out
+from pinpage.store.rows import as_pfns
 
 __all__ = ["ProcessMemory", "mmput", "zap_page_range"]
 
@@ -152,6 +153,7 @@ class ProcessMemory:
                 twice.
         """
         self._require_process(space)
+        vpns = as_pfns(vpns)
         _require_distinct(space, vpns)
         return zap_page_range(self.paging, space, vpns)
 
@@ -178,7 +180,7 @@ class ProcessMemory:
     ) -> int:
         """`touch`; `whole`: every byte is written next, so that a new page needs no zeroes."""
         self._require_process(space)
-        _require_vpn(space, vpn)
+        vpn = _as_vpn(space, vpn)
         pfn = self._fault_in(space, vpn, whole=whole)
         if pfn >= 0 and write:
             pfn = self._make_private(space, vpn, pfn)
@@ -205,6 +207,7 @@ class ProcessMemory:
         if isinstance(self.paging.contents, TagContents):
             raise PinpageError("write: this machine keeps a tag per page, no bytes: set_tags")
         most = self.paging.contents.page_nr_bytes
+        (offset,) = whole("write", offset=offset)
         if offset < 0 or offset + len(data) > most:
             raise PinpageError(f"write of {len(data)} bytes at {offset}: beyond the page")
         pfn = self._touch(space, vpn, write=True, whole=len(data) == most)
@@ -312,15 +315,18 @@ class ProcessMemory:
 def _require_distinct(space: AddressSpace, vpns: Vpns) -> None:
     seen: set[int] = set()
     for vpn in vpns.tolist():
-        _require_vpn(space, vpn)
+        _as_vpn(space, vpn)
         if vpn in seen:
             raise PinpageError(f"vpn {vpn:#x} of {space.name!r} is named twice: name it once")
         seen.add(vpn)
 
 
-def _require_vpn(space: AddressSpace, vpn: int) -> None:
+def _as_vpn(space: AddressSpace, vpn: int) -> int:
+    if type(vpn) is not int:
+        (vpn,) = whole(f"process {space.name!r}", vpn=vpn)
     if not 0 <= vpn < space.nr_vpns:
         raise PinpageError(f"vpn {vpn:#x} is outside {space.name!r} (0..{space.nr_vpns - 1:#x})")
+    return vpn
 
 
 def mmput(paging: Paging, space: AddressSpace) -> None:

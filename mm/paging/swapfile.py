@@ -302,7 +302,7 @@ def find_next_to_unuse(area: SwapArea, prev: int, *, frontswap: bool = False) ->
     Raises:
         PinpageError: the area has no slot `prev`.
     """
-    within(area.nr_slots, "find_next_to_unuse", prev=prev)
+    (prev,) = within(area.nr_slots, "find_next_to_unuse", prev=prev)
     for start, stop in ((prev + 1, area.nr_slots), (1, prev + 1)):
         for at in range(start, stop, _SCAN_NR_SLOTS):
             window = slice(at, min(stop, at + _SCAN_NR_SLOTS))
@@ -340,7 +340,7 @@ def try_to_unuse(
     Raises:
         PinpageError: a negative budget, or an area that this machine has not (any more).
     """
-    at_least(0, "try_to_unuse", pages_to_unuse=pages_to_unuse)
+    (pages_to_unuse,) = at_least(0, "try_to_unuse", pages_to_unuse=pages_to_unuse)
     _require_live(paging, area)
     start_mm = paging.swap.mmlist.init_mm
     start_mm.mm_users += 1

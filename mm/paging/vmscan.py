@@ -21,7 +21,7 @@ from mm.paging.swap_state import swap_writepage
 from mm.state.address_space import AddressSpace
 from mm.state.errno import Errno
 from mm.state.frames import PageFlag
-from pinpage.errors import at_least, require
+from pinpage.errors import at_least, require, whole
 from pinpage.units import Mask, Pfns
 
 __all__ = ["SWAP_CLUSTER_MAX", "Reclaimed", "Reclaimer", "shrink_active", "shrink_inactive"]
@@ -139,7 +139,7 @@ class Reclaimer:
         Raises:
             PinpageError: a negative number of pages.
         """
-        at_least(0, "shrink", nr_to_scan=nr_to_scan)
+        (nr_to_scan,) = at_least(0, "shrink", nr_to_scan=nr_to_scan)
         if self._paging.in_reclaim:
             return 0
         if not self.may_swap:
@@ -158,7 +158,11 @@ class Reclaimer:
 
         Returns:
             How many were freed; nothing inside a reclaim that is running already.
+
+        Raises:
+            PinpageError: a count that is no whole number.
         """
+        (count,) = whole("give_up", count=count)
         paging, nr_freed = self._paging, 0
         if paging.in_reclaim:
             return 0
@@ -218,7 +222,7 @@ def shrink_inactive(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> Recla
 
     Context: may call frontswap, which may allocate; never recurses.
     """
-    at_least(0, "shrink_inactive", nr_to_scan=nr_to_scan)
+    (nr_to_scan,) = at_least(0, "shrink_inactive", nr_to_scan=nr_to_scan)
     done = Reclaimed()
     if paging.in_reclaim:
         return done
@@ -251,7 +255,7 @@ def shrink_active(paging: Paging, nr_to_scan: int = SWAP_CLUSTER_MAX) -> int:
     Raises:
         PinpageError: a negative number of pages.
     """
-    at_least(0, "shrink_active", nr_to_scan=nr_to_scan)
+    (nr_to_scan,) = at_least(0, "shrink_active", nr_to_scan=nr_to_scan)
     pfns: Pfns = paging.lru.oldest(nr_to_scan, active=True)
     paging.lru.del_many(pfns)
     paging.frames.clear_flag(pfns, PageFlag.REFERENCED)

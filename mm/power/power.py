@@ -121,7 +121,9 @@ class PowerManagement:
                 interleaved, or a region is off.
         """
         size = self._parts.buddy.pageblocks.nr_pages_per_block
-        at_least(1, "power", region_nr_pages=region_nr_pages, nr_interleaved=nr_interleaved)
+        region_nr_pages, nr_interleaved = at_least(
+            1, "power", region_nr_pages=region_nr_pages, nr_interleaved=nr_interleaved
+        )
         if region_nr_pages % size:
             raise PinpageError(f"power: region_nr_pages={region_nr_pages}: a multiple of {size}")
         if self.is_off.any():
@@ -193,10 +195,13 @@ class PowerManagement:
             PinpageError: no such strategy, or a negative number.
         """
         one_of(("scan", "plan"), "power", strategy=strategy)
-        given = {"want": want, "expected_idle_ns": expected_idle_ns, "reserve": reserve}
-        at_least(0, "power", **{name: n for name, n in given.items() if n is not None})
+        if want is not None:
+            (want,) = at_least(0, "power", want=want)
+        if expected_idle_ns is not None:
+            (expected_idle_ns,) = at_least(0, "power", expected_idle_ns=expected_idle_ns)
         if reserve is None:
             reserve = sum(zone.high for zone in self._zones())
+        (reserve,) = at_least(0, "power", reserve=reserve)
         retry = retry or RetryPolicy(nr_tries=1)
         now = _Round(design, mode, retry, watch or GroupWatch(), expected_idle_ns, want, reserve)
         meter, off_before = self._parts.meter, self.nr_regions_off
@@ -435,7 +440,7 @@ class PowerManagement:
         Raises:
             PinpageError: a negative number of pages.
         """
-        at_least(0, "power: relieve", nr_pages=nr_pages)
+        (nr_pages,) = at_least(0, "power: relieve", nr_pages=nr_pages)
         gained = 0
         for group in [] if self._is_consolidating else np.flatnonzero(self.is_off).tolist():
             if gained >= nr_pages:

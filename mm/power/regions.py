@@ -19,7 +19,7 @@ merged, which the firmware was to report (ACPI 5.0 MPST).
 import numpy as np
 from attrs import frozen
 
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, at_least, whole
 from pinpage.units import Pfns, Span
 
 __all__ = ["PowerMap"]
@@ -49,8 +49,8 @@ class PowerMap:
             PinpageError: names the field.
         """
         for name in ("nr_frames", "region_nr_pages", "nr_interleaved"):
-            if getattr(self, name) < 1:
-                raise PinpageError(f"power map: {name}={getattr(self, name)}: give 1 or more")
+            (number,) = at_least(1, "power map", **{name: getattr(self, name)})
+            object.__setattr__(self, name, number)  # (frozen from here on)
         if self.nr_interleaved > self.nr_regions:
             raise PinpageError(
                 f"power map: nr_interleaved={self.nr_interleaved}, but there are "
@@ -83,6 +83,7 @@ class PowerMap:
         Raises:
             PinpageError: no such group.
         """
+        (group,) = whole("power map", group=group)
         if not 0 <= group < self.nr_groups:
             raise PinpageError(f"power map: group {group} of {self.nr_groups}")
         start = group * self.group_nr_pages

@@ -22,7 +22,7 @@ import attrs
 from attrs import Attribute, define, field, frozen
 
 from mm.state.due import INTERRUPT, Due
-from pinpage.errors import PinpageError
+from pinpage.errors import PinpageError, plain_int, whole
 from pinpage.units import PAGE_SIZE
 
 __all__ = ["STEPS", "CostModel", "Counters", "Meter", "SimClock", "Step"]
@@ -265,9 +265,10 @@ class SimClock:
         Raises:
             PinpageError: time runs backwards, or is not whole nanoseconds.
         """
-        if type(ns) is not int or ns < 0:
+        passed = plain_int(ns)
+        if passed is None or passed < 0:
             raise PinpageError(f"clock: cannot advance by {ns!r} ns; give a whole number >= 0")
-        self.now_ns += ns
+        self.now_ns += passed
         return self.now_ns
 
     # What is planned.
@@ -299,8 +300,10 @@ class SimClock:
                 above for a process, which goes on between moves only, lower ranks first.
 
         Raises:
-            PinpageError: a rank below 0.
+            PinpageError: a rank below 0, or no whole nanoseconds.
         """
+        if type(time_ns) is not int or type(rank) is not int:
+            time_ns, rank = whole("clock: plan", time_ns=time_ns, rank=rank)
         if rank < INTERRUPT:
             raise PinpageError(f"clock: rank={rank}: {INTERRUPT} for an interrupt, or above")
         return self._due.plan(time_ns, action, rank)
@@ -329,7 +332,12 @@ class SimClock:
         Args:
             time_ns: until when.
             interrupts_only: pass over turns.
+
+        Raises:
+            PinpageError: no whole nanoseconds.
         """
+        if type(time_ns) is not int:
+            (time_ns,) = whole("clock: run_until", time_ns=time_ns)
         nr_events = 0
         while (
             due_ns := self.next_ns(interrupts_only=interrupts_only)

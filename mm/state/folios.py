@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.state.frames import Frames, FrameState, PageFlag
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PinpageError, require, whole
 from pinpage.units import Mask, Pfns
 
 __all__ = ["Folios"]
@@ -113,6 +113,7 @@ class Folios:
 
     def frames_of(self, head: int) -> Pfns:
         """The frames of a page, ascending."""
+        (head,) = whole("folios", head=head)
         return np.arange(head, head + (1 << self.order_of(head)))
 
     # Changing.
@@ -123,6 +124,7 @@ class Folios:
         Raises:
             PinpageError: no large page starts there.
         """
+        (head,) = whole("folios: split", head=head)
         order = self.order_of(head)
         if not order or head % (1 << order):
             raise PinpageError(f"folios: split: no large page starts at pfn {head:#x}")

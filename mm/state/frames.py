@@ -15,7 +15,7 @@ import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
 
-from pinpage.errors import PfnError, require
+from pinpage.errors import PfnError, require, whole
 from pinpage.units import PAGE_SIZE, Mask, Pfns, require_page_size
 
 __all__ = [
@@ -181,10 +181,11 @@ class Frames:
 
     def __attrs_post_init__(self) -> None:
         """All frames start as holes."""
-        n = self.nr_frames
+        (n,) = whole("frames", nr_frames=self.nr_frames)
         if n < 1:
             raise PfnError(f"a machine of {n} frames")
-        require_page_size(self.page_nr_bytes, "frames")
+        self.nr_frames = n
+        self.page_nr_bytes = require_page_size(self.page_nr_bytes, "frames")
         self.state = np.zeros(n, dtype=np.uint8)
         self.order = np.full(n, -1, dtype=np.int8)
         self.flags = np.zeros(n, dtype=np.uint64)

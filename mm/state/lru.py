@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.state.frames import Frames, FrameState, PageFlag
-from pinpage.errors import PfnError, PinpageError, at_least, require
+from pinpage.errors import PfnError, PinpageError, at_least, require, whole
+from pinpage.store.rows import as_pfns
 from pinpage.units import Pfns
 
 __all__ = ["Lru"]
@@ -80,6 +81,7 @@ class Lru:
             PinpageError: one is on a list already, is not used, or is named twice.  Nothing has
                 changed.
         """
+        pfns = as_pfns(pfns)
         self._require_addable(pfns)
         places = self._lists[active]
         self._ensure_places(places, len(pfns), active)
@@ -101,6 +103,8 @@ class Lru:
             pfn: the frame.
             active: whether of the active list, or of the inactive one.
         """
+        if type(pfn) is not int:
+            (pfn,) = whole("lru", pfn=pfn)
         if self.frames.state.item(pfn) != FrameState.USED:
             raise PinpageError(f"lru: pfn {pfn:#x} is not used")
         if self._stamp.item(pfn) >= 0:
@@ -122,6 +126,7 @@ class Lru:
         Raises:
             PinpageError: one is on no list, or is named twice.  Nothing has changed.
         """
+        pfns = as_pfns(pfns)
         if len(pfns) == 0:
             return
         stamps = self._stamp[pfns]
@@ -137,6 +142,8 @@ class Lru:
 
     def del_page(self, pfn: int) -> None:
         """`del_many` for one page."""
+        if type(pfn) is not int:
+            (pfn,) = whole("lru", pfn=pfn)
         stamp = self._stamp.item(pfn)
         if stamp < 0:
             raise PinpageError(f"lru: pfn {pfn:#x} is on no list")
@@ -147,6 +154,7 @@ class Lru:
 
     def putback_many(self, pfns: Pfns) -> None:
         """Isolated pages back, as the youngest of the list that their PG_active names."""
+        pfns = as_pfns(pfns)
         active = self.frames.has_flag(pfns, PageFlag.ACTIVE)
         if not active.any():
             self.add_many(pfns)
@@ -158,6 +166,8 @@ class Lru:
 
     def putback_page(self, pfn: int) -> None:
         """`putback_many` for one page."""
+        if type(pfn) is not int:
+            (pfn,) = whole("lru", pfn=pfn)
         self.add_page(pfn, active=bool(self.frames.flags.item(pfn) & _ACTIVE_BIT))
 
     def activate(self, pfns: Pfns) -> None:
@@ -177,7 +187,7 @@ class Lru:
 
         Cost: O(count) amortised; stale places are skipped once or compacted away.
         """
-        at_least(0, "lru: oldest", count=count)
+        (count,) = at_least(0, "lru: oldest", count=count)
         places = self._lists[active]
         if places.stop - places.start > 2 * places.nr_pages + _MIN_PLACES:
             self._compact(places, len(places.pfns), active)

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from mm.state.frames import Frames
 from mm.state.pageblock import NR_PCPTYPES, MigrateType
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PinpageError, require, whole
 from pinpage.units import PAGE_SIZE, PAGEBLOCK_NR_PAGES, Span
 
 __all__ = [
@@ -290,8 +290,13 @@ def watermark_ok(
         harder: an atomic request: HIGHATOMIC blocks and a quarter of the mark (ALLOC_HARDER).
         high: may use half of the mark (ALLOC_HIGH).
 
+    Raises:
+        PinpageError: an order that is no whole number.
+
     Cost: about 2 us.
     """
+    if type(order) is not int:
+        (order,) = whole("watermark", order=order)
     free = counts.nr_free(zone.index) - ((1 << order) - 1)
     if not harder:
         free -= counts.nr_free_of(zone.index, MigrateType.HIGHATOMIC)

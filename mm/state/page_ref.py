@@ -30,7 +30,8 @@ from mm.state.costs import Counters
 from mm.state.folios import Folios
 from mm.state.frames import Frames, FrameState, PageFlag
 from mm.state.lru import Lru
-from pinpage.errors import require
+from pinpage.errors import require, whole
+from pinpage.store.rows import as_pfns
 from pinpage.units import Mask, Pfns
 
 __all__ = ["Refs"]
@@ -42,6 +43,15 @@ _USED, _QUARANTINED = int(FrameState.USED), int(FrameState.QUARANTINED)
 
 def _no_huge_pages(pfn: int) -> None:
     """The default `on_huge_put`: frames with that flag are nobody's."""
+
+
+def _whole_counts(nr_references: _Counts, nr_frames: int) -> _Counts:
+    """One number, or one for each frame: a column would keep of 1.5 one, and say nothing."""
+    if type(nr_references) is int:
+        return nr_references
+    if isinstance(nr_references, np.ndarray) and nr_references.shape == (nr_frames,):
+        return as_pfns(nr_references)
+    return whole("references", nr_references=nr_references)[0]
 
 
 class Refs:
@@ -95,7 +105,11 @@ class Refs:
 
         Returns:
             Which frames gave them, bool[n]; the others are as before.
+
+        Raises:
+            PinpageError: parts of a reference.
         """
+        nr_references = _whole_counts(nr_references, len(pfns))
         frames = self._frames
         counts = frames.refcount[pfns]
         given: Mask = (counts > 0) & (frames.state[pfns] == FrameState.USED)
@@ -114,7 +128,12 @@ class Refs:
         Args:
             pfn: the frame.
             nr_references: how many.
+
+        Raises:
+            PinpageError: no pfn, or parts of a reference.
         """
+        if type(pfn) is not int or type(nr_references) is not int:
+            pfn, nr_references = whole("get_page", pfn=pfn, nr_references=nr_references)
         count = self._frames.refcount.item(pfn)
         if count <= 0 or self._frames.state.item(pfn) != _USED or pfn in self._source_of:
             return False
@@ -143,8 +162,10 @@ class Refs:
             Which frames are free now, bool[n].
 
         Raises:
+            PinpageError: parts of a reference.
             InvariantError: V2 or V3; nothing has changed.
         """
+        nr_references = _whole_counts(nr_references, len(pfns))
         frames = self._frames
         pfns = self._renamed(pfns)
         counts = frames.refcount[pfns]
@@ -177,8 +198,13 @@ class Refs:
         Args:
             pfn: the frame.
             nr_references: how many.
+
+        Raises:
+            PinpageError: no pfn, or parts of a reference.
         """
         frames = self._frames
+        if type(pfn) is not int or type(nr_references) is not int:
+            pfn, nr_references = whole("put_page", pfn=pfn, nr_references=nr_references)
         pfn = self._source_of.get(pfn, pfn)
         count = frames.refcount.item(pfn)
         left = abs(count) - nr_references

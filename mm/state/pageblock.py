@@ -12,11 +12,12 @@ import enum
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpage.errors import PfnError, PinpageError, at_least, require, within
+from pinpage.errors import PfnError, PinpageError, at_least, require, whole, within
 from pinpage.units import PAGEBLOCK_NR_PAGES, Mask, Pfns, Span
 
 __all__ = [
     "MAX_PAGEBLOCK_ORDER",
+    "MIGRATETYPE_FORMS",
     "MOST_NR_ORDERS",
     "NR_MIGRATETYPES",
     "NR_PCPTYPES",
@@ -50,6 +51,8 @@ class MigrateType(enum.IntEnum):
     """Being emptied: nothing is allocated from it."""
 
 
+MIGRATETYPE_FORMS = (int, MigrateType)
+"""What a type comes as where somebody asks often, and fit to compute with; all else is checked."""
 NR_MIGRATETYPES = len(MigrateType)
 """Types with free lists of their own."""
 NR_PCPTYPES = 3
@@ -91,8 +94,8 @@ class Pageblocks:
             PinpageError: no frames, a block size that is not a power of two of at most 8192,
                 or free blocks smaller than a pageblock.
         """
-        if nr_frames < 1:
-            raise PinpageError(f"pageblocks: nr_frames={nr_frames}: must be at least 1")
+        (nr_frames,) = at_least(1, "pageblocks", nr_frames=nr_frames)
+        (nr_pages_per_block,) = whole("pageblocks", nr_pages_per_block=nr_pages_per_block)
         most = 1 << MAX_PAGEBLOCK_ORDER
         if not 1 <= nr_pages_per_block <= most or nr_pages_per_block & (nr_pages_per_block - 1):
             raise PinpageError(
@@ -104,7 +107,7 @@ class Pageblocks:
         self.order = nr_pages_per_block.bit_length() - 1
         if max_order is None:
             max_order = max(min(USUAL_MAX_ORDER, self.order + 1), self.order)
-        within(MOST_NR_ORDERS, "pageblocks", max_order=max_order)
+        (max_order,) = within(MOST_NR_ORDERS, "pageblocks", max_order=max_order)
         at_least(self.order, "pageblocks", max_order=max_order)
         self.max_order = max_order
         self.nr_blocks = -(-nr_frames // nr_pages_per_block)
@@ -122,6 +125,8 @@ class Pageblocks:
         Raises:
             PfnError: no such pageblock.
         """
+        if type(block) is not int:
+            (block,) = whole("pageblock", block=block)
         if not 0 <= block < self.nr_blocks:
             raise PfnError(f"pageblock {block} is outside the machine (0..{self.nr_blocks - 1})")
         start = block << self.order

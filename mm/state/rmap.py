@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from mm.state.address_space import PTE_NONE, AddressSpace, SpaceKind, Vpns, pte_pfn
 from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
-from pinpage.errors import PinpageError, at_least, require
+from pinpage.errors import PinpageError, at_least, require, whole
+from pinpage.store.rows import as_pfns
 from pinpage.units import Mask, Pfns
 
 __all__ = ["Mapping", "Rmap"]
@@ -142,6 +143,7 @@ class Rmap:
 
         Cost: vectorised, except that a frame which is mapped already costs a dict insert.
         """
+        vpns, pfns = as_pfns(vpns), as_pfns(pfns)
         if len(vpns) == 0 and len(pfns) == 0:
             return
         self._check_mappable(space, vpns, pfns)
@@ -167,6 +169,8 @@ class Rmap:
             vpn: virtual page number.
             pfn: the frame.
         """
+        if type(vpn) is not int or type(pfn) is not int:
+            vpn, pfn = whole("map_page", vpn=vpn, pfn=pfn)
         space.pte[vpn] = pfn + 1
         if self.first_mm.item(pfn) < 0:
             self.first_mm[pfn] = space.mm_id
@@ -217,6 +221,8 @@ class Rmap:
         Raises:
             PinpageError: nothing is present at `vpn`.
         """
+        if type(vpn) is not int:
+            (vpn,) = whole("unmap_page", vpn=vpn)
         pfn = pte_pfn(space.pte.item(vpn))
         if pfn < 0:
             raise PinpageError(f"vpn {vpn:#x} of {space.name!r} is not present")

@@ -25,7 +25,7 @@ from mm.swap.swapops import (
     Offsets,
     swap_count,
 )
-from pinpage.errors import PinpageError, require
+from pinpage.errors import PinpageError, at_least, require, whole
 from pinpage.units import Mask
 
 __all__ = ["NR_SLOTS_MAX", "SwapArea"]
@@ -69,6 +69,7 @@ class SwapArea:
         Raises:
             PinpageError: no room for a header and a slot, or more than int32 can count.
         """
+        (nr_slots,) = whole("swap area", nr_slots=nr_slots)
         if not 2 <= nr_slots <= NR_SLOTS_MAX:
             raise PinpageError(f"nr_slots={nr_slots}: must be in 2..{NR_SLOTS_MAX}")
         self.type = swap_type
@@ -129,6 +130,7 @@ class SwapArea:
             count: slots, at most.
             usage: 1 for a user, or SWAP_HAS_CACHE, or SWAP_MAP_SHMEM.
         """
+        (count,) = at_least(0, "swap area", count=count)
         if not self.writeok:
             return np.empty(0, dtype=np.int64)
         offsets = np.flatnonzero(self.swap_map == 0)[:count]
@@ -147,6 +149,8 @@ class SwapArea:
             OK; ENOENT the slot is free; EEXIST the cache has it already; EINVAL bad slot,
             or outside the area.
         """
+        if type(offset) is not int:
+            (offset,) = whole("swap area", offset=offset)
         if not 0 < offset < self.nr_slots or swap_count(self._bytes[offset]) == SWAP_MAP_BAD:
             return Errno.EINVAL
         byte = self._bytes[offset]
@@ -191,6 +195,8 @@ class SwapArea:
         Raises:
             InvariantError: there was no such use.
         """
+        if type(offset) is not int:
+            (offset,) = whole("swap area", offset=offset)
         byte = self._bytes[offset]
         if usage == SWAP_HAS_CACHE:
             require(

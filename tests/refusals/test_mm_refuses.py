@@ -289,7 +289,7 @@ ALLOCATION = [
     (lambda g, m: m.buddy.free(1, 1), "not aligned"),
     (lambda g, m: m.buddy.free(int(frames(m, FrameState.FREE)[0])), "is FREE"),
     (lambda g, m: m.buddy.free_many(column(g.dma, g.dma)), "named twice"),
-    (lambda g, m: m.buddy.free_many(np.array([g.dma + 0.5])), "whole numbers"),
+    (lambda g, m: m.buddy.free_many(np.array([g.dma + 0.5])), "one column of integers"),
     (lambda g, m: m.buddy.free_many(column(g.dma, 128)), "outside the machine"),
     (lambda g, m: m.buddy.put_taken(column(g.dma)), "is USED"),
     (lambda g, m: m.buddy.take(column(g.dma)), "is USED"),

@@ -200,8 +200,8 @@ MUTANTS: list[Mutant] = [
         name="clock-runs-backwards",
         guards="simulated time goes forward",
         file=COSTS,
-        old="        if type(ns) is not int or ns < 0:\n",
-        new="        if type(ns) is not int:\n",
+        old="        if passed is None or passed < 0:\n",
+        new="        if passed is None:\n",
         tests=(UNIT_COSTS,),
     ),
 ]

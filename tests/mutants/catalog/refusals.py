@@ -40,11 +40,11 @@ MUTANTS: list[Mutant] = [
     ),
     planted(
         "refusals-shrink-by-a-negative-count", _GUARDS, "mm/hugetlb/hugetlb.py",
-        '        at_least(0, "hugetlb: shrink", count=count)\n', "", _MM,
+        '(count,) = at_least(0, "hugetlb: shrink", count=count)', "pass", _MM,
     ),
     planted(
         "refusals-free-is-told-when-the-state-has-changed", _GUARDS, "mm/buddy/pcp.py",
-        "        self._require_cpu(cpu)\n        frames = self.buddy.frames\n",
+        "        cpu = self._as_cpu(cpu)\n        frames = self.buddy.frames\n",
         "        frames = self.buddy.frames\n", _MM,
     ),
     planted(
