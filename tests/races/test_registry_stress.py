@@ -128,4 +128,4 @@ def test_eight_threads_for_ten_seconds(seed):
     stress = Stress(seed)
     stress.run(10.0)
     stress.finish()
-    assert min(stress.nr_steps) > 100
+    assert min(stress.nr_steps) > 10  # (locks are not fair where threads run in parallel)
