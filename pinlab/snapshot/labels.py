@@ -24,7 +24,7 @@ from pinlab.files.careful import read_bytes
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.image import Snapshot
-from pinlab.snapshot.label_rules import is_label
+from pinlab.snapshot.label_rules import TAKEN_NAMES, is_label
 from pinpage.errors import PinpageError
 from pinpage.units import Pfns, Span
 
@@ -63,6 +63,11 @@ def parse_label(text: str) -> tuple[str, tuple[Span, ...]]:
         PinpageError: no such form, a file that cannot be read, a pfn named twice.
     """
     name, equals, frames = text.partition("=")
+    if equals and name in TAKEN_NAMES:
+        raise PinpageError(
+            f"label {name!r}: is what pinpage calls frames itself: give NAME=PFNS with a name of "
+            "one's own"
+        )
     if not equals or not is_label(name):
         raise PinpageError(
             f"label {name[:40]!r}: give NAME=PFNS, a name of one's own in small letters"
