@@ -126,13 +126,23 @@ def with_release(runs: Iterable[Run], release: tuple[str, ...]) -> list[Run]:
     Args:
         runs: to be made.
         release: who gives up; in a run in which it is movable, too, it moves.
+
+    Raises:
+        PinpageError: one of them gives up in no run.
     """
-    return [
+    made = [
         evolve(run, release=tuple(name for name in release if name not in run.movable))
         if design(run.design).takes_coverage
         else run
         for run in runs
     ]
+    for name in release:
+        if not any(name in run.release for run in made):
+            raise PinpageError(
+                f"release={name}: in every run it is movable too, or no owner is asked: who can "
+                "move is not asked to give up: leave one out, or add a run in which it stays"
+            )
+    return made
 
 
 class WrongRunError(PinpageError):
