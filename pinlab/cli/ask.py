@@ -67,7 +67,7 @@ def what_if(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     What each adds alone, as its fair share, and as the last to join; which pairs gain only
     together; and the cheapest set of owners for so many blocks.
     """
-    snapshot = open_recording(memory, label)
+    snapshot = open_recording(memory, label, needs_free=want is not None)
     weights = None if costs is None else _costs(costs)
     with usage_errors():
         from pinlab.whatif import answer as asking
@@ -150,8 +150,8 @@ def diagnose(  # noqa: PLR0917  (typer calls it by name)
 
     With the ten nearest places, whose frames are in the way there, and where.
     """
-    snapshot = open_recording(memory, label)
-    later = None if again is None else open_recording(again, label)
+    snapshot = open_recording(memory, label, needs_free=True)
+    later = None if again is None else open_recording(again, label, needs_free=True)
     with usage_errors():
         from pinlab.diagnose import diagnosis as asking
 

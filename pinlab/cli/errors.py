@@ -35,6 +35,7 @@ __all__ = [
     "help_if_alone",
     "interruptible",
     "open_recording",
+    "open_replayed",
     "own_owner",
     "require_owners_table",
     "usage_errors",
@@ -163,6 +164,7 @@ def open_recording(
     *,
     owners_table: str | None = None,
     needs_frames: bool = True,
+    needs_free: bool = False,
     shows_progress: bool = False,
     nr_jobs: int = 0,
 ) -> "Snapshot":
@@ -174,6 +176,7 @@ def open_recording(
         seed: of a description's layout.
         owners_table: a table of the user's own, of whose stacks are.
         needs_frames: whether a source that only counts is of no use.
+        needs_free: whether a source that does not say what is free is of no use.
         shows_progress: whether to draw how far reading is.
         nr_jobs: replays at a time, bytes and all, that follow: memory that is described is not
             laid out where they do not fit.
@@ -195,6 +198,10 @@ def open_recording(
             from pinlab.sources.blank import require_frames_named
 
             require_frames_named(snapshot, recording or snapshot.name)
+        if needs_free:
+            from pinlab.sources.blank import require_free_recorded
+
+            require_free_recorded(snapshot, recording or snapshot.name)
     with usage_errors():
         from pinlab.snapshot.labels import labelled_as
 
@@ -203,6 +210,13 @@ def open_recording(
 
             require_stacks(Path(str(recording)), Path(owners_table))
         return labelled_as(snapshot, tuple(labels or ()))
+
+
+def open_replayed(
+    recording: str | None, labels: list[str] | None, seed: int, *, nr_jobs: int
+) -> "Snapshot":
+    """Memory that a replay starts from: see `open_recording`; what is free has to be known."""
+    return open_recording(recording, labels, seed, needs_free=True, nr_jobs=nr_jobs)
 
 
 def require_owners_table(path: str) -> None:

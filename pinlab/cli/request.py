@@ -16,7 +16,7 @@ from pinlab.cli.errors import (
     failures,
     format_of,
     interruptible,
-    open_recording,
+    open_replayed,
     own_owner,
     usage_errors,
 )
@@ -206,7 +206,7 @@ def _memory(
     from pinlab.requests.run import DEFAULT_MEMORY
 
     wanted = DEFAULT_MEMORY[consumer.value] if named is None else named
-    return open_recording(wanted, labels, seed, nr_jobs=nr_jobs)
+    return open_replayed(wanted, labels, seed, nr_jobs=nr_jobs)
 
 
 def _as_linux_moves(snapshot: "Snapshot", wanted: "RequestOptions") -> "RequestOptions":

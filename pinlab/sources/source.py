@@ -300,6 +300,7 @@ def _of_types(text: TypesText, beside: _Beside, path: Path) -> Snapshot:
         beside.counters,
     )
     missing = {*snapshot.unknown_fields} | _not_beside(beside)
+    missing |= set() if (snapshot.klass == FrameClass.FREE).any() else {"order"}
     missing |= {"mapcount"} if (mappings[pfns] < 0).all() else set()
     missing |= set() if text.is_raw else {*_HIDDEN}
     provenance = snapshot.provenance

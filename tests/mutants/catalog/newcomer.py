@@ -8,6 +8,7 @@ _NEWER = "tests/unit/pinlab/sources/test_newer_kernels.py"
 _CLI = "tests/cli/test_newcomer.py"
 _DIAGNOSIS = "tests/unit/pinlab/diagnose/test_diagnosis.py"
 _BLOCKS = "tests/unit/pinlab/report/test_blocks.py"
+_FREE = "tests/cli/test_free_not_recorded.py"
 _PAGE = "tests/unit/pinlab/whatif/test_page.py"
 
 MUTANTS: list[Mutant] = [
@@ -116,6 +117,41 @@ MUTANTS: list[Mutant] = [
         "pinlab/snapshot/open.py",
         "    require_known(path)\n", "",
         f"{_CLI}::test_a_file_that_is_no_source_is_told_what_it_is",
+    ),
+    planted(
+        "free-memory-is-always-recorded", "not recorded is not none", "pinlab/snapshot/image.py",
+        'return "order" not in self.unknown_fields', "return True",
+        _FREE,
+    ),
+    planted(
+        "list-of-some-pages-says-what-is-free", "not recorded is not none",
+        "pinlab/sources/source.py",
+        'missing |= set() if (snapshot.klass == FrameClass.FREE).any() else {"order"}', "",
+        _FREE,
+    ),
+    planted(
+        "fleet-counts-what-nobody-recorded", "not recorded is not none", "pinlab/sources/fleet.py",
+        "    if not snapshot.says_free:", "    if not snapshot:",
+        f"{_FREE}::test_fleet_leaves_its_cells_empty_and_out_of_the_spread",
+    ),
+    planted(
+        "replay-of-what-is-not-free", "not recorded is not none", "pinlab/cli/errors.py",
+        "        if needs_free:", "        if not needs_frames:",
+        f"{_FREE}::test_what_depends_on_free_memory_is_refused",
+    ),
+    planted(
+        "labels-are-called-as-rows-are", "a name means one thing",
+        "pinlab/snapshot/label_rules.py",
+        "{klass.name.lower() for klass in FrameClass} | {KERNEL, ALL, HOME}",
+        '{"slab", "zbud", "kernel"}',
+        "tests/unit/pinlab/snapshot/test_labels.py::"
+        "test_no_label_is_called_as_a_row_or_a_holder_is",
+    ),
+    planted(
+        "release-that-no-run-keeps", "an option that changes nothing is refused",
+        "pinlab/compare/compare.py",
+        "    for name in release:\n", "    for name in ():\n",
+        "tests/unit/pinlab/compare/test_compare.py::test_a_release_that_no_run_keeps_is_refused",
     ),
     planted(
         "record-passes-over-page-types", "what is not taken is said", "pinlab/cli/main.py",
