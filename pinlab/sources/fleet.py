@@ -39,6 +39,7 @@ from pinlab.snapshot.classes import MOVABLE_CLASSES, NR_CLASSES, FrameClass
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
 from pinlab.sources.blank import NO_FRAMES
+from pinlab.sources.counts import UNREAD
 from pinpage.errors import PinpageError
 from pinpage.extras import missing_extra
 
@@ -100,7 +101,11 @@ def _row(source: str, snapshot: Snapshot) -> Row:
         "page_nr_bytes": snapshot.geometry.page_nr_bytes,
         "nr_pages_per_block": snapshot.nr_pages_per_block,
         "drift_nr_pages": snapshot.drift_nr_pages,
-        "nr_not_read": sum(snapshot.reading.get(name, 0) for name in _NOT_READ),
+        "nr_not_read": sum(
+            nr
+            for name, nr in snapshot.reading.items()
+            if name in _NOT_READ or name.startswith(UNREAD)
+        ),
     }
     counted = _free_blocks(snapshot)
     if counted is not None:

@@ -9,6 +9,7 @@ _CLI = "tests/cli/test_newcomer.py"
 _DIAGNOSIS = "tests/unit/pinlab/diagnose/test_diagnosis.py"
 _BLOCKS = "tests/unit/pinlab/report/test_blocks.py"
 _FREE = "tests/cli/test_free_not_recorded.py"
+_UNREAD = "tests/unit/pinlab/procfs/test_unread.py"
 _PAGE = "tests/unit/pinlab/whatif/test_page.py"
 
 MUTANTS: list[Mutant] = [
@@ -152,6 +153,17 @@ MUTANTS: list[Mutant] = [
         "pinlab/compare/compare.py",
         "    for name in release:\n", "    for name in ():\n",
         "tests/unit/pinlab/compare/test_compare.py::test_a_release_that_no_run_keeps_is_refused",
+    ),
+    planted(
+        "closed-stdout-is-well", "what is lost is no success", "pinlab/cli/start.py",
+        "if sys.stdout is None:", "if sys.stdout is sys.stderr:",
+        "tests/cli/test_errors.py::test_a_closed_stdout_is_one_line_in_every_command",
+    ),
+    planted(
+        "lines-of-proc-passed-over-in-silence", "what is not read is counted",
+        "pinlab/procfs/unread.py",
+        "if line.strip() and not form.fullmatch(line.rstrip())", "if not line",
+        _UNREAD,
     ),
     planted(
         "record-passes-over-page-types", "what is not taken is said", "pinlab/cli/main.py",
