@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 it failed (a file, a permission), 2 it was called wrongly,
 interrupted.  Whatever the user did wrong is one line on stderr; a traceback is our bug.
 """
 
+import errno
 import os
 import re
 import signal
@@ -81,6 +82,15 @@ OPTION_OF = {
 """Argument of the library -> what the command calls it, where errors name it."""
 
 
+_FIXES = {
+    errno.ENOENT: "; give the path of a file that is there",
+    errno.ENOTDIR: "; give the path of a file that is there",
+    errno.EISDIR: "; give a file in it",
+    errno.EACCES: "; read it as somebody who may",
+}
+"""What can be done about a file that the system names."""
+
+
 def end(message: str, code: int) -> NoReturn:
     """One line on stderr, whatever the message quotes, and out.
 
@@ -126,7 +136,7 @@ def help_if_alone(context: typer.Context) -> None:
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """What goes wrong with files and memory: one line, exit code 1; 2 for a run that cannot be."""
+    """What goes wrong with files and memory: one line, exit code 1; 2 for a call without sense."""
     from pinpage.errors import PinpageError
 
     try:
@@ -136,11 +146,12 @@ def failures() -> Iterator[None]:
     except MemoryError:
         end("memory ran out: try --jobs 1, or a smaller recording", 1)
     except OSError as error:
-        end(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+        fix = _FIXES.get(error.errno or 0, "") if error.filename else ""
+        end(f"{error.filename or 'system'}: {error.strerror or error}{fix}", 1)
     except PinpageError as error:
-        from pinlab.compare.compare import WrongRunError
+        from pinlab.snapshot.errors import WrongCallError
 
-        end(str(error), 2 if isinstance(error, WrongRunError) else 1)
+        end(str(error), 2 if isinstance(error, WrongCallError) else 1)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from attrs import evolve
 from mm.state.frames import FrameState
 from pinlab.files.careful import read_bytes
 from pinlab.snapshot.classes import FrameClass
-from pinlab.snapshot.errors import SnapshotError
+from pinlab.snapshot.errors import SnapshotError, WrongCallError
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.label_rules import TAKEN_NAMES, is_label
 from pinpage.errors import PinpageError
@@ -45,11 +45,17 @@ def labelled_as(snapshot: Snapshot, texts: tuple[str, ...]) -> Snapshot:
         texts: each NAME=PFNS; see the head of this module.
 
     Raises:
-        PinpageError: see `parse_label` and `labelled`.
+        WrongCallError: see `parse_label` and `labelled`.
+        SnapshotError: a file of pfns cannot be read.
     """
-    for text in texts:
-        name, spans = parse_label(text)
-        snapshot = labelled(snapshot, name, spans)
+    try:
+        for text in texts:
+            name, spans = parse_label(text)
+            snapshot = labelled(snapshot, name, spans)
+    except SnapshotError:
+        raise
+    except PinpageError as error:
+        raise WrongCallError(str(error)) from None
     return snapshot
 
 
