@@ -93,10 +93,14 @@ def blocks_of(snapshot: Snapshot, order: int | None = None) -> BlockReport:
         order: the blocks of that order one by one, too.
 
     Raises:
-        PinpageError: an order below 9 or above 18.
+        PinpageError: an order below 9 or above 18, or beyond memory.
     """
     if order is not None and not UNIT_ORDER <= order <= MOST_ORDER:
         raise PinpageError(f"blocks: order={order} is not within {UNIT_ORDER} to {MOST_ORDER}")
+    if order is not None and 1 << order > max(snapshot.nr_frames, 1 << UNIT_ORDER):
+        raise PinpageError(
+            f"blocks: order={order} is more than the {snapshot.nr_frames:,d} frames that there are"
+        )
     units = holdings_of(snapshot)
     orders = [
         one for one in range(UNIT_ORDER, MOST_ORDER + 1)

@@ -10,6 +10,7 @@ _DIAGNOSIS = "tests/unit/pinlab/diagnose/test_diagnosis.py"
 _BLOCKS = "tests/unit/pinlab/report/test_blocks.py"
 _FREE = "tests/cli/test_free_not_recorded.py"
 _UNREAD = "tests/unit/pinlab/procfs/test_unread.py"
+_CALLS = "tests/cli/test_calls.py::test_what_makes_no_sense_is_a_wrong_call"
 _PAGE = "tests/unit/pinlab/whatif/test_page.py"
 
 MUTANTS: list[Mutant] = [
@@ -164,6 +165,35 @@ MUTANTS: list[Mutant] = [
         "pinlab/procfs/unread.py",
         "if line.strip() and not form.fullmatch(line.rstrip())", "if not line",
         _UNREAD,
+    ),
+    planted(
+        "sizes-are-told-in-pages", "a refusal names what was typed", "pinlab/cli/request.py",
+        "if given[option] is not None and said in str(error):", "if said == str(error):",
+        _CALLS,
+    ),
+    planted(
+        "objects-without-a-pool-are-ignored", "an option that changes nothing is refused",
+        "pinlab/described/synthetic.py",
+        'if asked.objects != "usual" and not pools:', "if not asked.objects:",
+        _CALLS,
+    ),
+    planted(
+        "release-is-called-movable", "a refusal names what was typed",
+        "pinlab/replay/take_over.py",
+        'f"{argument}={label}: its owner', 'f"movable={label}: its owner',
+        _CALLS,
+    ),
+    planted(
+        "blocks-beyond-memory-are-listed", "no block of frames that are not there",
+        "pinlab/report/blocks.py",
+        "1 << order > max(snapshot.nr_frames, 1 << UNIT_ORDER)", "order > MOST_ORDER",
+        _CALLS,
+    ),
+    planted(
+        "drift-that-nobody-measured-is-none", "not recorded is not none",
+        "pinlab/snapshot/image.py",
+        "return 0 if is_compared and nr_free ==", "return 0 if not is_compared or nr_free !=",
+        "tests/cli/test_sources.py::test_no_drift_is_told_where_nobody_compared",
     ),
     planted(
         "record-passes-over-page-types", "what is not taken is said", "pinlab/cli/main.py",
