@@ -264,7 +264,11 @@ def as_text(trust: Trust) -> str:
         f"{bound.unknown_moves:,d} if it moves."
         for bound in trust.bounds
     ]
-    if not trust.bounds:
+    if trust.bounds:
+        sentences.append(
+            "Room elsewhere for what would move is not counted in that; `pinpage diagnose` counts it."
+        )
+    else:
         sentences.append(
             "Free memory is not recorded: how many blocks can be emptied, nothing tells."
         )
