@@ -48,6 +48,7 @@ _Page = Annotated[
         "--html",
         metavar="FILE",
         help="Write a page with the map and a switch for each owner; needs no network.",
+        callback=options.require_name,
     ),
 ]
 

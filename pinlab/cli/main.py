@@ -394,10 +394,7 @@ def heatmap(
             help="A recording or a description; if left out, the recording that is built in.",
         ),
     ] = None,
-    png: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Draw it as a picture, too: a PNG, an .svg or a .pdf."),
-    ] = None,
+    png: options.Picture = None,
     width: Annotated[int, typer.Option(min=40, metavar="N", help="Columns of text.")] = 79,
 ) -> None:
     """Draw memory as a map: one cell per pageblock, by whoever keeps it from being emptied."""

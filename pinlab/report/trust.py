@@ -266,7 +266,8 @@ def as_text(trust: Trust) -> str:
     ]
     if trust.bounds:
         sentences.append(
-            "Room elsewhere for what would move is not counted in that; `pinpage diagnose` counts it."
+            "Room elsewhere for what would move is not counted in that; `pinpage diagnose` "
+            "counts it."
         )
     else:
         sentences.append(

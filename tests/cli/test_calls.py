@@ -59,8 +59,8 @@ RING = "docs/tutorial/ring.py:ring"
         (("describe", S, "-o", ""), "--output '': is no name of a file"),
         (("convert", S, "-o", ""), "--output '': is no name of a file"),
         (("record", "-o", ""), "--output '': is no name of a file"),
-        (("report", "heatmap", S, "--png", ""), "is no name of a file"),
-        (("what-if", S, "--html", ""), "is no name of a file"),
+        (("report", "heatmap", S, "--png", ""), "'--png': '' is no name of a file"),
+        (("what-if", S, "--html", ""), "'--html': '' is no name of a file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
