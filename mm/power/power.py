@@ -45,7 +45,7 @@ from mm.state.nodes import Zone
 from pinpage.errors import PinpageError, at_least, one_of, require
 from pinpage.move.steps import TargetSource
 from pinpage.owner import Mode
-from pinpage.units import Mask, Pfns, Span
+from pinpage.units import Mask, Pfns, Span, in_words
 
 __all__ = ["PowerManagement"]
 
@@ -125,7 +125,11 @@ class PowerManagement:
             1, "power", region_nr_pages=region_nr_pages, nr_interleaved=nr_interleaved
         )
         if region_nr_pages % size:
-            raise PinpageError(f"power: region_nr_pages={region_nr_pages}: a multiple of {size}")
+            nr_bytes = size * self._parts.buddy.frames.page_nr_bytes
+            raise PinpageError(
+                f"power: region_nr_pages={region_nr_pages}: give whole pageblocks, a multiple of "
+                f"{size} pages ({in_words(nr_bytes)})"
+            )
         if self.is_off.any():
             raise PinpageError("power: configure: switch every region on first")
         nr_frames = self._parts.buddy.frames.nr_frames

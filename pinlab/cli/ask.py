@@ -1,6 +1,8 @@
 """`pinpage what-if` and `pinpage diagnose`: answers from a recording alone; no machine is made."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +48,7 @@ _Page = Annotated[
         "--html",
         metavar="FILE",
         help="Write a page with the map and a switch for each owner; needs no network.",
+        callback=options.require_name,
     ),
 ]
 
@@ -67,9 +70,9 @@ def what_if(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     What each adds alone, as its fair share, and as the last to join; which pairs gain only
     together; and the cheapest set of owners for so many blocks.
     """
-    snapshot = open_recording(memory, label)
+    snapshot = open_recording(memory, label, needs_free=want is not None)
     weights = None if costs is None else _costs(costs)
-    with usage_errors():
+    with usage_errors(), _naming_costs(costs):
         from pinlab.whatif import answer as asking
 
         answer = asking.what_if(
@@ -107,8 +110,11 @@ def _costs(file: str) -> dict[str, float]:
     """What a file says, owner by owner; whatever it says wrongly ends the command."""
     from pinlab.files.careful import read_bytes
 
-    with failures():
+    try:
         text = read_bytes(Path(file), pipes=True).decode("utf-8", errors="replace")
+    except OSError as error:
+        problem = error.strerror or error
+        end(f"--costs {file}: {problem}; give a file with lines of OWNER = NUMBER", 1)
     found: dict[str, float] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         said = line.partition("#")[0].strip()
@@ -120,9 +126,26 @@ def _costs(file: str) -> dict[str, float]:
         except ValueError:
             value = -1.0
         if not equals or not name or not value > 0 or name in found:
-            end(f"{file}: line {number}: give OWNER = NUMBER, more than 0, each owner once", 1)
+            end(
+                f"--costs {file}: line {number}: give OWNER = NUMBER, more than 0, each owner once",
+                1,
+            )
         found[name] = value
     return found
+
+
+@contextmanager
+def _naming_costs(file: str | None) -> Iterator[None]:
+    """What is wrong with a cost is said with the file that it stands in."""
+    from pinpage.errors import PinpageError
+
+    try:
+        yield
+    except PinpageError as error:
+        said = str(error).removeprefix("what-if: costs name ")
+        if file is None or said == str(error):
+            raise
+        end(f"--costs {file}: names {said}", 2)
 
 
 def diagnose(  # noqa: PLR0917  (typer calls it by name)
@@ -150,8 +173,11 @@ def diagnose(  # noqa: PLR0917  (typer calls it by name)
 
     With the ten nearest places, whose frames are in the way there, and where.
     """
-    snapshot = open_recording(memory, label)
-    later = None if again is None else open_recording(again, label)
+    of_area = cma or area is not None
+    if (order is None) == (block is None) or (block is not None and of_area):
+        end("diagnose: give --order, alone or with --cma or --area NAME, or else --block", 2)
+    snapshot = open_recording(memory, label, needs_free=True)
+    later = None if again is None else open_recording(again, label, needs_free=True)
     with usage_errors():
         from pinlab.diagnose import diagnosis as asking
 

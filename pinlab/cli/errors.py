@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 it failed (a file, a permission), 2 it was called wrongly,
 interrupted.  Whatever the user did wrong is one line on stderr; a traceback is our bug.
 """
 
+import errno
 import os
 import re
 import signal
@@ -35,6 +36,7 @@ __all__ = [
     "help_if_alone",
     "interruptible",
     "open_recording",
+    "open_replayed",
     "own_owner",
     "require_owners_table",
     "usage_errors",
@@ -78,6 +80,15 @@ OPTION_OF = {
     "most_seconds": "--page-owner",
 }
 """Argument of the library -> what the command calls it, where errors name it."""
+
+
+_FIXES = {
+    errno.ENOENT: "; give the path of a file that is there",
+    errno.ENOTDIR: "; give the path of a file that is there",
+    errno.EISDIR: "; give a file in it",
+    errno.EACCES: "; read it as somebody who may",
+}
+"""What can be done about a file that the system names."""
 
 
 def end(message: str, code: int) -> NoReturn:
@@ -125,7 +136,7 @@ def help_if_alone(context: typer.Context) -> None:
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """What goes wrong with files and memory: one line, exit code 1; 2 for a run that cannot be."""
+    """What goes wrong with files and memory: one line, exit code 1; 2 for a call without sense."""
     from pinpage.errors import PinpageError
 
     try:
@@ -135,11 +146,12 @@ def failures() -> Iterator[None]:
     except MemoryError:
         end("memory ran out: try --jobs 1, or a smaller recording", 1)
     except OSError as error:
-        end(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+        fix = _FIXES.get(error.errno or 0, "") if error.filename else ""
+        end(f"{error.filename or 'system'}: {error.strerror or error}{fix}", 1)
     except PinpageError as error:
-        from pinlab.compare.compare import WrongRunError
+        from pinlab.snapshot.errors import WrongCallError
 
-        end(str(error), 2 if isinstance(error, WrongRunError) else 1)
+        end(str(error), 2 if isinstance(error, WrongCallError) else 1)
 
 
 @contextmanager
@@ -163,6 +175,7 @@ def open_recording(
     *,
     owners_table: str | None = None,
     needs_frames: bool = True,
+    needs_free: bool = False,
     shows_progress: bool = False,
     nr_jobs: int = 0,
 ) -> "Snapshot":
@@ -174,6 +187,7 @@ def open_recording(
         seed: of a description's layout.
         owners_table: a table of the user's own, of whose stacks are.
         needs_frames: whether a source that only counts is of no use.
+        needs_free: whether a source that does not say what is free is of no use.
         shows_progress: whether to draw how far reading is.
         nr_jobs: replays at a time, bytes and all, that follow: memory that is described is not
             laid out where they do not fit.
@@ -195,6 +209,10 @@ def open_recording(
             from pinlab.sources.blank import require_frames_named
 
             require_frames_named(snapshot, recording or snapshot.name)
+        if needs_free:
+            from pinlab.sources.blank import require_free_recorded
+
+            require_free_recorded(snapshot, recording or snapshot.name)
     with usage_errors():
         from pinlab.snapshot.labels import labelled_as
 
@@ -203,6 +221,13 @@ def open_recording(
 
             require_stacks(Path(str(recording)), Path(owners_table))
         return labelled_as(snapshot, tuple(labels or ()))
+
+
+def open_replayed(
+    recording: str | None, labels: list[str] | None, seed: int, *, nr_jobs: int
+) -> "Snapshot":
+    """Memory that a replay starts from: see `open_recording`; what is free has to be known."""
+    return open_recording(recording, labels, seed, needs_free=True, nr_jobs=nr_jobs)
 
 
 def require_owners_table(path: str) -> None:

@@ -149,7 +149,8 @@ def fragmentation(memory: options.Recording = None, as_json: options.Json = Fals
     snapshot = open_recording(memory, needs_frames=False)
     from pinlab.report import fragmentation as view
 
-    found = view.fragmentation_of(snapshot)
+    with usage_errors():
+        found = view.fragmentation_of(snapshot, memory)
     _print(lambda: view.as_json(found), lambda: view.as_text(found), as_json)
 
 

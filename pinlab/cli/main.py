@@ -28,6 +28,7 @@ from pinlab.cli.errors import (
     format_of,
     help_if_alone,
     open_recording,
+    open_replayed,
     own_owner,
     usage_errors,
 )
@@ -211,7 +212,7 @@ def compare(  # noqa: PLR0913, PLR0917  (typer calls it by name)
         end(f"--all runs every design, both ways: leave {options_left} out", 2)
     own = own_owner(owner)
     nr_jobs = jobs or min(2, os.cpu_count() or 1)
-    snapshot = open_recording(recording, label, seed, nr_jobs=0 if layout_only else nr_jobs)
+    snapshot = open_replayed(recording, label, seed, nr_jobs=0 if layout_only else nr_jobs)
     with usage_errors():
         runs = every_run(snapshot) if every else _runs(snapshot, design, movable, strategy, release)
     with failures(), blaming(own), run_progress() as progress:
@@ -393,10 +394,7 @@ def heatmap(
             help="A recording or a description; if left out, the recording that is built in.",
         ),
     ] = None,
-    png: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Draw it as a picture, too: a PNG, an .svg or a .pdf."),
-    ] = None,
+    png: options.Picture = None,
     width: Annotated[int, typer.Option(min=40, metavar="N", help="Columns of text.")] = 79,
 ) -> None:
     """Draw memory as a map: one cell per pageblock, by whoever keeps it from being emptied."""

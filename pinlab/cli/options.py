@@ -51,6 +51,7 @@ __all__ = [
     "Tries",
     "Waiting",
     "WhatFirst",
+    "require_name",
 ]
 
 
@@ -103,6 +104,13 @@ class OutputFormat(enum.StrEnum):
     json = "json"
     csv = "csv"
     markdown = "markdown"
+
+
+def require_name(given: str | None) -> str | None:
+    """Refuse a file without a name, in the name of the option that it was given to."""
+    if given == "":
+        raise typer.BadParameter("'' is no name of a file; give a path")
+    return given
 
 
 # What is asked, of which memory, and how.
@@ -291,7 +299,10 @@ Recording: TypeAlias = Annotated[
 Picture: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--png", metavar="FILE", help="Draw it as a picture, too: a PNG, an .svg or a .pdf."
+        "--png",
+        metavar="FILE",
+        help="Draw it as a picture, too: a PNG, an .svg or a .pdf.",
+        callback=require_name,
     ),
 ]
 

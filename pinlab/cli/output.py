@@ -107,10 +107,11 @@ def print_result(
 def describe(snapshot: Snapshot) -> str:
     """A recording in a line, and what its unknown frames come from in one more."""
     unknown = unknown_in_words(snapshot).replace(" use, ", " use,\n  ")
-    free = snapshot.nr_frames_of(FrameClass.FREE) * snapshot.geometry.page_nr_bytes >> 20
+    nr_free = snapshot.nr_frames_of(FrameClass.FREE)
+    free = f"{nr_free * snapshot.geometry.page_nr_bytes >> 20:,d} MiB free"
+    free = free if snapshot.says_free else "free memory not recorded"
     return (
-        f"{snapshot.nr_frames:,d} frames in {snapshot.nr_blocks:,d} pageblocks: "
-        f"{free:,d} MiB free, {unknown}"
+        f"{snapshot.nr_frames:,d} frames in {snapshot.nr_blocks:,d} pageblocks: {free}, {unknown}"
     )
 
 

@@ -35,6 +35,7 @@ def races(
         from pinlab.races.catalog import RACES, race_named
 
         chosen = [race_named(name) for name in names] if names else list(RACES)
+        chosen = list({race.number: race for race in chosen}.values())  # each once
     if broken:
         _tell(chosen, as_json)
         return

@@ -2,6 +2,8 @@
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from pinlab.cli.errors import (
     failures,
     format_of,
     interruptible,
-    open_recording,
+    open_replayed,
     own_owner,
     usage_errors,
 )
@@ -42,8 +44,8 @@ CONCERNS = {
 }
 """Options that only some consumers have."""
 
-_SIZE = re.compile(r"(\d+)(KiB|MiB|GiB)")
-_SHIFT = {"KiB": 10, "MiB": 20, "GiB": 30}
+_SIZE = re.compile(r"([0-9]{1,15})(KiB|MiB|GiB|TiB)")
+_SHIFT = {"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
 _MOST_SECONDS = 86_400.0
 
 
@@ -108,7 +110,7 @@ def request(  # noqa: PLR0913, PLR0917  (typer calls it by name)
     snapshot = _memory(consumer, memory, seed, label, nr_jobs=0 if layout_only else 1)
     wanted = wanted if design or movable else _as_linux_moves(snapshot, wanted)
     wanted = _in_pages_of(snapshot, wanted, given)
-    report = _serve(consumer, snapshot, wanted, own, layout_only=layout_only)
+    report = _serve(consumer, snapshot, wanted, given, own, layout_only=layout_only)
     _print_report(report, chosen, cdf=cdf)
 
 
@@ -187,6 +189,24 @@ def _nr_pages(option: str, text: str | None, page_nr_bytes: int) -> int | None:
     return nr_bytes // page_nr_bytes
 
 
+@contextmanager
+def _as_typed(wanted: "RequestOptions", given: dict[str, Any]) -> Iterator[None]:
+    """What the library says of a number of pages is said of the size that was typed."""
+    from pinpage.errors import PinpageError
+
+    try:
+        yield
+    except PinpageError as error:
+        for option, nr_pages in (
+            ("--block-size", wanted.block_nr_pages), ("--region", wanted.region_nr_pages),
+        ):  # fmt: skip
+            argument = next(name for name, its in OPTION_OF.items() if its == option)
+            said = f"{argument}={nr_pages}:"
+            if given[option] is not None and said in str(error):
+                end(str(error).replace(said, f"{option} {given[option]}:"), 2)
+        raise
+
+
 def _whole_ns(option: str, seconds: float | None) -> int | None:
     if seconds is None:
         return None
@@ -206,7 +226,7 @@ def _memory(
     from pinlab.requests.run import DEFAULT_MEMORY
 
     wanted = DEFAULT_MEMORY[consumer.value] if named is None else named
-    return open_recording(wanted, labels, seed, nr_jobs=nr_jobs)
+    return open_replayed(wanted, labels, seed, nr_jobs=nr_jobs)
 
 
 def _as_linux_moves(snapshot: "Snapshot", wanted: "RequestOptions") -> "RequestOptions":
@@ -222,6 +242,7 @@ def _serve(
     consumer: options.Consumer,
     snapshot: "Snapshot",
     wanted: "RequestOptions",
+    given: dict[str, Any],
     own: "OwnOwner | None",
     *,
     layout_only: bool,
@@ -232,7 +253,7 @@ def _serve(
     from pinlab.requests.run import run_request
 
     with (
-        failures(), usage_errors(), blaming(own),
+        failures(), usage_errors(), _as_typed(wanted, given), blaming(own),
         interruptible() as pressed, attempt_progress() as advance,
     ):  # fmt: skip
         watched = evolve(wanted, interrupted=pressed)

@@ -1,5 +1,6 @@
-"""Where the command begins: an interrupt before it has been read in ends like any other.
+"""Where the command begins: a stdout that is closed is an error, before anything has changed.
 
+An interrupt before the rest has been read in ends like any other.
 Reading the rest in takes a few tenths of a second, and nobody would answer an interrupt there.
 """
 
@@ -8,10 +9,15 @@ import sys
 __all__ = ["main"]
 
 _INTERRUPTED = 130  # as in pinlab.cli.errors, which is what is not read in yet
+_CLOSED = "pinpage: standard output: is closed; give it a place, such as >/dev/null"
 
 
 def main() -> None:
     """Run the command `pinpage`; the process ends with its exit code."""
+    if sys.stdout is None:  # closed before we came: nothing that is printed would be seen
+        if sys.stderr is not None:
+            print(_CLOSED, file=sys.stderr)
+        sys.exit(1)
     try:
         from pinlab.cli.main import main as run
     except KeyboardInterrupt:

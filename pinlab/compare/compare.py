@@ -27,6 +27,7 @@ from pinlab.replay.read_back import ReadBack
 from pinlab.replay.replay import Replayed, class_counts, replay_over
 from pinlab.replay.replayable import check_replayable
 from pinlab.replay.take_over import TakesOver, label_for
+from pinlab.snapshot.errors import WrongCallError
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
 
@@ -126,16 +127,26 @@ def with_release(runs: Iterable[Run], release: tuple[str, ...]) -> list[Run]:
     Args:
         runs: to be made.
         release: who gives up; in a run in which it is movable, too, it moves.
+
+    Raises:
+        PinpageError: one of them gives up in no run.
     """
-    return [
+    made = [
         evolve(run, release=tuple(name for name in release if name not in run.movable))
         if design(run.design).takes_coverage
         else run
         for run in runs
     ]
+    for name in release:
+        if not any(name in run.release for run in made):
+            raise PinpageError(
+                f"release={name}: in every run it is movable too, or no owner is asked: who can "
+                "move is not asked to give up: leave one out, or add a run in which it stays"
+            )
+    return made
 
 
-class WrongRunError(PinpageError):
+class WrongRunError(WrongCallError):
     """A run that cannot be made of this recording."""
 
 
@@ -171,6 +182,15 @@ def check_runs(snapshot: Snapshot, runs: Iterable[Run]) -> None:
         check_movable(snapshot, {name for run in runs for name in run.movable})
         for run in runs:
             check_release(snapshot, run.release, run.movable)
+    except PinpageError as error:
+        raise WrongRunError(str(error)) from None
+
+
+def _check_own(own: TakesOver, snapshot: Snapshot, runs: Iterable[Run]) -> None:
+    """Refuse an owner that has no frames here, before the first run starts."""
+    try:
+        for run in runs:
+            label_for(own, snapshot, run.movable, run.release)
     except PinpageError as error:
         raise WrongRunError(str(error)) from None
 
@@ -233,7 +253,7 @@ def compare(  # noqa: PLR0913  (what the command can be asked)
     """
     check_runs(snapshot, runs)
     if own is not None:
-        label_for(own, snapshot, _named(runs))
+        _check_own(own, snapshot, runs)
     check_replayable(snapshot)
     if not layout_only:
         require_host_memory(snapshot, nr_jobs)
@@ -286,11 +306,6 @@ def _comparison(
         page_nr_bytes=snapshot.geometry.page_nr_bytes,
         nr_pages_per_block=snapshot.nr_pages_per_block,
     )
-
-
-def _named(runs: Iterable[Run]) -> frozenset[str]:
-    """Everybody who is declared anything."""
-    return frozenset(name for run in runs for name in (*run.movable, *run.release))
 
 
 def _contents(

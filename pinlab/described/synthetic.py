@@ -36,7 +36,7 @@ from mm.state.nodes import Zone, setup_lowmem_reserve, setup_watermarks
 from mm.state.pageblock import MAX_PAGEBLOCK_ORDER, USUAL_MAX_ORDER, MigrateType
 from pinlab.described.shape import MOST, Shape, draw_nr_objects, in_shape
 from pinlab.files.careful import one_line, read_bytes
-from pinlab.files.npz import require_frames
+from pinlab.files.npz import MAX_NR_FRAMES_READ, require_frames
 from pinlab.procfs.infer import maximal_orders
 from pinlab.snapshot.classes import STATE_OF_CLASS, FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
@@ -297,6 +297,11 @@ class _Layout:
             raise PinpageError(
                 f"scenario: {pools[1]}: zswap has one pool, {pools[0]} already; leave one out"
             )
+        if asked.objects != "usual" and not pools:
+            raise PinpageError(
+                f"scenario: objects={_shown(asked.objects)}: there is no pool whose pages hold "
+                f"them: give {', '.join(MOST)}, or leave it out"
+            )
         self._workload: dict[str, int] = {}
         for pool in pools:
             self._workload["zswap_stored_pages"] = draw_nr_objects(
@@ -326,6 +331,11 @@ class _Layout:
             )
         if asked.nodes > _MAX_NR_NODES:
             raise PinpageError(f"scenario: nodes={asked.nodes}: give {_MAX_NR_NODES} at most")
+        if total > MAX_NR_FRAMES_READ:
+            raise PinpageError(
+                f"scenario: size={_shown(asked.size)}: comes to {total:,d} frames, more than the "
+                f"{MAX_NR_FRAMES_READ:,d} that are read: give less"
+            )
         require_frames(total, f"scenario:{asked.size}", "size")
         return total
 

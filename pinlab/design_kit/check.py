@@ -31,6 +31,7 @@ DesignFactory = Callable[[DesignLab], Design]
 """Makes a design for a lab's machine."""
 
 _METHODS: Final = ("claims", "ask", "holders", "move", "release")
+_COUNTS: Final = ("lock_acquisitions", "nr_callbacks")
 
 
 @frozen
@@ -136,8 +137,13 @@ def _made(make: DesignFactory, lab: DesignLab) -> Design:
             f"the factory raised {what_it_says(error)}; it gets a DesignLab and returns a design"
         ) from error
     missing = [name for name in _METHODS if not callable(getattr(design, name, None))]
-    if missing or not isinstance(getattr(design, "name", None), str):
-        raise PinpageError(f"that is no design: it has no {', '.join(missing) or 'name'}")
+    missing += [] if isinstance(getattr(design, "name", None), str) else ["name"]
+    missing += [name for name in _COUNTS if not hasattr(design, name)]
+    if missing:
+        raise PinpageError(
+            f"that is no design: it has no {', '.join(missing)}: "
+            "see docs/tutorial/write-a-design.md"
+        )
     return design
 
 

@@ -32,6 +32,7 @@ from pinlab.snapshot.holdings import (
     holdings_of,
 )
 from pinlab.snapshot.image import Snapshot
+from pinlab.sources.blank import require_free_recorded
 from pinlab.whatif.answer import free_somewhere
 from pinlab.whatif.cheapest import OwnerSet, cheapest
 from pinlab.whatif.game import game_of
@@ -145,8 +146,12 @@ def diagnose(
     Raises:
         PinpageError: no order and no block, or both; one that is not in this memory; no such
             area, or several of which none is named; a later recording of another machine.
+        SnapshotError: one of them does not say what is free.
     """
     question = _question(snapshot, order, area, block)
+    for one in (snapshot, again):
+        if one is not None:
+            require_free_recorded(one, one.name)
     census = census_of(snapshot, question.moved, cma_stays=question.cma_stays)
     several = question.nr_pages % census.nr_pages_per_block == 0
     plan = cheapest_ranges(

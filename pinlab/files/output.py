@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from pinlab.files.careful import one_line
-from pinlab.snapshot.errors import SnapshotError
+from pinlab.snapshot.errors import SnapshotError, WrongCallError
 from pinpage.errors import PinpageError
 
 __all__ = ["path_of", "require_place", "written"]
@@ -44,7 +44,7 @@ def path_of(given: object, what: str) -> Path:
     if not isinstance(given, str | Path):
         raise PinpageError(one_line(f"{what}={given!r}: give a path, as a Path or a text"))
     if str(given) == "" or "\0" in str(given):
-        raise PinpageError(one_line(f"{what}={given!r}: is no name of a file; give a path"))
+        raise WrongCallError(one_line(f"{what}={given!r}: is no name of a file; give a path"))
     return Path(given)
 
 

@@ -49,6 +49,8 @@ def load_factory(target: str) -> Factory:
 
 def _load(module_name: str) -> ModuleType:
     if not module_name.endswith(".py"):
+        if Path(module_name).is_file():
+            raise PinpageError(f"{module_name}: is a file, but no .py: give one that Python reads")
         if "" not in sys.path:
             sys.path.insert(0, "")  # as `python -m` does: the project that one stands in
         return importlib.import_module(module_name)

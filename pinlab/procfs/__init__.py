@@ -4,6 +4,7 @@
     proc_text /proc's text files, buddyinfo and zoneinfo among them
     iomem     which addresses are RAM, nested or not
     survey    what a folder has, and the sizes that it says
+    unread    which lines of those texts mean nothing
     infer     what the kernel does not export, worked out and marked as guessed
     capture   capture of a live machine, or of a folder of copies
     beside    page_owner beside a machine that is being recorded, for so long at most

@@ -29,6 +29,7 @@ from pinlab.procfs import infer
 from pinlab.procfs.iomem import ram_addresses, spans_of
 from pinlab.procfs.proc_text import check_release, kernel_release, parse_zones
 from pinlab.procfs.survey import PROC, Folder, Survey, survey
+from pinlab.procfs.unread import unread_in
 from pinlab.snapshot import image
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import NOT_KNOWN
@@ -123,7 +124,8 @@ def capture(
         provenance = evolve(provenance, changed_nr_frames=changed)
     counters = {f"meminfo_{name}": n for name, n in sorted(folder.meminfo().items())}
     kept = {name: n for name, n in counters.items() if name in KEPT_COUNTERS}
-    return columns_of(flags, mappings, ram, zones, provenance, found, kept)
+    snapshot = columns_of(flags, mappings, ram, zones, provenance, found, kept)
+    return evolve(snapshot, reading=unread_in(folder))
 
 
 def columns_of(
@@ -254,11 +256,12 @@ def _read_entries(path: Path, nr_pfns: int, progress: Progress | None) -> NDArra
             while done < nr_pfns:
                 wanted = min(_CHUNK_NR_PFNS, nr_pfns - done) * _ENTRY_NR_BYTES
                 chunk = file.read(wanted)
+                nr_read = len(chunk) // _ENTRY_NR_BYTES
+                whole = chunk[: nr_read * _ENTRY_NR_BYTES]
+                entries[done : done + nr_read] = np.frombuffer(whole, dtype=np.uint64)
+                done += nr_read
                 if len(chunk) % _ENTRY_NR_BYTES or not chunk:
                     break
-                nr_read = len(chunk) // _ENTRY_NR_BYTES
-                entries[done : done + nr_read] = np.frombuffer(chunk, dtype=np.uint64)
-                done += nr_read
                 if progress is not None:
                     progress(path.name, done, nr_pfns)
     except FileNotFoundError:

@@ -260,11 +260,9 @@ class _Replay:
         self._done = Replayed(self._machine, ExpectedContents(self._corpus))
         self._has_bytes = not isinstance(self._contents, TagContents)
         self._pool_class = pool_class(snapshot)
-        own, movable = self._options.own, frozenset(self._options.movable)
+        own, options = self._options.own, self._options
         self._taken_over = (
-            None
-            if own is None
-            else label_for(own, snapshot, movable | frozenset(self._options.release))
+            None if own is None else label_for(own, snapshot, options.movable, options.release)
         )
 
     def build(self) -> Replayed:

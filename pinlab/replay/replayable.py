@@ -18,7 +18,7 @@ from mm.state.pageblock import MAX_PAGEBLOCK_ORDER
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.image import Snapshot
-from pinlab.sources.blank import require_frames_named
+from pinlab.sources.blank import require_frames_named, require_free_recorded
 from pinpage.units import PAGE_SIZE, in_words
 
 __all__ = [
@@ -54,6 +54,7 @@ def check_replayable(snapshot: Snapshot) -> None:
         SnapshotError: names what there is too much of, or what does not fit together.
     """
     require_frames_named(snapshot, snapshot.name)
+    require_free_recorded(snapshot, snapshot.name)
     _check_sizes(snapshot)
     _check_zones(snapshot)
     _check_areas(snapshot)

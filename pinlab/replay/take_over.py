@@ -8,6 +8,7 @@ Kernel counterpart: none.
 Cost: none.
 """
 
+from collections.abc import Collection
 from typing import Protocol
 
 from mm.machine import Machine
@@ -60,13 +61,15 @@ class TakesOver(Protocol):
         """
 
 
-def label_for(own: TakesOver, snapshot: Snapshot, movable: "frozenset[str]") -> str:
+def label_for(
+    own: TakesOver, snapshot: Snapshot, movable: Collection[str], release: Collection[str] = ()
+) -> str:
     """The label whose frames an owner takes over.
 
     Args:
         own: the owner.
         snapshot: the recording.
-        movable: names declared movable, or to give up: its own is not among them.
+        movable, release: names declared movable, or to give up: its own is not among them.
 
     Raises:
         PinpageError: there is no label, not that one, or several; or the name is declared
@@ -83,8 +86,9 @@ def label_for(own: TakesOver, snapshot: Snapshot, movable: "frozenset[str]") -> 
     label = own.label or labels
     if label not in snapshot.labels:
         raise PinpageError(f"owner={label}={own.name}: the labels are {labels}")
-    if label in movable:
-        raise PinpageError(
-            f"movable={label}: its owner {own.name} says itself what it can: leave it out"
-        )
+    for argument, names in (("movable", movable), ("release", release)):
+        if label in names:
+            raise PinpageError(
+                f"{argument}={label}: its owner {own.name} says itself what it can: leave it out"
+            )
     return label

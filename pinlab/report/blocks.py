@@ -73,12 +73,16 @@ class OneBlock:
 
 @frozen
 class BlockReport:
-    """Blocks per order, and one by one where that was asked for."""
+    """Blocks per order, and one by one where that was asked for.
+
+    `says_free`: whether it is recorded which frames are free; else they count as unknown.
+    """
 
     recording: str
     rows: tuple[BlockRow, ...]
     order: int | None
     blocks: tuple[OneBlock, ...]
+    says_free: bool = True
 
 
 def blocks_of(snapshot: Snapshot, order: int | None = None) -> BlockReport:
@@ -89,10 +93,14 @@ def blocks_of(snapshot: Snapshot, order: int | None = None) -> BlockReport:
         order: the blocks of that order one by one, too.
 
     Raises:
-        PinpageError: an order below 9 or above 18.
+        PinpageError: an order below 9 or above 18, or beyond memory.
     """
     if order is not None and not UNIT_ORDER <= order <= MOST_ORDER:
         raise PinpageError(f"blocks: order={order} is not within {UNIT_ORDER} to {MOST_ORDER}")
+    if order is not None and 1 << order > max(snapshot.nr_frames, 1 << UNIT_ORDER):
+        raise PinpageError(
+            f"blocks: order={order} is more than the {snapshot.nr_frames:,d} frames that there are"
+        )
     units = holdings_of(snapshot)
     orders = [
         one for one in range(UNIT_ORDER, MOST_ORDER + 1)
@@ -100,7 +108,7 @@ def blocks_of(snapshot: Snapshot, order: int | None = None) -> BlockReport:
     ]  # fmt: skip
     rows = tuple(_row(units.at(one), block_name(snapshot, one)) for one in orders)
     single = () if order is None else _one_by_one(units.at(order))
-    return BlockReport(snapshot.name, rows, order, single)
+    return BlockReport(snapshot.name, rows, order, single, says_free=snapshot.says_free)
 
 
 _STATES: Final = ("free", "clearable", "tainted", "unknown", "cut")
@@ -157,6 +165,7 @@ def _one_by_one(blocks: Holdings) -> tuple[OneBlock, ...]:
 def as_json(report: BlockReport) -> dict[str, Any]:
     """Plain values, under the names of the attributes."""
     shown = attrs.asdict(report)
+    del shown["says_free"]
     return shown | {"rows": list(shown["rows"]), "blocks": list(shown["blocks"])}
 
 
@@ -176,6 +185,8 @@ def as_text(report: BlockReport) -> str:
         lay_out(heads, lines, _WIDTH, nr_names=2),
         _MEANING,
     ]
+    if not report.says_free:
+        parts.append("Free memory is not recorded: what is free counts as unknown.")
     names = list(report.rows[0].of_owner)
     if names:
         header = ("blocks touched, order", *(str(row.order) for row in report.rows))

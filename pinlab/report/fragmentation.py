@@ -21,6 +21,7 @@ from mm.buddy.fragindex import fragmentation_index, unusable_free_index
 from pinlab.report.sizes import titled
 from pinlab.report.tables import lay_out
 from pinlab.snapshot.image import Snapshot
+from pinlab.sources.blank import require_free_recorded
 
 __all__ = ["FragmentationReport", "ZoneRow", "as_json", "as_text", "fragmentation_of"]
 
@@ -45,8 +46,18 @@ class FragmentationReport:
     rows: tuple[ZoneRow, ...]
 
 
-def fragmentation_of(snapshot: Snapshot) -> FragmentationReport:
-    """Both indices of every zone and order of a recording."""
+def fragmentation_of(snapshot: Snapshot, path: str | None = None) -> FragmentationReport:
+    """Both indices of every zone and order of a recording.
+
+    Args:
+        snapshot: the recording; where it names no zone, all its free blocks are one row.
+        path: of the source, for messages; None: its name.
+
+    Raises:
+        SnapshotError: nothing in it says what is free.
+    """
+    if not any(facts.nr_free_blocks for facts in snapshot.zones):
+        require_free_recorded(snapshot, path or snapshot.name)
     nr_orders = snapshot.geometry.max_order + 1
     heads = np.flatnonzero(snapshot.order >= 0)
     rows = []
@@ -55,18 +66,22 @@ def fragmentation_of(snapshot: Snapshot) -> FragmentationReport:
         if not counts:
             mine = heads[snapshot.zone[heads] == index]
             counts = tuple(np.bincount(snapshot.order[mine], minlength=nr_orders).tolist())
-        if not any(counts):
-            continue
-        orders = range(len(counts))
-        rows.append(
-            ZoneRow(
-                f"node {facts.node}, {facts.name}",
-                tuple(counts),
-                tuple(unusable_free_index(counts, order) for order in orders),
-                tuple(fragmentation_index(counts, order) for order in orders),
-            )
-        )
-    return FragmentationReport(snapshot.name, tuple(rows))
+        rows.append(_row(f"node {facts.node}, {facts.name}", counts))
+    if not snapshot.zones:
+        counts = tuple(np.bincount(snapshot.order[heads], minlength=nr_orders).tolist())
+        rows.append(_row("zones not known", counts))
+    found = tuple(row for row in rows if any(row.nr_free_blocks))
+    return FragmentationReport(snapshot.name, found)
+
+
+def _row(zone: str, counts: tuple[int, ...]) -> ZoneRow:
+    orders = range(len(counts))
+    return ZoneRow(
+        zone,
+        tuple(counts),
+        tuple(unusable_free_index(counts, order) for order in orders),
+        tuple(fragmentation_index(counts, order) for order in orders),
+    )
 
 
 def as_json(report: FragmentationReport) -> dict[str, Any]:

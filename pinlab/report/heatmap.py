@@ -107,6 +107,7 @@ def draw(
     movable: AbstractSet[FrameClass] = MOVABLE_CLASSES,
     nr_pages_per_block: int = PAGEBLOCK_NR_PAGES,
     page_nr_bytes: int = PAGE_SIZE,
+    says_free: bool = True,
 ) -> str:
     """The map as text: rows with their physical address, a summary, a legend.
 
@@ -117,6 +118,7 @@ def draw(
         movable: classes taken to be movable.
         nr_pages_per_block: for the addresses.
         page_nr_bytes: for the addresses, too.
+        says_free: whether it is recorded which frames are free.
 
     Raises:
         PinpageError: too narrow for a row.
@@ -129,9 +131,8 @@ def draw(
     ]
     head = [title] if title else []
     unit = nr_pages_per_block * per_cell * page_nr_bytes >> 10
-    return "\n".join(
-        [*head, *body, *_summary(counts, movable, width), *_legend("".join(rows), unit, width)]
-    )
+    summary = _summary(counts, movable, width, says_free=says_free)
+    return "\n".join([*head, *body, *summary, *_legend("".join(rows), unit, width)])
 
 
 def pair(
@@ -188,14 +189,17 @@ def _gain(before: Counts, after: Counts, movable: AbstractSet[FrameClass]) -> st
     return f"Wholly free or huge: {first} pageblocks before, {then} after ({then - first:+d})."
 
 
-def _summary(counts: Counts, movable: AbstractSet[FrameClass], width: int) -> list[str]:
+def _summary(
+    counts: Counts, movable: AbstractSet[FrameClass], width: int, *, says_free: bool
+) -> list[str]:
     """How many pageblocks can be emptied, and which classes sit in those that cannot."""
     taken = count_cells(counts, 1, movable)
     nr_blocks = int(np.count_nonzero(taken.nr_pages))
     nr_free = int(np.count_nonzero(taken.wholly_free))
     nr_fixed = int(np.count_nonzero(taken.nr_fixed))
     nr_rest = nr_blocks - nr_free - nr_fixed
-    states = [f"{nr_free} wholly free", f"{nr_rest} can be emptied", f"{nr_fixed} cannot."]
+    free = f"{nr_free} wholly free" if says_free else "free memory not recorded"
+    states = [free, f"{nr_rest} can be emptied", f"{nr_fixed} cannot."]
     total = _wrap(f"{nr_blocks} pageblocks: ", states, width)
     fixed = [k for k in FrameClass if k not in movable | NOT_IN_USE and counts[:, k].any()]
     nr_blocks_with = {k: int(np.count_nonzero(counts[:, k])) for k in fixed}
@@ -251,6 +255,7 @@ def text(snapshot: Snapshot, width: int = 79) -> str:
         title="\n".join(textwrap.wrap(title, width, subsequent_indent="    ")),
         nr_pages_per_block=snapshot.nr_pages_per_block,
         page_nr_bytes=snapshot.geometry.page_nr_bytes,
+        says_free=snapshot.says_free,
     )
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pinlab.files.output import require_place, written
 from pinlab.report.cells import CellCounts, Counts, count_cells
 from pinlab.snapshot.classes import FrameClass
-from pinpage.errors import one_of
+from pinlab.snapshot.errors import WrongCallError
+from pinpage.errors import PinpageError, one_of
 from pinpage.extras import missing_extra
 from pinpage.units import PAGE_SIZE
 
@@ -137,11 +138,14 @@ def form_of(path: Path) -> str:
     """The form of the picture that a file of this name has.
 
     Raises:
-        PinpageError: no picture has that ending.
+        WrongCallError: no picture has that ending.
     """
     form = path.suffix.removeprefix(".").lower() or "png"
     if not path.exists() or path.is_file():
-        one_of(tuple(_PLAIN_METADATA), f"{path}: picture", ending=form)
+        try:
+            one_of(tuple(_PLAIN_METADATA), f"{path}: picture", ending=form)
+        except PinpageError as error:
+            raise WrongCallError(str(error)) from None
     return form if form in _PLAIN_METADATA else "png"  # (a pipe may have any name)
 
 

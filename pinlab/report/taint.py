@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from pinlab.report.sizes import block_name, counted, titled
 from pinlab.report.tables import lay_out
-from pinlab.snapshot.classes import FrameClass
+from pinlab.snapshot.classes import ALL, FrameClass
 from pinlab.snapshot.holdings import (
     LINUX_MOVES,
     MOST_ORDER,
@@ -54,7 +54,6 @@ __all__ = [
 
 _WIDTH: Final = 79
 _PERCENTILES: Final = (10, 25, 50, 75, 90, 99)
-_ALL: Final = "all"
 _MOST_SHOWN: Final = 4
 _MEANING: Final = (
     "blocks: it has frames in. alone: where nothing else stays.\n"
@@ -184,7 +183,7 @@ def owners_of(snapshot: Snapshot) -> OwnersReport:
         )
     rows.sort(key=lambda row: (row.moves, -row.nr_tainted, row.owner))
     nr_clean_else = int(((nr_stuck > 0) & clean_else).sum())
-    rows.insert(len(fixed), _owner_row(_ALL, False, nr_stuck, nr_clean_else, nr_pages, there))
+    rows.insert(len(fixed), _owner_row(ALL, False, nr_stuck, nr_clean_else, nr_pages, there))
     return OwnersReport(snapshot.name, nr_pages, int(there.sum()), tuple(rows))
 
 
@@ -217,8 +216,8 @@ def taint_of(snapshot: Snapshot) -> TaintReport:
     nr_blocks = _per_order(present, len(orders))
     found = {names[code]: _per_order(codes == code, len(orders)) for code in fixed}
     found = dict(sorted(found.items(), key=lambda item: (-item[1][UNIT_ORDER], item[0])))
-    found[_ALL] = _per_order(np.isin(codes, fixed), len(orders))
-    density = found[_ALL][0] / max(nr_blocks[0], 1)
+    found[ALL] = _per_order(np.isin(codes, fixed), len(orders))
+    density = found[ALL][0] / max(nr_blocks[0], 1)
     return TaintReport(
         recording=snapshot.name,
         sizes=tuple(block_name(snapshot, one) for one in orders),

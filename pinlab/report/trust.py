@@ -109,16 +109,17 @@ class Trust:
         recording: its name.
         page_nr_bytes: bytes in a frame.
         rows: by use; the uses of `recorded` add up to the first row.
-        drift_nr_pages: free pages that the files disagree about.
+        drift_nr_pages: free pages that the files disagree about; None where nothing tells.
         changed_nr_frames: whose use changed while it was taken; None where nobody looked.
         assumed: sizes that no file said.
-        bounds: on pageblocks, and on memory blocks where their size is known.
+        bounds: on pageblocks, and on memory blocks where their size is known; none where
+            nothing says what is free.
     """
 
     recording: str
     page_nr_bytes: int
     rows: tuple[TrustRow, ...]
-    drift_nr_pages: int
+    drift_nr_pages: int | None
     changed_nr_frames: int | None
     assumed: tuple[str, ...]
     bounds: tuple[Bound, ...]
@@ -134,10 +135,12 @@ def trust_of(snapshot: Snapshot) -> Trust:
         recording=snapshot.name,
         page_nr_bytes=snapshot.geometry.page_nr_bytes,
         rows=_rows(snapshot),
-        drift_nr_pages=snapshot.provenance.drift_nr_pages,
+        drift_nr_pages=snapshot.drift_nr_pages,
         changed_nr_frames=snapshot.provenance.changed_nr_frames,
         assumed=tuple(name for name in assumed if name in snapshot.unknown_fields),
-        bounds=tuple(_bound(snapshot, unit, nr_pages) for unit, nr_pages in blocks),
+        bounds=tuple(_bound(snapshot, unit, nr_pages) for unit, nr_pages in blocks)
+        if snapshot.says_free
+        else (),
     )
 
 
@@ -181,7 +184,12 @@ def _rows(snapshot: Snapshot) -> tuple[TrustRow, ...]:
     return (
         TrustRow("memory", snapshot.nr_frames - counts[FrameClass.HOLE], nr_present or None),
         TrustRow("managed", None, nr_managed, _frames(snapshot, "MemTotal")),
-        TrustRow("free", counts[FrameClass.FREE], free, _frames(snapshot, "MemFree")),
+        TrustRow(
+            "free",
+            counts[FrameClass.FREE] if snapshot.says_free else None,
+            free,
+            _frames(snapshot, "MemFree"),
+        ),
         TrustRow("on per-CPU lists", listed, nr_listed),
         *of_class,
         TrustRow("other, of the kernel", nr_other),
@@ -256,6 +264,15 @@ def as_text(trust: Trust) -> str:
         f"{bound.unknown_moves:,d} if it moves."
         for bound in trust.bounds
     ]
+    if trust.bounds:
+        sentences.append(
+            "Room elsewhere for what would move is not counted in that; `pinpage diagnose` "
+            "counts it."
+        )
+    else:
+        sentences.append(
+            "Free memory is not recorded: how many blocks can be emptied, nothing tells."
+        )
     filled = (textwrap.fill(text, _WIDTH, subsequent_indent="  ") for text in sentences)
     return "\n".join([*lines, "", *filled])
 
@@ -266,7 +283,7 @@ def _drift(trust: Trust) -> list[str]:
     if trust.changed_nr_frames is not None:
         changed = counted(trust.changed_nr_frames, "frame")
         said.append(f"{changed} changed their use while it was taken.")
-    if any(row.use == "free" and row.zoneinfo is not None for row in trust.rows):
+    if trust.drift_nr_pages is not None:
         free = counted(trust.drift_nr_pages, "free frame")
         said.append(f"The files disagree about {free}.")
     return said
@@ -274,7 +291,7 @@ def _drift(trust: Trust) -> list[str]:
 
 def _apart(trust: Trust) -> list[str]:
     """Which totals differ by more than that, and why they may; that none does, where it is so."""
-    drift = trust.drift_nr_pages + (trust.changed_nr_frames or 0)
+    drift = (trust.drift_nr_pages or 0) + (trust.changed_nr_frames or 0)
     said, nr_compared = [], 0
     for row in trust.rows:
         whole = row.zoneinfo if row.meminfo is None else row.meminfo
@@ -290,7 +307,8 @@ def _apart(trust: Trust) -> list[str]:
                 f"{_WHY_APART[row.use]}."
             )
     if nr_compared and not said:
-        said.append(f"All {nr_compared} totals agree with the kernel's within that.")
+        within = " within that" if _drift(trust) else ""
+        said.append(f"All {nr_compared} totals agree with the kernel's{within}.")
     return said
 
 

@@ -35,6 +35,7 @@ from pinlab.requests.account import Account, Subject, machine_of
 from pinlab.requests.obeyed import require_obeyed
 from pinlab.requests.report import RequestOptions, RequestReport
 from pinpage.errors import PinpageError, require
+from pinpage.units import in_words
 
 __all__ = ["USUAL_TIMEOUT_NS", "serve"]
 
@@ -64,6 +65,7 @@ def serve(subject: Subject, options: RequestOptions) -> RequestReport:
     _require_size(machine, options.block_nr_pages)
     if options.block_nr_pages is not None:
         hotplug.blocks.nr_pages = options.block_nr_pages
+    _require_block(machine, options.block)
     together = _together(options)
     planner = hotplug.planner(machine.design, options.mode)
     plan = planner.plan(None if together else 1)
@@ -132,9 +134,21 @@ def _require_size(machine: Machine, nr_pages: int | None) -> None:
         return
     nr_frames = machine.frames.nr_frames
     if nr_pages & (nr_pages - 1) or nr_pages > nr_frames:
+        most = in_words(nr_frames * machine.frames.page_nr_bytes)
         raise PinpageError(
-            f"offline: block_nr_pages={nr_pages}: give a power of two, at most the"
-            f" {nr_frames} pages that there are"
+            f"offline: block_nr_pages={nr_pages}: give a power of two, at most the "
+            f"{nr_frames:,d} pages that there are ({most})"
+        )
+
+
+def _require_block(machine: Machine, block: int | None) -> None:
+    """Refuse a memory block that is not there, in the words of whoever named it."""
+    blocks = machine.hotplug.blocks
+    if block is not None and not 0 <= block < blocks.nr_blocks:
+        size = in_words(blocks.nr_pages * machine.frames.page_nr_bytes)
+        raise PinpageError(
+            f"offline: block={block} is not there: memory blocks of {size} are numbered 0 to "
+            f"{blocks.nr_blocks - 1}: give one of these, or block_nr_pages="
         )
 
 

@@ -12,6 +12,7 @@ from attrs import frozen
 from pinlab.files.careful import awry, load_json
 from pinlab.report.plain import PlainTable
 from pinlab.report.tables import lay_out
+from pinlab.snapshot.classes import ALL
 from pinpage.errors import PinpageError
 from pinpage.owner import Reason
 
@@ -173,7 +174,7 @@ def as_text(by_owner: ByOwner, width: int | None = None) -> str:
         if any(counts.values())
     ]
     sums = [sum(counts.get(why, 0) for counts in by_owner.values()) for why in reasons]
-    lines.append(["all", *_cells(sums)])
+    lines.append([ALL, *_cells(sums)])
     return lay_out(
         ["holder", *(why.replace("_", " ") for why in reasons), "all"], lines, width, nr_names=1
     )

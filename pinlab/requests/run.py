@@ -92,7 +92,7 @@ def prepare(
     """
     check_run(Run(options.design, options.movable, options.strategy, options.release))
     if own is not None:
-        label_for(own, snapshot, frozenset((*options.movable, *options.release)))
+        label_for(own, snapshot, options.movable, options.release)
     if contents == "bytes":
         require_host_memory(snapshot, 1)
     return (replay if contents == "bytes" else replay_layout)(

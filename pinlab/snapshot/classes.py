@@ -12,6 +12,8 @@ import numpy as np
 from mm.state.frames import FrameState
 
 __all__ = [
+    "ALL",
+    "KERNEL",
     "MOVABLE_CLASSES",
     "NR_CLASSES",
     "STATE_OF_CLASS",
@@ -70,6 +72,11 @@ class FrameClass(enum.IntEnum):
 
 NR_CLASSES: Final = len(FrameClass)
 """Classes there are; the width of a per-pageblock count table."""
+
+ALL: Final = "all"
+"""The row of a table that has the sum of its owners."""
+KERNEL: Final = "kernel"
+"""The owner of what the kernel holds without a class that moves or gives up by itself."""
 
 MOVABLE_CLASSES: Final = frozenset(
     {

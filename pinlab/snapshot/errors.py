@@ -6,7 +6,7 @@ from typing import Any, Self
 from pinlab.files.careful import one_line
 from pinpage.errors import PinpageError
 
-__all__ = ["SnapshotError"]
+__all__ = ["SnapshotError", "WrongCallError"]
 
 
 class SnapshotError(PinpageError):
@@ -40,3 +40,7 @@ class SnapshotError(PinpageError):
     def __reduce__(self) -> tuple[type[Self], tuple[str, str, str, str], dict[str, Any]]:
         """Pickled by its parts, with its notes, so that it can come back from a forked run."""
         return type(self), (self.path, self.field, self.problem, self.fix), self.__dict__
+
+
+class WrongCallError(PinpageError):
+    """What was asked for makes no sense, whatever is in the files and however large the machine."""

@@ -22,7 +22,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from mm.state.pageblock import MigrateType
-from pinlab.snapshot.classes import NR_CLASSES, FrameClass
+from pinlab.snapshot.classes import KERNEL, NR_CLASSES, FrameClass
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError, several
 from pinpage.units import Mask
@@ -42,7 +42,7 @@ MOST_ORDER: Final = 18
 """The largest blocks that reports speak of: 1 GiB with pages of 4 KiB."""
 UNIT_ORDER: Final = 9
 """What reports start from: 2 MiB with pages of 4 KiB."""
-_GROUPS: Final = {"kernel": ("kernelstack", "vmalloc", "other", "cma")}
+_GROUPS: Final = {KERNEL: ("kernelstack", "vmalloc", "other", "cma")}
 NOBODY: Final = frozenset(
     {
         FrameClass.UNKNOWN, FrameClass.HOLE, FrameClass.FREE, FrameClass.PCP,

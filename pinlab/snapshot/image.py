@@ -181,6 +181,27 @@ class Snapshot:
             parts.append(f"seed{self.provenance.seed}")
         return "-".join(filter(None, parts)) or f"Linux {self.provenance.kernel_release}".strip()
 
+    @property
+    def says_free(self) -> bool:
+        """Whether it is recorded which frames are free.
+
+        Where it is not, no frame is FREE: that means nothing is known, not that nothing is free.
+        """
+        return "order" not in self.unknown_fields
+
+    @cached_property
+    def drift_nr_pages(self) -> int | None:
+        """Free pages that the files disagree about; None where nothing tells.
+
+        The header has 0 as well where nobody compared; frames and zones that differ show it.
+        """
+        said = self.provenance.drift_nr_pages
+        if said:
+            return said
+        nr_free = sum(facts.nr_free for facts in self.zones)
+        is_compared = self.says_free and bool(self.zones)
+        return 0 if is_compared and nr_free == self.nr_frames_of(FrameClass.FREE) else None
+
     def class_counts(self) -> NDArray[np.int32]:
         """Frames per pageblock and class, int32[nr_blocks, NR_CLASSES]; one pass."""
         return count_classes(self.klass, self.nr_pages_per_block)

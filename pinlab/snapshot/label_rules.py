@@ -13,17 +13,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinlab.snapshot.classes import FrameClass
+from mm.state.reasons import HOME
+from pinlab.snapshot.classes import ALL, KERNEL, FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinpage.units import Span
 
 __all__ = ["TAKEN_NAMES", "check_labels", "is_label"]
 
 TAKEN_NAMES: Final = frozenset(
-    {"slab", "pagetable", "kernel", "hugetlb", "gup", "zbud", "z3fold", "zsmalloc", "zram"}
-    | {"none", "anon", "file"}
+    {klass.name.lower() for klass in FrameClass} | {KERNEL, ALL, HOME} | {"none", "nobody"}
 )
-"""Owners that there are anyhow, and what --movable means otherwise."""
+"""What tables and outcomes call a holder or a row anyhow, and what --movable means otherwise."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _FIX: Final = "label it again"

@@ -22,9 +22,9 @@ from attrs import evolve
 from mm.state.frames import FrameState
 from pinlab.files.careful import read_bytes
 from pinlab.snapshot.classes import FrameClass
-from pinlab.snapshot.errors import SnapshotError
+from pinlab.snapshot.errors import SnapshotError, WrongCallError
 from pinlab.snapshot.image import Snapshot
-from pinlab.snapshot.label_rules import is_label
+from pinlab.snapshot.label_rules import TAKEN_NAMES, is_label
 from pinpage.errors import PinpageError
 from pinpage.units import Pfns, Span
 
@@ -45,11 +45,17 @@ def labelled_as(snapshot: Snapshot, texts: tuple[str, ...]) -> Snapshot:
         texts: each NAME=PFNS; see the head of this module.
 
     Raises:
-        PinpageError: see `parse_label` and `labelled`.
+        WrongCallError: see `parse_label` and `labelled`.
+        SnapshotError: a file of pfns cannot be read.
     """
-    for text in texts:
-        name, spans = parse_label(text)
-        snapshot = labelled(snapshot, name, spans)
+    try:
+        for text in texts:
+            name, spans = parse_label(text)
+            snapshot = labelled(snapshot, name, spans)
+    except SnapshotError:
+        raise
+    except PinpageError as error:
+        raise WrongCallError(str(error)) from None
     return snapshot
 
 
@@ -63,6 +69,11 @@ def parse_label(text: str) -> tuple[str, tuple[Span, ...]]:
         PinpageError: no such form, a file that cannot be read, a pfn named twice.
     """
     name, equals, frames = text.partition("=")
+    if equals and name in TAKEN_NAMES:
+        raise PinpageError(
+            f"label {name!r}: is what pinpage calls frames itself: give NAME=PFNS with a name of "
+            "one's own"
+        )
     if not equals or not is_label(name):
         raise PinpageError(
             f"label {name[:40]!r}: give NAME=PFNS, a name of one's own in small letters"

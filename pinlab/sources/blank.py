@@ -18,7 +18,13 @@ from pinlab.snapshot.columns import NOT_KNOWN
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.image import Snapshot
 
-__all__ = ["NO_FRAMES", "blank_columns", "require_frames_named", "require_justified"]
+__all__ = [
+    "NO_FRAMES",
+    "blank_columns",
+    "require_frames_named",
+    "require_free_recorded",
+    "require_justified",
+]
 
 NO_FRAMES: Final = "frames"
 """In `Snapshot.unknown_fields`: the source counts, and names no frame at all."""
@@ -62,6 +68,26 @@ def require_frames_named(snapshot: Snapshot, path: Path | str) -> None:
             "frames",
             problem,
             "use `pinpage report fragmentation`, or give page_owner, page-types or a recording",
+        )
+
+
+def require_free_recorded(snapshot: Snapshot, path: Path | str) -> None:
+    """Refuse a source that does not say what is free, where the answer depends on that.
+
+    Args:
+        snapshot: what the source made.
+        path: of the source, for messages.
+
+    Raises:
+        SnapshotError: no frame of it is known to be free, or not to be.
+    """
+    if not snapshot.says_free:
+        raise SnapshotError(
+            path,
+            "free memory",
+            "is not recorded: page_owner, or a list of some pages, tells only what is in use",
+            "copy kpageflags or a whole page-types list beside it; "
+            "`pinpage report blocks` and `what-if` show who is in the way",
         )
 
 

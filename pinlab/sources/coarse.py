@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import evolve
+
 from pinlab.procfs.lines import Place
 from pinlab.procfs.proc_text import parse_pageblock_order
 from pinlab.snapshot.errors import SnapshotError
@@ -31,7 +33,8 @@ _ROW = re.compile(
     rf"Node{_BLANK}([0-9]{{1,4}}), zone{_BLANK}(\w{{1,32}})((?:{_BLANK}[0-9]+)+)[ \t]*"
 )
 _BY_TYPE = re.compile(
-    rf"Node{_BLANK}[0-9]{{1,4}}, zone{_BLANK}\w{{1,32}}, type{_BLANK}\w+(?:{_BLANK}>?[0-9]+)+[ \t]*"
+    rf"Node{_BLANK}([0-9]{{1,4}}), zone{_BLANK}(\w{{1,32}}), type{_BLANK}\w+"
+    rf"((?:{_BLANK}>?[0-9]+)+)[ \t]*"
 )
 _BLOCKS: Final = "Number of blocks type"
 _MIXED: Final = "Number of mixed blocks"
@@ -66,7 +69,11 @@ def coarse_snapshot(
     size = PAGEBLOCK_NR_PAGES if order is None else 1 << order
     silent = ["zones"] if not zones else []
     silent += ["nr_pages_per_block"] if order is None else []
-    zones = zones or _invented(free, blocks, size)
+    zones = tuple(
+        facts if facts.nr_free_blocks
+        else evolve(facts, nr_free_blocks=free.get((facts.node, facts.name), ()))
+        for facts in zones
+    ) or _invented(free, blocks, size)  # fmt: skip
     columns = max((len(facts.nr_free_blocks) for facts in zones), default=0)
     geometry = Geometry(max_order=columns - 1) if columns else Geometry()
     own: dict[str, Any] = dict(blank_columns(1, size))
@@ -98,6 +105,7 @@ def zones_of(
         SnapshotError: a count is none, or a row has more or fewer than there are types.
     """
     free: dict[_Key, tuple[int, ...]] = {}
+    by_type: dict[_Key, list[tuple[int, ...] | None]] = {}
     blocks: dict[_Key, dict[str, int]] = {}
     types: list[str] | None = None
     is_mixed = False
@@ -108,8 +116,13 @@ def zones_of(
             types = line.removeprefix(_MIXED if is_mixed else _BLOCKS).split()
         elif not line.strip():
             types = None
+        elif found := _BY_TYPE.fullmatch(line):
+            place = Place(path, "pagetypeinfo", nr)
+            key = (place.number(found[1]), found[2])
+            by_type.setdefault(key, []).append(_of_type(place, found[3].split()))
+            _check_row(place, (), None, len(by_type))
         elif row is None:
-            if not _BY_TYPE.fullmatch(line) and not line.startswith(_TITLES):
+            if not line.startswith(_TITLES):
                 reading.add("lines_not_read")
         else:
             place = Place(path, "buddyinfo" if types is None else "pagetypeinfo", nr)
@@ -121,7 +134,23 @@ def zones_of(
                 free[key] = counts
             elif not is_mixed:
                 blocks[key] = dict(zip(types, counts, strict=True))
-    return free, blocks
+    return {key: sums for key, rows in by_type.items() if (sums := _added(rows))} | free, blocks
+
+
+def _of_type(place: Place, counts: list[str]) -> tuple[int, ...] | None:
+    """Free blocks of one type by order; None where the kernel stopped counting (">100000")."""
+    if any(count.startswith(">") for count in counts):
+        return None
+    found = tuple(map(place.number, counts))
+    _check_row(place, found, None, 0)
+    return found
+
+
+def _added(rows: list[tuple[int, ...] | None]) -> tuple[int, ...]:
+    """Free blocks of a zone by order, of all its types; empty where one is not counted."""
+    counted = [row for row in rows if row is not None]
+    whole = len(counted) == len(rows) and len({*map(len, counted)}) == 1
+    return tuple(map(sum, zip(*counted, strict=True))) if whole else ()
 
 
 def _check_row(place: Place, counts: tuple[int, ...], types: list[str] | None, nr: int) -> None:

@@ -8,7 +8,13 @@ Cost: a dict.
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["MEANINGS", "Reading"]
+__all__ = ["FIRST_UNREAD", "MEANINGS", "UNREAD", "Reading"]
+
+UNREAD: Final = "lines_not_read_in_"
+"""Before the name of a file of /proc: how many of its lines mean nothing."""
+FIRST_UNREAD: Final = "first_line_not_read_in_"
+"""The same: the number of the first of them."""
+_OF_PROC: Final = ("iomem", "zoneinfo", "buddyinfo", "pagetypeinfo", "meminfo")
 
 MEANINGS: Final[Mapping[str, str]] = {
     "records": "records read",
@@ -27,6 +33,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "frames_of_two_minds": "frames that one file has in use and another has free",
     "frames_by_stack": "frames whose owner a stack told",
     "totals_apart": "pages by which a list and its own summary differ",
+    **{UNREAD + name: f"lines of {name} that mean nothing here" for name in _OF_PROC},
+    **{FIRST_UNREAD + name: f"is the number of the first such line of {name}" for name in _OF_PROC},
 }
 """Name -> what is counted under it."""
 

@@ -39,6 +39,7 @@ from pinlab.snapshot.classes import MOVABLE_CLASSES, NR_CLASSES, FrameClass
 from pinlab.snapshot.image import Snapshot
 from pinlab.snapshot.open import open_snapshot
 from pinlab.sources.blank import NO_FRAMES
+from pinlab.sources.counts import UNREAD
 from pinpage.errors import PinpageError
 from pinpage.extras import missing_extra
 
@@ -66,6 +67,8 @@ _SHOWN: Final = (
     "nr_frames", "nr_free", "nr_unmovable", "nr_unknown", "nr_blocks_free", "nr_blocks_clearable",
     "nr_blocks_tainted", "largest_free_order", "unusable_for_a_pageblock",
 )  # fmt: skip
+_FREE: Final = ("nr_free", "nr_blocks_free", "nr_free_frames", "nr_pcp_frames")
+"""Columns that are counted in the frames, and empty where nothing says which are free."""
 _QUANTILES: Final = (0.0, 0.05, 0.5, 0.95, 1.0)
 _NAME_WIDTH: Final = 25
 _NUMBER_WIDTH: Final = 10
@@ -97,8 +100,12 @@ def _row(source: str, snapshot: Snapshot) -> Row:
         "kernel": snapshot.provenance.kernel_release,
         "page_nr_bytes": snapshot.geometry.page_nr_bytes,
         "nr_pages_per_block": snapshot.nr_pages_per_block,
-        "drift_nr_pages": snapshot.provenance.drift_nr_pages,
-        "nr_not_read": sum(snapshot.reading.get(name, 0) for name in _NOT_READ),
+        "drift_nr_pages": snapshot.drift_nr_pages,
+        "nr_not_read": sum(
+            nr
+            for name, nr in snapshot.reading.items()
+            if name in _NOT_READ or name.startswith(UNREAD)
+        ),
     }
     counted = _free_blocks(snapshot)
     if counted is not None:
@@ -107,12 +114,17 @@ def _row(source: str, snapshot: Snapshot) -> Row:
             (order for order, count in enumerate(counted) if count), default=-1
         )
         row["unusable_for_a_pageblock"] = _unusable(counted, snapshot.nr_pages_per_block)
-    return row if NO_FRAMES in snapshot.unknown_fields else row | _of_frames(snapshot)
+    if NO_FRAMES in snapshot.unknown_fields:
+        return row
+    of_frames = _of_frames(snapshot)
+    if not snapshot.says_free:  # what zones count stands, and of frames nothing is said
+        of_frames = {name: n for name, n in of_frames.items() if name not in _FREE}
+    return row | of_frames
 
 
 def _free_blocks(snapshot: Snapshot) -> list[int] | None:
     """Free blocks by order: where they lie, else as buddyinfo counts them; None: not said."""
-    if "order" not in snapshot.unknown_fields:
+    if snapshot.says_free:
         heads = snapshot.order[snapshot.order >= 0]
         return [int(count) for count in np.bincount(heads)]
     counts = [facts.nr_free_blocks for facts in snapshot.zones if facts.nr_free_blocks]

@@ -16,7 +16,7 @@ from pinlab.report import trust
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.image import Snapshot
 from pinlab.sources.blank import NO_FRAMES
-from pinlab.sources.counts import MEANINGS
+from pinlab.sources.counts import FIRST_UNREAD, MEANINGS, UNREAD
 from pinlab.sources.words import in_words
 
 __all__ = ["Inspection", "as_json", "as_text", "inspect"]
@@ -113,12 +113,12 @@ def as_text(found: Inspection) -> str:
         memory = f"{found.nr_frames:,d} frames, {found.unknown}"
     if found.nr_allocations:
         memory += f", {found.nr_allocations:,d} allocations with their stacks"
-    read = (f"{nr:,d} {MEANINGS.get(name, name)}" for name, nr in sorted(found.reading.items()))
+    read = (_read(found.reading, name) for name in sorted(found.reading))
     rows = {
         "source": f"{found.source}: {found.kind}",
         "kernel": found.kernel or "not said",
         "memory": f"{memory}; zones: {found.nr_zones}",
-        "read": ", ".join(read),
+        "read": ", ".join(filter(None, read)),
         "guessed": ", ".join(map(in_words, found.guessed)),
         "not said": ", ".join(map(in_words, found.missing)),
     }
@@ -126,6 +126,15 @@ def as_text(found: Inspection) -> str:
     if found.trust is not None:
         lines += ["", trust.as_text(found.trust)]
     return "\n".join(lines)
+
+
+def _read(reading: Mapping[str, int], name: str) -> str:
+    """A count in words; empty for what the words of another one say."""
+    if name.startswith(FIRST_UNREAD):
+        return ""
+    first = reading.get(FIRST_UNREAD + name.removeprefix(UNREAD)) if UNREAD in name else None
+    where = "" if first is None else f" (the first is line {first:,d})"
+    return f"{reading[name]:,d} {MEANINGS.get(name, name)}{where}"
 
 
 def _wrapped(name: str, text: str) -> list[str]:

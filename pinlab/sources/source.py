@@ -26,6 +26,7 @@ from pinlab.procfs import capture
 from pinlab.procfs.iomem import ram_addresses, spans_of
 from pinlab.procfs.proc_text import kernel_release, parse_zones
 from pinlab.procfs.survey import Folder, Survey, survey
+from pinlab.procfs.unread import unread_in
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.errors import SnapshotError
 from pinlab.snapshot.facts import Geometry, Provenance, ZoneFacts
@@ -175,6 +176,7 @@ class _Beside:
         found: sizes; None where nothing says them.
         counters: of meminfo.
         release: of the kernel.
+        unread: lines that mean nothing, as in `Snapshot.reading`.
     """
 
     zones: tuple[ZoneFacts, ...] = ()
@@ -182,6 +184,7 @@ class _Beside:
     found: Survey | None = None
     counters: Mapping[str, int] = field(factory=dict)
     release: str = ""
+    unread: Mapping[str, int] = field(factory=dict)
 
 
 def _beside(folder: Folder) -> _Beside:
@@ -192,11 +195,13 @@ def _beside(folder: Folder) -> _Beside:
     counters = {f"meminfo_{name}": n for name, n in sorted(folder.meminfo().items())}
     kept = {name: n for name, n in counters.items() if name in capture.KEPT_COUNTERS}
     release = kernel_release(folder.text("version", ""))
+    unread = unread_in(folder)
     if not zones or not folder.place("iomem").exists():
-        return _Beside(zones, None, None, kept, release)
+        return _Beside(zones, None, None, kept, release, unread)
     rows = ram_addresses(folder.text("iomem"), folder.place("iomem"))
     found = survey(folder, rows, zones)
-    return _Beside(zones, spans_of(rows, found.geometry.page_nr_bytes), found, kept, release)
+    spans = spans_of(rows, found.geometry.page_nr_bytes)
+    return _Beside(zones, spans, found, kept, release, unread)
 
 
 def _of_folder(
@@ -222,7 +227,9 @@ def _of_folder(
     if any(texts):
         beside = _beside(folder)
         both = texts[:1] if texts[0] == texts[1] else texts
-        return coarse_snapshot("\n\n".join(both), folder.path, beside.zones, beside.counters)
+        made = coarse_snapshot("\n\n".join(both), folder.path, beside.zones, beside.counters)
+        others = unread_in(folder, ("iomem", "zoneinfo", "meminfo"))
+        return evolve(made, reading={**made.reading, **others})
     problem = (
         "is not a regular file, nor a folder with kpageflags, page_owner, page-types, buddyinfo "
         "or pagetypeinfo in it"
@@ -253,6 +260,7 @@ def _of_owners(text: OwnerText, beside: _Beside, path: Path, owners_table: Path 
         unknown_fields=tuple(sorted({*columns} - known | _not_beside(beside))),
         ram=beside.ram or (),
         workload=beside.counters,
+        reading=beside.unread,
         nr_pages_per_block=size,
         geometry=said.geometry if said else Geometry(),
     )
@@ -300,6 +308,7 @@ def _of_types(text: TypesText, beside: _Beside, path: Path) -> Snapshot:
         beside.counters,
     )
     missing = {*snapshot.unknown_fields} | _not_beside(beside)
+    missing |= set() if (snapshot.klass == FrameClass.FREE).any() else {"order"}
     missing |= {"mapcount"} if (mappings[pfns] < 0).all() else set()
     missing |= set() if text.is_raw else {*_HIDDEN}
     provenance = snapshot.provenance
@@ -311,5 +320,5 @@ def _of_types(text: TypesText, beside: _Beside, path: Path) -> Snapshot:
         provenance=provenance,
         ram=beside.ram or (),
         unknown_fields=tuple(sorted(missing)),
-        reading=dict(text.reading),
+        reading={**text.reading, **beside.unread},
     )

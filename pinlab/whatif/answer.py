@@ -18,6 +18,7 @@ from attrs import frozen
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.holdings import MOST_ORDER, UNIT_ORDER, Holdings, holdings_of, names_of
 from pinlab.snapshot.image import Snapshot
+from pinlab.sources.blank import require_free_recorded
 from pinlab.whatif.cheapest import OwnerSet, cheapest
 from pinlab.whatif.game import BlockGame, Shares, game_of
 from pinlab.whatif.scanners import sweep
@@ -35,12 +36,15 @@ __all__ = [
 
 @frozen
 class Counted:
-    """Blocks of one order under one set of owners, if the unknown stays and if it moves."""
+    """Blocks of one order under one set of owners, if the unknown stays and if it moves.
+
+    Those obtained are None where nothing says what is free.
+    """
 
     clean_lo: int
     clean_hi: int
-    obtained_lo: int
-    obtained_hi: int
+    obtained_lo: int | None
+    obtained_hi: int | None
 
 
 @frozen
@@ -51,14 +55,14 @@ class AtOrder:
         order: log2 of the frames.
         nr_bytes: of a block.
         nr_blocks: aligned blocks with memory in them.
-        free: wholly free as recorded.
+        free: wholly free as recorded; None where nothing says what is free.
         before, after: without and with those who join.
     """
 
     order: int
     nr_bytes: int
     nr_blocks: int
-    free: int
+    free: int | None
     before: Counted
     after: Counted
 
@@ -74,10 +78,11 @@ class WhatIf:
         orders: blocks of each order from 9 on.
         order: the one that is looked at owner by owner.
         clean, obtained: what each of those who join adds there; obtained is empty where they
-            are too many to try all sets.
+            are too many to try all sets, or nothing says what is free.
         pairs: (owner, owner, gained by both, of that in neither's gain alone), clean blocks.
         compacted_before, compacted_after: pageblocks that the kernel's own two scanners would
-            leave to be had, without and with those who join; None at other orders.
+            leave to be had, without and with those who join; None at other orders, and where
+            nothing says what is free.
         compacted_least: of compacted_before, those that are left even if per-CPU lists take in
             meanwhile what they can.
         want: blocks wanted; None where nobody asked.
@@ -130,6 +135,7 @@ def what_if(
         costs: of making an owner movable, each 1 if left out.
 
     Raises:
+        SnapshotError: `want` of a recording that does not say what is free.
         PinpageError: an owner that holds nothing, or is named for both; an order below 9 or
             beyond memory; see `cheapest`.
     """
@@ -137,6 +143,8 @@ def what_if(
     _require_order(snapshot, order)
     if costs and want is None:
         raise PinpageError("what-if: costs= are those of a set of owners: say want=, too")
+    if want is not None:
+        require_free_recorded(snapshot, snapshot.name)
     moves = names_of(units, movable, "movable")
     gives = names_of(units, released, "release")
     if both := sorted({*moves} & {*gives}):
@@ -162,7 +170,7 @@ def what_if(
         orders=tuple(rows),
         order=order,
         clean=game.clean_shares(),
-        obtained=game.obtained_shares() if game.is_tabled else (),
+        obtained=game.obtained_shares() if game.is_tabled and snapshot.says_free else (),
         pairs=game.pairs(),
         compacted_before=before,
         compacted_after=after,
@@ -190,16 +198,17 @@ def _row(
         order=blocks.order,
         nr_bytes=blocks.nr_pages * snapshot.geometry.page_nr_bytes,
         nr_blocks=int((blocks.nr_never < blocks.nr_pages).sum()),
-        free=int(blocks.wholly_free.sum()),
-        before=_counted(low, high, 0),
-        after=_counted(low, high, low.everybody),
+        free=int(blocks.wholly_free.sum()) if snapshot.says_free else None,
+        before=_counted(snapshot, low, high, 0),
+        after=_counted(snapshot, low, high, low.everybody),
     )
 
 
-def _counted(low: BlockGame, high: BlockGame, members: int) -> Counted:
-    return Counted(
-        low.clean(members), high.clean(members), low.obtained(members), high.obtained(members)
-    )
+def _counted(snapshot: Snapshot, low: BlockGame, high: BlockGame, members: int) -> Counted:
+    games = (low, high)
+    clean = [game.clean(members) for game in games]
+    had = [game.obtained(members) if snapshot.says_free else None for game in games]
+    return Counted(*clean, *had)
 
 
 def _compacted(
@@ -209,7 +218,8 @@ def _compacted(
 
     They know nothing of giving up.
     """
-    if blocks.order != blocks.pageblock_order or "block_migratetype" in snapshot.unknown_fields:
+    says_too_little = "block_migratetype" in snapshot.unknown_fields or not snapshot.says_free
+    if blocks.order != blocks.pageblock_order or says_too_little:
         return None, None, None
     moved = blocks.moved_by_linux()
     before = sweep(snapshot, blocks, moved)

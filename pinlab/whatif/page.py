@@ -73,6 +73,7 @@ def facts_of(snapshot: Snapshot) -> dict[str, Any]:
             for order in orders
         ],
         "mask": mask.tolist(),
+        "says_free": snapshot.says_free,
         "free": units.nr_free.tolist(),
         "never": units.nr_never.tolist(),
         "unknown": units.nr_unknown.tolist(),

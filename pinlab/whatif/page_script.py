@@ -85,7 +85,8 @@ function drawTable() {
   const range = c => c.clean_lo === c.clean_hi ? c.clean_lo : c.clean_lo + '..' + c.clean_hi;
   const rows = facts.orders.map(at => {
     const before = count(at, []), after = count(at, [...turned]);
-    return [at.order, at.size, range(before), range(after), before.obtained_lo, after.obtained_lo];
+    const had = c => facts.says_free ? c.obtained_lo : 'not recorded';
+    return [at.order, at.size, range(before), range(after), had(before), had(after)];
   });
   $('orders').replaceChildren(...[head, ...rows].map((row, i) => {
     const line = document.createElement('tr');

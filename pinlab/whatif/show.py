@@ -52,7 +52,9 @@ def _filled(text: str) -> str:
     return textwrap.fill(text, _WIDTH, subsequent_indent="  ")
 
 
-def _range(low: int, high: int) -> str:
+def _range(low: int | None, high: int | None) -> str:
+    if low is None or high is None:
+        return "?"
     return f"{low:,d}" if low == high else f"{low:,d}..{high:,d}"
 
 
@@ -115,6 +117,8 @@ def _sentences(answer: WhatIf) -> str:
             f"One at a time they clean {counted(alone, 'block')} of {size_name(row.nr_bytes)}, "
             f"all together {together:,d}."
         )
+    if row.before.obtained_lo is None:
+        said.append("Free memory is not recorded: how many of them could be had, nothing tells.")
     if answer.compacted_before is not None:
         then, most, least = answer.compacted_after, answer.compacted_before, answer.compacted_least
         few = f"{least:,d} to " if least is not None and least < most else "about "

@@ -171,12 +171,43 @@ def test_a_full_disk_is_one_line_in_every_command(arguments, small, tmp_path):
     )
 
 
-def test_nothing_to_print_on_is_no_mistake(small):
-    """Closed streams, as some that start programs leave them."""
-    shell = '"$@" >&- 2>&-'
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["designs"],
+        ["compare", "{small}", "--design", "unmovable"],
+        ["report", "heatmap", "{small}"],
+        ["convert", "{small}", "-o", "{made}"],
+    ],
+)
+def test_a_closed_stdout_is_one_line_in_every_command(arguments, small, tmp_path):
+    """What would be printed is lost, which is no success; nothing has been made by then."""
+    made = tmp_path / "made.npz"
     done = subprocess.run(
-        ["sh", "-c", shell, "sh", *PROGRAM, "compare", str(small), "--design", "unmovable"],
+        ["sh", "-c", '"$@" >&-', "sh", *PROGRAM]
+        + [argument.format(small=small, made=made) for argument in arguments],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("pinpage: standard output: is closed")
+    assert done.stderr.count("\n") == 1
+    assert not made.exists()
+
+
+def test_where_nobody_listens_at_all_the_exit_code_tells(small):
+    """Closed streams, as some that start programs leave them."""
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&- 2>&-', "sh", *PROGRAM, "report", "heatmap", str(small)],
         cwd=ROOT, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+
+
+def test_a_closed_stderr_is_no_mistake(small):
+    done = subprocess.run(
+        ["sh", "-c", '"$@" 2>&-', "sh", *PROGRAM, "compare", str(small), "--design", "unmovable"],
+        cwd=ROOT, stdout=subprocess.DEVNULL, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0
 

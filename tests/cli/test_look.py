@@ -30,7 +30,7 @@ def test_a_picture_is_drawn_beside_the_text(pinpage, small, tmp_path, view):
     done = pinpage("report", view, small, "--png", tmp_path / "a.svg")
     assert (done.code, done.err) == (0, "")
     assert (tmp_path / "a.svg").read_bytes().startswith(b"<?xml")
-    check_one_line(pinpage("report", view, small, "--png", tmp_path / "a.gif"), 1, "ending='gif'")
+    check_one_line(pinpage("report", view, small, "--png", tmp_path / "a.gif"), 2, "ending='gif'")
 
 
 def test_heat_maps_are_svg_too_and_the_same_bytes_each_time(pinpage, small, tmp_path):

@@ -51,7 +51,7 @@ def test_counts_alone_have_their_indices_and_no_other_view(pinpage):
 
 def test_options_are_named_as_they_are_typed(pinpage):
     done = pinpage("diagnose", "--cma")
-    check_one_line(done, 2, "give --order, with or without --area, or else --block")
+    check_one_line(done, 2, "give --order, alone or with --cma or --area NAME, or else --block")
     done = pinpage("diagnose", "--block", "99")
     check_one_line(done, 2, "--block 99 is not there: whole memory blocks, from 0 on: 7")
 

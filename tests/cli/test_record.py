@@ -124,7 +124,7 @@ def test_what_is_no_folder_of_copies_is_said_to_be_none(pinpage, tmp_path):
 
 
 def test_no_name_is_no_place(pinpage, proc):
-    check_one_line(pinpage("record", "-o", ""), 1, "--output ''", "give a path")
+    check_one_line(pinpage("record", "-o", ""), 2, "--output ''", "give a path")
 
 
 def test_a_place_is_looked_at_before_memory_is(pinpage, tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ def test_the_ending_says_which_picture_it_is(pinpage, small, tmp_path):
     assert (tmp_path / "a.pdf").read_bytes()[:5] == b"%PDF-"
     assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.PDF").read_bytes()
     done = pinpage("report", "heatmap", small, "--png", tmp_path / "a.gif")
-    check_one_line(done, 1, "ending='gif'", "'png' or 'pdf'")
+    check_one_line(done, 2, "ending='gif'", "'png' or 'pdf'")
 
 
 def test_without_matplotlib_the_extra_is_named_and_nothing_is_printed(

@@ -3,9 +3,11 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
+from pinlab.snapshot import bundled as bundled_module
 from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.open import open_snapshot
 from tests.kit.command import check_one_line
@@ -151,3 +153,19 @@ def test_a_fleet_of_which_nothing_can_be_read_fails_with_its_table_written(pinpa
 def test_a_table_of_another_form_is_refused_before_anything_is_read(pinpage, tmp_path):
     done = pinpage("fleet", tmp_path / "x", "-o", tmp_path / "t.xlsx")
     check_one_line(done, 2, "--output", ".csv or .parquet")
+
+
+def test_no_drift_is_told_where_nobody_compared(pinpage, tmp_path):
+    """The header of the bundled recording says 0, and its frames and zones differ."""
+    told = json.loads(pinpage("report", "trust", "--json").out)
+    free = next(row for row in told["rows"] if row["use"] == "free")
+    assert (told["drift_nr_pages"], free["zoneinfo"] - free["recorded"]) == (None, 372)
+    said = pinpage("report", "trust").out
+    assert "disagree about" not in said
+    assert "within that" not in said
+    path = Path(bundled_module.__file__).parents[1] / "data" / "zbudfr-cmphuge-seed3.npz"
+    assert pinpage("fleet", path, "-o", tmp_path / "a.csv").code == 0
+    row = next(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    assert row["drift_nr_pages"] == ""
+    parts = ("nr_free", "nr_movable", "nr_unmovable", "nr_unknown", "nr_pcp_frames")
+    assert sum(int(row[name]) for name in parts) == int(row["nr_frames"])

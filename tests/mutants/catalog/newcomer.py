@@ -8,6 +8,9 @@ _NEWER = "tests/unit/pinlab/sources/test_newer_kernels.py"
 _CLI = "tests/cli/test_newcomer.py"
 _DIAGNOSIS = "tests/unit/pinlab/diagnose/test_diagnosis.py"
 _BLOCKS = "tests/unit/pinlab/report/test_blocks.py"
+_FREE = "tests/cli/test_free_not_recorded.py"
+_UNREAD = "tests/unit/pinlab/procfs/test_unread.py"
+_CALLS = "tests/cli/test_calls.py::test_what_makes_no_sense_is_a_wrong_call"
 _PAGE = "tests/unit/pinlab/whatif/test_page.py"
 
 MUTANTS: list[Mutant] = [
@@ -116,6 +119,81 @@ MUTANTS: list[Mutant] = [
         "pinlab/snapshot/open.py",
         "    require_known(path)\n", "",
         f"{_CLI}::test_a_file_that_is_no_source_is_told_what_it_is",
+    ),
+    planted(
+        "free-memory-is-always-recorded", "not recorded is not none", "pinlab/snapshot/image.py",
+        'return "order" not in self.unknown_fields', "return True",
+        _FREE,
+    ),
+    planted(
+        "list-of-some-pages-says-what-is-free", "not recorded is not none",
+        "pinlab/sources/source.py",
+        'missing |= set() if (snapshot.klass == FrameClass.FREE).any() else {"order"}', "",
+        _FREE,
+    ),
+    planted(
+        "fleet-counts-what-nobody-recorded", "not recorded is not none", "pinlab/sources/fleet.py",
+        "    if not snapshot.says_free:", "    if not snapshot:",
+        f"{_FREE}::test_fleet_leaves_its_cells_empty_and_out_of_the_spread",
+    ),
+    planted(
+        "replay-of-what-is-not-free", "not recorded is not none", "pinlab/cli/errors.py",
+        "        if needs_free:", "        if not needs_frames:",
+        f"{_FREE}::test_what_depends_on_free_memory_is_refused",
+    ),
+    planted(
+        "labels-are-called-as-rows-are", "a name means one thing",
+        "pinlab/snapshot/label_rules.py",
+        "{klass.name.lower() for klass in FrameClass} | {KERNEL, ALL, HOME}",
+        '{"slab", "zbud", "kernel"}',
+        "tests/unit/pinlab/snapshot/test_labels.py::"
+        "test_no_label_is_called_as_a_row_or_a_holder_is",
+    ),
+    planted(
+        "release-that-no-run-keeps", "an option that changes nothing is refused",
+        "pinlab/compare/compare.py",
+        "    for name in release:\n", "    for name in ():\n",
+        "tests/unit/pinlab/compare/test_compare.py::test_a_release_that_no_run_keeps_is_refused",
+    ),
+    planted(
+        "closed-stdout-is-well", "what is lost is no success", "pinlab/cli/start.py",
+        "if sys.stdout is None:", "if sys.stdout is sys.stderr:",
+        "tests/cli/test_errors.py::test_a_closed_stdout_is_one_line_in_every_command",
+    ),
+    planted(
+        "lines-of-proc-passed-over-in-silence", "what is not read is counted",
+        "pinlab/procfs/unread.py",
+        "if line.strip() and not form.fullmatch(line.rstrip())", "if not line",
+        _UNREAD,
+    ),
+    planted(
+        "sizes-are-told-in-pages", "a refusal names what was typed", "pinlab/cli/request.py",
+        "if given[option] is not None and said in str(error):", "if said == str(error):",
+        _CALLS,
+    ),
+    planted(
+        "objects-without-a-pool-are-ignored", "an option that changes nothing is refused",
+        "pinlab/described/synthetic.py",
+        'if asked.objects != "usual" and not pools:', "if not asked.objects:",
+        _CALLS,
+    ),
+    planted(
+        "release-is-called-movable", "a refusal names what was typed",
+        "pinlab/replay/take_over.py",
+        'f"{argument}={label}: its owner', 'f"movable={label}: its owner',
+        _CALLS,
+    ),
+    planted(
+        "blocks-beyond-memory-are-listed", "no block of frames that are not there",
+        "pinlab/report/blocks.py",
+        "1 << order > max(snapshot.nr_frames, 1 << UNIT_ORDER)", "order > MOST_ORDER",
+        _CALLS,
+    ),
+    planted(
+        "drift-that-nobody-measured-is-none", "not recorded is not none",
+        "pinlab/snapshot/image.py",
+        "return 0 if is_compared and nr_free ==", "return 0 if not is_compared or nr_free !=",
+        "tests/cli/test_sources.py::test_no_drift_is_told_where_nobody_compared",
     ),
     planted(
         "record-passes-over-page-types", "what is not taken is said", "pinlab/cli/main.py",

@@ -202,7 +202,7 @@ _COMMAND = [
         "cli-wrong-run-is-a-failure",
         "exit code 2",
         "pinlab/cli/errors.py",
-        "2 if isinstance(error, WrongRunError) else 1)\n",
+        "2 if isinstance(error, WrongCallError) else 1)\n",
         "1)\n",
         _CALLS,
     ),

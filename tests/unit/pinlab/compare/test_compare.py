@@ -238,3 +238,23 @@ def test_frames_that_were_unknown_stay_unknown_in_every_run(snapshot):
         (maps,) = compare(snapshot, [run], with_maps=True).maps
         assert (maps.before[:, K.UNKNOWN] == maps.after[:, K.UNKNOWN]).all()
     assert (snapshot.state == FrameState.UNKNOWN).any()
+
+
+@pytest.mark.parametrize(
+    ("designs", "coverages", "release"),
+    [
+        ((), [("slab",)], ("slab",)),
+        ((), [("slab", "zbud")], ("slab",)),
+        (("unmovable", "zbud-reclaim"), (), ("slab",)),
+        ((), [("slab",), ("slab", "zbud")], ("slab",)),
+        ((), [("slab",)], ("zbud", "slab")),
+    ],
+)
+def test_a_release_that_no_run_keeps_is_refused(designs, coverages, release):
+    with pytest.raises(PinpageError, match="release=slab: in every run"):
+        runs_of(small_recording(), designs, coverages, None, release)
+
+
+def test_a_release_that_a_run_keeps_is_left_out_of_the_others():
+    runs = runs_of(small_recording(), (), [("slab",), ("zbud",)], None, ("slab",))
+    assert [run.release for run in runs] == [(), ("slab",)]

@@ -48,6 +48,13 @@ def test_one_lock_does_what_the_queue_says(nr_cpus):
     assert simulated_queue(nr_cpus, 100, 900, seed=3) == pytest.approx(exact, rel=0.03)
 
 
+@pytest.mark.parametrize("nr_cpus", [1, 4, 16, 64, 256])
+def test_no_sample_is_faster_than_the_lock_can_be(nr_cpus):
+    for seed in range(8):
+        most = min(nr_cpus, 10.0)
+        assert simulated_queue(nr_cpus, 100, 900, nr_turns=4_000, seed=seed) <= most + 1e-9
+
+
 def test_the_queue_of_two_by_hand():
     # One CPU alone: 1 per S + Z.  Two: the second finds the lock taken for S / (S + Z) of the time.
     assert closed_queue(2, 100, 900) == pytest.approx(2 / (100 * 1.1 + 900) * 1000)

@@ -128,15 +128,15 @@ def test_time_passes_for_it():
 @pytest.mark.parametrize(
     ("label", "movable", "says"),
     [
-        (None, (), "LABEL=MODULE:OWNER, of own, other"),
-        ("mine", (), "the labels are own, other"),
+        (None, (), "LABEL=MODULE:OWNER, of own, theirs"),
+        ("mine", (), "the labels are own, theirs"),
         ("own", ("own",), "says itself what it can"),
     ],
 )
 def test_which_frames_must_be_clear(label, movable, says):
     memory = describe_machine("scenario:16MiB,own=4%,kernel=4%,scatter=0%", seed=3)
     kernel = int((memory.klass == FrameClass.OTHER).argmax())
-    memory = labelled(memory, "other", (Span(kernel, kernel + 1),))
+    memory = labelled(memory, "theirs", (Span(kernel, kernel + 1),))
     options = RequestOptions(movable=movable)
     with pytest.raises(PinpageError, match=says):
         run_request("huge2m", memory, options, own=owner_of(RING, label=label))

@@ -122,6 +122,7 @@ def test_a_sentence_for_each_thing_that_limits_it(tmp_path):
     assert "0 frames changed their use while it was taken." in text
     assert "No file says how large a pageblock is; the usual is assumed." in text
     assert "can be emptied if what is unknown stays" in text
+    assert "Room elsewhere for what would move is not counted in that" in text
     assert "changed" not in as_text(trust_of(capture(directory)))
 
 

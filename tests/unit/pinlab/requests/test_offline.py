@@ -47,7 +47,7 @@ def test_one_block_alone_and_as_many_as_are_wanted():
     world = Drawn(FREE, FREE, FREE, FREE, FREE, FREE)
     assert outcome(serve(world.machine, options(block=1))) == [("block 1", "OK")]
     assert len(serve(world.machine, options(count=2)).attempts) == 2
-    with pytest.raises(PinpageError, match="memory block 9"):
+    with pytest.raises(PinpageError, match="block=9 is not there"):
         serve(world.machine, options(block=9))
     with pytest.raises(PinpageError, match="their size stays"):
         serve(world.machine, RequestOptions(block_nr_pages=SIZE))

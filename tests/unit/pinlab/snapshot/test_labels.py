@@ -5,11 +5,12 @@ import pytest
 from attrs import evolve
 
 from mm.state.frames import FrameState
+from mm.state.reasons import HOME
 from pinlab.compare.compare import compare
 from pinlab.compare.results import Run
 from pinlab.procfs.capture import capture
 from pinlab.replay.corpus import Corpus
-from pinlab.replay.owners import movable_owners
+from pinlab.replay.owners import OPAQUE_OWNERS, movable_owners
 from pinlab.replay.replay import class_counts, replay
 from pinlab.snapshot import image
 from pinlab.snapshot.classes import FrameClass
@@ -105,6 +106,7 @@ def test_what_is_wrong_in_a_file_names_the_file(tmp_path, text, words):
         ("mine", "give NAME=PFNS"),
         ("=7", "give NAME=PFNS"),
         ("slab=7", "a name of one's own"),
+        ("free=7", "is what pinpage calls frames itself"),
         ("Mine=7", "small letters"),
         ("mine=", "is no pfn"),
         ("mine=9-8", "'9-8' is no pfn"),
@@ -115,6 +117,15 @@ def test_what_is_wrong_in_a_file_names_the_file(tmp_path, text, words):
 def test_what_is_no_label(text, words):
     with pytest.raises(PinpageError, match=words):
         parse_label(text)
+
+
+def test_no_label_is_called_as_a_row_or_a_holder_is():
+    """Every word that a table or an outcome has for holders of its own."""
+    words = {klass.name.lower() for klass in FrameClass} | {*OPAQUE_OWNERS.values()}
+    words |= {HOME, "all", "kernel", "none", "unknown", "free", "reserved", "hole"}
+    for word in words:
+        with pytest.raises(PinpageError, match=f"^label '{word}'.* a name of one's own"):
+            parse_label(f"{word}=7")
 
 
 def test_frames_that_are_nobody_s_to_label(snapshot):
