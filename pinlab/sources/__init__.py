@@ -20,5 +20,5 @@ Files are somebody else's: each is bounded before it is read, read once from fro
 line that means nothing is counted.
 
 Kernel counterpart: none.
-May be imported by: snapshot, procfs, replay, report, cli.
+May be imported by: snapshot, procfs, replay, diagnose, whatif, report, cli.
 """

@@ -124,8 +124,6 @@ class Nodes:
     ) -> bool:
         """Have a pin removed in a section of its node: one that its thread is in, or the next.
 
-        What is being changed just now cannot be looked at: then the pin is taken to be there.
-
         Context: a finalizer or signal handler that interrupted a section of its thread.
 
         Args:
@@ -134,21 +132,16 @@ class Nodes:
             remove: does so in the section of a node, by one name; False: it is not there.
 
         Returns:
-            Whether it is there, as far as can be known.
+            Whether it is there, or was when the change of its pins began that was interrupted.
         """
         shards = [self.shard_of(frame) for frame in names]
-        before = [(shard.seq, shard.change) for shard in shards]
-        places = [
-            shard
-            for shard, frame in zip(shards, names, strict=True)
-            if record in shard.records_of(frame)
-        ]
-        after = [(shard.seq, shard.change) for shard in shards]
-        is_quiet = before == after and all(change is None for _, change in after)
-        if is_quiet and not places:
-            return False
-        self._hand_on([*places, *shards][0], names, remove)
-        return True
+        before = None
+        while before != (now := [(shard.seq, shard.change) for shard in shards]):
+            before = now  # else another thread has changed something while this one looked
+            places = [s for s, pfn in zip(shards, names, strict=True) if s.had(pfn, record)]
+        if places:
+            self._hand_on(places[0], names, remove)
+        return bool(places)
 
     def _hand_on(
         self, shard: Shard, names: Sequence[int], remove: Callable[[Shard, int], bool]

@@ -283,6 +283,22 @@ class Shard:
         record = self.batch.get(pfn)
         return self.radix.records_of(pfn) if record is None else [record]
 
+    def had(self, pfn: int, record: Record) -> bool:
+        """Whether a frame has a pin, or had it before the change that is being made.
+
+        Context: anywhere, without the lock; true unless somebody changes something meanwhile.
+
+        Args:
+            pfn: the frame.
+            record: the pin.
+        """
+        change = self.change
+        if isinstance(change, tuple):
+            had = change[0] == pfn and record in change[1]
+        else:
+            had = change is not None and (pfn, *record) in change.before.each()
+        return had or record in self.records_of(pfn)
+
     @property
     def nr_pins(self) -> int:
         """Pins, those in the batch included.  Safe without the lock."""

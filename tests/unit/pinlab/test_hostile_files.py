@@ -263,7 +263,6 @@ def test_a_zone_that_no_machine_has_is_named(facts, words):
         ({"zones": small_recording().zones * 256}, "there are 256"),
         ({"ram": (Span(0, 9), Span(8, 12))}, "SN10"),
         ({"ram": (Span(0, (1 << 52) + 1),)}, "SN10"),
-        ({"ram": (Span(0.5, 2.5),)}, "SN10"),
         ({"nr_pages_per_block": 8}, "not within 16 to 65536"),
         ({"nr_pages_per_block": 1 << 17}, "not within 16 to 65536"),
         ({"mapcount": np.full(NR_FRAMES, -2, dtype=np.int32)}, "SN8"),
