@@ -108,6 +108,12 @@ def project(tmp_path):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def runner():
+    """One for all: what it has loaded takes longer than these tests."""
+    return Pytest()
+
+
 def doubling(new, *tests, old="x + x", file="mm/double.py"):
     """A mutant of the little project."""
     return Mutant("m", "D1", file, old, new, [f"tests/test_double.py{test}" for test in tests])
@@ -128,19 +134,21 @@ def doubling(new, *tests, old="x + x", file="mm/double.py"):
     ],
     ids=["caught", "survives", "syntax", "no-such-test", "absent", "ambiguous", "hangs", "limit"],
 )
-def test_only_a_failing_test_is_a_catch(project, mutant, outcome, detail):
+def test_only_a_failing_test_is_a_catch(project, runner, mutant, outcome, detail):
     with project_copy(project) as copy:
-        result = run_one(mutant, copy, timeout_s=5.0 if "waits" in str(mutant.tests) else 60.0)
+        limit_s = 2.0 if "waits" in str(mutant.tests) else 60.0
+        result = run_one(mutant, copy, timeout_s=limit_s, pytest=runner)
         assert result.outcome is outcome
         assert detail in result.detail
         assert (copy / "mm" / "double.py").read_text() == "def double(x):\n    return x + x\n"
 
 
 @pytest.mark.mutant
-def test_a_test_that_fails_anyway_is_found_out(project):
+def test_a_test_that_fails_anyway_is_found_out(project, runner):
     with project_copy(project) as copy:
-        assert "test_fails_anyway" in check_baseline([doubling("x", "::test_fails_anyway")], copy)
-        assert check_baseline([doubling("x", "::test_looks")], copy) == ""
+        wrong = check_baseline([doubling("x", "::test_fails_anyway")], copy, pytest=Pytest())
+        assert "test_fails_anyway" in wrong
+        assert check_baseline([doubling("x", "::test_looks")], copy, pytest=runner) == ""
 
 
 @pytest.mark.mutant
@@ -162,7 +170,7 @@ def test_a_file_that_minds_being_forked_gets_a_process_of_its_own(project):
 
 
 @pytest.mark.mutant
-def test_a_child_has_loaded_nothing_of_the_project(project):
+def test_a_child_has_loaded_nothing_of_the_project(project, runner):
     (project / "tests" / "test_fresh.py").write_text(
         "import sys\n"
         "OURS = [name for name in sys.modules if name.partition('.')[0] in"
@@ -170,7 +178,7 @@ def test_a_child_has_loaded_nothing_of_the_project(project):
         "def test_fresh():\n    assert OURS == [] and 'numpy' in sys.modules\n"
     )
     with project_copy(project) as copy:
-        code, output = Pytest().run(["tests/test_fresh.py"], copy, 60.0, "")
+        code, output = runner.run(["tests/test_fresh.py"], copy, 60.0, "")
     assert code == 0, output
 
 
@@ -186,9 +194,9 @@ def test_a_change_of_the_same_length_is_not_hidden_by_stale_bytecode(project):
 
 
 @pytest.mark.mutant
-def test_results_keep_their_order_and_the_table_names_the_survivor(project):
+def test_results_keep_their_order_and_the_table_names_the_survivor(project, runner):
     mutants = [doubling("x * x", "::test_looks_away"), doubling("x * x", "::test_looks")]
-    results = run_all(mutants, project, jobs=2)
+    results = run_all(mutants, project, jobs=2, pytest=runner)
     assert [result.outcome for result in results] == [Outcome.SURVIVED, Outcome.CAUGHT]
     lines = table(results).splitlines()
     assert "SURVIVED" in lines[1]

@@ -194,10 +194,13 @@ def test_every_line(start, first):
 
 @pytest.mark.parametrize("first", sorted(BY_NEW_NAMES.keys() - {"finish"}))
 def test_an_unpin_by_its_new_name_while_the_move_ends(first):
-    """The owner was told its new place: whichever name holds when it lets go, the pin goes."""
+    """The owner was told its new place: whichever name holds when it lets go, the pin goes.
+
+    By default at every second line.
+    """
     allowed = one_by_one("told", first, "finish")
     assert all(len(pins) == 1 for _, _, pins in allowed)
-    assert switch_everywhere("told", first, "finish", events="line") > 3
+    assert switch_everywhere("told", first, "finish", events="line", step=STEP) > 3
 
 
 @pytest.mark.parametrize("second", sorted(BY_NEW_NAMES.keys() - {"finish"}))
