@@ -409,16 +409,15 @@ class PinRegistry:
     def _unpin_late(self, pfn: int, tag: int, value: int) -> None:
         """`unpin` by a finalizer or signal handler, inside a section of its own thread."""
 
-        def remove(shard: Shard, frame: int) -> bool:
-            self._privates.nr_doubts += tag & 1
-            is_out = shard.discard(frame, tag, value)
+        def ended(is_out: bool) -> None:
             if is_out and tag & 1:
                 self._give_back({value: 1})
             self._privates.nr_doubts -= tag & 1
-            return is_out
 
+        self._privates.nr_doubts += tag & 1
         # By all its names: the pins may be rekeyed before it is done.
-        if not self._nodes.remove_late(self.marks.names_of(pfn), (tag, value), remove):
+        if not self._nodes.remove_late(self.marks.names_of(pfn), (tag, value), ended):
+            ended(is_out=False)
             raise NotPinnedError(f"pfn {pfn:#x} is not pinned by this owner with this private")
 
     def _known(self, tag: int, private: Any, pfn: int) -> Record:
@@ -513,8 +512,9 @@ class PinRegistry:
                     continue
                 if np.array_equal(names, pfns):
                     raise
-                # A rekey was cut off before it forgot the names.
-                return self._remove(pfns, owner, privates)
+                # A rekey was cut off before it forgot the names: what has moved has left nothing.
+                names = np.where(self.owner_counts(names) > 0, names, pfns)
+                return self._remove(names, owner, privates)
 
     def _span(self, start: int, stop: int) -> slice:
         start, stop = as_pfn(start), as_pfn(stop)
@@ -645,10 +645,11 @@ class PinRegistry:
     def _nr_pins_on(self, shard: Shard) -> int:
         """Pins of a node, without a lock unless somebody stores or watches just now."""
         seq = shard.seq
-        nr_pins = shard.nr_pins
-        if seq & 1 or shard.seq != seq:
-            return self._nodes.hold([shard], lambda: shard.nr_pins)
-        return nr_pins
+        if not seq & 1:
+            nr_pins = shard.nr_pins
+            if shard.seq == seq:
+                return nr_pins
+        return self._nodes.hold([shard], lambda: shard.nr_pins)
 
     # For planners and movers: columns of frames, in any order.
 

@@ -152,6 +152,10 @@ class Blocks:
         tag = self.words[2 * pfn]
         return (tag - 1, self.words[2 * pfn + 1]) if tag else None
 
+    def is_dense_at(self, pfn: int) -> bool:
+        """Whether the block of a frame is dense."""
+        return bool(self.is_dense[pfn >> PAGEBLOCK_ORDER])
+
     def holds(self, pfn: int) -> bool:
         """Whether the frame has a pin.  Safe without the lock."""
         if self.is_dense[pfn >> PAGEBLOCK_ORDER]:

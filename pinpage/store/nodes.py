@@ -10,6 +10,7 @@ move only while it holds one lock, which the wait releases.
 """
 
 from collections.abc import Callable, Container, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -33,6 +34,76 @@ Part = tuple[Shard, slice]
 
 
 _R = TypeVar("_R")
+
+
+class _LateUnpin:
+    """A pin that is to be removed by the next section of a node where it may be.
+
+    Attributes:
+        is_over: it was removed, or is not to be.
+    """
+
+    def __init__(
+        self, nodes: "Nodes", names: Sequence[int], record: Record, ended: Callable[[bool], None]
+    ) -> None:
+        """Waits for nothing yet.
+
+        Args:
+            nodes: of the registry.
+            names, record, ended: see `Nodes.remove_late`.
+        """
+        self.is_over = False
+        self._nodes, self._names, self._record, self._ended = nodes, names, record, ended
+        self._not_tried = dict.fromkeys(nodes.shard_of(frame) for frame in names)
+
+    def is_for(self, names: Sequence[int], record: Record) -> bool:
+        """Whether this is about the same pin.
+
+        Args:
+            names, record: as it is known to whoever asks.
+        """
+        return not self.is_over and record == self._record and not {*names}.isdisjoint(self._names)
+
+    def queue(self) -> None:
+        """Let the next section of each node where the pin may be try, before it does anything.
+
+        So a pin that is moved from one to the other is found by the one that it is moved from,
+        or, where that is the section that was interrupted, at its end by the other.
+        """
+        for shard in list(self._not_tried):
+            shard.unpin_late(partial(self._try_on, shard))
+
+    def nr_places(self) -> int:
+        """By how many of its names the frame has the pin."""
+        before, now, found = None, self._glimpse(), 0
+        while before != now:  # else another thread has changed something while this one looked
+            before, shard_of = now, self._nodes.shard_of
+            found = sum(shard_of(frame).had(frame, self._record) for frame in self._names)
+            now = self._glimpse()
+        return found
+
+    def _glimpse(self) -> list[object]:
+        return [self._nodes.shard_of(frame).glimpse(frame) for frame in self._names]
+
+    def _try_on(self, shard: Shard) -> None:
+        """In the section of a node: remove the pin if it is there."""
+        frames = [frame for frame in self._names if self._nodes.shard_of(frame) is shard]
+        while frames and not self.is_over:
+            self.is_over = shard.discard(frames.pop(0), *self._record)
+        self._not_tried.pop(shard, None)
+        if self.is_over or not self._not_tried:
+            is_out, ended = self.is_over, self._ended
+            self.forget()
+            ended(is_out)
+
+    def forget(self) -> None:
+        """It is over, and nobody is to hear of it any more."""
+        self.is_over, self._ended = True, _nothing
+        self._nodes.forget_late(self)
+
+
+def _nothing(is_out: bool) -> None:
+    """What is left to be done after the end."""
 
 
 class Nodes:
@@ -87,6 +158,7 @@ class Nodes:
         starts = np.arange(0, topology.nr_frames, PAGEBLOCK_NR_PAGES, dtype=np.int64)
         self.of_block = topology.nodes_of(starts).astype(np.uint8).tobytes()
         self.shard_of = self._shard_finder()
+        self._late: list[_LateUnpin] = []
         tell_in_child(self)
 
     def run(self, shards: Sequence[Shard], work: Callable[..., _R], *args: object) -> _R:
@@ -120,7 +192,7 @@ class Nodes:
         return work()
 
     def remove_late(
-        self, names: Sequence[int], record: Record, remove: Callable[[Shard, int], bool]
+        self, names: Sequence[int], record: Record, ended: Callable[[bool], None]
     ) -> bool:
         """Have a pin removed in a section of its node: one that its thread is in, or the next.
 
@@ -129,38 +201,28 @@ class Nodes:
         Args:
             names: of the frame, which pins may change before it is done.
             record: the pin.
-            remove: does so in the section of a node, by one name; False: it is not there.
+            ended: called with whether it was removed; not if it is refused here.
 
         Returns:
-            Whether it is there, or was when the change of its pins began that was interrupted.
+            Whether it is there, or was when the change of its pins began that was interrupted,
+            and nobody has had it removed like this before; False: nothing will be done.
         """
-        shards = [self.shard_of(frame) for frame in names]
-        before = None
-        while before != (now := [(shard.seq, shard.change) for shard in shards]):
-            before = now  # else another thread has changed something while this one looked
-            places = [s for s, pfn in zip(shards, names, strict=True) if s.had(pfn, record)]
-        if places:
-            self._hand_on(places[0], names, remove)
-        return bool(places)
+        nr_before = sum(item.is_for(names, record) for item in list(self._late))
+        item = _LateUnpin(self, names, record, ended)
+        self._late.append(item)
+        is_there = False
+        try:
+            item.queue()  # before the look: whatever happens meanwhile, one of both finds the pin
+            is_there = item.nr_places() > nr_before or item.is_over
+        finally:
+            if not is_there:
+                item.forget()
+        return is_there
 
-    def _hand_on(
-        self, shard: Shard, names: Sequence[int], remove: Callable[[Shard, int], bool]
-    ) -> None:
-        """Let a section of this node remove the pin, or hand it on to where else it may be.
-
-        Args:
-            shard: of the node.
-            names: of the frame by which it was not looked for yet.
-            remove: as for `remove_late`.
-        """
-
-        def work() -> None:
-            here = [frame for frame in names if self.shard_of(frame) is shard]
-            elsewhere = [frame for frame in names if frame not in here]
-            if not any(remove(shard, frame) for frame in here) and elsewhere:
-                self._hand_on(self.shard_of(elsewhere[0]), elsewhere, remove)
-
-        shard.unpin_late(work)
+    def forget_late(self, item: "_LateUnpin") -> None:
+        """One that is over: nobody asks for it any more."""
+        with suppress(ValueError):  # (said twice, when an interrupt came between)
+            self._late.remove(item)
 
     def after_fork(self) -> None:
         """In a child process, in which the calling thread is the only one."""
@@ -226,7 +288,13 @@ class Nodes:
             self.topology.nodes_of(pfns)
 
     def parts(self, pfns: Pfns) -> list[Part]:
-        """The shards of an ascending column of frames, each with its rows."""
+        """The shards of an ascending column of frames, each with its rows.
+
+        Raises:
+            PfnError: one of them is outside the topology.
+        """
+        if len(pfns) and not 0 <= pfns[0] <= pfns[-1] < self.topology.nr_frames:
+            self.topology.nodes_of(pfns)
         if len(self.shards) == 1:
             return [(self.shards[0], slice(0, len(pfns)))]
         borders = [

@@ -101,6 +101,13 @@ class Change:
     before: PinRows
     commit: list[bool] = Factory(lambda: [False])
 
+    def concerns(self, pfn: int) -> bool:
+        """Whether a frame is among those that it concerns."""
+        frames = self.frames
+        if isinstance(frames, slice):
+            return bool(frames.start <= pfn < frames.stop)
+        return bool(np.any(frames == pfn))
+
 
 class Shard:
     """The pins of one node and the way to them.
@@ -197,10 +204,11 @@ class Shard:
                     if self.late and self.change is None:
                         self._unpin_late()
             finally:
-                # No call, so no interrupt, from here until the lock is released.
+                # No call, so no interrupt, from here until the lock is released; and the one line
+                # that needs memory comes last: without it the count stays odd.
                 is_untidy = self.change is not None or self.late or self.is_waking
-                self.seq = (self.seq | 1) + (2 if is_untidy else self._step)
                 thread.top = outer
+                self.seq = (self.seq | 1) + (2 if is_untidy else self._step)
 
     @property
     def nr_acquisitions(self) -> int:
@@ -284,20 +292,28 @@ class Shard:
         return self.radix.records_of(pfn) if record is None else [record]
 
     def had(self, pfn: int, record: Record) -> bool:
-        """Whether a frame has a pin, or had it before the change that is being made.
+        """Whether a frame has a pin, or had it before a change of it that has not come to its end.
 
-        Context: anywhere, without the lock; true unless somebody changes something meanwhile.
+        Context: anywhere, without the lock; true if `glimpse` was the same before and after.
 
         Args:
             pfn: the frame.
             record: the pin.
         """
         change = self.change
+        if change is None or pfn in self.batch:
+            return record in self.records_of(pfn)
         if isinstance(change, tuple):
-            had = change[0] == pfn and record in change[1]
-        else:
-            had = change is not None and (pfn, *record) in change.before.each()
-        return had or record in self.records_of(pfn)
+            return record in (change[1] if change[0] == pfn else self.records_of(pfn))
+        if change.commit[0] or not change.concerns(pfn):
+            return record in self.records_of(pfn)
+        return (pfn, *record) in change.before.each()
+
+    def glimpse(self, pfn: int) -> object:
+        """What is the same twice where nothing was done to a frame's pins in between."""
+        change = self.change
+        is_committed = isinstance(change, Change) and change.commit[0]
+        return self.seq, change, is_committed, self.radix, self.radix.blocks.is_dense_at(pfn)
 
     @property
     def nr_pins(self) -> int:
@@ -435,7 +451,8 @@ class Shard:
         for token in [token for token in self.watchers if token.thread != me]:
             self.watchers.discard(token)
         self._watch_or_not()
-        is_untidy = self.change is not None or self.late
+        is_inside = self._threads.current.top > self.node
+        is_untidy = is_inside or self.change is not None or self.late
         self.seq = (self.seq | 1) + (2 if is_untidy else self._step)
 
     def check(self) -> None:

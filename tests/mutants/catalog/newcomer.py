@@ -107,7 +107,7 @@ MUTANTS: list[Mutant] = [
         "option-names-before-a-comma", "errors name options as they are typed",
         "pinlab/cli/errors.py",
         r'rf"\b{argument}=(?=[^\s,;.:)])"', r'rf"\b{argument}=(?=\S)"',
-        f"{_CLI}::test_options_are_named_as_they_are_typed",
+        "tests/docs/test_docstrings.py",
     ),
     planted(
         "counts-have-no-indices", "what can be said is said", "pinlab/cli/look.py",

@@ -189,6 +189,21 @@ def test_a_child_goes_on_whatever_other_threads_are_at(busy):
     assert reg.statistics().nr_privates == 0
 
 
+def test_a_child_of_a_handler_inside_a_section_is_inside_it_still():
+    """Its thread goes on there: until it has come out nobody goes without the lock."""
+    reg, _ = registry()
+    shard, found = inside.shards(reg)[0], []
+
+    def work():
+        assert shard.seq & 1
+        assert not reg.statistics().nr_pending
+
+    shard.run(lambda: found.append(in_child(work)))
+    assert found == [""]
+    assert not shard.seq & 1
+    reg.check()
+
+
 def test_the_forking_thread_keeps_what_is_its_own():
     """Its marks, its watch, its batch, its callback."""
     reg, owner = registry()

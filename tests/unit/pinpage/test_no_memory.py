@@ -8,6 +8,7 @@ import pytest
 
 from pinpage import PinOwner, PinRegistry, Topology
 from pinpage.store.threads import RUNS_IN_PARALLEL
+from tests.kit import inside
 
 _testcapi = pytest.importorskip("_testcapi", reason="no way to let CPython run out of memory")
 
@@ -24,9 +25,14 @@ NR_QUIET = 60
 class World:
     """A registry with one owner."""
 
-    def __init__(self, *, is_dense=False):
-        self.reg, self.owner = PinRegistry(Topology.uniform(nr_frames=NR_FRAMES)), PinOwner()
+    def __init__(self, *, is_dense=False, nr_nodes=1):
+        topology = Topology.uniform(nr_frames=NR_FRAMES, nr_nodes=nr_nodes)
+        self.reg, self.owner = PinRegistry(topology), PinOwner()
         self.reg.register(self.owner)
+        self.has_unpinned = False
+        self.shards = inside.shards(self.reg)
+        for shard in self.shards:
+            shard.seq += 1000  # from now on a number that needs memory
         if is_dense:
             self.reg.pin_range(0, 400, self.owner, BIG)
 
@@ -38,6 +44,7 @@ class World:
 
     def unpin(self, pfn, private):
         self.reg.unpin(pfn, self.owner, private)
+        self.has_unpinned = True
 
 
 def dense():
@@ -63,6 +70,13 @@ def many():
     """More records in the table than there are ints that CPython keeps ready."""
     world = World()
     world.reg.pin_many(range(0, NR_FRAMES, 9), world.owner, BIG)
+    return world
+
+
+def two_nodes():
+    world = World(nr_nodes=2)
+    world.pin(450, "held")  # which no step without a lock removes
+    world.reg.flush()
     return world
 
 
@@ -99,6 +113,11 @@ CALLS = {
         sparse,
         lambda w: w.reg.pin_many([1, 2, 3], w.owner, ["a", "b", "held"]),
     ),
+    "unpin inside a section": (sparse, lambda w: w.shards[0].run(w.unpin, 450, BIG)),
+    "unpin inside a section of another node": (
+        two_nodes,
+        lambda w: w.shards[1].run(w.unpin, 450, "held"),
+    ),
     "store the batch": (batched, lambda w: w.reg.flush()),
 }
 
@@ -131,6 +150,9 @@ def test_a_call_that_runs_out_of_memory_is_done_or_not_done(name):
         is_refused = run_out(lambda world=world: act(world), nth)
         pins = world.pins()
         assert pins in ((before, after) if is_refused else (after,)), f"at allocation {nth}"
+        assert world.pins() == pins, f"done later, at allocation {nth}"
+        if "section" in name and not world.has_unpinned:
+            assert pins == before, f"refused and done, at allocation {nth}"
         world.reg.check()
         seen[is_refused] += 1
         nr_quiet = 0 if is_refused else nr_quiet + 1

@@ -18,6 +18,7 @@ from pinpage import (
     Topology,
     Verdict,
 )
+from pinpage.store.nodes import Nodes
 from pinpage.store.radix import Radix
 from tests.kit import inside
 
@@ -283,6 +284,26 @@ def test_who_moves_one_of_the_frames_never_waits_whatever_node_it_is_on():
         finally:
             reg.marks.end_move(np.array([5, 3000]))
         assert waits.result(30) is Verdict.YES
+
+
+@pytest.mark.parametrize("given", [-3, 1 << 40])
+@pytest.mark.parametrize("form", ["pin_many", "unpin_many"])
+def test_a_column_that_is_changed_after_it_was_looked_at(reg, owner, given, form, monkeypatch):
+    """By another thread of the caller's: refused, and nothing has changed."""
+    pfns, real = np.array([5, 9, 700]), Nodes.require_pfns
+    if form == "unpin_many":
+        reg.pin_many(pfns, owner)
+
+    def and_change(nodes, column):
+        real(nodes, column)
+        column[0] = given
+
+    before = len(reg)
+    monkeypatch.setattr(Nodes, "require_pfns", and_change)
+    with pytest.raises(PfnError, match="outside the topology"):
+        getattr(reg, form)(pfns, owner)
+    assert len(reg) == before
+    reg.check()
 
 
 def test_the_length_is_never_that_of_half_a_flush(reg, owner, monkeypatch):
