@@ -25,7 +25,7 @@ from pinpage.store.threads import Threads, tell_in_child
 from pinpage.topology import Topology
 from pinpage.units import PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfns
 
-__all__ = ["Nodes", "Part"]
+__all__ = ["LateUnpin", "Nodes", "Part"]
 
 _MAX_NR_NODES = 256
 
@@ -36,7 +36,7 @@ Part = tuple[Shard, slice]
 _R = TypeVar("_R")
 
 
-class _LateUnpin:
+class LateUnpin:
     """A pin that is to be removed by the next section of a node where it may be.
 
     Attributes:
@@ -158,7 +158,7 @@ class Nodes:
         starts = np.arange(0, topology.nr_frames, PAGEBLOCK_NR_PAGES, dtype=np.int64)
         self.of_block = topology.nodes_of(starts).astype(np.uint8).tobytes()
         self.shard_of = self._shard_finder()
-        self._late: list[_LateUnpin] = []
+        self._late: list[LateUnpin] = []
         tell_in_child(self)
 
     def run(self, shards: Sequence[Shard], work: Callable[..., _R], *args: object) -> _R:
@@ -208,7 +208,7 @@ class Nodes:
             and nobody has had it removed like this before; False: nothing will be done.
         """
         nr_before = sum(item.is_for(names, record) for item in list(self._late))
-        item = _LateUnpin(self, names, record, ended)
+        item = LateUnpin(self, names, record, ended)
         self._late.append(item)
         is_there = False
         try:
@@ -219,7 +219,7 @@ class Nodes:
                 item.forget()
         return is_there
 
-    def forget_late(self, item: "_LateUnpin") -> None:
+    def forget_late(self, item: "LateUnpin") -> None:
         """One that is over: nobody asks for it any more."""
         with suppress(ValueError):  # (said twice, when an interrupt came between)
             self._late.remove(item)

@@ -8,7 +8,7 @@ import pytest
 from pinpage import NotPinnedError, PinOwner, PinRegistry, Topology
 from pinpage.store import marks
 from pinpage.store.blocks import Blocks
-from pinpage.store.nodes import _LateUnpin
+from pinpage.store.nodes import LateUnpin
 from pinpage.store.radix import Radix
 from pinpage.store.rows import NO_PINS, PinRows
 from pinpage.store.shard import Change, Shard, apply
@@ -154,7 +154,7 @@ def test_a_late_unpin_while_the_move_goes_on_is_done_or_refused(where, monkeypat
     reg.register(owner)
     reg.pin(5, owner)
     reg.flush()  # out of the batch it would go without waiting
-    real = getattr(_LateUnpin, where)
+    real = getattr(LateUnpin, where)
 
     def move():
         reg.marks.begin_move(np.array([5, 400]))
@@ -170,7 +170,7 @@ def test_a_late_unpin_while_the_move_goes_on_is_done_or_refused(where, monkeypat
         mover.join(30)
         return found if where == "nr_places" else real(item, *args)
 
-    monkeypatch.setattr(_LateUnpin, where, beside)
+    monkeypatch.setattr(LateUnpin, where, beside)
     answers = []
 
     def unpin():
