@@ -69,9 +69,13 @@ mutation: $(VENV)/.ready-dev
 	@$(RUN) tests.mutants.random_changes --sample $(SAMPLE) $(if $(SEED),--seed $(SEED))
 
 # Interrupts are planted by a trace function of their own, which coverage's would end.
+TRACED := tests/faults/test_move_interrupts.py tests/races/test_odirect_lifetime.py \
+    tests/races/test_two_interrupts_of_a_device.py \
+    tests/unit/pinpage/test_registry_counts.py::test_who_registers_while_it
+
 coverage: $(VENV)/.ready-dev
 	@$(PIP) ".[coverage]"
-	@$(RUN) pytest -q $(PARALLEL) --cov --cov-report= --deselect tests/faults/test_move_interrupts.py
+	@$(RUN) pytest -q $(PARALLEL) --cov --cov-report= $(TRACED:%=--deselect %)
 	@$(RUN) tests.coverage.floors $(if $(MISSING),--missing)
 
 bench: $(VENV)/.ready-dev
