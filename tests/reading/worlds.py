@@ -14,9 +14,10 @@ from pinlab.lab.machine import MachineLab
 from pinlab.load import mixed
 from pinlab.load.run import LoadRun, make_world
 from pinlab.replay.designs import DESIGNS
-from pinpage.owner import Mode
+from pinpage.owner import Mode, PinOwner
 from pinpage.testing.conformance.lab import DATA_NR_BYTES
 from pinpage.units import Span
+from tests.kit import inside
 from tests.kit.conformance.subjects import SUBJECTS
 from tests.kit.mm.machines import SIZE, Drawn
 
@@ -97,7 +98,18 @@ def each_owner_by_itself():
         came += [lab.machine.compact(strategy) for strategy in ("scan", "plan")]
     registry = lab.registry
     cost = cost_since(registry, registry.statistics(), 1)
+    unpinned_late(registry)
     return [*came, *under_each_design(), list_with_a_stale_place(), cost]
+
+
+def unpinned_late(registry):
+    """As a finalizer does it that interrupts the registry; it is over when this returns."""
+    owner = PinOwner()
+    registry.register(owner)
+    registry.pin(5, owner, "late")
+    registry.flush()
+    inside.shards(registry)[0].run(registry.unpin, 5, owner, "late")
+    registry.unregister(owner)
 
 
 def list_with_a_stale_place():
