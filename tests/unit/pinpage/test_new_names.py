@@ -253,6 +253,7 @@ def test_a_column_of_which_some_have_been_rekeyed_and_some_not(reg, owner, form)
     reg.marks.begin_move(np.array([6, 701]))
     reg.marks.forward_many(np.array([6]), np.array([701]))
     reg.marks.rekey_many(OLD, NEW)
+    assert reg.marks.source_of == {701: 6}, "a name ends with the pins that had it"
     frames = {"unpin_many": ([701, 700],), "unpin_range": (700, 702)}[form]
     getattr(reg, form)(*frames, owner, 7)
     assert len(reg) == 0
