@@ -88,13 +88,15 @@ def whole(what: str, **values: object) -> tuple[int, ...]:
     Raises:
         PinpageError: names the first that is none.
     """
-    numbers = []
-    for name, value in values.items():
-        number = plain_int(value)
-        if number is None:
-            raise PinpageError(f"{what}: {name}={value!r}: give a whole number")
-        numbers.append(number)
-    return tuple(numbers)
+    return tuple(_whole(what, name, value) for name, value in values.items())
+
+
+def _whole(what: str, name: str, value: object, least: int | None = None) -> int:
+    number = plain_int(value)
+    if number is None:
+        more = "" if least is None else f", {least} or more"
+        raise PinpageError(f"{what}: {name}={value!r}: give a whole number{more}")
+    return number
 
 
 def at_least(least: int, what: str, **values: object) -> tuple[int, ...]:
@@ -113,9 +115,7 @@ def at_least(least: int, what: str, **values: object) -> tuple[int, ...]:
     """
     numbers = []
     for name, value in values.items():
-        number = plain_int(value)
-        if number is None:
-            raise PinpageError(f"{what}: {name}={value!r}: give a whole number, {least} or more")
+        number = _whole(what, name, value, least)
         if number < least:
             raise PinpageError(f"{what}: {name}={value}: give {least} or more")
         numbers.append(number)
