@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mm.contig.range_walk import HugeInRanges
 from mm.hotplug.host import HotplugHost
 from mm.planning.census import Census
-from mm.state.nodes import Zone, ZoneKind
+from mm.state.nodes import ZoneKind
 from mm.state.pageblock import MigrateType
 from pinpage.units import Mask, Pfns
 
@@ -36,8 +36,8 @@ class ZoneSpace:
         min: of these, kept from everybody who moves a page.
         kernel_reserve, movable_reserve: kept besides from pages of kernel zones, and of
             ZONE_MOVABLE.
-        nr_managed, nr_above: pages that the zone has, and those above it in its node: watermarks
-            and reserves follow them.
+        nr_managed: pages that the zone has, which watermarks follow.
+        reserve_ratio: reserves are a page in so many of the zones above it in its node; 0: none.
         nr_listed: frames that a per-CPU list may keep back when they are wanted.
         nr_empty: pageblocks that are wholly free.
         nr_clearable: those with nothing in them that compaction surely could not move.
@@ -50,7 +50,7 @@ class ZoneSpace:
     kernel_reserve: _Rows
     movable_reserve: _Rows
     nr_managed: _Rows
-    nr_above: _Rows
+    reserve_ratio: _Rows
     nr_listed: _Rows
     nr_empty: _Rows
     nr_clearable: _Rows
@@ -119,10 +119,6 @@ def _zones_of(host: HotplugHost, census: Census) -> ZoneSpace:
     def by_zone(column: NDArray[np.generic]) -> _Rows:
         return np.bincount(census.zone, column, nr_zones).astype(np.int64)
 
-    def above(zone: Zone) -> int:
-        higher = [z for z in zones if z.node == zone.node and z.kind > zone.kind]
-        return sum(z.managed_nr_pages for z in higher)
-
     return ZoneSpace(
         is_movable=np.array([zone.kind is ZoneKind.MOVABLE for zone in zones], dtype=np.bool_),
         is_populated=np.array([zone.managed_nr_pages > 0 for zone in zones], dtype=np.bool_),
@@ -131,7 +127,7 @@ def _zones_of(host: HotplugHost, census: Census) -> ZoneSpace:
         kernel_reserve=_column(zone.lowmem_reserve[ZoneKind.NORMAL] for zone in zones),
         movable_reserve=_column(zone.lowmem_reserve[ZoneKind.MOVABLE] for zone in zones),
         nr_managed=_column(zone.managed_nr_pages for zone in zones),
-        nr_above=_column(above(zone) for zone in zones),
+        reserve_ratio=_column(zone.kind.lowmem_reserve_ratio for zone in zones),
         nr_listed=_column(max(host.pcp.batches[zone.index] - 1, 0) for zone in zones),
         nr_empty=by_zone(usable == size),
         nr_clearable=by_zone(census.clearable),

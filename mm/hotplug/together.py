@@ -12,19 +12,23 @@ together, at each step for those up to it, and each sum only grows.  What leaves
 stays in kernel zones; what leaves ZONE_MOVABLE may fill these, so it goes after.  Marks of
 zones that stay grow as memory goes, by no more than memory shrinks.
 
-Why no more than the bound go: each sum over k blocks is at least that of its k least ones, and
-marks shrink by no more than their zones.  Up to `MOST_TRIED` blocks, where huge pages in use
-make it a knapsack, every set of blocks is looked at instead, so the choice is a largest one.
+Why no more than the bound go: one of them goes first, as marks are now; each sum over k blocks
+is at least that of its k least ones, and marks shrink by no more than what they follow: a
+zone's reserve against those above it shrinks as these do, so a block may go after another that
+does not go before it.  For certain nothing is counted of that.
+
+Up to `MOST_TRIED` blocks, where huge pages in use make it a knapsack, every set of blocks is
+looked at instead, so the choice is a largest one.
 
 Kernel counterpart: none.
 Cost: O(blocks log blocks), and O(kernel blocks x movable blocks) for the bound.
 """
 
 import numpy as np
-from attrs import fields, frozen
+from attrs import evolve, fields, frozen
 from numpy.typing import NDArray
 
-from mm.hotplug.needs import BlockNeeds
+from mm.hotplug.needs import BlockNeeds, ZoneSpace
 from mm.planning.ranges import RangeCounts
 from pinpage.units import Mask
 
@@ -315,15 +319,21 @@ def bound_of(needs: BlockNeeds, clear: Mask, *, with_swap: bool) -> int:
         clear: blocks in which nothing is stuck.
         with_swap: whether there is room for as long as swap lasts.
     """
-    one = alone(needs, for_certain=False)
-    rows = np.flatnonzero(clear & one.has_huge_pages & (one.has_space | with_swap))
-    if len(rows) <= 1:
-        return len(rows)
+
+    def may_go(needs: BlockNeeds) -> Mask:
+        one = alone(needs, for_certain=False)
+        goes: Mask = clear & one.has_huge_pages & (one.has_space | with_swap)
+        return goes
+
+    if not may_go(needs).any():
+        return 0  # there is no first one
+    later = evolve(needs, zones=_lowest_marks(needs, clear))
+    rows = np.flatnonzero(may_go(later))
     if _is_knapsack(needs, rows):
         least = _exactly(needs, _sums(_columns(needs)[:, rows] @ _all_sets(len(rows)).T))
     else:
         least = _at_least(needs, rows)
-    could = _could(needs, rows, least, with_swap=with_swap)
+    could = _could(needs, rows, least, nr_beside=later.nr_beside, with_swap=with_swap)
     return max(1, int(least.nr_blocks[could].max(initial=0)))
 
 
@@ -388,8 +398,18 @@ def _at_least(needs: BlockNeeds, rows: _Rows) -> _Least:
     )
 
 
-def _could(needs: BlockNeeds, rows: _Rows, least: _Least, *, with_swap: bool) -> Mask:
-    """Which sets nothing that is known keeps from being away."""
+def _could(
+    needs: BlockNeeds, rows: _Rows, least: _Least, *, nr_beside: int, with_swap: bool
+) -> Mask:
+    """Which sets nothing that is known keeps from being away.
+
+    Args:
+        needs: what there is.
+        rows: the blocks that may go.
+        least: what the sets need.
+        nr_beside: fresh huge pages that ZONE_MOVABLE may have room for in the end.
+        with_swap: whether there is room for as long as swap lasts.
+    """
     zones = needs.zones
     could: Mask = least.pageblocks <= _nr_free_huge(needs) + zones.nr_clearable.sum()
     larger = (huge for huge in needs.huge if huge.is_gigantic)
@@ -399,20 +419,33 @@ def _could(needs: BlockNeeds, rows: _Rows, least: _Least, *, with_swap: bool) ->
         return could
     # In the end all that has left is outside; while it leaves marks are kept, too.
     back, of_kernel = _within_gigantic(needs), zones.nr_free[~zones.is_movable].sum()
-    could &= _fits(needs, least, least.spaces, of_kernel + back, zones.nr_free.sum() + back)
+    space = of_kernel + back, zones.nr_free.sum() + back
+    could &= _fits(needs, least, least.spaces, nr_beside, space)
     kernel, both = _most_space(needs, rows, least)
-    return could & _fits(needs, least, least.moved_spaces, kernel + back, both + back)
+    space = kernel + back, both + back
+    return could & _fits(needs, least, least.moved_spaces, nr_beside, space)
 
 
 def _fits(
-    needs: BlockNeeds, least: _Least, spaces: tuple[_Rows, ...], of_kernel: _Rows, of_all: _Rows
+    needs: BlockNeeds,
+    least: _Least,
+    taken: tuple[_Rows, ...],
+    nr_beside: int,
+    space: tuple[_Rows, _Rows],
 ) -> Mask:
-    """Whether kernel zones have room for their own blocks, and all zones for all."""
+    """Whether kernel zones have room for their own blocks, and all zones for all.
+
+    Args:
+        needs: what there is.
+        least: the sets of blocks.
+        taken: what they take: a `spaces` of `least`.
+        nr_beside: fresh huge pages that ZONE_MOVABLE may have room for.
+        space: frames that kernel zones have for them, and all zones.
+    """
     size, nr_free = needs.nr_pages_per_block, _nr_free_huge(needs)
-    kernel, both, huge_kernel, huge = spaces
-    fits: Mask = (kernel <= of_kernel) & (
-        huge_kernel - (nr_free + needs.nr_beside) * size <= of_kernel
-    )
+    kernel, both, huge_kernel, huge = taken
+    of_kernel, of_all = space
+    fits: Mask = (kernel <= of_kernel) & (huge_kernel - (nr_free + nr_beside) * size <= of_kernel)
     fits |= least.nr_kernel == 0
     fits &= (least.nr_kernel == least.nr_blocks) | (
         (both <= of_all) & (huge - nr_free * size <= of_all)
@@ -449,17 +482,45 @@ def _space_in(needs: BlockNeeds, rows: _Rows, which: Mask, reserve: _Rows, sets:
         nr_mine = nr_blocks - nr_kernel if zones.is_movable[zone] else nr_kernel
         nr_gone = np.minimum(np.minimum(nr_mine, nr_before), len(mine)) * needs.nr_pages
         least = _least_min(needs, zone, nr_gone, np.minimum(nr_kernel, nr_before), nr_before)
-        above = max(int(zones.nr_above[zone]), 1)
-        nr_above = np.maximum(above - nr_before * needs.nr_pages, 0)
-        least += reserve[zone] * nr_above // above if reserve[zone] else 0
+        least += _least_reserve(needs, reserve, nr_before[:, None])[:, zone]
         spare = zones.nr_free[zone] - least
         lent = np.concatenate(([0], np.cumsum(mine)))[np.minimum(nr_mine, len(mine))]
         most += np.maximum(spare, 0) + np.clip(lent - spare, 0, least)
     return most
 
 
+def _lowest_marks(needs: BlockNeeds, clear: Mask) -> ZoneSpace:
+    """The zones, with marks as what leaves one of these blocks finds them when it goes last."""
+    zones = needs.zones
+    nr_before = max(int(np.count_nonzero(clear)) - 1, 0)
+    nr_kernel = min(int(np.count_nonzero(clear & ~needs.in_movable)), nr_before)
+    nr_mine = np.bincount(needs.zone[clear], minlength=len(zones.nr_free))
+    nr_gone = np.minimum(nr_mine, nr_before) * needs.nr_pages
+
+    nr_zones = range(len(zones.nr_free))
+    return evolve(
+        zones,
+        min=np.array([_least_min(needs, row, nr_gone[row], nr_kernel, 0) for row in nr_zones]),
+        kernel_reserve=_least_reserve(needs, zones.kernel_reserve, nr_before),
+        movable_reserve=_least_reserve(needs, zones.movable_reserve, nr_before),
+    )
+
+
+def _least_reserve(needs: BlockNeeds, reserve: _Rows, nr_blocks: _Rows | int) -> _Rows:
+    """What zones reserve, at least, once memory has lost these blocks.
+
+    Args:
+        needs: what there is.
+        reserve: what each zone reserves now.
+        nr_blocks: blocks gone, of any zones: those above it may be among them.
+    """
+    lost = -(-nr_blocks * needs.nr_pages // np.maximum(needs.zones.reserve_ratio, 1))
+    least: _Rows = np.maximum(reserve - lost, 0)
+    return least
+
+
 def _least_min(
-    needs: BlockNeeds, zone: int, nr_gone: _Rows, nr_kernel: _Rows, nr_blocks: _Rows
+    needs: BlockNeeds, zone: int, nr_gone: _Rows, nr_kernel: _Rows | int, nr_blocks: _Rows | int
 ) -> _Rows:
     """A zone's min watermark, at least, once it has lost these pages, and memory these blocks.
 
@@ -470,7 +531,7 @@ def _least_min(
     in_all = int(zones.nr_managed.sum())
     in_kernel = max(int(zones.nr_managed[~zones.is_movable].sum()), 1)
     kept = np.sqrt(np.maximum(in_kernel - nr_kernel * needs.nr_pages, 0) / in_kernel)
-    share = np.maximum(zones.nr_managed[zone] - nr_gone, 0) / int(zones.nr_managed[zone])
+    share = np.maximum(zones.nr_managed[zone] - nr_gone, 0) / max(int(zones.nr_managed[zone]), 1)
     grown = in_all / np.maximum(in_all - nr_blocks * needs.nr_pages, 1)
     least = np.minimum(zones.min[zone] * kept * share * grown, zones.min[zone])
     found: _Rows = np.maximum(least.astype(np.int64) - 2, 0)

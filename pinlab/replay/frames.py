@@ -3,7 +3,7 @@
 import numpy as np
 
 from mm.state.frames import MAPCOUNT_NONE, Frames, FrameState, PageFlag
-from mm.state.nodes import Zone
+from mm.state.nodes import Zone, setup_lowmem_reserve
 from mm.state.pageblock import NR_MIGRATETYPES, Pageblocks
 from pinlab.snapshot.image import Snapshot
 from pinpage.errors import PinpageError
@@ -70,7 +70,9 @@ def frames_of(snapshot: Snapshot, nr_frames: int) -> Frames:
 
 
 def zones_of(snapshot: Snapshot, nr_frames: int) -> list[Zone]:
-    """The recorded zones that have memory, with their watermarks.
+    """The recorded zones that have memory, with their watermarks and lowmem reserves.
+
+    Reserves are by the kernel's own ratios, as memory hotplug makes them anew.
 
     Args:
         snapshot: the recording.
@@ -94,4 +96,5 @@ def zones_of(snapshot: Snapshot, nr_frames: int) -> list[Zone]:
         zones.append(zone)
     if not zones:
         raise PinpageError(f"{snapshot.name}: no zone has memory; record it with zoneinfo")
+    setup_lowmem_reserve(zones)
     return zones

@@ -120,7 +120,9 @@ def _foreseen(
     bound = nr_wanted(planner.starts[clear & planner.goes()].tolist())
     if not together:
         return bound, nr_wanted(planner.starts[clear & planner.certain().goes].tolist())
-    return min(bound, plan.bound), nr_wanted(span.start for span in plan.spans)
+    if bound:  # there is a first one: after it even those may go that would not now
+        bound = min(nr_wanted(planner.starts[clear].tolist()), plan.bound)
+    return bound, nr_wanted(span.start for span in plan.spans)
 
 
 def _together(options: RequestOptions) -> bool:

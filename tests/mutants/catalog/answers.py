@@ -32,6 +32,14 @@ _SMALL = "tests/unit/pinlab/requests/test_geometry.py::test_memory_blocks_of_a_p
 _MARKS = (
     "tests/unit/pinlab/requests/test_offline.py::test_watermarks_are_kept_for_all_that_go_together"
 )
+_AFTER = (
+    "tests/unit/pinlab/requests/test_offline.py"
+    "::test_a_block_may_go_after_another_that_does_not_go_before_it"
+)
+_RESERVE = (
+    "tests/unit/pinlab/replay/test_replay.py"
+    "::test_lower_zones_keep_a_reserve_as_they_do_in_the_kernel"
+)
 _CERTAIN = (
     "tests/unit/pinlab/requests/test_offline.py"
     "::test_what_is_certain_needs_no_reclaim_and_no_fresh_huge_page"
@@ -110,6 +118,15 @@ _HANGS = [
     planted("bound-without-watermarks", _SETS, _TOGETHER,
             "spare = zones.nr_free[zone] - least\n", "spare = zones.nr_free[zone] + least\n",
             _MARKS),
+    planted("bound-marks-before-the-others-go", _SETS, _TOGETHER,
+            "later = evolve(needs, zones=_lowest_marks(needs, clear))", "later = needs", _WHERE),
+    planted("bound-of-those-that-go-now", _SETS, "pinlab/requests/offline.py",
+            "    if bound:  # there", "    if not bound:  # there", _AFTER),
+    planted("replay-without-lowmem-reserves", "a replay is the recorded machine",
+            "pinlab/replay/frames.py", "    setup_lowmem_reserve(zones)\n", "", _RESERVE),
+    planted("bound-reserve-outlives-what-it-is-for", _SETS, _TOGETHER,
+            "least += _least_reserve(needs, reserve, nr_before[:, None])[:, zone]",
+            "least += reserve[zone]", _WHERE),
     planted("bound-movable-keeps-to-itself", _SETS, _TOGETHER,
             "return kernel, np.where(least.nr_kernel > 0, kernel, below) + above",
             "return kernel, above", _ORDERS, _CHEAPEST),

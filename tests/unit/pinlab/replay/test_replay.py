@@ -20,6 +20,7 @@ from pinlab.snapshot.classes import FrameClass
 from pinlab.snapshot.columns import block_heads
 from pinpage.errors import PinpageError
 from pinpage.units import Span
+from tests.kit.pinlab.blocks import snapshot_of
 from tests.kit.pinlab.recordings import IN_TESTS
 from tests.kit.pinlab.small import BLOCK, NR_FRAMES, NR_OBJECTS, NR_ZBUD_PAGES, small_recording
 
@@ -44,6 +45,19 @@ def replayed(snapshot, corpus):
 def test_a_hole_that_looks_reserved_is_known_as_one(snapshot, corpus):
     told = attrs.evolve(snapshot, ram=(Span(1, 0x9F), Span(0x100, NR_FRAMES)))
     assert replay_layout(told, corpus).machine.hotplug.blocks.ram == told.ram
+
+
+def test_lower_zones_keep_a_reserve_as_they_do_in_the_kernel(corpus):
+    """A page in 256 of the zones above, from the first: not from the first hot-remove on."""
+    zone = np.repeat([0, 1], [1024, 4096]).astype(np.uint8)
+    drawn = snapshot_of(np.full(5120, FrameClass.FREE), zone=zone)
+    low, high = drawn.zones
+    zones = (
+        attrs.evolve(low, name="DMA32", spanned=1024),
+        attrs.evolve(high, name="Normal", start_pfn=1024, spanned=4096),
+    )
+    machine = replay_layout(attrs.evolve(drawn, zones=zones), corpus).machine
+    assert [zone.lowmem_reserve for zone in machine.zones] == [(0, 0, 16, 16), (0, 0, 0, 0)]
 
 
 def pfns_of(snapshot, *classes):

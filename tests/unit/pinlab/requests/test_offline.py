@@ -114,6 +114,18 @@ def test_what_is_certain_needs_no_reclaim_and_no_fresh_huge_page(blocks, togethe
     assert report.to_json()["certain"] == certain
 
 
+def test_a_block_may_go_after_another_that_does_not_go_before_it():
+    """The reserve against ZONE_MOVABLE shrinks with it: a frame here, the one that is short."""
+    blocks = ("PPPPPPP.",) * 3 + ("aaa.....", "FFFFFFFF")
+    zones = (("Normal", 0), ("Movable", 0))
+    for count in (None, 2):
+        machine = Layout(blocks, (0, 1, 1, 1, 1), zones).build().machine
+        asked = RequestOptions(block_nr_pages=SIZE, strategy="plan", count=count, nr_tries=4)
+        report = serve(machine, asked)
+        expected = (2, 1, 2) if count else (1, 1, 1)
+        assert (report.bound, report.certain, report.obtained) == expected
+
+
 def test_watermarks_are_kept_for_all_that_go_together():
     """They shrink as memory goes, but not before."""
     memory = describe_machine("scenario:128MiB,anon=60%", seed=0)
