@@ -193,7 +193,9 @@ def cheapest_go_together(asked):
     rest = all_that_go(machine)
     machine.check()
     assert len(gone + rest) <= plan.bound
-    if "H" not in layout.text:
+    # Clean cache that leaves takes a frame where some other page could have gone: it is not dropped.
+    takes_room = "c" in layout.text and is_movable.any() and not is_movable.all()
+    if "H" not in layout.text and not takes_room:
         assert len(gone + rest) == plan.bound
         may_wait = keeps_a_reserve or "c" in layout.text
         assert len(gone) == plan.bound or may_wait
@@ -271,6 +273,8 @@ _THREE = (("Normal", 0), ("Normal", 1), ("Movable", 1))
 @pytest.mark.parametrize(
     ("blocks", "size", "zone_of", "zones", "named"),
     [
+        # Both could go, did the fourth's cache give way instead of taking what another page needs.
+        (("PPPPP..c", "aaa.....", "PPPP....", "aaaca..."), 1, (0, 0, 1, 1), _ONE_NODE, [3]),
         # What leaves ZONE_MOVABLE goes to another node first, where others need the room.
         (("aaaa....", "PPPP....", "aa......", "PPPPPP.."), 1, (0, 0, 1, 1), _MOVABLE, [0, 2]),
         # It finds room where what left a kernel zone is not already.
