@@ -193,7 +193,7 @@ def cheapest_go_together(asked):
     rest = all_that_go(machine)
     machine.check()
     assert len(gone + rest) <= plan.bound
-    # Clean cache that leaves takes a frame where some other page could have gone: it is not dropped.
+    # Clean cache that leaves is not dropped: it may take the frame that another page needed.
     takes_room = "c" in layout.text and is_movable.any() and not is_movable.all()
     if "H" not in layout.text and not takes_room:
         assert len(gone + rest) == plan.bound
