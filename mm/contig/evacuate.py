@@ -212,15 +212,18 @@ class Evacuator:
             raise PinpageError("evacuate: retry=: nothing ends it: give timeout_ns or a signal")
         looks_first = retry.nr_tries is not None
         walk = self._walk(span, design, mode, targets, drop_clean, looks_first=looks_first)
-        if self.parts.hugetlb is not None:
-            keep = retry.nr_tries is not None  # hot-remove takes memory, so pools may shrink
-            before = self.parts.hugetlb.nr_pages_moved
-            errno = self.parts.hugetlb.vacate(span, mode, keep=keep)
-            walk.report.pages_moved += self.parts.hugetlb.nr_pages_moved - before
+        keep = retry.nr_tries is not None  # hot-remove takes memory, so pools may shrink
+        huge = self.parts.hugetlb
+        if huge is not None:
+            before = huge.nr_pages_moved
+            errno = huge.vacate(span, mode, keep=keep)
+            walk.report.pages_moved += huge.nr_pages_moved - before
             if errno is not Errno.OK:
                 return walk.finish(errno)
-        loop = _batch_by_batch if retry.nr_tries is not None else _over_and_over
-        return walk.finish(loop(walk, retry))
+        errno = (_batch_by_batch if keep else _over_and_over)(walk, retry)
+        if errno is Errno.OK and huge is not None and not keep:
+            errno = huge.dissolve(span)
+        return walk.finish(errno)
 
     def sweep(
         self,

@@ -94,7 +94,7 @@ class EvictsHugePages(Protocol):
         """
 
     def dissolves(self) -> Mask:
-        """Frames of free huge pages, which `vacate` gives back where they are, (nr_frames,)."""
+        """Frames of free huge pages, which `dissolve` gives back where they are, (nr_frames,)."""
 
     def within(self, starts: Pfns, nr_pages: int) -> "tuple[HugeInRanges, ...]":
         """What is in each of these ranges, by size of huge page.
@@ -110,8 +110,11 @@ class EvictsHugePages(Protocol):
         Args:
             span: the range of frames.
             mode: how long to wait for one frame.
-            keep: whether the pools keep their sizes.
+            keep: whether the pools keep their sizes; else free ones are left to `dissolve`.
         """
+
+    def dissolve(self, span: Span) -> Errno:
+        """Give back the free huge pages of a range, once all else has gone; OK or EBUSY."""
 
 
 @define
@@ -242,6 +245,8 @@ class RangeWalk:
         report, span, frames = self.report, self.span, self.parts.buddy.frames
         report.errno = errno
         used = frames.state[span.start : span.stop] == FrameState.USED
+        if self.parts.hugetlb is not None and not self.looks_first:
+            used &= ~self.parts.hugetlb.dissolves()[span.start : span.stop]  # in nobody's way
         report.left = np.flatnonzero(used) + span.start
         report.immovable = report.left[self.immovable[report.left - span.start]]
         reasons = self.last[report.left - span.start]

@@ -325,7 +325,10 @@ class MemoryHotplug:
         return self._planner_of(self._candidates(), design, mode)
 
     def _planner_of(self, starts: Pfns, design: Design, mode: Mode) -> BlockPlanner:
-        return BlockPlanner(self._host, starts, self.blocks.nr_pages, design, mode)
+        kept = self._resizer.min_nr_pages
+        return BlockPlanner(
+            self._host, starts, self.blocks.nr_pages, design, mode, min_nr_pages=kept
+        )
 
     def _candidates(self) -> Pfns:
         """First pfns of the blocks that may go at all."""

@@ -36,7 +36,8 @@ class ZoneSpace:
         min: of these, kept from everybody who moves a page.
         kernel_reserve, movable_reserve: kept besides from pages of kernel zones, and of
             ZONE_MOVABLE.
-        nr_managed: pages that the zone has, which watermarks follow.
+        nr_managed: pages that the zone has.
+        shared: its share, by these, of what min watermarks will be once memory has changed.
         reserve_ratio: reserves are a page in so many of the zones above it in its node; 0: none.
         nr_listed: frames that a per-CPU list may keep back when they are wanted.
         nr_empty: pageblocks that are wholly free.
@@ -50,6 +51,7 @@ class ZoneSpace:
     kernel_reserve: _Rows
     movable_reserve: _Rows
     nr_managed: _Rows
+    shared: NDArray[np.float64]
     reserve_ratio: _Rows
     nr_listed: _Rows
     nr_empty: _Rows
@@ -110,11 +112,12 @@ class BlockNeeds:
         )
 
 
-def _zones_of(host: HotplugHost, census: Census) -> ZoneSpace:
+def _zones_of(host: HotplugHost, census: Census, min_nr_pages: int) -> ZoneSpace:
     """What the zones have."""
     zones, nr_zones = host.zones, len(host.zones)
     size = census.nr_pages_per_block
     usable = census.nr_free * lends(host, census)
+    nr_managed = max(sum(zone.managed_nr_pages for zone in zones), 1)
 
     def by_zone(column: NDArray[np.generic]) -> _Rows:
         return np.bincount(census.zone, column, nr_zones).astype(np.int64)
@@ -127,6 +130,7 @@ def _zones_of(host: HotplugHost, census: Census) -> ZoneSpace:
         kernel_reserve=_column(zone.lowmem_reserve[ZoneKind.NORMAL] for zone in zones),
         movable_reserve=_column(zone.lowmem_reserve[ZoneKind.MOVABLE] for zone in zones),
         nr_managed=_column(zone.managed_nr_pages for zone in zones),
+        shared=_column(zone.managed_nr_pages for zone in zones) * min_nr_pages / nr_managed,
         reserve_ratio=_column(zone.kind.lowmem_reserve_ratio for zone in zones),
         nr_listed=_column(max(host.pcp.batches[zone.index] - 1, 0) for zone in zones),
         nr_empty=by_zone(usable == size),
@@ -135,7 +139,13 @@ def _zones_of(host: HotplugHost, census: Census) -> ZoneSpace:
 
 
 def needs_of(
-    host: HotplugHost, census: Census, starts: Pfns, nr_pages: int, huge: tuple[HugeInRanges, ...]
+    host: HotplugHost,
+    census: Census,
+    starts: Pfns,
+    nr_pages: int,
+    huge: tuple[HugeInRanges, ...],
+    *,
+    min_nr_pages: int,
 ) -> BlockNeeds:
     """What these memory blocks need and take with them.
 
@@ -145,6 +155,7 @@ def needs_of(
         starts: first pfns of the blocks, ascending.
         nr_pages: pages of each.
         huge: what is in them of each size of huge page.
+        min_nr_pages: what min watermarks will be shares of, once memory has changed.
     """
     size = census.nr_pages_per_block
     lent = census.nr_free * lends(host, census)
@@ -163,7 +174,7 @@ def needs_of(
         nr_empty=within(np.equal(lent, size)),
         nr_clearable=within(census.clearable),
         huge=huge,
-        zones=_zones_of(host, census),
+        zones=_zones_of(host, census, min_nr_pages),
     )
 
 

@@ -32,7 +32,7 @@ from mm.hotplug.needs import BlockNeeds, ZoneSpace
 from mm.planning.ranges import RangeCounts
 from pinpage.units import Mask
 
-__all__ = ["MOST_TRIED", "Alone", "alone", "bound_of", "choose_certain"]
+__all__ = ["MOST_TRIED", "Alone", "alone", "bound_of", "choose_certain", "may_go_later"]
 
 MOST_TRIED = 12
 """Blocks of which every set is tried where huge pages in use are in them."""
@@ -268,12 +268,14 @@ def _is_certain(needs: BlockNeeds, sums: _Sums) -> Mask:
     nr_left = np.maximum(nr_managed - (sums.nr_blocks - 1) * needs.nr_pages, 1)
 
     def spare(reserve: _Rows) -> _Rows:
-        """Beside the watermark, a zone's share of all memory in what is kept in all, at most."""
-        share = np.minimum(zones.nr_managed[:, None], nr_left) * nr_managed
-        grown = -(
-            -zones.min[:, None] * share // (np.maximum(zones.nr_managed, 1)[:, None] * nr_left)
+        """Beside the watermark: the zone's share, at most, once there are fewer pages in all."""
+        share = np.minimum(zones.nr_managed[:, None] / nr_left, 1)
+        share = share * nr_managed / np.maximum(zones.nr_managed, 1)[:, None]
+        grown = np.floor(zones.shared[:, None] * share).astype(np.int64)
+        least = np.where(
+            sums.nr_blocks > 1, np.maximum(grown, zones.min[:, None]), zones.min[:, None]
         )
-        left: _Rows = np.maximum(zones.nr_free[:, None] - grown - reserve[:, None], 0)
+        left: _Rows = np.maximum(zones.nr_free[:, None] - least - reserve[:, None], 0)
         return left
 
     for_kernel = spare(zones.kernel_reserve)[~zones.is_movable].sum(axis=0)
@@ -311,6 +313,61 @@ def _nr_empty_left(needs: BlockNeeds, sums: _Sums) -> _Rows:
 # At most.
 
 
+def may_go_later(needs: BlockNeeds, clear: Mask, *, with_swap: bool, come_back: bool) -> Mask:
+    """Which blocks may go at some time, whatever was done with others before, at most.
+
+    Args:
+        needs: what blocks need and what there is, as if all had been given up that can be.
+        clear: blocks in which nothing is stuck.
+        with_swap: whether there is room for as long as swap lasts.
+        come_back: others that went are back, as free memory.
+    """
+    eased = evolve(needs, zones=_lowest_marks(needs, clear))
+    return _may_go(eased, clear, with_swap=with_swap, come_back=come_back)
+
+
+def _may_go(needs: BlockNeeds, clear: Mask, *, with_swap: bool, come_back: bool) -> Mask:
+    """`may_go_later`, with marks as they are in `needs`.
+
+    Of an attempt that fails, what has moved stays where it is then.  So pages may have used up what
+    is above the marks while a block's own free frames stood for those, and huge pages may have
+    left kernel zones for ZONE_MOVABLE, from where others had moved.
+    """
+    zones, size = needs.zones, needs.nr_pages_per_block
+    nr_fresh, is_there = _huge_alone(needs)
+    nr_more = _nr_free_huge(needs) if come_back else 0
+    beside = np.where(needs.in_movable, 0, _nr_in_movable(needs))
+    nr_small = needs.nr_moves + np.maximum(nr_fresh - beside - nr_more, 0) * size
+    outside = zones.nr_free[:, None] - _of_zones(needs, needs.nr_lent)
+
+    def space(mark: _Rows, which: Mask) -> _Rows:
+        above = np.maximum(zones.nr_free - mark, 0)[:, None]
+        found: _Rows = np.minimum(outside, above)[which].sum(axis=0)
+        return found
+
+    for_kernel = space(zones.kernel_mark, ~zones.is_movable) + _nr_go_up(needs) * size
+    for_movable = space(zones.movable_mark, np.ones_like(zones.is_movable))
+    has_space = nr_small <= (
+        np.where(needs.in_movable, for_movable, for_kernel)
+        + nr_more * size
+        + _within_gigantic(needs)
+    )
+    nr_to_have = int(zones.nr_clearable.sum()) - needs.nr_clearable + nr_more
+    goes: Mask = clear & is_there & (nr_fresh <= nr_to_have) & (has_space | with_swap)
+    return goes
+
+
+def _nr_go_up(needs: BlockNeeds) -> int:
+    """Huge pages of a pageblock that may leave kernel zones for ZONE_MOVABLE, at most."""
+    nr_in_use = sum(huge.nr_in_use for huge in needs.huge if not huge.is_gigantic)
+    return min(nr_in_use, _nr_in_movable(needs))
+
+
+def _nr_in_movable(needs: BlockNeeds) -> int:
+    """Pageblocks of ZONE_MOVABLE that a fresh huge page may have, small pages gone elsewhere."""
+    return int(needs.zones.nr_clearable[needs.zones.is_movable].sum())
+
+
 def bound_of(needs: BlockNeeds, clear: Mask, *, with_swap: bool) -> int:
     """The most blocks that any strategy can have away at once.
 
@@ -319,21 +376,15 @@ def bound_of(needs: BlockNeeds, clear: Mask, *, with_swap: bool) -> int:
         clear: blocks in which nothing is stuck.
         with_swap: whether there is room for as long as swap lasts.
     """
-
-    def may_go(needs: BlockNeeds) -> Mask:
-        one = alone(needs, for_certain=False)
-        goes: Mask = clear & one.has_huge_pages & (one.has_space | with_swap)
-        return goes
-
-    if not may_go(needs).any():
+    if not _may_go(needs, clear, with_swap=with_swap, come_back=False).any():
         return 0  # there is no first one
-    later = evolve(needs, zones=_lowest_marks(needs, clear))
-    rows = np.flatnonzero(may_go(later))
+    eased = evolve(needs, zones=_lowest_marks(needs, clear))
+    rows = np.flatnonzero(_may_go(eased, clear, with_swap=with_swap, come_back=False))
     if _is_knapsack(needs, rows):
         least = _exactly(needs, _sums(_columns(needs)[:, rows] @ _all_sets(len(rows)).T))
     else:
         least = _at_least(needs, rows)
-    could = _could(needs, rows, least, nr_beside=later.nr_beside, with_swap=with_swap)
+    could = _could(needs, rows, least, with_swap=with_swap)
     return max(1, int(least.nr_blocks[could].max(initial=0)))
 
 
@@ -398,18 +449,8 @@ def _at_least(needs: BlockNeeds, rows: _Rows) -> _Least:
     )
 
 
-def _could(
-    needs: BlockNeeds, rows: _Rows, least: _Least, *, nr_beside: int, with_swap: bool
-) -> Mask:
-    """Which sets nothing that is known keeps from being away.
-
-    Args:
-        needs: what there is.
-        rows: the blocks that may go.
-        least: what the sets need.
-        nr_beside: fresh huge pages that ZONE_MOVABLE may have room for in the end.
-        with_swap: whether there is room for as long as swap lasts.
-    """
+def _could(needs: BlockNeeds, rows: _Rows, least: _Least, *, with_swap: bool) -> Mask:
+    """Which sets nothing that is known keeps from being away."""
     zones = needs.zones
     could: Mask = least.pageblocks <= _nr_free_huge(needs) + zones.nr_clearable.sum()
     larger = (huge for huge in needs.huge if huge.is_gigantic)
@@ -419,19 +460,16 @@ def _could(
         return could
     # In the end all that has left is outside; while it leaves marks are kept, too.
     back, of_kernel = _within_gigantic(needs), zones.nr_free[~zones.is_movable].sum()
-    space = of_kernel + back, zones.nr_free.sum() + back
-    could &= _fits(needs, least, least.spaces, nr_beside, space)
+    up = back + _nr_go_up(needs) * needs.nr_pages_per_block
+    space = of_kernel + up, zones.nr_free.sum() + back
+    could &= _fits(needs, least, least.spaces, space)
     kernel, both = _most_space(needs, rows, least)
-    space = kernel + back, both + back
-    return could & _fits(needs, least, least.moved_spaces, nr_beside, space)
+    space = kernel + up, both + back
+    return could & _fits(needs, least, least.moved_spaces, space)
 
 
 def _fits(
-    needs: BlockNeeds,
-    least: _Least,
-    taken: tuple[_Rows, ...],
-    nr_beside: int,
-    space: tuple[_Rows, _Rows],
+    needs: BlockNeeds, least: _Least, taken: tuple[_Rows, ...], space: tuple[_Rows, _Rows]
 ) -> Mask:
     """Whether kernel zones have room for their own blocks, and all zones for all.
 
@@ -439,13 +477,13 @@ def _fits(
         needs: what there is.
         least: the sets of blocks.
         taken: what they take: a `spaces` of `least`.
-        nr_beside: fresh huge pages that ZONE_MOVABLE may have room for.
         space: frames that kernel zones have for them, and all zones.
     """
     size, nr_free = needs.nr_pages_per_block, _nr_free_huge(needs)
     kernel, both, huge_kernel, huge = taken
     of_kernel, of_all = space
-    fits: Mask = (kernel <= of_kernel) & (huge_kernel - (nr_free + nr_beside) * size <= of_kernel)
+    elsewhere = (nr_free + _nr_in_movable(needs)) * size
+    fits: Mask = (kernel <= of_kernel) & (huge_kernel - elsewhere <= of_kernel)
     fits |= least.nr_kernel == 0
     fits &= (least.nr_kernel == least.nr_blocks) | (
         (both <= of_all) & (huge - nr_free * size <= of_all)
@@ -533,6 +571,6 @@ def _least_min(
     kept = np.sqrt(np.maximum(in_kernel - nr_kernel * needs.nr_pages, 0) / in_kernel)
     share = np.maximum(zones.nr_managed[zone] - nr_gone, 0) / max(int(zones.nr_managed[zone]), 1)
     grown = in_all / np.maximum(in_all - nr_blocks * needs.nr_pages, 1)
-    least = np.minimum(zones.min[zone] * kept * share * grown, zones.min[zone])
+    least = np.minimum(zones.shared[zone] * kept * share * grown, zones.min[zone])
     found: _Rows = np.maximum(least.astype(np.int64) - 2, 0)
     return found

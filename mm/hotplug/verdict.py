@@ -24,7 +24,7 @@ from attrs import evolve, field, frozen
 from mm.contig.retry import EvacuationReport
 from mm.hotplug.host import HotplugHost
 from mm.hotplug.needs import BlockNeeds, lends, needs_of
-from mm.hotplug.together import Alone, alone, bound_of, choose_certain
+from mm.hotplug.together import Alone, alone, bound_of, choose_certain, may_go_later
 from mm.move.design import Answer, Design
 from mm.move.obstacles import NO_OBSTACLES, Obstacles
 from mm.planning.census import Census
@@ -268,7 +268,14 @@ class BlockPlanner:
     """
 
     def __init__(
-        self, host: HotplugHost, starts: Pfns, nr_pages: int, design: Design, mode: Mode
+        self,
+        host: HotplugHost,
+        starts: Pfns,
+        nr_pages: int,
+        design: Design,
+        mode: Mode,
+        *,
+        min_nr_pages: int,
     ) -> None:
         """Look when asked.
 
@@ -278,6 +285,7 @@ class BlockPlanner:
             nr_pages: pages in a block.
             design: asked about frames that mm cannot move by itself.
             mode: handed to the design.
+            min_nr_pages: what min watermarks will be shares of, once memory has changed.
 
         Context: drains per-CPU lists and batches of pins.
         """
@@ -286,6 +294,7 @@ class BlockPlanner:
         self._host = host
         self._design = design
         self._mode = mode
+        self._min_nr_pages = min_nr_pages
 
     def plan(self, want: int | None = 1, *, with_bound: bool = True) -> RangePlan:
         """The blocks that go together for certain.
@@ -334,6 +343,14 @@ class BlockPlanner:
         goes: Mask = one.has_huge_pages & (one.has_space | self._with_swap)
         return goes
 
+    def may_go_later(self, clear: Mask) -> Mask:
+        """Which blocks may go at some time, others having gone and come back before.
+
+        Args:
+            clear: blocks in which nothing is stuck.
+        """
+        return may_go_later(self._most[1], clear, with_swap=self._with_swap, come_back=True)
+
     def certain(self) -> Alone:
         """What is known of each alone, as memory is now; looked at for `plan`."""
         return alone(self._now[1], for_certain=True)
@@ -365,7 +382,10 @@ class BlockPlanner:
         host.counters.pages_scanned_migrate += host.frames.nr_frames
         huge = host.evacuator.parts.hugetlb
         inside = () if huge is None else huge.within(self.starts, self.nr_pages)
-        return census, needs_of(host, census, self.starts, self.nr_pages, inside)
+        needs = needs_of(
+            host, census, self.starts, self.nr_pages, inside, min_nr_pages=self._min_nr_pages
+        )
+        return census, needs
 
 
 def _with_huge(census: Census, leaves: Mask, dissolves: Mask) -> Census:

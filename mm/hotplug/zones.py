@@ -72,19 +72,35 @@ class ZoneResizer:
         zone.managed_nr_pages -= nr_pages
         self._refresh(zone)
 
-    def _look(self) -> None:
-        """Before the first change: did somebody set the watermarks, or the formula?
+    @property
+    def min_nr_pages(self) -> int:
+        """What the next change shares out anew as min watermarks, in pages, if memory stays.
 
-        What the administrator or khugepaged asked to keep free is kept, and shared out anew.
+        By the formula it follows memory of kernel zones.
+        """
+        by_formula = self._by_formula
+        found = self._set(by_formula)
+        return by_formula if found is None else found
+
+    @property
+    def _by_formula(self) -> int:
+        return min_free_nr_pages(self._zones, page_nr_bytes=self._buddy.frames.page_nr_bytes)
+
+    def _set(self, by_formula: int) -> int | None:
+        """What somebody set: the administrator, khugepaged; None: it is by the formula.
+
+        That is asked before the first change, and kept.
         """
         if self._has_looked:
-            return
-        self._has_looked = True
+            return self._min_nr_pages
         marks = sum(zone.min for zone in self._zones)
-        size = self._buddy.frames.page_nr_bytes
-        by_formula = min_free_nr_pages(self._zones, page_nr_bytes=size)
-        if not by_formula - len(self._zones) < marks <= by_formula:  # (each share is rounded down)
-            self._min_nr_pages = marks
+        # Each share was rounded down.
+        return None if by_formula - len(self._zones) < marks <= by_formula else marks
+
+    def _look(self) -> None:
+        """Before the first change: did somebody set the watermarks, or the formula?"""
+        self._min_nr_pages = self._set(self._by_formula)
+        self._has_looked = True
 
     @property
     def _zones(self) -> Sequence[Zone]:

@@ -3,7 +3,8 @@
 ==================  ======================================  ============================
 a page of the pool  contiguous allocation (`keep`)          hot-remove
 ==================  ======================================  ============================
-free                a fresh one replaces it, it dissolves   dissolves: one page fewer
+free                a fresh one replaces it, it dissolves   dissolves once all else has
+                                                            gone: one page fewer
 in use              moves to a free one of any node, or a   likewise, to other nodes first;
                     fresh one; then as a free one           then as a free one
 gigantic            ENOMEM: nobody looks for another        a free one dissolves; one in
@@ -122,8 +123,8 @@ class HugeEvictor:
         Args:
             span: in isolated pageblocks.
             mode: ASYNC leaves used pages alone: their users would have to wait.
-            keep: whether the pools keep their sizes, as for contiguous allocation; else they
-                shrink where a page was free, as for hot-remove.
+            keep: whether the pools keep their sizes, as for contiguous allocation; else, as for
+                hot-remove, those that are free are left to `dissolve`.
 
         Returns:
             OK; ENOMEM: no page to take its place, or it is gigantic; EBUSY: somebody holds it;
@@ -138,6 +139,24 @@ class HugeEvictor:
                     return errno
         return Errno.OK
 
+    def dissolve(self, span: Span) -> Errno:
+        """Give back every free huge page with a frame in the span; the pools shrink.
+
+        Hot-remove does so last of all, so where it fails before, they keep their pages.
+
+        Args:
+            span: in isolated pageblocks, with no other huge page in it.
+
+        Returns:
+            OK; EBUSY: somebody has taken one meanwhile.
+        """
+        for pool in self.pools:
+            for head in pool.heads_in(span.start, span.stop):
+                if not pool.is_free(head):
+                    return Errno.EBUSY
+                pool.give_back(head)
+        return Errno.OK
+
     def _clear(self, pool: HugePool, head: int, mode: Mode, *, keep: bool) -> Errno:
         made: list[int] = []
         near_first = [pool.node_of(head), *(n for n in pool.nodes if n != pool.node_of(head))]
@@ -145,6 +164,8 @@ class HugeEvictor:
         errno = Errno.OK
         if not pool.is_free(head):
             errno = self._move(pool, head, mode, made, nodes)
+        if errno is Errno.OK and not keep and not made:
+            return Errno.OK  # free, and in the pool until `dissolve`
         if errno is Errno.OK and keep and not made and self._fresh(pool, near_first[:1], made) < 0:
             errno = Errno.ENOMEM
         if errno is Errno.OK and pool.is_free(head):

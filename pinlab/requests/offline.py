@@ -117,11 +117,11 @@ def _foreseen(
     def nr_wanted(starts: Iterable[int]) -> int:
         return len({*wanted} & {block_of(start) for start in starts})
 
-    bound = nr_wanted(planner.starts[clear & planner.goes()].tolist())
+    goes = planner.goes() if len(wanted) == 1 else planner.may_go_later(clear)
     if not together:
-        return bound, nr_wanted(planner.starts[clear & planner.certain().goes].tolist())
-    if bound:  # there is a first one: after it even those may go that would not now
-        bound = min(nr_wanted(planner.starts[clear].tolist()), plan.bound)
+        certain = planner.starts[clear & planner.certain().goes]
+        return nr_wanted(planner.starts[clear & goes].tolist()), nr_wanted(certain.tolist())
+    bound = min(nr_wanted(planner.starts[clear & goes].tolist()), plan.bound)
     return bound, nr_wanted(span.start for span in plan.spans)
 
 

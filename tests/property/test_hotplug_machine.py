@@ -265,6 +265,7 @@ def test_huge_pages_and_room_are_counted_for_all_blocks_together(blocks, size, n
         assert all(goes_by_plan(machine, block) for block in blocks_of(machine, plan))
 
 
+_TWO = (("Normal", 0), ("Normal", 1))
 _ONE_NODE = (("Normal", 0), ("Movable", 0))
 _MOVABLE = (("Normal", 0), ("Movable", 1))
 _THREE = (("Normal", 0), ("Normal", 1), ("Movable", 1))
@@ -353,6 +354,18 @@ def test_the_last_memory_block_may_be_cut_off_with_huge_pages_in_it(nr_blocks):
     machine.hotplug.blocks.ram = (Span(0, 1 << 20),)
     assert len(layout.blocks) // 2 not in machine.hotplug.removable(machine.design)
     machine.check()
+
+
+@pytest.mark.parametrize("strategy", ["scan", "plan"])
+def test_a_block_that_stays_keeps_its_free_huge_pages(strategy):
+    """They dissolve when all else has gone (the last step of offline_pages)."""
+    machine = whole_of(Layout(("FFFFFFFF", "aaPPPPPP", "........"), (0, 0, 1), _TWO), 1)
+    machine.hotplug.blocks.nr_pages = 2 * SIZE
+    (pool,) = machine.evacuator.parts.hugetlb.pools
+    done = machine.hotplug.offline(0, machine.design, retry=FOUR_ROUNDS, strategy=strategy)
+    assert not done
+    assert pool.nr_huge_pages == 1
+    assert done.obstacles.pfns.tolist() == list(range(10, 16)), "what dissolves is in nobody's way"
 
 
 def test_a_free_huge_page_dissolves_where_it_is():

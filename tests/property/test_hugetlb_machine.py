@@ -108,6 +108,8 @@ class Pools(RuleBasedStateMachine):
             if isolated:
                 huge = self.machine.evacuator.parts.hugetlb
                 errno = huge.vacate(span, Mode.SYNC, keep=False)
+                if errno is Errno.OK:
+                    errno = huge.dissolve(span)
                 left = self.machine.frames.has_flag(np.arange(start, stop), PageFlag.HUGE)
                 assert (errno is Errno.OK) == (not left.any())
                 self.machine.evacuator.undo(span)

@@ -36,6 +36,13 @@ _AFTER = (
     "tests/unit/pinlab/requests/test_offline.py"
     "::test_a_block_may_go_after_another_that_does_not_go_before_it"
 )
+_BOUNDS = "tests/property/test_hotplug_bounds.py"
+_FAIL, _ANEW = (
+    f"{_BOUNDS}::test_attempts_that_fail_make_room",
+    f"{_BOUNDS}::test_watermarks_are_shared_out_anew",
+)
+_BACK = "tests/unit/pinlab/requests/test_offline.py::test_a_block_that_is_back_is_free_memory"
+_KEEPS = f"{_VERDICTS}::test_a_block_that_stays_keeps_its_free_huge_pages"
 _RESERVE = (
     "tests/unit/pinlab/replay/test_replay.py"
     "::test_lower_zones_keep_a_reserve_as_they_do_in_the_kernel"
@@ -104,7 +111,7 @@ _HANGS = [
             "certain &= (nr_fresh == 0) | (nr_fresh <= _nr_empty_left(needs, sums))",
             "certain &= nr_fresh >= 0", _ALL, _CHEAPEST, _MANY),
     planted("together-watermarks-forgotten", _SETS, _TOGETHER,
-            "zones.nr_free[:, None] - grown - reserve", "zones.nr_free[:, None] - reserve", _SMALL),
+            "zones.nr_free[:, None] - least - reserve", "zones.nr_free[:, None] - reserve", _SMALL),
     planted("together-ends-with-the-first-that-does-not-go", _SETS, _TOGETHER,
             "        left = left[count + 1 :]\n", "        left = left[:0]\n", _WHERE),
     planted("together-any-set-for-the-best", _SETS, _TOGETHER,
@@ -119,9 +126,32 @@ _HANGS = [
             "spare = zones.nr_free[zone] - least\n", "spare = zones.nr_free[zone] + least\n",
             _MARKS),
     planted("bound-marks-before-the-others-go", _SETS, _TOGETHER,
-            "later = evolve(needs, zones=_lowest_marks(needs, clear))", "later = needs", _WHERE),
+            "np.flatnonzero(_may_go(eased, clear,", "np.flatnonzero(_may_go(needs, clear,", _WHERE),
     planted("bound-of-those-that-go-now", _SETS, "pinlab/requests/offline.py",
-            "    if bound:  # there", "    if not bound:  # there", _AFTER),
+            "if len(wanted) == 1 else planner.may_go_later(clear)", "", _AFTER),
+    planted("bound-of-what-comes-back-as-it-was", _SETS, _PLAN,
+            "with_swap=self._with_swap, come_back=True)",
+            "with_swap=self._with_swap, come_back=False)", _AFTER, _BACK),
+    planted("bound-huge-pages-stay-below", _SETS, _TOGETHER,
+            "    return min(nr_in_use, _nr_in_movable(needs))\n", "    return 0\n", _FAIL),
+    planted("bound-movable-is-as-full-as-now", _SETS, _TOGETHER,
+            "return int(needs.zones.nr_clearable[needs.zones.is_movable].sum())",
+            "return needs.nr_beside", _FAIL),
+    planted("bound-own-frames-never-stand-for-a-mark", _SETS, _TOGETHER,
+            "np.minimum(outside, above)[which]",
+            "np.maximum(outside - mark[:, None], 0)[which]", _FAIL),
+    planted("certain-marks-as-they-are", _SETS, _TOGETHER,
+            "np.maximum(grown, zones.min[:, None])", "zones.min[:, None]", _ANEW),
+    planted("certain-marks-are-in-proportion", _SETS, "mm/hotplug/needs.py",
+            "shared=_column(zone.managed_nr_pages for zone in zones) * min_nr_pages / nr_managed,",
+            "shared=_column(zone.min for zone in zones),", _ANEW),
+    planted("hot-remove-dissolves-huge-pages-first", "the kernel's order", _EVICT,
+            "if errno is Errno.OK and not keep and not made:", "if False:", _KEEPS),
+    planted("a-free-huge-page-is-in-the-way", "what dissolves is in nobody's way",
+            "mm/contig/range_walk.py",
+            "used &= ~self.parts.hugetlb.dissolves()[span.start : span.stop]", "pass", _KEEPS),
+    planted("hot-remove-leaves-huge-pages", "the kernel's order", "mm/contig/evacuate.py",
+            "            errno = huge.dissolve(span)\n", "            pass\n", _FREE),
     planted("replay-without-lowmem-reserves", "a replay is the recorded machine",
             "pinlab/replay/frames.py", "    setup_lowmem_reserve(zones)\n", "", _RESERVE),
     planted("bound-reserve-outlives-what-it-is-for", _SETS, _TOGETHER,

@@ -67,7 +67,7 @@ MUTANTS: list[Mutant] = [
             "nodes = near_first if keep else",
             "nodes = [*near_first[1:], near_first[0]] if keep else", T_EVICT),
     planted("moved-huge-page-not-counted", "moves are counted", EVACUATE,
-            "walk.report.pages_moved += self.parts.hugetlb.nr_pages_moved - before", "pass",
+            "walk.report.pages_moved += huge.nr_pages_moved - before", "pass",
             T_EVICT),
     planted("fresh-huge-page-is-nobodys", "HO1", "owners/hugetlb_pages.py",
             "            if target not in self._known and self._pin(target):\n"

@@ -191,7 +191,7 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "zone-min-free-set-by-hand-is-lost", "min_free_kbytes is somebody's word", RESIZE,
-        "            self._min_nr_pages = marks\n", "            pass\n",
+        "self._min_nr_pages = self._set(self._by_formula)", "self._min_nr_pages = None",
         f"{UNIT_RESIZE}::test_what_somebody_set_to_be_kept_free_is_shared_out_anew",
     ),
     _hp(
