@@ -166,7 +166,7 @@ class HugeEvictor:
             errno = self._move(pool, head, mode, made, nodes)
         if errno is Errno.OK and not keep and not made:
             return Errno.OK  # free, and in the pool until `dissolve`
-        if errno is Errno.OK and keep and not made and self._fresh(pool, near_first[:1], made) < 0:
+        if errno is Errno.OK and not made and self._fresh(pool, near_first[:1], made) < 0:
             errno = Errno.ENOMEM
         if errno is Errno.OK and pool.is_free(head):
             pool.give_back(head)

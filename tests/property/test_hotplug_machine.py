@@ -276,6 +276,8 @@ _THREE = (("Normal", 0), ("Normal", 1), ("Movable", 1))
     [
         # Both could go, did the fourth's cache give way instead of taking what another page needs.
         (("PPPPP..c", "aaa.....", "PPPP....", "aaaca..."), 1, (0, 0, 1, 1), _ONE_NODE, [3]),
+        # ZONE_MOVABLE has no room, the kernel's zone has.
+        (("P.......",) * 3 + ("aaaaaaaa",) * 2, 1, (0, 0, 0, 1, 1), _ONE_NODE, [3, 4]),
         # What leaves ZONE_MOVABLE goes to another node first, where others need the room.
         (("aaaa....", "PPPP....", "aa......", "PPPPPP.."), 1, (0, 0, 1, 1), _MOVABLE, [0, 2]),
         # It finds room where what left a kernel zone is not already.

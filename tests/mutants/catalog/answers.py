@@ -27,7 +27,6 @@ _UNIT_RANGES = (
 )
 _WHERE = f"{_VERDICTS}::test_where_what_leaves_several_blocks_goes"
 _OUTCOME = f"{_VERDICTS}::test_the_verdict_is_the_outcome_whatever_is_in_memory"
-_ORDERS = f"{_VERDICTS}::test_no_order_of_memory_blocks_gets_more_than_the_bound"
 _SMALL = "tests/unit/pinlab/requests/test_geometry.py::test_memory_blocks_of_a_pageblock_each"
 _MARKS = (
     "tests/unit/pinlab/requests/test_offline.py::test_watermarks_are_kept_for_all_that_go_together"
@@ -159,7 +158,7 @@ _HANGS = [
             "least += reserve[zone]", _WHERE),
     planted("bound-movable-keeps-to-itself", _SETS, _TOGETHER,
             "return kernel, np.where(least.nr_kernel > 0, kernel, below) + above",
-            "return kernel, above", _ORDERS, _CHEAPEST),
+            "return kernel, above", _WHERE),
     planted("plan-fills-zone-movable-from-below", "targets that whoever moves can have", _RANGES,
             "census.usable & ~isolated & ~above, spare)", "census.usable & ~isolated, spare)",
             _WHERE),

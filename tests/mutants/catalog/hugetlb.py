@@ -119,9 +119,9 @@ _MOVE = [
      "                if keep and self._is_gigantic(pool):\n",
      "                if False:\n", T_MOVE),
     ("contig-shrinks-the-pool", "replace",
-     "if errno is Errno.OK and keep and not made and", "if False and", T_MOVE),
-    ("hot-remove-wants-a-page", "dissolve", "is Errno.OK and keep and not made",
-     "is Errno.OK and not made", T_MOVE),
+     "if errno is Errno.OK and not made and", "if False and", T_MOVE),
+    ("hot-remove-wants-a-page", "dissolve", "if errno is Errno.OK and not keep and not made:",
+     "if False:", T_MOVE),
     ("page-that-went-meanwhile-is-in-the-way", "a pool settles in one moment",
      "        if not pool.has(head):\n            return Errno.OK\n", "", T_LINGER),
     ("page-taken-meanwhile-is-given-back", "a pool settles in one moment",
@@ -144,7 +144,7 @@ _MOVE = [
     ("gigantic-page-made-for-a-move", "ENOMEM",
      "return -1 if self._is_gigantic(pool) else self._fresh(pool, nodes, made)",
      "return self._fresh(pool, nodes, made)", T_MOVE),
-    ("replaced-twice", "replace", "and keep and not made and", "and keep and",
+    ("replaced-twice", "replace", "is Errno.OK and not made and", "is Errno.OK and",
      T_MOVE),
 ]  # fmt: skip
 
