@@ -15,7 +15,8 @@ zones that stay grow as memory goes, by no more than memory shrinks.
 Why no more than the bound go: one of them goes first, as marks are now; each sum over k blocks
 is at least that of its k least ones, and marks shrink by no more than what they follow: a
 zone's reserve against those above it shrinks as these do, so a block may go after another that
-does not go before it.  For certain nothing is counted of that.
+does not go before it.  For certain nothing is counted of that.  Attempts that fail leave pages
+elsewhere than they were; `_may_go` says what that can come to.
 
 Up to `MOST_TRIED` blocks, where huge pages in use make it a knapsack, every set of blocks is
 looked at instead, so the choice is a largest one.
@@ -329,9 +330,12 @@ def may_go_later(needs: BlockNeeds, clear: Mask, *, with_swap: bool, come_back: 
 def _may_go(needs: BlockNeeds, clear: Mask, *, with_swap: bool, come_back: bool) -> Mask:
     """`may_go_later`, with marks as they are in `needs`.
 
-    Of an attempt that fails, what has moved stays where it is then.  So pages may have used up what
+    After an attempt that fails, what has moved stays where it is.  So pages may have used up what
     is above the marks while a block's own free frames stood for those, and huge pages may have
-    left kernel zones for ZONE_MOVABLE, from where others had moved.
+    left kernel zones for ZONE_MOVABLE, which others had left before.
+
+    Args:
+        needs, clear, with_swap, come_back: as there.
     """
     zones, size = needs.zones, needs.nr_pages_per_block
     nr_fresh, is_there = _huge_alone(needs)
