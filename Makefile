@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python -m
 WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --maxprocesses=8 --dist=worksteal
 SECONDS ?= 60
-SAMPLE ?= 120
+SAMPLE ?= 100
 STEPS ?= 1000000
 LOWEST ?= .venv-lowest
 
@@ -32,7 +32,7 @@ help:
 	@echo "make lint     ruff and mypy --strict over the four packages"
 	@echo "make docs     the site: these pages and an API reference, in build/docs"
 	@echo "make mutants  plant every known bug and see a test fail"
-	@echo "make mutation SAMPLE=120 random changes of the core, and how many a test notices"
+	@echo "make mutation SAMPLE=100 random changes of the core, and how many a test notices"
 	@echo "make coverage the default suite, and how much of the core it runs, branch by branch"
 	@echo "make bench    benchmarks: work counted, time reported"
 	@echo "make slow     the long tests"

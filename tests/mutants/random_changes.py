@@ -1,6 +1,6 @@
 """Change the core at random places, and count what the tests notice.
 
-    make mutation            SAMPLE=120 changes, drawn with SEED=2013
+    make mutation            SAMPLE=100 changes, drawn with SEED=2013
     python -m tests.mutants.random_changes --sample N --seed N --jobs N
 
 The catalogue in `tests/mutants` has the bugs that somebody thought of.  Here cosmic-ray proposes
@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, plant, judge; 0 if the share that is noticed is large enough."""
     parser = argparse.ArgumentParser(description=textwrap.dedent(__doc__ or ""))
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--sample", type=int, default=120, help="changes to draw")
+    parser.add_argument("--sample", type=int, default=100, help="changes to draw")
     parser.add_argument("--seed", type=int, default=2013, help="of the draw")
     parser.add_argument("--jobs", type=int, default=2, help="changes at a time")
     options = parser.parse_args(arguments)
