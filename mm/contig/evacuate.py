@@ -210,9 +210,8 @@ class Evacuator:
         retry = retry or RetryPolicy()
         if not retry.can_end:
             raise PinpageError("evacuate: retry=: nothing ends it: give timeout_ns or a signal")
-        looks_first = retry.nr_tries is not None
-        walk = self._walk(span, design, mode, targets, drop_clean, looks_first=looks_first)
         keep = retry.nr_tries is not None  # hot-remove takes memory, so pools may shrink
+        walk = self._walk(span, design, mode, targets, drop_clean, looks_first=keep)
         huge = self.parts.hugetlb
         if huge is not None:
             before = huge.nr_pages_moved

@@ -93,8 +93,8 @@ class EvictsHugePages(Protocol):
             keep: whether the pools keep their sizes.
         """
 
-    def dissolves(self) -> Mask:
-        """Frames of free huge pages, which `dissolve` gives back where they are, (nr_frames,)."""
+    def dissolves(self, span: Span) -> Mask:
+        """Frames of free huge pages, which `dissolve` gives back, bool (span.nr_pages,)."""
 
     def within(self, starts: Pfns, nr_pages: int) -> "tuple[HugeInRanges, ...]":
         """What is in each of these ranges, by size of huge page.
@@ -246,7 +246,7 @@ class RangeWalk:
         report.errno = errno
         used = frames.state[span.start : span.stop] == FrameState.USED
         if self.parts.hugetlb is not None and not self.looks_first:
-            used &= ~self.parts.hugetlb.dissolves()[span.start : span.stop]  # in nobody's way
+            used &= ~self.parts.hugetlb.dissolves(span)  # in nobody's way
         report.left = np.flatnonzero(used) + span.start
         report.immovable = report.left[self.immovable[report.left - span.start]]
         reasons = self.last[report.left - span.start]

@@ -56,7 +56,11 @@ class Alone:
     @property
     def goes(self) -> Mask:
         """Both."""
-        both: Mask = self.has_space & self.has_huge_pages
+        return self.may_go(with_swap=False)
+
+    def may_go(self, *, with_swap: bool) -> Mask:
+        """Both, or there is room for as long as swap lasts."""
+        both: Mask = self.has_huge_pages & (self.has_space | with_swap)
         return both
 
 
@@ -68,22 +72,34 @@ def alone(needs: BlockNeeds, *, for_certain: bool) -> Alone:
         for_certain: without compaction, frames of per-CPU lists, or a zone that a huge page
             happens to come from.
     """
+    if not for_certain:
+        return _at_most(needs, nr_beside=needs.nr_beside, space=_space_alone(needs))
     zones, size = needs.zones, needs.nr_pages_per_block
     nr_fresh, is_there = _huge_alone(needs)
-    nr_small = needs.nr_moves.copy()
-    if for_certain:
-        nr_small += nr_fresh * size + _listed(needs)
-        spare = (zones.nr_free - zones.movable_mark)[:, None] - _of_zones(needs, needs.nr_lent)
-        nr_empty = zones.nr_empty[:, None] - _of_zones(needs, needs.nr_empty)
-        nr_to_have = np.minimum(nr_empty, np.maximum(spare, 0) // size).sum(axis=0)
-    else:
-        beside = np.where(needs.in_movable, 0, needs.nr_beside)
-        nr_small += np.maximum(nr_fresh - beside, 0) * size - _within_gigantic(needs)
-        nr_to_have = int(zones.nr_clearable.sum()) - needs.nr_clearable
-    has_space = nr_small <= _space_alone(needs)
-    if for_certain:
-        has_space |= needs.nr_moves == 0
+    nr_small = needs.nr_moves + nr_fresh * size + _listed(needs)
+    spare = (zones.nr_free - zones.movable_mark)[:, None] - _of_zones(needs, needs.nr_lent)
+    nr_empty = zones.nr_empty[:, None] - _of_zones(needs, needs.nr_empty)
+    nr_to_have = np.minimum(nr_empty, np.maximum(spare, 0) // size).sum(axis=0)
+    has_space = (nr_small <= _space_alone(needs)) | (needs.nr_moves == 0)
     return Alone(has_space, is_there & (nr_fresh <= nr_to_have))
+
+
+def _at_most(needs: BlockNeeds, *, nr_beside: int, space: _Rows, nr_dissolved: int = 0) -> Alone:
+    """Whether each block goes by itself, if compaction makes every huge page that it may.
+
+    Args:
+        needs: what blocks need and what there is.
+        nr_beside: fresh huge pages that ZONE_MOVABLE may have room for.
+        space: free frames that what leaves each block may have.
+        nr_dissolved: free huge pages that are small ones by then.
+    """
+    size = needs.nr_pages_per_block
+    nr_fresh, is_there = _huge_alone(needs)
+    nr_elsewhere = np.where(needs.in_movable, 0, nr_beside) + nr_dissolved
+    nr_small = needs.nr_moves + np.maximum(nr_fresh - nr_elsewhere, 0) * size
+    nr_to_have = int(needs.zones.nr_clearable.sum()) - needs.nr_clearable + nr_dissolved
+    space = space + _within_gigantic(needs) + nr_dissolved * size
+    return Alone(nr_small <= space, is_there & (nr_fresh <= nr_to_have))
 
 
 def _huge_alone(needs: BlockNeeds) -> tuple[_Rows, Mask]:
@@ -106,12 +122,23 @@ def _of_zones(needs: BlockNeeds, column: _Rows) -> _Rows:
     return found
 
 
-def _space_alone(needs: BlockNeeds) -> _Rows:
-    """Free frames outside of each block that what leaves it may have, marks kept."""
+def _space_alone(needs: BlockNeeds, *, stands_in: bool = False) -> _Rows:
+    """Free frames outside of each block that what leaves it may have, marks kept.
+
+    Args:
+        needs: what blocks need and what there is.
+        stands_in: the block's own free frames may stand for its zone's mark.
+    """
     zones = needs.zones
-    left = zones.nr_free[:, None] - _of_zones(needs, needs.nr_lent)
-    for_kernel = np.maximum(left - zones.kernel_mark[:, None], 0)[~zones.is_movable].sum(axis=0)
-    for_movable = np.maximum(left - zones.movable_mark[:, None], 0).sum(axis=0)
+    outside = zones.nr_free[:, None] - _of_zones(needs, needs.nr_lent)
+
+    def above(mark: _Rows) -> _Rows:
+        free = zones.nr_free[:, None] if stands_in else outside
+        found: _Rows = np.maximum(np.minimum(outside, free - mark[:, None]), 0)
+        return found
+
+    for_kernel = above(zones.kernel_mark)[~zones.is_movable].sum(axis=0)
+    for_movable = above(zones.movable_mark).sum(axis=0)
     found: _Rows = np.where(needs.in_movable, for_movable, for_kernel)
     return found
 
@@ -337,28 +364,14 @@ def _may_go(needs: BlockNeeds, clear: Mask, *, with_swap: bool, come_back: bool)
     Args:
         needs, clear, with_swap, come_back: as there.
     """
-    zones, size = needs.zones, needs.nr_pages_per_block
-    nr_fresh, is_there = _huge_alone(needs)
-    nr_more = _nr_free_huge(needs) if come_back else 0
-    beside = np.where(needs.in_movable, 0, _nr_in_movable(needs))
-    nr_small = needs.nr_moves + np.maximum(nr_fresh - beside - nr_more, 0) * size
-    outside = zones.nr_free[:, None] - _of_zones(needs, needs.nr_lent)
-
-    def space(mark: _Rows, which: Mask) -> _Rows:
-        above = np.maximum(zones.nr_free - mark, 0)[:, None]
-        found: _Rows = np.minimum(outside, above)[which].sum(axis=0)
-        return found
-
-    for_kernel = space(zones.kernel_mark, ~zones.is_movable) + _nr_go_up(needs) * size
-    for_movable = space(zones.movable_mark, np.ones_like(zones.is_movable))
-    has_space = nr_small <= (
-        np.where(needs.in_movable, for_movable, for_kernel)
-        + nr_more * size
-        + _within_gigantic(needs)
+    up = np.where(needs.in_movable, 0, _nr_go_up(needs) * needs.nr_pages_per_block)
+    one = _at_most(
+        needs,
+        nr_beside=_nr_in_movable(needs),
+        space=_space_alone(needs, stands_in=True) + up,
+        nr_dissolved=_nr_free_huge(needs) if come_back else 0,
     )
-    nr_to_have = int(zones.nr_clearable.sum()) - needs.nr_clearable + nr_more
-    goes: Mask = clear & is_there & (nr_fresh <= nr_to_have) & (has_space | with_swap)
-    return goes
+    return clear & one.may_go(with_swap=with_swap)
 
 
 def _nr_go_up(needs: BlockNeeds) -> int:
@@ -382,8 +395,7 @@ def bound_of(needs: BlockNeeds, clear: Mask, *, with_swap: bool) -> int:
     """
     if not _may_go(needs, clear, with_swap=with_swap, come_back=False).any():
         return 0  # there is no first one
-    eased = evolve(needs, zones=_lowest_marks(needs, clear))
-    rows = np.flatnonzero(_may_go(eased, clear, with_swap=with_swap, come_back=False))
+    rows = np.flatnonzero(may_go_later(needs, clear, with_swap=with_swap, come_back=False))
     if _is_knapsack(needs, rows):
         least = _exactly(needs, _sums(_columns(needs)[:, rows] @ _all_sets(len(rows)).T))
     else:
@@ -524,7 +536,7 @@ def _space_in(needs: BlockNeeds, rows: _Rows, which: Mask, reserve: _Rows, sets:
         nr_mine = nr_blocks - nr_kernel if zones.is_movable[zone] else nr_kernel
         nr_gone = np.minimum(np.minimum(nr_mine, nr_before), len(mine)) * needs.nr_pages
         least = _least_min(needs, zone, nr_gone, np.minimum(nr_kernel, nr_before), nr_before)
-        least += _least_reserve(needs, reserve, nr_before[:, None])[:, zone]
+        least += _least_reserve(needs, zone, reserve, nr_before)
         spare = zones.nr_free[zone] - least
         lent = np.concatenate(([0], np.cumsum(mine)))[np.minimum(nr_mine, len(mine))]
         most += np.maximum(spare, 0) + np.clip(lent - spare, 0, least)
@@ -538,26 +550,28 @@ def _lowest_marks(needs: BlockNeeds, clear: Mask) -> ZoneSpace:
     nr_kernel = min(int(np.count_nonzero(clear & ~needs.in_movable)), nr_before)
     nr_mine = np.bincount(needs.zone[clear], minlength=len(zones.nr_free))
     nr_gone = np.minimum(nr_mine, nr_before) * needs.nr_pages
-
-    nr_zones = range(len(zones.nr_free))
+    rows = range(len(zones.nr_free))
     return evolve(
         zones,
-        min=np.array([_least_min(needs, row, nr_gone[row], nr_kernel, 0) for row in nr_zones]),
-        kernel_reserve=_least_reserve(needs, zones.kernel_reserve, nr_before),
-        movable_reserve=_least_reserve(needs, zones.movable_reserve, nr_before),
+        min=np.array([_least_min(needs, row, nr_gone[row], nr_kernel, 0) for row in rows]),
+        kernel_reserve=_least_reserve(needs, slice(None), zones.kernel_reserve, nr_before),
+        movable_reserve=_least_reserve(needs, slice(None), zones.movable_reserve, nr_before),
     )
 
 
-def _least_reserve(needs: BlockNeeds, reserve: _Rows, nr_blocks: _Rows | int) -> _Rows:
-    """What zones reserve, at least, once memory has lost these blocks.
+def _least_reserve(
+    needs: BlockNeeds, zone: int | slice, reserve: _Rows, nr_blocks: _Rows | int
+) -> _Rows:
+    """What a zone reserves, at least, once memory has lost these blocks.
 
     Args:
         needs: what there is.
+        zone: its row, or those of several.
         reserve: what each zone reserves now.
         nr_blocks: blocks gone, of any zones: those above it may be among them.
     """
-    lost = -(-nr_blocks * needs.nr_pages // np.maximum(needs.zones.reserve_ratio, 1))
-    least: _Rows = np.maximum(reserve - lost, 0)
+    ratio = np.maximum(needs.zones.reserve_ratio[zone], 1)
+    least: _Rows = np.maximum(reserve[zone] - -(-nr_blocks * needs.nr_pages // ratio), 0)
     return least
 
 

@@ -313,7 +313,8 @@ class BlockPlanner:
         census, needs = self._now
         leaves = None
         if huge := self._host.evacuator.parts.hugetlb:
-            leaves, stays_free = huge.could_leave(self._mode, keep=False), huge.dissolves()
+            leaves = huge.could_leave(self._mode, keep=False)
+            stays_free = huge.dissolves(Span(0, self._host.frames.nr_frames))
             census = _with_huge(census, leaves, stays_free)
         usable = lends(self._host, census)
         in_movable = needs.zones.is_movable[census.zone]
@@ -339,9 +340,7 @@ class BlockPlanner:
 
         Cost: one look at every frame of the machine, counted as scanned.
         """
-        one = alone(self._most[1], for_certain=False)
-        goes: Mask = one.has_huge_pages & (one.has_space | self._with_swap)
-        return goes
+        return alone(self._most[1], for_certain=False).may_go(with_swap=self._with_swap)
 
     def may_go_later(self, clear: Mask) -> Mask:
         """Which blocks may go at some time, others having gone and come back before.

@@ -79,14 +79,14 @@ class ZoneResizer:
         By the formula it follows memory of kernel zones.
         """
         by_formula = self._by_formula
-        found = self._set(by_formula)
+        found = self._set_by_hand(by_formula)
         return by_formula if found is None else found
 
     @property
     def _by_formula(self) -> int:
         return min_free_nr_pages(self._zones, page_nr_bytes=self._buddy.frames.page_nr_bytes)
 
-    def _set(self, by_formula: int) -> int | None:
+    def _set_by_hand(self, by_formula: int) -> int | None:
         """What somebody set: the administrator, khugepaged; None: it is by the formula.
 
         That is asked before the first change, and kept.
@@ -99,7 +99,7 @@ class ZoneResizer:
 
     def _look(self) -> None:
         """Before the first change: did somebody set the watermarks, or the formula?"""
-        self._min_nr_pages = self._set(self._by_formula)
+        self._min_nr_pages = self._set_by_hand(self._by_formula)
         self._has_looked = True
 
     @property

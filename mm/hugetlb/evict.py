@@ -86,12 +86,13 @@ class HugeEvictor:
                 found[pool.frames_of(head)] = not pool.nr_foreign(head) and not waits
         return found
 
-    def dissolves(self) -> Mask:
-        """Frames of free huge pages: hot-remove gives them back where they are, (nr_frames,)."""
-        found = np.zeros(self._frames.nr_frames, dtype=np.bool_)
+    def dissolves(self, span: Span) -> Mask:
+        """Frames of free huge pages, which hot-remove gives back, bool (span.nr_pages,)."""
+        found = np.zeros(span.nr_pages, dtype=np.bool_)
         for pool in self.pools:
-            for head in filter(pool.is_free, pool.heads):
-                found[pool.frames_of(head)] = not pool.nr_foreign(head)
+            for head in filter(pool.is_free, pool.heads_in(span.start, span.stop)):
+                at = head - span.start
+                found[max(at, 0) : at + pool.nr_pages] = True
         return found
 
     def within(self, starts: Pfns, nr_pages: int) -> tuple[HugeInRanges, ...]:

@@ -118,11 +118,10 @@ def _foreseen(
         return len({*wanted} & {block_of(start) for start in starts})
 
     goes = planner.goes() if len(wanted) == 1 else planner.may_go_later(clear)
+    bound = nr_wanted(planner.starts[clear & goes].tolist())
     if not together:
-        certain = planner.starts[clear & planner.certain().goes]
-        return nr_wanted(planner.starts[clear & goes].tolist()), nr_wanted(certain.tolist())
-    bound = min(nr_wanted(planner.starts[clear & goes].tolist()), plan.bound)
-    return bound, nr_wanted(span.start for span in plan.spans)
+        return bound, nr_wanted(planner.starts[clear & planner.certain().goes].tolist())
+    return min(bound, plan.bound), nr_wanted(span.start for span in plan.spans)
 
 
 def _together(options: RequestOptions) -> bool:

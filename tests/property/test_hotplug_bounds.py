@@ -9,21 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm.contig.retry import RetryPolicy
 from mm.state.nodes import setup_watermarks
-from tests.kit.mm.whole_machines import SIZE, Layout, layouts
+from tests.kit.mm.whole_machines import Layout, blocks_of, goes, layouts, whole_of
 
 FULL = "aaaaaaaa"
-FOUR_ROUNDS = RetryPolicy(nr_tries=4)
-ONE = (("Normal", 0),)
 TWO = (("Normal", 0), ("Normal", 1))
 BELOW = (("Normal", 0), ("Movable", 0))
 
 
 def machine_of(layout, size, marks=()):
     """Memory blocks of `size` pageblocks, and min watermarks: one for each zone, or in all."""
-    machine = layout.build().machine
-    machine.hotplug.blocks.nr_pages = size * SIZE
+    machine = whole_of(layout, size)
     if isinstance(marks, int):
         setup_watermarks(machine.zones, min_nr_pages=marks)
     for zone, mark in zip(machine.zones, marks if isinstance(marks, tuple) else (), strict=False):
@@ -31,15 +27,9 @@ def machine_of(layout, size, marks=()):
     return machine
 
 
-def goes(machine, block, strategy):
-    return bool(
-        machine.hotplug.offline(block, machine.design, retry=FOUR_ROUNDS, strategy=strategy)
-    )
-
-
 def bound_and_named(machine):
     plan = machine.hotplug.cheapest(machine.design, want=None)
-    return plan.bound, [machine.hotplug.blocks.block_of(span.start) for span in plan.spans]
+    return plan.bound, blocks_of(machine, plan)
 
 
 @st.composite

@@ -20,7 +20,7 @@ from mm.state.nodes import ZoneKind
 from owners.opaque import OpaqueOwner
 from pinpage.owner import Verdict
 from pinpage.units import Span
-from tests.kit.mm.whole_machines import Layout, layouts
+from tests.kit.mm.whole_machines import FOUR_ROUNDS, Layout, blocks_of, goes, layouts, whole_of
 from tests.property.monotone import SIZE, UNIT, World
 
 PAGEBLOCKS = st.text(alphabet="...aaxyX#", min_size=SIZE, max_size=SIZE)
@@ -85,14 +85,6 @@ def test_by_plan_a_refusal_changes_nothing_and_names_who_is_in_the_way(picture, 
 
 
 # On machines of several nodes and zones, with page cache, holes, pins and huge pages.
-
-FOUR_ROUNDS = RetryPolicy(nr_tries=4)
-
-
-def whole_of(layout, size):
-    machine = layout.build().machine
-    machine.hotplug.blocks.nr_pages = size * SIZE
-    return machine
 
 
 @st.composite
@@ -159,19 +151,10 @@ def test_a_verdict_says_what_it_hangs_on(blocks, answer, by_scan, by_plan):
     verdict = machine.hotplug.verdict(0, machine.design)
     assert verdict.answer == answer
     assert verdict.certain == (answer in ("yes", "no"))
-    for strategy, goes in (("scan", by_scan), ("plan", by_plan)):
+    for strategy, expected in (("scan", by_scan), ("plan", by_plan)):
         tried = whole_of(Layout(blocks, *zones), size)
         done = tried.hotplug.offline(0, tried.design, retry=FOUR_ROUNDS, strategy=strategy)
-        assert bool(done) is goes
-
-
-def goes_by_plan(machine, block):
-    design = machine.design
-    return bool(machine.hotplug.offline(block, design, retry=FOUR_ROUNDS, strategy="plan"))
-
-
-def blocks_of(machine, plan):
-    return [machine.hotplug.blocks.block_of(span.start) for span in plan.spans]
+        assert bool(done) is expected
 
 
 def cheapest_go_together(asked):
@@ -188,7 +171,7 @@ def cheapest_go_together(asked):
     blocks = blocks_of(machine, plan)
     some = machine.hotplug.cheapest(machine.design, want=len(blocks) - 1 if blocks else 1)
     assert len(some.spans) == max(len(blocks) - 1, 0)
-    gone = [block for block in blocks if goes_by_plan(machine, block)]
+    gone = [block for block in blocks if goes(machine, block)]
     assert gone == blocks
     rest = all_that_go(machine)
     machine.check()
@@ -205,9 +188,7 @@ def cheapest_go_together(asked):
 def all_that_go(machine):
     """Blocks that go one after the other, until none does: one that goes may make another go."""
     gone = []
-    while more := [
-        block for block in machine.hotplug.blocks.online() if goes_by_plan(machine, block)
-    ]:
+    while more := [block for block in machine.hotplug.blocks.online() if goes(machine, block)]:
         gone += more
     return gone
 
@@ -238,7 +219,7 @@ def test_no_order_of_memory_blocks_gets_more_than_the_bound(asked):
     bound = machine.hotplug.cheapest(machine.design, want=None).bound
     for order in permutations(machine.hotplug.blocks.online()):
         tried = whole_of(layout, size)
-        assert sum(goes_by_plan(tried, block) for block in order) <= bound
+        assert sum(goes(tried, block) for block in order) <= bound
 
 
 @pytest.mark.parametrize(
@@ -262,7 +243,7 @@ def test_huge_pages_and_room_are_counted_for_all_blocks_together(blocks, size, n
             plan = machine.hotplug.cheapest(machine.design, want=None)
         assert len(plan.spans) == named
         assert plan.bound == bound if most_tried else plan.bound >= bound
-        assert all(goes_by_plan(machine, block) for block in blocks_of(machine, plan))
+        assert all(goes(machine, block) for block in blocks_of(machine, plan))
 
 
 _TWO = (("Normal", 0), ("Normal", 1))
@@ -361,8 +342,7 @@ def test_the_last_memory_block_may_be_cut_off_with_huge_pages_in_it(nr_blocks):
 @pytest.mark.parametrize("strategy", ["scan", "plan"])
 def test_a_block_that_stays_keeps_its_free_huge_pages(strategy):
     """They dissolve when all else has gone (the last step of offline_pages)."""
-    machine = whole_of(Layout(("FFFFFFFF", "aaPPPPPP", "........"), (0, 0, 1), _TWO), 1)
-    machine.hotplug.blocks.nr_pages = 2 * SIZE
+    machine = whole_of(Layout(("FFFFFFFF", "aaPPPPPP", "........"), (0, 0, 1), _TWO), 2)
     (pool,) = machine.evacuator.parts.hugetlb.pools
     done = machine.hotplug.offline(0, machine.design, retry=FOUR_ROUNDS, strategy=strategy)
     assert not done

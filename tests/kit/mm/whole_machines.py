@@ -15,13 +15,16 @@ import numpy as np
 from attrs import field, frozen
 from hypothesis import strategies as st
 
+from mm.contig.retry import RetryPolicy
 from mm.state.nodes import Zone, setup_lowmem_reserve, setup_watermarks
 from mm.state.pageblock import MigrateType
 from pinpage.units import Span
 from tests.kit.mm.machines import SIZE
 from tests.kit.mm.ranges import Ranged
 
-__all__ = ["SIZE", "Layout", "Whole", "layouts"]
+__all__ = ["FOUR_ROUNDS", "SIZE", "Layout", "Whole", "blocks_of", "goes", "layouts", "whole_of"]
+
+FOUR_ROUNDS = RetryPolicy(nr_tries=4)
 
 _PLAIN = str.maketrans({"o": ".", "H": "#", "F": "#", "T": "a", "t": "a"})
 _ORDER_OF_SIGN = {"T": 3, "t": 1}
@@ -124,3 +127,24 @@ def layouts(draw, *, least=2, most=6, huge=True, movable_zone=True):
         zone_of[-nr_movable:] = [nr_nodes] * nr_movable
         zones.append(("Movable", nr_nodes - 1))
     return Layout(tuple(blocks), tuple(zone_of), tuple(zones), draw(st.booleans()))
+
+
+# Memory blocks of a whole number of pageblocks.
+
+
+def whole_of(layout, size):
+    """The machine, with memory blocks of `size` pageblocks."""
+    machine = layout.build().machine
+    machine.hotplug.blocks.nr_pages = size * SIZE
+    return machine
+
+
+def goes(machine, block, strategy="plan"):
+    """Take a memory block offline: whether it went."""
+    design = machine.design
+    return bool(machine.hotplug.offline(block, design, retry=FOUR_ROUNDS, strategy=strategy))
+
+
+def blocks_of(machine, plan):
+    """The memory blocks that a plan names, in its order."""
+    return [machine.hotplug.blocks.block_of(span.start) for span in plan.spans]

@@ -191,7 +191,7 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "zone-min-free-set-by-hand-is-lost", "min_free_kbytes is somebody's word", RESIZE,
-        "self._min_nr_pages = self._set(self._by_formula)", "self._min_nr_pages = None",
+        "self._min_nr_pages = self._set_by_hand(self._by_formula)", "self._min_nr_pages = None",
         f"{UNIT_RESIZE}::test_what_somebody_set_to_be_kept_free_is_shared_out_anew",
     ),
     _hp(
@@ -268,8 +268,9 @@ MUTANTS: list[Mutant] = [
     ),
     _hp(
         "plan-forgets-huge-pages", "plan: huge pages can leave", PLAN,
-        "leaves, stays_free = huge.could_leave(self._mode, keep=False), huge.dissolves()\n",
-        "leaves, stays_free = census.movable, census.free\n",
+        "            leaves = huge.could_leave(self._mode, keep=False)\n"
+        "            stays_free = huge.dissolves(Span(0, self._host.frames.nr_frames))\n",
+        "            leaves, stays_free = census.movable, census.free\n",
         f"{UNIT}::test_a_free_huge_page_is_dissolved",
     ),
     _hp(

@@ -229,8 +229,8 @@ _OPTIONS = [
         "offline-bound-of-each-alone",
         "N means N together",
         "pinlab/requests/offline.py",
-        "bound = min(nr_wanted(planner.starts[clear & goes].tolist()), plan.bound)",
-        "bound = nr_wanted(planner.starts[clear & goes].tolist())",
+        "    return min(bound, plan.bound), nr_wanted(",
+        "    return max(bound, plan.bound), nr_wanted(",
         f"{_OFFLINE}::test_one_by_one_is_what_each_could_do_alone",
     ),
     planted(
