@@ -254,9 +254,10 @@ class Blocks:
             for piece in pieces(len(pins)):
                 self._add_piece(pins.at(piece))
             return
+        blocks = self._blocks_of(run)
         few = [
             not self.is_dense[block] and self.count_at[block] + nr_frames <= self.dense_above
-            for block, nr_frames in self._ends(run)
+            for block, nr_frames in (blocks[0], blocks[-1])
         ]
         before, middle, after = self._cut(run, *few)
         for end in (before, after):
@@ -269,10 +270,10 @@ class Blocks:
 
     def takes_run(self, run: slice) -> bool:
         """Whether `add_run` may add a run: its blocks are empty, and all will be dense."""
-        (first, nr_first), (last, nr_last) = self._ends(run)
-        if min(nr_first, nr_last) <= self.dense_above or self.count_at[first]:
+        blocks = self._blocks_of(run)
+        if min(blocks[0][1], blocks[-1][1]) <= self.dense_above:
             return False
-        return first == last or int(np.count_nonzero(self.counts[first : last + 1])) == 0
+        return not any(self.count_at[block] for block, _ in blocks)
 
     def add_run(self, run: slice, tag: int, value: int) -> None:
         """Add the first pin of each frame of a run that `takes_run`.
@@ -286,14 +287,14 @@ class Blocks:
 
     def _make_dense(self, run: slice) -> None:
         """Count one pin more of each frame of a run, and have all its blocks dense."""
-        blocks = self._blocks_in(run)
-        dense, counts = self._dense[blocks], self.counts[blocks]
-        if np.count_nonzero(counts):
-            some = (~dense & (counts > 0)).nonzero()[0]
-            self._densify(blocks.start + some, counts[some])
-        self.nr_conversions += len(dense) - int(np.count_nonzero(dense))
-        dense[:] = True
-        self._count(run, 1)
+        blocks = self._blocks_of(run)
+        some = [at for at, _ in blocks if self.count_at[at] and not self.is_dense[at]]
+        if some:
+            self._densify(np.array(some), self.counts[some])
+        for block, nr_frames in blocks:
+            self.nr_conversions += not self.is_dense[block]
+            self.is_dense[block] = True
+            self.count_at[block] += nr_frames
 
     def _add_piece(self, pins: PinRows) -> None:
         blocks = pins.pfns >> PAGEBLOCK_ORDER
@@ -325,7 +326,8 @@ class Blocks:
             for piece in pieces(len(pfns)):
                 self._remove_piece(pfns[piece])
             return
-        few = [not self.is_dense[block] for block, _ in self._ends(run)]
+        blocks = self._blocks_of(run)
+        few = [not self.is_dense[block] for block, _ in (blocks[0], blocks[-1])]
         before, middle, after = self._cut(run, *few)
         for end in (before, after):
             if end.start < end.stop:
@@ -346,12 +348,14 @@ class Blocks:
 
     def remove_run(self, run: slice) -> None:
         """Remove the only pins of a run of frames in dense blocks."""
-        blocks = self._blocks_in(run)
         self._rows[run, 0] = 0
-        self._count(run, -1)
-        thin = (self.counts[blocks] < self.sparse_below).nonzero()[0]
-        if thin.size:
-            self._sparsify(blocks.start + thin)
+        thin = []
+        for block, nr_frames in self._blocks_of(run):
+            self.count_at[block] = count = self.count_at[block] - nr_frames
+            if count < self.sparse_below:
+                thin.append(block)
+        if thin:
+            self._sparsify(np.array(thin))
 
     def _remove_piece(self, pfns: Pfns) -> None:
         blocks = pfns >> PAGEBLOCK_ORDER
@@ -371,21 +375,16 @@ class Blocks:
         """The blocks that a run touches."""
         return slice(run.start >> PAGEBLOCK_ORDER, (run.stop - 1 >> PAGEBLOCK_ORDER) + 1)
 
-    def _count(self, run: slice, step: int) -> None:
-        """One pin more, or less, of each frame of a run."""
-        (first, nr_first), (last, nr_last) = self._ends(run)
-        self.count_at[first] += step * nr_first
-        if first < last:
-            self.count_at[last] += step * nr_last
-            self.counts[first + 1 : last] += np.int16(step * PAGEBLOCK_NR_PAGES)
-
     @staticmethod
-    def _ends(run: slice) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The first and the last block of a run, and how many of its frames are in each."""
+    def _blocks_of(run: slice) -> list[tuple[int, int]]:
+        """The blocks that a run touches, and how many of its frames are in each."""
         first, last = run.start >> PAGEBLOCK_ORDER, run.stop - 1 >> PAGEBLOCK_ORDER
-        nr_first = min(run.stop, first + 1 << PAGEBLOCK_ORDER) - run.start
-        nr_last = run.stop - max(run.start, last << PAGEBLOCK_ORDER)
-        return (first, nr_first), (last, nr_last)
+        if first == last:
+            return [(first, run.stop - run.start)]
+        blocks = [(block, PAGEBLOCK_NR_PAGES) for block in range(first, last + 1)]
+        blocks[0] = first, (first + 1 << PAGEBLOCK_ORDER) - run.start
+        blocks[-1] = last, run.stop - (last << PAGEBLOCK_ORDER)
+        return blocks
 
     @staticmethod
     def _cut(run: slice, is_first: bool, is_last: bool) -> tuple[slice, slice, slice]:
@@ -435,7 +434,7 @@ class Blocks:
         if not len(places):
             return joined(parts)
         found = joined([self._at_places(places), *parts])
-        return found.at(np.argsort(found.pfns))
+        return found.ascending()
 
     def _in_column(self, start: int, stop: int) -> list[PinRows]:
         """`first_pins` of the dense blocks, a part for each run of them."""
@@ -560,7 +559,7 @@ class Blocks:
         self._dense[blocks] = False
         if some.size:
             self._rows[held, 0] = 0
-        for start, stop in runs(blocks):
+        for start, stop in runs(blocks) if len(blocks) >= _MIN_NR_BLOCKS_BACK else ():
             if stop - start >= _MIN_NR_BLOCKS_BACK:
                 self._column.give_back(start, stop - start)
 

@@ -122,8 +122,7 @@ class Radix:
         if not crowded:
             return firsts
         extras = PinRows.of((pfn, *record) for pfn in crowded for record in self.extras[pfn])
-        pins = joined([firsts, extras])
-        return pins.at(np.argsort(pins.pfns, kind="stable"))
+        return joined([firsts, extras]).ascending()
 
     def has_pins(self, pins: PinRows) -> Mask:
         """Which of these pins are there, bool[n]."""
@@ -190,8 +189,7 @@ class Radix:
         firsts, extras = self.blocks.first_pins(start, stop), self.extras_in(start, stop)
         if not len(extras):
             return firsts
-        pins = joined([firsts, extras])
-        return pins.at(np.argsort(pins.pfns, kind="stable"))
+        return joined([firsts, extras]).ascending()
 
     # Whole.
 

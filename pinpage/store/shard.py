@@ -92,13 +92,14 @@ class Change:
 
     Attributes:
         frames: which frames it concerns, a column or a run.
-        before: all stored pins that they had.
+        before: all stored pins that they had; the record of each, where it is a run that all
+            had one and the same.
         commit: one cell, shared by the changes of all nodes that one operation concerns:
             True from the moment when it counts; see `apply`.
     """
 
     frames: Pfns | slice
-    before: PinRows
+    before: PinRows | Record
     commit: list[bool] = Factory(lambda: [False])
 
     def concerns(self, pfn: int) -> bool:
@@ -107,6 +108,26 @@ class Change:
         if isinstance(frames, slice):
             return bool(frames.start <= pfn < frames.stop)
         return bool(np.any(frames == pfn))
+
+    def had(self, pfn: int, record: Record) -> bool:
+        """Whether a frame that it concerns had a stored pin.
+
+        Args:
+            pfn: the frame.
+            record: the pin.
+        """
+        if isinstance(self.before, PinRows):
+            return (pfn, *record) in self.before.each()
+        return record == self.before
+
+    def taken_back(self, radix: Radix) -> Radix:
+        """The pins of a node as they were before it."""
+        frames, before = self.frames, self.before
+        if isinstance(frames, slice):
+            frames = np.arange(frames.start, frames.stop)
+        if not isinstance(before, PinRows):
+            before = PinRows.alike(frames, *before)
+        return radix.rebuilt(frames, before)
 
 
 class Shard:
@@ -223,10 +244,7 @@ class Shard:
             before = PinRows.of((pfn, *record) for record in records)
             self.radix = self.radix.rebuilt(np.array([pfn]), before)
         elif change is not None and not change.commit[0]:
-            frames = change.frames
-            if isinstance(frames, slice):
-                frames = np.arange(frames.start, frames.stop)
-            self.radix = self.radix.rebuilt(frames, change.before)
+            self.radix = change.taken_back(self.radix)
         self.change = None
         if self.is_waking:
             self._wake()
@@ -307,7 +325,7 @@ class Shard:
             return record in (change[1] if change[0] == pfn else self.records_of(pfn))
         if change.commit[0] or not change.concerns(pfn):
             return record in self.records_of(pfn)
-        return (pfn, *record) in change.before.each()
+        return change.had(pfn, record)
 
     def glimpse(self, pfn: int) -> object:
         """What is the same twice where nothing was done to a frame's pins in between."""

@@ -300,33 +300,22 @@ class SparseTable:
         """
         if self.nr_used + len(pfns) > self._limit:
             self._rebuild(len(pfns))
-        words, places = self._words, self.locate(pfns).places
+        words, (slots, _, mask) = self._words, self.view
         self.nr_used += len(pfns)
-        keys = pfns << NR_TAG_BITS | tags
+        keys, places = pfns << NR_TAG_BITS | tags, self._homes(pfns)
         while len(keys) > _NR_SINGLES:
-            words[places] = keys
-            words[places + 1] = values
+            free = (words.take(places) == EMPTY).nonzero()[0]
+            mine = places.take(free)
+            words[mine] = keys.take(free)
+            words[mine + 1] = values.take(free)
             # Of several that want one slot, the last one has it now, with key and value.
-            lost = (words.take(places) != keys).nonzero()[0]
-            keys, values = keys[lost], values[lost]
-            places = self._next_empty(places[lost])
-        slots = self.view[0]
+            left = (words.take(places) != keys).nonzero()[0]
+            self.nr_probes += len(left)
+            keys, values, places = keys.take(left), values.take(left), places.take(left) + 2 & mask
         for key, value, place in zip(keys.tolist(), values.tolist(), places.tolist(), strict=True):
             at = self._empty_from(place)
             slots[at + 1] = value
             slots[at] = key
-
-    def _next_empty(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """For each of these places the first empty slot behind it."""
-        mask = self.view[2]
-        places = places + 2 & mask
-        todo = (self._words.take(places) != EMPTY).nonzero()[0]
-        while todo.size > _NR_SINGLES:
-            places[todo] = further = places[todo] + 2 & mask
-            todo = todo[self._words.take(further) != EMPTY]
-        for row in todo.tolist():
-            places[row] = self._empty_from(int(places[row]))
-        return places
 
     def _empty_from(self, at: int) -> int:
         """The first empty slot from a place on."""

@@ -164,8 +164,7 @@ def _remove_run(shard: Shard, run: slice, tag: int, value: int) -> bool:
     radix = shard.radix
     if shard.moving or radix.has_extras(run) or not radix.blocks.holds_run(run, tag, value):
         return False
-    pins = PinRows.alike(np.arange(run.start, run.stop), tag, value)
-    shard.change = Change(pins.pfns, pins)
+    shard.change = Change(run, (tag, value))
     radix.blocks.remove_run(run)
     shard.change = None
     return True

@@ -6,6 +6,7 @@ __all__ = ["MUTANTS"]
 
 UNIT = "tests/unit/pinpage"
 BATCH, PRIVATES_TEST = f"{UNIT}/store/test_batch.py", f"{UNIT}/store/test_stored_privates.py"
+ROWS_TEST = f"{UNIT}/store/test_rows.py"
 REGISTRY_TEST, SHARD_TEST = f"{UNIT}/test_registry.py", f"{UNIT}/store/test_shard.py"
 TOPOLOGY_TEST = f"{UNIT}/test_topology.py"
 MACHINE = "tests/property/test_registry_machine.py"
@@ -134,8 +135,12 @@ _REGISTRY = [
     ("late-unpin-of-one-pin-twice", "rule P", NODES,
      "item.nr_places() > nr_before or", "item.nr_places() > 0 or", OTHER_NAMES),
     ("late-unpin-of-what-will-be-taken-back", "rule P", SHARD,
-     "        return (pfn, *record) in change.before.each()\n",
+     "        return change.had(pfn, record)\n",
      "        return record in self.records_of(pfn)\n", OTHER_NAMES),
+    ("late-unpin-out-of-a-range", "rule P", SHARD,
+     "        return record == self.before\n", "        return False\n", OTHER_NAMES),
+    ("late-unpin-of-any-pin-out-of-a-range", "rule P", SHARD,
+     "        return record == self.before\n", "        return True\n", OTHER_NAMES),
     ("form-is-no-part-of-a-glimpse", "rule P", SHARD,
      "self.radix, self.radix.blocks.is_dense_at(pfn)\n", "self.radix\n", OTHER_NAMES),
     ("commit-is-no-part-of-a-glimpse", "rule P", SHARD,
@@ -195,8 +200,21 @@ _REGISTRY = [
     ("column-over-a-pin", "all or none", WRITES,
      "    if there.any():\n        pfn", "    if there.all():\n        pfn", REGISTRY_TEST),
     ("privates-stay-while-frames-are-sorted", "a private is what was pinned", ROWS,
-     "        return self.at(np.argsort(self.pfns, kind=\"stable\"))\n",
-     "        return PinRows(np.sort(self.pfns), self.tags, self.values)\n", PRIVATES_TEST),
+     "self.values.take(rows))\n", "self.values)\n", PRIVATES_TEST),
+    ("owners-stay-while-frames-are-sorted", "a private is what was pinned", ROWS,
+     "self.tags.take(rows),", "self.tags,", ROWS_TEST),
+    ("rows-of-a-frame-in-any-order", "order of arrival", ROWS,
+     "pfns << nr_bits | np.arange(len(pfns))", "pfns << nr_bits | np.arange(len(pfns))[::-1]",
+     ROWS_TEST),
+    ("odd-rows-of-a-frame-in-any-order", "order of arrival", ROWS,
+     "return np.argsort(pfns, kind=\"stable\")", "return np.argsort(pfns[::-1], kind=\"stable\")",
+     ROWS_TEST),
+    ("frames-too-large-for-a-row-beside-them", "order of arrival", ROWS,
+     "    if np.count_nonzero(pfns >> (63 - nr_bits)):\n",
+     "    if np.count_nonzero(pfns >> 63):\n", ROWS_TEST),
+    ("frames-below-zero-beside-a-row", "order of arrival", ROWS,
+     "    if np.count_nonzero(pfns >> (63 - nr_bits)):\n",
+     "    if len(pfns) < 0:\n", ROWS_TEST),
 ]  # fmt: skip
 
 _PRIVATES = [

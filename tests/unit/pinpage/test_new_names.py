@@ -147,6 +147,28 @@ def test_a_late_unpin_of_what_a_call_that_was_cut_off_left_is_refused(reg, owner
     reg.check()
 
 
+def test_a_late_unpin_out_of_a_range_whose_unpin_was_cut_off(monkeypatch):
+    """The next section of that node puts the range back, and takes the one pin out."""
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=4096, nr_nodes=2)), PinOwner()
+    reg.register(owner)
+    reg.pin_range(512, 1024, owner, 7)
+
+    def cut(blocks, run, real=Blocks.remove_run):
+        real(blocks, run)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Blocks, "remove_run", cut)
+    with pytest.raises(KeyboardInterrupt):
+        reg.unpin_range(512, 1024, owner, 7)
+    for pfn, private in ((600, 8), (1024, 7)):
+        with pytest.raises(NotPinnedError):
+            between(reg, 1, lambda pfn=pfn, private=private: reg.unpin(pfn, owner, private))
+    between(reg, 1, lambda: reg.unpin(600, owner, 7))
+    assert [pin.pfn for pin in reg.iter_pins()] == [*range(512, 600), *range(601, 1024)]
+    reg.check()
+
+
 @pytest.mark.parametrize("where", ["queue", "nr_places"])
 def test_a_late_unpin_while_the_move_goes_on_is_done_or_refused(where, monkeypatch):
     """By the old name, and the move begins, tells and ends on another thread meanwhile."""

@@ -278,6 +278,14 @@ def test_a_block_that_filled_again_stays_dense(blocks):
     blocks.check()
 
 
+def test_a_run_leaves_a_dense_block_as_it_is():
+    radix = Radix(Span(0, 2048))
+    radix.store(run_of(0, 100, 7))
+    radix.store(run_of(100, 1024, 8))
+    assert radix.blocks.nr_conversions == 2
+    radix.check()
+
+
 # The table.
 
 

@@ -27,6 +27,14 @@ def test_every_record_of_a_long_chain_is_found_in_one_batch():
     table.check()
 
 
+def test_what_a_column_passes_over_on_its_way_in_is_counted():
+    table = SparseTable(SPAN)
+    pfns = _colliding_pfns(table, 40)
+    table.put_many(pfns, np.zeros(40, dtype=np.int32), pfns)
+    # One of them finds a slot in each round, until the last 24 go in one by one.
+    assert table.nr_probes == sum(range(24, 40))
+
+
 def test_a_chain_grown_one_by_one_is_found_in_one_batch():
     table = SparseTable(SPAN)
     pfns = _colliding_pfns(table, 60)
