@@ -21,8 +21,6 @@ Kernel counterpart: none.  The 2013 patch hashed pfns into 1024 chains, which ha
          walked in full; the xarray pays a node of 64 slots for a lone entry.
 """
 
-from copy import copy
-
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
@@ -359,7 +357,8 @@ class SparseTable:
         live, words = self.live(), self._words
         bits = max(self._min_bits, (4 * (len(live) + nr_more) - 1).bit_length())
         keys, values = words[live], words[live + 1]
-        fresh = copy(self)
+        fresh = SparseTable.__new__(SparseTable)
+        fresh.__dict__.update(self.__dict__)
         fresh.nr_rebuilds += 1
         fresh._allocate(bits)
         fresh.put_many(keys >> NR_TAG_BITS, (keys & _TAG_MASK).astype(np.int32), values)
