@@ -135,7 +135,8 @@ def as_run(pfns: Pfns) -> slice | None:
     """The range of frames that these are, in order; None: they are no range."""
     if len(pfns) == 0 or pfns[-1] - pfns[0] != len(pfns) - 1:
         return None
-    is_run = np.count_nonzero(pfns[1:] - pfns[:-1] != 1) == 0
+    # Each after the one before, and the last no further than that takes: there is no gap.
+    is_run = np.count_nonzero(pfns[1:] <= pfns[:-1]) == 0
     return slice(int(pfns[0]), int(pfns[-1]) + 1) if is_run else None
 
 

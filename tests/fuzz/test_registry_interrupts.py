@@ -185,4 +185,5 @@ def test_an_interrupted_call_is_done_or_not_done_and_holds_no_lock(alarm):
                 raise
             if len(world.now) > MOST_PINS:
                 world = World(rng)
+    print(f"{seen.total()} interrupts: {dict(seen)}")  # (shown with -s)
     assert seen.total(), "no call was ever interrupted"

@@ -167,8 +167,11 @@ _BLOCKS = [
     ("run-is-the-column-itself", "what was read stays", BLOCKS,
      "astype(np.int32), rows[:, 1].copy()", "astype(np.int32), rows[:, 1]", BLOCKS_TEST),
     ("ends-make-a-run", "X1", ROWS,
-     "    is_run = np.count_nonzero(pfns[1:] - pfns[:-1] != 1) == 0\n",
+     "    is_run = np.count_nonzero(pfns[1:] <= pfns[:-1]) == 0\n",
      "    is_run = len(pfns) > 0\n", BLOCKS_TEST),
+    ("frame-twice-in-a-run", "X1", ROWS,
+     "    is_run = np.count_nonzero(pfns[1:] <= pfns[:-1]) == 0\n",
+     "    is_run = np.count_nonzero(pfns[1:] < pfns[:-1]) == 0\n", BLOCKS_TEST),
     # Looking.
     ("column-of-both-forms-read-as-dense", "find_many", BLOCKS,
      "        if nr_dense < len(pfns):\n            tags", ("        if not nr_dense:\n"
