@@ -17,7 +17,7 @@ all, no lock stays held, and the next call finds everything in order.
 Owns:    every pin.  Nobody else caches "is it pinned?"; masks are derived when asked for.
 Ignores: contents, zones, free lists, how long a pin is meant to last.
 Cost:    pin, unpin and lookup about as much as a dict under a lock, with one lock
-         acquisition per 1023 pins; a range of 2 MiB some 10 us, columns 20 to 350 ns per frame,
+         acquisition per 1023 pins; a range of 2 MiB 5 to 10 us, columns 12 to 600 ns per frame,
          whatever their pattern; memory 16 bytes per pin in dense blocks, 45 to 85 scattered.
 Kernel counterpart: the 2013 pin-page patch (a hash of 1024 chains under one lock).
 """
