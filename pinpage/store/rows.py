@@ -12,6 +12,7 @@ from operator import index
 from typing import Any, Self
 
 import numpy as np
+import numpy.ma  # np.unique would import it, inside a locked section
 from attrs import frozen
 from numpy.typing import ArrayLike, NDArray
 

@@ -271,7 +271,8 @@ class Shard:
 
     def _watch_or_not(self) -> None:
         """Inside the section: on leaving, step to an even count, or stay odd while watched."""
-        is_watched = self.moving or len(self.watchers)
+        # (`len` counts those as well whose removal, by the collector, was interrupted.)
+        is_watched = self.moving or any(self.watchers)
         self._step = 2 if is_watched else self._step_unwatched
 
     # All that follows inside the section.
@@ -482,7 +483,7 @@ class Shard:
         for pfn in self.batch:
             require(not self.radix.holds(pfn), "H1 a pin in the batch and one stored", pfn=pfn)
             require(pfn not in self.moving, "H2 a frame under move has a pin in the batch", pfn=pfn)
-        is_scanned = len(self.watchers) > 0
+        is_scanned = any(self.watchers)
         require(not (self.batch and is_scanned), "H2 a pin in the batch while a scanner works")
         step = 2 if self.moving or is_scanned else self._step_unwatched
         require(self._step == step, "H3 the step of the count", step=self._step)

@@ -17,7 +17,13 @@ from pinpage.registry import PinRegistry
 from pinpage.topology import Topology
 from tests.fuzz.budget import rounds
 
-pytestmark = pytest.mark.fuzz
+pytestmark = [
+    pytest.mark.fuzz,
+    # An interrupt in a callback of the collector is swallowed by it, which is nobody's fault here.
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <function WeakSet:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 
 NR_FRAMES = 2048
 NR_CALLS = 400

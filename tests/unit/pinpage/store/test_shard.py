@@ -1,6 +1,8 @@
 """A node by itself: how a batch is stored, tickets, marks, late unpins, a fork."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -232,6 +234,19 @@ def test_what_was_to_be_unpinned_late_is_not_lost_by_an_interrupt(node):
     assert node.shard.seq & 1
     node.run(lambda: None)
     assert done == [1]
+
+
+def test_a_scanner_that_is_gone_does_not_count_though_its_removal_was_interrupted(node):
+    """An interrupt in the collector's callback is swallowed, and what it was to take out stays."""
+    shard, token = node.shard, Watcher(OTHER)
+    node.run(shard.watch, token)
+    assert shard.seq & 1
+    shard.watchers.data = {weakref.ref(token)}  # one that calls nobody back
+    del token
+    gc.collect()
+    node.run(shard.unwatch, Watcher(ME))
+    assert not shard.seq & 1
+    node.run(shard.check)
 
 
 # A fork.
