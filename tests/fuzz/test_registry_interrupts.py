@@ -17,13 +17,7 @@ from pinpage.registry import PinRegistry
 from pinpage.topology import Topology
 from tests.fuzz.budget import rounds
 
-pytestmark = [
-    pytest.mark.fuzz,
-    # An interrupt in a callback of the collector is swallowed by it, which is nobody's fault here.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <function WeakSet:pytest.PytestUnraisableExceptionWarning"
-    ),
-]
+pytestmark = pytest.mark.fuzz
 
 NR_FRAMES = 2048
 NR_CALLS = 400
@@ -175,6 +169,10 @@ class World:
         assert len(self.registry) == len(now)
 
 
+# An interrupt in a callback of the collector is swallowed by it, which is nobody's fault here.
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <function WeakSet:pytest.PytestUnraisableExceptionWarning"
+)
 def test_an_interrupted_call_is_done_or_not_done_and_holds_no_lock(alarm):
     seen = Counter()
     for name in rounds():
