@@ -136,7 +136,8 @@ class PinRegistry:
                 (see `pinpage.store.radix`); small values let tests reach every form.
 
         Raises:
-            PinpageError: `batch_nr_pins` is negative, or the thresholds cross.
+            PinpageError: `batch_nr_pins` is negative, the thresholds cross, or `dense_above` is
+                no less than the 512 frames of a block.
         """
         if batch_nr_pins < 0:
             raise PinpageError(f"batch_nr_pins={batch_nr_pins}: must be 0 (no batching) or more")

@@ -319,6 +319,7 @@ class SparseTable:
         """The first empty slot from a place on."""
         words, _, mask = self.view
         while words[at] != EMPTY:
+            self.nr_probes += 1
             at = at + 2 & mask
         return at
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pinpage import InvariantError, Span
+from pinpage import InvariantError, PinOwner, PinpageError, PinRegistry, Span, Topology
 from pinpage.store.radix import Radix
 from pinpage.store.rows import PinRows
 
@@ -115,3 +115,23 @@ def test_unsorted_and_repeated_frames_can_be_asked_for():
     tags, values = tree.blocks.find_many(np.array([1030, 600, 601, 1030]))
     assert tags.tolist() == [2, 4, -1, 2]
     assert values[[0, 1, 3]].tolist() == [6, 5, 6]
+
+
+@pytest.mark.parametrize(("sparse_below", "dense_above"), [(0, 4), (5, 4), (4, 512), (600, 600)])
+def test_thresholds_that_cross_or_leave_a_full_block_in_the_table_are_refused(
+    sparse_below, dense_above
+):
+    topology = Topology.uniform(nr_frames=2048)
+    with pytest.raises(PinpageError, match=f"dense_above={dense_above}: want 1 <= "):
+        PinRegistry(topology, sparse_below=sparse_below, dense_above=dense_above)
+
+
+def test_a_range_of_blocks_that_were_filled_frame_by_frame_goes_at_the_highest_threshold():
+    reg, owner = PinRegistry(Topology.uniform(nr_frames=4096), dense_above=511), PinOwner()
+    reg.register(owner)
+    for first in (0, 1):
+        reg.pin_many(np.arange(first, 1536, 2), owner)
+    reg.unpin_range(0, 1536, owner)
+    assert len(reg) == 0
+    assert not reg.pinned_mask(0, 4096).any()
+    reg.check()
