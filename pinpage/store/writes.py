@@ -6,7 +6,7 @@ A range of frames that nobody else has anything to do with is one step (`add_run
 Owns:    nothing.  It locks the nodes concerned, looks before it stores, and stores.
 Ignores: batches (a column is a batch already).
 Cost:    one lock acquisition per node and call; 50 to 100 us a column, and 12 to 600 ns per frame
-         whatever its pattern; 10 ns per frame of a run; 5 to 10 us for a range of 2 MiB in one step.
+         whatever its pattern; 10 ns per frame of a run; a range of 2 MiB in one step 5 to 10 us.
          Frames with several pins cost a loop.
 Kernel counterpart: pin_user_pages and sg_alloc_table_from_pages: pins come in groups.
 """
