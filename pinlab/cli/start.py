@@ -1,6 +1,6 @@
 """Where the command begins: a stdout that is closed is an error, before anything has changed.
 
-An interrupt before the rest has been read in ends like any other.
+An interrupt before the rest has been read in, or has begun to listen, ends like any other.
 Reading the rest in takes a few tenths of a second, and nobody would answer an interrupt there.
 """
 
@@ -20,10 +20,11 @@ def main() -> None:
         sys.exit(1)
     try:
         from pinlab.cli.main import main as run
+
+        run()
     except KeyboardInterrupt:
         print("pinpage: interrupted", file=sys.stderr)
         sys.exit(_INTERRUPTED)
-    run()
 
 
 if __name__ == "__main__":

@@ -42,6 +42,17 @@ def test_an_interrupt_while_the_command_is_read_in_is_one_line(tmp_path):
     assert ended == (130, "", "pinpage: interrupted\n")
 
 
+def test_an_interrupt_before_the_command_listens_is_one_line(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pinlab.cli.main.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "pinpage: interrupted\n"
+
+
 def test_the_shell_can_complete():
     asked = {"_PINPAGE_COMPLETE": "complete_bash", "COMP_WORDS": "pinpage re", "COMP_CWORD": "1"}
     code, out, err = run(*PROGRAM, **asked)

@@ -212,7 +212,9 @@ def test_a_second_ctrl_c_does_not_wait(pinpage, small, serves):
 def test_ctrl_c_at_any_moment_of_a_process_is_no_traceback(delay_s):
     program = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from pinlab.cli.main import main; print('ready', file=sys.stderr, flush=True); main()"
+        "from pinlab.cli import main, start\n"
+        "def ready(run=main.main): print('ready', file=sys.stderr, flush=True); run()\n"
+        "main.main = ready; start.main()"
     )
     command = [sys.executable, "-c", program, "request", "power", "--json"]
     with subprocess.Popen(

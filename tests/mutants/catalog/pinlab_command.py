@@ -148,6 +148,19 @@ _BEHAVED = [
         f"{_MANNERS}::test_an_interrupt_while_the_command_is_read_in_is_one_line",
     ),
     planted(
+        "cli-begins-behind-its-back",
+        "an interrupt at the start is one line",
+        "pinlab/cli/start.py",
+        "        run()\n    except KeyboardInterrupt:\n"
+        '        print("pinpage: interrupted", file=sys.stderr)\n'
+        "        sys.exit(_INTERRUPTED)\n",
+        "    except KeyboardInterrupt:\n"
+        '        print("pinpage: interrupted", file=sys.stderr)\n'
+        "        sys.exit(_INTERRUPTED)\n"
+        "    run()\n",
+        f"{_MANNERS}::test_an_interrupt_before_the_command_listens_is_one_line",
+    ),
+    planted(
         "cli-takes-a-stranger",
         "another owners is named",
         "pinlab/cli/main.py",
