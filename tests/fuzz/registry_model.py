@@ -13,7 +13,8 @@ def key_of(private):
     """Equal for privates that the registry takes for the same one: ints of any type by value."""
     if isinstance(private, int | np.integer) and -_TWO_63 <= int(private) < _TWO_63:
         return "int", int(private)
-    return "object", private
+    # As a plain int: compared with a tuple, one of numpy's gives an array.
+    return "object", int(private) if isinstance(private, np.integer) else private
 
 
 class Model:

@@ -48,7 +48,7 @@ class Churn:
         def counted(sources, targets):
             self.nr_moved += len(sources)
             self.nr_moved_during_io += len(sources) if self.is_active() else 0
-            rekey(sources, targets)
+            return rekey(sources, targets)
 
         machine.mover.rekey = counted
 
