@@ -2,8 +2,9 @@
 
 Each is read from the file that says it:
 
-    page size       auxv, smaps, page_size (what `getconf PAGE_SIZE` prints), or meminfo's
-                    MemTotal over zoneinfo's managed pages; else System RAM over present pages
+    page size       auxv, smaps, page_size (what `getconf PAGE_SIZE` prints); else the lesser of
+                    meminfo's MemTotal over zoneinfo's managed pages and System RAM over its
+                    present ones: a kernel that initialises memory late manages less than it has
     pageblock       pagetypeinfo
     largest block   buddyinfo, by its columns
     memory block    block_size_bytes, of /sys/devices/system/memory
@@ -206,22 +207,27 @@ def survey(folder: Folder, ram: Sequence[tuple[int, int]], zones: Sequence[ZoneF
 def _page_nr_bytes(
     folder: Folder, ram: Sequence[tuple[int, int]], zones: Sequence[ZoneFacts]
 ) -> int | None:
-    said = list(_said_sizes(folder, zones))
+    spans = spans_of(ram, 1)
+    by_iomem = _nearest(sum(span.nr_pages for span in spans), sum(facts.present for facts in zones))
+    total = folder.meminfo().get("MemTotal", 0) << 10
+    by_meminfo = _nearest(total, sum(facts.managed or 0 for facts in zones))
+    said = list(_said_sizes(folder))
+    # MemTotal counts what is yet to be initialised, and RAM what is off; pages, neither.
+    if said and by_meminfo and not by_meminfo > said[0][1] == by_iomem:
+        said.append((f"{folder.place('meminfo')} beside {folder.place('zoneinfo')}", by_meminfo))
     for (one, size), (other, another) in pairwise(said):
         if size != another:
             problem = f"are of {size >> 10} KiB, and of {another >> 10} KiB by {other}"
             raise SnapshotError(one, "pages", problem, _OF_ONE)
     if said:
         return said[0][1]
-    nr_present = sum(facts.present for facts in zones)
     stop = max((facts.start_pfn + facts.spanned for facts in zones if facts.present), default=0)
-    spans = spans_of(ram, 1)
-    by_total = _nearest(sum(span.nr_pages for span in spans), nr_present)
-    return by_total or _nearest(spans[-1].stop, stop)
+    by_totals = [size for size in (by_iomem, by_meminfo) if size]
+    return min(by_totals) if by_totals else _nearest(spans[-1].stop, stop)
 
 
-def _said_sizes(folder: Folder, zones: Sequence[ZoneFacts]) -> Iterator[tuple[str, int]]:
-    """(file, page size that it says), exact ones only."""
+def _said_sizes(folder: Folder) -> Iterator[tuple[str, int]]:
+    """(file, page size that it says), of the files that say one outright."""
     if (auxv := folder.place("auxv")).is_file():
         yield from ((str(auxv), size) for size in _of_auxv(read_bytes(auxv, _MOST_TEXT_NR_BYTES)))
     rows = (line.partition(":") for line in folder.text("smaps", "").splitlines())
@@ -231,10 +237,6 @@ def _said_sizes(folder: Folder, zones: Sequence[ZoneFacts]) -> Iterator[tuple[st
     printed = "" if folder.is_live else folder.text("page_size", "").strip()
     if printed.isdecimal() and int(printed[:9]) in _PAGE_SIZES:
         yield str(folder.place("page_size")), int(printed[:9])
-    nr_managed = sum(facts.managed or 0 for facts in zones)
-    by_total = _nearest(folder.meminfo().get("MemTotal", 0) << 10, nr_managed)
-    if by_total is not None:
-        yield f"{folder.place('meminfo')} beside {folder.place('zoneinfo')}", by_total
 
 
 def _of_auxv(raw: bytes) -> Iterator[int]:

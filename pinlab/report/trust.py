@@ -47,7 +47,7 @@ _OWN_ROWS: Final = frozenset(
 )
 _WHY_APART: Final = {
     "memory": "iomem and zoneinfo draw the borders of memory at different places",
-    "managed": "meminfo was read while memory was still being handed to the allocator",
+    "managed": "memory came or went between the files",
     "free": "memory was taken or freed between the files",
     "anonymous": "AnonPages counts what is mapped; what waits in the swap cache has the same flag",
     "page cache": "Cached counts neither the swap cache, nor pages of a file that was cut short",
@@ -64,6 +64,11 @@ _WHY_THERE: Final = {
     "unknown": "nothing recorded says whose: pages of drivers and of the kernel itself",
 }
 """Row -> what such frames are, of rows that nothing in meminfo is the same as."""
+_LATE: Final = {
+    "managed": "MemTotal counts what the kernel has yet to initialise",
+    "free": "so does MemFree",
+}
+"""Row -> why meminfo has more of it, where zoneinfo has fewer managed than MemTotal says."""
 _WIDTH: Final = 79
 _NAME_WIDTH: Final = 18
 _NUMBER_WIDTH: Final = 13
@@ -292,20 +297,23 @@ def _drift(trust: Trust) -> list[str]:
 def _apart(trust: Trust) -> list[str]:
     """Which totals differ by more than that, and why they may; that none does, where it is so."""
     drift = (trust.drift_nr_pages or 0) + (trust.changed_nr_frames or 0)
-    said, nr_compared = [], 0
+    said, nr_compared, why_apart = [], 0, _WHY_APART
     for row in trust.rows:
         whole = row.zoneinfo if row.meminfo is None else row.meminfo
-        if row.recorded is None or whole is None or row.use in _WHY_THERE:
+        ours, by = (row.recorded, "the kernel counts")
+        if row.use == "managed":  # no frame says so; the files can be compared with one another
+            ours, by = (row.zoneinfo, "meminfo counts")
+        if ours is None or whole is None or row.use in _WHY_THERE:
             continue
-        nr_compared += 1
-        more = row.recorded - whole
+        nr_compared += row.use != "managed"
+        more = ours - whole
         if abs(more) > drift:
             size = size_name(abs(more) * trust.page_nr_bytes)
             how = "more" if more > 0 else "fewer"
-            said.append(
-                f"{row.use}: {abs(more):,d} {how} than the kernel counts ({size}); "
-                f"{_WHY_APART[row.use]}."
-            )
+            if row.use == "managed" and more < 0:
+                why_apart = _WHY_APART | _LATE
+            why = why_apart[row.use] if more < 0 else _WHY_APART[row.use]
+            said.append(f"{row.use}: {abs(more):,d} {how} than {by} ({size}); {why}.")
     if nr_compared and not said:
         within = " within that" if _drift(trust) else ""
         said.append(f"All {nr_compared} totals agree with the kernel's{within}.")

@@ -43,7 +43,9 @@ class Invented:
     slab: Spans = ()
     reserved: Spans = ()
     late: Spans = ()
-    """Present, but never given to the page allocator."""
+    """Present, but not given to the page allocator."""
+    is_late_counted: bool = False
+    """Whether meminfo counts it already, as a kernel does that initialises memory when needed."""
     areas: dict[str, tuple[int, int]] = field(factory=dict)
     page_nr_bytes: int = 4096
     pageblock_order: int = 9
@@ -168,9 +170,11 @@ class Invented:
 
     def _meminfo(self) -> str:
         per_page = self.page_nr_bytes >> 10
+        nr_late = sum(stop - start for start, stop in self.late) * self.is_late_counted
         figures = {
-            "MemTotal": sum(self._managed(zone) for zone in self.zones if not zone.is_device),
-            "MemFree": sum(stop - start for start, stop in self.free),
+            "MemTotal": nr_late
+            + sum(self._managed(zone) for zone in self.zones if not zone.is_device),
+            "MemFree": nr_late + sum(stop - start for start, stop in self.free),
             "AnonPages": sum(stop - start for start, stop in self.anon),
             "Slab": sum(stop - start for start, stop in self.slab),
         }

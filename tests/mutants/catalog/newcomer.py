@@ -66,6 +66,11 @@ MUTANTS: list[Mutant] = [
         f"{_TRUST}::test_totals_agree_within_the_drift_or_the_text_says_by_how_much_not_and_why",
     ),
     planted(
+        "trust-late-memory-was-taken", "differences are explained", "pinlab/report/trust.py",
+        'if row.use == "managed" and more < 0:', 'if row.use == "managed" and more > 0:',
+        f"{_TRUST}::test_memory_that_is_yet_to_be_initialised_is_why_meminfo_counts_more",
+    ),
+    planted(
         "trust-lines-as-wide-as-they-come", "lines fit into a mail", "pinlab/report/trust.py",
         "textwrap.fill(text, _WIDTH, subsequent_indent=\"  \") for text in sentences",
         "text for text in sentences",

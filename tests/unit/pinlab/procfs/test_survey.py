@@ -124,6 +124,48 @@ def test_whatever_says_the_page_size_must_agree(tmp_path, name, content):
     refused(contradicted, f"{name}: pages: are of 16 KiB, and of 4 KiB by", "meminfo", "zoneinfo")
 
 
+def half_initialised(**changes):
+    """A kernel that initialises memory when it is needed: of 31 pageblocks it manages half."""
+    block = 512
+    figures = {
+        "free": ((block + 100, 2 * block), (8 * block, 16 * block)),
+        "anon": ((2 * block, 8 * block), (16 * block, 16 * block + 256)),
+        "late": ((16 * block + 256, 32 * block),),
+        "is_late_counted": True,
+    }
+    return machine(**(figures | changes))
+
+
+@pytest.mark.parametrize("says", ["KernelPageSize:        4 kB\n", ""])
+def test_memory_that_is_yet_to_be_initialised_makes_no_page_larger(tmp_path, says):
+    directory = half_initialised().write(tmp_path)
+    (directory / "smaps").write_text(says)
+    snapshot = capture(directory)
+    assert snapshot.geometry.page_nr_bytes == 4 << 10
+    assert snapshot.nr_frames_of(FrameClass.UNMANAGED) == 15 * 512 + 256
+
+
+def test_memory_that_is_off_makes_no_page_larger(tmp_path):
+    """iomem lists it, and no zone has it present."""
+    directory = machine().write(tmp_path)
+    more = f"{32 * 512 * 4096:08x}-{64 * 512 * 4096 - 1:08x} : System RAM\n"
+    (directory / "iomem").write_text((directory / "iomem").read_text() + more)
+    with (directory / "kpageflags").open("ab") as flags, (directory / "kpagecount").open("ab") as n:
+        flags.write((1 << 20).to_bytes(8, "little") * 32 * 512)
+        n.write(bytes(8 * 32 * 512))
+    assert capture(directory).geometry.page_nr_bytes == 4 << 10
+
+
+def test_totals_that_no_late_memory_explains(tmp_path):
+    """Fewer bytes than there are pages; and two totals that agree with one another."""
+    directory = half_initialised().write(tmp_path)
+    (directory / "page_size").write_text("16384\n")
+    refused(directory, "page_size: pages: are of 16 KiB, and of 8 KiB by", "meminfo", "zoneinfo")
+    whole = machine(page_nr_bytes=16 << 10).write(tmp_path / "whole")
+    (whole / "page_size").write_text("4096\n")
+    refused(whole, "page_size: pages: are of 4 KiB, and of 16 KiB by", "meminfo", "zoneinfo")
+
+
 # What contradicts another file.
 
 

@@ -169,6 +169,22 @@ def test_totals_agree_within_the_drift_or_the_text_says_by_how_much_not_and_why(
     assert "more than the kernel counts" not in lines_of(agreed)
 
 
+def test_memory_that_is_yet_to_be_initialised_is_why_meminfo_counts_more(tmp_path):
+    late = trust_of(capture(uncertain(is_late_counted=True).write(tmp_path)))
+    words = " ".join(lines_of(late).split())
+    assert "managed: 4,096 fewer than meminfo counts (16 MiB); MemTotal counts what the" in words
+    assert "free: 4,096 fewer than the kernel counts (16 MiB); so does MemFree." in words
+    without = evolve(late, rows=tuple(row for row in late.rows if row.use != "managed"))
+    assert "MemFree" not in lines_of(without)
+    managed, free = (
+        next(row for row in late.rows if row.use == use) for use in ("managed", "free")
+    )
+    more = evolve(late, rows=(evolve(managed, zoneinfo=managed.meminfo + 99), free))
+    said = " ".join(lines_of(more).split())
+    assert "managed: 99 more than meminfo counts (396 KiB); memory came or went" in said
+    assert "free: 4,096 fewer than the kernel counts (16 MiB); memory was taken" in said
+
+
 def test_memory_that_is_not_the_allocators_is_said_to_be_so():
     row = TrustRow("not managed", 262_144, 262_144)
     trust = evolve(trust_of(small_recording()), rows=(row,))
