@@ -380,9 +380,11 @@ class PinRegistry:
             return None
         tag, value = self._known(tag, private, pfn)
         self._privates.nr_doubts += tag & 1
-        is_out = take_from_batch(shard, pfn, tag, value, seq)
-        if not is_out and not tag & 1:
-            is_out = take_from_table(blocks, shard, pfn, tag, value, seq)
+        is_out = False
+        if pfn not in blocks.crowded:  # of several pins, none is taken without the lock
+            is_out = take_from_batch(shard, pfn, tag, value, seq)
+            if not is_out and not tag & 1:
+                is_out = take_from_table(blocks, shard, pfn, tag, value, seq)
         if not is_out and self._nodes.threads.current.top > shard.node:
             self._privates.nr_doubts -= tag & 1
             return self._unpin_late(pfn, tag, value)

@@ -19,7 +19,7 @@ Kernel counterpart: this_cpu_cmpxchg on the per-CPU lists; preemption is off for
 from pinpage.store.blocks import Blocks
 from pinpage.store.privates import INT64_MAX, INT64_MIN
 from pinpage.store.shard import Shard
-from pinpage.store.sparse import DEAD, EMPTY
+from pinpage.store.sparse import DEAD, EMPTY, NR_TAG_BITS
 
 __all__ = [
     "add",
@@ -30,9 +30,9 @@ __all__ = [
 
 
 def add(shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
-    """Add the first pin of a frame; False when it is not that simple.
+    """Add a pin of a frame that has one other at most; False when it is not that simple.
 
-    Where its block is dense the pin goes into the column, elsewhere into its node's batch.
+    Where its block is dense the first pin goes into the column; all else into its node's batch.
 
     Context: any thread, without the lock.
 
@@ -46,19 +46,27 @@ def add(shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
     if not INT64_MIN <= value <= INT64_MAX:
         return False
     if blocks.is_dense[block]:
-        words, at = blocks.words, pfn + pfn
-        if words[at] or seq & 1 or shard.seq != seq or pfn in batch:
-            return False
-        count, behind, first = blocks.count_at[block] + 1, at + 1, tag + 1
-        words[behind] = value
-        words[at] = first
-        blocks.count_at[block] = count
-        return True
+        words, at, key = blocks.words, pfn + pfn, tag + 1
+        if not words[at]:
+            if seq & 1 or shard.seq != seq or pfn in batch:
+                return False
+            count, behind = blocks.count_at[block] + 1, at + 1
+            words[behind] = value
+            words[at] = key
+            blocks.count_at[block] = count
+            return True
+    else:
+        at, key = blocks.sparse.find(pfn), pfn << NR_TAG_BITS | tag
+        words = blocks.sparse.view[0]
     record = tag, value
-    if len(batch) >= shard.batch_nr_pins or blocks.sparse.find(pfn) >= 0:
+    if len(batch) >= shard.batch_nr_pins:
         return False
     if seq & 1 or shard.seq != seq or pfn in batch:
         return False
+    if at >= 0:
+        if (words[at] == key and words[at + 1] == value) or pfn in blocks.crowded:
+            return False
+        shard.has_further = True
     batch[pfn] = record
     return True
 

@@ -81,9 +81,18 @@ class Radix:
         if not self.blocks.put(pfn, tag, value):
             if (tag, value) in self.records_of(pfn):
                 return False
-            self.extras.setdefault(pfn, []).append((tag, value))
-            self.nr_extra += 1
+            self.add_further(pfn, tag, value)
         return True
+
+    def add_further(self, pfn: int, tag: int, value: int) -> None:
+        """Add a pin that the frame does not have, to the others that it has.
+
+        Args:
+            pfn: the frame.
+            tag, value: the pin.
+        """
+        self.extras.setdefault(pfn, []).append((tag, value))
+        self.nr_extra += 1
 
     def discard(self, pfn: int, tag: int, value: int) -> bool:
         """Remove one pin; False when the frame does not have it.
@@ -99,11 +108,11 @@ class Radix:
     def _discard_among(self, pfn: int, record: Record) -> bool:
         """Remove one of several pins of a frame; the frame stays pinned."""
         extras = self.extras[pfn]
-        if record == self.blocks.get(pfn):
+        if record in extras:
+            extras.remove(record)
+        elif record == self.blocks.get(pfn):
             self.blocks.replace(pfn, extras[0])
             extras.pop(0)
-        elif record in extras:
-            extras.remove(record)
         else:
             return False
         self.nr_extra -= 1

@@ -145,11 +145,15 @@ class Reads:
         tags, _, counts = self.find(pfns)
         # An owner that registered since has a number behind the last row.
         both = able[np.minimum(tags >> 1, len(able) - 1)]
-        for row in np.flatnonzero((counts > 1) & both.any(axis=1)).tolist():
-            shard = self._nodes.shard_of(int(pfns[row]))
-            records = self._nodes.run([shard], shard.records_of, int(pfns[row]))
-            rows = [min(tag >> 1, len(able) - 1) for tag, _ in records]
-            both[row] &= able[rows].all(axis=0)
+        crowded = np.flatnonzero((counts > 1) & both.any(axis=1))
+        if len(crowded):
+            frames = np.unique(pfns[crowded])
+            parts = self._nodes.parts(frames)
+            pins = joined([self._nodes.run([s], _pins_of, s, frames[rows]) for s, rows in parts])
+            by_all = np.ones((len(frames), 2), dtype=np.bool_)
+            by_each = able[np.minimum(pins.tags >> 1, len(able) - 1)]
+            np.logical_and.at(by_all, np.searchsorted(frames, pins.pfns), by_each)
+            both[crowded] &= by_all[np.searchsorted(frames, pfns[crowded])]
         return both[:, 0], both[:, 1], counts
 
     def next_pinned(self, start: int, stop: int) -> int | None:
@@ -210,6 +214,10 @@ def _fill(shard: Shard, start: int, stop: int, mask: Mask) -> None:
 
 def _next_in(shard: Shard, start: int, stop: int) -> int | None:
     return shard.radix.blocks.next_pinned(start, stop)
+
+
+def _pins_of(shard: Shard, pfns: Pfns) -> PinRows:
+    return shard.radix.pins_of(pfns)
 
 
 def _pins_in(shard: Shard, start: int, stop: int, see: _See | None) -> PinRows:

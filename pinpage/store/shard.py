@@ -4,13 +4,13 @@ How a pin gets in without the lock (`pinpage.store.at_once`), and why nobody mis
 
     pin                                       scanner, mover (holding the lock)
     1 read the sequence count                 1 make the count odd
-    2 look: the frame has no pin yet          2 store what is in the batch
+    2 look: one other pin at most             2 store what is in the batch
     3 read the count again: the same, even?   3 look up; mark frames; watch
     4 put the pin into the batch
 
 Nobody can come between 3 and 4, so the pin is in the batch before any later section looks, and
-what 2 saw is still so.  If the count has changed, or the frame has a pin, the pin takes the
-lock.  An unpin takes it out of the batch in the same way.
+what 2 saw is still so.  If the count has changed, or the frame has several pins, or one in the
+batch, the pin takes the lock.  An unpin takes it out of the batch in the same way.
 
 The count stays odd while anybody watches (a scanner works, frames are under move), so
 the batch is bypassed for as long.  "Nobody can come between" is the interpreter's global lock;
@@ -55,6 +55,9 @@ from pinpage.units import Pfns
 __all__ = ["Change", "Shard", "Ticket", "Watcher", "apply"]
 
 _R = TypeVar("_R")
+
+_FEW_PINS = 16
+"""In a batch, up to which storing one after the other is quicker than as a column."""
 
 
 @frozen(eq=False)
@@ -140,6 +143,7 @@ class Shard:
             taken back; changed by every locked section.
         batch: (tag, value) by pfn: pins that are not stored yet; another dict once they are.
         batch_nr_pins: pins in a full batch.
+        has_further: a pin in the batch may be of a frame that has another.
         moving: frames under move, and the thread that moves them.
         watchers: tokens of scanners at work; one that nobody has any more does not count.
         welcome: numbers of the owners that may pin; the registry's own set.
@@ -149,7 +153,7 @@ class Shard:
             pfn and the pins that it had.
 
     Invariants, run by `check` when no other thread is in the registry:
-        H1 a frame with a pin in the batch has none that is stored.
+        H1 a frame with a pin in the batch has one at most that is stored, another one.
         H2 no frame under move has a pin in the batch, nor has any while a scanner works.
         H3 leaving makes the count even, and leaves it odd while somebody watches (or always:
            see above).
@@ -179,6 +183,7 @@ class Shard:
         self.seq = self._step - 1
         self.batch: dict[int, Record] = {}
         self.batch_nr_pins = batch_nr_pins
+        self.has_further = False
         self.moving: dict[int, int] = {}
         self.watchers: WeakSet[Watcher] = WeakSet()
         self.welcome = welcome
@@ -279,15 +284,20 @@ class Shard:
 
     def drain(self) -> None:
         """Store what is in the batch; give back what few pins do not need."""
-        if batch := self.batch:
+        batch = self.batch
+        self.nr_drains += len(batch) > 0
+        if self.has_further or len(batch) <= _FEW_PINS:
+            for pfn in list(batch):
+                self._store_from_batch(pfn)
+        else:
             pins = PinRows.of_firsts(batch)
             self.change = Change(pins.pfns, NO_PINS)
             self.radix.blocks.add_many(pins)
-            self.nr_drains += 1
             self.nr_drained += len(batch)
             # No call: the pins are in the batch or stored, never both.
             self.batch = {}
             self.change = None
+        self.has_further = False
         if self.radix.blocks.thin:
             self.change = Change(NO_PINS.pfns, NO_PINS)
             self.radix.blocks.trim()
@@ -307,8 +317,11 @@ class Shard:
 
     def records_of(self, pfn: int) -> list[Record]:
         """All pins of a frame in order of arrival.  Safe without the lock."""
-        record = self.batch.get(pfn)
-        return self.radix.records_of(pfn) if record is None else [record]
+        batched = self.batch.get(pfn)
+        records = self.radix.records_of(pfn)
+        if batched is not None and batched not in records:  # (stored since, by another thread)
+            records.append(batched)
+        return records
 
     def had(self, pfn: int, record: Record) -> bool:
         """Whether a frame has a pin, or had it before a change of it that has not come to its end.
@@ -365,7 +378,10 @@ class Shard:
         if (tag, value) in records:
             raise AlreadyPinnedError(f"pfn {pfn:#x} is pinned by this owner with the same private")
         self.change = pfn, records
-        self.radix.add(pfn, tag, value)
+        if records:
+            self.radix.add_further(pfn, tag, value)
+        else:
+            self.radix.blocks.put(pfn, tag, value)
         self.change = None
         self.nr_direct += 1
         return None
@@ -373,7 +389,7 @@ class Shard:
     def _store_from_batch(self, pfn: int) -> None:
         """Store the pin of one frame, if it is in the batch."""
         if pfn in self.batch:
-            self.change = pfn, []
+            self.change = pfn, self.radix.records_of(pfn)
             self.radix.add(pfn, *self.batch[pfn])
             self.nr_drained += 1
             # No call: see `drain`.
@@ -480,8 +496,11 @@ class Shard:
         Raises:
             InvariantError: one does not hold.
         """
-        for pfn in self.batch:
-            require(not self.radix.holds(pfn), "H1 a pin in the batch and one stored", pfn=pfn)
+        for pfn, record in self.batch.items():
+            stored = self.radix.records_of(pfn)
+            require(record not in stored, "H1 a pin in the batch and stored", pfn=pfn)
+            is_told = not stored or self.has_further
+            require(is_told and len(stored) < 2, "H1 a pin in the batch beside others", pfn=pfn)
             require(pfn not in self.moving, "H2 a frame under move has a pin in the batch", pfn=pfn)
         is_scanned = any(self.watchers)
         require(not (self.batch and is_scanned), "H2 a pin in the batch while a scanner works")

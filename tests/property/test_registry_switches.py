@@ -44,6 +44,12 @@ def stored(world):
     world.scan()
 
 
+def behind_a_stored_one(world):
+    world.pin(5, 7)
+    world.scan()
+    world.pin(5, ONE)
+
+
 # What the first thread has done before, and the second (None: it comes for the first time).
 STARTS = {
     "alone": (nothing, None),
@@ -51,6 +57,7 @@ STARTS = {
     "alone, nearly full": (nearly_full, None),
     "two, in the second one's batch": (nothing, in_batch),
     "two, stored": (stored, nothing),
+    "two, behind a stored one": (behind_a_stored_one, nothing),
 }
 
 

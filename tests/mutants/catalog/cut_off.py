@@ -19,7 +19,7 @@ WRITES = "pinpage/store/writes.py"
 
 _CUT_OFF = [
     ("new-pin-not-noted", "a change happens wholly or not at all", SHARD,
-     "        self.change = pfn, records\n        self.radix.add", "        self.radix.add", CUT),
+     "        self.change = pfn, records\n        if records", "        if records", CUT),
     ("unpin-not-noted", "a change happens wholly or not at all", SHARD,
      "        self.change = pfn, records\n        self.radix.discard",
      "        self.radix.discard", CUT),

@@ -232,8 +232,8 @@ MUTANTS: list[Mutant] = [
         "threads-batch-forgets-the-first-of-two-pins",
         "pins survive threads",
         "pinpage/store/at_once.py",
-        "    if seq & 1 or shard.seq != seq or pfn in batch:\n",
-        "    if seq & 1 or shard.seq != seq:\n",
+        "        return False\n    if seq & 1 or shard.seq != seq or pfn in batch:\n",
+        "        return False\n    if seq & 1 or shard.seq != seq:\n",
         "tests/races/test_registry_stress.py",
     ),
     planted(
@@ -266,8 +266,8 @@ MUTANTS: list[Mutant] = [
         "schedules-one-of-two-pins-is-forgotten",
         "pins survive threads",
         "pinpage/store/at_once.py",
-        "    if seq & 1 or shard.seq != seq or pfn in batch:\n",
-        "    if seq & 1 or shard.seq != seq:\n",
+        "        return False\n    if seq & 1 or shard.seq != seq or pfn in batch:\n",
+        "        return False\n    if seq & 1 or shard.seq != seq:\n",
         f"{SCHEDULES}::test_any_schedule_is_some_order",
     ),
 ]

@@ -84,6 +84,7 @@ STEPS = {
     "discard": (Blocks, "discard"),
     "replace": (Blocks, "replace"),
     "add": (Radix, "add"),
+    "add further": (Radix, "add_further"),
     "store": (Radix, "store"),
     "remove": (Radix, "remove"),
     "add many": (Blocks, "add_many"),
@@ -184,7 +185,7 @@ def looks(world):
 @pytest.mark.parametrize(
     ("operation", "step"),
     [
-        ("pin beside others", "add"),
+        ("pin beside others", "add further"),
         ("pin while somebody scans", "put"),
         ("unpin while somebody scans", "discard"),
         ("unpin one of several", "replace"),

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import numpy as np
 import pytest
@@ -179,6 +180,19 @@ def test_planners_see_who_can_move(reg, owner):
     assert reg.why_faulty(mover) == "lied"
     assert not reg.is_faulty(owner)
     assert not reg.can_migrate_mask(frames).any()
+
+
+def test_all_owners_of_a_frame_speak_for_it_in_whatever_order_they_came(reg, owner):
+    mover = Movable()
+    reg.register(mover)
+    orders = [who for n in range(4) for who in product((mover, owner), repeat=n)]
+    frames = np.arange(len(orders))[::-1] * 200  # on both nodes
+    for frame, who in zip(frames.tolist(), orders, strict=True):
+        for nth, one in enumerate(who):
+            reg.pin(frame, one, nth)
+    expected = [len(who) > 0 and owner not in who for who in orders]
+    assert reg.can_migrate_mask(frames).tolist() == expected
+    assert reg.can_migrate_mask(np.repeat(frames, 2)).tolist() == np.repeat(expected, 2).tolist()
 
 
 def test_pins_travel_in_order_and_across_nodes(reg, owner):

@@ -46,14 +46,15 @@ MAKES = (
 
 
 @pytest.mark.parametrize("name", at_once.__all__)
-def test_nobody_comes_between_the_second_look_and_the_last_store(name):
+def test_nobody_comes_between_the_second_look_and_the_end(name):
     """By the instructions: none in between looks at the eval breaker, or makes a container."""
     code = list(dis.get_instructions(getattr(at_once, name)))
     reads = [at for at, op in enumerate(code) if op.opname == "LOAD_ATTR" and op.argval == "seq"]
     assert len(reads) == (2 if name == "add" else 1)  # to the column, or to the batch
     for look, end in pairwise([*reads, len(code)]):
-        stores = [at for at in range(look, end) if code[at].opname in STORES]
-        between = [op.opname for op in code[look : stores[-1] + 1]]
+        done = [at for at in range(look, end) if code[at].argval is True][-1]
+        between = [op.opname for op in code[look:done]]
+        assert any(name in STORES for name in between)
         assert not [name for name in between if any(part in name for part in (*LOOKS, *MAKES))]
 
 
@@ -64,7 +65,7 @@ def test_every_step_is_tried():
 
 def state(shard):
     pins = list(shard.radix.pins_in(0, 2048).each())
-    return pins, dict(shard.batch), shard.radix.blocks.counts.tolist()
+    return pins, dict(shard.batch), shard.radix.blocks.counts.tolist(), shard.has_further
 
 
 # What makes a step not simple: (step, what is done before, pfn).
@@ -103,7 +104,8 @@ def few_beside(shard):
 
 
 def in_batch(shard):
-    shard.batch[FULL] = shard.batch[FEW] = TAG, 7
+    shard.batch[FULL] = shard.batch[FEW] = shard.batch[110] = TAG, 7
+    shard.has_further = True
 
 
 def full(shard):
@@ -116,14 +118,22 @@ def nothing(shard):
 
 NOT_SIMPLE = {
     "add": {
-        "pinned, dense": (nothing, 110, TAG, 7),
+        "the same, dense": (nothing, 110, 0, 1),
+        "several, dense": (beside, 110, TAG + 4, 7),
+        "odd, beside, dense": (odd, 110, TAG, 7),
+        "somebody was there, beside, dense": (somebody_was_there, 110, TAG, 7),
+        "in the batch, beside, dense": (in_batch, 110, TAG, 8),
         "odd, dense": (odd, FULL, TAG, 7),
         "somebody was there, dense": (somebody_was_there, FULL, TAG, 7),
         "in the batch, dense": (in_batch, FULL, TAG, 7),
         "too long, dense": (nothing, FULL, TAG, 1 << 63),
         "too low, dense": (nothing, FULL, TAG, -(1 << 63) - 1),
-        "pinned": (few, FEW, TAG + 2, 7),
+        "the same": (few, FEW, TAG, 7),
+        "several": (few_beside, FEW, TAG + 4, 7),
         "odd": (odd, FEW, TAG, 7),
+        "odd, beside": (odd_with_few, FEW, TAG + 2, 7),
+        "somebody was there, beside": (few_and_somebody, FEW, TAG + 2, 7),
+        "full, beside": (full, 110, TAG, 7),
         "somebody was there": (somebody_was_there, FEW, TAG, 7),
         "in the batch": (in_batch, FEW, TAG, 8),
         "full": (full, FEW, TAG, 7),
@@ -186,6 +196,28 @@ def test_what_is_simple_is_done(shard):
     assert STEPS["take_from_column"](shard, FULL, TAG, -7, seq)
     assert state(shard)[0] == [(pfn, 0, 1) for pfn in range(100, 300)]
     assert shard.seq == seq
+    shard.check()
+
+
+@pytest.mark.parametrize("pfn", [110, FEW])
+def test_a_second_pin_waits_in_the_batch_whatever_becomes_of_the_first(shard, pfn):
+    shard.radix.add(FEW, 0, 1)
+    seq = shard.seq
+    for tag, value in ((TAG, 1), (0, 2), (TAG, -7)):  # owner or private, one differs at least
+        assert STEPS["add"](shard, pfn, tag, value, seq)
+        assert not STEPS["add"](shard, pfn, tag + 4, value, seq)  # a third one
+        assert shard.batch == {pfn: (tag, value)}
+        assert shard.records_of(pfn) == [(0, 1), (tag, value)]
+        shard.check()
+        assert STEPS["take_from_batch"](shard, pfn, tag, value, seq)
+    assert STEPS["add"](shard, pfn, TAG, 7, seq)
+    take = STEPS["take_from_column" if pfn == 110 else "take_from_table"]
+    assert take(shard, pfn, 0, 1, seq)
+    assert shard.records_of(pfn) == [(TAG, 7)]
+    assert not STEPS["add"](shard, pfn, TAG, 7, seq)
+    shard.check()
+    shard.run(shard.drain)
+    assert shard.radix.records_of(pfn) == [(TAG, 7)]
     shard.check()
 
 

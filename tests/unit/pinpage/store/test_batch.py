@@ -158,7 +158,8 @@ def test_a_lookup_sees_a_batched_pin(reg, owner):
 
 WATCHER = Watcher(0)
 BREAKS = {
-    "H1": lambda shard: shard.radix.add(5, 1, 0),
+    "H1 a pin in the batch and stored": lambda shard: shard.radix.add(5, *shard.batch[5]),
+    "H1 a pin in the batch beside": lambda shard: shard.radix.add(5, 2, 0),
     "H2 a frame": lambda shard: shard.moving.__setitem__(5, 1),
     "H2 a pin in": lambda shard: shard.watchers.add(WATCHER),
     "H3": lambda shard: setattr(shard, "_step", 2),

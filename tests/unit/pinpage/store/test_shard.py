@@ -55,7 +55,10 @@ def node():
 LONG = [(pfn, (A, B)[pfn % 3 == 0], pfn * pfn) for pfn in range(100, 130)]
 
 
-@pytest.mark.parametrize("pins", [LONG, LONG[:5], LONG[::7]], ids=["run", "short", "strided"])
+STRIDED = [(2 * pfn, tag, value) for pfn, tag, value in LONG]
+
+
+@pytest.mark.parametrize("pins", [LONG, LONG[:5], STRIDED], ids=["run", "short", "strided"])
 def test_a_batch_that_is_stored_keeps_each_pin_together(node, pins):
     node.batched(pins[::-1])
     node.run(node.shard.drain)
@@ -72,6 +75,62 @@ def test_a_batch_is_stored_beside_what_is_pinned(node):
     node.batched(LONG)
     node.run(node.shard.drain)
     assert node.pins == sorted([*stored, *LONG])
+
+
+@pytest.mark.parametrize("pins", [LONG, LONG[:5]], ids=["long", "short"])
+def test_a_batch_of_second_pins_is_stored_behind_the_first(node, pins):
+    firsts = [(pfn, A, -1) for pfn, _, _ in pins[::2]]
+    for row in firsts:
+        node.shard.radix.add(*row)
+    node.batched(pins)
+    node.shard.has_further = True
+    assert node.shard.nr_pins == len(firsts) + len(pins)
+    node.run(node.shard.drain)
+    assert node.pins == sorted(firsts + pins, key=lambda row: (row[0], row not in firsts))
+    assert node.shard.nr_pins == len(firsts) + len(pins)
+    assert (node.shard.batch, node.shard.has_further) == ({}, False)
+    node.run(node.shard.check)
+
+
+def test_a_second_pin_in_the_batch_is_found_and_removed_under_the_lock(node):
+    for removed, left in (((B, 7), (A, -1)), ((A, -1), (B, 7))):
+        node.shard.radix.add(5, A, -1)
+        node.batched([(5, B, 7)])
+        node.shard.has_further = True
+        assert node.shard.had(5, (A, -1))
+        assert node.shard.had(5, (B, 7))
+        with pytest.raises(AlreadyPinnedError):
+            node.run(node.shard.pin, 5, B, 7, False)
+        node.batched([(6, B, 7)])
+        assert node.run(node.shard.discard, 5, *removed)
+        assert node.shard.records_of(5) == [left]
+        assert node.run(node.shard.discard, 5, *left)
+        assert node.run(node.shard.discard, 6, B, 7)
+        node.run(node.shard.check)
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_second_pin_that_is_cut_off_as_it_is_stored_is_in_the_batch(node, monkeypatch, is_done):
+    add = Radix.add
+
+    def cut_off(radix, *row):
+        add(radix, *row) if is_done else None
+        raise MemoryError
+
+    node.shard.radix.add(5, A, -1)
+    node.batched([(5, B, 7)])
+    node.shard.has_further = True
+    with monkeypatch.context() as patch:
+        patch.setattr(Radix, "add", cut_off)
+        with pytest.raises(MemoryError):
+            node.run(node.shard.drain)
+    assert node.shard.records_of(5) == [(A, -1), (B, 7)]
+    assert node.shard.had(5, (A, -1))
+    assert node.shard.had(5, (B, 7))
+    node.run(lambda: None)  # takes it back
+    assert node.shard.radix.records_of(5) == [(A, -1)]
+    assert node.shard.records_of(5) == [(A, -1), (B, 7)]
+    node.run(node.shard.check)
 
 
 def test_an_empty_batch_is_no_drain(node):
