@@ -46,24 +46,26 @@ def add(shard: Shard, pfn: int, tag: int, value: int, seq: int) -> bool:
     if not INT64_MIN <= value <= INT64_MAX:
         return False
     if blocks.is_dense[block]:
-        words, at, key = blocks.words, pfn + pfn, tag + 1
+        words, at = blocks.words, pfn + pfn
         if not words[at]:
             if seq & 1 or shard.seq != seq or pfn in batch:
                 return False
-            count, behind = blocks.count_at[block] + 1, at + 1
+            count, behind, first = blocks.count_at[block] + 1, at + 1, tag + 1
             words[behind] = value
-            words[at] = key
+            words[at] = first
             blocks.count_at[block] = count
             return True
     else:
-        at, key = blocks.sparse.find(pfn), pfn << NR_TAG_BITS | tag
-        words = blocks.sparse.view[0]
+        at = blocks.sparse.find(pfn)
     record = tag, value
     if len(batch) >= shard.batch_nr_pins:
         return False
     if seq & 1 or shard.seq != seq or pfn in batch:
         return False
-    if at >= 0:
+    if at >= 0:  # it has one: the same one, or is there a second already?
+        is_dense = blocks.is_dense[block]
+        words = blocks.words if is_dense else blocks.sparse.view[0]
+        key = tag + 1 if is_dense else pfn << NR_TAG_BITS | tag
         if (words[at] == key and words[at + 1] == value) or pfn in blocks.crowded:
             return False
         shard.has_further = True

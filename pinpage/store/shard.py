@@ -284,20 +284,20 @@ class Shard:
 
     def drain(self) -> None:
         """Store what is in the batch; give back what few pins do not need."""
-        batch = self.batch
-        self.nr_drains += len(batch) > 0
-        if self.has_further or len(batch) <= _FEW_PINS:
-            for pfn in list(batch):
-                self._store_from_batch(pfn)
-        else:
-            pins = PinRows.of_firsts(batch)
-            self.change = Change(pins.pfns, NO_PINS)
-            self.radix.blocks.add_many(pins)
-            self.nr_drained += len(batch)
-            # No call: the pins are in the batch or stored, never both.
-            self.batch = {}
-            self.change = None
-        self.has_further = False
+        if batch := self.batch:
+            self.nr_drains += 1
+            if self.has_further or len(batch) <= _FEW_PINS:
+                for pfn in list(batch):
+                    self._store_from_batch(pfn)
+                self.has_further = False
+            else:
+                pins = PinRows.of_firsts(batch)
+                self.change = Change(pins.pfns, NO_PINS)
+                self.radix.blocks.add_many(pins)
+                self.nr_drained += len(batch)
+                # No call: the pins are in the batch or stored, never both.
+                self.batch = {}
+                self.change = None
         if self.radix.blocks.thin:
             self.change = Change(NO_PINS.pfns, NO_PINS)
             self.radix.blocks.trim()

@@ -114,7 +114,7 @@ _CUT_OFF = [
      "    for parts, pins in ((old, gone), (new, come)):\n",
      "    for parts, pins in ((new, come),):\n", CUT),
     ("half-a-drain-stays", "X2", SHARD,
-     "            self.change = Change(pins.pfns, NO_PINS)\n", "", CUT),
+     "                self.change = Change(pins.pfns, NO_PINS)\n", "", CUT),
     ("half-a-trim-stays", "X2", SHARD,
      ("            self.change = Change(NO_PINS.pfns, NO_PINS)\n"
       "            self.radix.blocks.trim()\n"),
