@@ -76,8 +76,8 @@ EQUIVALENT: tuple[Equivalent, ...] = (
     ),
     Equivalent(
         "pinpage/store/reads.py",
-        "for row in np.flatnonzero((counts > 1) & both.any(axis=1)).tolist():",
-        "for row in np.flatnonzero((counts > 1) * both.any(axis=1)).tolist():",
+        "crowded = np.flatnonzero((counts > 1) & both.any(axis=1))",
+        "crowded = np.flatnonzero((counts > 1) * both.any(axis=1))",
         "the product of two bools is what both say",
     ),
     Equivalent(
