@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mm.compaction.compact_control import CompactControl
-from tests.benchmarks.large_machine import half_used, reference_s
+from tests.kit.mm.large_machine import half_used, reference_s
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.slow]
 
@@ -35,7 +35,7 @@ def say(record_property, **figures):
 
 
 def test_it_is_built_quickly_and_is_small(record_property):
-    command = [sys.executable, "-m", "tests.benchmarks.large_machine", str(NR_GIB)]
+    command = [sys.executable, "-m", "tests.kit.mm.large_machine", str(NR_GIB)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     say(record_property, **found)
     assert found["build_resident"] <= MOST_RESIDENT

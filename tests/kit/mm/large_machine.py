@@ -4,7 +4,7 @@ Half of memory is one process's, in random places, with a tag per page; slab-lik
 cannot move, registered by an owner, are strewn over every GiB but one in the upper half.
 
 Run as a program it makes such a machine in a process of its own, for nothing else to count,
-and prints what that took as JSON:  python -m tests.benchmarks.large_machine GIB
+and prints what that took as JSON:  python -m tests.kit.mm.large_machine GIB
 """
 
 import gc
@@ -23,7 +23,7 @@ from mm.state.nodes import place_frames, zones_for
 from mm.state.pageblock import Pageblocks
 from owners.opaque import OpaqueOwner
 
-__all__ = ["half_used", "main", "reference_s"]
+__all__ = ["columns_nr_bytes", "half_used", "main", "reference_s"]
 
 USED_SHARE, PIN_SHARE = 0.5, 0.0005
 _ANON = PageFlag.ANON.mask | PageFlag.SWAPBACKED.mask | PageFlag.UPTODATE.mask
@@ -82,7 +82,7 @@ def columns_nr_bytes(machine):
     columns += [column for column in vars(machine.lru).values() if isinstance(column, np.ndarray)]
     columns += [machine.contents.words]
     # Each frame that came onto a list of the LRU has one place of four bytes on it.
-    places = 4 * int(np.count_nonzero(frames.flags & PageFlag.LRU))
+    places = 4 * int(np.count_nonzero(frames.flags & PageFlag.LRU.mask))
     return (sum(column.nbytes for column in columns) + places) / frames.nr_frames
 
 
