@@ -558,7 +558,8 @@ class PinRegistry:
             pfn = as_pfn(pfn)
         shard = self._shard_of(pfn)
         seq = shard.seq
-        found = pfn in shard.batch or shard.radix.holds(pfn)
+        # In this order: a pin in the batch may come, and the one that is stored go, at any time.
+        found = shard.radix.holds(pfn) or pfn in shard.batch
         if seq & 1 or shard.seq != seq:
             return bool(self._nodes.run([shard], shard.records_of, pfn))
         return found
@@ -573,9 +574,10 @@ class PinRegistry:
             pfn = as_pfn(pfn)
         shard = self._shard_of(pfn)
         seq = shard.seq
-        if not seq & 1 and pfn not in shard.batch:
+        if not seq & 1:
             found = self._reads.as_pins(pfn, shard.radix.records_of(pfn))
-            if shard.seq == seq:  # else a private may be gone that was in a record
+            # Else a private may be gone, or a pin be in the batch that came meanwhile.
+            if shard.seq == seq and pfn not in shard.batch:
                 return found
         return self._nodes.run([shard], self._reads.pins_in, shard, pfn)
 
@@ -598,7 +600,7 @@ class PinRegistry:
             seq = shard.seq
             if not seq & 1 and not shard.batch:
                 mask = shard.radix.blocks.mask_of_dense(start, stop)
-                if mask is not None and shard.seq == seq:
+                if mask is not None and shard.seq == seq and not shard.batch:
                     return mask
         return self._reads.mask(start, stop)
 

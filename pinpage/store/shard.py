@@ -317,8 +317,8 @@ class Shard:
 
     def records_of(self, pfn: int) -> list[Record]:
         """All pins of a frame in order of arrival.  Safe without the lock."""
+        records = self.radix.records_of(pfn)  # first: see `PinRegistry.is_pinned`
         batched = self.batch.get(pfn)
-        records = self.radix.records_of(pfn)
         if batched is not None and batched not in records:  # (stored since, by another thread)
             records.append(batched)
         return records

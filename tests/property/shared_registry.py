@@ -50,6 +50,14 @@ class World:
     def look(self):
         return self.reg.is_pinned(5)
 
+    def mask(self):
+        return bool(self.reg.pinned_mask(0, 512)[5])
+
+    def take_over(self):
+        """Another pin comes before the one goes: the frame is pinned at all times."""
+        self.pin(5, 2)
+        return self.unpin(5, 7)
+
     def ask(self):
         return frozenset(pin.private for pin in self.reg.pins(5))
 

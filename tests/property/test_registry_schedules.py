@@ -111,7 +111,7 @@ def test_a_private_that_goes_while_it_is_read():
         for names in (("pin", "scan"), ("pin", "scan", "ask"))
     )
     assert after_it - before > 10
-    program = (("pin", "scan", "ask"), ("unpin", "pin another"))
+    program = (("pin", "scan", "ask"), ("unpin",))
     for nr_places in range(before - 2, after_it):
         found, log = together(program, [(nr_places, 0), (10_000, 0)])
         assert found in one_by_one(program), log

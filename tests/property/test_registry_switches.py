@@ -50,6 +50,15 @@ def behind_a_stored_one(world):
     world.pin(5, ONE)
 
 
+def stored_plainly(world):
+    world.pin(5, 7)
+    world.scan()
+
+
+def stored_in_a_dense_block(world):
+    world.reg.pin_many([5, 6, 7, 8], world.owner, 7)
+
+
 # What the first thread has done before, and the second (None: it comes for the first time).
 STARTS = {
     "alone": (nothing, None),
@@ -74,6 +83,17 @@ def finish(world):
     world.reg.marks.end_move(np.array([5, 700]))
 
 
+PLAIN = {
+    "few": (stored_plainly, nothing),
+    "dense": (stored_in_a_dense_block, nothing),
+}
+LOOKS = {
+    "look": World.look,
+    "mask": World.mask,
+    "ask": lambda world: bool(world.ask()),
+    "single": lambda world: world.single()[0] >= 0,
+    "take over": World.take_over,
+}
 TOLD = {"told": (nothing, told)}
 BY_NEW_NAMES = {
     "finish": finish,
@@ -82,6 +102,10 @@ BY_NEW_NAMES = {
     "unpin a column": lambda world: world.reg.unpin_many([700], world.owner, 7),
     "unpin a range": lambda world: world.reg.unpin_range(700, 701, world.owner, 7),
 }
+
+
+def operations_from(start):
+    return BY_NEW_NAMES if start in TOLD else LOOKS if start in PLAIN else OPERATIONS
 
 
 def is_of_the_package(path):
@@ -142,8 +166,8 @@ def together(start, first, second, events, stop_at):
     """Stop `first` once, run `second`; None if `first` ended before that."""
     world = World()
     one, two = Worker(world, events), Worker(world, events)
-    before, before_two = (STARTS | TOLD)[start]
-    operations = BY_NEW_NAMES if start in TOLD else OPERATIONS
+    before, before_two = (STARTS | TOLD | PLAIN)[start]
+    operations = operations_from(start)
     one.do(before)
     if before_two:
         two.do(before_two)
@@ -165,11 +189,11 @@ def together(start, first, second, events, stop_at):
 def one_by_one(start, first, second):
     """What each order gives."""
     found = []
-    operations = BY_NEW_NAMES if start in TOLD else OPERATIONS
+    operations = operations_from(start)
     for order in ((0, 1), (1, 0)):
         world = World()
         workers = [Worker(world, "") for _ in order]
-        for worker, before in zip(workers, (STARTS | TOLD)[start], strict=True):
+        for worker, before in zip(workers, (STARTS | TOLD | PLAIN)[start], strict=True):
             if before:
                 worker.do(before)
         results = [None, None]
@@ -197,6 +221,15 @@ def test_every_line(start, first):
     """By default every second one; all with PINPAGE_POINT_STEP=1, as in `make slow`."""
     run = partial(switch_everywhere, start, first, events="line", step=STEP)
     assert min(run(second) for second in OPERATIONS) > 3
+
+
+@pytest.mark.parametrize("look", sorted(LOOKS.keys() - {"take over"}))
+@pytest.mark.parametrize("start", PLAIN)
+def test_a_frame_that_is_pinned_at_all_times_is_seen_to_be(start, look):
+    """Its second pin comes and its first one goes, both without the lock, at any one place."""
+    allowed = one_by_one(start, look, "take over")
+    assert [answer for answer, *_ in allowed] == [True, True]
+    assert switch_everywhere(start, look, "take over", events="opcode") > 5
 
 
 @pytest.mark.parametrize("first", sorted(BY_NEW_NAMES.keys() - {"finish"}))

@@ -11,6 +11,10 @@ PARALLEL = f"{UNIT}/store/test_in_parallel.py"
 MACHINE = "tests/property/test_registry_machine.py"
 SWITCHES = "tests/property/test_registry_switches.py::test_every_line"
 SWITCHES_REST = f"{SWITCHES}_of_the_rest"
+AT_ALL_TIMES = (
+    "tests/property/test_registry_switches.py::"
+    "test_a_frame_that_is_pinned_at_all_times_is_seen_to_be"
+)
 
 AT_ONCE, READS = "pinpage/store/at_once.py", "pinpage/store/reads.py"
 REGISTRY, SHARD = "pinpage/registry.py", "pinpage/store/shard.py"
@@ -106,14 +110,24 @@ _BATCHES = [
      "2 if is_watched else self._step_unwatched", "2 if is_watched else 1", PARALLEL),
     # What one thread sees of another.
     ("pins-resolved-when-they-may-be-gone", "a private is what was pinned", REGISTRY,
-     "            if shard.seq == seq:  # else a private",
-     "            if True:  # else a private", f"{SWITCHES_REST}[two, stored-ask]"),
+     "            if shard.seq == seq and pfn not in shard.batch:\n",
+     "            if pfn not in shard.batch:\n", f"{SWITCHES_REST}[two, stored-ask]"),
     ("pins-in-a-batch-resolved-when-they-may-be-gone", "a private is what was pinned", REGISTRY,
-     ("        if not seq & 1 and pfn not in shard.batch:\n"
-     "            found = self._reads.as_pins(pfn, shard.radix.records_of(pfn))\n"),
-     ("        if not seq & 1:\n"
-     "            found = self._reads.as_pins(pfn, shard.records_of(pfn))\n"),
+     ("            found = self._reads.as_pins(pfn, shard.radix.records_of(pfn))\n"
+      "            # Else a private may be gone, or a pin be in the batch that came meanwhile.\n"
+      "            if shard.seq == seq and pfn not in shard.batch:\n"),
+     ("            found = self._reads.as_pins(pfn, shard.records_of(pfn))\n"
+      "            if shard.seq == seq:\n"),
      f"{SWITCHES_REST}[alone, in its batch-ask]"),
+    ("batch-before-what-is-stored", "a frame that is pinned at all times is seen to be", REGISTRY,
+     "found = shard.radix.holds(pfn) or pfn in shard.batch",
+     "found = pfn in shard.batch or shard.radix.holds(pfn)", f"{AT_ALL_TIMES}[few-look]"),
+    ("pins-behind-a-look-at-the-batch", "a frame that is pinned at all times is seen to be",
+     REGISTRY, "            if shard.seq == seq and pfn not in shard.batch:\n",
+     "            if shard.seq == seq:\n", f"{AT_ALL_TIMES}[few-ask]"),
+    ("mask-behind-a-look-at-the-batch", "a frame that is pinned at all times is seen to be",
+     REGISTRY, "shard.seq == seq and not shard.batch:", "shard.seq == seq:",
+     f"{AT_ALL_TIMES}[dense-mask]"),
     ("columns-do-not-see-their-objects", "a private is what was pinned", READS,
      "        see(pins.tags, pins.values)\n", "        pass\n", MACHINE),
     ("single-pins-do-not-see-their-objects", "a private is what was pinned", READS,

@@ -258,8 +258,8 @@ MUTANTS: list[Mutant] = [
         "schedules-a-record-that-is-gone-is-read",
         "a private is what was pinned",
         "pinpage/registry.py",
-        "            if shard.seq == seq:  # else a private",
-        "            if shard.seq >= seq:  # else a private",
+        "            if shard.seq == seq and pfn not in shard.batch:\n",
+        "            if shard.seq >= seq and pfn not in shard.batch:\n",
         f"{SCHEDULES}::test_a_private_that_goes_while_it_is_read",
     ),
     planted(

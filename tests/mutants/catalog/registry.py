@@ -34,7 +34,7 @@ _RACES = [
     ("scanner-does-not-drain", "R-20", READS,
      "self._nodes.run([shard], _fill, shard,", "self._nodes and _fill(shard,", BATCH),
     ("lookup-overlooks-batches", "R-20", REGISTRY,
-     "found = pfn in shard.batch or shard.radix.holds(pfn)", "found = shard.radix.holds(pfn)",
+     "found = shard.radix.holds(pfn) or pfn in shard.batch", "found = shard.radix.holds(pfn)",
      BATCH),
     ("batch-refills-behind-a-scanner", "R-21", SHARD,
      "        self.watchers.add(token)\n        self._watch_or_not()\n",
